@@ -1,0 +1,1 @@
+"""artifactstore: a content-addressed artifact store built as supervised actors on trio."""
