@@ -1,0 +1,1 @@
+"""The log and its tables on SQLite or PostgreSQL, behind an asyncio thread of their own."""

@@ -1,0 +1,193 @@
+"""The tables, once, for queries and for migrations' own check that models and migrations agree.
+
+`events` is the truth; `log_head` is its one lock and counter; `retention_classes` is reference data. The rest are
+projections of the log, rebuilt by replay, so they carry no foreign keys and no defaults: every cell comes from an
+event. Text compares bytewise and times are int64 microseconds UTC, so both databases order and store alike.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from artifactstore_protocols.views import VIEWS, ViewTable
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+
+__all__ = ["LIVE", "METADATA", "SCHEMA_REVISION", "SCHEMA_REVISIONS", "events", "log_head", "shadow_tables"]
+
+SCHEMA_REVISIONS = ("0001",)
+"""Every schema revision that this release can upgrade from, oldest first. A test holds it against the migrations."""
+
+SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
+"""The revision that this release works with."""
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite keeps a table in key order without a second index only for a column of type INTEGER.
+_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(name: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
+    return Column(name, _TEXT, primary_key=key, nullable=nullable)
+
+
+def _integer(name: str, *, key: bool = False, nullable: bool = False) -> Column[int]:
+    return Column(name, BigInteger(), primary_key=key, nullable=nullable, autoincrement=False)
+
+
+def _bytes(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary(), nullable=False)
+
+
+events = Table(
+    "events",
+    METADATA,
+    Column("sequence", _SEQUENCE, primary_key=True, autoincrement=False),
+    _text("event_id"),
+    _text("type"),
+    _text("subject"),
+    _text("actor"),
+    _integer("recorded_at"),
+    _text("command_id"),
+    _text("command_digest", nullable=True),
+    _text("idempotency_key", nullable=True),
+    _bytes("payload"),
+    Index(None, "event_id", unique=True),
+    Index(None, "idempotency_key", unique=True),
+    Index(None, "command_id"),
+    Index(None, "subject", "sequence"),
+)
+
+log_head = Table(
+    "log_head",
+    METADATA,
+    _integer("id", key=True),
+    _integer("sequence"),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+retention_classes = Table(
+    "retention_classes",
+    METADATA,
+    _text("name", key=True),
+    _integer("duration_us", nullable=True),
+    _text("description"),
+)
+
+
+def _artifact_packages(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _text("package_id", key=True),
+        _text("name"),
+        _text("status"),
+        _integer("version"),
+        _integer("file_count"),
+        _integer("total_bytes"),
+        _text("retention_class"),
+        _bytes("metadata"),
+        _text("created_by"),
+        _integer("created_at"),
+        _integer("finalized_at", nullable=True),
+        _text("manifest_digest", nullable=True),
+        _text("tree_digest", nullable=True),
+        _integer("created_sequence"),
+        _integer("finalized_sequence", nullable=True),
+    )
+
+
+def _artifact_files(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _text("package_id", key=True),
+        _text("path_key", key=True),
+        _text("path"),
+        _integer("size_bytes"),
+        _integer("executable"),
+        _text("media_type"),
+        _text("digest_algorithm"),
+        _text("digest_primary"),
+        _text("digest_sha256"),
+        _text("content_address"),
+        _integer("ingested_at"),
+        _integer("sequence"),
+    )
+
+
+def _storage_locations(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _text("content_address", key=True),
+        _text("backend_id", key=True),
+        _text("object_key"),
+        _text("digest_algorithm"),
+        _text("digest_primary"),
+        _text("digest_sha256"),
+        _integer("size_bytes"),
+        _text("retrieval_tier"),
+        _text("restore_status"),
+        _text("integrity"),
+        _integer("stored_at"),
+        _integer("sequence"),
+    )
+
+
+def _retention_state(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _text("package_id", key=True),
+        _text("retention_class"),
+        _integer("duration_us", nullable=True),
+        _text("status"),
+        _integer("retained_from", nullable=True),
+        _integer("expires_at", nullable=True),
+    )
+
+
+def _metadata_schemas(name: str, metadata: MetaData) -> Table:
+    return Table(
+        name,
+        metadata,
+        _text("name", key=True),
+        _integer("version", key=True),
+        _bytes("schema"),
+        _integer("registered_at"),
+        _integer("sequence"),
+    )
+
+
+_MAKERS = {
+    "artifact_packages": _artifact_packages,
+    "artifact_files": _artifact_files,
+    "storage_locations": _storage_locations,
+    "retention_state": _retention_state,
+    "metadata_schemas": _metadata_schemas,
+}
+
+type ViewTables = Mapping[ViewTable, Table]
+
+LIVE: ViewTables = MappingProxyType({view: _MAKERS[view.name](view.name, METADATA) for view in VIEWS})
+"""The tables that readers see, by view."""
+
+Index(None, LIVE[VIEWS[0]].c.name)
+Index(None, LIVE[VIEWS[0]].c.created_sequence)
+Index(None, LIVE[VIEWS[1]].c.content_address)
+
+
+def shadow_tables() -> tuple[MetaData, ViewTables]:
+    """Temporary twins of the views, for one connection to replay into."""
+    metadata = MetaData()
+    tables = {view: _MAKERS[view.name](f"shadow_{view.name}", metadata) for view in VIEWS}
+    for table in tables.values():
+        table._prefixes = ["TEMPORARY"]  # noqa: SLF001
+    return metadata, tables

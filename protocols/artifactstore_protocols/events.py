@@ -1,0 +1,155 @@
+"""Events: what they hold before and after they have a place in the log, and their canonical record.
+
+The record of an event is canonical CBOR of all its fields but its position, so that the same event is the same bytes
+in every store; position is what a log adds. A record can be made again from a stored event at any time, byte for
+byte, which is what a Merkle tree over the log will commit to.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.payloads import Payload, decode_payload
+
+__all__ = [
+    "CommandStamp",
+    "Event",
+    "EventConflict",
+    "IdempotencyConflict",
+    "StoredEvent",
+    "check_id",
+    "encode_record",
+]
+
+_RECORD_VERSION = 1
+
+
+@dataclass(eq=False)
+class EventConflict(ArtifactStoreError):
+    """An event id that is in the log already, with other content."""
+
+    event_id: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return (
+            f"event id {self.event_id} is already in the log at sequence {self.sequence} with other content; "
+            "make a new id for a new event"
+        )
+
+
+@dataclass(eq=False)
+class IdempotencyConflict(ArtifactStoreError):
+    """An idempotency key, or a command id, that was used for another command."""
+
+    key: str
+    sequence: int
+
+    def __str__(self) -> str:
+        return (
+            f"idempotency key {self.key!r} was used for another command at sequence {self.sequence}; "
+            "repeat that command exactly, or choose a new key"
+        )
+
+
+def check_id(what: str, text: str) -> str:
+    """Return a UUID's text unchanged if it is in the canonical lower-case form of RFC 9562.
+
+    Raises:
+        InvalidValue: it is not.
+    """
+    try:
+        if str(uuid.UUID(text)) == text:
+            return text
+    except ValueError:
+        pass
+    raise InvalidValue(what, text[:60], "write a UUID as 8-4-4-4-12 lower-case hex digits")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStamp:
+    """Which command an event came from, so that a repeated command finds its first answer.
+
+    Attributes:
+        command_id: UUIDv7 that the caller made; all events of one command share it.
+        digest: content address of the command's canonical arguments; on the command's first event only.
+        idempotency_key: what the caller gave to be able to ask again; on the command's first event only.
+    """
+
+    command_id: str
+    digest: str | None = None
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_id("command id", self.command_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event that does not have its position yet.
+
+    Attributes:
+        event_id: UUIDv7 made by the caller, unique in the log.
+        type: versioned name, such as `v1.file.ingested`.
+        subject: what it is about: a package id, or a content address.
+        actor: who did it, as the caller says.
+        recorded_at_us: when the writer recorded it, int64 microseconds since the epoch, UTC.
+        payload: canonical CBOR, made once.
+        command: where it came from.
+    """
+
+    event_id: str
+    type: str
+    subject: str
+    actor: str
+    recorded_at_us: int
+    payload: bytes
+    command: CommandStamp
+
+    def __post_init__(self) -> None:
+        check_id("event id", self.event_id)
+
+    def same_content(self, other: "Event") -> bool:
+        """Whether both say the same. The time of recording is the writer's, so a repeat may differ in it."""
+        return (self.type, self.subject, self.actor, self.payload) == (
+            other.type,
+            other.subject,
+            other.actor,
+            other.payload,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its place in the log: 1, 2, 3 … without a gap."""
+
+    sequence: int
+    event: Event
+
+    def decode(self) -> Payload:
+        """The payload as a value; see `decode_payload` for what it raises."""
+        return decode_payload(self.event.type, self.event.payload)
+
+
+def encode_record(event: Event) -> bytes:
+    """The canonical record: CBOR map of every field but the position, payload as a byte string.
+
+    Layout: `{version: 1, event_id, type, subject, actor, recorded_at_us, command_id, command_digest,
+    idempotency_key, payload}`, keys sorted bytewise; text but for the two integers, the nullable last fields of the
+    command and the payload's bytes.
+    """
+    record: dict[str, CanonicalValue | bytes] = {
+        "version": _RECORD_VERSION,
+        "event_id": event.event_id,
+        "type": event.type,
+        "subject": event.subject,
+        "actor": event.actor,
+        "recorded_at_us": event.recorded_at_us,
+        "command_id": event.command.command_id,
+        "command_digest": event.command.digest,
+        "idempotency_key": event.command.idempotency_key,
+        "payload": event.payload,
+    }
+    return canonical.encode_record(record)

@@ -1,0 +1,68 @@
+"""How long a sealed package is kept: five immutable classes, known to every store.
+
+A class name is resolved to its duration once, when a package is created, and the event carries the duration. So what
+was promised to a package never changes with a later release of this table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from artifactstore_protocols.errors import ArtifactStoreError
+
+__all__ = ["DEFAULT_RETENTION", "RETENTION_CLASSES", "RetentionClass", "UnknownRetentionClass", "retention_class"]
+
+_DAY_US = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionClass:
+    """One class: how long a package is kept after it was finalised.
+
+    Attributes:
+        name: what callers ask for.
+        duration_us: microseconds from finalisation to expiry; None never expires.
+        description: one line for people.
+    """
+
+    name: str
+    duration_us: int | None
+    description: str
+
+
+@dataclass(eq=False)
+class UnknownRetentionClass(ArtifactStoreError):
+    """A retention class that this store does not have."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"unknown retention class {self.name!r}; use one of {', '.join(RETENTION_CLASSES)}"
+
+
+RETENTION_CLASSES: Mapping[str, RetentionClass] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            RetentionClass("ephemeral", _DAY_US, "kept for 1 day"),
+            RetentionClass("short", 30 * _DAY_US, "kept for 30 days"),
+            RetentionClass("standard", 365 * _DAY_US, "kept for 1 year"),
+            RetentionClass("long", 7 * 365 * _DAY_US, "kept for 7 years"),
+            RetentionClass("permanent", None, "never expires"),
+        )
+    }
+)
+
+DEFAULT_RETENTION = "standard"
+
+
+def retention_class(name: str) -> RetentionClass:
+    """Look a class up by name.
+
+    Raises:
+        UnknownRetentionClass: the store has no such class.
+    """
+    try:
+        return RETENTION_CLASSES[name]
+    except KeyError:
+        raise UnknownRetentionClass(name) from None
