@@ -1,0 +1,295 @@
+"""The data plane: the one way between actors and stored bytes.
+
+It hashes while it stores, checks while it reads, and speaks in content addresses where a backend speaks in
+keys. The interface is asynchronous and free of any event loop; an implementation decides where the work runs,
+and keeps every byte off the event loop's thread. What it acknowledges is durable. It writes no event and
+knows no package.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol, override
+
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.identity import ContentAddress, ContentDigests
+from artifactstore_protocols.storage import BackendHealth, ObjectStat, StorageReceipt
+
+__all__ = [
+    "DataPlane",
+    "FileSource",
+    "IngestResult",
+    "RangeRefused",
+    "SourceChanged",
+    "SourceError",
+    "SourceOverrun",
+    "SourceRefused",
+    "SourceTruncated",
+    "SourceUnreadable",
+    "VerifyResult",
+    "VerifyStatus",
+]
+
+type VerifyStatus = Literal["ok", "damaged", "missing"]
+
+
+class SourceError(ArtifactStoreError):
+    """Base of what is wrong with the bytes that somebody wants to ingest; nothing of them was stored."""
+
+
+@dataclass(eq=False)
+class SourceRefused(SourceError):
+    """A path that is not an ordinary file inside its root: it is never opened, or not read.
+
+    Attributes:
+        path: the path as it was given.
+        reason: what it is instead.
+    """
+
+    path: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.path!r} is refused: {self.reason}; only ordinary files can be ingested"
+
+
+@dataclass(eq=False)
+class SourceUnreadable(SourceError):
+    """A file that could not be opened or read.
+
+    Attributes:
+        path: the path as it was given.
+        cause: name of the operating system's error, such as `ENOENT`.
+    """
+
+    path: str
+    cause: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.path!r} cannot be read ({self.cause}); check that it exists and may be read"
+
+
+@dataclass(eq=False)
+class SourceChanged(SourceError):
+    """A file whose size or modification time changed while it was read.
+
+    Attributes:
+        path: the path as it was given.
+        reason: what changed.
+    """
+
+    path: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.path!r} changed while it was read: {self.reason}; ingest it when nobody writes to it"
+
+
+@dataclass(eq=False)
+class SourceTruncated(SourceError):
+    """A stream that ended before its declared size.
+
+    Attributes:
+        expected_bytes: the size that was declared.
+        received_bytes: what came.
+    """
+
+    expected_bytes: int
+    received_bytes: int
+
+    @override
+    def __str__(self) -> str:
+        return f"the stream ended after {self.received_bytes} of {self.expected_bytes} bytes; send it again"
+
+
+@dataclass(eq=False)
+class SourceOverrun(SourceError):
+    """A stream that went on beyond its declared size.
+
+    Attributes:
+        expected_bytes: the size that was declared.
+        received_bytes: what had come when it was cut off.
+    """
+
+    expected_bytes: int
+    received_bytes: int
+
+    @override
+    def __str__(self) -> str:
+        return f"the stream exceeds its declared {self.expected_bytes} bytes; declare its true size or none"
+
+
+@dataclass(eq=False)
+class RangeRefused(ArtifactStoreError):
+    """A range that does not lie within the object.
+
+    Attributes:
+        offset: first byte asked for.
+        length: bytes asked for; None is up to the end.
+        size_bytes: length of the object.
+    """
+
+    offset: int
+    length: int | None
+    size_bytes: int
+
+    @override
+    def __str__(self) -> str:
+        wanted = "the rest" if self.length is None else f"{self.length} bytes"
+        return f"cannot serve {wanted} from offset {self.offset}: the object has {self.size_bytes} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """A local file to ingest.
+
+    No symbolic link is followed: below `root` none in any part of the path, without a root none as the last
+    part. Who wants a link's target names the target, so that a link that is swapped meanwhile cannot lead out
+    of the tree.
+
+    Attributes:
+        path: below `root` if there is one, with `/` between its parts; otherwise any path of this machine.
+        root: directory that the file must lie in; None for a file that the user named directly.
+    """
+
+    path: str
+    root: str | None = None
+
+    def __post_init__(self) -> None:
+        if "\0" in self.path or "\0" in (self.root or ""):
+            raise InvalidValue("source path", self.path[:80], "a path has no NUL")
+        if not self.path or self.root == "":
+            raise InvalidValue("source path", self.path[:80], "neither path nor root may be empty")
+        if self.root is not None and not {"", ".", ".."}.isdisjoint(self.path.split("/")):
+            raise InvalidValue(
+                "source path", self.path[:80], "below a root, name it from there, without '.' and '..'"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What became of one ingested content.
+
+    Attributes:
+        digests: of the bytes as they were read.
+        size_bytes: how many there were.
+        receipt: where they are, durably.
+    """
+
+    digests: ContentDigests
+    size_bytes: int
+    receipt: StorageReceipt
+
+    def __post_init__(self) -> None:
+        if (self.receipt.content_address, self.receipt.size_bytes) != (
+            self.digests.content_address,
+            self.size_bytes,
+        ):
+            raise InvalidValue(
+                "ingest result", str(self.digests.content_address), "its receipt is for other content"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """What a stored object turned out to be when all of it was read.
+
+    Attributes:
+        address: what it should be.
+        status: `ok`, `damaged` (other bytes, or unreadable ones) or `missing`.
+        digests: what was measured; None for `missing` and for an object that could not be read to its end.
+        size_bytes: bytes that were read; None likewise.
+    """
+
+    address: ContentAddress
+    status: VerifyStatus
+    digests: ContentDigests | None
+    size_bytes: int | None
+
+    def __post_init__(self) -> None:
+        matches = self.digests is not None and self.digests.content_address == self.address
+        if (self.status == "ok") != matches or (self.digests is None) != (self.size_bytes is None):
+            raise InvalidValue(
+                "verify result", str(self.address), f"{self.status!r} contradicts what was measured"
+            )
+
+
+class DataPlane(Protocol):
+    """Bytes in, bytes out, by content address.
+
+    `rewrite` names the addresses whose stored object is known to be damaged: it is replaced where it would
+    otherwise be found present. Besides the errors named, every operation raises the `StorageError`s of
+    `storage`.
+    """
+
+    async def ingest_stream(
+        self,
+        reader: AsyncIterator[bytes],
+        *,
+        expected_size: int | None = None,
+        rewrite: frozenset[ContentAddress] = frozenset(),
+    ) -> IngestResult:
+        """Hash and store a stream in one pass.
+
+        Args:
+            reader: the bytes, in chunks of any size.
+            expected_size: bytes that must come; None if that is not known.
+            rewrite: see the class.
+
+        Raises:
+            SourceTruncated, SourceOverrun: it ended short of, or went beyond, `expected_size`.
+        """
+        ...
+
+    async def ingest_files(
+        self, batch: Sequence[FileSource], *, rewrite: frozenset[ContentAddress] = frozenset()
+    ) -> Sequence[IngestResult | ArtifactStoreError]:
+        """Hash and store local files; one call per batch.
+
+        Each file has its own answer, in the order of the batch: what went wrong with one (a `SourceError` or
+        a `StorageError`) is returned in its place and does not fail the others.
+        """
+        ...
+
+    def serve_object(
+        self, address: ContentAddress, *, offset: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Open an object and iterate over its bytes, or a range of them, in large chunks.
+
+        When the whole object is asked for it is checked against its address, before the last chunk is handed
+        out; so nobody receives all the bytes of a damaged object.
+
+        Args:
+            address: which object.
+            offset: first byte, at most the object's size.
+            length: bytes to serve; None is up to the end.
+
+        Raises:
+            ObjectMissing: on entry, no such object.
+            RangeRefused: on entry, the range does not lie within the object.
+            ObjectDamaged: while iterating, the bytes are wrong or cannot be read.
+        """
+        ...
+
+    async def verify_object(self, address: ContentAddress) -> VerifyResult:
+        """Read all of an object and say whether it is what its address says; a damaged one raises nothing."""
+        ...
+
+    async def stat_object(self, address: ContentAddress) -> ObjectStat:
+        """Say what is stored under an address, without reading it.
+
+        Raises:
+            ObjectMissing: no such object.
+        """
+        ...
+
+    async def delete_object(self, address: ContentAddress) -> bool:
+        """Remove an object durably; False if there was none."""
+        ...
+
+    async def health(self) -> Sequence[BackendHealth]:
+        """Measure every backend now, in the order of their ids; can be cancelled while a device hangs."""
+        ...

@@ -1,0 +1,214 @@
+"""What names a piece of content: digests, content addresses, and the one pass over bytes that yields them.
+
+Every object has a primary digest, which is its address, and a SHA-256 beside it: two independent functions
+must both fail before wrong bytes pass for right ones, and OCI clients can be served without a second pass.
+Algorithms register by name; `blake3` and `sha256` are there at import. Nothing here reads a file: callers
+bring the bytes.
+"""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Buffer, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol, Self, override
+
+from blake3 import blake3
+
+from artifactstore_protocols.errors import InvalidValue
+
+__all__ = [
+    "PRIMARY_ALGORITHM",
+    "ContentAddress",
+    "ContentDigests",
+    "ContentHasher",
+    "Digest",
+    "Hasher",
+    "digest_stream",
+    "new_hasher",
+    "register_algorithm",
+]
+
+PRIMARY_ALGORITHM: Final = "blake3"
+_SECOND_ALGORITHM: Final = "sha256"
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_HEX: Final = frozenset("0123456789abcdef")
+_SHOWN_CHARS: Final = 80
+
+
+class Hasher(Protocol):
+    """A hash in progress, as `hashlib` and `blake3` shape it."""
+
+    def update(self, data: Buffer, /) -> object:
+        """Take in the next bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """Digest of all bytes so far, in lower-case hex; more updates may follow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Algorithm:
+    factory: Callable[[], Hasher]
+    hex_chars: int
+
+
+_ALGORITHMS: Final[dict[str, _Algorithm]] = {}
+
+
+def register_algorithm(name: str, factory: Callable[[], Hasher], digest_bytes: int) -> None:
+    """Make a hash algorithm known under a name; the same registration again changes nothing.
+
+    Args:
+        name: 1 to 32 lower-case letters, digits and hyphens, a letter first; it becomes part of stored
+            addresses.
+        factory: makes a fresh hasher; it must release the GIL on large updates, since worker threads share a
+            loop.
+        digest_bytes: length of the digest.
+
+    Raises:
+        InvalidValue: the name or the length cannot be, or the name stands for another factory or length
+        already.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise InvalidValue(
+            "algorithm name", name[:_SHOWN_CHARS], "use lower-case letters, digits and hyphens"
+        )
+    if digest_bytes < 1:
+        raise InvalidValue("digest length", str(digest_bytes), "give the length in bytes, 1 or more")
+    algorithm = _Algorithm(factory, 2 * digest_bytes)
+    if _ALGORITHMS.setdefault(name, algorithm) != algorithm:
+        raise InvalidValue(
+            "algorithm name", name, "it is registered with another factory; choose another name"
+        )
+
+
+def _algorithm(name: str) -> _Algorithm:
+    try:
+        return _ALGORITHMS[name]
+    except KeyError:
+        known = ", ".join(sorted(_ALGORITHMS))
+        raise InvalidValue("algorithm", name[:_SHOWN_CHARS], f"use one that is registered: {known}") from None
+
+
+def new_hasher(algorithm: str) -> Hasher:
+    """Start a hash of a registered algorithm.
+
+    Raises:
+        InvalidValue: no such algorithm is registered.
+    """
+    return _algorithm(algorithm).factory()
+
+
+register_algorithm("blake3", blake3, 32)
+register_algorithm("sha256", hashlib.sha256, 32)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Digest:
+    """A digest under a registered algorithm; ordered by algorithm, then by hex.
+
+    Attributes:
+        algorithm: registered name, such as `blake3`.
+        hex: the digest in lower-case hex, of exactly the algorithm's length.
+    """
+
+    algorithm: str
+    hex: str
+
+    def __post_init__(self) -> None:
+        hex_chars = _algorithm(self.algorithm).hex_chars
+        if len(self.hex) != hex_chars or not _HEX.issuperset(self.hex):
+            reason = f"a {self.algorithm} digest is {hex_chars} lower-case hex characters"
+            raise InvalidValue("digest", self.hex[:_SHOWN_CHARS], reason)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ContentAddress:
+    """Where content is found, whoever stored it: `<algorithm>:<hex>` of its primary digest."""
+
+    digest: Digest
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `<algorithm>:<hex>`; exactly the texts that `str()` writes are accepted.
+
+        Raises:
+            InvalidValue: no colon, an unknown algorithm, or a digest of the wrong form.
+        """
+        algorithm, colon, hex_digits = text.partition(":")
+        if not colon:
+            raise InvalidValue("content address", text[:_SHOWN_CHARS], "write it as <algorithm>:<hex>")
+        return cls(Digest(algorithm, hex_digits))
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.digest.algorithm}:{self.digest.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDigests:
+    """Both digests of one content.
+
+    Attributes:
+        primary: the digest that the content is stored under.
+        sha256: always SHA-256; equal to `primary` where that is SHA-256 too.
+    """
+
+    primary: Digest
+    sha256: Digest
+
+    def __post_init__(self) -> None:
+        if self.sha256.algorithm != _SECOND_ALGORITHM:
+            raise InvalidValue("second digest", self.sha256.algorithm, "the second digest is always sha256")
+        if self.primary.algorithm == _SECOND_ALGORITHM and self.primary != self.sha256:
+            raise InvalidValue("digest pair", self.primary.hex, "one content has one sha256")
+
+    @property
+    def content_address(self) -> ContentAddress:
+        """Address of the content: its primary digest."""
+        return ContentAddress(self.primary)
+
+
+class ContentHasher:
+    """Both digests and the size in one pass over the bytes.
+
+    Synchronous, for worker threads; one thread at a time. Feed 8 MiB or more at once where there is that
+    much: both hashes release the GIL while they work, and each release beside a busy event loop can cost a
+    switch interval.
+    """
+
+    __slots__ = ("_hashers", "_primary", "_size_bytes")
+
+    def __init__(self, primary: str = PRIMARY_ALGORITHM) -> None:
+        self._primary = primary
+        self._hashers = {name: new_hasher(name) for name in (primary, _SECOND_ALGORITHM)}
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes taken in so far."""
+        return self._size_bytes
+
+    def update(self, buffer: Buffer) -> None:
+        """Take in the next bytes."""
+        with memoryview(buffer) as view:
+            for hasher in self._hashers.values():
+                hasher.update(view)
+            self._size_bytes += view.nbytes
+
+    def digests(self) -> ContentDigests:
+        """Digests of all bytes so far; more updates may follow."""
+        return ContentDigests(self._digest(self._primary), self._digest(_SECOND_ALGORITHM))
+
+    def _digest(self, algorithm: str) -> Digest:
+        return Digest(algorithm, self._hashers[algorithm].hexdigest())
+
+
+async def digest_stream(reader: AsyncIterator[bytes]) -> ContentDigests:
+    """Both digests of a stream in a single pass, under any event loop; holds one chunk at a time."""
+    hasher = ContentHasher()
+    async for chunk in reader:
+        hasher.update(chunk)
+    return hasher.digests()
