@@ -1,0 +1,264 @@
+"""Canonical bytes for values: CBOR in RFC 8949 §4.2.1 core deterministic encoding, and nothing else.
+
+One value has one encoding, so a digest of the bytes identifies the value. `encode` and `decode` speak what
+JSON can hold too: null, booleans, text, integers within ±(2^53-1), arrays and text-keyed maps.
+`encode_record` and `decode_record` add byte strings, for the event log, where nothing needs a JSON form.
+
+Promises: what `decode` accepts re-encodes to the same bytes; no tag is ever acted on (cbor2 would build
+dates, patterns and addresses from them); nothing recurses deeper than `MAX_DEPTH` containers. What the
+values mean is left to the callers. Decoding can take about 70 times the payload in memory (an empty map is
+one byte): that is what `max_bytes` is for.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Never, cast, override
+
+import cbor2
+
+from artifactstore_protocols.errors import ArtifactStoreError
+
+__all__ = [
+    "DECODED_BYTES_MAX",
+    "INTEGER_MAX",
+    "MAX_DEPTH",
+    "CanonicalValue",
+    "NotCanonical",
+    "NotEncodable",
+    "RecordValue",
+    "decode",
+    "decode_record",
+    "encode",
+    "encode_record",
+]
+
+type CanonicalValue = bool | int | str | list[CanonicalValue] | dict[str, CanonicalValue] | None
+"""What canonical CBOR and JSON can both hold."""
+
+type RecordValue = bool | int | str | bytes | list[RecordValue] | dict[str, RecordValue] | None
+"""A canonical value that may hold byte strings as well."""
+
+MAX_DEPTH = 32
+"""How many arrays and maps may enclose one another."""
+
+INTEGER_MAX = 2**53 - 1
+"""The largest magnitude of an integer: what an IEEE 754 double, and so JSON, holds exactly."""
+
+DECODED_BYTES_MAX = 64 * 1024 * 1024
+"""The largest payload that is decoded unless the caller sets another limit."""
+
+
+@dataclass(eq=False)
+class NotEncodable(ArtifactStoreError):
+    """A value that has no canonical encoding.
+
+    Attributes:
+        where: the place in the value, such as `$.files[3].size_bytes`.
+        reason: what stands there, and what may.
+    """
+
+    where: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"cannot be encoded at {self.where}: {self.reason}"
+
+
+@dataclass(eq=False)
+class NotCanonical(ArtifactStoreError):
+    """Bytes that are not the canonical encoding of any value.
+
+    Attributes:
+        reason: what is wrong with them, and where.
+    """
+
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"not canonical CBOR: {self.reason}"
+
+
+def encode(value: CanonicalValue) -> bytes:
+    """The one canonical encoding of `value`.
+
+    Types are matched exactly: subclasses are refused, since their bytes would not say what they were.
+
+    Raises:
+        NotEncodable: for floats, byte strings, sets, tuples and other types, keys that are not text, integers
+            beyond `INTEGER_MAX`, text with lone surrogates, and nesting beyond `MAX_DEPTH` (cycles, too).
+    """
+    return _encode(value, bytes_allowed=False)
+
+
+def encode_record(value: RecordValue) -> bytes:
+    """As `encode`, for values that may hold `bytes`.
+
+    Raises:
+        NotEncodable: as `encode`, but not for `bytes`.
+    """
+    return _encode(value, bytes_allowed=True)
+
+
+def decode(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX) -> CanonicalValue:
+    """The value whose canonical encoding is `payload`.
+
+    Raises:
+        NotCanonical: for anything else: other types, tags, indefinite lengths, longer heads than needed, keys
+            out of order or repeated, trailing or missing bytes, nesting beyond `MAX_DEPTH`, or more than
+            `max_bytes` bytes.
+    """
+    return cast("CanonicalValue", _decode(payload, max_bytes, bytes_allowed=False))
+
+
+def decode_record(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX) -> RecordValue:
+    """As `decode`, for values that may hold `bytes`.
+
+    Raises:
+        NotCanonical: as `decode`, but not for byte strings.
+    """
+    return _decode(payload, max_bytes, bytes_allowed=True)
+
+
+def _encode(value: object, *, bytes_allowed: bool) -> bytes:
+    walk = _Walk(bytes_allowed)
+    try:
+        walk.check(value, 0)
+    except _Misfit as misfit:
+        raise NotEncodable(misfit.where(), misfit.reason) from None
+    # cbor2's own sorting costs more than all the rest: ask for it only where a map is out of order.
+    return cbor2.dumps(value, canonical=not walk.sorted())
+
+
+def _decode(payload: bytes, max_bytes: int, *, bytes_allowed: bool) -> RecordValue:
+    if len(payload) > max_bytes:
+        raise NotCanonical(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
+    try:
+        value = cast(
+            "RecordValue",
+            cbor2.loads(
+                payload,
+                semantic_decoders=_RefuseTags(),
+                max_depth=MAX_DEPTH,
+                allow_indefinite=False,
+                allow_duplicate_keys=False,
+                strict_hashable_types=True,
+            ),
+        )
+        canonical = _encode(value, bytes_allowed=bytes_allowed)
+    except cbor2.CBORDecodeError as error:
+        raise NotCanonical(str(error.__cause__ or error)) from error
+    except NotEncodable as error:
+        raise NotCanonical(f"at {error.where}: {error.reason}") from error
+    if canonical != payload:
+        raise NotCanonical(_difference(payload, canonical))
+    return value
+
+
+def _difference(payload: bytes, canonical: bytes) -> str:
+    if payload.startswith(canonical):
+        return f"{len(payload) - len(canonical)} bytes follow the value"
+    offset = bisect_left(range(len(canonical)), True, key=lambda i: payload[: i + 1] != canonical[: i + 1])
+    return f"at byte {offset}: a head is longer than it needs to be, or map keys are out of order"
+
+
+class _RefuseTags(Mapping[int, Callable[[object, bool], object]]):
+    """Stands where cbor2 looks up the decoder of a tag, before its own ones and before it reads the content.
+
+    Refusing in the look-up covers every tag number, also those that a later cbor2 learns to decode.
+    """
+
+    @override
+    def __getitem__(self, tag: int) -> Never:
+        raise ValueError(f"tag {tag} stands where only plain values may")
+
+    @override
+    def __iter__(self) -> Iterator[int]:
+        return iter(())
+
+    @override
+    def __len__(self) -> int:
+        return 0
+
+
+class _Misfit(Exception):  # noqa: N818 (a signal inside this module, not an error that leaves it)
+    """Carries a reason outwards; each container on the way adds the step that led inwards."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.steps: list[str] = []
+
+    def where(self) -> str:
+        return "$" + "".join(reversed(self.steps))
+
+
+class _Walk:
+    """Checks a whole value, and notes for each set of keys whether it stands in canonical order.
+
+    A manifest has very many maps and very few different sets of keys, so order is worked out once a set.
+    """
+
+    def __init__(self, bytes_allowed: bool) -> None:
+        self._bytes_allowed = bytes_allowed
+        self._order: dict[tuple[str, ...], bool] = {}
+
+    def sorted(self) -> bool:
+        return all(self._order.values())
+
+    def check(self, value: object, depth: int) -> None:
+        kind = type(value)
+        if kind is str:
+            if not cast("str", value).isascii():
+                _utf8(cast("str", value))
+        elif kind is int:
+            if not -INTEGER_MAX <= cast("int", value) <= INTEGER_MAX:
+                raise _Misfit(f"integers stay within ±{INTEGER_MAX} (2^53-1)")
+        elif kind is dict or kind is list:
+            if depth == MAX_DEPTH:
+                raise _Misfit(f"nested deeper than {MAX_DEPTH} arrays and maps")
+            if kind is dict:
+                self._check_map(cast("dict[object, object]", value), depth + 1)
+            else:
+                self._check_array(cast("list[object]", value), depth + 1)
+        elif value is not None and kind is not bool and not (kind is bytes and self._bytes_allowed):
+            raise _Misfit(f"type {kind.__name__} is not one of those that canonical values are made of")
+
+    def _check_array(self, array: list[object], depth: int) -> None:
+        index = 0
+        try:
+            for index, item in enumerate(array):  # noqa: B007 (the handler names the item that failed)
+                self.check(item, depth)
+        except _Misfit as misfit:
+            misfit.steps.append(f"[{index}]")
+            raise
+
+    def _check_map(self, mapping: dict[object, object], depth: int) -> None:
+        for key in mapping:
+            if type(key) is not str:
+                raise _Misfit(f"map keys are text, not {type(key).__name__}")
+        keys = cast("tuple[str, ...]", tuple(mapping))
+        if keys not in self._order:
+            self._order[keys] = _in_order(keys)
+        key = None
+        try:
+            for key, item in mapping.items():  # noqa: B007 (the handler names the item that failed)
+                self.check(item, depth)
+        except _Misfit as misfit:
+            misfit.steps.append(f".{key}")
+            raise
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise _Misfit(f"text {text[:80]!r} holds a lone surrogate, which UTF-8 has no form for") from None
+
+
+def _in_order(keys: tuple[str, ...]) -> bool:
+    # The head of a text string grows with its length, so bytewise order of the encodings is: shorter first.
+    encoded = [(len(key), key) for key in map(_utf8, keys)]
+    return encoded == sorted(encoded)

@@ -1,0 +1,122 @@
+"""Media types: what a file's suffix says it is, from a table that is the same on every host.
+
+The standard library's `mimetypes` reads the host's own files, so two machines would describe one tree in two
+ways. The table is short on purpose: build outputs, reports, models and archives. The content is never looked
+at; a caller who knows better passes a type, which `check_media_type` vets.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from artifactstore_protocols.errors import InvalidValue
+
+__all__ = ["DEFAULT_MEDIA_TYPE", "MEDIA_TYPES", "check_media_type", "media_type_of"]
+
+DEFAULT_MEDIA_TYPE = "application/octet-stream"
+"""What a file is when its suffix says nothing."""
+
+_SUFFIXES_BY_TYPE: dict[str, str] = {
+    # Text, reports and configuration.
+    "text/plain": ".txt .log .ini .cfg .conf .md5 .sha1 .sha256 .sha512",
+    "text/markdown": ".md .markdown",
+    "text/html": ".html .htm",
+    "text/css": ".css",
+    "text/csv": ".csv",
+    "text/tab-separated-values": ".tsv",
+    "text/javascript": ".js .mjs",
+    "text/x-python": ".py .pyi",
+    "text/x-c": ".c .h .cc .cpp .hpp",
+    "text/x-diff": ".diff .patch",
+    "application/json": ".json .map",
+    "application/ld+json": ".jsonld",
+    "application/geo+json": ".geojson",
+    "application/sarif+json": ".sarif .sarif.json",
+    "application/spdx+json": ".spdx.json",
+    "application/vnd.cyclonedx+json": ".cdx.json",
+    "application/vnd.cyclonedx+xml": ".cdx.xml",
+    "application/x-ndjson": ".jsonl .ndjson",
+    "application/x-ipynb+json": ".ipynb",
+    "application/yaml": ".yaml .yml",
+    "application/toml": ".toml",
+    "application/xml": ".xml .xsd",
+    "application/sql": ".sql",
+    "application/x-sh": ".sh",
+    "application/pdf": ".pdf",
+    # Images, sound, video and fonts.
+    "image/svg+xml": ".svg",
+    "image/png": ".png",
+    "image/jpeg": ".jpg .jpeg",
+    "image/gif": ".gif",
+    "image/webp": ".webp",
+    "image/tiff": ".tif .tiff",
+    "image/vnd.microsoft.icon": ".ico",
+    "audio/mpeg": ".mp3",
+    "audio/wav": ".wav",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+    "font/ttf": ".ttf",
+    "font/woff2": ".woff2",
+    # Data sets and models; model formats without a registered type stay octet streams.
+    "application/cbor": ".cbor",
+    "application/vnd.apache.parquet": ".parquet",
+    "application/vnd.apache.arrow.file": ".arrow .feather",
+    "application/x-hdf5": ".h5 .hdf5",
+    "application/vnd.sqlite3": ".sqlite .sqlite3",
+    # Archives, packages and programs.
+    "application/zip": ".zip .whl .npz",
+    "application/gzip": ".gz .tgz",
+    "application/zstd": ".zst",
+    "application/x-bzip2": ".bz2",
+    "application/x-xz": ".xz",
+    "application/x-7z-compressed": ".7z",
+    "application/x-tar": ".tar",
+    "application/java-archive": ".jar .war",
+    "application/vnd.android.package-archive": ".apk",
+    "application/vnd.debian.binary-package": ".deb",
+    "application/x-rpm": ".rpm",
+    "application/wasm": ".wasm",
+    "application/x-sharedlib": ".so",
+    "application/vnd.microsoft.portable-executable": ".exe .dll",
+    # Keys and signatures.
+    "application/x-pem-file": ".pem",
+    "application/pgp-signature": ".asc .sig",
+}
+
+MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
+    {suffix: kind for kind, suffixes in _SUFFIXES_BY_TYPE.items() for suffix in suffixes.split()}
+)
+"""Suffix with its dot, in lower case, to media type."""
+
+_NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"
+_MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
+
+
+def media_type_of(path: str) -> str:
+    """The media type of the longest known suffix of the last part of `path`, whatever its case.
+
+    A leading dot starts a hidden file's name, not a suffix: `.json` has none.
+    """
+    name = path.rpartition("/")[2].lower()
+    dot = name.find(".", 1)
+    while dot > 0:
+        if (known := MEDIA_TYPES.get(name[dot:])) is not None:
+            return known
+        dot = name.find(".", dot + 1)
+    return DEFAULT_MEDIA_TYPE
+
+
+def check_media_type(text: str) -> str:
+    """Return `text` unchanged if it is `type/subtype` by the names of RFC 6838 §4.2, in lower case, bare.
+
+    Names compare without case, manifests bytewise: one spelling keeps equal types equal. Parameters are
+    refused, as they are in an OCI descriptor's `mediaType`.
+
+    Raises:
+        InvalidValue: if it is anything else.
+    """
+    if _MEDIA_TYPE.fullmatch(text) is None:
+        raise InvalidValue(
+            "media type", text[:200], "write it as type/subtype, in lower case, without parameters"
+        )
+    return text
