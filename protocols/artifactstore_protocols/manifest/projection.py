@@ -1,0 +1,102 @@
+"""The JSON form of a manifest, for people and tools without CBOR: RFC 8785 (JCS), one to one with the CBOR.
+
+`jcs_to_cbor` requires the exact JCS form, not just any JSON of the same meaning. A JSON document and a CBOR
+document then stand for each other byte by byte, and nothing that two JSON parsers read in two ways (repeated
+keys, 1e2, -0, large integers, lone surrogates) gets through. To check a manifest that came as JSON, decode
+what `jcs_to_cbor` gives.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Never, cast, override
+
+import rfc8785
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import CanonicalValue, NotEncodable
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.manifest.codec import MANIFEST_BYTES_MAX, to_value
+from artifactstore_protocols.manifest.model import Manifest
+
+__all__ = ["NotCanonicalJson", "jcs", "jcs_to_cbor"]
+
+_INTEGER_CHARS_MAX = len(str(-canonical.INTEGER_MAX))
+
+
+@dataclass(eq=False)
+class NotCanonicalJson(ArtifactStoreError):
+    """Bytes that are not the RFC 8785 form of a canonical value.
+
+    Attributes:
+        reason: what is wrong with them, and where.
+    """
+
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"not canonical JSON (RFC 8785): {self.reason}"
+
+
+def jcs(manifest: Manifest) -> bytes:
+    """The manifest in RFC 8785 JSON: the same fields and values as its CBOR."""
+    return rfc8785.dumps(to_value(manifest))
+
+
+def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes:
+    """The canonical CBOR of the value whose RFC 8785 form is `payload`. Knows nothing of manifests' rules.
+
+    Raises:
+        NotCanonicalJson: not UTF-8, not JSON, not in RFC 8785 form, larger than `max_bytes`, or beyond what
+            canonical values hold: repeated keys, floats, NaN, integers beyond ±(2^53-1), lone surrogates,
+            nesting deeper than `canonical.MAX_DEPTH`.
+    """
+    if len(payload) > max_bytes:
+        raise NotCanonicalJson(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
+    try:
+        value = _parse(payload.decode())
+        encoded = canonical.encode(value)
+    except UnicodeDecodeError as error:
+        raise NotCanonicalJson(f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise NotCanonicalJson(f"{error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise NotCanonicalJson(f"nested deeper than {canonical.MAX_DEPTH} arrays and objects") from error
+    except NotEncodable as error:
+        raise NotCanonicalJson(f"at {error.where}: {error.reason}") from error
+    if rfc8785.dumps(value) != payload:
+        raise NotCanonicalJson("spaces, escapes or the order of keys are not those that RFC 8785 prescribes")
+    return encoded
+
+
+def _parse(text: str) -> CanonicalValue:
+    return cast(
+        "CanonicalValue",
+        json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_refuse_float,
+            parse_constant=_refuse_float,
+        ),
+    )
+
+
+def _object(pairs: list[tuple[str, CanonicalValue]]) -> CanonicalValue:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise NotCanonicalJson(f"key {repeated[:80]!r} occurs twice in one object")
+    return value
+
+
+def _integer(digits: str) -> int:
+    # Python refuses to read very long integers with an error of its own, and reads long ones slowly.
+    if len(digits) > _INTEGER_CHARS_MAX:
+        raise NotCanonicalJson(f"integer {digits[:20]}… is beyond ±{canonical.INTEGER_MAX} (2^53-1)")
+    return int(digits)
+
+
+def _refuse_float(text: str) -> Never:
+    raise NotCanonicalJson(f"number {text[:40]} is not an integer")
