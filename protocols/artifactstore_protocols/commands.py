@@ -14,7 +14,7 @@ import blake3
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import check_id
+from artifactstore_protocols.events import StoredEvent, check_id
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import check_path
@@ -22,6 +22,8 @@ from artifactstore_protocols.storage import StorageReceipt
 
 __all__ = [
     "Command",
+    "CommandRequest",
+    "Committed",
     "CreatePackage",
     "FinalizePackage",
     "FlagObject",
@@ -59,15 +61,21 @@ class CreatePackage:
         check_id("package id", self.package_id)
         _check_name("package name", self.name)
         if len(self.metadata) > _METADATA_ENTRIES_MAX:
-            raise InvalidValue("metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}")
+            raise InvalidValue(
+                "metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}"
+            )
         for key, value in self.metadata.items():
             _check_name("metadata key", key)
             if len(value) > _METADATA_TEXT_MAX:
-                raise InvalidValue("metadata value", value[:60], f"use at most {_METADATA_TEXT_MAX} characters")
+                raise InvalidValue(
+                    "metadata value", value[:60], f"use at most {_METADATA_TEXT_MAX} characters"
+                )
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise InvalidValue("metadata value", ascii(value[:60]), "use text that UTF-8 can hold") from None
+                raise InvalidValue(
+                    "metadata value", ascii(value[:60]), "use text that UTF-8 can hold"
+                ) from None
 
 
 class OnExisting(StrEnum):
@@ -153,6 +161,44 @@ class FlagObjects:
 type Command = CreatePackage | IngestFiles | FinalizePackage | RegisterMetadataSchema | FlagObjects
 
 
+@dataclass(frozen=True, slots=True)
+class CommandRequest:
+    """A command, and on whose behalf.
+
+    Attributes:
+        command_id: UUIDv7, the same for every attempt of one call.
+        command: what is asked.
+        actor: who asks.
+        idempotency_key: lets a caller who starts over find the first answer; None where nobody will.
+    """
+
+    command_id: str
+    command: Command
+    actor: str
+    idempotency_key: str | None
+
+    def __post_init__(self) -> None:
+        check_id("command id", self.command_id)
+        _check_name("actor", self.actor)
+        if self.idempotency_key is not None:
+            _check_name("idempotency key", self.idempotency_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a command wrote, now or the first time it was asked.
+
+    Attributes:
+        events: in order; empty where what was asked for was true already.
+        sequence: the last of them; the head of the log where there is none.
+        repeated: whether this is the answer to an earlier call.
+    """
+
+    events: tuple[StoredEvent, ...]
+    sequence: int
+    repeated: bool
+
+
 def command_digest(command: Command, actor: str) -> str:
     """BLAKE3 content address of what a command asks for, on behalf of whom.
 
@@ -166,7 +212,13 @@ def command_digest(command: Command, actor: str) -> str:
             asked = ["create", command.name, command.retention_class, metadata]
         case IngestFiles():
             files: list[RecordValue] = [
-                [file.path, file.size_bytes, file.executable, file.media_type, str(file.digests.content_address)]
+                [
+                    file.path,
+                    file.size_bytes,
+                    file.executable,
+                    file.media_type,
+                    str(file.digests.content_address),
+                ]
                 for file in command.files
             ]
             asked = ["ingest", command.package_id, command.on_existing.value, files]

@@ -7,9 +7,10 @@ byte, which is what a Merkle tree over the log will commit to.
 
 import uuid
 from dataclasses import dataclass
+from typing import override
 
 from artifactstore_protocols import canonical
-from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.payloads import Payload, decode_payload
 
@@ -33,6 +34,7 @@ class EventConflict(ArtifactStoreError):
     event_id: str
     sequence: int
 
+    @override
     def __str__(self) -> str:
         return (
             f"event id {self.event_id} is already in the log at sequence {self.sequence} with other content; "
@@ -47,6 +49,7 @@ class IdempotencyConflict(ArtifactStoreError):
     key: str
     sequence: int
 
+    @override
     def __str__(self) -> str:
         return (
             f"idempotency key {self.key!r} was used for another command at sequence {self.sequence}; "
@@ -140,7 +143,7 @@ def encode_record(event: Event) -> bytes:
     idempotency_key, payload}`, keys sorted bytewise; text but for the two integers, the nullable last fields of the
     command and the payload's bytes.
     """
-    record: dict[str, CanonicalValue | bytes] = {
+    record: dict[str, RecordValue] = {
         "version": _RECORD_VERSION,
         "event_id": event.event_id,
         "type": event.type,

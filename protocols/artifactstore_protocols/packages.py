@@ -9,6 +9,7 @@ version and sealed only if the package still has it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import override
 
 from artifactstore_protocols.commands import (
     Command,
@@ -21,6 +22,7 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
 )
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.paths import ancestors, path_key
 from artifactstore_protocols.payloads import (
     FileIngested,
@@ -58,6 +60,7 @@ class PackageNotFound(ArtifactStoreError):
 
     package: str
 
+    @override
     def __str__(self) -> str:
         return f"there is no package {self.package}; `artifactstore package list` shows those that are"
 
@@ -68,6 +71,7 @@ class PackageExists(ArtifactStoreError):
 
     package_id: str
 
+    @override
     def __str__(self) -> str:
         return f"package {self.package_id} exists already; make a new id"
 
@@ -78,6 +82,7 @@ class PackageFinalizedAlready(ArtifactStoreError):
 
     package_id: str
 
+    @override
     def __str__(self) -> str:
         return f"package {self.package_id} is finalised and takes no more changes; create a new package"
 
@@ -90,6 +95,7 @@ class PackageChanged(ArtifactStoreError):
     expected_version: int
     version: int
 
+    @override
     def __str__(self) -> str:
         return (
             f"package {self.package_id} changed while it was being finalised "
@@ -105,9 +111,12 @@ class PathTaken(ArtifactStoreError):
     path: str
     existing: str
 
+    @override
     def __str__(self) -> str:
         if self.path == self.existing:
-            return f"package {self.package_id} has a file at {self.path!r} already; ask for replace to change it"
+            return (
+                f"package {self.package_id} has a file at {self.path!r} already; ask for replace to change it"
+            )
         return (
             f"{self.path!r} and {self.existing!r} are the same path under Unicode NFC; rename one of the two "
             f"(package {self.package_id})"
@@ -122,6 +131,7 @@ class PathConflict(ArtifactStoreError):
     path: str
     existing: str
 
+    @override
     def __str__(self) -> str:
         return (
             f"{self.path!r} cannot stand beside {self.existing!r}: one of them would be a file and a directory at once "
@@ -136,6 +146,7 @@ class TooManyFiles(ArtifactStoreError):
     package_id: str
     limit: int
 
+    @override
     def __str__(self) -> str:
         return (
             f"package {self.package_id} would hold more than {self.limit} files; split it, or raise "
@@ -208,7 +219,9 @@ class Facts:
 
     def copy(self) -> "Facts":
         """Facts that can evolve on their own: a refused command must leave no trace in the batch's."""
-        return Facts(dict(self.packages), dict(self.files), dict(self.directories), dict(self.schema_versions))
+        return Facts(
+            dict(self.packages), dict(self.files), dict(self.directories), dict(self.schema_versions)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +286,9 @@ def _create(command: CreatePackage, facts: Facts) -> Draft:
         raise PackageExists(command.package_id)
     kept = retention_class(command.retention_class)
     facts.packages[command.package_id] = PackageState(command.package_id, False, 1, 0, 0)
-    payload = PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, dict(command.metadata))
+    payload = PackageCreated(
+        command.package_id, command.name, kept.name, kept.duration_us, dict(command.metadata)
+    )
     return Draft(command.event_id, command.package_id, payload)
 
 
@@ -364,7 +379,7 @@ def _file_payload(
         file.executable,
         file.media_type,
         str(file.digests.content_address),
-        str(file.digests.sha256),
+        str(ContentAddress(file.digests.sha256)),
         file.receipt.backend_id,
         file.receipt.object_key,
         file.receipt.retrieval_tier,

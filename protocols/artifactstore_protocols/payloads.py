@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import ClassVar, cast
+from typing import ClassVar, cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import CanonicalValue
@@ -38,6 +38,7 @@ class UnknownEventType(ArtifactStoreError):
     type: str
     sequence: int | None = None
 
+    @override
     def __str__(self) -> str:
         where = "" if self.sequence is None else f" at sequence {self.sequence}"
         return f"unknown event type {self.type!r}{where}; a newer artifactstore wrote it, so use that release or a later one"
@@ -50,6 +51,7 @@ class PayloadInvalid(ArtifactStoreError):
     type: str
     reason: str
 
+    @override
     def __str__(self) -> str:
         return f"payload of {self.type} is invalid: {self.reason}"
 
@@ -158,7 +160,9 @@ type Payload = (
     | ObjectHealed
 )
 
-_Mapped = PackageCreated | FileIngested | FileReplaced | MetadataSchemaRegistered | ObjectFlagged | ObjectHealed
+_Mapped = (
+    PackageCreated | FileIngested | FileReplaced | MetadataSchemaRegistered | ObjectFlagged | ObjectHealed
+)
 _BY_TYPE: Mapping[str, type[_Mapped]] = {
     mapped.TYPE: mapped
     for mapped in (

@@ -7,10 +7,17 @@ was promised to a package never changes with a later release of this table.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["DEFAULT_RETENTION", "RETENTION_CLASSES", "RetentionClass", "UnknownRetentionClass", "retention_class"]
+__all__ = [
+    "DEFAULT_RETENTION",
+    "RETENTION_CLASSES",
+    "RetentionClass",
+    "UnknownRetentionClass",
+    "retention_class",
+]
 
 _DAY_US = 86_400_000_000
 
@@ -36,6 +43,7 @@ class UnknownRetentionClass(ArtifactStoreError):
 
     name: str
 
+    @override
     def __str__(self) -> str:
         return f"unknown retention class {self.name!r}; use one of {', '.join(RETENTION_CLASSES)}"
 

@@ -29,6 +29,11 @@ from artifactstore_protocols.payloads import (
 )
 
 __all__ = [
+    "FILES",
+    "LOCATIONS",
+    "PACKAGES",
+    "RETENTION",
+    "SCHEMAS",
     "VIEWS",
     "Cell",
     "Put",
@@ -306,10 +311,12 @@ def _integrity(content_address: str, backend_id: str, integrity: str) -> RowOper
     return Update(LOCATIONS, (content_address, backend_id), {"integrity": integrity})
 
 
-def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
-    """Fold operations on the same key into as few as say the same, keeping the order of first touch.
+def coalesce(operations: Iterable[RowOperation]) -> tuple[tuple[RowOperation, ...], ...]:
+    """Fold operations on the same key into as few as say the same.
 
-    Only a conditional put followed by something else stays as it is: what it does depends on the table.
+    Returns rounds to be applied one after the other; inside a round every key stands once, so order does not matter
+    there. Nearly all is in the first round: only a conditional put beside something else cannot be folded, because
+    what it does depends on the table.
     """
     folded: dict[tuple[str, tuple[Cell, ...]], list[RowOperation]] = {}
     for operation in operations:
@@ -327,7 +334,8 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
                 pending[-1] = replace(last, values={**last.values, **operation.values})
             case _:
                 pending.append(operation)
-    return tuple(operation for pending in folded.values() for operation in pending)
+    rounds = max((len(pending) for pending in folded.values()), default=0)
+    return tuple(tuple(pending[i] for pending in folded.values() if i < len(pending)) for i in range(rounds))
 
 
 class ViewDigest:

@@ -13,6 +13,7 @@ from typing import override
 
 import outcome
 import trio
+
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["AsyncioThread", "DatabaseClosed"]
@@ -72,9 +73,7 @@ class AsyncioThread:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def run[T](
-        self, work: Callable[[], Coroutine[object, object, T]], *, leave_on_cancel: bool
-    ) -> T:
+    async def run[T](self, work: Callable[[], Coroutine[object, object, T]], *, leave_on_cancel: bool) -> T:
         """Run `work()` on the loop and hand over what it returns or raises.
 
         Args:

@@ -8,10 +8,21 @@ event. Text compares bytewise and times are int64 microseconds UTC, so both data
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from artifactstore_protocols.views import VIEWS, ViewTable
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
-__all__ = ["LIVE", "METADATA", "SCHEMA_REVISION", "SCHEMA_REVISIONS", "events", "log_head", "shadow_tables"]
+from artifactstore_protocols.views import VIEWS, ViewTable
+
+__all__ = [
+    "LIVE",
+    "METADATA",
+    "SCHEMA_REVISION",
+    "SCHEMA_REVISIONS",
+    "ViewTables",
+    "events",
+    "log_head",
+    "retention_classes",
+    "shadow_tables",
+]
 
 SCHEMA_REVISIONS = ("0001",)
 """Every schema revision that this release can upgrade from, oldest first. A test holds it against the migrations."""

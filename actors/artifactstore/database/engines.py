@@ -1,0 +1,96 @@
+"""Engines: one for the writer, one for readers, and what each connection is told before its first transaction.
+
+The writer's engine takes the write lock as its transaction begins; a reader's takes a snapshot. They are never mixed:
+if every transaction began with `BEGIN IMMEDIATE`, readers would block readers, and if the writer's began with a plain
+`BEGIN`, it would fail at once with SQLITE_BUSY_SNAPSHOT as soon as another process had written in between.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from artifactstore.database.location import DatabaseLocation
+
+__all__ = ["LOCK_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "reader_engine", "writer_engine", "writing"]
+
+LOCK_TIMEOUT_S = 30
+"""How long a writer waits for the head of the log before it says that the database is busy."""
+
+STATEMENT_TIMEOUT_S = 300
+"""How long one statement may take on PostgreSQL, and how long a transaction may sit idle in it."""
+
+_READERS = 4
+_BEGIN_OPTION = "artifactstore_begin"
+_WRITER_BEGIN = "BEGIN IMMEDIATE"
+_WRITER_ISOLATION = "READ COMMITTED"
+_READER_BEGIN = "BEGIN"
+_READER_ISOLATION = "REPEATABLE READ"
+
+
+def writer_engine(location: DatabaseLocation) -> AsyncEngine:
+    """An engine of one connection whose transactions begin with the right to write."""
+    return _engine(location, begin=_WRITER_BEGIN, connections=1, isolation=_WRITER_ISOLATION)
+
+
+def reader_engine(location: DatabaseLocation) -> AsyncEngine:
+    """An engine whose transactions each see one snapshot of the whole database."""
+    return _engine(location, begin=_READER_BEGIN, connections=_READERS, isolation=_READER_ISOLATION)
+
+
+@asynccontextmanager
+async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """One writer's transaction on a reader's connection: for work that needs the temporary tables it made there."""
+    sqlite = connection.dialect.name == "sqlite"
+    option = _BEGIN_OPTION if sqlite else "isolation_level"
+    await connection.execution_options(**{option: _WRITER_BEGIN if sqlite else _WRITER_ISOLATION})
+    try:
+        async with connection.begin():
+            yield
+    finally:
+        await connection.execution_options(**{option: _READER_BEGIN if sqlite else _READER_ISOLATION})
+
+
+def _engine(location: DatabaseLocation, *, begin: str, connections: int, isolation: str) -> AsyncEngine:
+    if not location.is_sqlite:
+        return create_async_engine(
+            location.url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_pre_ping=True,
+            isolation_level=isolation,
+            connect_args={
+                "timeout": LOCK_TIMEOUT_S,
+                "server_settings": {
+                    "application_name": "artifactstore",
+                    "synchronous_commit": "on",
+                    "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+                    "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
+                    "idle_in_transaction_session_timeout": f"{LOCK_TIMEOUT_S}s",
+                },
+            },
+        )
+    engine = create_async_engine(
+        location.url,
+        pool_size=connections,
+        max_overflow=0,
+        # The driver's own transaction control is off: SQLAlchemy would not know when its BEGIN comes, nor which.
+        connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_S},
+    )
+
+    def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        # WAL itself is set once, under the lock that guards first use; it is a property of the file.
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = FILE", "cache_size = -16000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, begin))
+
+    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", begin_transaction)
+    return engine

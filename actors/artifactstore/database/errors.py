@@ -1,0 +1,113 @@
+"""What can go wrong between a command and its commit, told in the words of somebody who has to act on it."""
+
+from dataclasses import dataclass
+from typing import override
+
+from artifactstore_protocols.errors import ArtifactStoreError
+
+__all__ = [
+    "DatabaseBusy",
+    "DatabaseReplaced",
+    "DatabaseUnavailable",
+    "LogNotEmpty",
+    "OutcomeUnknown",
+    "SchemaTooNew",
+    "SchemaTooOld",
+]
+
+
+@dataclass(eq=False)
+class DatabaseUnavailable(ArtifactStoreError):
+    """The database did not do what it was asked; nothing was written."""
+
+    database: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"database {self.database} is not available: {self.reason}"
+
+
+@dataclass(eq=False)
+class DatabaseBusy(DatabaseUnavailable):
+    """Another process held the log for longer than we wait; nothing was written."""
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} is busy ({self.reason}); another process holds the log, so try again"
+        )
+
+
+@dataclass(eq=False)
+class DatabaseReplaced(DatabaseUnavailable):
+    """The database file at the path is no longer the one that is open; a commit into it would be lost."""
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} was {self.reason} while it was open; nothing more is written. "
+            "Put the file back, or restart on the new one"
+        )
+
+
+@dataclass(eq=False)
+class OutcomeUnknown(ArtifactStoreError):
+    """The commit was sent and its outcome could not be found out. The same command, sent again, finds out."""
+
+    database: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} did not say whether it committed ({self.reason}); "
+            "repeat the command with the same idempotency key to find out"
+        )
+
+
+@dataclass(eq=False)
+class SchemaTooOld(ArtifactStoreError):
+    """The tables are those of an earlier release."""
+
+    database: str
+    found: str
+    needed: str
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} has schema {self.found} and this release needs {self.needed}; "
+            "back it up, then run `artifactstore migrate`"
+        )
+
+
+@dataclass(eq=False)
+class SchemaTooNew(ArtifactStoreError):
+    """The tables are those of a release that this one does not know."""
+
+    database: str
+    found: str
+    needed: str
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} has schema {self.found}, which this release (schema {self.needed}) does not know; "
+            "use the artifactstore release that wrote it, or a later one"
+        )
+
+
+@dataclass(eq=False)
+class LogNotEmpty(ArtifactStoreError):
+    """Starting afresh would destroy a log that holds events."""
+
+    database: str
+    events: int
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} holds {self.events} events, and `migrate --fresh` would destroy them; "
+            f"if that is what you want, add --destroy-log {self.database}"
+        )

@@ -1,0 +1,175 @@
+"""The event log: `write` takes an event into a transaction, `read` and `replay` bring events out again.
+
+Sequences are 1, 2, 3 … without a gap. A transaction that writes holds the lock on the one row of `log_head` from its
+start, takes the numbers after the head, and moves the head as it ends; so commit order is sequence order, a rollback
+burns no number, and no reader ever sees n+1 before n, whichever process wrote it.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database.schema import events, log_head
+from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
+from artifactstore_protocols.views import ViewWriter, project
+
+__all__ = [
+    "Transaction",
+    "find_commands",
+    "head",
+    "lock_head",
+    "move_head",
+    "read",
+    "read_subject",
+    "replay",
+    "write",
+    "write_all",
+]
+
+_REPLAY_BATCH = 1000
+_QUERY_PARAMETERS_MAX = 500
+
+
+@dataclass(slots=True)
+class Transaction:
+    """A transaction that holds the head of the log.
+
+    Attributes:
+        connection: to read and write through.
+        sequence: the last sequence taken: the head as this transaction will leave it.
+    """
+
+    connection: AsyncConnection
+    sequence: int
+
+
+async def lock_head(connection: AsyncConnection) -> int:
+    """Take the head's lock until the transaction ends, and say where the head is.
+
+    On SQLite the transaction's own BEGIN IMMEDIATE is the lock, and FOR UPDATE is left out of the statement.
+    """
+    sequence: int = (await connection.execute(select(log_head.c.sequence).with_for_update())).scalar_one()
+    return sequence
+
+
+async def head(connection: AsyncConnection) -> int:
+    """The last sequence that is committed; 0 before the first event."""
+    sequence: int = (await connection.execute(select(log_head.c.sequence))).scalar_one()
+    return sequence
+
+
+async def move_head(transaction: Transaction) -> None:
+    """Store the head. Once a transaction, after its last event."""
+    await transaction.connection.execute(update(log_head).values(sequence=transaction.sequence))
+
+
+async def write(transaction: Transaction, event: Event) -> int:
+    """Append one event, or find it there. Returns its sequence.
+
+    Raises:
+        EventConflict: the id is in the log with other content.
+    """
+    query = select(events).where(events.c.event_id == event.event_id)
+    existing = (await transaction.connection.execute(query)).one_or_none()
+    if existing is None:
+        await write_all(transaction, (event,))
+        return transaction.sequence
+    stored = _stored(existing)
+    if not stored.event.same_content(event):
+        raise EventConflict(event.event_id, stored.sequence)
+    return stored.sequence
+
+
+async def write_all(transaction: Transaction, new: Iterable[Event]) -> tuple[StoredEvent, ...]:
+    """Append events whose ids are known to be new; the database's unique index holds the caller to it."""
+    stored = tuple(StoredEvent(transaction.sequence + 1 + i, event) for i, event in enumerate(new))
+    if stored:
+        await transaction.connection.execute(events.insert(), [_row(entry) for entry in stored])
+        transaction.sequence = stored[-1].sequence
+    return stored
+
+
+async def read(connection: AsyncConnection, *, after: int, limit: int) -> tuple[StoredEvent, ...]:
+    """Up to `limit` events after the sequence `after`, in order."""
+    query = select(events).where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+    return tuple(_stored(row) for row in await connection.execute(query))
+
+
+async def read_subject(
+    connection: AsyncConnection, subject: str, *, after: int, limit: int
+) -> tuple[StoredEvent, ...]:
+    """As `read`, but only events about one subject."""
+    query = (
+        select(events)
+        .where(events.c.subject == subject, events.c.sequence > after)
+        .order_by(events.c.sequence)
+        .limit(limit)
+    )
+    return tuple(_stored(row) for row in await connection.execute(query))
+
+
+async def find_commands(
+    connection: AsyncConnection, *, command_ids: Sequence[str], idempotency_keys: Sequence[str]
+) -> tuple[StoredEvent, ...]:
+    """Every event of the commands that have one of these ids or keys, in order of sequence."""
+    ids = list(command_ids)
+    if idempotency_keys:
+        keyed = select(events.c.command_id).where(events.c.idempotency_key.in_(idempotency_keys))
+        ids += (await connection.execute(keyed)).scalars().all()
+    found: list[StoredEvent] = []
+    for start in range(0, len(ids), _QUERY_PARAMETERS_MAX):
+        query = select(events).where(events.c.command_id.in_(ids[start : start + _QUERY_PARAMETERS_MAX]))
+        found += [_stored(row) for row in await connection.execute(query)]
+    unique = {stored.sequence: stored for stored in found}
+    return tuple(unique[sequence] for sequence in sorted(unique))
+
+
+async def replay(connection: AsyncConnection, *, into: ViewWriter, after: int = 0) -> int:
+    """Feed every event after `after` through the projections into `into`. Returns the last sequence seen.
+
+    The connection's transaction decides what "every" means. Nothing but the log is read: no clock, no view.
+
+    Raises:
+        UnknownEventType, ReplayFailed: an event cannot be projected; what was applied must be rolled back.
+    """
+    async for batch in _batches(connection, after):
+        await into.apply([operation for stored in batch for operation in project(stored)])
+        after = batch[-1].sequence
+    return after
+
+
+async def _batches(connection: AsyncConnection, after: int) -> AsyncIterator[tuple[StoredEvent, ...]]:
+    while batch := await read(connection, after=after, limit=_REPLAY_BATCH):
+        yield batch
+        after = batch[-1].sequence
+
+
+def _row(stored: StoredEvent) -> dict[str, object]:
+    event = stored.event
+    return {
+        "sequence": stored.sequence,
+        "event_id": event.event_id,
+        "type": event.type,
+        "subject": event.subject,
+        "actor": event.actor,
+        "recorded_at": event.recorded_at_us,
+        "command_id": event.command.command_id,
+        "command_digest": event.command.digest,
+        "idempotency_key": event.command.idempotency_key,
+        "payload": event.payload,
+    }
+
+
+def _stored(row: Row[tuple[object, ...]]) -> StoredEvent:
+    event = Event(
+        event_id=row.event_id,
+        type=row.type,
+        subject=row.subject,
+        actor=row.actor,
+        recorded_at_us=row.recorded_at,
+        payload=row.payload,
+        command=CommandStamp(row.command_id, row.command_digest, row.idempotency_key),
+    )
+    return StoredEvent(row.sequence, event)

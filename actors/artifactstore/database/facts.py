@@ -1,0 +1,87 @@
+"""Loads what a batch of commands needs to know, in a handful of queries whatever the size of the batch."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy import column, func, select, values
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database.schema import LIVE
+from artifactstore_protocols.packages import Facts, FileState, Needs, PackageState
+from artifactstore_protocols.views import FILES, PACKAGES, SCHEMAS
+
+__all__ = ["load_facts"]
+
+_packages = LIVE[PACKAGES]
+_files = LIVE[FILES]
+_schemas = LIVE[SCHEMAS]
+
+# SQLite takes 32,766 parameters in a statement and PostgreSQL 32,767; a compound of values nests no deeper than 500.
+_CHUNK = 400
+
+
+async def load_facts(connection: AsyncConnection, needs: Needs) -> Facts:
+    """The facts that `needs` names, as the connection's transaction sees them."""
+    facts = Facts()
+    for chunk in _chunks(sorted(needs.packages)):
+        for row in await connection.execute(select(_packages).where(_packages.c.package_id.in_(chunk))):
+            facts.packages[row.package_id] = PackageState(
+                row.package_id, row.status == "finalized", row.version, row.file_count, row.total_bytes
+            )
+    for chunk in _chunks(sorted(needs.schemas)):
+        latest = select(_schemas.c.name, func.max(_schemas.c.version)).where(_schemas.c.name.in_(chunk))
+        for name, version in await connection.execute(latest.group_by(_schemas.c.name)):
+            facts.schema_versions[name] = version
+    by_package: defaultdict[str, list[str]] = defaultdict(list)
+    for package_id, key in sorted(needs.files | needs.above):
+        by_package[package_id].append(key)
+    for package_id, keys in by_package.items():
+        package = facts.packages.get(package_id)
+        if package is None or package.file_count == 0:  # a new package has nothing to look for
+            continue
+        for chunk in _chunks(keys):
+            await _load_files(connection, facts, package_id, chunk)
+        await _load_directories(
+            connection, facts, package_id, [key for owner, key in needs.files if owner == package_id]
+        )
+    return facts
+
+
+async def _load_files(
+    connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]
+) -> None:
+    query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key.in_(keys))
+    for row in await connection.execute(query):
+        facts.files[package_id, row.path_key] = FileState(
+            row.path, row.size_bytes, bool(row.executable), row.media_type, row.content_address
+        )
+
+
+async def _load_directories(
+    connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]
+) -> None:
+    """Which of the paths are directories already: the first file below each, found by its place in the index."""
+    for chunk in _chunks(keys):
+        wanted = values(column("path_key", _files.c.path_key.type), name="given").data(
+            [(key,) for key in chunk]
+        )
+        given = wanted.cte("wanted")
+        below = (
+            select(_files.c.path)
+            .where(
+                _files.c.package_id == package_id,
+                _files.c.path_key > given.c.path_key + "/",
+                _files.c.path_key < given.c.path_key + "0",  # the character after the slash
+            )
+            .limit(1)
+            .scalar_subquery()
+        )
+        query = select(given.c.path_key, below.label("below"))
+        for row in await connection.execute(query):
+            if row.below is not None:
+                facts.directories[package_id, row.path_key] = row.below
+
+
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), _CHUNK):
+        yield items[start : start + _CHUNK]

@@ -1,0 +1,187 @@
+"""What the views answer: packages, files and where objects are. Every function reads within its caller's snapshot."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
+from sqlalchemy import ColumnElement, Row, Select, func, select, true
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database.schema import LIVE, events
+
+__all__ = [
+    "all_files",
+    "all_locations",
+    "deduplicated_bytes",
+    "file",
+    "files",
+    "files_with_content",
+    "find_package",
+    "flagged_addresses",
+    "location_totals",
+    "locations",
+    "manifest_bytes",
+    "metadata_schema",
+    "package",
+    "packages",
+]
+
+_packages, _files, _locations = LIVE[PACKAGES], LIVE[FILES], LIVE[LOCATIONS]
+_retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
+
+
+def _package_query() -> Select[tuple[object, ...]]:
+    joined = _packages.join(_retention, _retention.c.package_id == _packages.c.package_id)
+    return select(_packages, _retention.c.expires_at).select_from(joined)
+
+
+async def package(connection: AsyncConnection, package_id: str) -> PackageRecord:
+    """The package with this id.
+
+    Raises:
+        PackageNotFound: there is none.
+    """
+    row = (await connection.execute(_package_query().where(_packages.c.package_id == package_id))).one_or_none()
+    if row is None:
+        raise PackageNotFound(package_id)
+    return _package(row)
+
+
+async def find_package(connection: AsyncConnection, wanted: str) -> Sequence[PackageRecord]:
+    """Packages whose id, or else whose name, is `wanted`; newest first."""
+    for column in (_packages.c.package_id, _packages.c.name):
+        query = _package_query().where(column == wanted).order_by(_packages.c.created_sequence.desc())
+        if rows := (await connection.execute(query)).all():
+            return [_package(row) for row in rows]
+    return ()
+
+
+async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Sequence[PackageRecord]:
+    """Up to `limit` packages in order of creation, those created after the sequence `after`."""
+    query = _package_query().where(_packages.c.created_sequence > after)
+    rows = await connection.execute(query.order_by(_packages.c.created_sequence).limit(limit))
+    return [_package(row) for row in rows]
+
+
+async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
+    """The file at a path (as its NFC key), if there is one."""
+    query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key == path_key)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else _file(row)
+
+
+async def files(connection: AsyncConnection, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
+    """Up to `limit` files of a package in order of their path keys, those after the key `after`."""
+    query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key > after)
+    return [_file(row) for row in await connection.execute(query.order_by(_files.c.path_key).limit(limit))]
+
+
+def _locations_of(package_id: str | None) -> ColumnElement[bool]:
+    if package_id is None:
+        return true()
+    of_package = select(_files.c.content_address).where(_files.c.package_id == package_id)
+    return _locations.c.content_address.in_(of_package)
+
+
+async def locations(
+    connection: AsyncConnection, *, package_id: str | None, after: str, limit: int
+) -> Sequence[Row[tuple[object, ...]]]:
+    """Up to `limit` stored objects of one package, or of all, in order of content address; each once."""
+    query = select(_locations).where(_locations_of(package_id), _locations.c.content_address > after)
+    return (await connection.execute(query.order_by(_locations.c.content_address).limit(limit))).all()
+
+
+async def all_locations(connection: AsyncConnection, package_id: str) -> AsyncIterator[Row[tuple[object, ...]]]:
+    """Every stored object of a package, in order of content address, a thousand rows at a time."""
+    query = select(_locations).where(_locations_of(package_id)).order_by(_locations.c.content_address)
+    async with connection.stream(query, execution_options={"yield_per": 1000}) as result:
+        async for row in result:
+            yield row
+
+
+async def location_totals(connection: AsyncConnection, *, package_id: str | None) -> tuple[int, int]:
+    """How many objects `locations` would give in all, and their bytes."""
+    query = select(func.count(), func.coalesce(func.sum(_locations.c.size_bytes), 0))
+    count, size = (await connection.execute(query.where(_locations_of(package_id)))).one()
+    return int(count), int(size)
+
+
+async def files_with_content(connection: AsyncConnection, content_address: str, *, limit: int) -> Sequence[str]:
+    """The first files that hold a content, as `package id/path`."""
+    query = select(_files.c.package_id, _files.c.path).where(_files.c.content_address == content_address)
+    rows = await connection.execute(query.order_by(_files.c.sequence).limit(limit))
+    return [f"{row.package_id}/{row.path}" for row in rows]
+
+
+async def flagged_addresses(connection: AsyncConnection) -> frozenset[ContentAddress]:
+    """Objects that verification found damaged or missing and that nobody has healed yet."""
+    query = select(_locations.c.content_address).where(_locations.c.integrity != "intact")
+    return frozenset(ContentAddress.parse(address) for address in (await connection.execute(query)).scalars())
+
+
+async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> int:
+    """Bytes of the package's files whose content the store had already when their event was written."""
+    query = (
+        select(func.coalesce(func.sum(_files.c.size_bytes), 0))
+        .join(_locations, _locations.c.content_address == _files.c.content_address)
+        .where(_files.c.package_id == package_id, _files.c.sequence != _locations.c.sequence)
+    )
+    return int((await connection.execute(query)).scalar_one())
+
+
+async def manifest_bytes(connection: AsyncConnection, sequence: int) -> bytes:
+    """The manifest that the finalising event at this sequence carries."""
+    return bytes((await connection.execute(select(events.c.payload).where(events.c.sequence == sequence))).scalar_one())
+
+
+async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSchema | None:
+    """The latest version of a metadata schema, if there is one."""
+    query = select(_schemas).where(_schemas.c.name == name).order_by(_schemas.c.version.desc()).limit(1)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else MetadataSchema(row.name, row.version, row.schema.decode())
+
+
+async def all_files(connection: AsyncConnection, package_id: str) -> AsyncIterator[FileRecord]:
+    """Every file of a package, in order of path keys, a thousand rows at a time."""
+    query = select(_files).where(_files.c.package_id == package_id).order_by(_files.c.path_key)
+    async with connection.stream(query, execution_options={"yield_per": 1000}) as result:
+        async for row in result:
+            yield _file(row)
+
+
+def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
+    metadata = cast("dict[str, str]", canonical.decode(row.metadata))
+    return PackageRecord(
+        package_id=row.package_id,
+        name=row.name,
+        status=row.status,
+        version=row.version,
+        files=row.file_count,
+        bytes=row.total_bytes,
+        retention_class=row.retention_class,
+        expires_at_us=row.expires_at,
+        metadata=metadata,
+        created_by=row.created_by,
+        created_at_us=row.created_at,
+        finalized_at_us=row.finalized_at,
+        manifest_digest=row.manifest_digest,
+        tree_digest=row.tree_digest,
+        sequence=row.finalized_sequence or row.created_sequence,
+    )
+
+
+def _file(row: Row[tuple[object, ...]]) -> FileRecord:
+    return FileRecord(
+        package_id=row.package_id,
+        path=row.path,
+        size_bytes=row.size_bytes,
+        executable=bool(row.executable),
+        media_type=row.media_type,
+        content_address=row.content_address,
+        sha256=f"sha256:{row.digest_sha256}",
+        sequence=row.sequence,
+    )

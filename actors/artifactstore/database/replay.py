@@ -1,0 +1,114 @@
+"""Replay: build every projection again from the log alone, then compare with the live tables, or mend them.
+
+Both ways fill temporary twins of the view tables. A check does so in one snapshot and never takes the head of the log.
+A rebuild catches up without the lock, notes which rows differ, and takes the lock only for the last events and for
+those rows: live rows that did not differ have moved on by the same events as their twins, so they need no touch.
+"""
+
+from artifactstore_protocols.records import ReplayReport
+from artifactstore_protocols.views import ViewTable
+from sqlalchemy import ColumnElement, Connection, MetaData, Select, Table, delete, func, insert, select, tuple_, union
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database import events
+from artifactstore.database.engines import writing
+from artifactstore.database.schema import LIVE, ViewTables, shadow_tables
+from artifactstore.database.views import TableViewWriter, projection_digest
+
+__all__ = ["check", "rebuild"]
+
+
+async def check(connection: AsyncConnection) -> ReplayReport:
+    """Replay and compare within one snapshot; nothing that lasts is written.
+
+    Raises:
+        UnknownEventType, ReplayFailed: an event cannot be projected.
+    """
+    metadata, shadow = shadow_tables()
+    async with connection.begin() as transaction:
+        await connection.run_sync(_create, metadata)
+        report = await _compare(connection, shadow, after=0, repaired_rows=0)
+        await transaction.rollback()  # which takes the temporary tables with it
+    return report
+
+
+async def rebuild(connection: AsyncConnection) -> ReplayReport:
+    """Replay, and make the live tables what the log implies.
+
+    Args:
+        connection: a reader's, with no transaction begun; several are begun in turn.
+
+    Raises:
+        UnknownEventType, ReplayFailed: an event cannot be projected; the live tables are as they were.
+    """
+    metadata, shadow = shadow_tables()
+    differing = {view: _key_table(view, table, metadata) for view, table in shadow.items()}
+    async with connection.begin():
+        await connection.run_sync(_create, metadata)
+    try:
+        into = TableViewWriter(connection, shadow)
+        async with connection.begin():
+            after = await events.replay(connection, into=into)
+            repaired = 0
+            for view, keys in differing.items():
+                repaired += await _note_differences(connection, LIVE[view], shadow[view], keys)
+        async with writing(connection):
+            await events.lock_head(connection)
+            after = await events.replay(connection, into=into, after=after)
+            for view, keys in differing.items():
+                await _mend(connection, LIVE[view], shadow[view], keys)
+        async with connection.begin():
+            return await _compare(connection, shadow, after=after, repaired_rows=repaired)
+    finally:
+        async with connection.begin():
+            await connection.run_sync(metadata.drop_all, checkfirst=False)
+
+
+def _create(connection: Connection, metadata: MetaData) -> None:
+    metadata.create_all(connection, checkfirst=False)
+
+
+def _key_table(view: ViewTable, shadow: Table, metadata: MetaData) -> Table:
+    columns = (shadow.c[name].copy() for name in view.key)
+    return Table(f"differing_{view.name}", metadata, *columns, prefixes=["TEMPORARY"])
+
+
+async def _compare(
+    connection: AsyncConnection, shadow: ViewTables, *, after: int, repaired_rows: int
+) -> ReplayReport:
+    sequence = await events.replay(connection, into=TableViewWriter(connection, shadow), after=after)
+    return ReplayReport(
+        events=sequence,
+        sequence=sequence,
+        projection_digest=str(await projection_digest(connection, shadow)),
+        live_digest=str(await projection_digest(connection, LIVE)),
+        repaired_rows=repaired_rows,
+    )
+
+
+async def _note_differences(connection: AsyncConnection, live: Table, shadow: Table, keys: Table) -> int:
+    """Keep the keys of rows that only one of the two has, or that differ. Returns how many there are."""
+    only_live = select(live).except_(select(*_columns_like(shadow, live))).subquery()
+    only_shadow = select(*_columns_like(shadow, live)).except_(select(live)).subquery()
+    names = [column.name for column in keys.columns]
+    differing: list[Select[tuple[object, ...]]] = [
+        select(*(side.c[name] for name in names)) for side in (only_live, only_shadow)
+    ]
+    await connection.execute(insert(keys).from_select(names, union(*differing)))
+    return (await connection.execute(select(func.count()).select_from(keys))).scalar_one()
+
+
+async def _mend(connection: AsyncConnection, live: Table, shadow: Table, keys: Table) -> None:
+    def is_noted(table: Table) -> ColumnElement[bool]:
+        noted = select(*keys.columns)
+        return tuple_(*(table.c[column.name] for column in keys.columns)).in_(noted)
+
+    await connection.execute(delete(live).where(is_noted(live)))
+    columns = _columns_like(shadow, live)
+    await connection.execute(
+        insert(live).from_select([column.name for column in columns], select(*columns).where(is_noted(shadow)))
+    )
+
+
+def _columns_like(table: Table, other: Table) -> list[ColumnElement[object]]:
+    return [table.c[column.name] for column in other.columns]

@@ -1,0 +1,39 @@
+"""Alembic's environment: on a connection that the store hands over, or from a shell on the configured database."""
+
+import asyncio
+import os
+
+from alembic import context
+from sqlalchemy import Connection
+
+from artifactstore.database.engines import writer_engine
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.schema import METADATA
+
+
+def run(connection: Connection) -> None:
+    context.configure(
+        connection=connection, target_metadata=METADATA, render_as_batch=True, compare_type=True
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_from_shell() -> None:
+    url = os.environ.get("ARTIFACTSTORE_DATABASE_URL", "sqlite:///var/artifactstore.db")
+    location = DatabaseLocation.parse(url)
+    if location.path is not None:
+        location.path.parent.mkdir(parents=True, exist_ok=True)
+    engine = writer_engine(location)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(run)
+    finally:
+        await engine.dispose()
+
+
+given: Connection | None = context.config.attributes.get("connection")
+if given is None:
+    asyncio.run(run_from_shell())
+else:
+    run(given)

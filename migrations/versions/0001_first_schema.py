@@ -1,0 +1,163 @@
+"""The log, its head, reference data and the projections."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from artifactstore_protocols.retention import RETENTION_CLASSES
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, TEXT, nullable=nullable)
+
+
+def integer(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), nullable=nullable, autoincrement=False)
+
+
+def octets(name: str) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary(), nullable=False)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "events",
+        sa.Column("sequence", SEQUENCE, nullable=False, autoincrement=False),
+        text("event_id"),
+        text("type"),
+        text("subject"),
+        text("actor"),
+        integer("recorded_at"),
+        text("command_id"),
+        text("command_digest", nullable=True),
+        text("idempotency_key", nullable=True),
+        octets("payload"),
+        sa.PrimaryKeyConstraint("sequence", name="pk_events"),
+    )
+    op.create_index("ix_events_event_id", "events", ["event_id"], unique=True)
+    op.create_index("ix_events_idempotency_key", "events", ["idempotency_key"], unique=True)
+    op.create_index("ix_events_command_id", "events", ["command_id"])
+    op.create_index("ix_events_subject_sequence", "events", ["subject", "sequence"])
+
+    head = op.create_table(
+        "log_head",
+        integer("id"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("id", name="pk_log_head"),
+        sa.CheckConstraint("id = 1", name="ck_log_head_single_row"),
+    )
+    op.bulk_insert(head, [{"id": 1, "sequence": 0}])
+
+    classes = op.create_table(
+        "retention_classes",
+        text("name"),
+        integer("duration_us", nullable=True),
+        text("description"),
+        sa.PrimaryKeyConstraint("name", name="pk_retention_classes"),
+    )
+    op.bulk_insert(
+        classes,
+        [
+            {"name": kept.name, "duration_us": kept.duration_us, "description": kept.description}
+            for kept in RETENTION_CLASSES.values()
+        ],
+    )
+
+    op.create_table(
+        "artifact_packages",
+        text("package_id"),
+        text("name"),
+        text("status"),
+        integer("version"),
+        integer("file_count"),
+        integer("total_bytes"),
+        text("retention_class"),
+        octets("metadata"),
+        text("created_by"),
+        integer("created_at"),
+        integer("finalized_at", nullable=True),
+        text("manifest_digest", nullable=True),
+        text("tree_digest", nullable=True),
+        integer("created_sequence"),
+        integer("finalized_sequence", nullable=True),
+        sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
+    )
+    op.create_index("ix_artifact_packages_name", "artifact_packages", ["name"])
+    op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
+
+    op.create_table(
+        "artifact_files",
+        text("package_id"),
+        text("path_key"),
+        text("path"),
+        integer("size_bytes"),
+        integer("executable"),
+        text("media_type"),
+        text("digest_algorithm"),
+        text("digest_primary"),
+        text("digest_sha256"),
+        text("content_address"),
+        integer("ingested_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_id", "path_key", name="pk_artifact_files"),
+    )
+    op.create_index("ix_artifact_files_content_address", "artifact_files", ["content_address"])
+
+    op.create_table(
+        "storage_locations",
+        text("content_address"),
+        text("backend_id"),
+        text("object_key"),
+        text("digest_algorithm"),
+        text("digest_primary"),
+        text("digest_sha256"),
+        integer("size_bytes"),
+        text("retrieval_tier"),
+        text("restore_status"),
+        text("integrity"),
+        integer("stored_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("content_address", "backend_id", name="pk_storage_locations"),
+    )
+
+    op.create_table(
+        "retention_state",
+        text("package_id"),
+        text("retention_class"),
+        integer("duration_us", nullable=True),
+        text("status"),
+        integer("retained_from", nullable=True),
+        integer("expires_at", nullable=True),
+        sa.PrimaryKeyConstraint("package_id", name="pk_retention_state"),
+    )
+
+    op.create_table(
+        "metadata_schemas",
+        text("name"),
+        integer("version"),
+        octets("schema"),
+        integer("registered_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
+    )
+
+
+def downgrade() -> None:
+    for table in (
+        "metadata_schemas",
+        "retention_state",
+        "storage_locations",
+        "artifact_files",
+        "artifact_packages",
+        "retention_classes",
+        "log_head",
+        "events",
+    ):
+        op.drop_table(table)

@@ -1,0 +1,262 @@
+"""The message catalogue: what each actor can be asked, and what it answers.
+
+A message names the kind of actor that takes it and the type of its reply, so a wrong message to an actor, or a wrong
+use of a reply, is an error for the type checker. Messages are frozen; a stream in one is handed over with it.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from artifactstore_protocols.commands import CommandRequest, Committed, IngestFiles, OnExisting
+from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.records import (
+    DirectoryIngest,
+    FileRecord,
+    FinalizedPackage,
+    HealthReport,
+    IngestProgress,
+    IngestSummary,
+    PackageRecord,
+    ReplayReport,
+)
+from artifactstore_protocols.storage import BackendHealth, ObjectStat
+from artifactstore_protocols.supervision import Message, Request
+
+__all__ = [
+    "AddDirectory",
+    "AddFile",
+    "Commit",
+    "DatabaseReading",
+    "DatabaseRole",
+    "DeleteObject",
+    "FinalizePackage",
+    "GetHealth",
+    "HeadMoved",
+    "HealthRole",
+    "IngestRole",
+    "IngestTree",
+    "OpenPackage",
+    "OpenTail",
+    "ProbeDatabase",
+    "ProbeStorage",
+    "ProjectionRole",
+    "Replay",
+    "ServeObject",
+    "StatObject",
+    "StorageRole",
+    "StoreFiles",
+    "StoreStream",
+    "Stream",
+    "VerifyObject",
+    "WriterRole",
+]
+
+
+class DatabaseRole:
+    """Owns the database's thread and engines."""
+
+
+class StorageRole:
+    """Moves bytes in and out of storage backends."""
+
+
+class WriterRole:
+    """The single writer of the log."""
+
+
+class ProjectionRole:
+    """Fans committed events out, and rebuilds projections from the log."""
+
+
+class IngestRole:
+    """Admits packages and files."""
+
+
+class HealthRole:
+    """Measures all the others."""
+
+
+class Stream[T](Protocol):
+    """Items that arrive over time, from a task of the actor that opened it. Close it when done, early or not."""
+
+    def __aiter__(self) -> Self:
+        """Itself."""
+        ...
+
+    async def __anext__(self) -> T:
+        """The next item; waits for it."""
+        ...
+
+    def close(self) -> None:
+        """Stop the stream; harmless twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseReading:
+    """What a probe of the database found: its name, whether its file is still the open one, and the log's head."""
+
+    database: str
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeDatabase(Request[DatabaseReading, DatabaseRole]):
+    """Read the head of the log, and check that the file is still the one that is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFiles(Request[tuple[IngestResult | ArtifactStoreError, ...], StorageRole]):
+    """Hash and store a batch of local files; answers are in order, one file's error is its own."""
+
+    batch: tuple[FileSource, ...]
+    rewrite: frozenset[ContentAddress]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStream(Request[IngestResult, StorageRole]):
+    """Hash and store one stream of bytes."""
+
+    reader: AsyncIterator[bytes]
+    expected_size: int | None
+    rewrite: frozenset[ContentAddress]
+
+
+@dataclass(frozen=True, slots=True)
+class ServeObject(Request[Stream[bytes], StorageRole]):
+    """Open an object, or a range of it, as a stream of chunks; a whole object is checked before its last chunk."""
+
+    address: ContentAddress
+    offset: int = 0
+    length: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatObject(Request[ObjectStat, StorageRole]):
+    """Say what is stored under an address."""
+
+    address: ContentAddress
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyObject(Request[VerifyResult, StorageRole]):
+    """Read an object again and compare it with its address."""
+
+    address: ContentAddress
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObject(Request[bool, StorageRole]):
+    """Remove an object; False if there was none."""
+
+    address: ContentAddress
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStorage(Request[tuple[BackendHealth, ...], StorageRole]):
+    """Measure every backend, by a small object written, synced, read back and removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Request[Committed, WriterRole]):
+    """Decide a command against what is true, and write what follows, in one transaction."""
+
+    request: CommandRequest
+
+    @property
+    def size_bytes(self) -> int:
+        """Roughly what the command's events will hold, for the limits of mailbox and batch."""
+        command = self.request.command
+        if isinstance(command, IngestFiles):
+            return 600 * len(command.files)
+        return len(getattr(command, "manifest", b"")) + 1000
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMoved(Message[ProjectionRole]):
+    """The log has grown to this sequence."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTail(Request[Stream[StoredEvent], ProjectionRole]):
+    """Follow the log: every event after `since`, in order, then those to come, with no hole and no repeat."""
+
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(Request[ReplayReport, ProjectionRole]):
+    """Build the projections again from the log, and compare them with the live ones or mend those."""
+
+    rebuild: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPackage(Request[PackageRecord, IngestRole]):
+    """Create a package."""
+
+    name: str
+    retention_class: str
+    metadata: Mapping[str, str]
+    actor: str
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddFile(Request[FileRecord, IngestRole]):
+    """Put one file into an open package: a local path, or a stream of bytes."""
+
+    package_id: str
+    path: str
+    source: FileSource | AsyncIterator[bytes]
+    expected_size: int | None
+    executable: bool | None
+    media_type: str | None
+    on_existing: OnExisting
+    actor: str
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddDirectory(Request[DirectoryIngest, IngestRole]):
+    """Put every file below a local directory into an open package, a transaction per batch."""
+
+    package_id: str
+    directory: str
+    on_existing: OnExisting
+    actor: str
+    progress: Callable[[IngestProgress], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizePackage(Request[FinalizedPackage, IngestRole]):
+    """Seal a package."""
+
+    package_id: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestTree(Request[IngestSummary, IngestRole]):
+    """Create a package, put a directory into it and seal it; nothing is created if the directory is refused."""
+
+    directory: str
+    name: str
+    retention_class: str
+    metadata: Mapping[str, str]
+    actor: str
+    idempotency_key: str | None
+    progress: Callable[[IngestProgress], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class GetHealth(Request[HealthReport, HealthRole]):
+    """The state of every part, from readings that are no older than `max_age_s` seconds."""
+
+    max_age_s: float

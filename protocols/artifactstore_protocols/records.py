@@ -1,0 +1,274 @@
+"""What the registry answers: facts about packages, files, checks and health, as frozen values.
+
+Times are int64 microseconds since the epoch, UTC; sizes are bytes; digests and content addresses are text in the form
+`<algorithm>:<hex>`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "AuditEntry",
+    "ComponentHealth",
+    "DirectoryIngest",
+    "FileRecord",
+    "FinalizedPackage",
+    "FlawedObject",
+    "HealthReport",
+    "IngestProgress",
+    "IngestSummary",
+    "MetadataSchema",
+    "PackageRecord",
+    "ReplayReport",
+    "VerifyProgress",
+    "VerifyReport",
+]
+
+type PackageStatus = Literal["open", "finalized"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRecord:
+    """A package as its view has it.
+
+    Attributes:
+        package_id: UUID.
+        name: a label; several packages may share it.
+        status: `open` takes files, `finalized` never changes again.
+        version: counts its changes while it is open.
+        files: how many it holds.
+        bytes: their sizes added up.
+        retention_class: how long it is kept once it is finalised.
+        expires_at_us: when that ends; None while it is open, or for what never expires.
+        metadata: what its creator said about it.
+        created_by: who opened it.
+        created_at_us: when.
+        finalized_at_us: when it was sealed, or None.
+        manifest_digest: digest of its manifest, once sealed.
+        tree_digest: digest of its paths and contents alone, once sealed.
+        sequence: of the event that sealed it, or else that created it.
+    """
+
+    package_id: str
+    name: str
+    status: PackageStatus
+    version: int
+    files: int
+    bytes: int
+    retention_class: str
+    expires_at_us: int | None
+    metadata: Mapping[str, str]
+    created_by: str
+    created_at_us: int
+    finalized_at_us: int | None
+    manifest_digest: str | None
+    tree_digest: str | None
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file of a package.
+
+    Attributes:
+        package_id: the package.
+        path: where it is in there, exactly as it was given.
+        size_bytes: how long it is.
+        executable: whether its owner may run it.
+        media_type: by its name, or as the caller said.
+        content_address: primary digest of its bytes.
+        sha256: the second digest.
+        sequence: of the event that put it there.
+    """
+
+    package_id: str
+    path: str
+    size_bytes: int
+    executable: bool
+    media_type: str
+    content_address: str
+    sha256: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryIngest:
+    """What became of a directory: files and bytes it holds, and how many of the files were there already."""
+
+    package_id: str
+    files: int
+    bytes: int
+    unchanged_files: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizedPackage:
+    """A sealed package."""
+
+    package_id: str
+    name: str
+    manifest_digest: str
+    tree_digest: str
+    files: int
+    bytes: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSummary:
+    """A directory that was ingested and sealed.
+
+    `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
+    worked out from the log, so it is the same whoever asks, and whenever.
+    """
+
+    package_id: str
+    name: str
+    manifest_digest: str
+    tree_digest: str
+    files: int
+    bytes: int
+    deduplicated_bytes: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestProgress:
+    """How far a directory ingest has come; what is counted is durable and in the log."""
+
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyProgress:
+    """How far a verification has come."""
+
+    objects: int
+    objects_total: int
+    bytes: int
+    bytes_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlawedObject:
+    """An object that is not what the log says, and the files that it belongs to (the first few of them)."""
+
+    content_address: str
+    size_bytes: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What reading every object again found.
+
+    Attributes:
+        objects: how many distinct objects were read.
+        bytes: their sizes, added up.
+        mismatches: objects whose bytes, size or digests are not those of the log.
+        missing: objects that are not there.
+        manifests: how many sealed manifests were checked against files and views.
+        manifest_mismatches: ids of packages whose manifest says something else than the views.
+    """
+
+    objects: int
+    bytes: int
+    mismatches: tuple[FlawedObject, ...]
+    missing: tuple[FlawedObject, ...]
+    manifests: int
+    manifest_mismatches: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.mismatches or self.missing or self.manifest_mismatches)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """What a replay found.
+
+    Attributes:
+        events: how many events were fed.
+        sequence: the last of them; the same number, since the log has no gap.
+        projection_digest: digest over all rows that the log implies.
+        live_digest: digest over all rows that the live tables hold, at the same sequence.
+        repaired_rows: rows that a rebuild wrote, removed or changed; 0 for a check.
+    """
+
+    events: int
+    sequence: int
+    projection_digest: str
+    live_digest: str
+    repaired_rows: int
+
+    @property
+    def identical(self) -> bool:
+        """Whether the live tables hold exactly what the log implies."""
+        return self.projection_digest == self.live_digest
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to a package, and when, as the log has it."""
+
+    sequence: int
+    recorded_at_us: int
+    actor: str
+    type: str
+    package_id: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataSchema:
+    """A registered version of a metadata schema; `schema` is canonical JSON text."""
+
+    name: str
+    version: int
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    """One reading of one part.
+
+    Attributes:
+        name: such as `database` or `actor:event-writer`.
+        healthy: whether it did what it is for.
+        detail: what was found, in words.
+        facts: what was measured, by name; units are in the names.
+        latency_s: how long the probe took.
+        measured_at_us: when.
+    """
+
+    name: str
+    healthy: bool
+    detail: str
+    facts: Mapping[str, str | int | float]
+    latency_s: float
+    measured_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """All readings; healthy only if each of them is."""
+
+    version: str
+    answered_at_us: int
+    components: tuple[ComponentHealth, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every part is."""
+        return all(component.healthy for component in self.components)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What is wrong, a line for each part that is not healthy."""
+        return tuple(f"{part.name}: {part.detail}" for part in self.components if not part.healthy)
