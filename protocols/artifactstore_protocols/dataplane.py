@@ -159,14 +159,21 @@ class FileSource:
     root: str | None = None
 
     def __post_init__(self) -> None:
-        if "\0" in self.path or "\0" in (self.root or ""):
-            raise InvalidValue("source path", self.path[:80], "a path has no NUL")
-        if not self.path or self.root == "":
-            raise InvalidValue("source path", self.path[:80], "neither path nor root may be empty")
+        for path in (self.path, self.root):
+            if path is not None:
+                _check_path(path)
         if self.root is not None and not {"", ".", ".."}.isdisjoint(self.path.split("/")):
-            raise InvalidValue(
-                "source path", self.path[:80], "below a root, name it from there, without '.' and '..'"
-            )
+            reason = "below a root, name it from there, without '.' and '..'"
+            raise InvalidValue("source path", self.path[:80], reason)
+
+
+def _check_path(path: str) -> None:
+    if not path or "\0" in path:
+        raise InvalidValue("source path", path[:80], "a path has at least one character, and no NUL")
+    try:
+        path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise InvalidValue("source path", ascii(path)[:80], "no file name has these surrogates") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +195,7 @@ class IngestResult:
             self.digests.content_address,
             self.size_bytes,
         ):
-            raise InvalidValue(
-                "ingest result", str(self.digests.content_address), "its receipt is for other content"
-            )
+            raise InvalidValue("ingest result", str(self.digests.content_address), "its receipt is for other content")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +217,7 @@ class VerifyResult:
     def __post_init__(self) -> None:
         matches = self.digests is not None and self.digests.content_address == self.address
         if (self.status == "ok") != matches or (self.digests is None) != (self.size_bytes is None):
-            raise InvalidValue(
-                "verify result", str(self.address), f"{self.status!r} contradicts what was measured"
-            )
+            raise InvalidValue("verify result", str(self.address), f"{self.status!r} contradicts what was measured")
 
 
 class DataPlane(Protocol):
@@ -268,9 +271,9 @@ class DataPlane(Protocol):
             length: bytes to serve; None is up to the end.
 
         Raises:
-            ObjectMissing: on entry, no such object.
-            RangeRefused: on entry, the range does not lie within the object.
-            ObjectDamaged: while iterating, the bytes are wrong or cannot be read.
+            ObjectMissing: on entry, no such object. RangeRefused: on entry, the range does not lie within the
+            object. ObjectDamaged: the bytes are wrong or cannot be read; while iterating, or on entry if
+            there are none.
         """
         ...
 

@@ -72,16 +72,12 @@ def register_algorithm(name: str, factory: Callable[[], Hasher], digest_bytes: i
         already.
     """
     if _NAME.fullmatch(name) is None:
-        raise InvalidValue(
-            "algorithm name", name[:_SHOWN_CHARS], "use lower-case letters, digits and hyphens"
-        )
+        raise InvalidValue("algorithm name", name[:_SHOWN_CHARS], "use lower-case letters, digits and hyphens")
     if digest_bytes < 1:
         raise InvalidValue("digest length", str(digest_bytes), "give the length in bytes, 1 or more")
     algorithm = _Algorithm(factory, 2 * digest_bytes)
     if _ALGORITHMS.setdefault(name, algorithm) != algorithm:
-        raise InvalidValue(
-            "algorithm name", name, "it is registered with another factory; choose another name"
-        )
+        raise InvalidValue("algorithm name", name, "it is registered with another factory; choose another name")
 
 
 def _algorithm(name: str) -> _Algorithm:

@@ -14,10 +14,23 @@ from typing import Final, Literal, Protocol, Self
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage_errors import KeyRefused, StorageError
+from artifactstore_protocols.storage_errors import (
+    KeyRefused,
+    ObjectDamaged,
+    ObjectMissing,
+    StorageDenied,
+    StorageError,
+    StorageFailed,
+    StorageFault,
+    StorageFull,
+    UnknownBackend,
+)
 
 __all__ = [
     "BackendHealth",
+    "KeyRefused",
+    "ObjectDamaged",
+    "ObjectMissing",
     "ObjectPut",
     "ObjectReader",
     "ObjectStat",
@@ -25,8 +38,14 @@ __all__ = [
     "RestoreStatus",
     "RetrievalTier",
     "StorageBackend",
+    "StorageDenied",
+    "StorageError",
+    "StorageFailed",
+    "StorageFault",
+    "StorageFull",
     "StorageOutcome",
     "StorageReceipt",
+    "UnknownBackend",
     "check_object_key",
     "object_key_of",
 ]
@@ -61,9 +80,7 @@ def check_object_key(object_key: str) -> None:
         raise KeyRefused(object_key[:80], f"it is longer than {_KEY_CHARS_MAX} characters")
     parts = object_key.split("/")
     if not all(_KEY_PART.fullmatch(part) for part in parts):
-        raise KeyRefused(
-            object_key[:80], "join parts of [a-z0-9._-], a letter or digit first, by single slashes"
-        )
+        raise KeyRefused(object_key[:80], "join parts of [a-z0-9._-], a letter or digit first, by single slashes")
     if parts[0] == _RESERVED_PART:
         raise KeyRefused(object_key[:80], f"keys below {_RESERVED_PART!r} belong to the backend")
 

@@ -1,0 +1,1 @@
+"""Places for bytes behind the storage SPI; only the data plane imports from here."""

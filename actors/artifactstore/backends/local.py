@@ -1,0 +1,143 @@
+"""The local backend: objects as read-only files under `<root>/<key>`, for a single machine and any number of processes.
+
+It keeps the promises of `StorageBackend` with what POSIX gives: a temp file below `<root>/tmp`, `fsync`,
+`rename` and `fsync` of every directory that leads to the object. How each step is done lives in the modules
+beside this one.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from artifactstore.backends.durability import fsync_directory
+from artifactstore.backends.local_batch import put_batch
+from artifactstore.backends.local_files import LocalFiles
+from artifactstore.backends.local_health import measure_health
+from artifactstore.backends.local_reader import LocalReader
+from artifactstore.backends.local_writer import LocalWriter
+from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.scratch import ScratchSpace
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    KeyRefused,
+    ObjectMissing,
+    ObjectPut,
+    ObjectStat,
+    StorageError,
+    StorageReceipt,
+    check_object_key,
+)
+
+__all__ = ["LocalBackend"]
+
+_SCRATCH: Final = "tmp"
+
+
+class LocalBackend:
+    """A `StorageBackend` on a local directory.
+
+    Opening it makes the root if there is none and removes temp files whose writers are gone; a root that
+    cannot be written can still be opened and read. Do not carry one across `fork`.
+    """
+
+    __slots__ = ("_files",)
+
+    def __init__(self, root: Path, backend_id: str = "local") -> None:
+        """Open a root.
+
+        Args:
+            root: directory of the objects.
+            backend_id: name in receipts.
+
+        Raises:
+            StorageDenied, StorageFull, StorageFailed: there is no such directory and it cannot be made.
+        """
+        absolute = root.absolute()
+        with faults_of(backend_id, "making the root"):
+            _make_durable_directory(absolute)
+        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{_SCRATCH}"))
+        with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
+            self._files.scratch.sweep()
+
+    @property
+    def backend_id(self) -> str:
+        """Name in receipts."""
+        return self._files.backend_id
+
+    def put_batch(self, puts: Iterable[ObjectPut]) -> Sequence[StorageReceipt | StorageError]:
+        """Put whole objects that share their flushes."""
+        return put_batch(self._files, puts)
+
+    def begin_write(self) -> LocalWriter:
+        """Start an object of any size."""
+        return LocalWriter(self._files)
+
+    def open_object(self, object_key: str) -> LocalReader:
+        """Open an object for reading."""
+        return LocalReader(self._files, object_key)
+
+    def head(self, object_key: str) -> ObjectStat:
+        """Size of an object, from its inode."""
+        path = self._files.path_of(object_key)
+        with faults_of(self.backend_id, "looking an object up"):
+            size_bytes = self._files.size_of(path)
+        if size_bytes is None:
+            raise ObjectMissing(self.backend_id, object_key)
+        return self._stat(object_key, size_bytes)
+
+    def delete(self, object_key: str) -> bool:
+        """Unlink an object; its directories stay, since another put may be about to use them."""
+        path = self._files.path_of(object_key)
+        with faults_of(self.backend_id, "deleting an object"):
+            if self._files.size_of(path) is None:
+                return False
+            try:
+                os.unlink(path)  # noqa: PTH108 - paths are plain strings in this package
+            except FileNotFoundError:  # another deletion came first
+                return False
+            fsync_directory(self._files.directories_of(object_key)[-1])
+        return True
+
+    def list_objects(self) -> Iterator[ObjectStat]:
+        """Walk the root, one directory at a time."""
+        with faults_of(self.backend_id, "listing objects"):
+            yield from self._below("")
+
+    def _below(self, prefix: str) -> Iterator[ObjectStat]:
+        with os.scandir(f"{self._files.root}/{prefix}") as found:
+            # A directory sorts as the keys below it do, which go on with a slash.
+            names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
+        for key in (f"{prefix}{name}" for name in names if _is_key(f"{prefix}{name}".removesuffix("/"))):
+            if key.endswith("/"):
+                yield from self._below(key)
+            elif (size_bytes := self._files.size_of(self._files.path_of(key))) is not None:
+                yield self._stat(key, size_bytes)
+
+    def _stat(self, object_key: str, size_bytes: int) -> ObjectStat:
+        return ObjectStat(self.backend_id, object_key, size_bytes, "immediate", "not_required")
+
+    def health(self) -> BackendHealth:
+        """Measure the device and fly a canary."""
+        return measure_health(self._files)
+
+    def close(self) -> None:
+        """Give up the temp files' lock."""
+        self._files.scratch.close()
+
+
+def _is_key(name: str) -> bool:
+    """Tell what a backend stored from what else lies in its root, such as its temp files or `lost+found`."""
+    try:
+        check_object_key(name)
+    except KeyRefused:
+        return False
+    return True
+
+
+def _make_durable_directory(path: Path) -> None:
+    if not path.is_dir():
+        _make_durable_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        fsync_directory(str(path.parent))

@@ -1,0 +1,43 @@
+"""Measuring a local root: room on its device, and a canary that takes the way of every object."""
+
+import os
+import time
+from typing import Final
+
+from artifactstore.backends.local_files import LocalFiles, write_all
+from artifactstore.backends.os_errors import error_name
+from artifactstore.backends.scratch import discard
+from artifactstore_protocols.storage import BackendHealth
+
+__all__ = ["measure_health"]
+
+_CANARY: Final = b"artifactstore canary\n" * 200
+
+
+def measure_health(files: LocalFiles) -> BackendHealth:
+    """Measure now; a root that cannot be measured is a failure in the answer."""
+    total_bytes = free_bytes = free_inodes = None
+    try:
+        room = os.statvfs(files.root)
+        total_bytes = room.f_blocks * room.f_frsize
+        free_bytes = room.f_bavail * room.f_frsize
+        free_inodes = room.f_favail if room.f_files else None  # some file systems do not count them
+        latency_s, failure = _fly_canary(files)
+    except OSError as error:
+        latency_s, failure = None, f"the root cannot be used ({error_name(error)})"
+    return BackendHealth(files.backend_id, total_bytes, free_bytes, free_inodes, latency_s, failure)
+
+
+def _fly_canary(files: LocalFiles) -> tuple[float | None, str | None]:
+    started_s = time.perf_counter()
+    fd, path = files.scratch.create()
+    try:
+        write_all(fd, memoryview(_CANARY))
+        os.fsync(fd)
+        read_back = os.pread(fd, len(_CANARY), 0)
+    finally:
+        os.close(fd)
+        discard(path)
+    if read_back != _CANARY:
+        return None, "a canary was read back with other bytes than were written"
+    return time.perf_counter() - started_s, None

@@ -1,0 +1,72 @@
+"""Writing one object of any size to a local root, in the pass in which its caller hashes it."""
+
+import os
+from collections.abc import Buffer
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from artifactstore.backends.durability import fsync_directory
+from artifactstore.backends.local_files import LocalFiles, seal, write_all
+from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.scratch import discard
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.storage import StorageReceipt
+
+__all__ = ["LocalWriter"]
+
+
+class LocalWriter:
+    """An `ObjectWriter` over a temp file; one thread at a time."""
+
+    __slots__ = ("_fd", "_files", "_size_bytes", "_temp_path")
+
+    def __init__(self, files: LocalFiles) -> None:
+        self._files = files
+        self._size_bytes = 0
+        with faults_of(files.backend_id, "making a temp file"):
+            fd, self._temp_path = files.scratch.create()
+        self._fd: int | None = fd
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.abort()
+
+    def _open_fd(self) -> int:
+        if self._fd is None:
+            raise RuntimeError("this writer is committed or aborted; begin another write")
+        return self._fd
+
+    def write(self, buffer: Buffer) -> None:
+        """Append bytes, all of them."""
+        with memoryview(buffer) as view, faults_of(self._files.backend_id, "writing an object"):
+            write_all(self._open_fd(), view.cast("B"))
+            self._size_bytes += view.nbytes
+
+    def commit(self, object_key: str, content_address: ContentAddress, *, rewrite: bool) -> StorageReceipt:
+        """Make the object durable under its key."""
+        fd = self._open_fd()
+        path = self._files.path_of(object_key)
+        with faults_of(self._files.backend_id, "storing an object"):
+            outcome = self._files.outcome_of(path, self._size_bytes, rewrite=rewrite)
+            if outcome != "deduplicated":
+                seal(fd)
+                os.fsync(fd)
+                self._files.place(self._temp_path, path)
+            # Also for an object that was there: whoever renamed it may not have synced its directories yet.
+            for directory in reversed(self._files.directories_of(object_key)):
+                fsync_directory(directory)
+        self.abort()
+        return self._files.receipt(object_key, content_address, self._size_bytes, outcome)
+
+    def abort(self) -> None:
+        """Discard what is not stored."""
+        if self._fd is not None:
+            with suppress(OSError):  # what close reports of discarded bytes matters to nobody
+                os.close(self._fd)
+            self._fd = None
+            discard(self._temp_path)

@@ -1,0 +1,134 @@
+"""Opening and reading local files that somebody else may own, move or write to at the same time.
+
+Nothing that is not an ordinary file is opened if that can be told before, none is ever waited for, no
+symbolic link is followed below a root, and a file that changes while it is read is noticed by its size and
+modification time.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from artifactstore_protocols.dataplane import (
+    FileSource,
+    SourceChanged,
+    SourceRefused,
+    SourceUnreadable,
+)
+
+__all__ = ["OpenSource", "open_source"]
+
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+_KINDS: Final = {
+    stat.S_IFLNK: "it is a symbolic link",
+    stat.S_IFDIR: "it is a directory",
+    stat.S_IFIFO: "it is a pipe",
+    stat.S_IFSOCK: "it is a socket",
+    stat.S_IFCHR: "it is a device",
+    stat.S_IFBLK: "it is a device",
+}
+
+
+class OpenSource:
+    """An ordinary file, open for one pass from its start."""
+
+    __slots__ = ("_fd", "_found", "_path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+        self._found = os.fstat(fd)
+        _refuse_unless_file(path, self._found)
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the file when it was opened."""
+        return self._found.st_size
+
+    def read_whole(self) -> bytes:
+        """The whole file.
+
+        Raises:
+            SourceChanged: its size or modification time changed meanwhile.
+        """
+        limit = self.size_bytes + 1  # one more than there should be, to notice growth without following it
+        data = os.read(self._fd, limit)
+        while len(data) < limit and (more := os.read(self._fd, limit - len(data))):
+            data += more
+        self._check_unchanged(len(data))
+        return data
+
+    def pieces(self, buffer: bytearray) -> Iterator[memoryview]:
+        """The whole file in pieces, each of which is valid until the next one is asked for.
+
+        Raises:
+            SourceChanged: its size or modification time changed meanwhile; at the end, or as soon as it is
+            too long.
+        """
+        received = 0
+        with memoryview(buffer) as view:
+            while received <= self.size_bytes and (count := os.readv(self._fd, [view])):
+                received += count
+                with view[:count] as piece:
+                    yield piece
+        self._check_unchanged(received)
+
+    def _check_unchanged(self, received: int) -> None:
+        now = os.fstat(self._fd)
+        if received != self.size_bytes or now.st_size != self.size_bytes:
+            reason = f"it had {self.size_bytes} bytes, then {max(received, now.st_size)}"
+            raise SourceChanged(self._path, reason)
+        if now.st_mtime_ns != self._found.st_mtime_ns:
+            raise SourceChanged(self._path, "its modification time moved")
+
+
+@contextmanager
+def open_source(source: FileSource) -> Generator[OpenSource]:
+    """Open a file for the block.
+
+    Raises:
+        SourceRefused: it is not an ordinary file, or a link leads to it.
+        SourceUnreadable: it cannot be opened, or reading it fails within the block.
+    """
+    try:
+        fd = _open_below(source) if source.root is not None else _open_file(source.path, source.path, None)
+        try:
+            yield OpenSource(source.path, fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        cause = errno.errorcode.get(error.errno or 0, str(error))
+        raise SourceUnreadable(source.path, cause) from error
+
+
+def _open_below(source: FileSource) -> int:
+    """Open part by part, so that no link is followed even if one is put there meanwhile."""
+    *directories, name = source.path.split("/")
+    at = os.open(source.root or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for directory in directories:
+            try:
+                below = os.open(directory, _DIRECTORY, dir_fd=at)
+            except NotADirectoryError:
+                reason = f"{directory!r} in it is a symbolic link or no directory"
+                raise SourceRefused(source.path, reason) from None
+            os.close(at)
+            at = below
+        return _open_file(source.path, name, at)
+    finally:
+        os.close(at)
+
+
+def _open_file(path: str, name: str, at: int | None) -> int:
+    # Looked at first, since opening a device can act on it; and again when it is open, since it may be swapped.
+    _refuse_unless_file(path, os.stat(name, dir_fd=at, follow_symlinks=False))
+    return os.open(name, _FILE, dir_fd=at)
+
+
+def _refuse_unless_file(path: str, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise SourceRefused(path, _KINDS.get(stat.S_IFMT(found.st_mode), "it is of an unknown kind"))

@@ -1,0 +1,101 @@
+"""Ingesting a stream that arrives on the event loop: gather there, hash and write in worker threads.
+
+What the loop's thread does is append to one buffer of about `CHUNK_BYTES`. A stream that fits is put whole,
+which spares a write if its content is stored already; a longer one is hashed and written piece by piece as it
+comes.
+"""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from artifactstore.dataplane.ingest import CHUNK_BYTES, ingest_bytes
+from artifactstore.dataplane.threads import WorkerThreads
+from artifactstore_protocols.dataplane import IngestResult, SourceOverrun, SourceTruncated
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.identity import ContentAddress, ContentHasher
+from artifactstore_protocols.storage import StorageBackend, object_key_of
+
+__all__ = ["StreamIngest"]
+
+
+class StreamIngest:
+    """One stream on its way into a backend; close it whatever happens."""
+
+    __slots__ = ("_backend", "_expected_bytes", "_gathered", "_long", "_received_bytes", "_threads")
+
+    def __init__(self, backend: StorageBackend, threads: WorkerThreads, expected_bytes: int | None) -> None:
+        """Prepare to receive.
+
+        Raises:
+            InvalidValue: a stream of that size cannot be.
+        """
+        if expected_bytes is not None and expected_bytes < 0:
+            raise InvalidValue("expected size", str(expected_bytes), "it is 0 or more, or None if not known")
+        self._backend = backend
+        self._threads = threads
+        self._expected_bytes = expected_bytes
+        self._received_bytes = 0
+        self._gathered = bytearray()
+        self._long: _LongStream | None = None
+
+    async def receive(self, reader: AsyncIterator[bytes]) -> None:
+        """Take in all of the stream.
+
+        Raises:
+            SourceTruncated, SourceOverrun: it is not as long as was declared.
+            StorageError: its bytes cannot be written.
+        """
+        expected = self._expected_bytes
+        async for chunk in reader:
+            self._received_bytes += len(chunk)
+            if expected is not None and self._received_bytes > expected:
+                raise SourceOverrun(expected, self._received_bytes)
+            for start in range(0, len(chunk), CHUNK_BYTES):
+                self._gathered += chunk[start : start + CHUNK_BYTES]
+                if len(self._gathered) > CHUNK_BYTES:
+                    await self._write_gathered()
+        if expected is not None and self._received_bytes < expected:
+            raise SourceTruncated(expected, self._received_bytes)
+
+    async def _write_gathered(self) -> None:
+        if self._long is None:
+            self._long = await self._threads.run(partial(_LongStream, self._backend))
+        await self._threads.run(partial(self._long.write, self._gathered))
+        self._gathered = bytearray()
+
+    async def store(self, rewrite: frozenset[ContentAddress]) -> IngestResult:
+        """Make durable what was received.
+
+        Raises:
+            StorageError: it cannot be stored.
+        """
+        if self._long is None:
+            return await self._threads.run(partial(ingest_bytes, self._backend, self._gathered, rewrite))
+        return await self._threads.run(partial(self._long.commit, self._gathered, rewrite))
+
+    async def close(self) -> None:
+        """Discard what is not stored; a cancelled caller waits for it too."""
+        if self._long is not None:
+            await self._threads.clean_up(self._long.abort)
+
+
+class _LongStream:
+    """The synchronous half of a stream that is too long to gather; made and used in worker threads."""
+
+    __slots__ = ("_hasher", "_writer", "abort")
+
+    def __init__(self, backend: StorageBackend) -> None:
+        self._hasher = ContentHasher()
+        self._writer = backend.begin_write()
+        self.abort = self._writer.abort
+
+    def write(self, content: bytearray) -> None:
+        self._hasher.update(content)
+        self._writer.write(content)
+
+    def commit(self, rest: bytearray, rewrite: frozenset[ContentAddress]) -> IngestResult:
+        self.write(rest)
+        digests = self._hasher.digests()
+        address = digests.content_address
+        receipt = self._writer.commit(object_key_of(address), address, rewrite=address in rewrite)
+        return IngestResult(digests, self._hasher.size_bytes, receipt)
