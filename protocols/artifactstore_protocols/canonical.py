@@ -11,7 +11,7 @@ one byte): that is what `max_bytes` is for.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Never, cast, override
 
@@ -183,7 +183,7 @@ class _RefuseTags(Mapping[int, Callable[[object, bool], object]]):
         return 0
 
 
-class _Misfit(Exception):  # noqa: N818 (a signal inside this module, not an error that leaves it)
+class _Misfit(Exception):
     """Carries a reason outwards; each container on the way adds the step that led inwards."""
 
     def __init__(self, reason: str) -> None:
@@ -209,31 +209,18 @@ class _Walk:
         return all(self._order.values())
 
     def check(self, value: object, depth: int) -> None:
-        kind = type(value)
-        if kind is str:
-            if not cast("str", value).isascii():
-                _utf8(cast("str", value))
-        elif kind is int:
-            if not -INTEGER_MAX <= cast("int", value) <= INTEGER_MAX:
+        if type(value) is str:
+            if not value.isascii():
+                _utf8(value)
+        elif type(value) is int:
+            if not -INTEGER_MAX <= value <= INTEGER_MAX:
                 raise _Misfit(f"integers stay within ±{INTEGER_MAX} (2^53-1)")
-        elif kind is dict or kind is list:
-            if depth == MAX_DEPTH:
-                raise _Misfit(f"nested deeper than {MAX_DEPTH} arrays and maps")
-            if kind is dict:
-                self._check_map(cast("dict[object, object]", value), depth + 1)
-            else:
-                self._check_array(cast("list[object]", value), depth + 1)
-        elif value is not None and kind is not bool and not (kind is bytes and self._bytes_allowed):
-            raise _Misfit(f"type {kind.__name__} is not one of those that canonical values are made of")
-
-    def _check_array(self, array: list[object], depth: int) -> None:
-        index = 0
-        try:
-            for index, item in enumerate(array):  # noqa: B007 (the handler names the item that failed)
-                self.check(item, depth)
-        except _Misfit as misfit:
-            misfit.steps.append(f"[{index}]")
-            raise
+        elif type(value) is dict:
+            self._check_map(cast("dict[object, object]", value), depth + 1)
+        elif type(value) is list:
+            self._check_items(enumerate(cast("list[object]", value)), "[{}]", depth + 1)
+        elif not (value is None or type(value) is bool or (type(value) is bytes and self._bytes_allowed)):
+            raise _Misfit(f"type {type(value).__name__} is not one of those that canonical values are made of")
 
     def _check_map(self, mapping: dict[object, object], depth: int) -> None:
         for key in mapping:
@@ -242,12 +229,19 @@ class _Walk:
         keys = cast("tuple[str, ...]", tuple(mapping))
         if keys not in self._order:
             self._order[keys] = _in_order(keys)
-        key = None
+        self._check_items(mapping.items(), ".{}", depth)
+
+    def _check_items(self, items: Iterable[tuple[object, object]], step: str, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise _Misfit(f"nested deeper than {MAX_DEPTH} arrays and maps")
+        place: object = None
         try:
-            for key, item in mapping.items():  # noqa: B007 (the handler names the item that failed)
-                self.check(item, depth)
+            for place, item in items:  # noqa: B007 (the handler names the item that failed)
+                # Most items by far are plain text: pass them without a call.
+                if type(item) is not str or not item.isascii():
+                    self.check(item, depth)
         except _Misfit as misfit:
-            misfit.steps.append(f".{key}")
+            misfit.steps.append(step.format(place))
             raise
 
 
