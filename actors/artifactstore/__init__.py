@@ -1,1 +1,25 @@
-"""artifactstore: a content-addressed artifact store built as supervised actors on trio."""
+"""artifactstore: a content-addressed artifact store built as supervised actors on trio.
+
+`open_registry` runs a store inside a trio program; `artifactstore.aio` and `artifactstore.blocking` offer the same to
+asyncio and to plain programs. Importing this package starts nothing and loads nothing heavy: names are loaded when
+they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from artifactstore.config import Settings
+    from artifactstore.open import open_registry
+    from artifactstore.registry import Registry
+
+__all__ = ["Registry", "Settings", "open_registry"]
+
+_HOMES = {"Registry": "registry", "Settings": "config", "open_registry": "open"}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"artifactstore.{home}"), name)

@@ -12,6 +12,7 @@ __all__ = [
     "AuditEntry",
     "ComponentHealth",
     "DirectoryIngest",
+    "ExportReport",
     "FileRecord",
     "FinalizedPackage",
     "FlawedObject",
@@ -47,7 +48,8 @@ class PackageRecord:
         finalized_at_us: when it was sealed, or None.
         manifest_digest: digest of its manifest, once sealed.
         tree_digest: digest of its paths and contents alone, once sealed.
-        sequence: of the event that sealed it, or else that created it.
+        created_sequence: of the event that created it.
+        finalized_sequence: of the event that sealed it, or None.
     """
 
     package_id: str
@@ -64,7 +66,8 @@ class PackageRecord:
     finalized_at_us: int | None
     manifest_digest: str | None
     tree_digest: str | None
-    sequence: int
+    created_sequence: int
+    finalized_sequence: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,16 @@ class VerifyProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportReport:
+    """A package that was written to a directory."""
+
+    package_id: str
+    directory: str
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class FlawedObject:
     """An object that is not what the log says, and the files that it belongs to (the first few of them)."""
 
@@ -215,13 +228,13 @@ class ReplayReport:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """Who did what to a package, and when, as the log has it."""
+    """Who did what to a package (or, as `subject`, to an object), and when, as the log has it."""
 
     sequence: int
     recorded_at_us: int
     actor: str
     type: str
-    package_id: str
+    subject: str
     detail: str
 
 

@@ -39,8 +39,7 @@ async def commit_batch(
     """
     batch = await _Batch.load(transaction, requests)
     outcomes = tuple(
-        batch.judge(request, now_us=now_us, files_per_package_max=files_per_package_max)
-        for request in requests
+        batch.judge(request, now_us=now_us, files_per_package_max=files_per_package_max) for request in requests
     )
     written = await events.write_all(transaction, batch.new)
     operations = [operation for stored in written for operation in project(stored)]
@@ -108,9 +107,7 @@ class _Batch:
         if stamp.idempotency_key is not None:
             self._by_key[stamp.idempotency_key] = stamp.command_id
 
-    def judge(
-        self, request: CommandRequest, *, now_us: Callable[[], int], files_per_package_max: int
-    ) -> Outcome:
+    def judge(self, request: CommandRequest, *, now_us: Callable[[], int], files_per_package_max: int) -> Outcome:
         digest = command_digest(request.command, request.actor)
         earlier = self._earlier(request)
         if earlier:
@@ -124,9 +121,7 @@ class _Batch:
         except ArtifactStoreError as refusal:
             return refusal
         self._facts = facts
-        stored = tuple(
-            self._take(draft, request, digest, now_us(), first=i == 0) for i, draft in enumerate(drafts)
-        )
+        stored = tuple(self._take(draft, request, digest, now_us(), first=i == 0) for i, draft in enumerate(drafts))
         return Committed(stored, self._sequence, repeated=False)
 
     def _earlier(self, request: CommandRequest) -> list[StoredEvent]:

@@ -23,7 +23,7 @@ __all__ = ["Database", "Refused"]
 _BUSY_SIGNS = ("database is locked", "database table is locked", "LockNotAvailable", "lock timeout")
 
 
-class Refused(Exception):  # noqa: N818 - it says what the database answered, and never leaves this package's callers
+class Refused(Exception):
     """The database refused a statement for its content (a constraint, a value); the transaction was rolled back."""
 
 
@@ -167,9 +167,7 @@ class Database:
         """
         found = _inode(self.location.path)
         if found != self._inode:
-            raise DatabaseReplaced(
-                self.location.name, "deleted" if found is None else "replaced by another file"
-            )
+            raise DatabaseReplaced(self.location.name, "deleted" if found is None else "replaced by another file")
 
     @contextlib.contextmanager
     def _translated(self) -> Generator[None]:

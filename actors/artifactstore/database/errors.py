@@ -34,9 +34,7 @@ class DatabaseBusy(DatabaseUnavailable):
 
     @override
     def __str__(self) -> str:
-        return (
-            f"database {self.database} is busy ({self.reason}); another process holds the log, so try again"
-        )
+        return f"database {self.database} is busy ({self.reason}); another process holds the log, so try again"
 
 
 @dataclass(eq=False)

@@ -97,9 +97,7 @@ async def read(connection: AsyncConnection, *, after: int, limit: int) -> tuple[
     return tuple(_stored(row) for row in await connection.execute(query))
 
 
-async def read_subject(
-    connection: AsyncConnection, subject: str, *, after: int, limit: int
-) -> tuple[StoredEvent, ...]:
+async def read_subject(connection: AsyncConnection, subject: str, *, after: int, limit: int) -> tuple[StoredEvent, ...]:
     """As `read`, but only events about one subject."""
     query = (
         select(events)

@@ -47,9 +47,7 @@ async def load_facts(connection: AsyncConnection, needs: Needs) -> Facts:
     return facts
 
 
-async def _load_files(
-    connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]
-) -> None:
+async def _load_files(connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]) -> None:
     query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key.in_(keys))
     for row in await connection.execute(query):
         facts.files[package_id, row.path_key] = FileState(
@@ -57,14 +55,10 @@ async def _load_files(
         )
 
 
-async def _load_directories(
-    connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]
-) -> None:
+async def _load_directories(connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]) -> None:
     """Which of the paths are directories already: the first file below each, found by its place in the index."""
     for chunk in _chunks(keys):
-        wanted = values(column("path_key", _files.c.path_key.type), name="given").data(
-            [(key,) for key in chunk]
-        )
+        wanted = values(column("path_key", _files.c.path_key.type), name="given").data([(key,) for key in chunk])
         given = wanted.cte("wanted")
         below = (
             select(_files.c.path)

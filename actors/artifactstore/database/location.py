@@ -45,14 +45,10 @@ class DatabaseLocation:
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
-            raise InvalidValue(
-                "database URL", "…", "write sqlite:///FILE or postgresql://USER@HOST/NAME"
-            ) from None
+            raise InvalidValue("database URL", "…", "write sqlite:///FILE or postgresql://USER@HOST/NAME") from None
         driver = _DRIVERS.get(url.drivername)
         if driver is None:
-            raise InvalidValue(
-                "database URL", url.drivername, "use sqlite:///FILE or postgresql://USER@HOST/NAME"
-            )
+            raise InvalidValue("database URL", url.drivername, "use sqlite:///FILE or postgresql://USER@HOST/NAME")
         url = url.set(drivername=driver)
         if not driver.startswith("sqlite"):
             port = "" if url.port is None else f":{url.port}"

@@ -1,27 +1,29 @@
 """What the views answer: packages, files and where objects are. Every function reads within its caller's snapshot."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
-from artifactstore_protocols import canonical
-from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
-from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 from sqlalchemy import ColumnElement, Row, Select, func, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.schema import LIVE, events
+from artifactstore_protocols import canonical
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.payloads import PackageFinalized
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
 __all__ = [
-    "all_files",
-    "all_locations",
+    "Location",
     "deduplicated_bytes",
     "file",
-    "files",
     "files_with_content",
     "find_package",
     "flagged_addresses",
+    "list_files",
+    "list_locations",
     "location_totals",
     "locations",
     "manifest_bytes",
@@ -32,6 +34,18 @@ __all__ = [
 
 _packages, _files, _locations = LIVE[PACKAGES], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an object is, what it should be, and what verification last said of it."""
+
+    content_address: str
+    backend_id: str
+    object_key: str
+    digest_sha256: str
+    size_bytes: int
+    integrity: str
 
 
 def _package_query() -> Select[tuple[object, ...]]:
@@ -74,12 +88,6 @@ async def file(connection: AsyncConnection, package_id: str, path_key: str) -> F
     return None if row is None else _file(row)
 
 
-async def files(connection: AsyncConnection, package_id: str, *, after: str, limit: int) -> Sequence[FileRecord]:
-    """Up to `limit` files of a package in order of their path keys, those after the key `after`."""
-    query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key > after)
-    return [_file(row) for row in await connection.execute(query.order_by(_files.c.path_key).limit(limit))]
-
-
 def _locations_of(package_id: str | None) -> ColumnElement[bool]:
     if package_id is None:
         return true()
@@ -89,18 +97,18 @@ def _locations_of(package_id: str | None) -> ColumnElement[bool]:
 
 async def locations(
     connection: AsyncConnection, *, package_id: str | None, after: str, limit: int
-) -> Sequence[Row[tuple[object, ...]]]:
+) -> Sequence[Location]:
     """Up to `limit` stored objects of one package, or of all, in order of content address; each once."""
     query = select(_locations).where(_locations_of(package_id), _locations.c.content_address > after)
-    return (await connection.execute(query.order_by(_locations.c.content_address).limit(limit))).all()
+    return [
+        _location(row) for row in await connection.execute(query.order_by(_locations.c.content_address).limit(limit))
+    ]
 
 
-async def all_locations(connection: AsyncConnection, package_id: str) -> AsyncIterator[Row[tuple[object, ...]]]:
-    """Every stored object of a package, in order of content address, a thousand rows at a time."""
+async def list_locations(connection: AsyncConnection, package_id: str) -> list[Location]:
+    """Every stored object of a package, in order of content address."""
     query = select(_locations).where(_locations_of(package_id)).order_by(_locations.c.content_address)
-    async with connection.stream(query, execution_options={"yield_per": 1000}) as result:
-        async for row in result:
-            yield row
+    return [_location(row) for row in await connection.execute(query)]
 
 
 async def location_totals(connection: AsyncConnection, *, package_id: str | None) -> tuple[int, int]:
@@ -133,9 +141,15 @@ async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> in
     return int((await connection.execute(query)).scalar_one())
 
 
-async def manifest_bytes(connection: AsyncConnection, sequence: int) -> bytes:
-    """The manifest that the finalising event at this sequence carries."""
-    return bytes((await connection.execute(select(events.c.payload).where(events.c.sequence == sequence))).scalar_one())
+async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes | None:
+    """The manifest that the package's finalising event carries; None while it is open."""
+    query = (
+        select(events.c.payload)
+        .join(_packages, _packages.c.finalized_sequence == events.c.sequence)
+        .where(_packages.c.package_id == package_id, events.c.type == PackageFinalized.TYPE)
+    )
+    payload = (await connection.execute(query)).scalar_one_or_none()
+    return None if payload is None else bytes(payload)
 
 
 async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSchema | None:
@@ -145,12 +159,10 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
     return None if row is None else MetadataSchema(row.name, row.version, row.schema.decode())
 
 
-async def all_files(connection: AsyncConnection, package_id: str) -> AsyncIterator[FileRecord]:
-    """Every file of a package, in order of path keys, a thousand rows at a time."""
+async def list_files(connection: AsyncConnection, package_id: str) -> list[FileRecord]:
+    """Every file of a package, in order of path keys."""
     query = select(_files).where(_files.c.package_id == package_id).order_by(_files.c.path_key)
-    async with connection.stream(query, execution_options={"yield_per": 1000}) as result:
-        async for row in result:
-            yield _file(row)
+    return [_file(row) for row in await connection.execute(query)]
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
@@ -170,7 +182,14 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         finalized_at_us=row.finalized_at,
         manifest_digest=row.manifest_digest,
         tree_digest=row.tree_digest,
-        sequence=row.finalized_sequence or row.created_sequence,
+        created_sequence=row.created_sequence,
+        finalized_sequence=row.finalized_sequence,
+    )
+
+
+def _location(row: Row[tuple[object, ...]]) -> Location:
+    return Location(
+        row.content_address, row.backend_id, row.object_key, row.digest_sha256, row.size_bytes, row.integrity
     )
 
 

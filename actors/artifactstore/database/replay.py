@@ -5,8 +5,6 @@ A rebuild catches up without the lock, notes which rows differ, and takes the lo
 those rows: live rows that did not differ have moved on by the same events as their twins, so they need no touch.
 """
 
-from artifactstore_protocols.records import ReplayReport
-from artifactstore_protocols.views import ViewTable
 from sqlalchemy import ColumnElement, Connection, MetaData, Select, Table, delete, func, insert, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +12,8 @@ from artifactstore.database import events
 from artifactstore.database.engines import writing
 from artifactstore.database.schema import LIVE, ViewTables, shadow_tables
 from artifactstore.database.views import TableViewWriter, projection_digest
+from artifactstore_protocols.records import ReplayReport
+from artifactstore_protocols.views import ViewTable
 
 __all__ = ["check", "rebuild"]
 
@@ -73,9 +73,7 @@ def _key_table(view: ViewTable, shadow: Table, metadata: MetaData) -> Table:
     return Table(f"differing_{view.name}", metadata, *columns, prefixes=["TEMPORARY"])
 
 
-async def _compare(
-    connection: AsyncConnection, shadow: ViewTables, *, after: int, repaired_rows: int
-) -> ReplayReport:
+async def _compare(connection: AsyncConnection, shadow: ViewTables, *, after: int, repaired_rows: int) -> ReplayReport:
     sequence = await events.replay(connection, into=TableViewWriter(connection, shadow), after=after)
     return ReplayReport(
         events=sequence,

@@ -91,9 +91,7 @@ async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> 
     return digest.result()
 
 
-async def _rows(
-    connection: AsyncConnection, view: ViewTable, table: Table
-) -> AsyncIterator[tuple[Cell, ...]]:
+async def _rows(connection: AsyncConnection, view: ViewTable, table: Table) -> AsyncIterator[tuple[Cell, ...]]:
     query = select(*(table.c[name] for name in view.columns)).order_by(*(table.c[name] for name in view.key))
     async with connection.stream(query, execution_options={"yield_per": _FETCH_ROWS}) as result:
         async for row in result:

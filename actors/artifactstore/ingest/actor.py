@@ -16,6 +16,14 @@ from pathlib import Path
 from typing import override
 
 import trio
+
+from artifactstore.database import queries
+from artifactstore.database.database import Database
+from artifactstore.ids import new_id, now_us
+from artifactstore.ingest.scan import ScannedFile, scan_directory
+from artifactstore.ingest.sealing import build_manifest, finalized_package, read_contents
+from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
+from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
@@ -25,7 +33,6 @@ from artifactstore_protocols.commands import (
     IngestFiles,
     OnExisting,
 )
-from artifactstore_protocols import commands
 from artifactstore_protocols.dataplane import FileSource, IngestResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.media_types import check_media_type, media_type_of
@@ -44,6 +51,7 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
 from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.payloads import FileIngested, FileReplaced
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -53,13 +61,6 @@ from artifactstore_protocols.records import (
     PackageRecord,
 )
 from artifactstore_protocols.retention import retention_class
-
-from artifactstore.database import queries
-from artifactstore.database.database import Database
-from artifactstore.ids import new_id, now_us
-from artifactstore.ingest.scan import ScannedFile, scan_directory
-from artifactstore.ingest.sealing import build_manifest, finalized_package, read_contents
-from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
 
 __all__ = ["IngestActor", "PackageBusy"]
 
@@ -127,7 +128,8 @@ class IngestActor(Actor[IngestRole]):
         media_type = message.media_type or media_type_of(message.path)
         check_media_type(media_type)
         with self._fills(message.package_id):
-            await self._require_open(message.package_id)
+            if message.idempotency_key is None:  # a repeated call is answered, whatever became of the package
+                await self._require_open(message.package_id)
             executable = message.executable
             if isinstance(message.source, FileSource):
                 if executable is None:
@@ -139,7 +141,11 @@ class IngestActor(Actor[IngestRole]):
                 )
             file = _ingested(message.path, bool(executable), media_type, result)
             command = IngestFiles(message.package_id, (file,), message.on_existing)
-            await self._commit(command, message.actor, message.idempotency_key)
+            committed = await self._commit(command, message.actor, message.idempotency_key)
+        for stored in committed.events:
+            payload = stored.decode()
+            if isinstance(payload, FileIngested | FileReplaced):
+                return _file_record(stored.sequence, payload)
         key = path_key(message.path)
         record = await self._database.read(lambda connection: queries.file(connection, message.package_id, key))
         if record is None:
@@ -176,9 +182,7 @@ class IngestActor(Actor[IngestRole]):
                 )
                 await self._add_scanned(scanned, add)
         sealed = await self._finalize(package.package_id, message.actor)
-        saved = await self._database.read(
-            lambda connection: queries.deduplicated_bytes(connection, package.package_id)
-        )
+        saved = await self._database.read(lambda connection: queries.deduplicated_bytes(connection, package.package_id))
         return IngestSummary(
             package_id=sealed.package_id,
             name=sealed.name,
@@ -274,7 +278,20 @@ def _is_executable(source: FileSource) -> bool:
         return False  # reading it will say what is wrong
 
 
-def _ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:  # noqa: FBT001
+def _file_record(sequence: int, payload: FileIngested | FileReplaced) -> FileRecord:
+    return FileRecord(
+        package_id=payload.package_id,
+        path=payload.path,
+        size_bytes=payload.size_bytes,
+        executable=payload.executable,
+        media_type=payload.media_type,
+        content_address=payload.content_address,
+        sha256=payload.sha256,
+        sequence=sequence,
+    )
+
+
+def _ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
     return IngestedFile(
         event_id=new_id(),
         healed_event_id=new_id(),

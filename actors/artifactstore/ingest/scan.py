@@ -158,7 +158,12 @@ def _resolve(root: Path, link: Path, path: str, above: tuple[Path, ...]) -> Path
 
 
 def _kind(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket", stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
+    kinds = {
+        stat.S_IFIFO: "FIFO",
+        stat.S_IFSOCK: "socket",
+        stat.S_IFCHR: "character device",
+        stat.S_IFBLK: "block device",
+    }
     return kinds.get(stat.S_IFMT(mode), "special file")
 
 

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database import queries
 from artifactstore_protocols import manifest
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import (
@@ -14,9 +17,6 @@ from artifactstore_protocols.manifest import (
 )
 from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
 from artifactstore_protocols.retention import retention_class
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from artifactstore.database import queries
 
 __all__ = ["PackageContents", "build_manifest", "finalized_package", "read_contents"]
 
@@ -39,10 +39,10 @@ async def read_contents(connection: AsyncConnection, package_id: str) -> Package
     package = await queries.package(connection, package_id)
     if package.status == "finalized":
         return PackageContents(package, (), ())
-    files = [file async for file in queries.all_files(connection, package_id)]
+    files = await queries.list_files(connection, package_id)
     receipts = [
-        ManifestReceipt(ContentAddress.parse(row.content_address), row.backend_id, row.object_key, row.size_bytes)
-        async for row in queries.all_locations(connection, package_id)
+        ManifestReceipt(ContentAddress.parse(at.content_address), at.backend_id, at.object_key, at.size_bytes)
+        for at in await queries.list_locations(connection, package_id)
     ]
     return PackageContents(package, tuple(files), tuple(receipts))
 
@@ -76,7 +76,7 @@ def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: in
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:
     """The answer to a finalisation, the first time and every time after."""
-    if package.manifest_digest is None or package.tree_digest is None:
+    if package.manifest_digest is None or package.tree_digest is None or package.finalized_sequence is None:
         raise AssertionError(f"package {package.package_id} is {package.status}")
     return FinalizedPackage(
         package_id=package.package_id,
@@ -85,5 +85,5 @@ def finalized_package(package: PackageRecord) -> FinalizedPackage:
         tree_digest=package.tree_digest,
         files=package.files,
         bytes=package.bytes,
-        sequence=package.sequence,
+        sequence=package.finalized_sequence,
     )

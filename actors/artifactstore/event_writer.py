@@ -1,0 +1,83 @@
+"""EventWriter: the one place where events get their numbers.
+
+Commands are taken in batches: while one transaction commits, the next ones queue, and all that is queued goes into
+the next transaction together, up to limits on count and bytes. So a lone command never waits for company, and many at
+once share the cost of one commit. A command that is refused is answered alone; its neighbours do not notice.
+"""
+
+from collections.abc import Sequence
+from typing import override
+
+from artifactstore.database.commit import Outcome, commit_batch, commit_each
+from artifactstore.database.database import Database, Refused
+from artifactstore.database.errors import OutcomeUnknown
+from artifactstore.database.events import Transaction
+from artifactstore.ids import now_us
+from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handles
+from artifactstore.supervision.errors import MailboxFull
+from artifactstore_protocols.commands import CommandRequest, Committed
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.messages import Commit, HeadMoved, ProjectionRole, WriterRole
+
+__all__ = ["EventWriter"]
+
+_BATCH_COMMANDS = 256
+_BATCH_BYTES = 8 << 20
+
+
+class EventWriter(Actor[WriterRole]):
+    """Commits commands.
+
+    Args:
+        database: that holds the log.
+        projection: who is told that the log has grown.
+        files_per_package_max: how many files a package may hold.
+    """
+
+    def __init__(self, database: Database, projection: ActorRef[ProjectionRole], *, files_per_package_max: int) -> None:
+        self._database = database
+        self._projection = projection
+        self._files_max = files_per_package_max
+        self._commits = 0
+        self._sequence = 0
+
+    @override
+    def state_summary(self) -> dict[str, str | int]:
+        return {"transactions": self._commits, "last sequence": self._sequence}
+
+    @handles(Commit, mode=Batched(_BATCH_COMMANDS, _BATCH_BYTES), on_cancel=OnCancel.COMPLETE)
+    async def commit(self, messages: Sequence[Commit]) -> Sequence[Committed | ArtifactStoreError]:
+        """Commit a batch; one answer a message, in order."""
+        outcomes = await self._durable([message.request for message in messages])
+        self._commits += 1
+        written = [outcome.sequence for outcome in outcomes if isinstance(outcome, Committed) and not outcome.repeated]
+        if written:
+            self._sequence = max(written)
+            self._announce()
+        return outcomes
+
+    async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[Outcome]:
+        try:
+            return await self._attempt(requests)
+        except OutcomeUnknown:
+            # Taking the head again waits for a commit that is still on its way; then every command that did commit
+            # is found by its id and gets its first answer, and the others are done now.
+            return await self._attempt(requests)
+
+    async def _attempt(self, requests: Sequence[CommandRequest]) -> Sequence[Outcome]:
+        async def batch(transaction: Transaction) -> Sequence[Outcome]:
+            return await commit_batch(transaction, requests, now_us=now_us, files_per_package_max=self._files_max)
+
+        async def one_by_one(transaction: Transaction) -> Sequence[Outcome]:
+            return await commit_each(transaction, requests, now_us=now_us, files_per_package_max=self._files_max)
+
+        try:
+            return await self._database.write(batch)
+        except Refused:
+            return await self._database.write(one_by_one)
+
+    def _announce(self) -> None:
+        try:
+            self._projection.try_tell(HeadMoved(self._sequence))
+        except MailboxFull:
+            return  # the ones that fill it say the same; tails read the log, not these messages

@@ -1,0 +1,463 @@
+"""Registry: everything that a program can ask of a store, in one object.
+
+Changes go to the actors and return once they are durable; reads go to the views and to the storage, and pass no
+writer. A registry is used by trio tasks of the run that opened it; `artifactstore.aio` and `artifactstore.blocking`
+offer the same to other programs.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import rfc8785
+import trio
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.audit import audit_entry
+from artifactstore.database import events, queries
+from artifactstore.database.database import Database
+from artifactstore.errors import AmbiguousPackage, FileNotInPackage, NotBuiltYet, NotFinalized
+from artifactstore.export import prepare_target, write_file
+from artifactstore.ids import new_id
+from artifactstore.supervision import Tree
+from artifactstore.tree import Actors
+from artifactstore.verify import Verification
+from artifactstore_protocols import canonical, manifest
+from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.commands import (
+    Command,
+    CommandRequest,
+    Committed,
+    FlagObjects,
+    OnExisting,
+    RegisterMetadataSchema,
+)
+from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.messages import (
+    AddDirectory,
+    AddFile,
+    Commit,
+    FinalizePackage,
+    GetHealth,
+    IngestTree,
+    OpenPackage,
+    OpenTail,
+    Replay,
+    ServeObject,
+    Stream,
+)
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.records import (
+    AuditEntry,
+    DirectoryIngest,
+    ExportReport,
+    FileRecord,
+    FinalizedPackage,
+    HealthReport,
+    IngestProgress,
+    IngestSummary,
+    MetadataSchema,
+    PackageRecord,
+    ReplayReport,
+    VerifyProgress,
+    VerifyReport,
+)
+from artifactstore_protocols.retention import DEFAULT_RETENTION, retention_class
+from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
+
+__all__ = ["Registry"]
+
+_LONG_S = 24 * 3600.0
+_PAGE = 500
+_DEFAULT_ACTOR = "anonymous"
+
+
+class Registry:
+    """A running store. `open_registry` makes one.
+
+    Every change takes `actor`, who is recorded as having done it, and most take `idempotency_key`: a caller who does
+    not know whether a call went through repeats it with the same key, and gets the first answer.
+
+    Besides the errors named, every method raises `AskError`s when an actor is down, and `DatabaseUnavailable` and its
+    kin when the database is.
+    """
+
+    def __init__(self, actors: Actors, database: Database, tree: Tree) -> None:
+        self._actors = actors
+        self._database = database
+        self._tree = tree
+
+    async def create_package(
+        self,
+        name: str,
+        *,
+        retention: str = DEFAULT_RETENTION,
+        metadata: Mapping[str, str] | None = None,
+        actor: str = _DEFAULT_ACTOR,
+        idempotency_key: str | None = None,
+    ) -> PackageRecord:
+        """Open a package.
+
+        Raises:
+            UnknownRetentionClass, InvalidValue, IdempotencyConflict.
+        """
+        message = OpenPackage(name, retention, dict(metadata or {}), actor, idempotency_key)
+        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+    async def ingest_file(
+        self,
+        package_id: str,
+        path: str,
+        source: Path | AsyncIterator[bytes],
+        *,
+        expected_size: int | None = None,
+        executable: bool | None = None,
+        media_type: str | None = None,
+        replace: bool = False,
+        actor: str = _DEFAULT_ACTOR,
+        idempotency_key: str | None = None,
+    ) -> FileRecord:
+        """Put one file into an open package.
+
+        Args:
+            package_id: of the package.
+            path: where it goes in there.
+            source: a local file, or its bytes in chunks of any size.
+            expected_size: how many bytes a stream must have; None if that is not known.
+            executable: None takes it from the local file, and False for a stream.
+            media_type: None takes it from the path.
+            replace: let it take the place of a file that is there.
+            actor: who does it.
+            idempotency_key: see the class.
+
+        Raises:
+            PackageNotFound, PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: refused.
+            SourceError, StorageError: nothing of the file is in the package.
+        """
+        message = AddFile(
+            package_id=package_id,
+            path=path,
+            source=FileSource(str(source)) if isinstance(source, Path) else source,
+            expected_size=expected_size,
+            executable=executable,
+            media_type=media_type,
+            on_existing=OnExisting.REPLACE if replace else OnExisting.REFUSE,
+            actor=actor,
+            idempotency_key=idempotency_key,
+        )
+        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+    async def ingest_directory(
+        self,
+        package_id: str,
+        directory: Path,
+        *,
+        replace: bool = False,
+        actor: str = _DEFAULT_ACTOR,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> DirectoryIngest:
+        """Put every file below a directory into an open package, a transaction per batch.
+
+        Asked for again, after an interruption or not, it passes over what is there already with the same content.
+
+        Raises:
+            As `ingest_file`, and NotADirectory, LinkRefused, SpecialFileRefused, SamePath, TreeTooLarge before
+            anything is stored.
+        """
+        on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
+        message = AddDirectory(package_id, str(directory), on_existing, actor, progress)
+        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+    async def finalize_package(self, package_id: str, *, actor: str = _DEFAULT_ACTOR) -> FinalizedPackage:
+        """Seal a package; one that is sealed already gives the same answer.
+
+        Raises:
+            PackageNotFound: there is no such package.
+            PackageBusy: this process puts files into it just now.
+            PackageChanged: another process does.
+        """
+        return await self._actors.ingest.ask(FinalizePackage(package_id, actor), timeout=_LONG_S)
+
+    async def ingest_tree(
+        self,
+        directory: Path,
+        *,
+        name: str | None = None,
+        retention: str = DEFAULT_RETENTION,
+        metadata: Mapping[str, str] | None = None,
+        actor: str = _DEFAULT_ACTOR,
+        idempotency_key: str | None = None,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> IngestSummary:
+        """Create a package, put a directory into it and seal it. `name` is the directory's own by default.
+
+        Raises:
+            As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
+            nothing behind; one that fails on the way leaves an open package.
+        """
+        message = IngestTree(
+            directory=str(directory),
+            name=directory.resolve().name if name is None else name,
+            retention_class=retention,
+            metadata=dict(metadata or {}),
+            actor=actor,
+            idempotency_key=idempotency_key,
+            progress=progress,
+        )
+        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+    async def register_metadata_schema(
+        self,
+        name: str,
+        schema: Mapping[str, CanonicalValue],
+        *,
+        actor: str = _DEFAULT_ACTOR,
+        idempotency_key: str | None = None,
+    ) -> MetadataSchema:
+        """Add the next version of a named JSON schema for package metadata; it is recorded, not enforced.
+
+        Raises:
+            NotEncodable: the schema holds floats, or what JSON cannot hold.
+        """
+        value = dict(schema)
+        canonical.encode(value)
+        command = RegisterMetadataSchema(new_id(), name, rfc8785.dumps(value).decode())
+        await self._commit(command, actor, idempotency_key)
+        found = await self._database.read(lambda connection: queries.metadata_schema(connection, name))
+        if found is None:
+            raise AssertionError(f"schema {name!r} was committed and is not in the view")
+        return found
+
+    async def get_package(self, package: str) -> PackageRecord:
+        """A package by its id, or by its name where only one has it.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage.
+        """
+        found = await self._database.read(lambda connection: queries.find_package(connection, package))
+        if not found:
+            raise PackageNotFound(package)
+        if len(found) > 1:
+            raise AmbiguousPackage(package, tuple(record.package_id for record in found))
+        return found[0]
+
+    async def list_packages(self) -> AsyncGenerator[PackageRecord]:
+        """Every package, in order of creation, read a page at a time."""
+        after = 0
+        while page := await self._packages_after(after):
+            for record in page:
+                yield record
+            after = page[-1].created_sequence
+
+    async def _packages_after(self, after: int) -> Sequence[PackageRecord]:
+        return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=_PAGE))
+
+    async def list_files(self, package_id: str) -> list[FileRecord]:
+        """The files of a package, in order of their paths.
+
+        Raises:
+            PackageNotFound: there is no such package.
+        """
+
+        async def read(connection: AsyncConnection) -> list[FileRecord]:
+            await queries.package(connection, package_id)
+            return await queries.list_files(connection, package_id)
+
+        return await self._database.read(read)
+
+    async def get_file_record(self, package_id: str, path: str) -> FileRecord:
+        """What is known of one file.
+
+        Raises:
+            PackageNotFound, PathRefused, FileNotInPackage.
+        """
+        key = path_key(check_path(path))
+
+        async def read(connection: AsyncConnection) -> FileRecord | None:
+            await queries.package(connection, package_id)
+            return await queries.file(connection, package_id, key)
+
+        record = await self._database.read(read)
+        if record is None:
+            raise FileNotInPackage(package_id, path)
+        return record
+
+    @asynccontextmanager
+    async def get_file(
+        self, package_id: str, path: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[Stream[bytes]]:
+        """The bytes of one file, or a range of them, as a stream of large chunks.
+
+        A whole file is checked against its digest before the last chunk is handed over.
+
+        Raises:
+            PackageNotFound, PathRefused, FileNotInPackage, RangeRefused, ObjectMissing: on entry.
+            ObjectDamaged: while reading.
+        """
+        record = await self.get_file_record(package_id, path)
+        async with self._object(record.content_address, offset=offset, length=length) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _object(
+        self, content_address: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[Stream[bytes]]:
+        message = ServeObject(ContentAddress.parse(content_address), offset, length)
+        stream = await self._actors.storage.ask(message, timeout=_LONG_S)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+    async def export_package(
+        self,
+        package_id: str,
+        directory: Path,
+        *,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> ExportReport:
+        """Write every file of a package below a new or empty directory, executable bits included.
+
+        Raises:
+            PackageNotFound, TargetRefused, ObjectMissing, ObjectDamaged: what was written until then stays.
+        """
+        files = await self.list_files(package_id)
+        await prepare_target(directory)
+        done = IngestProgress(0, len(files), 0, sum(file.size_bytes for file in files))
+        for file in files:
+            async with self._object(file.content_address) as chunks:
+                await write_file(directory, file, chunks)
+            done = replace(done, files=done.files + 1, bytes=done.bytes + file.size_bytes)
+            if progress is not None:
+                progress(done)
+        return ExportReport(package_id, str(directory), done.files, done.bytes)
+
+    async def get_manifest_bytes(self, package_id: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
+        """The manifest of a sealed package: its canonical CBOR, or the same as RFC 8785 JSON.
+
+        Raises:
+            PackageNotFound, NotFinalized.
+        """
+
+        async def read(connection: AsyncConnection) -> bytes | None:
+            await queries.package(connection, package_id)
+            return await queries.manifest_bytes(connection, package_id)
+
+        payload = await self._database.read(read)
+        if payload is None:
+            raise NotFinalized(package_id)
+        if form == "cbor":
+            return payload
+        return await trio.to_thread.run_sync(lambda: manifest.jcs(manifest.decode(payload)))
+
+    @asynccontextmanager
+    async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
+        """Every event after `since`, in order and each once, then those to come, for as long as it is read.
+
+        It outlives a restart of the actor that feeds it: it goes on after the last event that was handed over.
+        """
+        async with aclosing(self._tail(since)) as tail:
+            yield tail
+
+    async def _tail(self, since: int) -> AsyncGenerator[StoredEvent]:
+        while True:
+            stream = await self._actors.projection.ask(OpenTail(since))
+            try:
+                async for stored in stream:
+                    yield stored
+                    since = stored.sequence
+            except ActorStopped:
+                continue  # opening it again waits for the actor's next incarnation, or says that there is none
+            finally:
+                stream.close()
+
+    async def read_events(self, since: int = 0, *, limit: int = 500) -> Sequence[StoredEvent]:
+        """Up to `limit` events after `since` that are in the log now."""
+        return await self._database.read(lambda connection: events.read(connection, after=since, limit=limit))
+
+    async def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
+        """Who did what and when, to one package or to the whole store, in order.
+
+        Raises:
+            PackageNotFound: there is no such package.
+        """
+        if package_id is not None:
+            wanted = package_id
+            await self._database.read(lambda connection: queries.package(connection, wanted))
+        after = 0
+        while page := await self._events_after(after, package_id):
+            for stored in page:
+                yield audit_entry(stored)
+            after = page[-1].sequence
+
+    async def _events_after(self, after: int, subject: str | None) -> Sequence[StoredEvent]:
+        if subject is None:
+            return await self.read_events(after, limit=_PAGE)
+        return await self._database.read(
+            lambda connection: events.read_subject(connection, subject, after=after, limit=_PAGE)
+        )
+
+    async def verify(
+        self,
+        package_id: str | None = None,
+        *,
+        actor: str = _DEFAULT_ACTOR,
+        progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> VerifyReport:
+        """Read every object again, of one package or of the whole store, and hold the manifests against the views.
+
+        What is flawed is recorded in the log; ingesting the same content again heals it.
+
+        Raises:
+            PackageNotFound: there is no such package.
+        """
+        if package_id is not None:
+            await self._database.read(lambda connection: queries.package(connection, package_id))
+        verification = Verification(self._database, self._actors.storage, package_id, progress)
+        report = await verification.run()
+        if verification.to_flag:
+            await self._commit(FlagObjects(tuple(verification.to_flag)), actor, None)
+        return report
+
+    async def replay(self, *, check: bool = False) -> ReplayReport:
+        """Build every projection again from the log, and mend the live tables; with `check`, only compare them.
+
+        Raises:
+            UnknownEventType, ReplayFailed: an event cannot be projected; the tables are as they were.
+        """
+        return await self._actors.projection.ask(Replay(rebuild=not check), timeout=_LONG_S)
+
+    async def health(self, *, max_age_s: float = 1.0) -> HealthReport:
+        """The state of every part, from readings no older than `max_age_s` seconds."""
+        return await self._actors.health.ask(GetHealth(max_age_s))
+
+    def snapshot(self) -> SupervisorSnapshot:
+        """The supervision tree as it is now."""
+        return self._tree.snapshot()
+
+    async def apply_retention(self) -> NoReturn:
+        """Delete what has expired: a later release does.
+
+        Raises:
+            NotBuiltYet: always; nothing is deleted.
+        """
+        raise NotBuiltYet("applying retention")
+
+    async def change_retention(self, package_id: str, retention: str) -> NoReturn:
+        """Move a package to another retention class: a later release does.
+
+        Raises:
+            PackageNotFound, UnknownRetentionClass: as for any change.
+            NotBuiltYet: otherwise; nothing is changed.
+        """
+        retention_class(retention)
+        await self._database.read(lambda connection: queries.package(connection, package_id))
+        raise NotBuiltYet("changing retention")
+
+    async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
+        return await self._actors.writer.ask(Commit(CommandRequest(new_id(), command, actor, idempotency_key)))

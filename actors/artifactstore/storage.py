@@ -1,0 +1,97 @@
+"""StorageActor: the data plane behind a mailbox.
+
+Every message is one whole piece of work on bytes, done in worker threads by the data plane; what is acknowledged is
+durable. Several run at once, within the data plane's own limits on threads and memory.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import override
+
+from artifactstore.streams import ChannelStream
+from artifactstore.supervision import Actor, Concurrent, OnCancel, handles
+from artifactstore_protocols.dataplane import DataPlane, IngestResult, VerifyResult
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.messages import (
+    DeleteObject,
+    ProbeStorage,
+    ServeObject,
+    StatObject,
+    StorageRole,
+    StoreFiles,
+    StoreStream,
+    Stream,
+    VerifyObject,
+)
+from artifactstore_protocols.storage import BackendHealth, ObjectStat
+
+__all__ = ["StorageActor"]
+
+_WRITES = 64
+_READS = 64
+
+
+class StorageActor(Actor[StorageRole]):
+    """Stores and serves objects.
+
+    Args:
+        plane: does the work; the actor does not own it.
+    """
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._stored_objects = 0
+
+    @override
+    def state_summary(self) -> dict[str, str | int]:
+        return {"objects stored since start": self._stored_objects}
+
+    @handles(StoreFiles, mode=Concurrent(_WRITES), on_cancel=OnCancel.CANCEL)
+    async def store_files(self, message: StoreFiles) -> tuple[IngestResult | ArtifactStoreError, ...]:
+        """Store a batch of local files."""
+        answers = tuple(await self._plane.ingest_files(message.batch, rewrite=message.rewrite))
+        self._stored_objects += sum(isinstance(answer, IngestResult) for answer in answers)
+        return answers
+
+    @handles(StoreStream, mode=Concurrent(_WRITES), on_cancel=OnCancel.CANCEL)
+    async def store_stream(self, message: StoreStream) -> IngestResult:
+        """Store one stream."""
+        result = await self._plane.ingest_stream(
+            message.reader, expected_size=message.expected_size, rewrite=message.rewrite
+        )
+        self._stored_objects += 1
+        return result
+
+    @handles(ServeObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def serve_object(self, message: ServeObject) -> Stream[bytes]:
+        """Open an object; its bytes follow at the consumer's pace."""
+        await self._plane.stat_object(message.address)  # what is missing is refused now, not at the first chunk
+
+        async def chunks() -> AsyncGenerator[bytes]:
+            opened = self._plane.serve_object(message.address, offset=message.offset, length=message.length)
+            async with opened as parts:
+                async for chunk in parts:
+                    yield chunk
+
+        stream = ChannelStream[bytes](self.context.name, f"object {message.address}", items_max=0)
+        self.context.start_child("serve-object", stream.fill, chunks)
+        return stream
+
+    @handles(StatObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def stat_object(self, message: StatObject) -> ObjectStat:
+        """Say what is stored under an address."""
+        return await self._plane.stat_object(message.address)
+
+    @handles(VerifyObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def verify_object(self, message: VerifyObject) -> VerifyResult:
+        """Read an object again."""
+        return await self._plane.verify_object(message.address)
+
+    @handles(DeleteObject, mode=Concurrent(_READS), on_cancel=OnCancel.COMPLETE)
+    async def delete_object(self, message: DeleteObject) -> bool:
+        """Remove an object."""
+        return await self._plane.delete_object(message.address)
+
+    @handles(ProbeStorage, mode=Concurrent(4), on_cancel=OnCancel.CANCEL)
+    async def probe(self, message: ProbeStorage) -> tuple[BackendHealth, ...]:  # noqa: ARG002
+        """Measure the backends."""
+        return tuple(await self._plane.health())

@@ -1,0 +1,76 @@
+"""The supervision tree of a store: which actors there are, in what order they start, and what restarts with what.
+
+The root keeps the core, its monitor and, in a service, the HTTP server apart, so that a crash in the core never takes
+down what reports it. In the core everything depends on what is before it: what crashes takes along what comes after.
+"""
+
+from dataclasses import dataclass, field
+
+from artifactstore.config import Settings
+from artifactstore.database.actor import DatabaseActor
+from artifactstore.database.database import Database
+from artifactstore.event_writer import EventWriter
+from artifactstore.health import HealthActor, watch
+from artifactstore.ingest import IngestActor
+from artifactstore.projection import ProjectionActor
+from artifactstore.storage import StorageActor
+from artifactstore.supervision import ActorRef, ActorSpec, Intensity, Strategy, SupervisorSpec
+from artifactstore_protocols.dataplane import DataPlane
+from artifactstore_protocols.messages import (
+    DatabaseRole,
+    HealthRole,
+    IngestRole,
+    ProjectionRole,
+    StorageRole,
+    WriterRole,
+)
+
+__all__ = ["Actors", "tree_spec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The addresses of a store's actors."""
+
+    database: ActorRef[DatabaseRole] = field(default_factory=lambda: ActorRef[DatabaseRole]("database"))
+    storage: ActorRef[StorageRole] = field(default_factory=lambda: ActorRef[StorageRole]("storage"))
+    writer: ActorRef[WriterRole] = field(default_factory=lambda: ActorRef[WriterRole]("event-writer"))
+    projection: ActorRef[ProjectionRole] = field(default_factory=lambda: ActorRef[ProjectionRole]("projection"))
+    ingest: ActorRef[IngestRole] = field(default_factory=lambda: ActorRef[IngestRole]("ingest"))
+    health: ActorRef[HealthRole] = field(default_factory=lambda: ActorRef[HealthRole]("health"))
+
+
+def tree_spec(actors: Actors, settings: Settings, database: Database, plane: DataPlane) -> SupervisorSpec:
+    """The tree of one store.
+
+    Args:
+        actors: the addresses that the tree will answer at.
+        settings: limits.
+        database: opened and closed by its actor.
+        plane: open already, and closed by the caller after the tree has stopped.
+    """
+    files_max = settings.package_files_max
+    core = SupervisorSpec(
+        name="core",
+        strategy=Strategy.REST_FOR_ONE,
+        intensity=Intensity(max_restarts=5, period_s=30.0),
+        children=(
+            ActorSpec(ref=actors.database, factory=lambda: DatabaseActor(database)),
+            ActorSpec(ref=actors.storage, factory=lambda: StorageActor(plane)),
+            ActorSpec(
+                ref=actors.writer,
+                factory=lambda: EventWriter(database, actors.projection, files_per_package_max=files_max),
+            ),
+            ActorSpec(ref=actors.projection, factory=lambda: ProjectionActor(database)),
+            ActorSpec(
+                ref=actors.ingest,
+                factory=lambda: IngestActor(database, actors.storage, actors.writer, files_per_package_max=files_max),
+            ),
+        ),
+    )
+    watched = {
+        f"actor:{ref.name}": watch(ref)
+        for ref in (actors.database, actors.storage, actors.writer, actors.projection, actors.ingest)
+    }
+    health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(actors.database, actors.storage, watched))
+    return SupervisorSpec(name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health))

@@ -1,0 +1,184 @@
+"""Verification: read every object again, and hold manifests against what the views say.
+
+Nothing is trusted that can be measured: every byte is read and hashed with both algorithms. What is found is recorded
+in the log, so that the next ingest of the same content heals it, and so that an audit shows it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import trio
+
+from artifactstore.database import queries
+from artifactstore.database.database import Database
+from artifactstore.ids import new_id
+from artifactstore.supervision import ActorRef
+from artifactstore_protocols import manifest
+from artifactstore_protocols.commands import FlagObject
+from artifactstore_protocols.dataplane import VerifyResult
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.messages import StorageRole, VerifyObject
+from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
+
+__all__ = ["Verification"]
+
+_BATCH = 256
+_CONCURRENT = 2
+_FILES_NAMED = 3
+_LONG_S = 24 * 3600.0
+
+
+class Verification:
+    """One verification, of one package or of the whole store.
+
+    Args:
+        database: for what should be.
+        storage: for what is.
+        package_id: of the package, or None for everything.
+        progress: told after every object.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        storage: ActorRef[StorageRole],
+        package_id: str | None,
+        progress: Callable[[VerifyProgress], None] | None,
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._package_id = package_id
+        self._progress = progress
+        self._done = VerifyProgress(0, 0, 0, 0)
+        self._mismatches: list[FlawedObject] = []
+        self._missing: list[FlawedObject] = []
+        self.to_flag: list[FlagObject] = []
+
+    async def run(self) -> VerifyReport:
+        """Read everything. Flaws that the log does not know yet are left in `to_flag` for the caller to record."""
+        count, size = await self._database.read(
+            lambda connection: queries.location_totals(connection, package_id=self._package_id)
+        )
+        self._done = VerifyProgress(0, count, 0, size)
+        await self._objects()
+        manifests, differing = await self._manifests()
+        return VerifyReport(
+            objects=self._done.objects,
+            bytes=self._done.bytes,
+            mismatches=tuple(sorted(self._mismatches, key=lambda flaw: flaw.content_address)),
+            missing=tuple(sorted(self._missing, key=lambda flaw: flaw.content_address)),
+            manifests=manifests,
+            manifest_mismatches=tuple(differing),
+        )
+
+    async def _objects(self) -> None:
+        after = ""
+        limiter = trio.CapacityLimiter(_CONCURRENT)
+        while batch := await self._locations(after):
+            async with trio.open_nursery() as nursery:
+                for location in batch:
+                    await limiter.acquire_on_behalf_of(location)
+                    nursery.start_soon(self._object, location, limiter)
+            after = batch[-1].content_address
+
+    async def _locations(self, after: str) -> Sequence[queries.Location]:
+        return await self._database.read(
+            lambda connection: queries.locations(connection, package_id=self._package_id, after=after, limit=_BATCH)
+        )
+
+    async def _object(self, location: queries.Location, limiter: trio.CapacityLimiter) -> None:
+        try:
+            address = ContentAddress.parse(location.content_address)
+            result = await self._storage.ask(VerifyObject(address), timeout=_LONG_S)
+            problem = _problem(result, location)
+            if problem is not None:
+                await self._note(location, address, problem)
+        finally:
+            limiter.release_on_behalf_of(location)
+        done = self._done
+        self._done = VerifyProgress(
+            done.objects + 1, done.objects_total, done.bytes + location.size_bytes, done.bytes_total
+        )
+        if self._progress is not None:
+            self._progress(self._done)
+
+    async def _note(self, location: queries.Location, address: ContentAddress, problem: str) -> None:
+        files = await self._database.read(
+            lambda connection: queries.files_with_content(connection, str(address), limit=_FILES_NAMED)
+        )
+        flaw = FlawedObject(str(address), location.size_bytes, tuple(files))
+        (self._missing if problem == "missing" else self._mismatches).append(flaw)
+        if location.integrity != problem:
+            self.to_flag.append(FlagObject(new_id(), address, location.backend_id, problem))
+
+    async def _manifests(self) -> tuple[int, list[str]]:
+        checked, differing, after = 0, list[str](), 0
+        while batch := await self._packages(after):
+            for package in batch:
+                if package.status != "finalized":
+                    continue
+                checked += 1
+                if not await self._manifest_agrees(package):
+                    differing.append(package.package_id)
+            after = batch[-1].created_sequence
+            if self._package_id is not None:
+                break
+        return checked, differing
+
+    async def _packages(self, after: int) -> Sequence[PackageRecord]:
+        package_id = self._package_id
+        if package_id is not None:
+            return [await self._database.read(lambda connection: queries.package(connection, package_id))]
+        return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=_BATCH))
+
+    async def _manifest_agrees(self, package: PackageRecord) -> bool:
+        """Whether the sealed bytes are the ones that the view names, and list the files that the view has."""
+        payload = await self._database.read(lambda connection: queries.manifest_bytes(connection, package.package_id))
+
+        async def files() -> list[FileRecord]:
+            return await self._database.read(lambda connection: queries.list_files(connection, package.package_id))
+
+        recorded = await files()
+        return await trio.to_thread.run_sync(lambda: _agrees(package, payload, recorded))
+
+
+def _problem(result: VerifyResult, location: queries.Location) -> str | None:
+    if result.status != "ok":
+        return result.status
+    measured = result.digests
+    same = (
+        measured is not None
+        and measured.sha256.hex == location.digest_sha256
+        and result.size_bytes == location.size_bytes
+    )
+    return None if same else "damaged"
+
+
+def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[FileRecord]) -> bool:
+    if payload is None:
+        return False
+    try:
+        sealed = manifest.decode(payload)
+    except ArtifactStoreError:
+        return False
+    digest = ContentAddress(manifest.manifest_digest(payload))
+    listed = {
+        (
+            file.path,
+            file.size_bytes,
+            file.executable,
+            file.media_type,
+            str(ContentAddress(file.digest)),
+            str(ContentAddress(file.sha256)),
+        )
+        for file in sealed.files
+    }
+    viewed = {
+        (file.path, file.size_bytes, file.executable, file.media_type, file.content_address, file.sha256)
+        for file in recorded
+    }
+    return (str(digest), sealed.provenance.tree_digest, listed) == (
+        package.manifest_digest,
+        package.tree_digest,
+        viewed,
+    )
