@@ -48,6 +48,8 @@ INTEGER_MAX = 2**53 - 1
 DECODED_BYTES_MAX = 64 * 1024 * 1024
 """The largest payload that is decoded unless the caller sets another limit."""
 
+_SHOWN_CHARS = 80
+
 
 @dataclass(eq=False)
 class NotEncodable(ArtifactStoreError):
@@ -149,7 +151,7 @@ def _decode(payload: bytes, max_bytes: int, *, bytes_allowed: bool) -> RecordVal
         )
         canonical = _encode(value, bytes_allowed=bytes_allowed)
     except cbor2.CBORDecodeError as error:
-        raise NotCanonical(str(error.__cause__ or error)) from error
+        raise NotCanonical(str(error.__cause__ or error)[:_SHOWN_CHARS]) from error
     except NotEncodable as error:
         raise NotCanonical(f"at {error.where}: {error.reason}") from error
     if canonical != payload:
@@ -241,7 +243,7 @@ class _Walk:
                 if type(item) is not str or not item.isascii():
                     self.check(item, depth)
         except _Misfit as misfit:
-            misfit.steps.append(step.format(place))
+            misfit.steps.append(step.format(place)[:_SHOWN_CHARS])
             raise
 
 
@@ -249,7 +251,7 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise _Misfit(f"text {text[:80]!r} holds a lone surrogate, which UTF-8 has no form for") from None
+        raise _Misfit(f"text {text[:_SHOWN_CHARS]!r} holds a lone surrogate, which UTF-8 has no form for") from None
 
 
 def _in_order(keys: tuple[str, ...]) -> bool:

@@ -330,6 +330,17 @@ def test_lone_surrogates_are_refused(lone: str) -> None:
         encode({lone: 1})
 
 
+def test_a_refusal_does_not_repeat_what_it_was_given_at_length() -> None:
+    key = "k" * 100_000
+    twice = reference_cbor.encode({key: None})[1:] * 2
+    with pytest.raises(NotCanonical) as refused:
+        decode(b"\xa2" + twice)
+    assert len(str(refused.value)) < 200
+    with pytest.raises(NotEncodable) as not_encodable:
+        encode({key: {key: cast("CanonicalValue", 1.0)}})
+    assert len(str(not_encodable.value)) < 300
+
+
 def test_bytes_are_for_records_only() -> None:
     record: RecordValue = {"payload": b"\x00\xff", "at": [b""]}
     assert decode_record(encode_record(record)) == record

@@ -31,6 +31,8 @@ __all__ = ["MANIFEST_BYTES_MAX", "decode", "encode", "manifest_digest", "to_valu
 MANIFEST_BYTES_MAX: Final = 256 * 1024 * 1024
 """The largest manifest that is decoded unless the caller sets another limit; 100,000 files take about 45 MB."""
 
+_SHOWN_CHARS: Final = 80
+
 type _Fields = dict[str, CanonicalValue]
 
 
@@ -117,9 +119,9 @@ def _receipt_value(receipt: ManifestReceipt) -> CanonicalValue:
 
 def _manifest(value: CanonicalValue) -> Manifest:
     # The version comes first: of a later one, unknown fields are not the news.
-    if isinstance(value, dict) and value.get("manifest_version", MANIFEST_VERSION) != MANIFEST_VERSION:
-        reason = f"{value['manifest_version']!r} is not {MANIFEST_VERSION}, which is all that this release reads"
-        raise ManifestInvalid("manifest_version", reason)
+    version = value.get("manifest_version") if isinstance(value, dict) else None
+    if type(version) is int and version != MANIFEST_VERSION:
+        raise ManifestInvalid("manifest_version", f"{version} is not {MANIFEST_VERSION}; use a later release")
     names = ("manifest_version", "package", "files", "storage_receipts", "retention_summary", "provenance")
     fields = _fields(value, names)
     return Manifest(
@@ -207,14 +209,14 @@ def _fields(value: CanonicalValue, names: tuple[str, ...]) -> _Fields:
             raise ManifestInvalid(name, "this field is missing")
     if len(value) != len(names):
         unknown = next(name for name in value if name not in names)
-        raise ManifestInvalid(unknown[:80], "this field is unknown")
+        raise ManifestInvalid(unknown[:_SHOWN_CHARS], "this field is unknown")
     return value
 
 
 def _text(fields: _Fields, name: str) -> str:
     value = fields[name]
     if not isinstance(value, str):
-        raise ManifestInvalid(name, "expected text")
+        raise ManifestInvalid(name[:_SHOWN_CHARS], "expected text")
     return value
 
 

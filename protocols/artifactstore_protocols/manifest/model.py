@@ -54,7 +54,7 @@ class Manifest:
     provenance: Provenance
 
     def __post_init__(self) -> None:
-        if self.manifest_version != MANIFEST_VERSION:
+        if type(self.manifest_version) is not int or self.manifest_version != MANIFEST_VERSION:
             raise ManifestInvalid("manifest_version", f"{self.manifest_version} is not {MANIFEST_VERSION}")
         self._check_order()
         self._check_contents()

@@ -78,6 +78,11 @@ def _check_count(where: str, number: object) -> None:
         raise ManifestInvalid(where, f"{number!r} is not an integer from 0 to {INTEGER_MAX}")
 
 
+def _check_flag(where: str, flag: object) -> None:
+    if type(flag) is not bool:
+        raise ManifestInvalid(where, f"{flag!r} is not true or false")
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestPackage:
     """Which package this is.
@@ -136,6 +141,7 @@ class ManifestFile:
         except PathRefused as error:
             raise ManifestInvalid("path", str(error)) from error
         _check_count("size_bytes", self.size_bytes)
+        _check_flag("executable", self.executable)
         try:
             check_media_type(self.media_type)
         except InvalidValue as error:

@@ -92,9 +92,10 @@ def check_tree(paths: Iterable[str]) -> None:
     below: dict[str, str] = {}
     for path in paths:
         key = path_key(path)
-        if (other := files.setdefault(key, path)) is not path:
+        if (other := files.get(key)) is not None:
             twin = "it occurs twice" if other == path else f"it equals {other!r} under Unicode NFC; rename one"
             raise PathRefused(path, twin)
+        files[key] = path
         directory = key.rpartition("/")[0]
         while directory and directory not in below:
             below[directory] = path
