@@ -40,6 +40,7 @@ class StorageActor(Actor[StorageRole]):
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._stored_objects = 0
+        self._streams = 0
 
     @override
     def state_summary(self) -> dict[str, str | int]:
@@ -73,7 +74,8 @@ class StorageActor(Actor[StorageRole]):
                     yield chunk
 
         stream = ChannelStream[bytes](self.context.name, f"object {message.address}", items_max=0)
-        self.context.start_child("serve-object", stream.fill, chunks)
+        self._streams += 1
+        self.context.start_child(f"serve-{self._streams}", stream.fill, chunks)
         return stream
 
     @handles(StatObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)

@@ -4,7 +4,9 @@ The root keeps the core, its monitor and, in a service, the HTTP server apart, s
 down what reports it. In the core everything depends on what is before it: what crashes takes along what comes after.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from artifactstore.config import Settings
 from artifactstore.database.actor import DatabaseActor
@@ -40,7 +42,9 @@ class Actors:
     health: ActorRef[HealthRole] = field(default_factory=lambda: ActorRef[HealthRole]("health"))
 
 
-def tree_spec(actors: Actors, settings: Settings, database: Database, plane: DataPlane) -> SupervisorSpec:
+def tree_spec(
+    actors: Actors, settings: Settings, database: Database, plane: DataPlane, services: Sequence[ActorSpec[Any]]
+) -> SupervisorSpec:
     """The tree of one store.
 
     Args:
@@ -48,6 +52,7 @@ def tree_spec(actors: Actors, settings: Settings, database: Database, plane: Dat
         settings: limits.
         database: opened and closed by its actor.
         plane: open already, and closed by the caller after the tree has stopped.
+        services: further actors, beside the core and its monitor.
     """
     files_max = settings.package_files_max
     core = SupervisorSpec(
@@ -73,4 +78,4 @@ def tree_spec(actors: Actors, settings: Settings, database: Database, plane: Dat
         for ref in (actors.database, actors.storage, actors.writer, actors.projection, actors.ingest)
     }
     health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(actors.database, actors.storage, watched))
-    return SupervisorSpec(name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health))
+    return SupervisorSpec(name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health, *services), intensity=None)

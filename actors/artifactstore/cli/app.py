@@ -1,0 +1,66 @@
+"""All commands, and what becomes of an error: one line on stderr, and the exit code that scripts rely on."""
+
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.supervision import Refusal, StartFailed
+
+from artifactstore.cli import content, log, packages, service
+from artifactstore.cli.runner import EXIT_FAILED, EXIT_INTERRUPTED, Finding
+
+__all__ = ["run"]
+
+app = typer.Typer(
+    name="artifactstore",
+    help="A content-addressed artifact store with one gapless event log.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (content, packages, log, service):
+    commands.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command. Returns the exit code."""
+    try:
+        app(list(arguments), standalone_mode=False)
+    except Finding as finding:
+        return finding.exit_code
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as usage:
+        usage.show()
+        return usage.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted; what was acknowledged is kept, and the same command goes on from there") and (
+            EXIT_INTERRUPTED
+        )
+    except StartFailed as failure:
+        return _complain(_root_cause(failure))
+    except (ArtifactStoreError, Refusal) as refusal:
+        return _complain(str(refusal))
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
+        return EXIT_FAILED
+    return 0
+
+
+def _root_cause(failure: BaseException) -> str:
+    """The refusal beneath a failed start, which says what to do; the start itself only says where."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ArtifactStoreError):
+            return str(cause)
+        cause = cause.__cause__
+    return str(failure)
+
+
+def _complain(message: str) -> int:
+    print(f"artifactstore: {message}", file=sys.stderr)  # noqa: T201
+    return EXIT_FAILED

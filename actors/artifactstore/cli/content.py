@@ -1,0 +1,113 @@
+"""Commands that move content: ingest, get, manifest, export."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from artifactstore_protocols.retention import DEFAULT_RETENTION
+
+from artifactstore.cli.options import Json, Key, Meta, Output, Package, Retention, metadata_of
+from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
+from artifactstore.cli.runner import invoker, on_store
+from artifactstore.facts import facts
+from artifactstore.registry import Registry
+
+__all__ = ["register"]
+
+
+class Form(StrEnum):
+    """How a manifest is printed."""
+
+    CBOR = "cbor"
+    JSON = "json"
+
+
+def ingest(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory.")],
+    name: Annotated[str | None, typer.Option("--name", help="The package's name; the directory's by default.")] = None,
+    retention: Retention = DEFAULT_RETENTION,
+    meta: Meta = None,
+    key: Key = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Create a package, put a directory into it and seal it."""
+    metadata = metadata_of(meta)
+    with progress_bar("ingest") as progress:
+        summary = on_store(
+            lambda registry: registry.ingest_tree(
+                path,
+                name=name,
+                retention=retention,
+                metadata=metadata,
+                actor=invoker(),
+                idempotency_key=key,
+                progress=progress,
+            )
+        )
+    if json:
+        say_json(facts(summary))
+        return
+    say(f"package          {summary.package_id}  {summary.name}")
+    say(f"manifest digest  {summary.manifest_digest}")
+    say(f"tree digest      {summary.tree_digest}")
+    say(f"files            {summary.files}, {size_text(summary.bytes)}")
+    say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
+    say(f"sequence         {summary.sequence}")
+
+
+def get(package: Package, path: Annotated[str, typer.Argument(metavar="PATH")], output: Output = None) -> None:
+    """Write one file of a package to stdout, or to a file."""
+
+    async def work(registry: Registry) -> None:
+        record = await registry.get_package(package)
+        async with registry.get_file(record.package_id, path) as chunks:
+            if output is None:
+                async for chunk in chunks:
+                    write_bytes(chunk, None)
+            else:
+                await registry.save(chunks, output)
+
+    on_store(work)
+
+
+def manifest(
+    package: Package,
+    output: Output = None,
+    form: Annotated[Form, typer.Option("--format", help="cbor is what the digest is of.")] = Form.JSON,
+) -> None:
+    """Print a sealed package's manifest, byte for byte."""
+    wanted: Literal["cbor", "json"] = "cbor" if form is Form.CBOR else "json"
+
+    async def work(registry: Registry) -> bytes:
+        record = await registry.get_package(package)
+        return await registry.get_manifest_bytes(record.package_id, wanted)
+
+    write_bytes(on_store(work), output)
+
+
+def export(
+    package: Package,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty directory.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Write a package's files to a directory, checked and with their executable bits."""
+    with progress_bar("export") as progress:
+
+        async def work(registry: Registry) -> None:
+            record = await registry.get_package(package)
+            report = await registry.export_package(record.package_id, directory, progress=progress)
+            if json:
+                say_json(facts(report))
+            else:
+                say(f"wrote {report.files} files, {size_text(report.bytes)}, to {report.directory}")
+
+        on_store(work)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (ingest, get, manifest, export):
+        app.command()(command)

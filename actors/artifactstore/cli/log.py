@@ -1,0 +1,109 @@
+"""Commands about the log and what follows from it: verify, replay, events, audit."""
+
+from typing import Annotated
+
+import typer
+from artifactstore_protocols.records import FlawedObject
+
+from artifactstore.cli.options import Json, OptionalPackage
+from artifactstore.cli.output import progress_bar, say, say_json, size_text
+from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
+from artifactstore.facts import event_facts, facts, replay_facts, timestamp
+from artifactstore.registry import Registry
+from artifactstore_protocols.events import StoredEvent
+
+__all__ = ["register"]
+
+
+def verify(package: OptionalPackage = None, *, json: Json = False) -> None:
+    """Read every object again and compare; exit 3 if anything is damaged or missing."""
+    with progress_bar("verify") as progress:
+
+        async def work(registry: Registry) -> bool:
+            package_id = None if package is None else (await registry.get_package(package)).package_id
+            report = await registry.verify(package_id, actor=invoker(), progress=progress)
+            if json:
+                say_json(facts(report))
+                return report.sound
+            say(f"read {report.objects} objects, {size_text(report.bytes)}, and {report.manifests} manifests")
+            for problem, flaws in (("damaged", report.mismatches), ("missing", report.missing)):
+                for flaw in flaws:
+                    say(_flaw_text(problem, flaw))
+            for package_id in report.manifest_mismatches:
+                say(f"manifest of {package_id} differs from the tables; `artifactstore replay` mends them")
+            say("all sound" if report.sound else "ingest the same content again to heal what is damaged or missing")
+            return report.sound
+
+        sound = on_store(work)
+    if not sound:
+        raise Finding(EXIT_DIFFERENT)
+
+
+def _flaw_text(problem: str, flaw: FlawedObject) -> str:
+    return f"{problem} {flaw.content_address}, {flaw.size_bytes} bytes, in {', '.join(flaw.files) or 'no file'}"
+
+
+def replay(
+    *, check: Annotated[bool, typer.Option("--check", help="Only compare; exit 3 if they differ.")] = False, json: Json = False
+) -> None:
+    """Build every table again from the log, and mend the live ones."""
+    report = on_store(lambda registry: registry.replay(check=check))
+    if json:
+        say_json(replay_facts(report))
+    else:
+        say(f"replayed {report.events} events")
+        say(f"projection digest  {report.projection_digest}")
+        if report.repaired_rows:
+            say(f"mended {report.repaired_rows} rows")
+        say("identical" if report.identical else f"different: the tables have {report.live_digest}")
+    if not report.identical:
+        raise Finding(EXIT_DIFFERENT)
+
+
+def events(
+    since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only events after this sequence.")] = 0,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with the events to come, until interrupted.")] = False,
+    json: Json = False,
+) -> None:
+    """Print the log: one event a line, in order."""
+
+    def show(stored: StoredEvent) -> None:
+        if json:
+            say_json(event_facts(stored))
+        else:
+            event = stored.event
+            say(f"{stored.sequence:>8}  {timestamp(event.recorded_at_us)}  {event.type:24}  {event.subject}")
+
+    async def work(registry: Registry) -> None:
+        if follow:
+            async with registry.tail_events(since) as tail:
+                async for stored in tail:
+                    show(stored)
+        after = since
+        while page := await registry.read_events(after):
+            for stored in page:
+                show(stored)
+            after = page[-1].sequence
+
+    on_store(work)
+
+
+def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
+    """Who did what, and when."""
+
+    async def work(registry: Registry) -> None:
+        package_id = None if package is None else (await registry.get_package(package)).package_id
+        async for entry in registry.audit(package_id):
+            if json:
+                say_json(facts(entry))
+            else:
+                say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
+
+    on_store(work)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (verify, replay, events, audit):
+        app.command()(command)

@@ -1,0 +1,24 @@
+"""What `artifactstore migrate` does: open no store, only the database, and move its schema."""
+
+import trio
+
+from artifactstore.config import Settings
+from artifactstore.database.database import Database
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.schema import SCHEMA_REVISION
+
+__all__ = ["migrate_database"]
+
+
+def migrate_database(*, fresh: bool, destroy_log: str | None) -> tuple[str, str | None, str]:
+    """Upgrade the configured database, or drop and set it up. Returns its name and the schema before and after.
+
+    Raises:
+        LogNotEmpty, SchemaTooNew, DatabaseUnavailable: nothing was changed.
+    """
+    database = Database(DatabaseLocation.parse(Settings.from_environment().database_url))
+    if fresh:
+        trio.run(lambda: database.start_afresh(destroy_log=destroy_log))
+        return database.location.name, None, SCHEMA_REVISION
+    before, after = trio.run(database.migrate)
+    return database.location.name, before, after

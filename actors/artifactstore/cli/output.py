@@ -1,0 +1,80 @@
+"""What a command prints: facts as JSON for scripts or as lines for people, and progress while a person watches."""
+
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from artifactstore.facts import Json, as_json
+
+__all__ = ["ProgressCounts", "progress_bar", "say", "say_json", "size_text", "write_bytes"]
+
+
+class ProgressCounts(Protocol):
+    """What ingest, export and verify report while they run."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes done."""
+        ...
+
+    @property
+    def bytes_total(self) -> int:
+        """Bytes in all."""
+        ...
+
+
+def say(text: str) -> None:
+    """A line for people, on stdout. What a terminal could take for a command is shown as its escape."""
+    clean = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    sys.stdout.write(clean + "\n")
+
+
+def say_json(value: Json) -> None:
+    """One line of JSON on stdout."""
+    sys.stdout.write(as_json(value) + "\n")
+
+
+def write_bytes(payload: bytes, target: Path | None) -> None:
+    """Exact bytes, to a file or to stdout."""
+    if target is None:
+        sys.stdout.buffer.write(payload)
+        sys.stdout.buffer.flush()
+    else:
+        target.write_bytes(payload)
+
+
+def size_text(size: int) -> str:
+    """A number of bytes as people read it."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:  # noqa: PLR2004
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+@contextmanager
+def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None]:
+    """A progress bar on stderr while a person watches it; nothing, and None, where nobody does."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a person at a terminal pays for loading it
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def update(counts: ProgressCounts) -> None:
+            progress.update(task, completed=counts.bytes, total=counts.bytes_total)
+
+        yield update

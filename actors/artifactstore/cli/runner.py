@@ -1,0 +1,48 @@
+"""Running one command against a store: open it, do the work, close it, hand over what came of it."""
+
+import getpass
+import logging
+import os
+from collections.abc import Awaitable, Callable
+
+import outcome
+import trio
+
+from artifactstore.config import Settings
+from artifactstore.open import open_registry
+from artifactstore.registry import Registry
+
+__all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "EXIT_INTERRUPTED", "Finding", "invoker", "on_store"]
+
+EXIT_FAILED = 1
+EXIT_DIFFERENT = 3
+EXIT_INTERRUPTED = 130
+
+
+class Finding(Exception):
+    """A command that did its work and found something that its exit code must say."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+def on_store[T](work: Callable[[Registry], Awaitable[T]]) -> T:
+    """Open the configured store, do `work` with its registry, close it."""
+    settings = Settings.from_environment()
+    logging.getLogger("artifactstore").setLevel(settings.log_level)
+
+    async def run() -> outcome.Outcome[T]:
+        # What the work raises is carried out of the block as a value: inside, nurseries would wrap it in groups.
+        async with open_registry(settings) as registry:
+            return await outcome.acapture(work, registry)
+
+    return trio.run(run).unwrap()
+
+
+def invoker() -> str:
+    """Who runs the command, for the log: ARTIFACTSTORE_ACTOR is left to services, people are known by their login."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"

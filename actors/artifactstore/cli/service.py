@@ -1,0 +1,82 @@
+"""Commands for operators: version, migrate, health, dev, serve."""
+
+import sys
+from importlib.metadata import version as distribution_version
+from typing import Annotated
+
+import typer
+
+from artifactstore.cli.options import Json
+from artifactstore.cli.output import say, say_json
+from artifactstore.cli.runner import EXIT_FAILED, Finding, on_store
+
+__all__ = ["register"]
+
+_DEV_BIND = "127.0.0.1:8000"
+
+
+def version(*, json: Json = False) -> None:
+    """Print the version."""
+    found = distribution_version("artifactstore-actors")
+    if json:
+        say_json({"version": found})
+    else:
+        say(f"artifactstore {found}")
+
+
+def migrate(
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Drop every table first.")] = False,
+    destroy_log: Annotated[
+        str | None, typer.Option("--destroy-log", metavar="NAME", help="The database, if its events are to be destroyed.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Bring the database's schema up to this release's."""
+    if destroy_log is not None and not fresh:
+        raise typer.BadParameter("--destroy-log goes with --fresh")
+    from artifactstore.cli.migrating import migrate_database  # noqa: PLC0415
+
+    name, before, after = migrate_database(fresh=fresh, destroy_log=destroy_log)
+    if json:
+        say_json({"database": name, "before": before, "after": after})
+    else:
+        say(f"{name}: schema {before or 'none'} -> {after}")
+
+
+def health(
+    url: Annotated[str | None, typer.Option("--url", help="Ask a running service instead of opening the store.")] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Say whether everything works; exit 1 if not."""
+    from artifactstore.cli.asking import ask_service, print_health  # noqa: PLC0415
+
+    if url is not None:
+        report = ask_service(url)
+    else:
+        from artifactstore.facts import health_facts  # noqa: PLC0415
+
+        report = health_facts(on_store(lambda registry: registry.health(max_age_s=0)))
+    if not print_health(report, json=json):
+        raise Finding(EXIT_FAILED)
+
+
+def serve(
+    bind: Annotated[str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.")] = _DEV_BIND,
+) -> None:
+    """Run the store as a service, until SIGTERM or SIGINT."""
+    from artifactstore.http.service import run_service  # noqa: PLC0415
+
+    run_service(bind, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+
+
+def dev() -> None:
+    """Run the service for trying things out: on 127.0.0.1:8000, with the settings as they are."""
+    serve(_DEV_BIND)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (version, migrate, health, dev, serve):
+        app.command()(command)

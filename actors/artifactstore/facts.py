@@ -1,0 +1,102 @@
+"""Records as the JSON that scripts read: plain keys, times in RFC 3339, digests as text.
+
+One place for the CLI and the HTTP service, so that both say the same.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+from artifactstore_protocols import manifest
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.payloads import PackageFinalized
+from artifactstore_protocols.records import HealthReport, ReplayReport
+
+__all__ = ["as_json", "event_facts", "facts", "health_facts", "replay_facts", "timestamp"]
+
+type Json = None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def timestamp(us: int) -> str:
+    """Microseconds since the epoch as RFC 3339 text in UTC, always with six digits of fraction."""
+    return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def as_json(value: Json) -> str:
+    """One line of JSON. Text is written as it is, not escaped to ASCII."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def facts(value: object) -> Json:
+    """A record as JSON: a field `…_at_us` becomes `…_at` in RFC 3339."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): facts(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [facts(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return dict(_field(field.name, getattr(value, field.name)) for field in fields(value))
+    raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def _field(name: str, value: object) -> tuple[str, Json]:
+    if name.endswith("_at_us"):
+        return name.removesuffix("_us"), timestamp(value) if isinstance(value, int) else None
+    return name, facts(value)
+
+
+def event_facts(stored: StoredEvent) -> Json:
+    """An event with its payload decoded; a sealed manifest is shown by what it says, without its list of files."""
+    event = stored.event
+    payload = stored.decode()
+    if isinstance(payload, PackageFinalized):
+        sealed = manifest.decode(payload.manifest)
+        shown: Json = {"package": facts(sealed.package), "provenance": facts(sealed.provenance)}
+    else:
+        shown = facts(payload)
+    return {
+        "sequence": stored.sequence,
+        "event_id": event.event_id,
+        "type": event.type,
+        "subject": event.subject,
+        "actor": event.actor,
+        "recorded_at": timestamp(event.recorded_at_us),
+        "payload": shown,
+    }
+
+
+def replay_facts(report: ReplayReport) -> Json:
+    """A replay's outcome."""
+    return {
+        "events": report.events,
+        "sequence": report.sequence,
+        "projection_digest": report.projection_digest,
+        "identical": report.identical,
+        "repaired_rows": report.repaired_rows,
+    }
+
+
+def health_facts(report: HealthReport) -> Json:
+    """A health report, with the age of every reading at the time of the answer."""
+    return {
+        "status": "healthy" if report.healthy else "unhealthy",
+        "reasons": list(report.reasons),
+        "version": report.version,
+        "components": {
+            part.name: {
+                "healthy": part.healthy,
+                "detail": part.detail,
+                "facts": facts(part.facts),
+                "latency_s": round(part.latency_s, 6),
+                "measured_at": timestamp(part.measured_at_us),
+            }
+            for part in report.components
+        },
+    }

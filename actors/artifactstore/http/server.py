@@ -1,0 +1,87 @@
+"""HttpServer: Hypercorn as an actor, so that it starts, stops and restarts with the tree.
+
+It is stopped by its own trigger, not by cancellation: a stalled client holds a cancelled server open past its grace
+time. There is no authentication yet, so it binds to loopback unless told otherwise.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast, override
+
+import trio
+from artifactstore_protocols.records import HealthReport
+from artifactstore_protocols.supervision import Request
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from hypercorn.typing import ASGIFramework
+
+from artifactstore.http.app import make_app
+from artifactstore.supervision import Actor, handles
+
+__all__ = ["BoundAddresses", "HttpRole", "HttpServer"]
+
+_READ_TIMEOUT_S = 30
+_GRACE_S = 2.0
+
+
+class HttpRole:
+    """Serves HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundAddresses(Request[tuple[str, ...], HttpRole]):
+    """Where the server listens, as URLs; of use when it was asked for port 0."""
+
+
+class HttpServer(Actor[HttpRole]):
+    """Serves the application.
+
+    Args:
+        bind: `HOST:PORT` to listen on.
+        health: asks the HealthActor.
+    """
+
+    def __init__(self, bind: str, health: Callable[[], Awaitable[HealthReport]]) -> None:
+        self._bind = bind
+        self._app = make_app(health)
+        self._stop = trio.Event()
+        self._stopped = trio.Event()
+        self._bound: tuple[str, ...] = ()
+
+    @override
+    async def on_start(self) -> None:
+        send, receive = trio.open_memory_channel[tuple[str, ...] | OSError](1)
+        self.context.start_child("hypercorn", self._serve, send)
+        outcome = await receive.receive()
+        if isinstance(outcome, OSError):
+            raise outcome
+        self._bound = outcome
+
+    async def _serve(self, report: trio.MemorySendChannel[tuple[str, ...] | OSError]) -> None:
+        config = Config()
+        config.bind = [self._bind]
+        config.graceful_timeout = _GRACE_S
+        config.read_timeout = _READ_TIMEOUT_S
+        config.errorlog = None
+        try:
+            async with trio.open_nursery() as nursery:
+                # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
+                app = cast("ASGIFramework", self._app)
+                run = partial(serve, app, config, shutdown_trigger=self._stop.wait, mode="asgi")
+                bound = cast("list[str]", await nursery.start(cast("Callable[..., Awaitable[Any]]", run)))
+                report.send_nowait(tuple(bound))
+        except* OSError as group:
+            report.send_nowait(OSError(str(group.exceptions[0])))
+        finally:
+            self._stopped.set()
+
+    @override
+    async def on_stop(self) -> None:
+        self._stop.set()
+        await self._stopped.wait()
+
+    @handles(BoundAddresses)
+    async def bound_addresses(self, message: BoundAddresses) -> tuple[str, ...]:  # noqa: ARG002
+        """Where the server listens."""
+        return self._bound

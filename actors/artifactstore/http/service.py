@@ -1,0 +1,49 @@
+"""The store as a process of its own: the tree with an HTTP server in it, until a signal says stop."""
+
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+from artifactstore_protocols.messages import GetHealth
+
+from artifactstore.config import Settings
+from artifactstore.http.server import BoundAddresses, HttpRole, HttpServer
+from artifactstore.open import open_store
+from artifactstore.supervision import ActorRef, ActorSpec
+from artifactstore.tree import Actors
+
+__all__ = ["run_service"]
+
+_HEALTH_AGE_MAX_S = 1.0
+
+
+def run_service(bind: str, *, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return.
+
+    Args:
+        bind: `HOST:PORT`.
+        announce: told in a line where the service listens, and that it stops.
+
+    Raises:
+        StartFailed: an actor could not start; its cause says why, such as an address that is in use.
+    """
+    trio.run(_serve, bind, announce)
+
+
+async def _serve(bind: str, announce: Callable[[str], None]) -> None:
+    http = ActorRef[HttpRole]("http")
+
+    def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
+        def health() -> Any:
+            return actors.health.ask(GetHealth(_HEALTH_AGE_MAX_S))
+
+        return (ActorSpec(ref=http, factory=lambda: HttpServer(bind, health)),)
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with open_store(Settings.from_environment(), services):
+            for url in await http.ask(BoundAddresses()):
+                announce(f"artifactstore serves {url}/health")
+            async for number in signals:
+                announce(f"artifactstore stops: {signal.Signals(number).name}")
+                break
