@@ -11,7 +11,7 @@ one byte): that is what `max_bytes` is for.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Never, cast, override
 
@@ -166,23 +166,14 @@ def _difference(payload: bytes, canonical: bytes) -> str:
     return f"at byte {offset}: a head is longer than it needs to be, or map keys are out of order"
 
 
-class _RefuseTags(Mapping[int, Callable[[object, bool], object]]):
+class _RefuseTags(dict[int, Callable[[object, bool], object]]):
     """Stands where cbor2 looks up the decoder of a tag, before its own ones and before it reads the content.
 
     Refusing in the look-up covers every tag number, also those that a later cbor2 learns to decode.
     """
 
-    @override
-    def __getitem__(self, tag: int) -> Never:
+    def __missing__(self, tag: int) -> Never:
         raise ValueError(f"tag {tag} stands where only plain values may")
-
-    @override
-    def __iter__(self) -> Iterator[int]:
-        return iter(())
-
-    @override
-    def __len__(self) -> int:
-        return 0
 
 
 class _Misfit(Exception):

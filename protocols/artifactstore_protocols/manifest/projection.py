@@ -83,11 +83,11 @@ def _parse(text: str) -> CanonicalValue:
 
 
 def _object(pairs: list[tuple[str, CanonicalValue]]) -> CanonicalValue:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise NotCanonicalJson(f"key {repeated[:80]!r} occurs twice in one object")
+    value: dict[str, CanonicalValue] = {}
+    for key, item in pairs:
+        if key in value:
+            raise NotCanonicalJson(f"key {key[:80]!r} occurs twice in one object")
+        value[key] = item
     return value
 
 
