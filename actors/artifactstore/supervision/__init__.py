@@ -1,0 +1,115 @@
+"""Supervised actors on trio: typed asks, bounded mailboxes that outlive crashes, restarts decided by a pure table.
+
+    ref = ActorRef[StorageRole]("storage")
+    spec = SupervisorSpec(name="root", children=(ActorSpec(ref=ref, factory=StorageActor),))
+    async with open_tree(spec):
+        stat = await ref.ask(StatObject(key))
+
+`docs/SUPERVISION.md` says what happens when; `artifactstore_protocols.supervision` has the values and the decisions.
+"""
+
+from artifactstore.supervision.actor import Actor
+from artifactstore.supervision.clock import Clock, SystemClock
+from artifactstore.supervision.context import ActorContext
+from artifactstore.supervision.handlers import handles
+from artifactstore.supervision.ref import DEFAULT_TIMEOUT_S, ActorRef
+from artifactstore.supervision.reports import CrashReport, LoopBlocked, Report, StallReport
+from artifactstore.supervision.specs import ActorSpec, ChildSpec, SupervisorSpec
+from artifactstore.supervision.tasks import TaskHandle
+from artifactstore.supervision.tree import Tree, open_tree
+from artifactstore_protocols.supervision import (
+    ActorCrashed,
+    ActorSnapshot,
+    ActorStopped,
+    AskCycle,
+    AskError,
+    AskTimeout,
+    Backoff,
+    Batched,
+    ChildBusy,
+    ChildExists,
+    ChildState,
+    Concurrent,
+    DeadLetter,
+    DeadLetterReason,
+    Failure,
+    Intensity,
+    MailboxFull,
+    MailboxLimits,
+    MailboxSnapshot,
+    Message,
+    OnCancel,
+    OnTaskCrash,
+    Phase,
+    Reading,
+    Refusal,
+    Request,
+    Restart,
+    Serial,
+    Stall,
+    StartFailed,
+    Strategy,
+    SupervisorGaveUp,
+    SupervisorNotRunning,
+    SupervisorSnapshot,
+    UnhandledMessage,
+    UnknownChild,
+    WorkSnapshot,
+)
+
+__all__ = [
+    "DEFAULT_TIMEOUT_S",
+    "Actor",
+    "ActorContext",
+    "ActorCrashed",
+    "ActorRef",
+    "ActorSnapshot",
+    "ActorSpec",
+    "ActorStopped",
+    "AskCycle",
+    "AskError",
+    "AskTimeout",
+    "Backoff",
+    "Batched",
+    "ChildBusy",
+    "ChildExists",
+    "ChildSpec",
+    "ChildState",
+    "Clock",
+    "Concurrent",
+    "CrashReport",
+    "DeadLetter",
+    "DeadLetterReason",
+    "Failure",
+    "Intensity",
+    "LoopBlocked",
+    "MailboxFull",
+    "MailboxLimits",
+    "MailboxSnapshot",
+    "Message",
+    "OnCancel",
+    "OnTaskCrash",
+    "Phase",
+    "Reading",
+    "Refusal",
+    "Report",
+    "Request",
+    "Restart",
+    "Serial",
+    "Stall",
+    "StallReport",
+    "StartFailed",
+    "Strategy",
+    "SupervisorGaveUp",
+    "SupervisorNotRunning",
+    "SupervisorSnapshot",
+    "SupervisorSpec",
+    "SystemClock",
+    "TaskHandle",
+    "Tree",
+    "UnhandledMessage",
+    "UnknownChild",
+    "WorkSnapshot",
+    "handles",
+    "open_tree",
+]

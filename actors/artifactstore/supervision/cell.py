@@ -1,0 +1,153 @@
+"""An actor's permanent place in the tree: its mailbox and its reference, through all its incarnations."""
+
+from collections.abc import Callable
+from typing import Any, override
+
+import trio
+
+from artifactstore.supervision.context import ActorContext
+from artifactstore.supervision.incarnation import Crash, Incarnation, Ping
+from artifactstore.supervision.mailbox import Mailbox
+from artifactstore.supervision.reports import CrashReport
+from artifactstore.supervision.runtime import Ending, Member, Runtime, Status
+from artifactstore.supervision.specs import ActorSpec
+from artifactstore.supervision.stacks import stack_of_task
+from artifactstore.supervision.tasks import TaskHandle
+from artifactstore_protocols.supervision import (
+    ActorSnapshot,
+    AskTimeout,
+    ChildState,
+    Reading,
+    WorkSnapshot,
+)
+from artifactstore_protocols.supervision.lifecycle import ExitKind
+
+__all__ = ["Cell"]
+
+_STALL_GRACE_S = 1.0
+"""How long after its deadline a stop that should have been over counts as stalled."""
+
+
+class Cell(Member):
+    """Runs the incarnations of one actor, one after another.
+
+    Attributes:
+        path: names from the root, joined by `/`.
+        mailbox: what waits for the actor.
+    """
+
+    def __init__(self, spec: ActorSpec[Any], path: str, runtime: Runtime, state: Callable[[], ChildState]) -> None:
+        self.path = path
+        self.mailbox = Mailbox(path, spec.mailbox, runtime.dead_letters)
+        self._spec = spec
+        self._runtime = runtime
+        self._state = state
+        self._starts = 0
+        self._incarnation: Incarnation | None = None
+        self._bound = False
+
+    @override
+    async def run(self, ready: Callable[[], None]) -> Ending:
+        self._starts += 1
+        try:
+            if not self._bound:
+                self._spec.ref.bind(self.mailbox, self._ping)
+                self._bound = True
+            actor = self._spec.factory()
+        except Exception as error:
+            return Ending(ExitKind.CRASHED, error)
+        incarnation = Incarnation(self._spec, actor, self.mailbox, ready, self._task_failed)
+        actor.context = ActorContext(self.path, self._starts, self._runtime.clock, incarnation)
+        self.mailbox.open(actor.handlers)
+        self._incarnation = incarnation
+        try:
+            crash: Crash | None = await incarnation.run()
+        finally:
+            self._incarnation = None
+        if crash is None:
+            return Ending(ExitKind.FINISHED)
+        return Ending(ExitKind.CRASHED, crash.cause, crash.messages, crash.summary)
+
+    @override
+    def stop(self, *, drain: bool) -> None:
+        if self._incarnation is not None:
+            self._incarnation.stop(drain=drain)
+
+    @override
+    def release(self, *, removed: bool) -> None:
+        self.mailbox.release()
+        if removed and self._bound:
+            self._bound = False
+            self._spec.ref.unbind()
+
+    @override
+    def overdue(self) -> str | None:
+        return None if self._incarnation is None else stack_of_task(self._incarnation.task)
+
+    @override
+    def stop_grace_s(self) -> float | None:
+        return self._spec.shutdown_timeout_s + _STALL_GRACE_S
+
+    @override
+    def snapshot(self, status: Status) -> ActorSnapshot:
+        now = trio.current_time()
+        running = self._incarnation
+        return ActorSnapshot(
+            name=self._spec.name,
+            path=self.path,
+            state=status.state,
+            restart=status.restart,
+            starts=status.starts,
+            uptime_s=None if status.ready_at is None else now - status.ready_at,
+            mailbox=self.mailbox.snapshot(),
+            work=() if running is None else _works(running, now),
+            tasks=() if running is None else tuple(running.tasks),
+            last_failure=status.last_failure,
+            stall=status.stall,
+        )
+
+    async def _ping(self, timeout_s: float) -> Reading:
+        began = trio.current_time()
+        ping = Ping()
+        if self._incarnation is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._incarnation.ping(ping)
+            with trio.move_on_after(timeout_s):
+                await ping.over.wait()
+            if not ping.over.is_set():
+                raise AskTimeout(self.path, "ping", may_have_taken_effect=False, timeout_s=timeout_s)
+        now = trio.current_time()
+        works = () if self._incarnation is None else _works(self._incarnation, now)
+        return Reading(
+            path=self.path,
+            state=self._state(),
+            answered=ping.summary is not None,
+            latency_s=now - began,
+            depth=self.mailbox.depth,
+            current=works[0].message if works else None,
+            current_age_s=works[0].age_s if works else None,
+            at=now,
+            summary=ping.summary or {},
+        )
+
+    def _task_failed(self, handle: TaskHandle) -> None:
+        if handle.failure is not None:
+            self._runtime.reporter.send(
+                CrashReport(
+                    path=f"{self.path}/{handle.name}",
+                    incarnation=self._starts,
+                    cause=handle.failure,
+                    messages=(),
+                    summary={},
+                    decision="the task ends, its actor goes on",
+                    at=trio.current_time(),
+                )
+            )
+
+
+def _works(incarnation: Incarnation, now: float) -> tuple[WorkSnapshot, ...]:
+    return tuple(
+        WorkSnapshot(work.handler.message.__name__, len(work.envelopes), now - work.began_at)
+        for work in incarnation.works
+    )

@@ -1,0 +1,158 @@
+"""A message on its way: what is wrapped around it, and the handler call that it becomes part of.
+
+An envelope moves NEW -> WAITING -> STARTED -> SETTLED, or to ABANDONED when its asker leaves first. Whoever settles it
+wakes the asker; settling twice, or after the asker has left, does nothing, so that no path has to ask who was first.
+"""
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from artifactstore.supervision.handlers import Handler
+from artifactstore_protocols.supervision import Message, OnCancel
+
+if TYPE_CHECKING:
+    from artifactstore.supervision.mailbox import Mailbox
+
+__all__ = ["Envelope", "EnvelopeState", "Work", "current_work"]
+
+
+class EnvelopeState(IntEnum):
+    """How far a message has come."""
+
+    NEW = 0
+    WAITING = 1
+    STARTED = 2
+    SETTLED = 3
+    ABANDONED = 4
+
+
+_GONE: Message[Any] = Message()
+"""Stands in for an abandoned message, so that its payload is freed while its place is still queued."""
+
+
+class Envelope:
+    """One message, and its asker's place to wait; a message that was told has none.
+
+    Attributes:
+        message: what was said.
+        handler: what will take it.
+        size_bytes: what it counts for in the mailbox.
+        chain: the mailboxes of all that wait for this answer, first asker first.
+        replied: set once settled; None for a message that was told.
+        reply: the answer, or None.
+        error: what to raise at the asker instead.
+        state: see `EnvelopeState`.
+        deliveries: how often a handler was started on it.
+        crashes: how many of those were ended by a failure of that handler.
+        work: the handler call it is part of, once started.
+    """
+
+    __slots__ = (
+        "chain",
+        "crashes",
+        "deliveries",
+        "error",
+        "handler",
+        "message",
+        "replied",
+        "reply",
+        "size_bytes",
+        "state",
+        "work",
+    )
+
+    def __init__(
+        self,
+        message: Message[Any],
+        handler: Handler,
+        *,
+        chain: "tuple[Mailbox, ...]" = (),
+        replied: trio.Event | None = None,
+    ) -> None:
+        self.message = message
+        self.handler = handler
+        self.size_bytes = message.size_bytes
+        self.chain = chain
+        self.replied = replied
+        self.reply: object = None
+        self.error: Exception | None = None
+        self.state = EnvelopeState.NEW
+        self.deliveries = 0
+        self.crashes = 0
+        self.work: Work | None = None
+
+    def answer(self, reply: object) -> None:
+        """Settle with a reply."""
+        if self.state < EnvelopeState.SETTLED:
+            self.state = EnvelopeState.SETTLED
+            self.reply = reply
+            if self.replied is not None:
+                self.replied.set()
+
+    def refuse(self, error: Exception) -> None:
+        """Settle with an error."""
+        if self.state < EnvelopeState.SETTLED:
+            self.error = error
+            self.answer(None)
+
+    def leave(self) -> bool:
+        """The asker goes away; whether the message had not been started and so never will be."""
+        waiting = self.state is EnvelopeState.WAITING
+        started = self.state is EnvelopeState.STARTED
+        if self.state < EnvelopeState.SETTLED:
+            self.state = EnvelopeState.ABANDONED
+            self.message = _GONE
+        if started and self.work is not None:
+            self.work.one_left()
+        return waiting
+
+
+class Work:
+    """One handler call in flight, with the envelopes that it answers.
+
+    Attributes:
+        mailbox: of the actor that runs it.
+        handler: what runs.
+        envelopes: one, or for a batch several.
+        messages: their messages, as they were when it began.
+        began_at: trio time.
+        scope: cancels the handler alone; shielded when the work is to be completed.
+    """
+
+    __slots__ = ("_chain", "began_at", "envelopes", "handler", "mailbox", "messages", "scope")
+
+    def __init__(self, mailbox: "Mailbox", handler: Handler, envelopes: Sequence[Envelope]) -> None:
+        self.mailbox = mailbox
+        self.handler = handler
+        self.envelopes = envelopes
+        self.messages = tuple(envelope.message for envelope in envelopes)
+        self.began_at = trio.current_time()
+        self.scope = trio.CancelScope(shield=handler.on_cancel is OnCancel.COMPLETE)
+        self._chain: tuple[Mailbox, ...] | None = None
+        for envelope in envelopes:
+            envelope.state = EnvelopeState.STARTED
+            envelope.deliveries += 1
+            envelope.work = self
+
+    @property
+    def chain(self) -> "tuple[Mailbox, ...]":
+        """All that wait for this call, each once, and last the actor that runs it."""
+        if self._chain is None:
+            waiting = dict.fromkeys(box for envelope in self.envelopes for box in envelope.chain)
+            self._chain = (*waiting, self.mailbox)
+        return self._chain
+
+    def one_left(self) -> None:
+        """An asker has gone; when it was the last, nobody wants the result any more."""
+        if self.handler.on_cancel is OnCancel.CANCEL and all(
+            envelope.state is EnvelopeState.ABANDONED for envelope in self.envelopes
+        ):
+            self.scope.cancel(reason="the asker has left")
+
+
+current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
+"""The handler call that this task runs on behalf of; tasks that outlive the call reset it."""

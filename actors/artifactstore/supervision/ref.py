@@ -1,0 +1,89 @@
+"""How others reach an actor: a typed reference that is made before the tree and stays valid across restarts."""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+from artifactstore.supervision.mailbox import Mailbox
+from artifactstore_protocols.supervision import ActorStopped, Message, Reading, Request
+
+__all__ = ["DEFAULT_TIMEOUT_S", "ActorRef"]
+
+DEFAULT_TIMEOUT_S = 30.0
+
+
+class ActorRef[Role]:
+    """The address of the actor of this name, for messages of its role.
+
+    Attributes:
+        name: of the actor, among its siblings.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._mailbox: Mailbox | None = None
+        self._ping: Callable[[float], Awaitable[Reading]] | None = None
+
+    def bind(self, mailbox: Mailbox, ping: Callable[[float], Awaitable[Reading]]) -> None:
+        """Attach the reference to a running tree; for the supervisor.
+
+        Raises:
+            ValueError: it is attached to another actor.
+        """
+        if self._mailbox is not None:
+            raise ValueError(f"the reference {self.name!r} is in use by {self._mailbox.path}")
+        self._mailbox = mailbox
+        self._ping = ping
+
+    def unbind(self) -> None:
+        """Detach the reference; for the supervisor."""
+        self._mailbox = self._ping = None
+
+    async def ask[R](self, message: Request[R, Role], *, timeout: float = DEFAULT_TIMEOUT_S) -> R:
+        """Send a message and wait for its reply, both within `timeout` seconds.
+
+        Cancelling the caller withdraws a message that has not been started; what becomes of one that has is its
+        handler's `on_cancel`.
+
+        Raises:
+            Refusal: whatever the handler answered.
+            AskTimeout: no reply in time.
+            ActorCrashed: the handler failed on this message.
+            ActorStopped: the actor is not running, or was stopped first.
+            MailboxFull: the message is larger than the mailbox.
+            AskCycle: the actor is waiting for the caller.
+            UnhandledMessage: the actor has no handler for it.
+        """
+        return cast("R", await self._bound(message).ask(message, timeout))
+
+    async def tell(self, message: Message[Role]) -> None:
+        """Send a message without waiting for more than room in the mailbox.
+
+        Raises:
+            ActorStopped, MailboxFull, UnhandledMessage: as for `ask`.
+        """
+        await self._bound(message).tell(message)
+
+    def try_tell(self, message: Message[Role]) -> None:
+        """Send a message now.
+
+        Raises:
+            MailboxFull: there is no room, or others are waiting for it.
+            ActorStopped, UnhandledMessage: as for `ask`.
+        """
+        self._bound(message).try_tell(message)
+
+    async def ping(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> Reading:
+        """What the actor is doing, past whatever waits in its mailbox or runs in its handlers.
+
+        Raises:
+            AskTimeout: the actor's own task did not answer.
+            ActorStopped: no tree holds the actor.
+        """
+        if self._ping is None:
+            raise ActorStopped(self.name, "ping", may_have_taken_effect=False)
+        return await self._ping(timeout)
+
+    def _bound(self, message: Message[Role]) -> Mailbox:
+        if self._mailbox is None:
+            raise ActorStopped(self.name, type(message).__name__, may_have_taken_effect=False)
+        return self._mailbox

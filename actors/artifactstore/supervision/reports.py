@@ -1,0 +1,111 @@
+"""What the runtime reports on its own: crashes, children that will not stop, and a loop that stands still.
+
+A report goes to the standard logger of this package and to the callback that `open_tree` was given.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from artifactstore_protocols.supervision import Message, Stall
+
+__all__ = ["CrashReport", "LoopBlocked", "Report", "Reporter", "StallReport"]
+
+_logger = logging.getLogger("artifactstore.supervision")
+
+
+@dataclass(frozen=True, slots=True)
+class CrashReport:
+    """A child failed.
+
+    Attributes:
+        path: the child; for a task of an actor, the actor's path and the task's name.
+        incarnation: which of its starts this was.
+        cause: the failure.
+        messages: what was being handled; empty when the failure was outside a handler.
+        summary: the actor's `state_summary`.
+        decision: what the supervisor does about it.
+        at: trio time.
+    """
+
+    path: str
+    incarnation: int
+    cause: BaseException
+    messages: tuple[Message[Any], ...]
+    summary: Mapping[str, str | int]
+    decision: str
+    at: float
+
+    @property
+    def stack(self) -> str:
+        """The failure with its traceback and causes."""
+        return "".join(traceback.format_exception(self.cause))
+
+
+@dataclass(frozen=True, slots=True)
+class StallReport:
+    """A child is still there although its time to stop has passed.
+
+    Attributes:
+        path: the child.
+        stall: since when, and where its tasks stand.
+    """
+
+    path: str
+    stall: Stall
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked:
+    """The event loop has not run for a while: some code in it computes or blocks without awaiting.
+
+    Attributes:
+        path: the actor whose handler is running; None when it is not a handler.
+        blocked_s: real seconds since the loop last answered.
+        stack: where the loop's thread stands, innermost frame last.
+    """
+
+    path: str | None
+    blocked_s: float
+    stack: str
+
+
+type Report = CrashReport | StallReport | LoopBlocked
+
+
+class Reporter:
+    """Sends reports to the log and to one listener."""
+
+    def __init__(self, listener: Callable[[Report], None] | None) -> None:
+        self._listener = listener
+
+    def send(self, report: Report) -> None:
+        """Deliver one report. A listener that fails is logged, since nothing may stop a supervisor's work."""
+        match report:
+            case CrashReport():
+                _logger.error(
+                    "%s crashed in incarnation %d on %s: %s; %s",
+                    report.path,
+                    report.incarnation,
+                    ", ".join(sorted({type(message).__name__ for message in report.messages})) or "no message",
+                    report.cause.__class__.__name__,
+                    report.decision,
+                    exc_info=report.cause,
+                )
+            case StallReport():
+                _logger.error("%s does not stop\n%s", report.path, report.stall.stack)
+            case LoopBlocked():
+                _logger.error(
+                    "the event loop has been blocked for %.1f s by %s\n%s",
+                    report.blocked_s,
+                    report.path or "code outside the actors",
+                    report.stack,
+                )
+        if self._listener is None:
+            return
+        try:
+            self._listener(report)
+        except Exception:
+            _logger.exception("the listener for reports failed on one about %s", report.path)

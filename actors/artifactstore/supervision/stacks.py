@@ -1,0 +1,37 @@
+"""Where code stands right now, as text: a trio task with all that it started, or another thread."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+
+import trio
+
+__all__ = ["frames_of_thread", "stack_of_frame", "stack_of_task"]
+
+
+def stack_of_task(task: trio.lowlevel.Task) -> str:
+    """The await stacks of a task and of the tasks in its nurseries, each innermost frame last."""
+    return "".join(_lines(task))
+
+
+def _lines(task: trio.lowlevel.Task) -> Iterator[str]:
+    yield f"task {task.name}\n"
+    yield from traceback.StackSummary.extract(task.iter_await_frames()).format()
+    for nursery in task.child_nurseries:
+        for child in sorted(nursery.child_tasks, key=lambda each: each.name):
+            yield from _lines(child)
+
+
+def frames_of_thread(ident: int) -> Iterator[FrameType]:
+    """The frames of a running thread, innermost first; none when it has ended."""
+    # Despite its name this is the documented way to look at another thread.
+    frame = sys._current_frames().get(ident)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def stack_of_frame(frame: FrameType) -> str:
+    """The stack that ends in this frame, innermost last."""
+    return "".join(traceback.format_stack(frame))

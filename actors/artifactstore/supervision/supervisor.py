@@ -1,0 +1,344 @@
+"""Carries out what `artifactstore_protocols.supervision.decision` decides; decides nothing itself.
+
+Events are taken in as plain calls and decisions are carried out at once, without waiting, so the table is never behind
+what its members have done. Whatever takes time runs in the supervisor's nursery and ends in the next event.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import assert_never, override
+
+import trio
+
+from artifactstore.supervision.cell import Cell
+from artifactstore.supervision.reports import CrashReport, StallReport
+from artifactstore.supervision.runtime import Ending, Member, Runtime, Status
+from artifactstore.supervision.specs import ActorSpec, ChildSpec, SupervisorSpec
+from artifactstore_protocols.supervision import (
+    ChildState,
+    Failure,
+    Phase,
+    Stall,
+    StartFailed,
+    SupervisorGaveUp,
+    SupervisorSnapshot,
+    UnknownChild,
+)
+from artifactstore_protocols.supervision.decision import (
+    Action,
+    Add,
+    Child,
+    Decision,
+    Delay,
+    Elapsed,
+    Enter,
+    Event,
+    Exited,
+    Ready,
+    Release,
+    Remove,
+    RestartChild,
+    Shutdown,
+    Start,
+    StartChild,
+    Stop,
+    StopChild,
+    Supervision,
+    boot,
+    decide,
+)
+from artifactstore_protocols.supervision.lifecycle import ExitKind
+
+__all__ = ["Supervisor"]
+
+_UNSETTLED = frozenset({ChildState.QUEUED, ChildState.STARTING, ChildState.DOOMED, ChildState.STOPPING})
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A child, beside its row in the table."""
+
+    member: Member
+    draws: random.Random
+    last_failure: Failure | None = None
+    cause: Exception | None = None
+    stall: Stall | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    """What belongs to one run of the supervisor."""
+
+    nursery: trio.Nursery
+    ready: Callable[[], None]
+    over: trio.Event = field(default_factory=trio.Event)
+
+
+class Supervisor(Member):
+    """A supervisor, through all its runs.
+
+    Attributes:
+        path: names from the root, joined by `/`.
+    """
+
+    def __init__(self, spec: SupervisorSpec, path: str, runtime: Runtime) -> None:
+        self.path = path
+        self._spec = spec
+        self._runtime = runtime
+        self._entries = {child.name: self._entry(child) for child in spec.children}
+        self._table = self._fresh_table()
+        self._run: _Run | None = None
+        self._changed = trio.Event()
+        self._failure: Exception | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its life."""
+        return self._table.phase
+
+    @override
+    async def run(self, ready: Callable[[], None]) -> Ending:
+        self._table = self._fresh_table()
+        self._failure = None
+        async with trio.open_nursery() as nursery:
+            self._run = run = _Run(nursery, ready)
+            self._carry_out(boot(self._table))
+            await run.over.wait()
+            nursery.cancel_scope.cancel(reason="all children are down")
+        self._drop_dynamic_children()
+        if self._failure is None:
+            return Ending(ExitKind.FINISHED)
+        return Ending(ExitKind.CRASHED, self._failure)
+
+    @override
+    def stop(self, *, drain: bool) -> None:
+        self._take(Shutdown(drain))
+
+    @override
+    def release(self, *, removed: bool) -> None:
+        for entry in self._entries.values():
+            entry.member.release(removed=removed)
+
+    @override
+    def overdue(self) -> str | None:
+        return None
+
+    @override
+    def stop_grace_s(self) -> float | None:
+        return None
+
+    @override
+    def snapshot(self, status: Status) -> SupervisorSnapshot:
+        now = trio.current_time()
+        limit = self._table.intensity
+        recent = [at for at in self._table.restarts if limit and now - at <= limit.period_s]
+        return SupervisorSnapshot(
+            name=self._spec.name,
+            path=self.path,
+            state=status.state,
+            phase=self.phase,
+            restart=status.restart,
+            starts=status.starts,
+            strategy=self._spec.strategy,
+            intensity=limit,
+            restarts_in_period=len(recent),
+            children=tuple(self._entries[row.name].member.snapshot(self._status(row)) for row in self._table.children),
+            last_failure=status.last_failure,
+            at=now,
+        )
+
+    def find(self, names: tuple[str, ...]) -> "tuple[Supervisor, str]":
+        """The supervisor that holds the child of these names below this one, and the child's own name.
+
+        Raises:
+            UnknownChild: there is none.
+        """
+        entry = self._entries.get(names[0])
+        if entry is None:
+            raise UnknownChild(f"{self.path}/{'/'.join(names)}")
+        if len(names) == 1:
+            return self, names[0]
+        if not isinstance(entry.member, Supervisor):
+            raise UnknownChild(f"{self.path}/{'/'.join(names)}")
+        return entry.member.find(names[1:])
+
+    def member(self, name: str) -> Member:
+        """The child of this name."""
+        return self._entries[name].member
+
+    async def add(self, spec: ChildSpec) -> None:
+        """Take in a child and wait until it is ready. Raises as `Tree.start_child` says."""
+        decision = decide(self._table, Add(_row(spec)))
+        self._entries[spec.name] = self._entry(spec)
+        self._carry_out(decision)
+        await self._started(spec.name)
+
+    async def start_existing(self, name: str) -> None:
+        """Start a child that is down."""
+        self._take(StartChild(name))
+        await self._started(name)
+
+    async def restart_existing(self, name: str) -> None:
+        """Stop a child and start it."""
+        self._take(RestartChild(name))
+        await self._started(name)
+
+    async def stop_existing(self, name: str) -> None:
+        """Stop a child and wait until it is down."""
+        self._take(StopChild(name))
+        await self._settled(name)
+
+    def remove(self, name: str) -> None:
+        """Forget a child that is down."""
+        self._take(Remove(name))
+
+    async def _settled(self, name: str) -> Child | None:
+        while (row := self._table.find(name)) is not None and row.state in _UNSETTLED:
+            await self._changed.wait()
+        return row
+
+    async def _started(self, name: str) -> None:
+        entry = self._entries[name]
+        row = await self._settled(name)
+        if row is None or row.state is not ChildState.RUNNING:
+            cause = entry.cause or RuntimeError("it was stopped before it was ready")
+            raise StartFailed(f"{self.path}/{name}", cause) from cause
+
+    def _entry(self, spec: ChildSpec) -> _Entry:
+        path = f"{self.path}/{spec.name}"
+        member: Member
+        if isinstance(spec, ActorSpec):
+            member = Cell(spec, path, self._runtime, lambda: self._state(spec.name))
+        else:
+            member = Supervisor(spec, path, self._runtime)
+        return _Entry(member, self._runtime.draws(path))
+
+    def _fresh_table(self) -> Supervision:
+        rows = tuple(_row(child) for child in self._spec.children)
+        return Supervision(self.path, self._spec.strategy, self._spec.intensity, rows)
+
+    def _drop_dynamic_children(self) -> None:
+        static = {child.name for child in self._spec.children}
+        for name in [name for name in self._entries if name not in static]:
+            self._entries.pop(name).member.release(removed=True)
+
+    def _state(self, name: str) -> ChildState:
+        row = self._table.find(name)
+        return ChildState.REMOVED if row is None else row.state
+
+    def _status(self, row: Child) -> Status:
+        entry = self._entries[row.name]
+        up = row.state in {ChildState.RUNNING, ChildState.DOOMED}
+        return Status(
+            row.state,
+            row.restart,
+            row.generation,
+            row.ready_at if up else None,
+            entry.last_failure,
+            entry.stall,
+        )
+
+    def _take(self, event: Event) -> Decision:
+        decision = decide(self._table, event)
+        self._carry_out(decision)
+        return decision
+
+    def _carry_out(self, decision: Decision) -> None:
+        self._table = decision.state
+        for action in decision.actions:
+            self._act(action)
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _act(self, action: Action) -> None:
+        run = self._run
+        if run is None:
+            raise RuntimeError(f"{self.path} has not been started")
+        match action:
+            case Start():
+                run.nursery.start_soon(self._run_child, action.name, name=f"{self.path}/{action.name}")
+            case Stop():
+                entry = self._entries[action.name]
+                entry.member.stop(drain=action.drain)
+                run.nursery.start_soon(self._watch_stop, action.name, self._table.child(action.name).generation)
+            case Delay():
+                run.nursery.start_soon(self._elapse, action)
+            case Release():
+                self._entries[action.name].member.release(removed=action.removed)
+                if action.removed:
+                    del self._entries[action.name]
+            case Enter():
+                if action.phase is Phase.RUNNING:
+                    run.ready()
+                else:
+                    run.over.set()
+            case _:
+                assert_never(action)
+
+    async def _run_child(self, name: str) -> None:
+        entry = self._entries[name]
+        ending = Ending(ExitKind.FINISHED)
+        if self._state(name) is not ChildState.STOPPING:
+            ending = await entry.member.run(lambda: self._ready(name))
+        now = trio.current_time()
+        entry.stall = None
+        entry.cause = ending.failure
+        event = Exited(name, ending.kind, now, entry.draws.random())
+        decision = decide(self._table, event)
+        outcome = str(decision.outcome)
+        failure = ending.failure
+        if failure is not None:
+            entry.last_failure = Failure(type(failure).__name__, str(failure), now, outcome)
+        self._blame(decision.state.phase, entry.member.path, failure)
+        generation = self._table.child(name).generation
+        self._carry_out(decision)
+        if failure is not None:
+            self._runtime.reporter.send(
+                CrashReport(
+                    path=entry.member.path,
+                    incarnation=generation,
+                    cause=failure,
+                    messages=ending.messages,
+                    summary=ending.summary or {},
+                    decision=outcome,
+                    at=now,
+                )
+            )
+
+    def _blame(self, phase: Phase, child: str, cause: Exception | None) -> None:
+        """Remember why this supervisor goes down, when a child's failure is what takes it down."""
+        if self._failure is not None:
+            return
+        if phase is Phase.GIVING_UP:
+            self._failure = SupervisorGaveUp(self.path, child, cause)
+        elif phase is Phase.UNWINDING:
+            self._failure = StartFailed(child, cause or RuntimeError("it ended before it was ready"))
+        if self._failure is not None:
+            self._failure.__cause__ = cause
+
+    def _ready(self, name: str) -> None:
+        self._take(Ready(name, trio.current_time()))
+
+    async def _elapse(self, delay: Delay) -> None:
+        await trio.sleep(delay.seconds)
+        self._take(Elapsed(delay.name, delay.generation))
+
+    async def _watch_stop(self, name: str, generation: int) -> None:
+        """Name a child that outlives its deadline; trio has no way to end it."""
+        entry = self._entries[name]
+        grace_s = entry.member.stop_grace_s()
+        if grace_s is None:
+            return
+        await trio.sleep(grace_s)
+        row = self._table.find(name)
+        if row is None or row.generation != generation or row.state is not ChildState.STOPPING:
+            return
+        stack = entry.member.overdue()
+        if stack is not None:
+            entry.stall = Stall(trio.current_time(), stack)
+            self._runtime.reporter.send(StallReport(entry.member.path, entry.stall))
+
+
+def _row(spec: ChildSpec) -> Child:
+    return Child(spec.name, spec.restart, spec.backoff)

@@ -1,0 +1,250 @@
+"""What an operator sees: a tree of plain values, taken at one instant and never changed.
+
+Times are seconds of the tree's clock, ages are seconds before the snapshot was taken.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from artifactstore_protocols.supervision.decision import Phase
+from artifactstore_protocols.supervision.errors import UnknownChild
+from artifactstore_protocols.supervision.lifecycle import ChildState
+from artifactstore_protocols.supervision.messages import Message
+from artifactstore_protocols.supervision.policy import Intensity, MailboxLimits, Restart, Strategy
+
+__all__ = [
+    "ActorSnapshot",
+    "DeadLetter",
+    "DeadLetterReason",
+    "Failure",
+    "MailboxSnapshot",
+    "Reading",
+    "Stall",
+    "SupervisorSnapshot",
+    "WorkSnapshot",
+]
+
+
+class DeadLetterReason(StrEnum):
+    """Why a message that nobody waits for came to nothing."""
+
+    POISON = "poison"
+    """It crashed its actor as often as `max_deliveries` allows."""
+    REFUSED = "refused"
+    """Its handler answered with a Refusal, and there was no asker to tell."""
+    STOPPED = "stopped"
+    """Its actor was stopped for good before it was handled to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One message that was told to an actor in vain.
+
+    Attributes:
+        actor: path of the receiver.
+        message: the message itself.
+        reason: see `DeadLetterReason`.
+        deliveries: how often a handler was started on it.
+        cause: the last failure or refusal, where there was one.
+        at: when it died.
+    """
+
+    actor: str
+    message: Message[object]
+    reason: DeadLetterReason
+    deliveries: int
+    cause: BaseException | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failure of a child.
+
+    Attributes:
+        kind: type name of the exception.
+        text: its message.
+        at: when it happened.
+        decision: what the supervisor made of it.
+    """
+
+    kind: str
+    text: str
+    at: float
+    decision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A child that did not stop by its deadline; trio cannot end a task against its will.
+
+    Attributes:
+        since: when the deadline passed.
+        stack: where the child's tasks stand, innermost frame last.
+    """
+
+    since: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxSnapshot:
+    """How full a mailbox is.
+
+    Attributes:
+        depth: messages that wait.
+        depth_peak: the most that ever waited.
+        size_bytes: bytes that wait.
+        size_bytes_peak: the most that ever waited.
+        senders_waiting: senders that wait for room.
+        abandoned: asks so far whose asker left before they were started.
+        limits: see `MailboxLimits`.
+        open: whether it takes messages.
+    """
+
+    depth: int
+    depth_peak: int
+    size_bytes: int
+    size_bytes_peak: int
+    senders_waiting: int
+    abandoned: int
+    limits: MailboxLimits
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSnapshot:
+    """A handler in flight.
+
+    Attributes:
+        message: type name of the message or messages.
+        count: messages in it; above 1 for a batch only.
+        age_s: seconds since it began.
+    """
+
+    message: str
+    count: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ActorSnapshot:
+    """One actor.
+
+    Attributes:
+        name: its name.
+        path: names from the root, joined by `/`.
+        state: see `ChildState`.
+        restart: its restart type.
+        starts: how often it was started.
+        uptime_s: seconds since it became ready; None while it is not running.
+        mailbox: see `MailboxSnapshot`.
+        work: handlers in flight, oldest first.
+        tasks: names of the tasks that it started and that still run.
+        last_failure: None when it never failed.
+        stall: set while it outlives its stop deadline.
+    """
+
+    name: str
+    path: str
+    state: ChildState
+    restart: Restart
+    starts: int
+    uptime_s: float | None
+    mailbox: MailboxSnapshot
+    work: tuple[WorkSnapshot, ...] = ()
+    tasks: tuple[str, ...] = ()
+    last_failure: Failure | None = None
+    stall: Stall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorSnapshot:
+    """One supervisor and all below it.
+
+    Attributes:
+        name: its name.
+        path: names from the root, joined by `/`.
+        state: its state as a child; the root's follows from its phase.
+        phase: see `Phase`.
+        restart: its restart type.
+        starts: how often it was started.
+        strategy: see `Strategy`.
+        intensity: its limit on restarts; None when it never gives up.
+        restarts_in_period: restarts that count against the limit now.
+        children: in start order.
+        last_failure: None when it never failed as a whole.
+        at: when the snapshot was taken.
+    """
+
+    name: str
+    path: str
+    state: ChildState
+    phase: Phase
+    restart: Restart
+    starts: int
+    strategy: Strategy
+    intensity: Intensity | None
+    restarts_in_period: int
+    children: "tuple[ActorSnapshot | SupervisorSnapshot, ...]"
+    last_failure: Failure | None
+    at: float
+
+    def walk(self) -> "Iterator[ActorSnapshot | SupervisorSnapshot]":
+        """This supervisor and everything below it, in start order."""
+        yield self
+        for child in self.children:
+            if isinstance(child, SupervisorSnapshot):
+                yield from child.walk()
+            else:
+                yield child
+
+    def find(self, path: str) -> "ActorSnapshot | SupervisorSnapshot":
+        """The entry of this path.
+
+        Raises:
+            UnknownChild: there is none.
+        """
+        for entry in self.walk():
+            if entry.path == path:
+                return entry
+        raise UnknownChild(path)
+
+    def actor(self, path: str) -> ActorSnapshot:
+        """The actor of this path.
+
+        Raises:
+            UnknownChild: there is none, or it is a supervisor.
+        """
+        entry = self.find(path)
+        if isinstance(entry, SupervisorSnapshot):
+            raise UnknownChild(path)
+        return entry
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An actor's answer to a ping on its system lane.
+
+    Attributes:
+        path: the actor.
+        state: see `ChildState`.
+        answered: True when the actor's own task answered; False when there is none to answer, and the supervisor did.
+        latency_s: from the ping to the answer.
+        depth: messages that wait in its mailbox.
+        current: type name of the message whose handler has run longest; None when it is idle.
+        current_age_s: seconds that handler has run.
+        summary: the actor's own `state_summary`.
+        at: when the reading was taken.
+    """
+
+    path: str
+    state: ChildState
+    answered: bool
+    latency_s: float
+    depth: int
+    current: str | None
+    current_age_s: float | None
+    at: float
+    summary: Mapping[str, str | int]
