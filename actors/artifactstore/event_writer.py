@@ -14,10 +14,10 @@ from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.database.events import Transaction
 from artifactstore.ids import now_us
 from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handles
-from artifactstore.supervision.errors import MailboxFull
 from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import Commit, HeadMoved, ProjectionRole, WriterRole
+from artifactstore_protocols.supervision import MailboxFull
 
 __all__ = ["EventWriter"]
 

@@ -13,7 +13,7 @@ import trio
 from artifactstore.errors import TargetRefused
 from artifactstore_protocols.records import FileRecord
 
-__all__ = ["prepare_target", "write_file"]
+__all__ = ["prepare_target", "save", "write_file"]
 
 _MODE_FILE = 0o644
 _MODE_EXECUTABLE = 0o755
@@ -44,6 +44,15 @@ async def write_file(directory: Path, file: FileRecord, chunks: AsyncIterator[by
         TargetRefused: the file system does not take it.
     """
     target = directory / file.path
+    await save(chunks, target, executable=file.executable)
+
+
+async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool) -> None:
+    """Write a stream to a file, which is there whole or not at all.
+
+    Raises:
+        TargetRefused: the file system does not take it.
+    """
     partial = target.with_name(f".{os.getpid()}.partial")
     try:
         await trio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
@@ -51,14 +60,9 @@ async def write_file(directory: Path, file: FileRecord, chunks: AsyncIterator[by
             async with await trio.open_file(partial, "xb") as output:
                 async for chunk in chunks:
                     await output.write(chunk)
-            await trio.to_thread.run_sync(_complete, partial, target, file.executable)
+            partial.chmod(_MODE_EXECUTABLE if executable else _MODE_FILE)
+            partial.replace(target)
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(lambda: partial.unlink(missing_ok=True))
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise TargetRefused(str(target), error.strerror or str(error)) from error
-
-
-def _complete(partial: Path, target: Path, executable: bool) -> None:
-    partial.chmod(_MODE_EXECUTABLE if executable else _MODE_FILE)
-    partial.replace(target)

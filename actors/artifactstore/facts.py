@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from typing import cast
 
 from artifactstore_protocols import manifest
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import HealthReport, ReplayReport
 
-__all__ = ["as_json", "event_facts", "facts", "health_facts", "replay_facts", "timestamp"]
+__all__ = ["Json", "as_json", "event_facts", "facts", "health_facts", "replay_facts", "timestamp"]
 
 type Json = None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]
 
@@ -38,9 +39,10 @@ def facts(value: object) -> Json:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        return {str(key): facts(item) for key, item in value.items()}
+        items = cast("Mapping[object, object]", value).items()
+        return {str(key): facts(item) for key, item in items}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return [facts(item) for item in value]
+        return [facts(item) for item in cast("Sequence[object]", value)]
     if is_dataclass(value) and not isinstance(value, type):
         return dict(_field(field.name, getattr(value, field.name)) for field in fields(value))
     raise TypeError(f"{type(value).__name__} has no JSON form here")

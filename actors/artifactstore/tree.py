@@ -73,9 +73,15 @@ def tree_spec(
             ),
         ),
     )
-    watched = {
-        f"actor:{ref.name}": watch(ref)
-        for ref in (actors.database, actors.storage, actors.writer, actors.projection, actors.ingest)
-    }
+    core_refs: tuple[ActorRef[Any], ...] = (
+        actors.database,
+        actors.storage,
+        actors.writer,
+        actors.projection,
+        actors.ingest,
+    )
+    watched = {f"actor:{ref.name}": watch(ref) for ref in core_refs}
     health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(actors.database, actors.storage, watched))
-    return SupervisorSpec(name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health, *services), intensity=None)
+    return SupervisorSpec(
+        name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health, *services), intensity=None
+    )

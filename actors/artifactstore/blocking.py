@@ -1,0 +1,134 @@
+"""The registry for plain programs: the same methods, without `await`.
+
+```python
+from pathlib import Path
+from artifactstore.blocking import open_registry
+
+with open_registry() as registry:
+    print(registry.ingest_tree(Path("docs")).manifest_digest)
+```
+
+The store runs in a thread of its own; a registry may be used from any number of threads.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Concatenate
+
+from artifactstore.config import Settings
+from artifactstore.portal import Portal
+from artifactstore.registry import Registry
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.records import AuditEntry, PackageRecord
+
+__all__ = ["BlockingRegistry", "open_registry"]
+
+
+def _wait[T](portal: Portal, work: Callable[[Registry], Awaitable[T]]) -> T:
+    """Run `work` in the store's thread and wait; an interrupt while waiting withdraws it."""
+    answer = portal.submit(work)
+    try:
+        return answer.result()
+    except BaseException:
+        answer.cancel()
+        raise
+
+
+def _iterate[T](portal: Portal, source: Callable[[Registry], AsyncGenerator[T]]) -> Generator[T]:
+    """The items of an asynchronous generator that lives in the store's thread."""
+
+    async def begin(registry: Registry) -> AsyncGenerator[T]:
+        return source(registry)
+
+    items = _wait(portal, begin)
+    try:
+        while True:
+            try:
+                yield _wait(portal, lambda _registry: anext(items))
+            except StopAsyncIteration:
+                return
+    finally:
+        _wait(portal, lambda _registry: items.aclose())
+
+
+def _blocking[**P, R](
+    method: Callable[Concatenate[Registry, P], Awaitable[R]],
+) -> Callable[Concatenate["BlockingRegistry", P], R]:
+    def call(self: "BlockingRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return _wait(self.portal, lambda registry: method(registry, *args, **kwargs))
+
+    call.__name__, call.__doc__ = method.__name__, method.__doc__
+    return call
+
+
+class BlockingRegistry:
+    """`Registry`, each method of which returns when it is done. See there for what they do and raise."""
+
+    def __init__(self, portal: Portal) -> None:
+        self.portal = portal
+
+    create_package = _blocking(Registry.create_package)
+    ingest_file = _blocking(Registry.ingest_file)
+    ingest_directory = _blocking(Registry.ingest_directory)
+    ingest_tree = _blocking(Registry.ingest_tree)
+    finalize_package = _blocking(Registry.finalize_package)
+    register_metadata_schema = _blocking(Registry.register_metadata_schema)
+    get_package = _blocking(Registry.get_package)
+    list_files = _blocking(Registry.list_files)
+    get_file_record = _blocking(Registry.get_file_record)
+    get_manifest_bytes = _blocking(Registry.get_manifest_bytes)
+    export_package = _blocking(Registry.export_package)
+    read_events = _blocking(Registry.read_events)
+    verify = _blocking(Registry.verify)
+    replay = _blocking(Registry.replay)
+    health = _blocking(Registry.health)
+    apply_retention = _blocking(Registry.apply_retention)
+    change_retention = _blocking(Registry.change_retention)
+
+    def list_packages(self) -> Generator[PackageRecord]:
+        """Every package, in order of creation."""
+        return _iterate(self.portal, Registry.list_packages)
+
+    def audit(self, package_id: str | None = None) -> Generator[AuditEntry]:
+        """Who did what and when, to one package or to the whole store, in order."""
+        return _iterate(self.portal, lambda registry: registry.audit(package_id))
+
+    def get_file(
+        self, package_id: str, path: str, *, offset: int = 0, length: int | None = None
+    ) -> Generator[bytes]:
+        """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
+
+        async def chunks(registry: Registry) -> AsyncGenerator[bytes]:
+            async with registry.get_file(package_id, path, offset=offset, length=length) as stream:
+                async for chunk in stream:
+                    yield chunk
+
+        return _iterate(self.portal, chunks)
+
+    def tail_events(self, since: int = 0) -> Generator[StoredEvent]:
+        """Every event after `since`, then those to come, without end; close it when you have seen enough."""
+
+        async def tail(registry: Registry) -> AsyncGenerator[StoredEvent]:
+            async with registry.tail_events(since) as stored:
+                async for event in stored:
+                    yield event
+
+        return _iterate(self.portal, tail)
+
+
+@contextmanager
+def open_registry(settings: Settings | None = None) -> Generator[BlockingRegistry]:
+    """Run a store for as long as the block lasts.
+
+    Args:
+        settings: where log and objects are; read from the environment by default.
+
+    Raises:
+        As `artifactstore.open_registry`; `StoreClosed` from a registry that is used after the block.
+    """
+    portal = Portal(settings)
+    portal.start().result()
+    try:
+        yield BlockingRegistry(portal)
+    finally:
+        portal.stop().result()
