@@ -216,7 +216,10 @@ class VerifyResult:
 
     def __post_init__(self) -> None:
         matches = self.digests is not None and self.digests.content_address == self.address
-        if (self.status == "ok") != matches or (self.digests is None) != (self.size_bytes is None):
+        measured = self.digests is not None and self.size_bytes is not None
+        nothing = self.digests is None and self.size_bytes is None
+        possible = {"ok": measured and matches, "damaged": nothing or (measured and not matches), "missing": nothing}
+        if not possible[self.status]:
             raise InvalidValue("verify result", str(self.address), f"{self.status!r} contradicts what was measured")
 
 
@@ -238,7 +241,7 @@ class DataPlane(Protocol):
         """Hash and store a stream in one pass.
 
         Args:
-            reader: the bytes, in chunks of any size.
+            reader: the bytes, in chunks of any size; whoever made it closes it.
             expected_size: bytes that must come; None if that is not known.
             rewrite: see the class.
 

@@ -54,7 +54,7 @@ type StorageOutcome = Literal["stored", "deduplicated", "rewritten"]
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
 
-_KEY_PART: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
+_KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
 _KEY_CHARS_MAX: Final = 1024
 _RESERVED_PART: Final = "tmp"
 
@@ -78,10 +78,9 @@ def check_object_key(object_key: str) -> None:
     """
     if len(object_key) > _KEY_CHARS_MAX:
         raise KeyRefused(object_key[:80], f"it is longer than {_KEY_CHARS_MAX} characters")
-    parts = object_key.split("/")
-    if not all(_KEY_PART.fullmatch(part) for part in parts):
+    if _KEY.fullmatch(object_key) is None:
         raise KeyRefused(object_key[:80], "join parts of [a-z0-9._-], a letter or digit first, by single slashes")
-    if parts[0] == _RESERVED_PART:
+    if object_key.partition("/")[0] == _RESERVED_PART:
         raise KeyRefused(object_key[:80], f"keys below {_RESERVED_PART!r} belong to the backend")
 
 

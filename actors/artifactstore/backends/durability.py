@@ -7,6 +7,7 @@ synced one by one.
 
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Callable, Collection
 from typing import Final
@@ -28,7 +29,8 @@ def load_syncfs(platform: str, release: str) -> Callable[[int], None] | None:
         platform: as `sys.platform` says.
         release: of the kernel, as `os.uname()` says.
     """
-    if platform != "linux" or tuple(int(part) for part in release.split(".")[:2]) < _SYNCFS_REPORTS_ERRORS:
+    version = re.match(r"(\d+)\.(\d+)", release)
+    if platform != "linux" or version is None or (int(version[1]), int(version[2])) < _SYNCFS_REPORTS_ERRORS:
         return None
     try:
         function = ctypes.CDLL(None, use_errno=True).syncfs

@@ -1,0 +1,207 @@
+"""What the local backend makes of its directory: names, modes, other people's files, and objects that go bad."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifactstore.backends.local import LocalBackend
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, ObjectPut, StorageFailed
+from unit.backends.conformance import address_of, key_of, keys_in, put, put_of, read, stored, write
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "a" / "deep" / "root"
+
+
+@pytest.fixture
+def backend(root: Path) -> Iterator[LocalBackend]:
+    backend = LocalBackend(root)
+    yield backend
+    backend.close()
+
+
+def test_an_object_is_a_read_only_file_named_by_its_digest(root: Path, backend: LocalBackend) -> None:
+    receipts = [put(backend, b"small"), write(backend, b"in pieces")]
+    for receipt in receipts:
+        digest = receipt.content_address.digest.hex
+        path = root / "blake3" / digest[:2] / digest[2:4] / digest
+        assert receipt.object_key == str(path.relative_to(root))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o444
+        assert (receipt.retrieval_tier, receipt.restore_status) == ("immediate", "not_required")
+
+
+def test_the_root_holds_objects_and_one_lock_while_open_and_objects_alone_after(
+    root: Path, backend: LocalBackend
+) -> None:
+    assert list(root.iterdir()) == []
+    put(backend, b"object")
+    assert [path.suffix for path in (root / "tmp").iterdir()] == [".lock"]
+    backend.close()
+    assert list((root / "tmp").iterdir()) == []
+    assert keys_in(backend) == [key_of(b"object")]
+
+
+def test_content_that_is_there_is_not_written_again(root: Path, backend: LocalBackend) -> None:
+    path = root / put(backend, b"same").object_key
+    before = path.stat()
+    put(backend, b"same")
+    write(backend, b"same")
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_an_object_that_another_puts_meanwhile_is_deduplicated(root: Path, backend: LocalBackend) -> None:
+    other = LocalBackend(root)
+
+    def overtaken() -> Iterator[ObjectPut]:
+        yield put_of(b"contended")
+        put(other, b"contended")
+
+    (answer,) = backend.put_batch(overtaken())
+    other.close()
+    assert stored(answer).outcome == "deduplicated"
+    assert len(list((root / "tmp").iterdir())) == 1
+
+
+def test_what_others_keep_in_the_root_is_neither_listed_nor_read(root: Path, backend: LocalBackend) -> None:
+    key = put(backend, b"ours").object_key
+    (root / "lost+found").mkdir()
+    (root / "lost+found" / "0").write_bytes(b"")
+    (root / "README").write_bytes(b"")
+    (root / "blake3" / ".hidden").write_bytes(b"")
+    (root / "link").symlink_to(root / key)
+    os.mkfifo(root / "pipe")
+    assert keys_in(backend) == [key]
+    for name in ("link", "pipe", "blake3"):
+        for look in (backend.head, backend.open_object):
+            with pytest.raises(ObjectMissing):
+                look(name)
+        assert backend.delete(name) is False
+
+
+def test_a_link_in_an_objects_place_is_replaced_by_the_object(
+    root: Path, backend: LocalBackend, tmp_path: Path
+) -> None:
+    key = key_of(b"linked")
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"linked")
+    (root / key).parent.mkdir(parents=True)
+    (root / key).symlink_to(victim)
+    assert put(backend, b"linked").outcome == "stored"
+    assert not (root / key).is_symlink()
+    assert victim.read_bytes() == b"linked"
+
+
+def test_an_object_that_two_delete_at_once_is_deleted_once(
+    root: Path, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = put(backend, b"contended").object_key
+    unlink = os.unlink
+
+    def overtaken(path: str) -> None:
+        unlink(path)
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", overtaken)
+    assert backend.delete(key) is False
+
+
+def test_a_truncated_object_is_damaged_where_it_ends(root: Path, backend: LocalBackend) -> None:
+    key = put(backend, b"0123456789").object_key
+    with backend.open_object(key) as reader:
+        os.truncate(root / key, 4)
+        assert reader.read_at(0, 4) == b"0123"
+        with pytest.raises(ObjectDamaged, match="ends at 4 of 10"):
+            reader.read_at(0, 10)
+
+
+def test_a_read_that_returns_too_little_goes_on(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread = os.pread
+    key = put(backend, b"0123456789").object_key
+
+    def hesitant(fd: int, length: int, offset: int) -> bytes:
+        return pread(fd, min(length, 3), offset)
+
+    monkeypatch.setattr(os, "pread", hesitant)
+    assert read(backend, key) == b"0123456789"
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.EIO, ObjectDamaged), (errno.ESTALE, StorageFailed)], ids=["EIO", "ESTALE"]
+)
+def test_bytes_that_the_medium_does_not_give_back_are_damage(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    def failing(fd: int, length: int, offset: int) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    key = put(backend, b"unreadable").object_key
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(error, match=errno.errorcode[number]):
+        read(backend, key)
+
+
+def test_an_object_that_cannot_be_opened_is_not_missing(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(path: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    key = put(backend, b"there").object_key
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(StorageFailed, match="EMFILE"):
+        backend.open_object(key)
+
+
+def test_a_root_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageFailed, match="making the root"):
+        LocalBackend(tmp_path / "file")
+    with pytest.raises(StorageFailed, match="making the root"):
+        LocalBackend(tmp_path / "file" / "below")
+
+
+def test_a_root_that_is_gone_fails_a_batch_and_is_told_by_health(root: Path, backend: LocalBackend) -> None:
+    root.rmdir()
+    with pytest.raises(StorageFailed, match="opening the root"):
+        put(backend, b"nowhere")
+    health = backend.health()
+    assert (health.total_bytes, health.failure) == (None, "the root cannot be used (ENOENT)")
+
+
+def test_a_canary_that_comes_back_changed_is_a_failure(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def zeros(fd: int, length: int, offset: int) -> bytes:
+        return bytes(length)
+
+    monkeypatch.setattr(os, "pread", zeros)
+    health = backend.health()
+    assert not health.writable
+    assert "other bytes" in (health.failure or "")
+    assert health.free_bytes is not None
+
+
+def test_inodes_that_a_file_system_does_not_count_are_unknown(
+    root: Path, backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.statvfs(root)
+    assert backend.health().free_inodes is not None
+
+    def uncounted(path: str) -> os.statvfs_result:
+        return os.statvfs_result([*real[:5], 0, 0, 0, *real[8:10]])
+
+    monkeypatch.setattr(os, "statvfs", uncounted)
+    assert backend.health().free_inodes is None
+
+
+def test_a_relative_root_stays_where_it_was_when_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    backend = LocalBackend(Path("objects"), "named")
+    monkeypatch.chdir("/")
+    assert put(backend, b"here").backend_id == "named"
+    assert (tmp_path / "objects" / key_of(b"here")).is_file()
+    assert backend.head(key_of(b"here")).size_bytes == len(b"here")
+    assert put(backend, b"here").content_address == address_of(b"here")
+    backend.close()

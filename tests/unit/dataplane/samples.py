@@ -1,0 +1,51 @@
+"""Contents and checks that the tests of the data plane share."""
+
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+from artifactstore.dataplane.ingest import CHUNK_BYTES
+from artifactstore_protocols.dataplane import DataPlane, FileSource, IngestResult
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
+
+LARGE = bytes(range(251)) * (CHUNK_BYTES // 251 + 1) + b"the rest"
+
+
+async def stream_of(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def digests_of(content: bytes) -> ContentDigests:
+    hasher = ContentHasher()
+    hasher.update(content)
+    return hasher.digests()
+
+
+def address_of(content: bytes) -> ContentAddress:
+    return digests_of(content).content_address
+
+
+def objects_in(root: Path) -> list[Path]:
+    return [path for path in root.glob("blake3/??/??/*") if path.is_file()]
+
+
+def temp_files_in(root: Path) -> list[Path]:
+    return [path for path in root.glob("tmp/*") if path.suffix != ".lock"]
+
+
+async def ingest(plane: DataPlane, content: bytes) -> IngestResult:
+    return await plane.ingest_stream(stream_of([content]))
+
+
+async def ingest_file(plane: DataPlane, path: Path) -> IngestResult:
+    """Ingest one file; what went wrong is raised."""
+    (answer,) = await plane.ingest_files([FileSource(str(path))])
+    if isinstance(answer, ArtifactStoreError):
+        raise answer
+    return answer
+
+
+async def read(plane: DataPlane, address: ContentAddress, offset: int = 0, length: int | None = None) -> bytes:
+    async with plane.serve_object(address, offset=offset, length=length) as pieces:
+        return b"".join([piece async for piece in pieces])
