@@ -12,15 +12,16 @@ The store runs in a thread of its own; nothing of the host's event loop is touch
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Concatenate
 
 from artifactstore.config import Settings
-from artifactstore.portal import Portal
-from artifactstore.registry import Registry
+from artifactstore.portal import Portal, in_trio
+from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, PackageRecord
+from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
 
 __all__ = ["AsyncioRegistry", "open_registry"]
 
@@ -52,6 +53,16 @@ async def _iterate[T](portal: Portal, source: Callable[[Registry], AsyncGenerato
         await asyncio.wrap_future(portal.submit(lambda _registry: items.aclose()))
 
 
+async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """Runs in the store's thread, and asks the caller's loop for every chunk of its stream."""
+
+    async def following() -> bytes | None:
+        return await anext(source, None)
+
+    while (chunk := await in_trio(asyncio.run_coroutine_threadsafe(following(), loop))) is not None:
+        yield chunk
+
+
 class AsyncioRegistry:
     """`Registry`, each method of which is awaited from asyncio. See there for what they do and raise."""
 
@@ -74,8 +85,38 @@ class AsyncioRegistry:
     health = _awaitable(Registry.health)
     apply_retention = _awaitable(Registry.apply_retention)
     change_retention = _awaitable(Registry.change_retention)
-    # A stream given here is read by the store's thread, so it must not await anything of asyncio's.
-    ingest_file = _awaitable(Registry.ingest_file)
+
+    async def ingest_file(
+        self,
+        package_id: str,
+        path: str,
+        source: Path | AsyncIterator[bytes],
+        *,
+        expected_size: int | None = None,
+        executable: bool | None = None,
+        media_type: str | None = None,
+        replace: bool = False,
+        actor: str = DEFAULT_ACTOR,
+        idempotency_key: str | None = None,
+    ) -> FileRecord:
+        """Put one file into an open package; a stream is read in this event loop, a chunk at a time."""
+        loop = asyncio.get_running_loop()
+        reader = source if isinstance(source, Path) else _read_in(loop, source)
+        return await asyncio.wrap_future(
+            self.portal.submit(
+                lambda registry: registry.ingest_file(
+                    package_id,
+                    path,
+                    reader,
+                    expected_size=expected_size,
+                    executable=executable,
+                    media_type=media_type,
+                    replace=replace,
+                    actor=actor,
+                    idempotency_key=idempotency_key,
+                )
+            )
+        )
 
     def list_packages(self) -> AsyncGenerator[PackageRecord]:
         """Every package, in order of creation."""

@@ -11,15 +11,18 @@ with open_registry() as registry:
 The store runs in a thread of its own; a registry may be used from any number of threads.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Concatenate
+
+import trio
 
 from artifactstore.config import Settings
 from artifactstore.portal import Portal
-from artifactstore.registry import Registry
+from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, PackageRecord
+from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
 
 __all__ = ["BlockingRegistry", "open_registry"]
 
@@ -51,6 +54,13 @@ def _iterate[T](portal: Portal, source: Callable[[Registry], AsyncGenerator[T]])
         _wait(portal, lambda _registry: items.aclose())
 
 
+async def _read_in_thread(source: Iterable[bytes]) -> AsyncGenerator[bytes]:
+    """Runs in the store's thread; the iterable may block, so its chunks are asked for elsewhere."""
+    chunks = iter(source)
+    while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:
+        yield chunk
+
+
 def _blocking[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["BlockingRegistry", P], R]:
@@ -68,7 +78,6 @@ class BlockingRegistry:
         self.portal = portal
 
     create_package = _blocking(Registry.create_package)
-    ingest_file = _blocking(Registry.ingest_file)
     ingest_directory = _blocking(Registry.ingest_directory)
     ingest_tree = _blocking(Registry.ingest_tree)
     finalize_package = _blocking(Registry.finalize_package)
@@ -85,6 +94,36 @@ class BlockingRegistry:
     apply_retention = _blocking(Registry.apply_retention)
     change_retention = _blocking(Registry.change_retention)
 
+    def ingest_file(
+        self,
+        package_id: str,
+        path: str,
+        source: Path | Iterable[bytes],
+        *,
+        expected_size: int | None = None,
+        executable: bool | None = None,
+        media_type: str | None = None,
+        replace: bool = False,
+        actor: str = DEFAULT_ACTOR,
+        idempotency_key: str | None = None,
+    ) -> FileRecord:
+        """Put one file into an open package; an iterable's chunks are asked for in a worker thread, one at a time."""
+        reader = source if isinstance(source, Path) else _read_in_thread(source)
+        return _wait(
+            self.portal,
+            lambda registry: registry.ingest_file(
+                package_id,
+                path,
+                reader,
+                expected_size=expected_size,
+                executable=executable,
+                media_type=media_type,
+                replace=replace,
+                actor=actor,
+                idempotency_key=idempotency_key,
+            ),
+        )
+
     def list_packages(self) -> Generator[PackageRecord]:
         """Every package, in order of creation."""
         return _iterate(self.portal, Registry.list_packages)
@@ -93,9 +132,7 @@ class BlockingRegistry:
         """Who did what and when, to one package or to the whole store, in order."""
         return _iterate(self.portal, lambda registry: registry.audit(package_id))
 
-    def get_file(
-        self, package_id: str, path: str, *, offset: int = 0, length: int | None = None
-    ) -> Generator[bytes]:
+    def get_file(self, package_id: str, path: str, *, offset: int = 0, length: int | None = None) -> Generator[bytes]:
         """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
 
         async def chunks(registry: Registry) -> AsyncGenerator[bytes]:

@@ -17,7 +17,7 @@ from artifactstore_protocols.records import HealthReport, ReplayReport
 
 __all__ = ["Json", "as_json", "event_facts", "facts", "health_facts", "replay_facts", "timestamp"]
 
-type Json = None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]
+type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

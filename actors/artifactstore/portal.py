@@ -5,6 +5,7 @@ The thread runs trio, and trio runs the store; calls come in through trio's own 
 signal handlers stay as they are.
 """
 
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -19,7 +20,7 @@ from artifactstore.open import open_registry
 from artifactstore.registry import Registry
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["Portal", "StoreClosed"]
+__all__ = ["Portal", "StoreClosed", "in_trio"]
 
 
 @dataclass(eq=False)
@@ -29,6 +30,26 @@ class StoreClosed(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return "this store is closed; open it again with open_registry"
+
+
+async def in_trio[T](future: "Future[T]") -> T:
+    """Wait for a future of another thread in a trio task; cancellation is passed on to the future."""
+    token = trio.lowlevel.current_trio_token()
+    finished = trio.Event()
+
+    def wake(_future: "Future[T]") -> None:
+        try:
+            token.run_sync_soon(finished.set)
+        except trio.RunFinishedError:
+            return
+
+    future.add_done_callback(wake)
+    try:
+        await finished.wait()
+    except trio.Cancelled:
+        future.cancel()
+        raise
+    return future.result()
 
 
 class Portal:
@@ -59,10 +80,8 @@ class Portal:
         with self._lock:
             first, self._closing = not self._closing, True
         if first and self._token is not None:
-            try:
+            with contextlib.suppress(trio.RunFinishedError):  # it never opened
                 self._token.run_sync_soon(self._stop.set)
-            except trio.RunFinishedError:
-                pass  # it never opened
         return self._ended
 
     def submit[T](self, work: Callable[[Registry], Awaitable[T]]) -> "Future[T]":
@@ -108,7 +127,7 @@ class Portal:
     def _run(self) -> None:
         try:
             trio.run(self._serve)
-        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, whatever it is
+        except BaseException as error:
             if not self._opened.done():
                 self._opened.set_exception(error)
                 self._ended.set_result(None)

@@ -6,6 +6,7 @@ holds up nobody. Word comes from this process's writer; a poll of the head finds
 """
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import override
 
 import trio
@@ -60,10 +61,7 @@ class ProjectionActor(Actor[ProjectionRole]):
     async def _follow(self, after: int) -> AsyncGenerator[StoredEvent]:
         while True:
             grown = self._grown  # taken before the read, so that growth in between is not slept through
-            since = after
-            batch = await self._database.read(
-                lambda connection: events.read(connection, after=since, limit=_TAIL_BATCH)
-            )
+            batch = await self._database.read(partial(events.read, after=after, limit=_TAIL_BATCH))
             for stored in batch:
                 yield stored
                 after = stored.sequence

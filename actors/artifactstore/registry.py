@@ -70,11 +70,12 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.retention import DEFAULT_RETENTION, retention_class
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
-__all__ = ["Registry"]
+__all__ = ["DEFAULT_ACTOR", "Registry"]
 
 _LONG_S = 24 * 3600.0
 _PAGE = 500
-_DEFAULT_ACTOR = "anonymous"
+DEFAULT_ACTOR = "anonymous"
+"""Who is recorded where a caller does not say who it is."""
 
 
 class Registry:
@@ -98,7 +99,7 @@ class Registry:
         *,
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
-        actor: str = _DEFAULT_ACTOR,
+        actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> PackageRecord:
         """Open a package.
@@ -119,7 +120,7 @@ class Registry:
         executable: bool | None = None,
         media_type: str | None = None,
         replace: bool = False,
-        actor: str = _DEFAULT_ACTOR,
+        actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> FileRecord:
         """Put one file into an open package.
@@ -158,7 +159,7 @@ class Registry:
         directory: Path,
         *,
         replace: bool = False,
-        actor: str = _DEFAULT_ACTOR,
+        actor: str = DEFAULT_ACTOR,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> DirectoryIngest:
         """Put every file below a directory into an open package, a transaction per batch.
@@ -173,7 +174,7 @@ class Registry:
         message = AddDirectory(package_id, str(directory), on_existing, actor, progress)
         return await self._actors.ingest.ask(message, timeout=_LONG_S)
 
-    async def finalize_package(self, package_id: str, *, actor: str = _DEFAULT_ACTOR) -> FinalizedPackage:
+    async def finalize_package(self, package_id: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
         """Seal a package; one that is sealed already gives the same answer.
 
         Raises:
@@ -190,11 +191,11 @@ class Registry:
         name: str | None = None,
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
-        actor: str = _DEFAULT_ACTOR,
+        actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> IngestSummary:
-        """Create a package, put a directory into it and seal it. `name` is the directory's own by default.
+        """Create a package, put a directory into it and seal it. The name is the directory's own by default.
 
         Raises:
             As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
@@ -202,7 +203,7 @@ class Registry:
         """
         message = IngestTree(
             directory=str(directory),
-            name=directory.resolve().name if name is None else name,
+            name=name,
             retention_class=retention,
             metadata=dict(metadata or {}),
             actor=actor,
@@ -216,7 +217,7 @@ class Registry:
         name: str,
         schema: Mapping[str, CanonicalValue],
         *,
-        actor: str = _DEFAULT_ACTOR,
+        actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> MetadataSchema:
         """Add the next version of a named JSON schema for package metadata; it is recorded, not enforced.
@@ -406,7 +407,7 @@ class Registry:
         self,
         package_id: str | None = None,
         *,
-        actor: str = _DEFAULT_ACTOR,
+        actor: str = DEFAULT_ACTOR,
         progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport:
         """Read every object again, of one package or of the whole store, and hold the manifests against the views.

@@ -73,14 +73,13 @@ def tree_spec(
             ),
         ),
     )
-    core_refs: tuple[ActorRef[Any], ...] = (
-        actors.database,
-        actors.storage,
-        actors.writer,
-        actors.projection,
-        actors.ingest,
-    )
-    watched = {f"actor:{ref.name}": watch(ref) for ref in core_refs}
+    watched = {
+        "actor:database": watch(actors.database),
+        "actor:storage": watch(actors.storage),
+        "actor:event-writer": watch(actors.writer),
+        "actor:projection": watch(actors.projection),
+        "actor:ingest": watch(actors.ingest),
+    }
     health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(actors.database, actors.storage, watched))
     return SupervisorSpec(
         name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health, *services), intensity=None

@@ -6,7 +6,7 @@ use of a reply, is an error for the type checker. Messages are frozen; a stream 
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, override
 
 from artifactstore_protocols.commands import CommandRequest, Committed, IngestFiles, OnExisting
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
@@ -168,6 +168,7 @@ class Commit(Request[Committed, WriterRole]):
     request: CommandRequest
 
     @property
+    @override
     def size_bytes(self) -> int:
         """Roughly what the command's events will hold, for the limits of mailbox and batch."""
         command = self.request.command
@@ -247,7 +248,7 @@ class IngestTree(Request[IngestSummary, IngestRole]):
     """Create a package, put a directory into it and seal it; nothing is created if the directory is refused."""
 
     directory: str
-    name: str
+    name: str | None
     retention_class: str
     metadata: Mapping[str, str]
     actor: str

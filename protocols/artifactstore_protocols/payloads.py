@@ -41,7 +41,7 @@ class UnknownEventType(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         where = "" if self.sequence is None else f" at sequence {self.sequence}"
-        return f"unknown event type {self.type!r}{where}; a newer artifactstore wrote it, so use that release or a later one"
+        return f"unknown event type {self.type!r}{where}; a newer artifactstore wrote it, so use that release or later"
 
 
 @dataclass(eq=False)
@@ -160,9 +160,7 @@ type Payload = (
     | ObjectHealed
 )
 
-_Mapped = (
-    PackageCreated | FileIngested | FileReplaced | MetadataSchemaRegistered | ObjectFlagged | ObjectHealed
-)
+_Mapped = PackageCreated | FileIngested | FileReplaced | MetadataSchemaRegistered | ObjectFlagged | ObjectHealed
 _BY_TYPE: Mapping[str, type[_Mapped]] = {
     mapped.TYPE: mapped
     for mapped in (
@@ -186,7 +184,7 @@ def encode_payload(payload: Payload) -> bytes:
         return payload.manifest
     value: dict[str, CanonicalValue] = {}
     for name in _HINTS[payload.TYPE]:
-        field = getattr(payload, name)
+        field: CanonicalValue | Mapping[str, str] = getattr(payload, name)
         value[name] = dict(field) if isinstance(field, Mapping) else field
     return canonical.encode(value)
 
@@ -218,11 +216,13 @@ def decode_payload(event_type: str, payload: bytes) -> Payload:
     return construct(**value)
 
 
-def _fits(value: CanonicalValue, hint: object) -> bool:
+def _fits(value: object, hint: object) -> bool:
     """Whether a decoded value has the type that a payload's field is annotated with."""
     if isinstance(hint, types.UnionType):
         return any(_fits(value, option) for option in typing.get_args(hint))
     if typing.get_origin(hint) is not None:  # Mapping[str, str]: text keys are already certain
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+        return isinstance(value, dict) and all(
+            isinstance(item, str) for item in cast("dict[str, object]", value).values()
+        )
     # An exact match, because bool is a subclass of int and must not pass for a count.
-    return type(value) is hint
+    return hint in (type(value),)

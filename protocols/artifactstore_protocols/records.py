@@ -40,7 +40,8 @@ class PackageRecord:
         version: counts its changes while it is open.
         files: how many it holds.
         bytes: their sizes added up.
-        retention_class: how long it is kept once it is finalised.
+        retention_class: how long it is kept once it is finalised,
+        retention_duration_us: in microseconds, as it was promised at creation; None never expires.
         expires_at_us: when that ends; None while it is open, or for what never expires.
         metadata: what its creator said about it.
         created_by: who opened it.
@@ -59,6 +60,7 @@ class PackageRecord:
     files: int
     bytes: int
     retention_class: str
+    retention_duration_us: int | None
     expires_at_us: int | None
     metadata: Mapping[str, str]
     created_by: str

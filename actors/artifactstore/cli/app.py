@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import click
 import typer
-from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.supervision import Refusal, StartFailed
 
 from artifactstore.cli import content, log, packages, service
 from artifactstore.cli.runner import EXIT_FAILED, EXIT_INTERRUPTED, Finding
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.supervision import Refusal, StartFailed
 
 __all__ = ["run"]
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast, override
 
-from artifactstore_protocols.errors import ArtifactStoreError
-
 from artifactstore.cli.output import say, say_json
 from artifactstore.facts import Json
+from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["ServiceUnreachable", "ask_service", "print_health"]
 

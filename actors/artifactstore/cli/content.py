@@ -2,16 +2,18 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from artifactstore_protocols.retention import DEFAULT_RETENTION
 
 from artifactstore.cli.options import Json, Key, Meta, Output, Package, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import invoker, on_store
 from artifactstore.facts import facts
-from artifactstore.registry import Registry
+from artifactstore_protocols.retention import DEFAULT_RETENTION
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
 
 __all__ = ["register"]
 
@@ -60,14 +62,17 @@ def ingest(
 def get(package: Package, path: Annotated[str, typer.Argument(metavar="PATH")], output: Output = None) -> None:
     """Write one file of a package to stdout, or to a file."""
 
-    async def work(registry: Registry) -> None:
+    async def work(registry: "Registry") -> None:
         record = await registry.get_package(package)
+        file = await registry.get_file_record(record.package_id, path)
         async with registry.get_file(record.package_id, path) as chunks:
-            if output is None:
-                async for chunk in chunks:
-                    write_bytes(chunk, None)
-            else:
-                await registry.save(chunks, output)
+            if output is not None:
+                from artifactstore.export import save  # noqa: PLC0415
+
+                await save(chunks, output, executable=file.executable)
+                return
+            async for chunk in chunks:
+                write_bytes(chunk, None)
 
     on_store(work)
 
@@ -80,7 +85,7 @@ def manifest(
     """Print a sealed package's manifest, byte for byte."""
     wanted: Literal["cbor", "json"] = "cbor" if form is Form.CBOR else "json"
 
-    async def work(registry: Registry) -> bytes:
+    async def work(registry: "Registry") -> bytes:
         record = await registry.get_package(package)
         return await registry.get_manifest_bytes(record.package_id, wanted)
 
@@ -96,7 +101,7 @@ def export(
     """Write a package's files to a directory, checked and with their executable bits."""
     with progress_bar("export") as progress:
 
-        async def work(registry: Registry) -> None:
+        async def work(registry: "Registry") -> None:
             record = await registry.get_package(package)
             report = await registry.export_package(record.package_id, directory, progress=progress)
             if json:

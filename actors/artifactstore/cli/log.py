@@ -1,16 +1,18 @@
 """Commands about the log and what follows from it: verify, replay, events, audit."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from artifactstore_protocols.records import FlawedObject
 
 from artifactstore.cli.options import Json, OptionalPackage
 from artifactstore.cli.output import progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
-from artifactstore.registry import Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.records import FlawedObject
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
 
 __all__ = ["register"]
 
@@ -19,7 +21,7 @@ def verify(package: OptionalPackage = None, *, json: Json = False) -> None:
     """Read every object again and compare; exit 3 if anything is damaged or missing."""
     with progress_bar("verify") as progress:
 
-        async def work(registry: Registry) -> bool:
+        async def work(registry: "Registry") -> bool:
             package_id = None if package is None else (await registry.get_package(package)).package_id
             report = await registry.verify(package_id, actor=invoker(), progress=progress)
             if json:
@@ -44,7 +46,9 @@ def _flaw_text(problem: str, flaw: FlawedObject) -> str:
 
 
 def replay(
-    *, check: Annotated[bool, typer.Option("--check", help="Only compare; exit 3 if they differ.")] = False, json: Json = False
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Only compare; exit 3 if they differ.")] = False,
+    json: Json = False,
 ) -> None:
     """Build every table again from the log, and mend the live ones."""
     report = on_store(lambda registry: registry.replay(check=check))
@@ -75,7 +79,7 @@ def events(
             event = stored.event
             say(f"{stored.sequence:>8}  {timestamp(event.recorded_at_us)}  {event.type:24}  {event.subject}")
 
-    async def work(registry: Registry) -> None:
+    async def work(registry: "Registry") -> None:
         if follow:
             async with registry.tail_events(since) as tail:
                 async for stored in tail:
@@ -92,7 +96,7 @@ def events(
 def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
     """Who did what, and when."""
 
-    async def work(registry: Registry) -> None:
+    async def work(registry: "Registry") -> None:
         package_id = None if package is None else (await registry.get_package(package)).package_id
         async for entry in registry.audit(package_id):
             if json:

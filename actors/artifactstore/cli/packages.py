@@ -1,17 +1,19 @@
 """Commands for packages step by step: package create, add, finalize, list, show."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from artifactstore_protocols.records import DirectoryIngest, FileRecord
-from artifactstore_protocols.retention import DEFAULT_RETENTION
 
 from artifactstore.cli.options import Json, Key, Meta, Package, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import invoker, on_store
 from artifactstore.facts import facts
-from artifactstore.registry import Registry
+from artifactstore_protocols.records import DirectoryIngest, FileRecord
+from artifactstore_protocols.retention import DEFAULT_RETENTION
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
 
 __all__ = ["register"]
 
@@ -52,7 +54,7 @@ def add(
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
     with progress_bar("add") as progress:
 
-        async def work(registry: Registry) -> DirectoryIngest | FileRecord:
+        async def work(registry: "Registry") -> DirectoryIngest | FileRecord:
             package_id = (await registry.get_package(package)).package_id
             if directory:
                 return await registry.ingest_directory(
@@ -74,7 +76,7 @@ def add(
 def finalize(package: Package, *, json: Json = False) -> None:
     """Seal a package with its manifest; sealing it again gives the same answer."""
 
-    async def work(registry: Registry) -> None:
+    async def work(registry: "Registry") -> None:
         record = await registry.get_package(package)
         sealed = await registry.finalize_package(record.package_id, actor=invoker())
         if json:
@@ -88,7 +90,7 @@ def finalize(package: Package, *, json: Json = False) -> None:
 def list_packages(*, json: Json = False) -> None:
     """List all packages, oldest first; with --json a line for each."""
 
-    async def work(registry: Registry) -> None:
+    async def work(registry: "Registry") -> None:
         async for record in registry.list_packages():
             if json:
                 say_json(facts(record))
@@ -102,7 +104,7 @@ def list_packages(*, json: Json = False) -> None:
 def show(package: Package, *, json: Json = False) -> None:
     """Show a package and its files."""
 
-    async def work(registry: Registry) -> None:
+    async def work(registry: "Registry") -> None:
         record = await registry.get_package(package)
         files = await registry.list_files(record.package_id)
         shown = facts(record)

@@ -4,13 +4,10 @@ import getpass
 import logging
 import os
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-import outcome
-import trio
-
-from artifactstore.config import Settings
-from artifactstore.open import open_registry
-from artifactstore.registry import Registry
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
 
 __all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "EXIT_INTERRUPTED", "Finding", "invoker", "on_store"]
 
@@ -27,12 +24,19 @@ class Finding(Exception):
         self.exit_code = exit_code
 
 
-def on_store[T](work: Callable[[Registry], Awaitable[T]]) -> T:
+def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
     """Open the configured store, do `work` with its registry, close it."""
+    # A command that opens no store, such as `version`, must not pay for loading one.
+    import outcome  # noqa: PLC0415
+    import trio  # noqa: PLC0415
+
+    from artifactstore.config import Settings  # noqa: PLC0415
+    from artifactstore.open import open_registry  # noqa: PLC0415
+
     settings = Settings.from_environment()
     logging.getLogger("artifactstore").setLevel(settings.log_level)
 
-    async def run() -> outcome.Outcome[T]:
+    async def run() -> "outcome.Outcome[T]":
         # What the work raises is carried out of the block as a value: inside, nurseries would wrap it in groups.
         async with open_registry(settings) as registry:
             return await outcome.acapture(work, registry)

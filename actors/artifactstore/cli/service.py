@@ -1,7 +1,6 @@
 """Commands for operators: version, migrate, health, dev, serve."""
 
 import sys
-from importlib.metadata import version as distribution_version
 from typing import Annotated
 
 import typer
@@ -17,6 +16,8 @@ _DEV_BIND = "127.0.0.1:8000"
 
 def version(*, json: Json = False) -> None:
     """Print the version."""
+    from importlib.metadata import version as distribution_version  # noqa: PLC0415
+
     found = distribution_version("artifactstore-actors")
     if json:
         say_json({"version": found})
@@ -28,7 +29,8 @@ def migrate(
     *,
     fresh: Annotated[bool, typer.Option("--fresh", help="Drop every table first.")] = False,
     destroy_log: Annotated[
-        str | None, typer.Option("--destroy-log", metavar="NAME", help="The database, if its events are to be destroyed.")
+        str | None,
+        typer.Option("--destroy-log", metavar="NAME", help="The database, if its events are to be destroyed."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -45,7 +47,9 @@ def migrate(
 
 
 def health(
-    url: Annotated[str | None, typer.Option("--url", help="Ask a running service instead of opening the store.")] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Ask a running service instead of opening the store.")
+    ] = None,
     *,
     json: Json = False,
 ) -> None:

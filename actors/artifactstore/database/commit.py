@@ -7,7 +7,6 @@ key, gets the events that it wrote then, and writes nothing.
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import or_
 
 from artifactstore.database import events
 from artifactstore.database.facts import load_facts
@@ -54,7 +53,7 @@ async def commit_each(
     now_us: Callable[[], int],
     files_per_package_max: int,
 ) -> tuple[Outcome, ...]:
-    """As `commit_batch`, with a savepoint for every command: slower, but the one that the database refuses fails alone."""
+    """As `commit_batch`, with a savepoint a command: slower, but the one that the database refuses fails alone."""
     outcomes: list[Outcome] = []
     for request in requests:
         sequence = transaction.sequence
@@ -98,7 +97,7 @@ class _Batch:
             command_ids=[request.command_id for request in requests],
             idempotency_keys=[request.idempotency_key for request in requests if request.idempotency_key],
         )
-        needed = reduce(or_, (needs(request.command) for request in requests), Needs())
+        needed = reduce(Needs.__or__, (needs(request.command) for request in requests), Needs())
         return cls(await load_facts(transaction.connection, needed), known, transaction.sequence)
 
     def _remember(self, stored: StoredEvent) -> None:

@@ -50,7 +50,7 @@ class Location:
 
 def _package_query() -> Select[tuple[object, ...]]:
     joined = _packages.join(_retention, _retention.c.package_id == _packages.c.package_id)
-    return select(_packages, _retention.c.expires_at).select_from(joined)
+    return select(_packages, _retention.c.expires_at, _retention.c.duration_us).select_from(joined)
 
 
 async def package(connection: AsyncConnection, package_id: str) -> PackageRecord:
@@ -175,6 +175,7 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         files=row.file_count,
         bytes=row.total_bytes,
         retention_class=row.retention_class,
+        retention_duration_us=row.duration_us,
         expires_at_us=row.expires_at,
         metadata=metadata,
         created_by=row.created_by,

@@ -12,6 +12,7 @@ from artifactstore.database import events
 from artifactstore.database.engines import writing
 from artifactstore.database.schema import LIVE, ViewTables, shadow_tables
 from artifactstore.database.views import TableViewWriter, projection_digest
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.views import ViewTable
 
@@ -78,8 +79,8 @@ async def _compare(connection: AsyncConnection, shadow: ViewTables, *, after: in
     return ReplayReport(
         events=sequence,
         sequence=sequence,
-        projection_digest=str(await projection_digest(connection, shadow)),
-        live_digest=str(await projection_digest(connection, LIVE)),
+        projection_digest=str(ContentAddress(await projection_digest(connection, shadow))),
+        live_digest=str(ContentAddress(await projection_digest(connection, LIVE))),
         repaired_rows=repaired_rows,
     )
 

@@ -24,7 +24,7 @@ __all__ = [
     "shadow_tables",
 ]
 
-SCHEMA_REVISIONS = ("0001",)
+SCHEMA_REVISIONS: tuple[str, ...] = ("0001",)
 """Every schema revision that this release can upgrade from, oldest first. A test holds it against the migrations."""
 
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
@@ -92,102 +92,84 @@ retention_classes = Table(
 )
 
 
-def _artifact_packages(name: str, metadata: MetaData) -> Table:
-    return Table(
-        name,
-        metadata,
-        _text("package_id", key=True),
-        _text("name"),
-        _text("status"),
-        _integer("version"),
-        _integer("file_count"),
-        _integer("total_bytes"),
-        _text("retention_class"),
-        _bytes("metadata"),
-        _text("created_by"),
-        _integer("created_at"),
-        _integer("finalized_at", nullable=True),
-        _text("manifest_digest", nullable=True),
-        _text("tree_digest", nullable=True),
-        _integer("created_sequence"),
-        _integer("finalized_sequence", nullable=True),
-    )
+Table(
+    "artifact_packages",
+    METADATA,
+    _text("package_id", key=True),
+    _text("name"),
+    _text("status"),
+    _integer("version"),
+    _integer("file_count"),
+    _integer("total_bytes"),
+    _text("retention_class"),
+    _bytes("metadata"),
+    _text("created_by"),
+    _integer("created_at"),
+    _integer("finalized_at", nullable=True),
+    _text("manifest_digest", nullable=True),
+    _text("tree_digest", nullable=True),
+    _integer("created_sequence"),
+    _integer("finalized_sequence", nullable=True),
+)
 
+Table(
+    "artifact_files",
+    METADATA,
+    _text("package_id", key=True),
+    _text("path_key", key=True),
+    _text("path"),
+    _integer("size_bytes"),
+    _integer("executable"),
+    _text("media_type"),
+    _text("digest_algorithm"),
+    _text("digest_primary"),
+    _text("digest_sha256"),
+    _text("content_address"),
+    _integer("ingested_at"),
+    _integer("sequence"),
+)
 
-def _artifact_files(name: str, metadata: MetaData) -> Table:
-    return Table(
-        name,
-        metadata,
-        _text("package_id", key=True),
-        _text("path_key", key=True),
-        _text("path"),
-        _integer("size_bytes"),
-        _integer("executable"),
-        _text("media_type"),
-        _text("digest_algorithm"),
-        _text("digest_primary"),
-        _text("digest_sha256"),
-        _text("content_address"),
-        _integer("ingested_at"),
-        _integer("sequence"),
-    )
+Table(
+    "storage_locations",
+    METADATA,
+    _text("content_address", key=True),
+    _text("backend_id", key=True),
+    _text("object_key"),
+    _text("digest_algorithm"),
+    _text("digest_primary"),
+    _text("digest_sha256"),
+    _integer("size_bytes"),
+    _text("retrieval_tier"),
+    _text("restore_status"),
+    _text("integrity"),
+    _integer("stored_at"),
+    _integer("sequence"),
+)
 
+Table(
+    "retention_state",
+    METADATA,
+    _text("package_id", key=True),
+    _text("retention_class"),
+    _integer("duration_us", nullable=True),
+    _text("status"),
+    _integer("retained_from", nullable=True),
+    _integer("expires_at", nullable=True),
+)
 
-def _storage_locations(name: str, metadata: MetaData) -> Table:
-    return Table(
-        name,
-        metadata,
-        _text("content_address", key=True),
-        _text("backend_id", key=True),
-        _text("object_key"),
-        _text("digest_algorithm"),
-        _text("digest_primary"),
-        _text("digest_sha256"),
-        _integer("size_bytes"),
-        _text("retrieval_tier"),
-        _text("restore_status"),
-        _text("integrity"),
-        _integer("stored_at"),
-        _integer("sequence"),
-    )
-
-
-def _retention_state(name: str, metadata: MetaData) -> Table:
-    return Table(
-        name,
-        metadata,
-        _text("package_id", key=True),
-        _text("retention_class"),
-        _integer("duration_us", nullable=True),
-        _text("status"),
-        _integer("retained_from", nullable=True),
-        _integer("expires_at", nullable=True),
-    )
-
-
-def _metadata_schemas(name: str, metadata: MetaData) -> Table:
-    return Table(
-        name,
-        metadata,
-        _text("name", key=True),
-        _integer("version", key=True),
-        _bytes("schema"),
-        _integer("registered_at"),
-        _integer("sequence"),
-    )
-
-
-_MAKERS = {
-    "artifact_packages": _artifact_packages,
-    "artifact_files": _artifact_files,
-    "storage_locations": _storage_locations,
-    "retention_state": _retention_state,
-    "metadata_schemas": _metadata_schemas,
-}
+Table(
+    "metadata_schemas",
+    METADATA,
+    _text("name", key=True),
+    _integer("version", key=True),
+    _bytes("schema"),
+    _integer("registered_at"),
+    _integer("sequence"),
+)
 
 type ViewTables = Mapping[ViewTable, Table]
 
-LIVE: ViewTables = MappingProxyType({view: _MAKERS[view.name](view.name, METADATA) for view in VIEWS})
+LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view in VIEWS})
 """The tables that readers see, by view."""
 
 Index(None, LIVE[VIEWS[0]].c.name)
@@ -198,7 +180,13 @@ Index(None, LIVE[VIEWS[1]].c.content_address)
 def shadow_tables() -> tuple[MetaData, ViewTables]:
     """Temporary twins of the views, for one connection to replay into."""
     metadata = MetaData()
-    tables = {view: _MAKERS[view.name](f"shadow_{view.name}", metadata) for view in VIEWS}
-    for table in tables.values():
-        table._prefixes = ["TEMPORARY"]  # noqa: SLF001
+    tables = {
+        view: Table(
+            f"shadow_{view.name}",
+            metadata,
+            *(Column(column.name, column.type, primary_key=column.primary_key) for column in LIVE[view].columns),
+            prefixes=["TEMPORARY"],
+        )
+        for view in VIEWS
+    }
     return metadata, tables

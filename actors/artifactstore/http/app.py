@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 
-from artifactstore_protocols.records import HealthReport
-from artifactstore_protocols.supervision import Refusal
 from quart import Response
 from quart_trio import QuartTrio
 
-from artifactstore.facts import as_json, health_facts
+from artifactstore.facts import Json, as_json, health_facts
+from artifactstore_protocols.records import HealthReport
+from artifactstore_protocols.supervision import Refusal
 
 __all__ = ["make_app"]
 
@@ -23,7 +23,7 @@ def make_app(health: Callable[[], Awaitable[HealthReport]]) -> QuartTrio:
     """
     app = QuartTrio("artifactstore")
 
-    def answer(facts: object, *, status: int) -> Response:
+    def answer(facts: Json, *, status: int) -> Response:
         return Response(as_json(facts) + "\n", status=status, content_type="application/json")
 
     @app.get("/health")

@@ -10,14 +10,14 @@ from functools import partial
 from typing import Any, cast, override
 
 import trio
-from artifactstore_protocols.records import HealthReport
-from artifactstore_protocols.supervision import Request
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] - its WSGI half is untyped
 from hypercorn.typing import ASGIFramework
 
 from artifactstore.http.app import make_app
 from artifactstore.supervision import Actor, handles
+from artifactstore_protocols.records import HealthReport
+from artifactstore_protocols.supervision import Request
 
 __all__ = ["BoundAddresses", "HttpRole", "HttpServer"]
 

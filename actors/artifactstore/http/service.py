@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
-from artifactstore_protocols.messages import GetHealth
 
 from artifactstore.config import Settings
 from artifactstore.http.server import BoundAddresses, HttpRole, HttpServer
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef, ActorSpec
 from artifactstore.tree import Actors
+from artifactstore_protocols.messages import GetHealth
+from artifactstore_protocols.records import HealthReport
 
 __all__ = ["run_service"]
 
@@ -35,8 +36,8 @@ async def _serve(bind: str, announce: Callable[[str], None]) -> None:
     http = ActorRef[HttpRole]("http")
 
     def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
-        def health() -> Any:
-            return actors.health.ask(GetHealth(_HEALTH_AGE_MAX_S))
+        async def health() -> HealthReport:
+            return await actors.health.ask(GetHealth(_HEALTH_AGE_MAX_S))
 
         return (ActorSpec(ref=http, factory=lambda: HttpServer(bind, health)),)
 

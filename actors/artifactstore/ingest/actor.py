@@ -9,7 +9,7 @@ process may finalise it in between two batches; then the ingest is refused, and 
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -171,9 +172,12 @@ class IngestActor(Actor[IngestRole]):
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create, fill and seal, in one go."""
         scanned = await self._scan(message.directory)
+        name = message.name
+        if name is None:
+            name = (await trio.Path(message.directory).resolve()).name
         key = message.idempotency_key
         package = await self.open_package(
-            OpenPackage(message.name, message.retention_class, message.metadata, message.actor, key)
+            OpenPackage(name, message.retention_class, message.metadata, message.actor, key)
         )
         if package.status == "open":
             with self._fills(package.package_id):
@@ -249,7 +253,7 @@ class IngestActor(Actor[IngestRole]):
             stored.append(answer)
         return stored
 
-    async def _flagged(self) -> frozenset[commands.ContentAddress]:
+    async def _flagged(self) -> frozenset[ContentAddress]:
         return await self._database.read(queries.flagged_addresses)
 
     async def _require_open(self, package_id: str) -> None:
@@ -262,7 +266,7 @@ class IngestActor(Actor[IngestRole]):
         return await self._writer.ask(Commit(CommandRequest(new_id(), command, actor, idempotency_key)))
 
     @contextmanager
-    def _fills(self, package_id: str) -> Iterator[None]:
+    def _fills(self, package_id: str) -> Generator[None]:
         self._filling[package_id] += 1
         try:
             yield

@@ -143,7 +143,7 @@ def _walk(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) -> 
 
 
 def _resolve(root: Path, link: Path, path: str, above: tuple[Path, ...]) -> Path:
-    target = os.fsdecode(os.readlink(link))
+    target = str(link.readlink())
     try:
         real = link.resolve(strict=True)
     except FileNotFoundError:

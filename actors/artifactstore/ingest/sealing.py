@@ -16,7 +16,6 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
-from artifactstore_protocols.retention import retention_class
 
 __all__ = ["PackageContents", "build_manifest", "finalized_package", "read_contents"]
 
@@ -48,7 +47,7 @@ async def read_contents(connection: AsyncConnection, package_id: str) -> Package
 
 
 def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: int) -> bytes:
-    """The canonical bytes of the package's manifest. Takes a second for 100,000 files: call it from a worker thread."""
+    """The canonical bytes of the package's manifest. Takes seconds for 100,000 files: call it from a worker thread."""
     package = contents.package
     sealed = Manifest.build(
         package=ManifestPackage(
@@ -67,7 +66,7 @@ def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: in
         ),
         storage_receipts=contents.receipts,
         retention_class=package.retention_class,
-        retention_duration_us=retention_class(package.retention_class).duration_us,
+        retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", version("artifactstore-actors")),
         actor=actor,
     )

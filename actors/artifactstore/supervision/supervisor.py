@@ -25,11 +25,10 @@ from artifactstore_protocols.supervision import (
     SupervisorSnapshot,
     UnknownChild,
 )
-from artifactstore_protocols.supervision.decision import (
+from artifactstore_protocols.supervision.decision import Decision, boot, decide
+from artifactstore_protocols.supervision.events import (
     Action,
     Add,
-    Child,
-    Decision,
     Delay,
     Elapsed,
     Enter,
@@ -44,11 +43,9 @@ from artifactstore_protocols.supervision.decision import (
     StartChild,
     Stop,
     StopChild,
-    Supervision,
-    boot,
-    decide,
 )
 from artifactstore_protocols.supervision.lifecycle import ExitKind
+from artifactstore_protocols.supervision.table import Child, Supervision
 
 __all__ = ["Supervisor"]
 

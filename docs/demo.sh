@@ -1,0 +1,13 @@
+#!/bin/sh
+# What `make demo` shows: a real directory in, a sealed package out, every byte verified, the log replayed.
+set -eu
+store=$(mktemp -d)
+trap 'rm -rf "$store"' EXIT
+export ARTIFACTSTORE_DATABASE_URL="sqlite:///$store/artifactstore.db" ARTIFACTSTORE_STORAGE_LOCAL_ROOT="$store/objects"
+
+echo "-- artifactstore ingest $DIR"
+$RUN artifactstore ingest "$DIR" --name demo
+echo "-- artifactstore verify"
+$RUN artifactstore verify
+echo "-- artifactstore replay"
+$RUN artifactstore replay --check
