@@ -12,9 +12,7 @@ from artifactstore.database.schema import METADATA
 
 
 def run(connection: Connection) -> None:
-    context.configure(
-        connection=connection, target_metadata=METADATA, render_as_batch=True, compare_type=True
-    )
+    context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True, compare_type=True)
     with context.begin_transaction():
         context.run_migrations()
 

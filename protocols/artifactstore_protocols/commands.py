@@ -61,21 +61,15 @@ class CreatePackage:
         check_id("package id", self.package_id)
         _check_name("package name", self.name)
         if len(self.metadata) > _METADATA_ENTRIES_MAX:
-            raise InvalidValue(
-                "metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}"
-            )
+            raise InvalidValue("metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}")
         for key, value in self.metadata.items():
             _check_name("metadata key", key)
             if len(value) > _METADATA_TEXT_MAX:
-                raise InvalidValue(
-                    "metadata value", value[:60], f"use at most {_METADATA_TEXT_MAX} characters"
-                )
+                raise InvalidValue("metadata value", value[:60], f"use at most {_METADATA_TEXT_MAX} characters")
             try:
                 value.encode()
             except UnicodeEncodeError:
-                raise InvalidValue(
-                    "metadata value", ascii(value[:60]), "use text that UTF-8 can hold"
-                ) from None
+                raise InvalidValue("metadata value", ascii(value[:60]), "use text that UTF-8 can hold") from None
 
 
 class OnExisting(StrEnum):

@@ -5,6 +5,7 @@ it has not crashed.
 """
 
 from dataclasses import dataclass
+from typing import override
 
 from artifactstore_protocols.supervision.errors import Refusal
 
@@ -29,5 +30,6 @@ class InvalidValue(ArtifactStoreError):
     value: str
     reason: str
 
+    @override
     def __str__(self) -> str:
         return f"invalid {self.what} {self.value!r}: {self.reason}"

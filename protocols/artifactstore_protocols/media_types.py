@@ -116,7 +116,5 @@ def check_media_type(text: str) -> str:
         InvalidValue: if it is anything else.
     """
     if _MEDIA_TYPE.fullmatch(text) is None:
-        raise InvalidValue(
-            "media type", text[:200], "write it as type/subtype, in lower case, without parameters"
-        )
+        raise InvalidValue("media type", text[:200], "write it as type/subtype, in lower case, without parameters")
     return text

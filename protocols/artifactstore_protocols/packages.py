@@ -114,9 +114,7 @@ class PathTaken(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         if self.path == self.existing:
-            return (
-                f"package {self.package_id} has a file at {self.path!r} already; ask for replace to change it"
-            )
+            return f"package {self.package_id} has a file at {self.path!r} already; ask for replace to change it"
         return (
             f"{self.path!r} and {self.existing!r} are the same path under Unicode NFC; rename one of the two "
             f"(package {self.package_id})"
@@ -219,9 +217,7 @@ class Facts:
 
     def copy(self) -> "Facts":
         """Facts that can evolve on their own: a refused command must leave no trace in the batch's."""
-        return Facts(
-            dict(self.packages), dict(self.files), dict(self.directories), dict(self.schema_versions)
-        )
+        return Facts(dict(self.packages), dict(self.files), dict(self.directories), dict(self.schema_versions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +282,7 @@ def _create(command: CreatePackage, facts: Facts) -> Draft:
         raise PackageExists(command.package_id)
     kept = retention_class(command.retention_class)
     facts.packages[command.package_id] = PackageState(command.package_id, False, 1, 0, 0)
-    payload = PackageCreated(
-        command.package_id, command.name, kept.name, kept.duration_us, dict(command.metadata)
-    )
+    payload = PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, dict(command.metadata))
     return Draft(command.event_id, command.package_id, payload)
 
 

@@ -224,5 +224,6 @@ def _fits(value: object, hint: object) -> bool:
         return isinstance(value, dict) and all(
             isinstance(item, str) for item in cast("dict[str, object]", value).values()
         )
-    # An exact match, because bool is a subclass of int and must not pass for a count.
-    return hint in (type(value),)
+    if hint is int:  # to Python a bool is one, and it must not pass for a count
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(hint, type) and isinstance(value, hint)

@@ -9,7 +9,7 @@ shadow tables, a dictionary in a test) is a `ViewWriter`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, override
 
 import blake3
 
@@ -180,6 +180,7 @@ class ReplayFailed(ArtifactStoreError):
     event_type: str
     reason: str
 
+    @override
     def __str__(self) -> str:
         return f"replay stopped at sequence {self.sequence} ({self.event_type}): {self.reason}"
 
