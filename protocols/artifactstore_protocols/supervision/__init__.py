@@ -1,6 +1,5 @@
 """The pure half of the actor runtime: messages, policies, decisions and snapshots; knows nothing of artifacts."""
 
-from artifactstore_protocols.supervision.decision import Phase
 from artifactstore_protocols.supervision.errors import (
     ActorCrashed,
     ActorStopped,
@@ -34,6 +33,7 @@ from artifactstore_protocols.supervision.policy import (
 )
 from artifactstore_protocols.supervision.snapshot import (
     ActorSnapshot,
+    Block,
     DeadLetter,
     DeadLetterReason,
     Failure,
@@ -43,6 +43,7 @@ from artifactstore_protocols.supervision.snapshot import (
     SupervisorSnapshot,
     WorkSnapshot,
 )
+from artifactstore_protocols.supervision.table import Phase
 
 __all__ = [
     "ActorCrashed",
@@ -53,6 +54,7 @@ __all__ = [
     "AskTimeout",
     "Backoff",
     "Batched",
+    "Block",
     "ChildBusy",
     "ChildExists",
     "ChildState",

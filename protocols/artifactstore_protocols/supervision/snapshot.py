@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from artifactstore_protocols.supervision.decision import Phase
 from artifactstore_protocols.supervision.errors import UnknownChild
 from artifactstore_protocols.supervision.lifecycle import ChildState
 from artifactstore_protocols.supervision.messages import Message
 from artifactstore_protocols.supervision.policy import Intensity, MailboxLimits, Restart, Strategy
+from artifactstore_protocols.supervision.table import Phase
 
 __all__ = [
     "ActorSnapshot",
+    "Block",
     "DeadLetter",
     "DeadLetterReason",
     "Failure",
@@ -77,14 +78,27 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A child that did not stop by its deadline; trio cannot end a task against its will.
+    """An actor whose start, stop or crash is not over although its time has passed; trio cannot end a task by force.
 
     Attributes:
-        since: when the deadline passed.
-        stack: where the child's tasks stand, innermost frame last.
+        since: when the time had passed.
+        stack: where the actor's tasks stand, innermost frame last.
     """
 
     since: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A handler that held up the whole event loop, since it computed or waited without awaiting.
+
+    Attributes:
+        blocked_s: real seconds without a sign of life when it was noticed.
+        stack: where it stood, innermost frame last.
+    """
+
+    blocked_s: float
     stack: str
 
 
@@ -143,7 +157,8 @@ class ActorSnapshot:
         work: handlers in flight, oldest first.
         tasks: names of the tasks that it started and that still run.
         last_failure: None when it never failed.
-        stall: set while it outlives its stop deadline.
+        stall: set while it outlives a deadline.
+        last_block: the last time that one of its handlers blocked the event loop, where a watchdog is set.
     """
 
     name: str
@@ -157,6 +172,7 @@ class ActorSnapshot:
     tasks: tuple[str, ...] = ()
     last_failure: Failure | None = None
     stall: Stall | None = None
+    last_block: Block | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,132 @@
+"""One decision in the making: what becomes of the table while an event is taken in, and in which order siblings move.
+
+`Turn` sends signals to children (`lifecycle.py` says where they lead) and collects the actions that follow. `advance`
+then stops and starts whoever's turn it is. The two functions below it are all there is about order among siblings.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import assert_never
+
+from artifactstore_protocols.supervision.events import Action, Enter, Release, Start, Stop
+from artifactstore_protocols.supervision.lifecycle import ChildState, Signal, step
+from artifactstore_protocols.supervision.policy import Strategy
+from artifactstore_protocols.supervision.table import Child, Phase, Supervision
+
+__all__ = ["UP", "Turn"]
+
+UP = frozenset({Phase.BOOTING, Phase.RUNNING})
+_ENDS = {
+    Phase.STOPPING: Phase.STOPPED,
+    Phase.GIVING_UP: Phase.GAVE_UP,
+    Phase.UNWINDING: Phase.START_FAILED,
+}
+
+_SETTLED = frozenset({ChildState.IDLE, ChildState.RUNNING})
+_ON_THE_WAY_DOWN = frozenset({ChildState.DOOMED, ChildState.STOPPING})
+
+_FINALITY = {Signal.QUEUE: 0, Signal.REST: 1, Signal.DROP: 2}
+"""When a child is to be stopped for two reasons, the more final one wins."""
+
+
+class Turn:
+    """The state so far and the actions so far.
+
+    Attributes:
+        state: of the supervisor.
+        actions: to be carried out in this order.
+    """
+
+    def __init__(self, state: Supervision) -> None:
+        self.state = state
+        self.actions: list[Action] = []
+
+    def put(self, row: Child) -> None:
+        """Replace the row of this name."""
+        rows = tuple(row if child.name == row.name else child for child in self.state.children)
+        self.state = replace(self.state, children=rows)
+
+    def move(self, name: str, signal: Signal) -> None:
+        """Send one signal to one child, and release it when that puts it down."""
+        child = self.state.child(name)
+        moved = replace(child, state=step(child.state, signal))
+        if signal is Signal.QUEUE:
+            moved = replace(moved, then=None, trial=None)
+        self.put(moved)
+        if moved.state is ChildState.IDLE:
+            self.put(replace(moved, then=None, trial=None, attempt=0))
+            self.actions.append(Release(name, removed=False))
+        elif moved.state is ChildState.REMOVED:
+            rest = tuple(row for row in self.state.children if row.name != name)
+            self.state = replace(self.state, children=rest)
+            self.actions.append(Release(name, removed=True))
+
+    def doom(self, child: Child, then: Signal, *, drain: bool) -> None:
+        """See to it that a child goes down and that its exit will be `then`."""
+        match child.state:
+            case ChildState.STARTING | ChildState.RUNNING:
+                self.move(child.name, Signal.DOOM)
+                self.put(replace(self.state.child(child.name), then=then, drain=drain))
+            case ChildState.DOOMED | ChildState.STOPPING:
+                if child.then is None or _FINALITY[then] > _FINALITY[child.then]:
+                    self.put(replace(child, then=then, drain=drain))
+            case ChildState.QUEUED:
+                if then is not Signal.QUEUE:
+                    self.move(child.name, then)
+            case ChildState.BACKOFF:
+                self.move(child.name, then)
+            case ChildState.IDLE | ChildState.REMOVED:
+                pass
+            case _:
+                assert_never(child.state)
+
+    def end(self, phase: Phase, *, drain: bool) -> None:
+        """Put the supervisor on its way down, and all children with it."""
+        self.state = replace(self.state, phase=phase)
+        for child in self.state.children:
+            self.doom(child, Signal.REST, drain=drain)
+
+    def advance(self) -> None:
+        """Stop and start every child whose turn it is; then see whether a phase is complete."""
+        for index in reversed(range(len(self.state.children))):
+            child = self.state.children[index]
+            if child.state is ChildState.DOOMED and not _stop_waits(self.state, index):
+                self.move(child.name, Signal.STOP)
+                self.actions.append(Stop(child.name, drain=child.drain))
+        if self.state.phase in UP:
+            for index, child in enumerate(self.state.children):
+                if child.state is ChildState.QUEUED and not _start_waits(self.state, index):
+                    self.move(child.name, Signal.START)
+                    self.put(replace(self.state.child(child.name), generation=child.generation + 1))
+                    self.actions.append(Start(child.name))
+        states = {child.state for child in self.state.children}
+        if self.state.phase is Phase.BOOTING and states <= _SETTLED:
+            self._enter(Phase.RUNNING)
+        elif self.state.phase in _ENDS and states <= {ChildState.IDLE}:
+            self._enter(_ENDS[self.state.phase])
+
+    def _enter(self, phase: Phase) -> None:
+        self.state = replace(self.state, phase=phase)
+        self.actions.append(Enter(phase))
+
+
+def _stop_waits(state: Supervision, index: int) -> bool:
+    """Whether a doomed child has to wait for a later sibling to be down first."""
+    if state.phase in UP and state.strategy is Strategy.ONE_FOR_ONE:
+        return False
+    return _any(state.children[index + 1 :], _ON_THE_WAY_DOWN)
+
+
+def _start_waits(state: Supervision, index: int) -> bool:
+    """Whether a queued child has to wait: for an earlier one to be ready, or for a later one to be down."""
+    if state.phase is not Phase.BOOTING and state.strategy is Strategy.ONE_FOR_ONE:
+        return False
+    later = _ON_THE_WAY_DOWN
+    if state.strategy is Strategy.ONE_FOR_ALL:
+        later = later | {ChildState.BACKOFF}
+    earlier = frozenset(ChildState) - _SETTLED
+    return _any(state.children[:index], earlier) or _any(state.children[index + 1 :], later)
+
+
+def _any(children: Iterable[Child], states: frozenset[ChildState]) -> bool:
+    return any(child.state in states for child in children)
