@@ -1,0 +1,165 @@
+"""Events hold what they must, and their record is one canonical map that can be made again at any time."""
+
+from dataclasses import asdict, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference_cbor
+from artifactstore_protocols.canonical import INTEGER_MAX, decode_record
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.events import (
+    CommandStamp,
+    Event,
+    EventConflict,
+    IdempotencyConflict,
+    StoredEvent,
+    check_id,
+    encode_record,
+)
+from artifactstore_protocols.payloads import ObjectHealed, UnknownEventType, encode_payload
+
+ID = "0198f3a0-7c00-7000-8000-000000000001"
+OTHER_ID = "0198f3a0-7c00-7000-8000-000000000002"
+EVENT = Event(
+    event_id=ID,
+    type="v1.object.healed",
+    subject="blake3:é",
+    actor="ci@example.org",
+    recorded_at_us=1_756_000_000_000_000,
+    payload=encode_payload(ObjectHealed("blake3:é", "local")),
+    command=CommandStamp(OTHER_ID, "blake3:00", "key"),
+)
+
+ids = st.uuids().map(str)
+texts = st.text(max_size=8)
+stamps = st.builds(CommandStamp, ids, st.none() | texts, st.none() | texts)
+times = st.integers(-INTEGER_MAX, INTEGER_MAX)
+events = st.builds(Event, ids, texts, texts, texts, times, st.binary(max_size=8), stamps)
+
+
+@given(text=ids)
+def test_a_canonical_uuid_is_returned_unchanged(text: str) -> None:
+    assert check_id("event id", text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        ID.upper(),
+        ID.replace("-", ""),
+        f"{{{ID}}}",
+        f"urn:uuid:{ID}",
+        f" {ID}",
+        f"{ID}\n",
+        ID[:-1],
+        f"{ID}0",
+        ID.replace("0198f3a0-7c00", "0198f3a07-c00"),
+        ID.replace("f", "g"),
+        ID.replace("1", "\u0661"),
+        ID.replace("00", "0_"),
+        "x" * 100_000,
+    ],
+)
+def test_any_other_text_is_no_id(text: str) -> None:
+    with pytest.raises(InvalidValue, match="invalid event id") as refused:
+        check_id("event id", text)
+    assert len(refused.value.value) <= 60
+
+
+def test_an_event_and_a_stamp_without_a_proper_id_cannot_be_made() -> None:
+    with pytest.raises(InvalidValue, match="event id"):
+        replace(EVENT, event_id="1")
+    with pytest.raises(InvalidValue, match="command id"):
+        CommandStamp("1")
+
+
+def test_the_record_is_a_map_of_every_field_but_the_position() -> None:
+    assert encode_record(EVENT) == reference_cbor.encode(
+        {
+            "version": 1,
+            "event_id": ID,
+            "type": "v1.object.healed",
+            "subject": "blake3:é",
+            "actor": "ci@example.org",
+            "recorded_at_us": 1_756_000_000_000_000,
+            "command_id": OTHER_ID,
+            "command_digest": "blake3:00",
+            "idempotency_key": "key",
+            "payload": EVENT.payload,
+        }
+    )
+
+
+@given(event=events)
+def test_a_record_holds_all_of_its_event(event: Event) -> None:
+    record = decode_record(encode_record(event))
+    assert isinstance(record, dict)
+    assert record.pop("version") == 1
+    stamp = asdict(event.command)
+    stated = {**asdict(event), "command_id": stamp["command_id"], "command_digest": stamp["digest"]}
+    stated["idempotency_key"] = stamp["idempotency_key"]
+    del stated["command"]
+    assert record == stated
+
+
+@given(event=events)
+def test_a_record_can_be_made_again(event: Event) -> None:
+    assert encode_record(replace(event, command=replace(event.command))) == encode_record(event)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(EVENT, event_id=OTHER_ID),
+        replace(EVENT, type="v1.object.flagged"),
+        replace(EVENT, subject="blake3:e"),
+        replace(EVENT, actor="someone"),
+        replace(EVENT, recorded_at_us=7),
+        replace(EVENT, payload=b""),
+        replace(EVENT, command=replace(EVENT.command, command_id=ID)),
+        replace(EVENT, command=replace(EVENT.command, digest=None)),
+        replace(EVENT, command=replace(EVENT.command, digest="blake3:01")),
+        replace(EVENT, command=replace(EVENT.command, idempotency_key=None)),
+        replace(EVENT, command=replace(EVENT.command, idempotency_key="")),
+    ],
+)
+def test_another_event_has_another_record(other: Event) -> None:
+    assert encode_record(other) != encode_record(EVENT)
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (EVENT, True),
+        (replace(EVENT, recorded_at_us=7), True),
+        (replace(EVENT, command=CommandStamp(ID)), True),
+        (replace(EVENT, event_id=OTHER_ID), True),
+        (replace(EVENT, type="v1.object.flagged"), False),
+        (replace(EVENT, subject="blake3:e"), False),
+        (replace(EVENT, actor="someone"), False),
+        (replace(EVENT, payload=b""), False),
+    ],
+    ids=["nothing", "time", "command", "id", "type", "subject", "actor", "payload"],
+)
+def test_content_is_what_an_event_says_of_its_subject(other: Event, same: bool) -> None:
+    assert EVENT.same_content(other) is same
+
+
+def test_a_stored_event_decodes_its_payload() -> None:
+    assert StoredEvent(7, EVENT).decode() == ObjectHealed("blake3:é", "local")
+    with pytest.raises(UnknownEventType):
+        StoredEvent(7, replace(EVENT, type="v2.object.healed")).decode()
+
+
+def test_conflicts_say_what_to_do() -> None:
+    assert str(EventConflict(ID, 7)) == (
+        f"event id {ID} is already in the log at sequence 7 with other content; make a new id for a new event"
+    )
+    assert str(IdempotencyConflict("nightly", 7)) == (
+        "idempotency key 'nightly' was used for another command at sequence 7; "
+        "repeat that command exactly, or choose a new key"
+    )
