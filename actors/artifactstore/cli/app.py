@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from artifactstore.cli import content, log, packages, service
@@ -11,7 +10,7 @@ from artifactstore.cli.runner import EXIT_FAILED, EXIT_INTERRUPTED, Finding
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
 
-__all__ = ["run"]
+__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="artifactstore",
@@ -29,25 +28,18 @@ for commands in (content, packages, log, service):
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns the exit code."""
     try:
-        app(list(arguments), standalone_mode=False)
+        app(list(arguments), prog_name="artifactstore")
+    except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage
+        code = leave.code if isinstance(leave.code, int) else EXIT_FAILED
+        if code == EXIT_INTERRUPTED:
+            _complain("interrupted; what was acknowledged is kept, and the same command goes on from there")
+        return code
     except Finding as finding:
         return finding.exit_code
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as usage:
-        usage.show()
-        return usage.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted; what was acknowledged is kept, and the same command goes on from there") and (
-            EXIT_INTERRUPTED
-        )
     except StartFailed as failure:
         return _complain(_root_cause(failure))
-    except (ArtifactStoreError, Refusal) as refusal:
+    except Refusal as refusal:
         return _complain(str(refusal))
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe left; there is nobody to tell
-        return EXIT_FAILED
     return 0
 
 
