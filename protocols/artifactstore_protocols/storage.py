@@ -274,6 +274,9 @@ class StorageBackend(Protocol):
         that is there already, at the right size, is not written again; one of another size is damaged and is
         replaced. One object's failure never fails its neighbours, except where the shared sync fails. An
         exception of the iterable itself abandons the whole batch.
+
+        Raises:
+            StorageDenied, StorageFailed: the backend is out of reach, so that no batch can be begun.
         """
         ...
 

@@ -34,18 +34,16 @@ class _Staged:
         put_key: its key.
         address: what it is.
         size_bytes: how long it is.
-        rewrite: replace what is there.
-        outcome: what putting it amounts to, as far as is known.
-        temp_path: its content, if it has to be renamed into place; None for an object that was found present.
+        outcome: what putting it amounts to.
+        temp_path: its content, as long as it has to be renamed into place; empty for what is in its place.
         failure: why it is not stored.
     """
 
     put_key: str
     address: ContentAddress
     size_bytes: int
-    rewrite: bool
     outcome: StorageOutcome
-    temp_path: str | None = None
+    temp_path: str = ""
     failure: StorageError | None = None
 
 
@@ -88,7 +86,7 @@ class _Batch:
         path = self._files.path_of(put.object_key)
         with memoryview(put.content) as view, faults_of(self._files.backend_id, "writing an object"):
             outcome = self._files.outcome_of(path, view.nbytes, rewrite=put.rewrite)
-            staged = _Staged(put.object_key, put.content_address, view.nbytes, put.rewrite, outcome)
+            staged = _Staged(put.object_key, put.content_address, view.nbytes, outcome)
             if outcome != "deduplicated":
                 staged.temp_path = self._written(view)
         return staged
@@ -109,7 +107,7 @@ class _Batch:
         return temp_path
 
     def finish(self) -> list[StorageReceipt | StorageError]:
-        fresh = [staged for staged in self._by_key.values() if staged.temp_path is not None]
+        fresh = [staged for staged in self._by_key.values() if staged.temp_path]
         if fresh:
             self._together(fresh, "syncing objects", self._sync.flush_contents)
         for staged in fresh:
@@ -131,11 +129,8 @@ class _Batch:
                 staged.failure = _detached(fault)
 
     def _place(self, staged: _Staged) -> None:
-        path = self._files.path_of(staged.put_key)
-        staged.outcome = self._files.outcome_of(path, staged.size_bytes, rewrite=staged.rewrite)
-        if staged.outcome != "deduplicated" and staged.temp_path is not None:
-            self._files.place(staged.temp_path, path)
-            staged.temp_path = None
+        self._files.place(staged.temp_path, self._files.path_of(staged.put_key))
+        staged.temp_path = ""
 
     def _answer(self, answer: tuple[_Staged, bool] | StorageError) -> StorageReceipt | StorageError:
         if isinstance(answer, StorageError):
@@ -149,7 +144,7 @@ class _Batch:
     def discard(self) -> None:
         """Remove the temp files that were not renamed."""
         for staged in self._by_key.values():
-            if staged.temp_path is not None:
+            if staged.temp_path:
                 discard(staged.temp_path)
 
 

@@ -1,11 +1,12 @@
 """The work of one worker thread: reading, hashing and storing a batch of files, or the pieces of one stream.
 
 Files up to `CHUNK_BYTES` are read whole, so that one that is stored already costs no write; larger ones are
-hashed and written in one pass. A thread holds one such buffer at a time. Nothing here knows of trio but a
+hashed and written in one pass, by two threads that share two such buffers. Nothing here knows of trio but a
 callable that raises when the work is no longer wanted; it is asked before every file and every piece.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Final
 
 from artifactstore.dataplane.source import open_source
@@ -99,23 +100,33 @@ class _BatchOfFiles:
             yield put
 
     def ingest_large(self) -> None:
-        buffer = bytearray(CHUNK_BYTES if self._large else 0)
-        for index in self._large:
-            try:
-                self.answers[index] = self._ingest_large(self._batch[index], buffer)
-            except (SourceError, StorageError) as error:
-                self.answers[index] = _detached(error)
+        if not self._large:
+            return
+        buffers = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
+        with ThreadPoolExecutor(1, "artifactstore-hashing") as beside:
+            for index in self._large:
+                try:
+                    self.answers[index] = self._ingest_large(self._batch[index], buffers, beside)
+                except (SourceError, StorageError) as error:
+                    self.answers[index] = _detached(error)
 
-    def _ingest_large(self, source: FileSource, buffer: bytearray) -> IngestResult:
+    def _ingest_large(self, source: FileSource, buffers: tuple[bytearray, bytearray], beside: Executor) -> IngestResult:
+        """Write each piece while it is hashed in the thread beside, and read the next one meanwhile."""
         hasher = ContentHasher()
-        with open_source(source) as opened, self._backend.begin_write() as writer:
-            for piece in opened.pieces(buffer):
-                self._check_wanted()
-                hasher.update(piece)
-                writer.write(piece)
-            digests = hasher.digests()
-            address = digests.content_address
-            receipt = writer.commit(object_key_of(address), address, rewrite=address in self._rewrite)
+        hashed = beside.submit(hasher.update, b"")
+        try:
+            with open_source(source) as opened, self._backend.begin_write() as writer:
+                for piece in opened.pieces(buffers):
+                    self._check_wanted()
+                    hashed.result()  # so the buffer that is read into next is free
+                    hashed = beside.submit(hasher.update, piece)
+                    writer.write(piece)
+                hashed.result()
+                digests = hasher.digests()
+                address = digests.content_address
+                receipt = writer.commit(object_key_of(address), address, rewrite=address in self._rewrite)
+        finally:
+            wait([hashed])  # the buffers are the next file's
         return IngestResult(digests, hasher.size_bytes, receipt)
 
 

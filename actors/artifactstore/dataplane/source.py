@@ -8,8 +8,9 @@ modification time.
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Final
 
 from artifactstore_protocols.dataplane import (
@@ -62,19 +63,20 @@ class OpenSource:
         self._check_unchanged(len(data))
         return data
 
-    def pieces(self, buffer: bytearray) -> Iterator[memoryview]:
-        """The whole file in pieces, each of which is valid until the next one is asked for.
+    def pieces(self, buffers: Sequence[bytearray]) -> Iterator[memoryview]:
+        """The whole file in pieces, read into each of these buffers in turn.
 
         Raises:
             SourceChanged: its size or modification time changed meanwhile; at the end, or as soon as it is
             too long.
         """
         received = 0
-        with memoryview(buffer) as view:
-            while received <= self.size_bytes and (count := os.readv(self._fd, [view])):
-                received += count
-                with view[:count] as piece:
-                    yield piece
+        for view in cycle(memoryview(buffer) for buffer in buffers):
+            count = os.readv(self._fd, [view])
+            received += count
+            if not count or received > self.size_bytes:
+                break
+            yield view[:count]
         self._check_unchanged(received)
 
     def _check_unchanged(self, received: int) -> None:

@@ -213,7 +213,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     path.write_bytes(content)
     meanwhile(lambda: change(path))
     with open_source(FileSource(str(path))) as opened, pytest.raises(SourceChanged):
-        opened.read_whole() if content is SMALL else list(opened.pieces(bytearray(1 << 20)))
+        opened.read_whole() if content is SMALL else list(opened.pieces([bytearray(1 << 20)]))
 
 
 def test_a_file_that_grows_for_ever_is_cut_off(tmp_path: Path) -> None:
@@ -226,9 +226,9 @@ def test_a_file_that_grows_for_ever_is_cut_off(tmp_path: Path) -> None:
             read.append(len(piece))
             path.write_bytes(b"x" * (sum(read) + 100))
 
-    with open_source(FileSource(str(path))) as opened, pytest.raises(SourceChanged, match="100 bytes, then 210"):
-        follow(opened.pieces(bytearray(10)))
-    assert sum(read) == 110
+    with open_source(FileSource(str(path))) as opened, pytest.raises(SourceChanged, match="100 bytes, then"):
+        follow(opened.pieces([bytearray(10), bytearray(7)]))
+    assert sum(read) <= 100
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=SIZES)
