@@ -12,11 +12,12 @@ from artifactstore.supervision.actor import Actor
 from artifactstore.supervision.clock import Clock, SystemClock
 from artifactstore.supervision.context import ActorContext
 from artifactstore.supervision.handlers import handles
+from artifactstore.supervision.host import open_tree
 from artifactstore.supervision.ref import DEFAULT_TIMEOUT_S, ActorRef
 from artifactstore.supervision.reports import CrashReport, LoopBlocked, Report, StallReport
 from artifactstore.supervision.specs import ActorSpec, ChildSpec, SupervisorSpec
 from artifactstore.supervision.tasks import TaskHandle
-from artifactstore.supervision.tree import Tree, open_tree
+from artifactstore.supervision.tree import Tree
 from artifactstore_protocols.supervision import (
     ActorCrashed,
     ActorSnapshot,
@@ -26,6 +27,7 @@ from artifactstore_protocols.supervision import (
     AskTimeout,
     Backoff,
     Batched,
+    Block,
     ChildBusy,
     ChildExists,
     ChildState,
@@ -71,6 +73,7 @@ __all__ = [
     "AskTimeout",
     "Backoff",
     "Batched",
+    "Block",
     "ChildBusy",
     "ChildExists",
     "ChildSpec",

@@ -6,18 +6,20 @@ from typing import Any, override
 import trio
 
 from artifactstore.supervision.context import ActorContext
-from artifactstore.supervision.incarnation import Crash, Incarnation, Ping
+from artifactstore.supervision.incarnation import Incarnation, Watcher
 from artifactstore.supervision.mailbox import Mailbox
-from artifactstore.supervision.reports import CrashReport
+from artifactstore.supervision.reports import CrashReport, StallReport
 from artifactstore.supervision.runtime import Ending, Member, Runtime, Status
 from artifactstore.supervision.specs import ActorSpec
 from artifactstore.supervision.stacks import stack_of_task
+from artifactstore.supervision.system_lane import Ping
 from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.supervision import (
     ActorSnapshot,
     AskTimeout,
     ChildState,
     Reading,
+    Stall,
     WorkSnapshot,
 )
 from artifactstore_protocols.supervision.lifecycle import ExitKind
@@ -25,7 +27,7 @@ from artifactstore_protocols.supervision.lifecycle import ExitKind
 __all__ = ["Cell"]
 
 _STALL_GRACE_S = 1.0
-"""How long after its deadline a stop that should have been over counts as stalled."""
+"""How long after its deadline a start or a stop that should have been over counts as stalled."""
 
 
 class Cell(Member):
@@ -33,37 +35,51 @@ class Cell(Member):
 
     Attributes:
         path: names from the root, joined by `/`.
-        mailbox: what waits for the actor.
     """
 
     def __init__(self, spec: ActorSpec[Any], path: str, runtime: Runtime, state: Callable[[], ChildState]) -> None:
         self.path = path
-        self.mailbox = Mailbox(path, spec.mailbox, runtime.dead_letters)
         self._spec = spec
         self._runtime = runtime
         self._state = state
+        self._mailbox = Mailbox(path, spec.mailbox, runtime.dead_letters)
+        self._bound = False
         self._starts = 0
         self._incarnation: Incarnation | None = None
-        self._bound = False
+        self._watch_scope = trio.CancelScope()
+        self._stall: Stall | None = None
 
     @override
-    async def run(self, ready: Callable[[], None]) -> Ending:
+    async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
         self._starts += 1
         try:
             if not self._bound:
-                self._spec.ref.bind(self.mailbox, self._ping)
+                self._spec.ref.bind(self._mailbox, self._ping)
                 self._bound = True
             actor = self._spec.factory()
-        except Exception as error:
+        except BaseException as error:
             return Ending(ExitKind.CRASHED, error)
-        incarnation = Incarnation(self._spec, actor, self.mailbox, ready, self._task_failed)
+
+        def is_ready() -> None:
+            self._watch_scope.cancel(reason="it is ready")
+            ready()
+
+        def is_due(deadline: float) -> None:
+            self._watch_scope.cancel(reason="superseded")
+            self._watch_scope = trio.CancelScope()
+            nursery.start_soon(self._watch, self._watch_scope, deadline, name=f"{self.path} (watch)")
+
+        watcher = Watcher(is_ready, is_due, self._task_failed)
+        incarnation = Incarnation(self._spec, actor, self._mailbox, watcher)
         actor.context = ActorContext(self.path, self._starts, self._runtime.clock, incarnation)
-        self.mailbox.open(actor.handlers)
+        self._mailbox.open(actor.handlers)
         self._incarnation = incarnation
         try:
-            crash: Crash | None = await incarnation.run()
+            crash = await incarnation.run()
         finally:
             self._incarnation = None
+            self._stall = None
+            self._watch_scope.cancel(reason="it is over")
         if crash is None:
             return Ending(ExitKind.FINISHED)
         return Ending(ExitKind.CRASHED, crash.cause, crash.messages, crash.summary)
@@ -75,18 +91,10 @@ class Cell(Member):
 
     @override
     def release(self, *, removed: bool) -> None:
-        self.mailbox.release()
+        self._mailbox.release()
         if removed and self._bound:
             self._bound = False
             self._spec.ref.unbind()
-
-    @override
-    def overdue(self) -> str | None:
-        return None if self._incarnation is None else stack_of_task(self._incarnation.task)
-
-    @override
-    def stop_grace_s(self) -> float | None:
-        return self._spec.shutdown_timeout_s + _STALL_GRACE_S
 
     @override
     def snapshot(self, status: Status) -> ActorSnapshot:
@@ -99,11 +107,12 @@ class Cell(Member):
             restart=status.restart,
             starts=status.starts,
             uptime_s=None if status.ready_at is None else now - status.ready_at,
-            mailbox=self.mailbox.snapshot(),
+            mailbox=self._mailbox.snapshot(),
             work=() if running is None else _works(running, now),
             tasks=() if running is None else tuple(running.tasks),
             last_failure=status.last_failure,
-            stall=status.stall,
+            stall=self._stall,
+            last_block=self._runtime.blocks.get(self.path),
         )
 
     async def _ping(self, timeout_s: float) -> Reading:
@@ -112,7 +121,7 @@ class Cell(Member):
         if self._incarnation is None:
             await trio.lowlevel.checkpoint()
         else:
-            self._incarnation.ping(ping)
+            self._incarnation.system.send(ping)
             with trio.move_on_after(timeout_s):
                 await ping.over.wait()
             if not ping.over.is_set():
@@ -124,12 +133,20 @@ class Cell(Member):
             state=self._state(),
             answered=ping.summary is not None,
             latency_s=now - began,
-            depth=self.mailbox.depth,
+            depth=self._mailbox.depth,
             current=works[0].message if works else None,
             current_age_s=works[0].age_s if works else None,
             at=now,
             summary=ping.summary or {},
         )
+
+    async def _watch(self, scope: trio.CancelScope, deadline: float) -> None:
+        """Name an incarnation that outlives its deadline; trio has no way to end it."""
+        with scope:
+            await trio.sleep_until(deadline + _STALL_GRACE_S)
+            if self._incarnation is not None:
+                self._stall = Stall(deadline, stack_of_task(self._incarnation.task))
+                self._runtime.reporter.send(StallReport(self.path, self._stall))
 
     def _task_failed(self, handle: TaskHandle) -> None:
         if handle.failure is not None:

@@ -1,9 +1,11 @@
 """What the runtime gives an actor: its names, the clock, and the means to start tasks and to finish."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from artifactstore.supervision.clock import Clock
+from artifactstore.supervision.envelope import current_work
 from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.supervision import OnCancel, OnTaskCrash
 
@@ -38,6 +40,12 @@ class ActorContext:
         self.incarnation = incarnation
         self.clock = clock
         self._host = host
+
+    @property
+    def deadline(self) -> float:
+        """Trio time at which the last asker of the running handler gives up; infinite outside a handler."""
+        work = current_work.get()
+        return math.inf if work is None else work.deadline
 
     def start_child[*Ts](
         self,

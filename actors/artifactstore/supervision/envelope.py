@@ -4,6 +4,7 @@ An envelope moves NEW -> WAITING -> STARTED -> SETTLED, or to ABANDONED when its
 wakes the asker; settling twice, or after the asker has left, does nothing, so that no path has to ask who was first.
 """
 
+import math
 from collections.abc import Sequence
 from contextvars import ContextVar
 from enum import IntEnum
@@ -47,6 +48,7 @@ class Envelope:
         error: what to raise at the asker instead.
         state: see `EnvelopeState`.
         deliveries: how often a handler was started on it.
+        deadline: trio time at which its asker gives up; infinite for a message that was told.
         crashes: how many of those were ended by a failure of that handler.
         work: the handler call it is part of, once started.
     """
@@ -54,6 +56,7 @@ class Envelope:
     __slots__ = (
         "chain",
         "crashes",
+        "deadline",
         "deliveries",
         "error",
         "handler",
@@ -72,12 +75,14 @@ class Envelope:
         *,
         chain: "tuple[Mailbox, ...]" = (),
         replied: trio.Event | None = None,
+        deadline: float = math.inf,
     ) -> None:
         self.message = message
         self.handler = handler
         self.size_bytes = message.size_bytes
         self.chain = chain
         self.replied = replied
+        self.deadline = deadline
         self.reply: object = None
         self.error: Exception | None = None
         self.state = EnvelopeState.NEW
@@ -145,6 +150,11 @@ class Work:
             waiting = dict.fromkeys(box for envelope in self.envelopes for box in envelope.chain)
             self._chain = (*waiting, self.mailbox)
         return self._chain
+
+    @property
+    def deadline(self) -> float:
+        """Trio time at which the last of its askers gives up."""
+        return max(envelope.deadline for envelope in self.envelopes)
 
     def one_left(self) -> None:
         """An asker has gone; when it was the last, nobody wants the result any more."""

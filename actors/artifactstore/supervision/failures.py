@@ -11,27 +11,21 @@ import trio
 __all__ = ["real_failure"]
 
 
-def real_failure(error: BaseException) -> Exception | None:
+def real_failure(error: BaseException) -> BaseException | None:
     """The error without its cancellations, unwrapped when only one is left; None when nothing else was in it.
 
-    Raises:
-        BaseException: `error` itself, when it carries something that is no ordinary failure, such as
-            KeyboardInterrupt: that belongs to the host program.
+    What comes back is an Exception, except where the host program is meant: KeyboardInterrupt, SystemExit, or a group
+    that holds one.
     """
-    if isinstance(error, trio.Cancelled):
-        return None
-    remaining: BaseException | None = error
-    if isinstance(error, BaseExceptionGroup):
-        remaining = cast("BaseExceptionGroup[BaseException]", error).split(trio.Cancelled)[1]
-        if remaining is None:
-            return None
-    if not isinstance(remaining, Exception):
-        raise error
-    return _only(remaining)
+    if not isinstance(error, BaseExceptionGroup):
+        return None if isinstance(error, trio.Cancelled) else error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    rest = group.split(trio.Cancelled)[1]
+    return None if rest is None else _only(rest)
 
 
-def _only(failure: Exception) -> Exception:
-    if not isinstance(failure, ExceptionGroup):
+def _only(failure: BaseException) -> BaseException:
+    if not isinstance(failure, BaseExceptionGroup):
         return failure
-    group = cast("ExceptionGroup[Exception]", failure)
+    group = cast("BaseExceptionGroup[BaseException]", failure)
     return _only(group.exceptions[0]) if len(group.exceptions) == 1 else group

@@ -8,31 +8,24 @@ A worker is a task that takes messages from a lane and runs their handler itself
 than one. Whatever ends a handler, every envelope of its work is settled or put back before its worker goes on.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import trio
 
 from artifactstore.supervision.actor import Actor
-from artifactstore.supervision.envelope import Envelope, EnvelopeState, Work, current_work
+from artifactstore.supervision.answers import Answers
+from artifactstore.supervision.envelope import EnvelopeState, Work, current_work
 from artifactstore.supervision.failures import real_failure
-from artifactstore.supervision.mailbox import Lane, Mailbox
+from artifactstore.supervision.lane import Lane
+from artifactstore.supervision.mailbox import Mailbox
 from artifactstore.supervision.specs import ActorSpec
+from artifactstore.supervision.system_lane import SystemLane
 from artifactstore.supervision.tasks import TaskHandle
-from artifactstore_protocols.supervision import (
-    ActorCrashed,
-    ActorStopped,
-    AskError,
-    Batched,
-    ChildExists,
-    DeadLetterReason,
-    Message,
-    OnTaskCrash,
-    Refusal,
-)
+from artifactstore_protocols.supervision import Batched, ChildExists, Message, OnTaskCrash, Refusal
 
-__all__ = ["Crash", "Incarnation", "Ping"]
+__all__ = ["Crash", "Incarnation", "Watcher"]
 
 _WORK_SHARE = 0.8
 """The part of the shutdown time that drained and finishing work may use; the rest is left to `on_stop`."""
@@ -43,58 +36,56 @@ class Crash:
     """What ended an incarnation against its will.
 
     Attributes:
-        cause: the failure.
+        cause: the failure; no Exception only where the host program is meant, as with KeyboardInterrupt.
         messages: what was being handled; empty when no handler failed but the start, the stop or a task.
         summary: the actor's own `state_summary`.
     """
 
-    cause: Exception
+    cause: BaseException
     messages: tuple[Message[Any], ...]
     summary: Mapping[str, str | int]
 
 
-class Ping:
-    """A question on the system lane.
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told how an incarnation fares.
 
     Attributes:
-        over: set when it was answered, or nobody is left to answer it.
-        summary: the actor's `state_summary`; None when it was not the actor that answered.
+        ready: it has started.
+        due: it is to be ready, or over, by this trio time.
+        task_failed: a task has failed whose failure is only to be reported.
     """
 
-    def __init__(self) -> None:
-        self.over = trio.Event()
-        self.summary: Mapping[str, str | int] | None = None
+    ready: Callable[[], None]
+    due: Callable[[float], None]
+    task_failed: Callable[[TaskHandle], None]
 
 
 class Incarnation:
     """Runs one instance of an actor.
 
     Attributes:
+        path: of the actor.
         works: handlers in flight, oldest first.
         tasks: the actor's live tasks by name.
         task: the trio task that runs all this.
+        system: its system lane.
     """
 
-    def __init__(
-        self,
-        spec: ActorSpec[Any],
-        actor: Actor[Any],
-        mailbox: Mailbox,
-        on_ready: Callable[[], None],
-        on_task_failure: Callable[[TaskHandle], None],
-    ) -> None:
+    def __init__(self, spec: ActorSpec[Any], actor: Actor[Any], mailbox: Mailbox, watcher: Watcher) -> None:
+        self.path = mailbox.path
         self.works: dict[Work, None] = {}
         self.tasks: dict[str, TaskHandle] = {}
         self.task = trio.lowlevel.current_task()
+        self.system = SystemLane(self._summary)
         self._spec = spec
         self._actor = actor
         self._mailbox = mailbox
-        self._on_ready = on_ready
-        self._on_task_failure = on_task_failure
+        self._watcher = watcher
+        self._answers = Answers(mailbox, spec.max_deliveries)
         self._life = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
         self._workers: trio.Nursery | None = None
-        self._pings_in, self._pings_out = trio.open_memory_channel[Ping](16)
         self._work_deadline: float | None = None
         self._task_deadline: float | None = None
         self._draining = False
@@ -113,16 +104,15 @@ class Incarnation:
             self._fail(failure, ())
         finally:
             self._mailbox.spawn = None
-            self._end_pings()
+            self.system.close()
         return self._crash
 
     def stop(self, *, drain: bool) -> None:
         """End in order, within the shutdown time: with `drain` after the mailbox has been worked off."""
-        self._set_deadline()
+        self._bound()
         if self._workers is None:
             self._life.cancel(reason="stopped before it was ready")
-            return
-        if drain:
+        elif drain:
             self._mailbox.close()
             self._draining = True
             self._check_idle()
@@ -134,53 +124,46 @@ class Incarnation:
         self._finishing = True
         self._check_idle()
 
-    def ping(self, ping: Ping) -> None:
-        """Put a question to the actor's system task, or end it at once when that is not there or swamped."""
-        try:
-            self._pings_in.send_nowait(ping)
-        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
-            ping.over.set()
-
     def start_task(self, handle: TaskHandle, body: Callable[[], Awaitable[None]]) -> None:
         """Run a task of the actor; see `ActorContext.start_child`."""
         if handle.name in self.tasks:
-            raise ChildExists(f"{self._mailbox.path}/{handle.name}", "running")
+            raise ChildExists(f"{self.path}/{handle.name}", "running")
         if self._nursery is None:
-            raise RuntimeError(f"{self._mailbox.path} can start tasks from on_start on")
+            raise RuntimeError(f"{self.path} can start tasks from on_start on, not in its constructor")
         if self._task_deadline is not None:
             handle.finish_by(self._task_deadline)
-        self._nursery.start_soon(self._run_task, handle, body, name=f"{self._mailbox.path}/{handle.name}")
+        self._nursery.start_soon(self._run_task, handle, body, name=f"{self.path}/{handle.name}")
         self.tasks[handle.name] = handle
 
     async def _live(self) -> None:
         async with trio.open_nursery() as self._nursery:
+            self._watcher.due(trio.current_time() + self._spec.start_timeout_s)
             with trio.move_on_after(self._spec.start_timeout_s) as starting:
                 await self._actor.on_start()
             if starting.cancelled_caught:
                 raise TimeoutError(f"on_start took longer than {self._spec.start_timeout_s:g} s")
             await self._serve()
             if self._crash is None:
-                self._set_deadline()
+                self._bound()
                 await self._actor.on_stop()
             self._nursery.cancel_scope.cancel(reason="the actor has stopped")
 
     async def _serve(self) -> None:
-        async with trio.open_nursery() as workers:
-            self._workers = workers
-            workers.start_soon(self._answer_pings, name=f"{self._mailbox.path} (system)")
+        async with trio.open_nursery() as self._workers:
+            self._workers.start_soon(self.system.serve, name=f"{self.path} (system)")
             self._mailbox.spawn = self._spawn
             for lane in self._mailbox.lanes():
                 lane.workers = 0
                 for _ in range(min(lane.limit, lane.backlog()) if lane.on_demand else 0):
                     self._spawn(lane)
-            self._on_ready()
+            self._watcher.ready()
             self._check_idle()
             await self._work_on(self._mailbox.serial)
 
     def _spawn(self, lane: Lane) -> None:
         if self._workers is not None:
             lane.workers += 1
-            self._workers.start_soon(self._work_on, lane, name=f"{self._mailbox.path} (worker)")
+            self._workers.start_soon(self._work_on, lane, name=f"{self.path} (worker)")
 
     async def _work_on(self, lane: Lane) -> None:
         mailbox = self._mailbox
@@ -205,7 +188,7 @@ class Incarnation:
             with work.scope:
                 method = getattr(self._actor, work.handler.method)
                 if isinstance(work.handler.mode, Batched):
-                    self._answer_batch(work, await method(work.messages))
+                    self._answers.give(work, await method(work.messages))
                 else:
                     work.envelopes[0].answer(await method(work.messages[0]))
         except trio.Cancelled:
@@ -215,66 +198,23 @@ class Incarnation:
             if failure is None:
                 raise
             if isinstance(failure, Refusal):
-                self._refuse(work.envelopes, failure)
+                self._answers.refuse(work.envelopes, failure)
             else:
-                self._crash_on(work, failure)
+                self._answers.crash(work, failure)
+                self._fail(failure, work.messages)
         finally:
-            for envelope in reversed(work.envelopes):
-                if envelope.state is EnvelopeState.STARTED:
-                    self._interrupt(envelope)
             del self.works[work]
+            self._answers.leave_none(work)
             self._check_idle()
 
-    def _answer_batch(self, work: Work, result: object) -> None:
-        count = len(work.envelopes)
-        replies = (None,) * count if result is None else tuple(cast("Sequence[object]", result))
-        if len(replies) != count:
-            raise TypeError(f"{work.handler.method} was given {count} messages and returned {len(replies)} replies")
-        for envelope, reply in zip(work.envelopes, replies, strict=True):
-            if isinstance(reply, Refusal):
-                self._refuse((envelope,), reply)
-            else:
-                envelope.answer(reply)
-
-    def _refuse(self, envelopes: Sequence[Envelope], refusal: Refusal) -> None:
-        if isinstance(refusal, AskError):
-            # It speaks of a message that this handler sent; to its own askers, the handler itself has run.
-            refusal.may_have_taken_effect = True
-        for envelope in envelopes:
-            if envelope.replied is None:
-                self._mailbox.bury(envelope, DeadLetterReason.REFUSED, refusal)
-            else:
-                envelope.refuse(refusal)
-
-    def _crash_on(self, work: Work, failure: Exception) -> None:
-        for envelope in reversed(work.envelopes):
-            envelope.crashes += 1
-            if envelope.replied is not None:
-                crashed = ActorCrashed(
-                    self._mailbox.path, work.handler.message.__name__, may_have_taken_effect=True, cause=failure
-                )
-                crashed.__cause__ = failure
-                envelope.refuse(crashed)
-            elif envelope.crashes >= self._spec.max_deliveries:
-                self._mailbox.bury(envelope, DeadLetterReason.POISON, failure)
-        self._fail(failure, work.messages)
-
-    def _interrupt(self, envelope: Envelope) -> None:
-        """Settle what a handler that was cut off, or crashed, has left: told messages are delivered again."""
-        if envelope.replied is None:
-            self._mailbox.put_back(envelope)
-        else:
-            name = envelope.handler.message.__name__
-            envelope.refuse(ActorStopped(self._mailbox.path, name, may_have_taken_effect=True))
-
-    def _fail(self, cause: Exception, messages: tuple[Message[Any], ...]) -> None:
+    def _fail(self, cause: BaseException, messages: tuple[Message[Any], ...]) -> None:
         """Note a crash, if it is the first, and end everything."""
         if self._crash is None:
             self._crash = Crash(cause, messages, self._summary())
-        self._set_deadline()
+        self._bound()
         self._life.cancel(reason="crashed")
 
-    def _set_deadline(self) -> None:
+    def _bound(self) -> None:
         """Bound everything from now on by the shutdown time; the first caller's time counts."""
         if self._work_deadline is not None:
             return
@@ -288,6 +228,7 @@ class Incarnation:
             work.scope.deadline = self._work_deadline
         for handle in self.tasks.values():
             handle.finish_by(self._task_deadline)
+        self._watcher.due(self._task_deadline)
 
     def _ending(self) -> bool:
         return self._finishing or self._workers is None or self._workers.cancel_scope.cancel_called
@@ -296,7 +237,7 @@ class Incarnation:
         """Let the workers go once there is nothing left that they should do."""
         done = self._finishing or (self._draining and self._mailbox.depth == 0)
         if done and not self.works and self._workers is not None:
-            self._workers.cancel_scope.cancel(reason="drained")
+            self._workers.cancel_scope.cancel(reason="nothing is left to do")
 
     async def _run_task(self, handle: TaskHandle, body: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -305,25 +246,10 @@ class Incarnation:
             del self.tasks[handle.name]
         if handle.failure is None:
             return
-        if handle.on_crash is OnTaskCrash.CRASH_ACTOR:
+        if handle.on_crash is OnTaskCrash.CRASH_ACTOR or not isinstance(handle.failure, Exception):
             self._fail(handle.failure, ())
         else:
-            self._on_task_failure(handle)
-
-    async def _answer_pings(self) -> None:
-        async for ping in self._pings_out:
-            ping.summary = self._summary()
-            ping.over.set()
-
-    def _end_pings(self) -> None:
-        """Leave nobody waiting: what is queued goes back unanswered before the channel is closed."""
-        self._pings_in.close()
-        while True:
-            try:
-                self._pings_out.receive_nowait().over.set()
-            except trio.EndOfChannel:
-                break
-        self._pings_out.close()
+            self._watcher.task_failed(handle)
 
     def _summary(self) -> Mapping[str, str | int]:
         try:

@@ -8,8 +8,7 @@ An ask whose asker left keeps its place until it is reached, but not its bytes. 
 channel: `release` takes every leftover out and answers it.
 """
 
-import math
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ import trio
 from artifactstore.supervision.dead_letters import DeadLetters
 from artifactstore.supervision.envelope import Envelope, EnvelopeState, current_work
 from artifactstore.supervision.handlers import Handler
+from artifactstore.supervision.lane import Lane
 from artifactstore_protocols.supervision import (
     ActorStopped,
     AskCycle,
@@ -32,44 +32,7 @@ from artifactstore_protocols.supervision import (
     UnhandledMessage,
 )
 
-__all__ = ["Lane", "Mailbox"]
-
-
-class Lane:
-    """A queue within a mailbox, and how many workers may empty it at once.
-
-    Attributes:
-        limit: most workers; 1 for the serial lane.
-        on_demand: whether workers are started as messages arrive; the serial lane has one all the time.
-        workers: workers that the running incarnation has on it.
-        returned: messages to be taken before those in the channel.
-    """
-
-    __slots__ = ("limit", "on_demand", "receiver", "returned", "sender", "workers")
-
-    def __init__(self, limit: int, *, on_demand: bool) -> None:
-        self.limit = limit
-        self.on_demand = on_demand
-        self.workers = 0
-        self.returned: deque[Envelope] = deque()
-        self.sender, self.receiver = trio.open_memory_channel[Envelope](math.inf)
-
-    def backlog(self) -> int:
-        """Messages in this lane."""
-        return len(self.returned) + self.receiver.statistics().current_buffer_used
-
-    def wants_worker(self) -> bool:
-        """Whether one more message would find nobody to take it, although the limit allows one more worker."""
-        return self.on_demand and self.workers < self.limit and not self.receiver.statistics().tasks_waiting_receive
-
-    def take_nowait(self) -> Envelope | None:
-        """The first message, or None."""
-        if self.returned:
-            return self.returned.popleft()
-        try:
-            return self.receiver.receive_nowait()
-        except trio.WouldBlock:
-            return None
+__all__ = ["Mailbox"]
 
 
 class Mailbox:
@@ -134,9 +97,10 @@ class Mailbox:
         if self in chain:
             raise AskCycle(tuple(box.path for box in (*chain, self)))
         replied = trio.Event()
-        envelope = Envelope(message, self._handler(message), chain=chain, replied=replied)
+        deadline = trio.current_time() + timeout_s
+        envelope = Envelope(message, self._handler(message), chain=chain, replied=replied, deadline=deadline)
         try:
-            with trio.CancelScope(deadline=trio.current_time() + timeout_s):
+            with trio.CancelScope(deadline=deadline):
                 if not self._offer(envelope):
                     await self._wait_for_room(envelope)
                 await replied.wait()
@@ -171,7 +135,7 @@ class Mailbox:
 
     async def take(self, lane: Lane) -> Envelope:
         """The next message of a lane, waiting for one; it is ABANDONED when nobody wants it handled any more."""
-        envelope = lane.returned.popleft() if lane.returned else await lane.receiver.receive()
+        envelope = await lane.take()
         self._leave(envelope)
         return envelope
 

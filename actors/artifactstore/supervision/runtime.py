@@ -2,19 +2,21 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import trio
 
 from artifactstore.supervision.clock import Clock
 from artifactstore.supervision.dead_letters import DeadLetters
 from artifactstore.supervision.reports import Reporter
 from artifactstore_protocols.supervision import (
     ActorSnapshot,
+    Block,
     ChildState,
     Failure,
     Message,
     Restart,
-    Stall,
     SupervisorSnapshot,
 )
 from artifactstore_protocols.supervision.lifecycle import ExitKind
@@ -31,12 +33,16 @@ class Runtime:
         clock: for the actors.
         dead_letters: of the whole tree.
         reporter: of the whole tree.
+        abort: what ends the whole tree, and then the block that it runs for, with an error of the host program.
+        blocks: the last time each actor blocked the event loop, by path; kept by the watchdog.
     """
 
     seed: int
     clock: Clock
     dead_letters: DeadLetters
     reporter: Reporter
+    abort: Callable[[BaseException], None]
+    blocks: dict[str, Block] = field(default_factory=dict[str, Block])
 
     def draws(self, path: str) -> random.Random:
         """A source of draws for one child: the same for the same seed and path, whatever its siblings do."""
@@ -55,7 +61,7 @@ class Ending:
     """
 
     kind: ExitKind
-    failure: Exception | None = None
+    failure: BaseException | None = None
     messages: tuple[Message[Any], ...] = ()
     summary: Mapping[str, str | int] | None = None
 
@@ -69,7 +75,6 @@ class Status:
     starts: int
     ready_at: float | None
     last_failure: Failure | None
-    stall: Stall | None
 
 
 class Member(Protocol):
@@ -81,8 +86,8 @@ class Member(Protocol):
 
     path: str
 
-    async def run(self, ready: Callable[[], None]) -> Ending:
-        """Live once: call `ready` when started, return when ended."""
+    async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
+        """Live once: call `ready` when started, return when ended; `nursery` is for what watches over it."""
         ...
 
     def stop(self, *, drain: bool) -> None:
@@ -91,14 +96,6 @@ class Member(Protocol):
 
     def release(self, *, removed: bool) -> None:
         """Answer all that wait, since no restart is coming; let go of the outside world when `removed`."""
-        ...
-
-    def overdue(self) -> str | None:
-        """The stack of a run that should have ended `stop_grace_s` after its order to stop."""
-        ...
-
-    def stop_grace_s(self) -> float | None:
-        """How long a stop may take before it counts as stalled; None for no limit of its own."""
         ...
 
     def snapshot(self, status: Status) -> ActorSnapshot | SupervisorSnapshot:

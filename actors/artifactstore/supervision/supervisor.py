@@ -12,14 +12,13 @@ from typing import assert_never, override
 import trio
 
 from artifactstore.supervision.cell import Cell
-from artifactstore.supervision.reports import CrashReport, StallReport
+from artifactstore.supervision.reports import CrashReport
 from artifactstore.supervision.runtime import Ending, Member, Runtime, Status
 from artifactstore.supervision.specs import ActorSpec, ChildSpec, SupervisorSpec
 from artifactstore_protocols.supervision import (
     ChildState,
     Failure,
     Phase,
-    Stall,
     StartFailed,
     SupervisorGaveUp,
     SupervisorSnapshot,
@@ -34,15 +33,12 @@ from artifactstore_protocols.supervision.events import (
     Enter,
     Event,
     Exited,
+    Order,
     Ready,
     Release,
-    Remove,
-    RestartChild,
     Shutdown,
     Start,
-    StartChild,
     Stop,
-    StopChild,
 )
 from artifactstore_protocols.supervision.lifecycle import ExitKind
 from artifactstore_protocols.supervision.table import Child, Supervision
@@ -59,8 +55,7 @@ class _Entry:
     member: Member
     draws: random.Random
     last_failure: Failure | None = None
-    cause: Exception | None = None
-    stall: Stall | None = None
+    cause: BaseException | None = None
 
 
 @dataclass(slots=True)
@@ -95,14 +90,14 @@ class Supervisor(Member):
         return self._table.phase
 
     @override
-    async def run(self, ready: Callable[[], None]) -> Ending:
+    async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
         self._table = self._fresh_table()
         self._failure = None
-        async with trio.open_nursery() as nursery:
-            self._run = run = _Run(nursery, ready)
+        async with trio.open_nursery() as children:
+            self._run = run = _Run(children, ready)
             self._carry_out(boot(self._table))
             await run.over.wait()
-            nursery.cancel_scope.cancel(reason="all children are down")
+            children.cancel_scope.cancel(reason="all children are down")
         self._drop_dynamic_children()
         if self._failure is None:
             return Ending(ExitKind.FINISHED)
@@ -116,14 +111,6 @@ class Supervisor(Member):
     def release(self, *, removed: bool) -> None:
         for entry in self._entries.values():
             entry.member.release(removed=removed)
-
-    @override
-    def overdue(self) -> str | None:
-        return None
-
-    @override
-    def stop_grace_s(self) -> float | None:
-        return None
 
     @override
     def snapshot(self, status: Status) -> SupervisorSnapshot:
@@ -169,35 +156,26 @@ class Supervisor(Member):
         decision = decide(self._table, Add(_row(spec)))
         self._entries[spec.name] = self._entry(spec)
         self._carry_out(decision)
-        await self._started(spec.name)
+        await self.started(spec.name)
 
-    async def start_existing(self, name: str) -> None:
-        """Start a child that is down."""
-        self._take(StartChild(name))
-        await self._started(name)
+    def order(self, order: Order) -> None:
+        """Carry out an order about one child. Raises what `decide` raises."""
+        self._take(order)
 
-    async def restart_existing(self, name: str) -> None:
-        """Stop a child and start it."""
-        self._take(RestartChild(name))
-        await self._started(name)
-
-    async def stop_existing(self, name: str) -> None:
-        """Stop a child and wait until it is down."""
-        self._take(StopChild(name))
-        await self._settled(name)
-
-    def remove(self, name: str) -> None:
-        """Forget a child that is down."""
-        self._take(Remove(name))
-
-    async def _settled(self, name: str) -> Child | None:
+    async def settled(self, name: str) -> Child | None:
+        """Wait until a child is neither on its way up nor down; its row, or None when it is gone."""
         while (row := self._table.find(name)) is not None and row.state in _UNSETTLED:
             await self._changed.wait()
         return row
 
-    async def _started(self, name: str) -> None:
+    async def started(self, name: str) -> None:
+        """Wait until a child that was ordered to start is running.
+
+        Raises:
+            StartFailed: it is not.
+        """
         entry = self._entries[name]
-        row = await self._settled(name)
+        row = await self.settled(name)
         if row is None or row.state is not ChildState.RUNNING:
             cause = entry.cause or RuntimeError("it was stopped before it was ready")
             raise StartFailed(f"{self.path}/{name}", cause) from cause
@@ -233,7 +211,6 @@ class Supervisor(Member):
             row.generation,
             row.ready_at if up else None,
             entry.last_failure,
-            entry.stall,
         )
 
     def _take(self, event: Event) -> Decision:
@@ -254,11 +231,9 @@ class Supervisor(Member):
             raise RuntimeError(f"{self.path} has not been started")
         match action:
             case Start():
-                run.nursery.start_soon(self._run_child, action.name, name=f"{self.path}/{action.name}")
+                run.nursery.start_soon(self._run_child, run.nursery, action.name, name=f"{self.path}/{action.name}")
             case Stop():
-                entry = self._entries[action.name]
-                entry.member.stop(drain=action.drain)
-                run.nursery.start_soon(self._watch_stop, action.name, self._table.child(action.name).generation)
+                self._entries[action.name].member.stop(drain=action.drain)
             case Delay():
                 run.nursery.start_soon(self._elapse, action)
             case Release():
@@ -273,14 +248,15 @@ class Supervisor(Member):
             case _:
                 assert_never(action)
 
-    async def _run_child(self, name: str) -> None:
+    async def _run_child(self, nursery: trio.Nursery, name: str) -> None:
         entry = self._entries[name]
         ending = Ending(ExitKind.FINISHED)
         if self._state(name) is not ChildState.STOPPING:
-            ending = await entry.member.run(lambda: self._ready(name))
+            ending = await entry.member.run(nursery, lambda: self._ready(name))
         now = trio.current_time()
-        entry.stall = None
         entry.cause = ending.failure
+        if ending.failure is not None and not isinstance(ending.failure, Exception):
+            self._runtime.abort(ending.failure)
         event = Exited(name, ending.kind, now, entry.draws.random())
         decision = decide(self._table, event)
         outcome = str(decision.outcome)
@@ -303,15 +279,17 @@ class Supervisor(Member):
                 )
             )
 
-    def _blame(self, phase: Phase, child: str, cause: Exception | None) -> None:
+    def _blame(self, phase: Phase, child: str, cause: BaseException | None) -> None:
         """Remember why this supervisor goes down, when a child's failure is what takes it down."""
         if self._failure is not None:
             return
         if phase is Phase.GIVING_UP:
             self._failure = SupervisorGaveUp(self.path, child, cause)
+            self._failure.__cause__ = cause
+        elif phase is Phase.UNWINDING and isinstance(cause, StartFailed):
+            self._failure = cause
         elif phase is Phase.UNWINDING:
             self._failure = StartFailed(child, cause or RuntimeError("it ended before it was ready"))
-        if self._failure is not None:
             self._failure.__cause__ = cause
 
     def _ready(self, name: str) -> None:
@@ -320,21 +298,6 @@ class Supervisor(Member):
     async def _elapse(self, delay: Delay) -> None:
         await trio.sleep(delay.seconds)
         self._take(Elapsed(delay.name, delay.generation))
-
-    async def _watch_stop(self, name: str, generation: int) -> None:
-        """Name a child that outlives its deadline; trio has no way to end it."""
-        entry = self._entries[name]
-        grace_s = entry.member.stop_grace_s()
-        if grace_s is None:
-            return
-        await trio.sleep(grace_s)
-        row = self._table.find(name)
-        if row is None or row.generation != generation or row.state is not ChildState.STOPPING:
-            return
-        stack = entry.member.overdue()
-        if stack is not None:
-            entry.stall = Stall(trio.current_time(), stack)
-            self._runtime.reporter.send(StallReport(entry.member.path, entry.stall))
 
 
 def _row(spec: ChildSpec) -> Child:

@@ -28,7 +28,7 @@ class TaskHandle:
     def __init__(self, name: str, on_crash: OnTaskCrash, on_cancel: OnCancel) -> None:
         self.name = name
         self.on_crash = on_crash
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._scope = trio.CancelScope(shield=on_cancel is OnCancel.COMPLETE)
         self._done = trio.Event()
 
@@ -50,15 +50,15 @@ class TaskHandle:
         await self._done.wait()
 
     async def run[*Ts](self, work: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
-        """The body of the task; for the runtime. Leaves an ordinary failure in `failure`."""
+        """The body of the task; for the runtime. Leaves what it failed with in `failure`."""
         # Nobody waits for an answer of this task, so what it asks is no part of its starter's chain.
         current_work.set(None)
         try:
             with self._scope:
                 await work(*args)
-        except trio.Cancelled:
-            raise
         except BaseException as error:
             self.failure = real_failure(error)
+            if self.failure is None:
+                raise
         finally:
             self._done.set()

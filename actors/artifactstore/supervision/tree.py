@@ -1,18 +1,9 @@
-"""`open_tree`: a whole tree of actors as one async context manager, and what can be done with it while it is open.
+"""What can be done with a tree while it is open: look at it, and add, stop, start, restart and remove children."""
 
-Whatever ends the block, an error, a cancellation or its own end, the tree stops in reverse order and within the
-shutdown times of its children, because it runs shielded from the cancellation of its host.
-"""
-
-import random
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 
 import trio
 
-from artifactstore.supervision.clock import Clock, SystemClock
-from artifactstore.supervision.dead_letters import DeadLetters
-from artifactstore.supervision.reports import Report, Reporter
 from artifactstore.supervision.runtime import Ending, Runtime, Status
 from artifactstore.supervision.specs import ChildSpec, SupervisorSpec
 from artifactstore.supervision.supervisor import Supervisor
@@ -24,8 +15,9 @@ from artifactstore_protocols.supervision import (
     SupervisorSnapshot,
     UnknownChild,
 )
+from artifactstore_protocols.supervision.events import Remove, RestartChild, StartChild, StopChild
 
-__all__ = ["Tree", "open_tree"]
+__all__ = ["Tree"]
 
 _STATE_OF_ROOT = {Phase.BOOTING: ChildState.STARTING, Phase.RUNNING: ChildState.RUNNING}
 
@@ -46,7 +38,7 @@ class Tree:
         """The state of everything, at this instant."""
         phase = self._root.phase
         state = _STATE_OF_ROOT.get(phase, ChildState.STOPPING)
-        return self._root.snapshot(Status(state, self._spec.restart, 1, self._ready_at, None, None))
+        return self._root.snapshot(Status(state, self._spec.restart, 1, self._ready_at, None))
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
@@ -78,7 +70,8 @@ class Tree:
             UnknownChild, SupervisorNotRunning: as for `start_child`.
         """
         parent, name = self._locate(path)
-        await parent.stop_existing(name)
+        parent.order(StopChild(name))
+        await parent.settled(name)
 
     async def start_stopped_child(self, path: str) -> None:
         """Start a child that is down, and wait until it is ready.
@@ -90,7 +83,8 @@ class Tree:
             UnknownChild, SupervisorNotRunning: as for `start_child`.
         """
         parent, name = self._locate(path)
-        await parent.start_existing(name)
+        parent.order(StartChild(name))
+        await parent.started(name)
 
     async def restart_child(self, path: str) -> None:
         """Stop a child, keeping its mailbox, and start it again; or start it now if it is down or in backoff.
@@ -99,7 +93,8 @@ class Tree:
             ChildBusy, StartFailed, UnknownChild, SupervisorNotRunning: as for `start_stopped_child`.
         """
         parent, name = self._locate(path)
-        await parent.restart_existing(name)
+        parent.order(RestartChild(name))
+        await parent.started(name)
 
     def remove_child(self, path: str) -> None:
         """Forget a child that is down.
@@ -109,7 +104,7 @@ class Tree:
             UnknownChild, SupervisorNotRunning: as for `start_child`.
         """
         parent, name = self._locate(path)
-        parent.remove(name)
+        parent.order(Remove(name))
 
     async def run(self, ready: Callable[[], None]) -> Ending:
         """Run the root once; for `open_tree`."""
@@ -119,7 +114,8 @@ class Tree:
             ready()
 
         try:
-            return await self._root.run(note_ready)
+            async with trio.open_nursery() as nursery:
+                return await self._root.run(nursery, note_ready)
         finally:
             self._root.release(removed=True)
 
@@ -141,68 +137,3 @@ class Tree:
         if not isinstance(member, Supervisor):
             raise UnknownChild(path)
         return member
-
-
-@asynccontextmanager
-async def open_tree(
-    spec: SupervisorSpec,
-    *,
-    seed: int | None = None,
-    clock: Clock | None = None,
-    on_report: Callable[[Report], None] | None = None,
-) -> AsyncGenerator[Tree]:
-    """Start a tree, run the block once every child is ready, and stop the tree after it.
-
-    Args:
-        spec: the root.
-        seed: what the jitter of restarts is drawn from; the same seed gives the same delays. Random unless given.
-        clock: what actors get as `context.clock`; the system's unless given.
-        on_report: called in the tree's thread with every report, beside the log.
-
-    Raises:
-        StartFailed: a child did not get ready; what had started was stopped in reverse order.
-        SupervisorGaveUp: the root exceeded its intensity; the block was cancelled.
-    """
-    chosen = random.SystemRandom().getrandbits(64) if seed is None else seed
-    tree = Tree(spec, Runtime(chosen, clock or SystemClock(), DeadLetters(), Reporter(on_report)))
-    host = _Host(tree)
-    error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(host.run, name=spec.name)
-        try:
-            await host.up_or_over.wait()
-            if not host.over.is_set():
-                with host.block:
-                    yield tree
-        except BaseException as raised:
-            error = raised  # to be raised again below, free of the nursery's group
-        tree.stop()
-        with trio.CancelScope(shield=True):
-            await host.over.wait()
-    try:
-        if host.ending is not None and host.ending.failure is not None:
-            raise host.ending.failure from error
-        if error is not None:
-            raise error
-    finally:
-        del error
-
-
-class _Host:
-    """The task that runs the tree, as the block sees it."""
-
-    def __init__(self, tree: Tree) -> None:
-        self.block = trio.CancelScope()
-        self.up_or_over = trio.Event()
-        self.over = trio.Event()
-        self.ending: Ending | None = None
-        self._tree = tree
-
-    async def run(self) -> None:
-        try:
-            with trio.CancelScope(shield=True):
-                self.ending = await self._tree.run(self.up_or_over.set)
-        finally:
-            self.over.set()
-            self.up_or_over.set()
-            self.block.cancel(reason="the tree has ended")
