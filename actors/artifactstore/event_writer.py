@@ -6,20 +6,22 @@ once share the cost of one commit. A command that is refused is answered alone; 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import override
 
-from artifactstore.database.commit import Outcome, commit_batch, commit_each
-from artifactstore.database.database import Database, Refused
 from artifactstore.database.errors import OutcomeUnknown
-from artifactstore.database.events import Transaction
 from artifactstore.ids import now_us
 from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handles
 from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.messages import Commit, HeadMoved, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import MailboxFull
 
-__all__ = ["EventWriter"]
+__all__ = ["COMMIT_TIMEOUT_S", "EventWriter"]
+
+COMMIT_TIMEOUT_S = 120.0
+"""How long an asker waits for a commit: longer than the writer itself waits for the head of the log, twice."""
 
 _BATCH_COMMANDS = 256
 _BATCH_BYTES = 8 << 20
@@ -29,13 +31,13 @@ class EventWriter(Actor[WriterRole]):
     """Commits commands.
 
     Args:
-        database: that holds the log.
+        store: that holds the log.
         projection: who is told that the log has grown.
         files_per_package_max: how many files a package may hold.
     """
 
-    def __init__(self, database: Database, projection: ActorRef[ProjectionRole], *, files_per_package_max: int) -> None:
-        self._database = database
+    def __init__(self, store: EventStore, projection: ActorRef[ProjectionRole], *, files_per_package_max: int) -> None:
+        self._store = store
         self._projection = projection
         self._files_max = files_per_package_max
         self._commits = 0
@@ -56,25 +58,14 @@ class EventWriter(Actor[WriterRole]):
             self._announce()
         return outcomes
 
-    async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[Outcome]:
+    async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[CommandOutcome]:
+        attempt = partial(self._store.commit, requests, now_us=now_us, files_per_package_max=self._files_max)
         try:
-            return await self._attempt(requests)
+            return await attempt()
         except OutcomeUnknown:
             # Taking the head again waits for a commit that is still on its way; then every command that did commit
             # is found by its id and gets its first answer, and the others are done now.
-            return await self._attempt(requests)
-
-    async def _attempt(self, requests: Sequence[CommandRequest]) -> Sequence[Outcome]:
-        async def batch(transaction: Transaction) -> Sequence[Outcome]:
-            return await commit_batch(transaction, requests, now_us=now_us, files_per_package_max=self._files_max)
-
-        async def one_by_one(transaction: Transaction) -> Sequence[Outcome]:
-            return await commit_each(transaction, requests, now_us=now_us, files_per_package_max=self._files_max)
-
-        try:
-            return await self._database.write(batch)
-        except Refused:
-            return await self._database.write(one_by_one)
+            return await attempt()
 
     def _announce(self) -> None:
         try:

@@ -9,6 +9,7 @@ import trio
 from artifactstore.config import Settings
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane import open_local_data_plane
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorSpec, open_tree
@@ -38,14 +39,14 @@ async def open_store(
     settings: Settings, services: Callable[[Actors], Sequence[ActorSpec[Any]]] = lambda _actors: ()
 ) -> AsyncGenerator[Registry]:
     """As `open_registry`, with further actors beside the core: `services` makes their specs."""
-    database = Database(DatabaseLocation.parse(settings.database_url))
+    store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url)))
     actors = Actors()
     async with open_local_data_plane(settings.storage_local_root) as plane:
-        spec = tree_spec(actors, settings, database, plane, services(actors))
+        spec = tree_spec(actors, settings, store, plane, services(actors))
         try:
             async with open_tree(spec) as tree:
-                yield Registry(actors, database, tree)
+                yield Registry(actors, store, tree)
         finally:
             # Its actor closes it, unless that crashed in its last moments.
             with trio.CancelScope(shield=True):
-                await database.close()
+                await store.close()

@@ -6,15 +6,13 @@ holds up nobody. Word comes from this process's writer; a poll of the head finds
 """
 
 from collections.abc import AsyncGenerator
-from functools import partial
 from typing import override
 
 import trio
 
-from artifactstore.database import events, replay
-from artifactstore.database.database import Database
 from artifactstore.streams import ChannelStream
 from artifactstore.supervision import Actor, Concurrent, OnCancel, handles
+from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import HeadMoved, OpenTail, ProjectionRole, Replay, Stream
 from artifactstore_protocols.records import ReplayReport
@@ -30,11 +28,11 @@ class ProjectionActor(Actor[ProjectionRole]):
     """Feeds tails and rebuilds views.
 
     Args:
-        database: that holds log and views.
+        store: that holds log and views.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
         self._head = 0
         self._grown = trio.Event()
         self._tails = 0
@@ -61,7 +59,7 @@ class ProjectionActor(Actor[ProjectionRole]):
     async def _follow(self, after: int) -> AsyncGenerator[StoredEvent]:
         while True:
             grown = self._grown  # taken before the read, so that growth in between is not slept through
-            batch = await self._database.read(partial(events.read, after=after, limit=_TAIL_BATCH))
+            batch = await self._store.read_events(after=after, limit=_TAIL_BATCH)
             for stored in batch:
                 yield stored
                 after = stored.sequence
@@ -72,5 +70,4 @@ class ProjectionActor(Actor[ProjectionRole]):
     @handles(Replay, mode=Concurrent(1), on_cancel=OnCancel.COMPLETE)
     async def replay(self, message: Replay) -> ReplayReport:
         """Check the views against the log, or rebuild them from it."""
-        work = replay.rebuild if message.rebuild else replay.check
-        return await self._database.read(work, timeout_s=24 * 3600.0)
+        return await self._store.replay(rebuild=message.rebuild)

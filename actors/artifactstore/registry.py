@@ -13,12 +13,10 @@ from typing import Literal, NoReturn
 
 import rfc8785
 import trio
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.audit import audit_entry
-from artifactstore.database import events, queries
-from artifactstore.database.database import Database
 from artifactstore.errors import AmbiguousPackage, FileNotInPackage, NotBuiltYet, NotFinalized
+from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.export import prepare_target, write_file
 from artifactstore.ids import new_id
 from artifactstore.supervision import Tree
@@ -35,6 +33,7 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import (
@@ -88,9 +87,9 @@ class Registry:
     kin when the database is.
     """
 
-    def __init__(self, actors: Actors, database: Database, tree: Tree) -> None:
+    def __init__(self, actors: Actors, store: EventStore, tree: Tree) -> None:
         self._actors = actors
-        self._database = database
+        self._store = store
         self._tree = tree
 
     async def create_package(
@@ -229,7 +228,7 @@ class Registry:
         canonical.encode(value)
         command = RegisterMetadataSchema(new_id(), name, rfc8785.dumps(value).decode())
         await self._commit(command, actor, idempotency_key)
-        found = await self._database.read(lambda connection: queries.metadata_schema(connection, name))
+        found = await self._store.metadata_schema(name)
         if found is None:
             raise AssertionError(f"schema {name!r} was committed and is not in the view")
         return found
@@ -240,7 +239,7 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage.
         """
-        found = await self._database.read(lambda connection: queries.find_package(connection, package))
+        found = await self._store.find_packages(package)
         if not found:
             raise PackageNotFound(package)
         if len(found) > 1:
@@ -256,20 +255,15 @@ class Registry:
             after = page[-1].created_sequence
 
     async def _packages_after(self, after: int) -> Sequence[PackageRecord]:
-        return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=_PAGE))
+        return await self._store.packages(after=after, limit=_PAGE)
 
-    async def list_files(self, package_id: str) -> list[FileRecord]:
+    async def list_files(self, package_id: str) -> Sequence[FileRecord]:
         """The files of a package, in order of their paths.
 
         Raises:
             PackageNotFound: there is no such package.
         """
-
-        async def read(connection: AsyncConnection) -> list[FileRecord]:
-            await queries.package(connection, package_id)
-            return await queries.list_files(connection, package_id)
-
-        return await self._database.read(read)
+        return await self._store.files(package_id)
 
     async def get_file_record(self, package_id: str, path: str) -> FileRecord:
         """What is known of one file.
@@ -277,13 +271,7 @@ class Registry:
         Raises:
             PackageNotFound, PathRefused, FileNotInPackage.
         """
-        key = path_key(check_path(path))
-
-        async def read(connection: AsyncConnection) -> FileRecord | None:
-            await queries.package(connection, package_id)
-            return await queries.file(connection, package_id, key)
-
-        record = await self._database.read(read)
+        record = await self._store.file(package_id, path_key(check_path(path)))
         if record is None:
             raise FileNotInPackage(package_id, path)
         return record
@@ -344,12 +332,7 @@ class Registry:
         Raises:
             PackageNotFound, NotFinalized.
         """
-
-        async def read(connection: AsyncConnection) -> bytes | None:
-            await queries.package(connection, package_id)
-            return await queries.manifest_bytes(connection, package_id)
-
-        payload = await self._database.read(read)
+        payload = await self._store.manifest_bytes(package_id)
         if payload is None:
             raise NotFinalized(package_id)
         if form == "cbor":
@@ -379,7 +362,7 @@ class Registry:
 
     async def read_events(self, since: int = 0, *, limit: int = 500) -> Sequence[StoredEvent]:
         """Up to `limit` events after `since` that are in the log now."""
-        return await self._database.read(lambda connection: events.read(connection, after=since, limit=limit))
+        return await self._store.read_events(after=since, limit=limit)
 
     async def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order.
@@ -389,7 +372,7 @@ class Registry:
         """
         if package_id is not None:
             wanted = package_id
-            await self._database.read(lambda connection: queries.package(connection, wanted))
+            await self._store.package(wanted)
         after = 0
         while page := await self._events_after(after, package_id):
             for stored in page:
@@ -397,11 +380,7 @@ class Registry:
             after = page[-1].sequence
 
     async def _events_after(self, after: int, subject: str | None) -> Sequence[StoredEvent]:
-        if subject is None:
-            return await self.read_events(after, limit=_PAGE)
-        return await self._database.read(
-            lambda connection: events.read_subject(connection, subject, after=after, limit=_PAGE)
-        )
+        return await self._store.read_events(after=after, limit=_PAGE, subject=subject)
 
     async def verify(
         self,
@@ -418,8 +397,8 @@ class Registry:
             PackageNotFound: there is no such package.
         """
         if package_id is not None:
-            await self._database.read(lambda connection: queries.package(connection, package_id))
-        verification = Verification(self._database, self._actors.storage, package_id, progress)
+            await self._store.package(package_id)
+        verification = Verification(self._store, self._actors.storage, package_id, progress)
         report = await verification.run()
         if verification.to_flag:
             await self._commit(FlagObjects(tuple(verification.to_flag)), actor, None)
@@ -457,8 +436,10 @@ class Registry:
             NotBuiltYet: otherwise; nothing is changed.
         """
         retention_class(retention)
-        await self._database.read(lambda connection: queries.package(connection, package_id))
+        await self._store.package(package_id)
         raise NotBuiltYet("changing retention")
 
     async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
-        return await self._actors.writer.ask(Commit(CommandRequest(new_id(), command, actor, idempotency_key)))
+        return await self._actors.writer.ask(
+            Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
+        )

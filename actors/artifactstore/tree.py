@@ -10,7 +10,6 @@ from typing import Any
 
 from artifactstore.config import Settings
 from artifactstore.database.actor import DatabaseActor
-from artifactstore.database.database import Database
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor, watch
 from artifactstore.ingest import IngestActor
@@ -18,6 +17,7 @@ from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorRef, ActorSpec, Intensity, Strategy, SupervisorSpec
 from artifactstore_protocols.dataplane import DataPlane
+from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.messages import (
     DatabaseRole,
     HealthRole,
@@ -43,14 +43,14 @@ class Actors:
 
 
 def tree_spec(
-    actors: Actors, settings: Settings, database: Database, plane: DataPlane, services: Sequence[ActorSpec[Any]]
+    actors: Actors, settings: Settings, store: EventStore, plane: DataPlane, services: Sequence[ActorSpec[Any]]
 ) -> SupervisorSpec:
     """The tree of one store.
 
     Args:
         actors: the addresses that the tree will answer at.
         settings: limits.
-        database: opened and closed by its actor.
+        store: opened and closed by its actor.
         plane: open already, and closed by the caller after the tree has stopped.
         services: further actors, beside the core and its monitor.
     """
@@ -60,16 +60,16 @@ def tree_spec(
         strategy=Strategy.REST_FOR_ONE,
         intensity=Intensity(max_restarts=5, period_s=30.0),
         children=(
-            ActorSpec(ref=actors.database, factory=lambda: DatabaseActor(database)),
+            ActorSpec(ref=actors.database, factory=lambda: DatabaseActor(store)),
             ActorSpec(ref=actors.storage, factory=lambda: StorageActor(plane)),
             ActorSpec(
                 ref=actors.writer,
-                factory=lambda: EventWriter(database, actors.projection, files_per_package_max=files_max),
+                factory=lambda: EventWriter(store, actors.projection, files_per_package_max=files_max),
             ),
-            ActorSpec(ref=actors.projection, factory=lambda: ProjectionActor(database)),
+            ActorSpec(ref=actors.projection, factory=lambda: ProjectionActor(store)),
             ActorSpec(
                 ref=actors.ingest,
-                factory=lambda: IngestActor(database, actors.storage, actors.writer, files_per_package_max=files_max),
+                factory=lambda: IngestActor(store, actors.storage, actors.writer, files_per_package_max=files_max),
             ),
         ),
     )

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from artifactstore.database import queries
-from artifactstore.database.database import Database
 from artifactstore.ids import new_id
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import FlagObject
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import StorageRole, VerifyObject
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
@@ -32,7 +31,7 @@ class Verification:
     """One verification, of one package or of the whole store.
 
     Args:
-        database: for what should be.
+        store: for what should be.
         storage: for what is.
         package_id: of the package, or None for everything.
         progress: told after every object.
@@ -40,12 +39,12 @@ class Verification:
 
     def __init__(
         self,
-        database: Database,
+        store: EventStore,
         storage: ActorRef[StorageRole],
         package_id: str | None,
         progress: Callable[[VerifyProgress], None] | None,
     ) -> None:
-        self._database = database
+        self._store = store
         self._storage = storage
         self._package_id = package_id
         self._progress = progress
@@ -56,9 +55,7 @@ class Verification:
 
     async def run(self) -> VerifyReport:
         """Read everything. Flaws that the log does not know yet are left in `to_flag` for the caller to record."""
-        count, size = await self._database.read(
-            lambda connection: queries.location_totals(connection, package_id=self._package_id)
-        )
+        count, size = await self._store.location_totals(package_id=self._package_id)
         self._done = VerifyProgress(0, count, 0, size)
         await self._objects()
         manifests, differing = await self._manifests()
@@ -81,12 +78,10 @@ class Verification:
                     nursery.start_soon(self._object, location, limiter)
             after = batch[-1].content_address
 
-    async def _locations(self, after: str) -> Sequence[queries.Location]:
-        return await self._database.read(
-            lambda connection: queries.locations(connection, package_id=self._package_id, after=after, limit=_BATCH)
-        )
+    async def _locations(self, after: str) -> Sequence[Location]:
+        return await self._store.locations(package_id=self._package_id, after=after, limit=_BATCH)
 
-    async def _object(self, location: queries.Location, limiter: trio.CapacityLimiter) -> None:
+    async def _object(self, location: Location, limiter: trio.CapacityLimiter) -> None:
         try:
             address = ContentAddress.parse(location.content_address)
             result = await self._storage.ask(VerifyObject(address), timeout=_LONG_S)
@@ -102,10 +97,8 @@ class Verification:
         if self._progress is not None:
             self._progress(self._done)
 
-    async def _note(self, location: queries.Location, address: ContentAddress, problem: str) -> None:
-        files = await self._database.read(
-            lambda connection: queries.files_with_content(connection, str(address), limit=_FILES_NAMED)
-        )
+    async def _note(self, location: Location, address: ContentAddress, problem: str) -> None:
+        files = await self._store.files_with_content(str(address), limit=_FILES_NAMED)
         flaw = FlawedObject(str(address), location.size_bytes, tuple(files))
         (self._missing if problem == "missing" else self._mismatches).append(flaw)
         if location.integrity != problem:
@@ -128,21 +121,18 @@ class Verification:
     async def _packages(self, after: int) -> Sequence[PackageRecord]:
         package_id = self._package_id
         if package_id is not None:
-            return [await self._database.read(lambda connection: queries.package(connection, package_id))]
-        return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=_BATCH))
+            return [await self._store.package(package_id)]
+        return await self._store.packages(after=after, limit=_BATCH)
 
     async def _manifest_agrees(self, package: PackageRecord) -> bool:
         """Whether the sealed bytes are the ones that the view names, and list the files that the view has."""
-        payload = await self._database.read(lambda connection: queries.manifest_bytes(connection, package.package_id))
+        payload = await self._store.manifest_bytes(package.package_id)
 
-        async def files() -> list[FileRecord]:
-            return await self._database.read(lambda connection: queries.list_files(connection, package.package_id))
-
-        recorded = await files()
+        recorded = await self._store.files(package.package_id)
         return await trio.to_thread.run_sync(lambda: _agrees(package, payload, recorded))
 
 
-def _problem(result: VerifyResult, location: queries.Location) -> str | None:
+def _problem(result: VerifyResult, location: Location) -> str | None:
     if result.status != "ok":
         return result.status
     measured = result.digests

@@ -5,42 +5,37 @@ It comes first in the core: when it fails, everything that uses the database is 
 
 from typing import override
 
-from artifactstore.database import events
-from artifactstore.database.database import Database
 from artifactstore.supervision import Actor, Concurrent, OnCancel, handles
+from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.messages import DatabaseReading, DatabaseRole, ProbeDatabase
 
 __all__ = ["DatabaseActor"]
-
-_PROBE_TIMEOUT_S = 5.0
 
 
 class DatabaseActor(Actor[DatabaseRole]):
     """Opens the database when it starts and closes it when it stops.
 
     Args:
-        database: shared with the actors that read and write.
+        store: shared with the actors that read and write.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
 
     @override
     async def on_start(self) -> None:
-        await self._database.close()  # what a crashed incarnation left open
-        await self._database.open()
+        await self._store.close()  # what a crashed incarnation left open
+        await self._store.open()
 
     @override
     async def on_stop(self) -> None:
-        await self._database.close()
+        await self._store.close()
 
     @override
     def state_summary(self) -> dict[str, str | int]:
-        return {"database": self._database.location.name}
+        return {"database": self._store.name}
 
     @handles(ProbeDatabase, mode=Concurrent(4), on_cancel=OnCancel.CANCEL)
     async def probe(self, message: ProbeDatabase) -> DatabaseReading:  # noqa: ARG002
         """Read the log's head, and see that the file is the one that was opened."""
-        self._database.check_file()
-        head = await self._database.read(events.head, timeout_s=_PROBE_TIMEOUT_S)
-        return DatabaseReading(self._database.location.name, head)
+        return DatabaseReading(self._store.name, await self._store.probe())

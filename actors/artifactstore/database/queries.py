@@ -1,7 +1,6 @@
 """What the views answer: packages, files and where objects are. Every function reads within its caller's snapshot."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from sqlalchemy import ColumnElement, Row, Select, func, select, true
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
+from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.payloads import PackageFinalized
@@ -16,11 +16,10 @@ from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageR
 from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
 __all__ = [
-    "Location",
     "deduplicated_bytes",
     "file",
     "files_with_content",
-    "find_package",
+    "find_packages",
     "flagged_addresses",
     "list_files",
     "list_locations",
@@ -34,18 +33,6 @@ __all__ = [
 
 _packages, _files, _locations = LIVE[PACKAGES], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where an object is, what it should be, and what verification last said of it."""
-
-    content_address: str
-    backend_id: str
-    object_key: str
-    digest_sha256: str
-    size_bytes: int
-    integrity: str
 
 
 def _package_query() -> Select[tuple[object, ...]]:
@@ -65,7 +52,7 @@ async def package(connection: AsyncConnection, package_id: str) -> PackageRecord
     return _package(row)
 
 
-async def find_package(connection: AsyncConnection, wanted: str) -> Sequence[PackageRecord]:
+async def find_packages(connection: AsyncConnection, wanted: str) -> Sequence[PackageRecord]:
     """Packages whose id, or else whose name, is `wanted`; newest first."""
     for column in (_packages.c.package_id, _packages.c.name):
         query = _package_query().where(column == wanted).order_by(_packages.c.created_sequence.desc())

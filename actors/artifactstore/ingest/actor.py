@@ -17,11 +17,10 @@ from typing import override
 
 import trio
 
-from artifactstore.database import queries
-from artifactstore.database.database import Database
+from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.scan import ScannedFile, scan_directory
-from artifactstore.ingest.sealing import build_manifest, finalized_package, read_contents
+from artifactstore.ingest.sealing import build_manifest, finalized_package
 from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
@@ -35,6 +34,7 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
@@ -89,7 +89,7 @@ class IngestActor(Actor[IngestRole]):
     """Turns requests into stored bytes and committed commands.
 
     Args:
-        database: for reading views.
+        store: for reading views.
         storage: where bytes go.
         writer: where commands go.
         files_per_package_max: how many files a package may hold.
@@ -97,13 +97,13 @@ class IngestActor(Actor[IngestRole]):
 
     def __init__(
         self,
-        database: Database,
+        store: EventStore,
         storage: ActorRef[StorageRole],
         writer: ActorRef[WriterRole],
         *,
         files_per_package_max: int,
     ) -> None:
-        self._database = database
+        self._store = store
         self._storage = storage
         self._writer = writer
         self._files_max = files_per_package_max
@@ -120,7 +120,7 @@ class IngestActor(Actor[IngestRole]):
         command = CreatePackage(new_id(), new_id(), message.name, message.retention_class, dict(message.metadata))
         committed = await self._commit(command, message.actor, message.idempotency_key)
         created = committed.events[0].event.subject
-        return await self._database.read(lambda connection: queries.package(connection, created))
+        return await self._store.package(created)
 
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_file(self, message: AddFile) -> FileRecord:
@@ -135,7 +135,7 @@ class IngestActor(Actor[IngestRole]):
             if isinstance(message.source, FileSource):
                 if executable is None:
                     executable = await trio.to_thread.run_sync(_is_executable, message.source)
-                result = (await self._store((message.source,)))[0]
+                result = (await self._store_files((message.source,)))[0]
             else:
                 result = await self._storage.ask(
                     StoreStream(message.source, message.expected_size, await self._flagged()), timeout=_LONG_S
@@ -148,7 +148,7 @@ class IngestActor(Actor[IngestRole]):
             if isinstance(payload, FileIngested | FileReplaced):
                 return _file_record(stored.sequence, payload)
         key = path_key(message.path)
-        record = await self._database.read(lambda connection: queries.file(connection, message.package_id, key))
+        record = await self._store.file(message.package_id, key)
         if record is None:
             raise AssertionError(f"{message.path!r} was committed and is not in the view")
         return record
@@ -186,7 +186,7 @@ class IngestActor(Actor[IngestRole]):
                 )
                 await self._add_scanned(scanned, add)
         sealed = await self._finalize(package.package_id, message.actor)
-        saved = await self._database.read(lambda connection: queries.deduplicated_bytes(connection, package.package_id))
+        saved = await self._store.deduplicated_bytes(package.package_id)
         return IngestSummary(
             package_id=sealed.package_id,
             name=sealed.name,
@@ -207,14 +207,14 @@ class IngestActor(Actor[IngestRole]):
         return await self._finalize_once(package_id, actor)
 
     async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
-        contents = await self._database.read(lambda connection: read_contents(connection, package_id))
+        contents = await self._store.contents(package_id)
         if contents.package.status == "open":
             payload = await trio.to_thread.run_sync(
                 lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us())
             )
             command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload)
             await self._commit(command, actor, None)
-        sealed = await self._database.read(lambda connection: queries.package(connection, package_id))
+        sealed = await self._store.package(package_id)
         return finalized_package(sealed)
 
     async def _scan(self, directory: str) -> tuple[ScannedFile, ...]:
@@ -225,7 +225,7 @@ class IngestActor(Actor[IngestRole]):
         progress = total
         written, sequence = 0, 0
         for batch in _batches(scanned):
-            results = await self._store([file.source for file in batch])
+            results = await self._store_files([file.source for file in batch])
             files = tuple(
                 _ingested(file.path, file.executable, media_type_of(file.path), result)
                 for file, result in zip(batch, results, strict=True)
@@ -243,7 +243,7 @@ class IngestActor(Actor[IngestRole]):
                 message.progress(progress)
         return DirectoryIngest(message.package_id, len(scanned), progress.bytes, len(scanned) - written, sequence)
 
-    async def _store(self, sources: Sequence[FileSource]) -> list[IngestResult]:
+    async def _store_files(self, sources: Sequence[FileSource]) -> list[IngestResult]:
         """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
         stored: list[IngestResult] = []
         answers = await self._storage.ask(StoreFiles(tuple(sources), await self._flagged()), timeout=_LONG_S)
@@ -254,16 +254,18 @@ class IngestActor(Actor[IngestRole]):
         return stored
 
     async def _flagged(self) -> frozenset[ContentAddress]:
-        return await self._database.read(queries.flagged_addresses)
+        return await self._store.flagged_addresses()
 
     async def _require_open(self, package_id: str) -> None:
         """Refuse before a byte is read; the writer checks again, in its transaction."""
-        package = await self._database.read(lambda connection: queries.package(connection, package_id))
+        package = await self._store.package(package_id)
         if package.status != "open":
             raise PackageFinalizedAlready(package_id)
 
     async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
-        return await self._writer.ask(Commit(CommandRequest(new_id(), command, actor, idempotency_key)))
+        return await self._writer.ask(
+            Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
+        )
 
     @contextmanager
     def _fills(self, package_id: str) -> Generator[None]:

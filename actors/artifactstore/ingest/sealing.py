@@ -1,12 +1,9 @@
 """From the views of a package to its manifest: what `finalize` commits."""
 
-from dataclasses import dataclass
 from importlib.metadata import version
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from artifactstore.database import queries
 from artifactstore_protocols import manifest
+from artifactstore_protocols.event_store import PackageContents
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import (
     Manifest,
@@ -15,35 +12,9 @@ from artifactstore_protocols.manifest import (
     ManifestReceipt,
     Producer,
 )
-from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
+from artifactstore_protocols.records import FinalizedPackage, PackageRecord
 
-__all__ = ["PackageContents", "build_manifest", "finalized_package", "read_contents"]
-
-
-@dataclass(frozen=True, slots=True)
-class PackageContents:
-    """A package in one snapshot: what its manifest will be made from."""
-
-    package: PackageRecord
-    files: tuple[FileRecord, ...]
-    receipts: tuple[ManifestReceipt, ...]
-
-
-async def read_contents(connection: AsyncConnection, package_id: str) -> PackageContents:
-    """Read a package, its files and where they are.
-
-    Raises:
-        PackageNotFound: there is no such package.
-    """
-    package = await queries.package(connection, package_id)
-    if package.status == "finalized":
-        return PackageContents(package, (), ())
-    files = await queries.list_files(connection, package_id)
-    receipts = [
-        ManifestReceipt(ContentAddress.parse(at.content_address), at.backend_id, at.object_key, at.size_bytes)
-        for at in await queries.list_locations(connection, package_id)
-    ]
-    return PackageContents(package, tuple(files), tuple(receipts))
+__all__ = ["build_manifest", "finalized_package"]
 
 
 def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: int) -> bytes:
@@ -64,7 +35,10 @@ def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: in
             )
             for file in contents.files
         ),
-        storage_receipts=contents.receipts,
+        storage_receipts=(
+            ManifestReceipt(ContentAddress.parse(at.content_address), at.backend_id, at.object_key, at.size_bytes)
+            for at in contents.locations
+        ),
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", version("artifactstore-actors")),

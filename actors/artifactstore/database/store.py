@@ -1,0 +1,159 @@
+"""SqlEventStore: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database's thread."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database import events, queries, replay
+from artifactstore.database.commit import commit_batch, commit_each
+from artifactstore.database.database import Database, Refused
+from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.event_store import CommandOutcome, Location, PackageContents
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+
+__all__ = ["SqlEventStore"]
+
+_PROBE_TIMEOUT_S = 5.0
+_REPLAY_TIMEOUT_S = 24 * 3600.0
+
+
+class SqlEventStore:
+    """Implements `EventStore`; see there for what the methods promise.
+
+    Args:
+        database: opened and closed by this store.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def name(self) -> str:
+        """The file's path, or host and database."""
+        return self._database.location.name
+
+    async def open(self) -> None:
+        """Open the database, and set its schema up if it has none."""
+        await self._database.open()
+
+    async def close(self) -> None:
+        """Close the database."""
+        await self._database.close()
+
+    async def probe(self) -> int:
+        """Read the head, and see that the file is the one that was opened."""
+        self._database.check_file()
+        return await self._database.read(events.head, timeout_s=_PROBE_TIMEOUT_S)
+
+    async def commit(
+        self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
+    ) -> Sequence[CommandOutcome]:
+        """Commit a batch; if the database refuses it as a whole, once more with a savepoint for every command."""
+
+        async def batch(transaction: events.Transaction) -> Sequence[CommandOutcome]:
+            return await commit_batch(transaction, requests, now_us=now_us, files_per_package_max=files_per_package_max)
+
+        async def one_by_one(transaction: events.Transaction) -> Sequence[CommandOutcome]:
+            return await commit_each(transaction, requests, now_us=now_us, files_per_package_max=files_per_package_max)
+
+        try:
+            return await self._database.write(batch)
+        except Refused:
+            return await self._database.write(one_by_one)
+
+    async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
+        """Events, in order."""
+
+        async def read(connection: AsyncConnection) -> Sequence[StoredEvent]:
+            if subject is None:
+                return await events.read(connection, after=after, limit=limit)
+            return await events.read_subject(connection, subject, after=after, limit=limit)
+
+        return await self._database.read(read)
+
+    async def replay(self, *, rebuild: bool) -> ReplayReport:
+        """Check or rebuild the views."""
+        work = replay.rebuild if rebuild else replay.check
+        return await self._database.read(work, timeout_s=_REPLAY_TIMEOUT_S)
+
+    async def package(self, package_id: str) -> PackageRecord:
+        """One package."""
+        return await self._database.read(lambda connection: queries.package(connection, package_id))
+
+    async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
+        """Packages by id or name."""
+        return await self._database.read(lambda connection: queries.find_packages(connection, wanted))
+
+    async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
+        """A page of packages."""
+        return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=limit))
+
+    async def contents(self, package_id: str) -> PackageContents:
+        """A package, its files and their locations, in one snapshot."""
+
+        async def read(connection: AsyncConnection) -> PackageContents:
+            package = await queries.package(connection, package_id)
+            if package.status == "finalized":
+                return PackageContents(package, (), ())
+            files = await queries.list_files(connection, package_id)
+            locations = await queries.list_locations(connection, package_id)
+            return PackageContents(package, tuple(files), tuple(locations))
+
+        return await self._database.read(read)
+
+    async def file(self, package_id: str, path_key: str) -> FileRecord | None:
+        """One file."""
+
+        async def read(connection: AsyncConnection) -> FileRecord | None:
+            await queries.package(connection, package_id)
+            return await queries.file(connection, package_id, path_key)
+
+        return await self._database.read(read)
+
+    async def files(self, package_id: str) -> Sequence[FileRecord]:
+        """All files of a package."""
+
+        async def read(connection: AsyncConnection) -> Sequence[FileRecord]:
+            await queries.package(connection, package_id)
+            return await queries.list_files(connection, package_id)
+
+        return await self._database.read(read)
+
+    async def manifest_bytes(self, package_id: str) -> bytes | None:
+        """A package's manifest."""
+
+        async def read(connection: AsyncConnection) -> bytes | None:
+            await queries.package(connection, package_id)
+            return await queries.manifest_bytes(connection, package_id)
+
+        return await self._database.read(read)
+
+    async def deduplicated_bytes(self, package_id: str) -> int:
+        """Bytes that were there before."""
+        return await self._database.read(lambda connection: queries.deduplicated_bytes(connection, package_id))
+
+    async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
+        """A page of objects."""
+        return await self._database.read(
+            lambda connection: queries.locations(connection, package_id=package_id, after=after, limit=limit)
+        )
+
+    async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
+        """Count and bytes of objects."""
+        return await self._database.read(lambda connection: queries.location_totals(connection, package_id=package_id))
+
+    async def files_with_content(self, content_address: str, *, limit: int) -> Sequence[str]:
+        """Files that hold a content."""
+        return await self._database.read(
+            lambda connection: queries.files_with_content(connection, content_address, limit=limit)
+        )
+
+    async def flagged_addresses(self) -> frozenset[ContentAddress]:
+        """Objects to be rewritten."""
+        return await self._database.read(queries.flagged_addresses)
+
+    async def metadata_schema(self, name: str) -> MetadataSchema | None:
+        """The latest version of a schema."""
+        return await self._database.read(lambda connection: queries.metadata_schema(connection, name))

@@ -1,0 +1,145 @@
+"""The event store SPI: what the actors need from a log and its views, whatever keeps them.
+
+A store keeps one gapless log and the projections that follow from it, commits batches of commands in one transaction
+each, and answers questions from its views. It makes no decision: what a command may do is `packages.decide`, which
+rows an event implies is `views.project`. Every read sees one snapshot.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from artifactstore_protocols.commands import CommandRequest, Committed
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+
+__all__ = ["CommandOutcome", "EventStore", "Location", "PackageContents"]
+
+type CommandOutcome = Committed | ArtifactStoreError
+"""What became of one command of a batch: what it wrote, or why it was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where an object is, what it should be, and what verification last said of it.
+
+    Attributes:
+        content_address: which object.
+        backend_id: in which backend.
+        object_key: under which key.
+        digest_sha256: hex of its second digest.
+        size_bytes: how long it is.
+        integrity: `intact`, or `damaged` or `missing` since a verification found it so.
+    """
+
+    content_address: str
+    backend_id: str
+    object_key: str
+    digest_sha256: str
+    size_bytes: int
+    integrity: str
+
+
+@dataclass(frozen=True, slots=True)
+class PackageContents:
+    """A package with its files and where their bytes are, in one snapshot; a sealed one comes without its files."""
+
+    package: PackageRecord
+    files: tuple[FileRecord, ...]
+    locations: tuple[Location, ...]
+
+
+class EventStore(Protocol):
+    """A log and its views. Errors are `ArtifactStoreError`s that say whether anything may have been written."""
+
+    @property
+    def name(self) -> str:
+        """What may be shown of where it is; never a password."""
+        ...
+
+    async def open(self) -> None:
+        """Make it ready, setting up what a new one needs."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go; harmless when closed."""
+        ...
+
+    async def probe(self) -> int:
+        """Read the head of the log, having checked that what is open is still what is at its place."""
+        ...
+
+    async def commit(
+        self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
+    ) -> Sequence[CommandOutcome]:
+        """Decide a batch of commands in order and write what follows, in one transaction.
+
+        A refused command leaves no trace and does not fail its neighbours; one that is in the log already gets its
+        first answer. When this returns, what it says is durable.
+
+        Raises:
+            OutcomeUnknown: the batch may have been written; the same batch again finds out.
+        """
+        ...
+
+    async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
+        """Up to `limit` events after a sequence, in order; those about one subject, if one is given."""
+        ...
+
+    async def replay(self, *, rebuild: bool) -> ReplayReport:
+        """Build the projections again from the log, and compare them with the live ones or mend those."""
+        ...
+
+    async def package(self, package_id: str) -> PackageRecord:
+        """The package with this id, or PackageNotFound."""
+        ...
+
+    async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
+        """Packages whose id, or else whose name, is `wanted`; newest first."""
+        ...
+
+    async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
+        """Up to `limit` packages in order of creation, those created after a sequence."""
+        ...
+
+    async def contents(self, package_id: str) -> PackageContents:
+        """What a manifest of the package is made from, or PackageNotFound."""
+        ...
+
+    async def file(self, package_id: str, path_key: str) -> FileRecord | None:
+        """The file at a path (as its NFC key), if there is one; or PackageNotFound."""
+        ...
+
+    async def files(self, package_id: str) -> Sequence[FileRecord]:
+        """Every file of a package, in order of path keys; or PackageNotFound."""
+        ...
+
+    async def manifest_bytes(self, package_id: str) -> bytes | None:
+        """The manifest of a package, None while it is open; or PackageNotFound."""
+        ...
+
+    async def deduplicated_bytes(self, package_id: str) -> int:
+        """Bytes of the package's files whose content was in the log before them."""
+        ...
+
+    async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
+        """Up to `limit` objects of one package, or of all, in order of content address."""
+        ...
+
+    async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
+        """How many objects `locations` gives in all, and their bytes."""
+        ...
+
+    async def files_with_content(self, content_address: str, *, limit: int) -> Sequence[str]:
+        """The first files that hold a content, as `package id/path`."""
+        ...
+
+    async def flagged_addresses(self) -> frozenset[ContentAddress]:
+        """Objects that verification found flawed and that nobody has healed yet."""
+        ...
+
+    async def metadata_schema(self, name: str) -> MetadataSchema | None:
+        """The latest version of a metadata schema, if there is one."""
+        ...
