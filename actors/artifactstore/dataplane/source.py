@@ -70,11 +70,11 @@ class OpenSource:
             SourceChanged: its size or modification time changed meanwhile; at the end, or as soon as it is
             too long.
         """
+        views = cycle([memoryview(buffer) for buffer in buffers])
         received = 0
-        for view in cycle(memoryview(buffer) for buffer in buffers):
-            count = os.readv(self._fd, [view])
+        while count := os.readv(self._fd, [view := next(views)]):
             received += count
-            if not count or received > self.size_bytes:
+            if received > self.size_bytes:
                 break
             yield view[:count]
         self._check_unchanged(received)
