@@ -16,6 +16,7 @@ from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import StoredEvent, check_id
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
+from artifactstore_protocols.manifest import NotCanonicalJson, jcs_to_cbor
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import check_path
 from artifactstore_protocols.storage import StorageReceipt
@@ -38,6 +39,8 @@ __all__ = [
 _NAME_CHARACTERS_MAX = 200
 _METADATA_ENTRIES_MAX = 256
 _METADATA_TEXT_MAX = 4096
+_SCHEMA_BYTES_MAX = 1 << 20
+_FLAWS = ("damaged", "missing")
 
 
 def _check_name(what: str, text: str) -> None:
@@ -58,6 +61,7 @@ class CreatePackage:
     metadata: Mapping[str, str]
 
     def __post_init__(self) -> None:
+        check_id("event id", self.event_id)
         check_id("package id", self.package_id)
         _check_name("package name", self.name)
         if len(self.metadata) > _METADATA_ENTRIES_MAX:
@@ -85,7 +89,7 @@ class OnExisting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IngestedFile:
-    """A file whose bytes are stored already.
+    """A file whose bytes are stored already, as its receipt shows.
 
     `healed_event_id` is used if the storage rewrote an object that verification had flagged.
     """
@@ -100,8 +104,13 @@ class IngestedFile:
     receipt: StorageReceipt
 
     def __post_init__(self) -> None:
+        check_id("event id", self.event_id)
+        check_id("event id", self.healed_event_id)
         check_path(self.path)
         check_media_type(self.media_type)
+        if (self.digests.content_address, self.size_bytes) != (self.receipt.content_address, self.receipt.size_bytes):
+            proof = f"{self.receipt.size_bytes} bytes of {self.receipt.content_address}"
+            raise InvalidValue("storage receipt", proof, "it is for other content than the file's; store that first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,9 @@ class IngestFiles:
     package_id: str
     files: tuple[IngestedFile, ...]
     on_existing: OnExisting
+
+    def __post_init__(self) -> None:
+        check_id("package id", self.package_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,10 @@ class FinalizePackage:
     expected_version: int
     manifest: bytes
 
+    def __post_init__(self) -> None:
+        check_id("event id", self.event_id)
+        check_id("package id", self.package_id)
+
 
 @dataclass(frozen=True, slots=True)
 class RegisterMetadataSchema:
@@ -132,7 +148,12 @@ class RegisterMetadataSchema:
     schema: str
 
     def __post_init__(self) -> None:
+        check_id("event id", self.event_id)
         _check_name("metadata schema name", self.name)
+        try:
+            jcs_to_cbor(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
+        except (UnicodeEncodeError, NotCanonicalJson) as error:
+            raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +164,11 @@ class FlagObject:
     content_address: ContentAddress
     backend_id: str
     integrity: str
+
+    def __post_init__(self) -> None:
+        check_id("event id", self.event_id)
+        if self.integrity not in _FLAWS:
+            raise InvalidValue("integrity", self.integrity[:60], f"use one of {', '.join(_FLAWS)}")
 
 
 @dataclass(frozen=True, slots=True)
