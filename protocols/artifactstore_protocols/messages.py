@@ -8,7 +8,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self, override
 
-from artifactstore_protocols.commands import CommandRequest, Committed, IngestFiles, OnExisting
+from artifactstore_protocols import commands
+from artifactstore_protocols.commands import (
+    CommandRequest,
+    Committed,
+    CreatePackage,
+    FlagObjects,
+    IngestFiles,
+    OnExisting,
+    RegisterMetadataSchema,
+)
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import StoredEvent
@@ -54,6 +63,9 @@ __all__ = [
     "VerifyObject",
     "WriterRole",
 ]
+
+_EVENT_BYTES = 600
+"""What the fields of an event take that do not grow."""
 
 
 class DatabaseRole:
@@ -171,10 +183,17 @@ class Commit(Request[Committed, WriterRole]):
     @override
     def size_bytes(self) -> int:
         """Roughly what the command's events will hold, for the limits of mailbox and batch."""
-        command = self.request.command
-        if isinstance(command, IngestFiles):
-            return 600 * len(command.files)
-        return len(getattr(command, "manifest", b"")) + 1000
+        match self.request.command:
+            case IngestFiles(files=files):
+                return sum(_EVENT_BYTES + 2 * len(file.path) for file in files)
+            case commands.FinalizePackage(manifest=manifest):
+                return _EVENT_BYTES + len(manifest)
+            case CreatePackage(metadata=metadata):
+                return _EVENT_BYTES + sum(len(key) + len(value) for key, value in metadata.items())
+            case RegisterMetadataSchema(schema=schema):
+                return _EVENT_BYTES + len(schema)
+            case FlagObjects(objects=objects):
+                return _EVENT_BYTES * len(objects)
 
 
 @dataclass(frozen=True, slots=True)
