@@ -9,7 +9,14 @@ from typing import cast
 
 from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import decode
-from artifactstore_protocols.commands import Command, FinalizePackage, FlagObjects, IngestFiles, RegisterMetadataSchema
+from artifactstore_protocols.commands import (
+    Command,
+    FinalizePackage,
+    FlagObject,
+    FlagObjects,
+    IngestFiles,
+    RegisterMetadataSchema,
+)
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
@@ -48,7 +55,7 @@ from command_strategies import (
     package_id_of,
 )
 
-__all__ = ["MemoryLog", "MemoryViews", "replayed"]
+__all__ = ["FILES_PER_PACKAGE_MAX", "MemoryLog", "MemoryViews"]
 
 FILES_PER_PACKAGE_MAX = 4
 
@@ -157,17 +164,24 @@ class MemoryLog:
                 )
                 return IngestFiles(package_id_of(step.package), files, step.on_existing)
             case Finalize():
-                package_id = package_id_of(step.package)
-                package = self.facts.packages.get(package_id)
-                version = 0 if package is None else package.version
-                sealed = b"" if package is None else manifest.encode(self._manifest(package_id))
-                return FinalizePackage(ids(), package_id, version + step.late, sealed)
+                return self.finalize(package_id_of(step.package), late=step.late)
             case Register():
                 return RegisterMetadataSchema(ids(), step.name, '{"type":"object"}')
             case Flag():
-                return FlagObjects(tuple(flag(content, integrity, ids=ids) for content, integrity in step.objects))
+                found = [flag(content, integrity, ids=ids) for content, integrity in step.objects]
+                return FlagObjects(tuple(one for one in found if self._is_stored(one)))
 
-    def _manifest(self, package_id: str) -> Manifest:
+    def _is_stored(self, found: FlagObject) -> bool:
+        return (str(found.content_address), found.backend_id) in self.views.tables[LOCATIONS]
+
+    def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
+        """The command that seals a package, if there is one, as it stands in the views."""
+        package = self.facts.packages.get(package_id)
+        version = 0 if package is None else package.version
+        sealed = b"" if package is None else manifest.encode(self.manifest(package_id))
+        return FinalizePackage(self._ids(), package_id, version + late, sealed)
+
+    def manifest(self, package_id: str) -> Manifest:
         """What sealing would write: made from the views alone."""
         package = self.views.tables[PACKAGES][(package_id,)]
         retention = self.views.tables[RETENTION][(package_id,)]
@@ -196,14 +210,6 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             actor="ci",
         )
-
-
-def replayed(events: Sequence[StoredEvent]) -> MemoryViews:
-    """The views that a log implies, built one event after the other from nothing."""
-    views = MemoryViews()
-    for stored in events:
-        views.apply(project(stored))
-    return views
 
 
 def _manifest_file(row: Row) -> ManifestFile:

@@ -1,14 +1,20 @@
 """What decisions and projections keep to, whatever is tried in whatever order."""
 
 from dataclasses import asdict, replace
+from itertools import cycle
+from typing import cast
 
 from hypothesis import given
+from hypothesis import strategies as st
 
+from artifactstore_protocols import manifest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.packages import Facts, Needs, decide, needs
 from artifactstore_protocols.paths import ancestors, path_key
+from artifactstore_protocols.payloads import PackageFinalized
+from artifactstore_protocols.views import FILES, PACKAGES, coalesce, project
 from command_strategies import Step, steps
-from memory_log import FILES_PER_PACKAGE_MAX, MemoryLog
+from memory_log import FILES_PER_PACKAGE_MAX, MemoryLog, MemoryViews
 
 
 def known(facts: Facts, needed: Needs) -> Facts:
@@ -67,3 +73,62 @@ def test_every_event_of_a_log_has_its_own_id(tried: list[Step]) -> None:
     for step in tried:
         log.ask(step)
     assert len({stored.event.event_id for stored in log.events}) == len(log.events)
+
+
+@given(tried=steps(), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_a_replay_in_batches_of_any_size_gives_the_views(tried: list[Step], sizes: list[int]) -> None:
+    log = MemoryLog()
+    for step in tried:
+        log.ask(step)
+    replayed, start = MemoryViews(), 0
+    for size in cycle(sizes):
+        batch = log.events[start : start + size]
+        if not batch:
+            break
+        for operations in coalesce(operation for stored in batch for operation in project(stored)):
+            replayed.apply(operations)
+        start += size
+    assert replayed.tables == log.views.tables
+    assert replayed.digest() == log.views.digest()
+
+
+@given(tried=steps())
+def test_a_log_that_is_applied_twice_gives_the_same_views(tried: list[Step]) -> None:
+    log = MemoryLog()
+    for step in tried:
+        log.ask(step)
+    twice = MemoryViews()
+    for stored in [*log.events, *log.events]:
+        twice.apply(project(stored))
+    assert twice.tables == log.views.tables
+
+
+@given(tried=steps())
+def test_totals_and_versions_are_those_of_the_files_in_the_log(tried: list[Step]) -> None:
+    log = MemoryLog()
+    for step in tried:
+        log.ask(step)
+        files = log.views.rows(FILES)
+        for package in log.views.rows(PACKAGES):
+            of_package = [row for row in files if row["package_id"] == package["package_id"]]
+            changes = sum(
+                stored.event.subject == package["package_id"] and stored.event.type.startswith("v1.file.")
+                for stored in log.events
+            )
+            assert package["file_count"] == len(of_package) <= FILES_PER_PACKAGE_MAX
+            assert package["total_bytes"] == sum(cast("int", row["size_bytes"]) for row in of_package)
+            assert package["version"] == 1 + changes
+
+
+@given(tried=steps())
+def test_what_was_accepted_can_be_sealed_and_stays_as_it_was_sealed(tried: list[Step]) -> None:
+    log = MemoryLog()
+    for step in tried:
+        log.ask(step)
+    for package_id in log.facts.packages:
+        assert log.commit(log.finalize(package_id)) is None
+    last = {stored.event.subject: stored.decode() for stored in log.events}
+    for package_id in log.facts.packages:
+        payload = last[package_id]
+        assert isinstance(payload, PackageFinalized)
+        assert manifest.decode(payload.manifest).files == log.manifest(package_id).files

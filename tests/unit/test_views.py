@@ -1,0 +1,309 @@
+"""Projections say absolutely what an event means for the tables, and folding a batch of them changes nothing."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import reference_cbor
+from artifactstore_protocols import manifest
+from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.payloads import (
+    FileIngested,
+    FileReplaced,
+    MetadataSchemaRegistered,
+    ObjectFlagged,
+    ObjectHealed,
+    PackageCreated,
+    PackageFinalized,
+    Payload,
+    UnknownEventType,
+    encode_payload,
+)
+from artifactstore_protocols.views import (
+    FILES,
+    LOCATIONS,
+    PACKAGES,
+    RETENTION,
+    SCHEMAS,
+    VIEWS,
+    Cell,
+    Put,
+    PutIfAbsent,
+    ReplayFailed,
+    Row,
+    RowOperation,
+    Update,
+    ViewDigest,
+    ViewTable,
+    coalesce,
+    project,
+)
+from command_strategies import address_of, digests_of, package_id_of
+from manifest_samples import sample_manifest
+from memory_log import MemoryViews
+
+STAMP = CommandStamp(package_id_of(9))
+ADDRESS = str(address_of(b"x"))
+SHA256 = digests_of(b"x").sha256.hex
+HEX = digests_of(b"x").primary.hex
+
+
+def stored(payload: Payload, *, sequence: int = 7) -> StoredEvent:
+    event = Event(package_id_of(8), payload.TYPE, "subject", "ci", 70, encode_payload(payload), STAMP)
+    return StoredEvent(sequence, event)
+
+
+FILE_FACTS = (
+    *("p", 3, 2, 9, "e\u0301", "é", 1, True, "text/plain"),
+    *(ADDRESS, f"sha256:{SHA256}", "local", "k", "archive", "required"),
+)
+FILE = FileIngested(*FILE_FACTS)
+FILE_ROW: Row = {
+    "package_id": "p",
+    "path_key": "é",
+    "path": "e\u0301",
+    "size_bytes": 1,
+    "executable": 1,
+    "media_type": "text/plain",
+    "digest_algorithm": "blake3",
+    "digest_primary": HEX,
+    "digest_sha256": SHA256,
+    "content_address": ADDRESS,
+    "ingested_at": 70,
+    "sequence": 7,
+}
+LOCATION_ROW: Row = {
+    "content_address": ADDRESS,
+    "backend_id": "local",
+    "object_key": "k",
+    "digest_algorithm": "blake3",
+    "digest_primary": HEX,
+    "digest_sha256": SHA256,
+    "size_bytes": 1,
+    "retrieval_tier": "archive",
+    "restore_status": "required",
+    "integrity": "intact",
+    "stored_at": 70,
+    "sequence": 7,
+}
+PACKAGE_ROW: Row = {
+    "package_id": "p",
+    "name": "nightly",
+    "status": "open",
+    "version": 1,
+    "file_count": 0,
+    "total_bytes": 0,
+    "retention_class": "short",
+    "metadata": reference_cbor.encode({"branch": "main"}),
+    "created_by": "ci",
+    "created_at": 70,
+    "finalized_at": None,
+    "manifest_digest": None,
+    "tree_digest": None,
+    "created_sequence": 7,
+    "finalized_sequence": None,
+}
+RETENTION_ROW: Row = {
+    "package_id": "p",
+    "retention_class": "short",
+    "duration_us": 5,
+    "status": "open",
+    "retained_from": None,
+    "expires_at": None,
+}
+SCHEMA_ROW: Row = {"name": "build", "version": 3, "schema": b'{"a":"\xc3\xa9"}', "registered_at": 70, "sequence": 7}
+ROWS = {PACKAGES: PACKAGE_ROW, FILES: FILE_ROW, LOCATIONS: LOCATION_ROW, RETENTION: RETENTION_ROW, SCHEMAS: SCHEMA_ROW}
+TOTALS: Row = {"version": 3, "file_count": 2, "total_bytes": 9}
+MANIFEST = sample_manifest()
+SEALED = manifest.encode(MANIFEST)
+KEY = (MANIFEST.package.package_id,)
+
+PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
+    "created": (
+        PackageCreated("p", "nightly", "short", 5, {"branch": "main"}),
+        [Put(PACKAGES, PACKAGE_ROW), Put(RETENTION, RETENTION_ROW)],
+    ),
+    "created for ever": (
+        PackageCreated("p", "nightly", "short", None, {"branch": "main"}),
+        [Put(PACKAGES, PACKAGE_ROW), Put(RETENTION, {**RETENTION_ROW, "duration_us": None})],
+    ),
+    "ingested": (FILE, [Put(FILES, FILE_ROW), PutIfAbsent(LOCATIONS, LOCATION_ROW), Update(PACKAGES, ("p",), TOTALS)]),
+    "replaced": (
+        FileReplaced(*FILE_FACTS, "blake3:0"),
+        [Put(FILES, FILE_ROW), PutIfAbsent(LOCATIONS, LOCATION_ROW), Update(PACKAGES, ("p",), TOTALS)],
+    ),
+    "finalised": (
+        PackageFinalized(SEALED),
+        [
+            Update(
+                PACKAGES,
+                KEY,
+                {
+                    "status": "finalized",
+                    "finalized_at": MANIFEST.package.finalized_at_us,
+                    "manifest_digest": str(address_of(SEALED)),
+                    "tree_digest": MANIFEST.provenance.tree_digest,
+                    "finalized_sequence": 7,
+                },
+            ),
+            Update(
+                RETENTION,
+                KEY,
+                {
+                    "status": "retained",
+                    "retained_from": MANIFEST.package.finalized_at_us,
+                    "expires_at": MANIFEST.package.finalized_at_us + 86_400_000_000,
+                },
+            ),
+        ],
+    ),
+    "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [Put(SCHEMAS, SCHEMA_ROW)]),
+    "flagged": (
+        ObjectFlagged(ADDRESS, "local", "missing"),
+        [Update(LOCATIONS, (ADDRESS, "local"), {"integrity": "missing"})],
+    ),
+    "healed": (ObjectHealed(ADDRESS, "local"), [Update(LOCATIONS, (ADDRESS, "local"), {"integrity": "intact"})]),
+}
+
+
+@pytest.mark.parametrize(("payload", "operations"), PROJECTED.values(), ids=PROJECTED)
+def test_an_event_implies_these_rows(payload: Payload, operations: Sequence[RowOperation]) -> None:
+    assert list(project(stored(payload))) == operations
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_a_view_is_written_with_all_its_columns_and_found_by_its_key(view: ViewTable) -> None:
+    assert sorted(ROWS[view]) == sorted(view.columns)
+    assert set(view.key) <= set(view.columns)
+    assert view.key_of(ROWS[view]) == tuple(ROWS[view][name] for name in view.key)
+
+
+def test_an_unknown_event_stops_a_replay_with_its_type_and_sequence() -> None:
+    event = Event(package_id_of(8), "v2.file.ingested", "subject", "ci", 70, b"", STAMP)
+    with pytest.raises(UnknownEventType, match=r"'v2\.file\.ingested' at sequence 7;") as refused:
+        project(StoredEvent(7, event))
+    assert (refused.value.type, refused.value.sequence) == ("v2.file.ingested", 7)
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload"),
+    [
+        ("v1.object.healed", b"\xff"),
+        ("v1.object.healed", reference_cbor.encode({"content_address": ADDRESS})),
+        ("v1.package.finalized", b"\xa0"),
+        ("v1.package.finalized", SEALED + b"\x00"),
+        ("v1.file.ingested", encode_payload(FILE).replace(b"blake3", b"blake4")),
+        ("v1.file.ingested", encode_payload(FILE).replace(SHA256.encode(), b"g" * 64)),
+    ],
+    ids=["not CBOR", "a field missing", "no manifest", "trailing byte", "unknown algorithm", "no digest"],
+)
+def test_a_payload_that_is_not_what_its_type_says_stops_a_replay(event_type: str, payload: bytes) -> None:
+    event = Event(package_id_of(8), event_type, "subject", "ci", 70, payload, STAMP)
+    with pytest.raises(ReplayFailed, match=rf"^replay stopped at sequence 7 \({event_type}\): ") as refused:
+        project(StoredEvent(7, event))
+    assert (refused.value.sequence, refused.value.event_type) == (7, event_type)
+
+
+LEFT = ViewTable("left", ("k",), ("k", "a", "b"))
+RIGHT = ViewTable("right", ("k", "v"), ("k", "v", "a"))
+_CELLS = st.integers(0, 9)
+_KEYS = st.sampled_from(["x", "y"])
+_LEFT_ROWS = st.fixed_dictionaries({"k": _KEYS, "a": _CELLS, "b": _CELLS})
+_RIGHT_ROWS = st.fixed_dictionaries({"k": _KEYS, "v": st.integers(1, 2), "a": _CELLS})
+_PUTS: st.SearchStrategy[RowOperation] = st.one_of(
+    st.builds(Put, st.just(LEFT), _LEFT_ROWS),
+    st.builds(PutIfAbsent, st.just(LEFT), _LEFT_ROWS),
+    st.builds(Put, st.just(RIGHT), _RIGHT_ROWS),
+    st.builds(PutIfAbsent, st.just(RIGHT), _RIGHT_ROWS),
+)
+_UPDATES: st.SearchStrategy[RowOperation] = st.one_of(
+    st.builds(
+        Update,
+        st.just(LEFT),
+        st.tuples(_KEYS),
+        st.dictionaries(st.sampled_from(["a", "b"]), _CELLS, min_size=1),
+    ),
+    st.builds(Update, st.just(RIGHT), st.tuples(_KEYS, st.integers(1, 2)), st.fixed_dictionaries({"a": _CELLS})),
+)
+operations = st.lists(_PUTS | _UPDATES, max_size=12)
+
+
+@given(before=st.lists(_PUTS, max_size=4), batch=operations, data=st.data())
+def test_folded_operations_do_what_the_operations_do_one_by_one(
+    before: list[RowOperation], batch: list[RowOperation], data: st.DataObject
+) -> None:
+    plain, folded = MemoryViews([LEFT, RIGHT]), MemoryViews([LEFT, RIGHT])
+    plain.apply([*before, *batch])
+    folded.apply(before)
+    for operations_of_round in coalesce(batch):
+        keys = [(operation.table.name, key_of(operation)) for operation in operations_of_round]
+        assert len(keys) == len(set(keys))
+        folded.apply(data.draw(st.permutations(operations_of_round)))
+    assert folded.tables == plain.tables
+
+
+def key_of(operation: RowOperation) -> tuple[Cell, ...]:
+    return operation.key if isinstance(operation, Update) else operation.table.key_of(operation.row)
+
+
+def test_a_thousand_files_move_their_package_once() -> None:
+    package: Row = {"k": "x", "a": 0, "b": 0}
+    batch: list[RowOperation] = [Put(LEFT, package)]
+    for number in range(1000):
+        batch += [Put(RIGHT, {"k": "x", "v": number, "a": 1}), Update(LEFT, ("x",), {"a": number})]
+    (only,) = coalesce(batch)
+    assert len(only) == 1001
+    assert Put(LEFT, {"k": "x", "a": 999, "b": 0}) in only
+
+
+def test_only_a_conditional_put_beside_something_else_needs_a_second_round() -> None:
+    row: Row = {"k": "x", "a": 1, "b": 1}
+    change = Update(LEFT, ("x",), {"a": 2})
+    assert coalesce([PutIfAbsent(LEFT, row), change]) == ((PutIfAbsent(LEFT, row),), (change,))
+    assert coalesce([change, PutIfAbsent(LEFT, row)]) == ((change,), (PutIfAbsent(LEFT, row),))
+    assert coalesce([PutIfAbsent(LEFT, row), change, Put(LEFT, row)]) == ((Put(LEFT, row),),)
+    assert coalesce([]) == ()
+
+
+def digest_of(rows: Sequence[tuple[ViewTable, Sequence[Cell]]]) -> str:
+    digest = ViewDigest()
+    for view, cells in rows:
+        digest.add(view, cells)
+    return str(ContentAddress(digest.result()))
+
+
+def cells_of(view: ViewTable) -> list[Cell]:
+    return [ROWS[view][name] for name in view.columns]
+
+
+def test_the_digest_is_blake3_over_every_row_with_its_table() -> None:
+    rows = [(view, cells_of(view)) for view in VIEWS]
+    encoded = b"".join(reference_cbor.encode([view.name, *cells]) for view, cells in rows)
+    assert digest_of(rows) == str(address_of(encoded))
+    assert digest_of([]) == str(address_of(b""))
+
+
+@pytest.mark.parametrize(("view", "column"), [(view, column) for view in VIEWS for column in view.columns])
+def test_the_digest_depends_on_every_cell(view: ViewTable, column: str) -> None:
+    cells = cells_of(view)
+    place = view.columns.index(column)
+    others = [cell for cell in (None, 0, "", b"", "0", b"0") if cell != cells[place]]
+    digests = {digest_of([(view, [*cells[:place], other, *cells[place + 1 :]])]) for other in [cells[place], *others]}
+    assert len(digests) == 1 + len(others)
+
+
+def test_the_digest_depends_on_tables_order_and_number_of_rows() -> None:
+    twin = ViewTable("twin", PACKAGES.key, PACKAGES.columns)
+    one, other = cells_of(PACKAGES), ["q", *cells_of(PACKAGES)[1:]]
+    variants = [
+        [(PACKAGES, one)],
+        [(twin, one)],
+        [(PACKAGES, one), (PACKAGES, one)],
+        [(PACKAGES, one), (PACKAGES, other)],
+        [(PACKAGES, other), (PACKAGES, one)],
+        [(PACKAGES, other)],
+    ]
+    assert len({digest_of(rows) for rows in variants}) == len(variants)
