@@ -66,7 +66,7 @@ async def open_tree(
             await host.over.wait()
     try:
         if host.failure is not None:
-            raise host.failure from error
+            raise host.failure from host.failure.__cause__ or error  # "from None" would wipe the cause it has
         if error is not None:
             raise error
     finally:

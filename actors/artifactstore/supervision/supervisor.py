@@ -47,6 +47,10 @@ __all__ = ["Supervisor"]
 
 _UNSETTLED = frozenset({ChildState.QUEUED, ChildState.STARTING, ChildState.DOOMED, ChildState.STOPPING})
 
+# The second phase of each is reached at once where no other child is up.
+_GIVES_UP = frozenset({Phase.GIVING_UP, Phase.GAVE_UP})
+_FAILS_TO_START = frozenset({Phase.UNWINDING, Phase.START_FAILED})
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -283,12 +287,12 @@ class Supervisor(Member):
         """Remember why this supervisor goes down, when a child's failure is what takes it down."""
         if self._failure is not None:
             return
-        if phase is Phase.GIVING_UP:
+        if phase in _GIVES_UP:
             self._failure = SupervisorGaveUp(self.path, child, cause)
             self._failure.__cause__ = cause
-        elif phase is Phase.UNWINDING and isinstance(cause, StartFailed):
+        elif phase in _FAILS_TO_START and isinstance(cause, StartFailed):
             self._failure = cause
-        elif phase is Phase.UNWINDING:
+        elif phase in _FAILS_TO_START:
             self._failure = StartFailed(child, cause or RuntimeError("it ended before it was ready"))
             self._failure.__cause__ = cause
 
