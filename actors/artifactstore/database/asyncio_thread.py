@@ -6,17 +6,20 @@ host's event loops, policies and signal handlers stay as they are. Measured agai
 """
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import override
 
-import outcome
 import trio
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["AsyncioThread", "DatabaseClosed"]
+
+type _Work[T] = Callable[[], Coroutine[object, object, T]]
+type _Ending = Callable[[], Awaitable[None]] | None
 
 
 @dataclass(eq=False)
@@ -28,52 +31,63 @@ class DatabaseClosed(ArtifactStoreError):
         return "the database is not open; its actor may be starting again, so try again shortly"
 
 
+@dataclass(eq=False, slots=True)
+class _Loop:
+    """A loop that runs in a thread until its `stopping` is set."""
+
+    loop: asyncio.AbstractEventLoop
+    stopping: asyncio.Future[_Ending]
+    tasks: set[asyncio.Task[object]] = field(default_factory=set[asyncio.Task[object]])
+    unheeded: set[asyncio.Task[object]] = field(default_factory=set[asyncio.Task[object]])
+
+    def run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        ending = await self.stopping
+        for task in self.unheeded:
+            task.cancel()
+        while self.tasks:
+            await asyncio.wait(self.tasks)
+        if ending is not None:
+            await ending()
+
+
 class AsyncioThread:
-    """A running asyncio loop, or none. `start` and `stop` belong to one owner; `run` may be called by any trio task."""
+    """A running asyncio loop, or none. It belongs to one trio run: all its tasks may call `run`, its owner the rest."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._running: tuple[_Loop, threading.Thread] | None = None
 
     def start(self) -> None:
         """Start the thread. The loop accepts work as soon as this returns."""
         loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=self._serve, args=(loop,), name=self._name, daemon=True)
-        thread.start()
-        self._loop, self._thread = loop, thread
-
-    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        running = _Loop(loop, loop.create_future())
+        thread = threading.Thread(target=running.run, name=self._name, daemon=True)
         try:
-            loop.run_forever()
-        finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
+            thread.start()
+        except RuntimeError:  # the system has no thread to give
             loop.close()
+            raise
+        self._running = running, thread
 
-    async def stop(self) -> None:
-        """Let work that has begun come to its end, then end the thread. Work has deadlines, so this is bounded."""
-        loop, thread = self._loop, self._thread
-        if loop is None or thread is None:
+    async def stop(self, ending: _Ending = None) -> None:
+        """Let work come to its end, then run `ending` as the last of all, then end the thread.
+
+        Work comes to its own end, which its deadline bounds. Only what was started with `leave_on_cancel` is cancelled,
+        since nothing is lost with it; a caller who still waits for such work gets `DatabaseClosed`.
+        """
+        if self._running is None:
             return
-        self._loop = self._thread = None  # from here on `run` refuses
-
-        async def settle() -> None:
-            me = asyncio.current_task()
-            while others := [task for task in self._tasks if task is not me]:
-                await asyncio.wait(others)
-            loop.call_soon(loop.stop)
-
-        loop.call_soon_threadsafe(lambda: self._begin(loop, settle()))
+        running, thread = self._running
+        self._running = None  # from here on `run` refuses
+        running.loop.call_soon_threadsafe(running.stopping.set_result, ending)
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(thread.join)
 
-    def _begin(self, loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, object]) -> None:
-        task = loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def run[T](self, work: Callable[[], Coroutine[object, object, T]], *, leave_on_cancel: bool) -> T:
+    async def run[T](self, work: _Work[T], *, leave_on_cancel: bool) -> T:
         """Run `work()` on the loop and hand over what it returns or raises.
 
         Args:
@@ -82,27 +96,36 @@ class AsyncioThread:
                 waits for the end, which suits a commit.
 
         Raises:
-            DatabaseClosed: the thread is not running.
+            DatabaseClosed: the thread is not running, or was stopped before the work had come to its end.
         """
-        loop = self._loop
-        if loop is None:
+        if self._running is None:
             raise DatabaseClosed
+        running, _thread = self._running
         token = trio.lowlevel.current_trio_token()
         finished = trio.Event()
-        result: outcome.Outcome[T] | None = None
+        ended: list[asyncio.Task[T]] = []
 
-        async def carry() -> None:
-            nonlocal result
-            result = await outcome.acapture(work)
+        def begin() -> None:
+            task = running.loop.create_task(work())
+            running.tasks.add(task)
+            if leave_on_cancel:
+                running.unheeded.add(task)
+            task.add_done_callback(end)
+
+        def end(task: asyncio.Task[T]) -> None:
+            running.tasks.discard(task)
+            running.unheeded.discard(task)
+            ended.append(task)
+            if not task.cancelled():
+                task.exception()  # heard, even where the caller has left: asyncio would complain of it otherwise
             # The caller's trio run may be over by now, if it was told to leave.
-            try:
+            with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(finished.set)
-            except trio.RunFinishedError:
-                return
 
-        loop.call_soon_threadsafe(lambda: self._begin(loop, carry()))
+        running.loop.call_soon_threadsafe(begin)
         with trio.CancelScope(shield=not leave_on_cancel):
             await finished.wait()
-        if result is None:
+        [task] = ended
+        if task.cancelled():
             raise DatabaseClosed
-        return result.unwrap()
+        return task.result()

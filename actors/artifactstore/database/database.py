@@ -5,26 +5,20 @@ so that callers meet only typed errors that say whether anything may have been w
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from artifactstore.database import events, migrate
 from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
 from artifactstore.database.engines import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S, reader_engine, writer_engine
-from artifactstore.database.errors import DatabaseBusy, DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown
+from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown, Refused
 from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated
 
 __all__ = ["Database", "Refused"]
-
-_BUSY_SIGNS = ("database is locked", "database table is locked", "LockNotAvailable", "lock timeout")
-
-
-class Refused(Exception):
-    """The database refused a statement for its content (a constraint, a value); the transaction was rolled back."""
 
 
 class Database:
@@ -32,10 +26,12 @@ class Database:
 
     Args:
         location: which one.
+        lock_timeout_s: how long to wait for the head of the log, for the set-up lock and for a free connection.
     """
 
-    def __init__(self, location: DatabaseLocation) -> None:
+    def __init__(self, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self.location = location
+        self._lock_timeout_s = lock_timeout_s
         self._thread = AsyncioThread(f"artifactstore-db-{location.name}")
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
         self._inode: tuple[int, int] | None = None
@@ -54,10 +50,11 @@ class Database:
             raise
 
     async def _open(self) -> None:
-        writer, reader = writer_engine(self.location), reader_engine(self.location)
+        writer = writer_engine(self.location, lock_timeout_s=self._lock_timeout_s)
+        reader = reader_engine(self.location, lock_timeout_s=self._lock_timeout_s)
         try:
-            with self._translated():
-                await migrate.ensure_schema(writer, self.location)
+            with translated(self.location.name):
+                await migrate.ensure_schema(writer, reader, self.location, lock_timeout_s=self._lock_timeout_s)
         except BaseException:
             await writer.dispose()
             await reader.dispose()
@@ -67,17 +64,23 @@ class Database:
 
     async def migrate(self) -> tuple[str | None, str]:
         """Upgrade the schema of a database that is not open. Returns the revision before and after."""
-        return await self._alone(lambda engine: migrate.upgrade(engine, self.location))
+        return await self._alone(
+            lambda engine: migrate.upgrade(engine, self.location, lock_timeout_s=self._lock_timeout_s)
+        )
 
     async def start_afresh(self, *, destroy_log: str | None) -> None:
         """Drop and set up a database that is not open; see `migrate.start_afresh`."""
-        await self._alone(lambda engine: migrate.start_afresh(engine, self.location, destroy_log=destroy_log))
+        await self._alone(
+            lambda engine: migrate.start_afresh(
+                engine, self.location, destroy_log=destroy_log, lock_timeout_s=self._lock_timeout_s
+            )
+        )
 
     async def _alone[T](self, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         async def run() -> T:
-            engine = writer_engine(self.location)
+            engine = writer_engine(self.location, lock_timeout_s=self._lock_timeout_s)
             try:
-                with self._translated():
+                with translated(self.location.name):
                     return await work(engine)
             finally:
                 await engine.dispose()
@@ -89,16 +92,17 @@ class Database:
             await self._thread.stop()
 
     async def close(self) -> None:
-        """Finish what is under way, close every connection and end the thread. Harmless when closed."""
+        """Finish what is under way, close every connection and end the thread. Harmless when closed.
+
+        Writes come to their end; reads are cut short, and whoever still waits for one gets `DatabaseClosed`.
+        """
         engines, self._engines = self._engines, None
 
         async def dispose() -> None:
             for engine in engines or ():
                 await engine.dispose()
 
-        if engines is not None:
-            await self._thread.run(dispose, leave_on_cancel=False)
-        await self._thread.stop()
+        await self._thread.stop(dispose)
 
     async def read[T](
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float = STATEMENT_TIMEOUT_S
@@ -106,12 +110,13 @@ class Database:
         """Run `work` in a transaction that sees one snapshot. A cancelled caller leaves at once.
 
         Raises:
-            DatabaseClosed, DatabaseUnavailable: and typed errors of `work` itself.
+            DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable, Refused: and typed errors of `work`.
         """
         _writer, reader = self._open_engines()
 
         async def unit() -> T:
-            with self._translated():
+            with translated(self.location.name):
+                self.check_file()
                 async with asyncio.timeout(timeout_s), reader.connect() as connection:
                     return await work(connection)
 
@@ -122,6 +127,10 @@ class Database:
     ) -> T:
         """Run `work` in a transaction that holds the head of the log, and commit. Cancellation waits for the end.
 
+        Args:
+            work: what to write.
+            timeout_s: for the work; the commit that follows may take as long again.
+
         Raises:
             DatabaseBusy: the head could not be locked in time; nothing was written.
             DatabaseUnavailable, DatabaseReplaced, DatabaseClosed: nothing was written.
@@ -131,26 +140,35 @@ class Database:
         writer, _reader = self._open_engines()
 
         async def unit() -> T:
-            async with asyncio.timeout(timeout_s), self._head_held(writer) as transaction:
-                return await work(transaction)
+            async with AsyncExitStack() as stack:
+                with translated(self.location.name):
+                    self.check_file()  # connecting to a file that is gone would make an empty one
+                    async with asyncio.timeout(timeout_s):
+                        connection = await stack.enter_async_context(writer.connect())
+                        handle = await connection.begin()
+                        result = await self._with_head(connection, work)
+                        self.check_file()
+                # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.
+                await self._commit(handle, timeout_s)
+                return result
 
-        with self._translated():
-            return await self._thread.run(unit, leave_on_cancel=False)
+        return await self._thread.run(unit, leave_on_cancel=False)
 
-    @contextlib.asynccontextmanager
-    async def _head_held(self, writer: AsyncEngine) -> AsyncGenerator[events.Transaction]:
-        async with writer.connect() as connection:
-            handle = await connection.begin()
-            transaction = events.Transaction(connection, await events.lock_head(connection))
-            before = transaction.sequence
-            yield transaction
-            if transaction.sequence != before:
-                await events.move_head(transaction)
-            self.check_file()
-            try:
+    async def _with_head[T](self, connection: AsyncConnection, work: Callable[[events.Transaction], Awaitable[T]]) -> T:
+        transaction = events.Transaction(connection, await events.lock_head(connection))
+        before = transaction.sequence
+        result = await work(transaction)
+        if transaction.sequence != before:
+            await events.move_head(transaction)
+        return result
+
+    async def _commit(self, handle: AsyncTransaction, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
                 await handle.commit()
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
-                raise OutcomeUnknown(self.location.name, _reason(error)) from error
+            self.check_file()
+        except (*DRIVER_ERRORS, DatabaseUnavailable) as error:
+            raise OutcomeUnknown(self.location.name, reason_of(error)) from error
 
     def _open_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         if self._engines is None:
@@ -164,22 +182,14 @@ class Database:
 
         Raises:
             DatabaseReplaced: it is deleted, or another file.
+            DatabaseUnavailable: nobody can tell.
         """
-        found = _inode(self.location.path)
+        try:
+            found = _inode(self.location.path)
+        except OSError as error:
+            raise DatabaseUnavailable(self.location.name, reason_of(error)) from error
         if found != self._inode:
             raise DatabaseReplaced(self.location.name, "deleted" if found is None else "replaced by another file")
-
-    @contextlib.contextmanager
-    def _translated(self) -> Generator[None]:
-        try:
-            yield
-        except (IntegrityError, DataError) as error:
-            raise Refused(_reason(error)) from error
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            reason = _reason(error)
-            if any(sign in reason for sign in _BUSY_SIGNS):
-                raise DatabaseBusy(self.location.name, f"waited {LOCK_TIMEOUT_S} s") from error
-            raise DatabaseUnavailable(self.location.name, reason) from error
 
 
 def _inode(path: Path | None) -> tuple[int, int] | None:
@@ -187,13 +197,6 @@ def _inode(path: Path | None) -> tuple[int, int] | None:
         return None
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
-
-
-def _reason(error: BaseException) -> str:
-    """The driver's own words, in one line and without SQLAlchemy's statement and parameters."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    text = " ".join(str(cause).split())
-    return text.removeprefix("<class 'asyncpg.exceptions.").replace("'>:", ":") or type(cause).__name__

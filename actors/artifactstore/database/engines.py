@@ -17,11 +17,15 @@ from artifactstore.database.location import DatabaseLocation
 
 __all__ = ["LOCK_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "reader_engine", "writer_engine", "writing"]
 
-LOCK_TIMEOUT_S = 30
-"""How long a writer waits for the head of the log before it says that the database is busy."""
+LOCK_TIMEOUT_S = 30.0
+"""How long a writer waits for the head of the log, before it says that the database is busy."""
+
+_CONNECT_TIMEOUT_S = 30.0
+_IDLE_TIMEOUT_S = 30
+"""How long PostgreSQL lets a transaction, and with it the head of the log, wait for a client that says nothing."""
 
 STATEMENT_TIMEOUT_S = 300
-"""How long one statement may take on PostgreSQL, and how long a transaction may sit idle in it."""
+"""How long a unit of work may take, and one statement of it on PostgreSQL."""
 
 _READERS = 4
 _BEGIN_OPTION = "artifactstore_begin"
@@ -31,14 +35,18 @@ _READER_BEGIN = "BEGIN"
 _READER_ISOLATION = "REPEATABLE READ"
 
 
-def writer_engine(location: DatabaseLocation) -> AsyncEngine:
+def writer_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> AsyncEngine:
     """An engine of one connection whose transactions begin with the right to write."""
-    return _engine(location, begin=_WRITER_BEGIN, connections=1, isolation=_WRITER_ISOLATION)
+    return _engine(
+        location, begin=_WRITER_BEGIN, connections=1, isolation=_WRITER_ISOLATION, lock_timeout_s=lock_timeout_s
+    )
 
 
-def reader_engine(location: DatabaseLocation) -> AsyncEngine:
+def reader_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> AsyncEngine:
     """An engine whose transactions each see one snapshot of the whole database."""
-    return _engine(location, begin=_READER_BEGIN, connections=_READERS, isolation=_READER_ISOLATION)
+    return _engine(
+        location, begin=_READER_BEGIN, connections=_READERS, isolation=_READER_ISOLATION, lock_timeout_s=lock_timeout_s
+    )
 
 
 @asynccontextmanager
@@ -54,22 +62,25 @@ async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
         await connection.execution_options(**{option: _READER_BEGIN if sqlite else _READER_ISOLATION})
 
 
-def _engine(location: DatabaseLocation, *, begin: str, connections: int, isolation: str) -> AsyncEngine:
+def _engine(
+    location: DatabaseLocation, *, begin: str, connections: int, isolation: str, lock_timeout_s: float
+) -> AsyncEngine:
     if not location.is_sqlite:
         return create_async_engine(
             location.url,
             pool_size=connections,
             max_overflow=0,
+            pool_timeout=lock_timeout_s,
             pool_pre_ping=True,
             isolation_level=isolation,
             connect_args={
-                "timeout": LOCK_TIMEOUT_S,
+                "timeout": _CONNECT_TIMEOUT_S,
                 "server_settings": {
                     "application_name": "artifactstore",
                     "synchronous_commit": "on",
-                    "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+                    "lock_timeout": f"{lock_timeout_s * 1000:.0f}ms",
                     "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
-                    "idle_in_transaction_session_timeout": f"{LOCK_TIMEOUT_S}s",
+                    "idle_in_transaction_session_timeout": f"{_IDLE_TIMEOUT_S}s",
                 },
             },
         )
@@ -77,8 +88,9 @@ def _engine(location: DatabaseLocation, *, begin: str, connections: int, isolati
         location.url,
         pool_size=connections,
         max_overflow=0,
+        pool_timeout=lock_timeout_s,
         # The driver's own transaction control is off: SQLAlchemy would not know when its BEGIN comes, nor which.
-        connect_args={"isolation_level": None, "timeout": LOCK_TIMEOUT_S},
+        connect_args={"isolation_level": None, "timeout": lock_timeout_s},
     )
 
     def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -9,8 +9,10 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseReplaced",
     "DatabaseUnavailable",
+    "LogDamaged",
     "LogNotEmpty",
     "OutcomeUnknown",
+    "Refused",
     "SchemaTooNew",
     "SchemaTooOld",
 ]
@@ -30,11 +32,11 @@ class DatabaseUnavailable(ArtifactStoreError):
 
 @dataclass(eq=False)
 class DatabaseBusy(DatabaseUnavailable):
-    """Another process held the log for longer than we wait; nothing was written."""
+    """Somebody else held what is needed for longer than we wait; nothing was written."""
 
     @override
     def __str__(self) -> str:
-        return f"database {self.database} is busy ({self.reason}); another process holds the log, so try again"
+        return f"database {self.database} is busy: {self.reason}; try again shortly"
 
 
 @dataclass(eq=False)
@@ -65,6 +67,37 @@ class OutcomeUnknown(ArtifactStoreError):
 
 
 @dataclass(eq=False)
+class Refused(ArtifactStoreError):
+    """The database took back a statement because of its content: a constraint, or a value that it cannot hold.
+
+    Nothing of the transaction was written, or of the one command where commands are committed one by one.
+    """
+
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"the database refused a value ({self.reason}); change that value"
+
+
+@dataclass(eq=False)
+class LogDamaged(ArtifactStoreError):
+    """The log is not 1, 2, 3 … up to its head: somebody changed the database by hand.
+
+    Attributes:
+        sequence: the first one that is missing, or that should not be there.
+        reason: what is wrong there.
+    """
+
+    sequence: int
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"the log is damaged at sequence {self.sequence}: {self.reason}; restore the database from a backup"
+
+
+@dataclass(eq=False)
 class SchemaTooOld(ArtifactStoreError):
     """The tables are those of an earlier release."""
 
@@ -91,8 +124,8 @@ class SchemaTooNew(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return (
-            f"database {self.database} has schema {self.found}, which this release (schema {self.needed}) does not know; "
-            "use the artifactstore release that wrote it, or a later one"
+            f"database {self.database} has schema {self.found}, which this release (schema {self.needed}) does not "
+            "know; use the artifactstore release that wrote it, or a later one"
         )
 
 

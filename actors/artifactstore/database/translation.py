@@ -1,0 +1,83 @@
+"""What drivers raise, as the store's own errors, which say whether anything may have been written.
+
+SQLAlchemy wraps most of it, but not all: a socket's errors and our own use of `sqlite3` come as they are. Codes decide
+(SQLSTATE, SQLite's result code), never texts, which change with the release and the server's language.
+"""
+
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, Refused
+
+__all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated"]
+
+DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError)
+"""All that a database may raise: `TimeoutError` is an `OSError`, and text may hold what no database takes."""
+
+_LOCK_NOT_AVAILABLE = "55P03"
+_CONTENT_CLASSES = {"22", "23"}  # data exception, integrity constraint violation
+_ASYNCPG_REFUSAL = "DataError"
+_BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_PRIMARY_CODE = 0xFF
+
+
+@contextmanager
+def translated(database: str) -> Generator[None]:
+    """Raise what a driver raises inside as one of the errors below.
+
+    Args:
+        database: what the errors call it.
+
+    Raises:
+        Refused: a constraint or a value was at fault.
+        DatabaseBusy: a lock or a connection could not be had in time.
+        DatabaseUnavailable: anything else. Nothing was written in either case, so a commit must not happen inside.
+    """
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        reason = reason_of(error)
+        if is_refusal(error):
+            raise Refused(reason) from error
+        if isinstance(error, PoolTimeout):
+            raise DatabaseBusy(database, "all of its connections were in use for too long") from error
+        if _is_busy(error):
+            raise DatabaseBusy(database, f"another process held its lock for too long ({reason})") from error
+        raise DatabaseUnavailable(database, reason) from error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the database refused a value, rather than failed."""
+    if isinstance(error, IntegrityError | DataError | UnicodeEncodeError):
+        return True
+    # asyncpg refuses some values itself, before the server could; that error has no SQLSTATE.
+    refused_by_driver = type(_original(error).__cause__).__name__ == _ASYNCPG_REFUSAL
+    return refused_by_driver or _sqlstate(error)[:2] in _CONTENT_CLASSES
+
+
+def reason_of(error: BaseException) -> str:
+    """The driver's own words, in one line and without SQLAlchemy's statement and parameters."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    cause = _original(error)
+    return " ".join(str(cause).split()) or type(cause).__name__
+
+
+def _original(error: BaseException) -> BaseException:
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+
+
+def _sqlstate(error: BaseException) -> str:
+    return getattr(_original(error), "sqlstate", None) or ""
+
+
+def _is_busy(error: BaseException) -> bool:
+    cause = _original(error)
+    if isinstance(cause, sqlite3.Error):
+        # An error that the module made itself, without SQLite, has no code.
+        return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE in _BUSY_CODES
+    return _sqlstate(error) == _LOCK_NOT_AVAILABLE
