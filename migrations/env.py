@@ -1,13 +1,14 @@
 """Alembic's environment: on a connection that the store hands over, or from a shell on the configured database."""
 
 import asyncio
-import os
 
 from alembic import context
 from sqlalchemy import Connection
 
+from artifactstore.config import Settings
 from artifactstore.database.engines import writer_engine
 from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.migrate import exclusive
 from artifactstore.database.schema import METADATA
 
 
@@ -18,13 +19,10 @@ def run(connection: Connection) -> None:
 
 
 async def run_from_shell() -> None:
-    url = os.environ.get("ARTIFACTSTORE_DATABASE_URL", "sqlite:///var/artifactstore.db")
-    location = DatabaseLocation.parse(url)
-    if location.path is not None:
-        location.path.parent.mkdir(parents=True, exist_ok=True)
+    location = DatabaseLocation.parse(Settings.from_environment().database_url)
     engine = writer_engine(location)
     try:
-        async with engine.begin() as connection:
+        async with exclusive(engine, location) as connection:
             await connection.run_sync(run)
     finally:
         await engine.dispose()

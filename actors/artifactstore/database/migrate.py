@@ -23,7 +23,7 @@ from artifactstore.database.errors import DatabaseBusy, LogNotEmpty, SchemaTooNe
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 
-__all__ = ["ensure_schema", "migrations_directory", "start_afresh", "upgrade"]
+__all__ = ["ensure_schema", "exclusive", "migrations_directory", "start_afresh", "upgrade"]
 
 _ALEMBIC_LOCK = threading.Lock()
 _ADVISORY_LOCK = 0x6172_7466  # "artf": any number, as long as every release takes the same one
@@ -36,34 +36,52 @@ def migrations_directory() -> Path:
     return installed if installed.is_dir() else Path(__file__).parents[3] / "migrations"
 
 
-async def ensure_schema(engine: AsyncEngine, location: DatabaseLocation) -> None:
+async def ensure_schema(
+    writer: AsyncEngine, reader: AsyncEngine, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> None:
     """Set up a database that has no tables yet; refuse one whose schema is not this release's.
 
+    Only a set-up waits for the writers of other processes; to look needs none of their locks.
+
     Args:
-        engine: a writer's engine, here and below.
+        writer: a writer's engine.
+        reader: a reader's engine.
         location: of the database.
+        lock_timeout_s: how long to wait for another one that is at it.
 
     Raises:
         SchemaTooOld, SchemaTooNew: with the command that helps.
         DatabaseBusy: another process is setting it up and does not finish.
     """
-    async with _alone(engine, location) as connection:
-        found = await connection.run_sync(_revision)
+    async with _turn(location, lock_timeout_s):
+        async with reader.connect() as connection:
+            found = await connection.run_sync(_revision)
         if found is None:
-            await connection.run_sync(_run_alembic, "head")
-        elif found in SCHEMA_REVISIONS[:-1]:
-            raise SchemaTooOld(location.name, found, SCHEMA_REVISION)
-        elif found != SCHEMA_REVISION:
-            raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
+            async with _transaction(writer, location) as connection:
+                found = await connection.run_sync(_revision)  # again, now that nobody else can be at it
+                if found is None:
+                    await connection.run_sync(_run_alembic, "head")
+                    return
+    if found in SCHEMA_REVISIONS[:-1]:
+        raise SchemaTooOld(location.name, found, SCHEMA_REVISION)
+    if found != SCHEMA_REVISION:
+        raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
 
 
-async def upgrade(engine: AsyncEngine, location: DatabaseLocation) -> tuple[str | None, str]:
+async def upgrade(
+    engine: AsyncEngine, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> tuple[str | None, str]:
     """Bring the schema up to this release's. Returns the revision before and after.
+
+    Args:
+        engine: a writer's engine.
+        location: of the database.
+        lock_timeout_s: how long to wait for another one that is at it.
 
     Raises:
         SchemaTooNew: the database is ahead of this release.
     """
-    async with _alone(engine, location) as connection:
+    async with exclusive(engine, location, lock_timeout_s=lock_timeout_s) as connection:
         found = await connection.run_sync(_revision)
         if found is not None and found not in SCHEMA_REVISIONS:
             raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
@@ -71,19 +89,26 @@ async def upgrade(engine: AsyncEngine, location: DatabaseLocation) -> tuple[str 
         return found, SCHEMA_REVISION
 
 
-async def start_afresh(engine: AsyncEngine, location: DatabaseLocation, *, destroy_log: str | None) -> None:
+async def start_afresh(
+    engine: AsyncEngine,
+    location: DatabaseLocation,
+    *,
+    destroy_log: str | None,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> None:
     """Drop every table and set the schema up again, in one transaction.
 
     Args:
         engine: a writer's engine.
         location: of the database.
         destroy_log: the database's name, given by somebody who means to destroy the events in it.
+        lock_timeout_s: as above.
 
     Raises:
         LogNotEmpty: the log holds events and was not named.
         SchemaTooNew: the database is ahead of this release.
     """
-    async with _alone(engine, location) as connection:
+    async with exclusive(engine, location, lock_timeout_s=lock_timeout_s) as connection:
         found = await connection.run_sync(_revision)
         if found is not None:
             if found not in SCHEMA_REVISIONS:
@@ -115,34 +140,53 @@ def _run_alembic(connection: Connection, target: str) -> None:
 
 
 @asynccontextmanager
-async def _alone(engine: AsyncEngine, location: DatabaseLocation) -> AsyncGenerator[AsyncConnection]:
-    """A writing transaction that no other set-up, in any process, runs beside."""
+async def exclusive(
+    engine: AsyncEngine, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> AsyncGenerator[AsyncConnection]:
+    """A writing transaction that no other set-up, in any process, runs beside. A SQLite file is made if there is none.
+
+    Raises:
+        DatabaseBusy: another one ran for too long.
+    """
+    async with _turn(location, lock_timeout_s), _transaction(engine, location) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _turn(location: DatabaseLocation, lock_timeout_s: float) -> AsyncGenerator[None]:
+    """On SQLite, one process at a time, and a file that takes transactions as it comes to its turn."""
     if location.path is None:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            yield connection
+        yield
         return
     location.path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(f"{location.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        await _flock(lock, location)
-        await asyncio.to_thread(_enable_wal, location.path)
-        async with engine.begin() as connection:
-            yield connection
+        await _flock(lock, location, lock_timeout_s)
+        await asyncio.to_thread(_enable_wal, location.path, lock_timeout_s)
+        yield
     finally:
         os.close(lock)
 
 
-def _enable_wal(path: Path) -> None:
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine, location: DatabaseLocation) -> AsyncGenerator[AsyncConnection]:
+    """A writing transaction; on PostgreSQL, with the lock that makes set-ups take turns."""
+    async with engine.begin() as connection:
+        if location.path is None:
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        yield connection
+
+
+def _enable_wal(path: Path, lock_timeout_s: float) -> None:
     """Write-ahead logging is a property of the file, and can only be set while nobody else has it open."""
-    with closing(sqlite3.connect(path, timeout=LOCK_TIMEOUT_S)) as connection:
+    with closing(sqlite3.connect(path, timeout=lock_timeout_s)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
 
 
-async def _flock(lock: int, location: DatabaseLocation) -> None:
+async def _flock(lock: int, location: DatabaseLocation, timeout_s: float) -> None:
     """Take the lock without blocking the loop: closing one database must not wait for another."""
     try:
-        async with asyncio.timeout(LOCK_TIMEOUT_S):
+        async with asyncio.timeout(timeout_s):
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -151,4 +195,4 @@ async def _flock(lock: int, location: DatabaseLocation) -> None:
                 else:
                     return
     except TimeoutError:
-        raise DatabaseBusy(location.name, f"it was being set up for {LOCK_TIMEOUT_S} s") from None
+        raise DatabaseBusy(location.name, f"another process is setting it up and holds {location.path}.lock") from None
