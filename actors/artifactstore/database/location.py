@@ -11,13 +11,16 @@ from artifactstore_protocols.errors import InvalidValue
 
 __all__ = ["DatabaseLocation"]
 
+_SQLITE = "sqlite+aiosqlite"
+_POSTGRESQL = "postgresql+asyncpg"
 _DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+asyncpg",
-    "postgres": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
+    "sqlite": _SQLITE,
+    _SQLITE: _SQLITE,
+    "postgresql": _POSTGRESQL,
+    "postgres": _POSTGRESQL,
+    _POSTGRESQL: _POSTGRESQL,
 }
+_POSTGRESQL_OPTIONS = frozenset({"host", "port", "ssl"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +52,34 @@ class DatabaseLocation:
         driver = _DRIVERS.get(url.drivername)
         if driver is None:
             raise InvalidValue("database URL", url.drivername, "use sqlite:///FILE or postgresql://USER@HOST/NAME")
-        url = url.set(drivername=driver)
-        if not driver.startswith("sqlite"):
-            port = "" if url.port is None else f":{url.port}"
-            return cls(url, f"{url.host or 'local'}{port}/{url.database or ''}", None)
+        return cls._sqlite(url) if driver == _SQLITE else cls._postgresql(url)
+
+    @classmethod
+    def _sqlite(cls, url: URL) -> Self:
         if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
             raise InvalidValue(
                 "database URL", "sqlite in memory", "name a file, such as sqlite:///var/artifactstore.db"
             )
+        if url.username or url.password or url.host or url.port or url.query:
+            raise InvalidValue(
+                "database URL", "sqlite", "it takes a file and nothing else; write three slashes before its path"
+            )
         path = Path(url.database).absolute()
-        return cls(url.set(database=str(path)), str(path), path)
+        return cls(url.set(drivername=_SQLITE, database=str(path)), str(path), path)
+
+    @classmethod
+    def _postgresql(cls, url: URL) -> Self:
+        if not url.database:
+            raise InvalidValue("database URL", "postgresql", "name the database: postgresql://USER@HOST/NAME")
+        # As psql and its URLs call it, and as the driver does.
+        query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
+        for key in sorted(query.keys() - _POSTGRESQL_OPTIONS):
+            raise InvalidValue(
+                "database URL", key, f"the options it takes are {', '.join(sorted(_POSTGRESQL_OPTIONS))}"
+            )
+        port = "" if url.port is None else f":{url.port}"
+        name = f"{url.host or 'local'}{port}/{url.database}"
+        return cls(url.set(drivername=_POSTGRESQL, query=query), name, None)
 
     @property
     def is_sqlite(self) -> bool:
