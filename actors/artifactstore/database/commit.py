@@ -9,19 +9,20 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 
 from artifactstore.database import events
+from artifactstore.database.errors import Refused
 from artifactstore.database.facts import load_facts
 from artifactstore.database.schema import LIVE
+from artifactstore.database.translation import DRIVER_ERRORS, is_refusal, reason_of
 from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.commands import CommandRequest, Committed, command_digest
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.events import CommandStamp, Event, IdempotencyConflict, StoredEvent
 from artifactstore_protocols.packages import Draft, Facts, Needs, decide, needs
 from artifactstore_protocols.payloads import encode_payload
-from artifactstore_protocols.views import project
+from artifactstore_protocols.views import RowOperation, project
 
-__all__ = ["Outcome", "commit_batch", "commit_each"]
-
-type Outcome = Committed | ArtifactStoreError
+__all__ = ["commit_batch", "commit_each"]
 
 
 async def commit_batch(
@@ -30,7 +31,7 @@ async def commit_batch(
     *,
     now_us: Callable[[], int],
     files_per_package_max: int,
-) -> tuple[Outcome, ...]:
+) -> tuple[CommandOutcome, ...]:
     """Judge a batch of commands and write what they make true; answers are in the order of the requests.
 
     Raises:
@@ -40,9 +41,8 @@ async def commit_batch(
     outcomes = tuple(
         batch.judge(request, now_us=now_us, files_per_package_max=files_per_package_max) for request in requests
     )
-    written = await events.write_all(transaction, batch.new)
-    operations = [operation for stored in written for operation in project(stored)]
-    await TableViewWriter(transaction.connection, LIVE).apply(operations)
+    await events.write_all(transaction, batch.new)
+    await TableViewWriter(transaction.connection, LIVE).apply(batch.operations)
     return outcomes
 
 
@@ -52,9 +52,9 @@ async def commit_each(
     *,
     now_us: Callable[[], int],
     files_per_package_max: int,
-) -> tuple[Outcome, ...]:
+) -> tuple[CommandOutcome, ...]:
     """As `commit_batch`, with a savepoint a command: slower, but the one that the database refuses fails alone."""
-    outcomes: list[Outcome] = []
+    outcomes: list[CommandOutcome] = []
     for request in requests:
         sequence = transaction.sequence
         savepoint = await transaction.connection.begin_nested()
@@ -68,10 +68,12 @@ async def commit_each(
             fresh = [stored for stored in written if stored.sequence > sequence]
             operations = [operation for stored in fresh for operation in project(stored)]
             await TableViewWriter(transaction.connection, LIVE).apply(operations)
-        except ArtifactStoreError as refusal:
+        except (ArtifactStoreError, *DRIVER_ERRORS) as error:
+            if not (isinstance(error, ArtifactStoreError) or is_refusal(error)):
+                raise
             await savepoint.rollback()
             transaction.sequence = sequence
-            outcomes.append(refusal)
+            outcomes.append(error if isinstance(error, ArtifactStoreError) else Refused(reason_of(error)))
         else:
             await savepoint.commit()
             outcomes.append(outcome)
@@ -87,6 +89,7 @@ class _Batch:
         self._by_command: dict[str, list[StoredEvent]] = {}
         self._by_key: dict[str, str] = {}
         self.new: list[Event] = []
+        self.operations: list[RowOperation] = []
         for stored in known:
             self._remember(stored)
 
@@ -106,21 +109,32 @@ class _Batch:
         if stamp.idempotency_key is not None:
             self._by_key[stamp.idempotency_key] = stamp.command_id
 
-    def judge(self, request: CommandRequest, *, now_us: Callable[[], int], files_per_package_max: int) -> Outcome:
-        digest = command_digest(request.command, request.actor)
-        earlier = self._earlier(request)
-        if earlier:
-            if earlier[0].event.command.digest != digest:
-                key = request.idempotency_key or request.command_id
-                return IdempotencyConflict(key, earlier[0].sequence)
-            return Committed(tuple(earlier), earlier[-1].sequence, repeated=True)
-        facts = self._facts.copy()
+    def judge(
+        self, request: CommandRequest, *, now_us: Callable[[], int], files_per_package_max: int
+    ) -> CommandOutcome:
+        """What comes of one command. Only one that can be decided, encoded and projected changes the batch."""
         try:
+            digest = command_digest(request.command, request.actor)
+            earlier = self._earlier(request)
+            if earlier:
+                if earlier[0].event.command.digest != digest:
+                    raise IdempotencyConflict(request.idempotency_key or request.command_id, earlier[0].sequence)
+                return Committed(tuple(earlier), earlier[-1].sequence, repeated=True)
+            facts = self._facts.copy()
             drafts = decide(request.command, facts, files_per_package_max=files_per_package_max)
+            stored = tuple(
+                StoredEvent(self._sequence + 1 + i, _event(draft, request, digest if i == 0 else None, now_us()))
+                for i, draft in enumerate(drafts)
+            )
+            operations = [operation for entry in stored for operation in project(entry)]
         except ArtifactStoreError as refusal:
             return refusal
         self._facts = facts
-        stored = tuple(self._take(draft, request, digest, now_us(), first=i == 0) for i, draft in enumerate(drafts))
+        self._sequence += len(stored)
+        self.new += [entry.event for entry in stored]
+        self.operations += operations
+        for entry in stored:
+            self._remember(entry)
         return Committed(stored, self._sequence, repeated=False)
 
     def _earlier(self, request: CommandRequest) -> list[StoredEvent]:
@@ -129,23 +143,15 @@ class _Batch:
             command_id = self._by_key.get(request.idempotency_key, command_id)
         return self._by_command.get(command_id, [])
 
-    def _take(
-        self, draft: Draft, request: CommandRequest, digest: str, recorded_at_us: int, *, first: bool
-    ) -> StoredEvent:
-        """Give a draft its place: the next sequence after all that this batch has taken."""
-        event = Event(
-            event_id=draft.event_id,
-            type=draft.payload.TYPE,
-            subject=draft.subject,
-            actor=request.actor,
-            recorded_at_us=recorded_at_us,
-            payload=encode_payload(draft.payload),
-            command=CommandStamp(
-                request.command_id, digest if first else None, request.idempotency_key if first else None
-            ),
-        )
-        self._sequence += 1
-        stored = StoredEvent(self._sequence, event)
-        self.new.append(event)
-        self._remember(stored)
-        return stored
+
+def _event(draft: Draft, request: CommandRequest, digest: str | None, recorded_at_us: int) -> Event:
+    """The event of a draft. The first one of a command carries the command's digest and idempotency key."""
+    return Event(
+        event_id=draft.event_id,
+        type=draft.payload.TYPE,
+        subject=draft.subject,
+        actor=request.actor,
+        recorded_at_us=recorded_at_us,
+        payload=encode_payload(draft.payload),
+        command=CommandStamp(request.command_id, digest, None if digest is None else request.idempotency_key),
+    )
