@@ -7,10 +7,12 @@ burns no number, and no reader ever sees n+1 before n, whichever process wrote i
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import events, log_head
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
 from artifactstore_protocols.views import ViewWriter, project
@@ -113,12 +115,12 @@ async def find_commands(
 ) -> tuple[StoredEvent, ...]:
     """Every event of the commands that have one of these ids or keys, in order of sequence."""
     ids = list(command_ids)
-    if idempotency_keys:
-        keyed = select(events.c.command_id).where(events.c.idempotency_key.in_(idempotency_keys))
+    for keys in batched(idempotency_keys, _QUERY_PARAMETERS_MAX):
+        keyed = select(events.c.command_id).where(events.c.idempotency_key.in_(keys))
         ids += (await connection.execute(keyed)).scalars().all()
     found: list[StoredEvent] = []
-    for start in range(0, len(ids), _QUERY_PARAMETERS_MAX):
-        query = select(events).where(events.c.command_id.in_(ids[start : start + _QUERY_PARAMETERS_MAX]))
+    for some in batched(ids, _QUERY_PARAMETERS_MAX):
+        query = select(events).where(events.c.command_id.in_(some))
         found += [_stored(row) for row in await connection.execute(query)]
     unique = {stored.sequence: stored for stored in found}
     return tuple(unique[sequence] for sequence in sorted(unique))
@@ -131,10 +133,16 @@ async def replay(connection: AsyncConnection, *, into: ViewWriter, after: int = 
 
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected; what was applied must be rolled back.
+        LogDamaged: a sequence is missing, before the head or at its end; likewise.
     """
     async for batch in _batches(connection, after):
+        for expected, stored in enumerate(batch, after + 1):
+            if stored.sequence != expected:
+                raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")
         await into.apply([operation for stored in batch for operation in project(stored)])
         after = batch[-1].sequence
+    if after != (end := await head(connection)):
+        raise LogDamaged(min(after, end) + 1, f"the last event is {after}, and the head says {end}")
     return after
 
 

@@ -5,6 +5,8 @@ A rebuild catches up without the lock, notes which rows differ, and takes the lo
 those rows: live rows that did not differ have moved on by the same events as their twins, so they need no touch.
 """
 
+from collections.abc import Mapping
+
 from sqlalchemy import ColumnElement, Connection, MetaData, Select, Table, delete, func, insert, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,12 +20,16 @@ from artifactstore_protocols.views import ViewTable
 
 __all__ = ["check", "rebuild"]
 
+_LITTLE_EVENTS = 256
+_CATCH_UPS_MAX = 16
+
 
 async def check(connection: AsyncConnection) -> ReplayReport:
     """Replay and compare within one snapshot; nothing that lasts is written.
 
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected.
+        LogDamaged: the log is not gapless up to its head.
     """
     metadata, shadow = shadow_tables()
     async with connection.begin() as transaction:
@@ -41,28 +47,50 @@ async def rebuild(connection: AsyncConnection) -> ReplayReport:
 
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected; the live tables are as they were.
+        LogDamaged: the log is not gapless up to its head; likewise.
     """
     metadata, shadow = shadow_tables()
     differing = {view: _key_table(view, table, metadata) for view, table in shadow.items()}
     async with connection.begin():
         await connection.run_sync(_create, metadata)
     try:
-        into = TableViewWriter(connection, shadow)
-        async with connection.begin():
-            after = await events.replay(connection, into=into)
-            repaired = 0
-            for view, keys in differing.items():
-                repaired += await _note_differences(connection, LIVE[view], shadow[view], keys)
-        async with writing(connection):
-            await events.lock_head(connection)
-            after = await events.replay(connection, into=into, after=after)
-            for view, keys in differing.items():
-                await _mend(connection, LIVE[view], shadow[view], keys)
-        async with connection.begin():
-            return await _compare(connection, shadow, after=after, repaired_rows=repaired)
-    finally:
+        report = await _rebuild(connection, shadow, differing)
         async with connection.begin():
             await connection.run_sync(metadata.drop_all, checkfirst=False)
+    except BaseException:
+        await connection.invalidate()  # the temporary tables end with it, whatever state it is in
+        raise
+    return report
+
+
+async def _rebuild(
+    connection: AsyncConnection, shadow: ViewTables, differing: Mapping[ViewTable, Table]
+) -> ReplayReport:
+    into = TableViewWriter(connection, shadow)
+    async with connection.begin():
+        after = await events.replay(connection, into=into)
+        repaired = 0
+        for view, keys in differing.items():
+            repaired += await _note_differences(connection, LIVE[view], shadow[view], keys)
+    after = await _catch_up(connection, into, after)
+    async with writing(connection):
+        await events.lock_head(connection)
+        after = await events.replay(connection, into=into, after=after)
+        for view, keys in differing.items():
+            await _mend(connection, LIVE[view], shadow[view], keys)
+    async with connection.begin():
+        return await _compare(connection, shadow, after=after, repaired_rows=repaired)
+
+
+async def _catch_up(connection: AsyncConnection, into: TableViewWriter, after: int) -> int:
+    """Replay what was written meanwhile, until that is little: the rest is replayed with writers waiting."""
+    for _ in range(_CATCH_UPS_MAX):
+        async with connection.begin():
+            sequence = await events.replay(connection, into=into, after=after)
+        if sequence - after <= _LITTLE_EVENTS:
+            return sequence
+        after = sequence
+    return after
 
 
 def _create(connection: Connection, metadata: MetaData) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.schema import ViewTables
+from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.views import (
     Cell,
@@ -87,7 +88,10 @@ async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> 
     digest = ViewDigest()
     for view, table in tables.items():
         async for cells in _rows(connection, view, table):
-            digest.add(view, cells)
+            try:
+                digest.add(view, cells)
+            except NotEncodable:  # somebody put in by hand what no event could; nothing projected reads like this
+                digest.add(view, [repr(cell) for cell in cells])
     return digest.result()
 
 
