@@ -77,7 +77,7 @@ class PostgresServer:
         """An empty database, by its URL. Dropping it fails if somebody left a connection open."""
         self._databases += 1
         name = f"test_{self._databases}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # quickest without fsync
         yield self.url(name)
         self.execute(f"DROP DATABASE {name}")
 
