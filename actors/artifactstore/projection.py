@@ -6,6 +6,7 @@ holds up nobody. Word comes from this process's writer; a poll of the head finds
 """
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import override
 
 import trio
@@ -52,9 +53,13 @@ class ProjectionActor(Actor[ProjectionRole]):
     async def open_tail(self, message: OpenTail) -> Stream[StoredEvent]:
         """Follow the log from a sequence on."""
         self._tails += 1
-        stream = ChannelStream[StoredEvent](self.context.name, "tail", items_max=_TAIL_BATCH)
-        self.context.start_child(f"tail-{self._tails}", stream.fill, lambda: self._follow(message.since))
-        return stream
+        return ChannelStream(
+            self.context.name,
+            "tail",
+            source=partial(self._follow, message.since),
+            start=partial(self.context.start_child, f"tail-{self._tails}"),
+            items_max=_TAIL_BATCH,
+        )
 
     async def _follow(self, after: int) -> AsyncGenerator[StoredEvent]:
         while True:

@@ -5,11 +5,12 @@ durable. Several run at once, within the data plane's own limits on threads and 
 """
 
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import override
 
 from artifactstore.streams import ChannelStream
 from artifactstore.supervision import Actor, Concurrent, OnCancel, handles
-from artifactstore_protocols.dataplane import DataPlane, IngestResult, VerifyResult
+from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import (
     DeleteObject,
@@ -65,7 +66,11 @@ class StorageActor(Actor[StorageRole]):
     @handles(ServeObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def serve_object(self, message: ServeObject) -> Stream[bytes]:
         """Open an object; its bytes follow at the consumer's pace."""
-        await self._plane.stat_object(message.address)  # what is missing is refused now, not at the first chunk
+        # What is missing, or a range that is not in the object, is refused now, not at the first chunk.
+        size_bytes = (await self._plane.stat_object(message.address)).size_bytes
+        end = size_bytes if message.length is None else message.offset + message.length
+        if not 0 <= message.offset <= end <= size_bytes:
+            raise RangeRefused(message.offset, message.length, size_bytes)
 
         async def chunks() -> AsyncGenerator[bytes]:
             opened = self._plane.serve_object(message.address, offset=message.offset, length=message.length)
@@ -73,10 +78,14 @@ class StorageActor(Actor[StorageRole]):
                 async for chunk in parts:
                     yield chunk
 
-        stream = ChannelStream[bytes](self.context.name, f"object {message.address}", items_max=0)
         self._streams += 1
-        self.context.start_child(f"serve-{self._streams}", stream.fill, chunks)
-        return stream
+        return ChannelStream(
+            self.context.name,
+            f"object {message.address}",
+            source=chunks,
+            start=partial(self.context.start_child, f"serve-{self._streams}"),
+            items_max=0,
+        )
 
     @handles(StatObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def stat_object(self, message: StatObject) -> ObjectStat:

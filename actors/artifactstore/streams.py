@@ -1,10 +1,11 @@
 """Streams out of an actor: a child task of the actor fills a bounded channel, its consumer empties it.
 
-The consumer decides the pace, closing it ends the task, and an end that is not the source's own end is an error: a
-stream that breaks off because its actor crashed or stopped never looks like one that was complete.
+The task starts when the consumer asks for the first item, so a stream whose consumer was cancelled before it could
+take it has nothing to clean up. The consumer decides the pace, closing ends the task, and an end that is not the
+source's own end is an error: a stream that breaks off because its actor crashed or stopped never looks complete.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Self
 
@@ -16,26 +17,37 @@ __all__ = ["ChannelStream"]
 
 
 class ChannelStream[T]:
-    """The consumer's end and the task's end of one stream; implements `messages.Stream`.
+    """One stream, as its consumer sees it; implements `messages.Stream`.
 
     Args:
         actor: path of the actor whose task fills it, and
         what: it fills it with, for the error that says that the stream broke off.
+        source: makes what is sent, in the actor's task.
+        start: runs a function as a child task of the actor.
         items_max: how many items may wait for the consumer.
     """
 
-    def __init__(self, actor: str, what: str, *, items_max: int) -> None:
+    def __init__(
+        self,
+        actor: str,
+        what: str,
+        *,
+        source: Callable[[], AsyncGenerator[T]],
+        start: Callable[[Callable[[], Awaitable[None]]], object],
+        items_max: int,
+    ) -> None:
         self._actor, self._what = actor, what
+        self._source, self._start = source, start
+        self._started = False
         self._send, self._receive = trio.open_memory_channel[T](items_max)
         self._scope = trio.CancelScope()
         self._complete = False
         self._failure: Exception | None = None
 
-    async def fill(self, source: Callable[[], AsyncGenerator[T]]) -> None:
-        """Run in the actor's child task: send what `source` yields until it ends, fails or the consumer leaves."""
+    async def _fill(self) -> None:
         with self._send, self._scope:
             try:
-                async with aclosing(source()) as items:
+                async with aclosing(self._source()) as items:
                     async for item in items:
                         await self._send.send(item)
             except trio.BrokenResourceError:
@@ -49,16 +61,23 @@ class ChannelStream[T]:
         return self
 
     async def __anext__(self) -> T:
+        if not self._started:
+            self._started = True
+            try:
+                self._start(self._fill)
+            except RuntimeError:  # the incarnation that opened the stream is over, and its nursery closed
+                raise self._broken_off() from None
         try:
             return await self._receive.receive()
         except trio.EndOfChannel:
-            if self._failure is not None:
-                raise self._failure from None
-            if self._complete:
-                raise StopAsyncIteration from None
-            raise ActorStopped(self._actor, self._what, may_have_taken_effect=False) from None
+            ending = self._failure or (StopAsyncIteration() if self._complete else self._broken_off())
+        raise ending
+
+    def _broken_off(self) -> ActorStopped:
+        return ActorStopped(self._actor, self._what, may_have_taken_effect=False)
 
     def close(self) -> None:
         """End the stream and the task that fills it."""
+        self._started = True
         self._receive.close()
         self._scope.cancel()
