@@ -8,6 +8,7 @@ out the ids, which a caller who starts over makes anew.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 import blake3
 
@@ -251,4 +252,6 @@ def command_digest(command: Command, actor: str) -> str:
                 [str(flag.content_address), flag.backend_id, flag.integrity] for flag in command.objects
             ]
             asked = ["flag", objects]
+        case _:
+            assert_never(command)
     return f"blake3:{blake3.blake3(canonical.encode_record([actor, asked])).hexdigest()}"

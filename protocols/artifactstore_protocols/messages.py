@@ -6,7 +6,7 @@ use of a reply, is an error for the type checker. Messages are frozen; a stream 
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, override
+from typing import Protocol, Self, assert_never, override
 
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
@@ -194,6 +194,8 @@ class Commit(Request[Committed, WriterRole]):
                 return _EVENT_BYTES + len(schema)
             case FlagObjects(objects=objects):
                 return _EVENT_BYTES * len(objects)
+            case _:
+                assert_never(self.request.command)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ version and sealed only if the package still has it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import override
+from typing import assert_never, override
 
 from artifactstore_protocols.commands import (
     Command,
@@ -245,6 +245,8 @@ def needs(command: Command) -> Needs:
             return Needs(schemas=frozenset({command.name}))
         case FlagObjects():
             return Needs()
+        case _:
+            assert_never(command)
 
 
 def decide(command: Command, facts: Facts, *, files_per_package_max: int) -> tuple[Draft, ...]:
@@ -275,6 +277,8 @@ def decide(command: Command, facts: Facts, *, files_per_package_max: int) -> tup
                 )
                 for flag in command.objects
             )
+        case _:
+            assert_never(command)
 
 
 def _create(command: CreatePackage, facts: Facts) -> Draft:

@@ -9,7 +9,7 @@ shadow tables, a dictionary in a test) is a `ViewWriter`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, override
+from typing import Protocol, assert_never, override
 
 import blake3
 
@@ -207,6 +207,8 @@ def project(stored: StoredEvent) -> tuple[RowOperation, ...]:
                 return (_integrity(payload.content_address, payload.backend_id, payload.integrity),)
             case ObjectHealed():
                 return (_integrity(payload.content_address, payload.backend_id, "intact"),)
+            case _:
+                assert_never(payload)
     except UnknownEventType as unknown:
         raise UnknownEventType(unknown.type, stored.sequence) from None
     except ArtifactStoreError as error:
