@@ -11,7 +11,7 @@ from artifactstore.cli.output import say, say_json
 from artifactstore.facts import Json
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["ServiceUnreachable", "ask_service", "print_health"]
+__all__ = ["ServiceUnreachable", "ask_service", "ask_tree", "print_health"]
 
 _TIMEOUT_S = 10
 _UNAVAILABLE = 503
@@ -38,9 +38,17 @@ def ask_service(url: str) -> Json:
     Raises:
         ServiceUnreachable: nobody is there, or somebody else is.
     """
-    target = url.rstrip("/").removesuffix("/health") + "/health"
+    return _get(url.rstrip("/").removesuffix("/health") + "/health")
+
+
+def ask_tree(url: str) -> Mapping[str, Json]:
+    """The supervision tree of a running service, which is at `url`; raises as `ask_service` does."""
+    return cast("Mapping[str, Json]", _get(url.rstrip("/").removesuffix("/health") + "/tree"))
+
+
+def _get(target: str) -> Json:
     if not target.startswith(("http://", "https://")):
-        raise ServiceUnreachable(url, "a URL begins with http:// or https://")
+        raise ServiceUnreachable(target, "a URL begins with http:// or https://")
     try:
         with urllib.request.urlopen(target, timeout=_TIMEOUT_S) as response:  # noqa: S310 - the scheme was just checked
             return cast("Json", json.load(response))

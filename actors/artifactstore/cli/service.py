@@ -1,7 +1,8 @@
-"""Commands for operators: version, migrate, health, dev, serve."""
+"""Commands for operators: version, migrate, health, tree, dev, serve."""
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -9,9 +10,14 @@ from artifactstore.cli.options import Json
 from artifactstore.cli.output import say, say_json
 from artifactstore.cli.runner import EXIT_FAILED, Finding, on_store
 
+if TYPE_CHECKING:
+    from artifactstore.facts import Json as Facts
+    from artifactstore.registry import Registry
+
 __all__ = ["register"]
 
 _DEV_BIND = "127.0.0.1:8000"
+_WATCH_EVERY_S = 1.0
 
 
 def version(*, json: Json = False) -> None:
@@ -66,6 +72,40 @@ def health(
         raise Finding(EXIT_FAILED)
 
 
+def tree(
+    url: Annotated[
+        str | None, typer.Option("--url", help="Ask a running service instead of opening the store.")
+    ] = None,
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until interrupted.")] = False,
+    json: Json = False,
+) -> None:
+    """Draw the supervision tree: states, restarts, mailboxes and what each actor is doing."""
+    if watch and (json or url is None):
+        raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
+    from artifactstore.cli.asking import ask_tree  # noqa: PLC0415
+    from artifactstore.cli.tree import show  # noqa: PLC0415
+    from artifactstore.cli.tree import watch as watch_tree
+    from artifactstore.facts import facts  # noqa: PLC0415
+
+    if watch and url is not None:
+        watched = url
+        watch_tree(lambda: ask_tree(watched), every_s=_WATCH_EVERY_S)
+        return
+    if url is not None:
+        found = ask_tree(url)
+    else:
+
+        async def look(registry: "Registry") -> "Mapping[str, Facts]":
+            return cast("Mapping[str, Facts]", facts(registry.snapshot()))
+
+        found = on_store(look)
+    if json:
+        say_json(found)
+    else:
+        show(found)
+
+
 def serve(
     bind: Annotated[str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.")] = _DEV_BIND,
 ) -> None:
@@ -82,5 +122,5 @@ def dev() -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (version, migrate, health, dev, serve):
+    for command in (version, migrate, health, tree, dev, serve):
         app.command()(command)

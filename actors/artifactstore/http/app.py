@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable
 from quart import Response
 from quart_trio import QuartTrio
 
-from artifactstore.facts import Json, as_json, health_facts
+from artifactstore.facts import Json, as_json, facts, health_facts
 from artifactstore_protocols.records import HealthReport
-from artifactstore_protocols.supervision import Refusal
+from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
 
 __all__ = ["make_app"]
 
@@ -15,16 +15,19 @@ _OK = 200
 _UNAVAILABLE = 503
 
 
-def make_app(health: Callable[[], Awaitable[HealthReport]]) -> QuartTrio:
+def make_app(
+    health: Callable[[], Awaitable[HealthReport]], snapshot: Callable[[], SupervisorSnapshot | None]
+) -> QuartTrio:
     """The application.
 
     Args:
         health: asks the HealthActor.
+        snapshot: looks at the supervision tree; None while it is starting.
     """
     app = QuartTrio("artifactstore")
 
-    def answer(facts: Json, *, status: int) -> Response:
-        return Response(as_json(facts) + "\n", status=status, content_type="application/json")
+    def answer(value: Json, *, status: int) -> Response:
+        return Response(as_json(value) + "\n", status=status, content_type="application/json")
 
     @app.get("/health")
     async def get_health() -> Response:
@@ -41,5 +44,12 @@ def make_app(health: Callable[[], Awaitable[HealthReport]]) -> QuartTrio:
     @app.get("/readyz")
     async def get_readyz() -> Response:
         return await get_health()
+
+    @app.get("/tree")
+    async def get_tree() -> Response:
+        found = snapshot()
+        if found is None:
+            return answer({"status": "starting"}, status=_UNAVAILABLE)
+        return answer(facts(found), status=_OK)
 
     return app

@@ -17,7 +17,7 @@ from hypercorn.typing import ASGIFramework
 from artifactstore.http.app import make_app
 from artifactstore.supervision import Actor, handles
 from artifactstore_protocols.records import HealthReport
-from artifactstore_protocols.supervision import Request
+from artifactstore_protocols.supervision import Request, SupervisorSnapshot
 
 __all__ = ["BoundAddresses", "HttpRole", "HttpServer"]
 
@@ -40,11 +40,17 @@ class HttpServer(Actor[HttpRole]):
     Args:
         bind: `HOST:PORT` to listen on.
         health: asks the HealthActor.
+        snapshot: looks at the supervision tree; None while it is starting.
     """
 
-    def __init__(self, bind: str, health: Callable[[], Awaitable[HealthReport]]) -> None:
+    def __init__(
+        self,
+        bind: str,
+        health: Callable[[], Awaitable[HealthReport]],
+        snapshot: Callable[[], SupervisorSnapshot | None],
+    ) -> None:
         self._bind = bind
-        self._app = make_app(health)
+        self._app = make_app(health, snapshot)
         self._stop = trio.Event()
         self._stopped = trio.Event()
         self._bound: tuple[str, ...] = ()

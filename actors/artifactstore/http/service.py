@@ -9,6 +9,7 @@ import trio
 from artifactstore.config import Settings
 from artifactstore.http.server import BoundAddresses, HttpRole, HttpServer
 from artifactstore.open import open_store
+from artifactstore.registry import Registry
 from artifactstore.supervision import ActorRef, ActorSpec
 from artifactstore.tree import Actors
 from artifactstore_protocols.messages import GetHealth
@@ -34,15 +35,20 @@ def run_service(bind: str, *, announce: Callable[[str], None]) -> None:
 
 async def _serve(bind: str, announce: Callable[[str], None]) -> None:
     http = ActorRef[HttpRole]("http")
+    registry: Registry | None = None
 
     def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
         async def health() -> HealthReport:
             return await actors.health.ask(GetHealth(_HEALTH_AGE_MAX_S))
 
-        return (ActorSpec(ref=http, factory=lambda: HttpServer(bind, health)),)
+        return (
+            ActorSpec(
+                ref=http, factory=lambda: HttpServer(bind, health, lambda: registry.snapshot() if registry else None)
+            ),
+        )
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_store(Settings.from_environment(), services):
+        async with open_store(Settings.from_environment(), services) as registry:
             for url in await http.ask(BoundAddresses()):
                 announce(f"artifactstore serves {url}/health")
             async for number in signals:
