@@ -14,7 +14,7 @@ from rich.tree import Tree
 
 from artifactstore.facts import Json
 
-__all__ = ["draw", "show", "watch"]
+__all__ = ["draw", "show", "show_always"]
 
 type Facts = Mapping[str, Json]
 
@@ -26,7 +26,7 @@ def show(facts: Facts) -> None:
     Console().print(draw(facts))
 
 
-def watch(look: Callable[[], Facts], *, every_s: float) -> None:
+def show_always(look: Callable[[], Facts], *, every_s: float) -> None:
     """Draw the tree again and again, until interrupted."""
     with Live(draw(look()), console=Console(), auto_refresh=False) as live:
         while True:

@@ -84,13 +84,12 @@ def tree(
     if watch and (json or url is None):
         raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
     from artifactstore.cli.asking import ask_tree  # noqa: PLC0415
-    from artifactstore.cli.tree import show  # noqa: PLC0415
-    from artifactstore.cli.tree import watch as watch_tree
+    from artifactstore.cli.drawing import show, show_always  # noqa: PLC0415
     from artifactstore.facts import facts  # noqa: PLC0415
 
     if watch and url is not None:
         watched = url
-        watch_tree(lambda: ask_tree(watched), every_s=_WATCH_EVERY_S)
+        show_always(lambda: ask_tree(watched), every_s=_WATCH_EVERY_S)
         return
     if url is not None:
         found = ask_tree(url)

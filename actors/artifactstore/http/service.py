@@ -14,6 +14,7 @@ from artifactstore.supervision import ActorRef, ActorSpec
 from artifactstore.tree import Actors
 from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
+from artifactstore_protocols.supervision import SupervisorSnapshot
 
 __all__ = ["run_service"]
 
@@ -41,11 +42,10 @@ async def _serve(bind: str, announce: Callable[[str], None]) -> None:
         async def health() -> HealthReport:
             return await actors.health.ask(GetHealth(_HEALTH_AGE_MAX_S))
 
-        return (
-            ActorSpec(
-                ref=http, factory=lambda: HttpServer(bind, health, lambda: registry.snapshot() if registry else None)
-            ),
-        )
+        def snapshot() -> SupervisorSnapshot | None:
+            return None if registry is None else registry.snapshot()
+
+        return (ActorSpec(ref=http, factory=lambda: HttpServer(bind, health, snapshot)),)
 
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_store(Settings.from_environment(), services) as registry:
