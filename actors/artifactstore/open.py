@@ -12,10 +12,13 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane import open_local_data_plane
 from artifactstore.registry import Registry
-from artifactstore.supervision import ActorSpec, open_tree
+from artifactstore.supervision import ActorSpec, Report, StartFailed, open_tree
 from artifactstore.tree import Actors, tree_spec
+from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["open_registry", "open_store"]
+
+_LOOP_BLOCKED_AFTER_S = 30.0
 
 
 @asynccontextmanager
@@ -27,8 +30,10 @@ async def open_registry(settings: Settings | None = None) -> AsyncGenerator[Regi
 
     Raises:
         InvalidValue: a setting is wrong.
-        StartFailed: an actor could not start; its cause says why, such as a schema that is too old.
+        SchemaTooOld, SchemaTooNew: the database is another release's.
+        DatabaseUnavailable, DatabaseBusy: it cannot be opened now.
         StorageError: the storage root cannot be used.
+        StartFailed: an actor could not start for a reason that no error of this package names.
     """
     async with open_store(Settings.from_environment() if settings is None else settings) as registry:
         yield registry
@@ -36,17 +41,38 @@ async def open_registry(settings: Settings | None = None) -> AsyncGenerator[Regi
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, services: Callable[[Actors], Sequence[ActorSpec[Any]]] = lambda _actors: ()
+    settings: Settings,
+    services: Callable[[Actors], Sequence[ActorSpec[Any]]] = lambda _actors: (),
+    *,
+    on_report: Callable[[Report], None] | None = None,
 ) -> AsyncGenerator[Registry]:
-    """As `open_registry`, with further actors beside the core: `services` makes their specs."""
+    """As `open_registry`, with further actors beside the core.
+
+    Args:
+        settings: where log and objects are.
+        services: makes the specs of those actors.
+        on_report: told of crashes, of actors that will not stop, and, from a thread of its own, of a blocked loop;
+            all of them are logged anyway.
+    """
+    started = False
+    refusal: ArtifactStoreError | None = None
     store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url)))
     actors = Actors()
     async with open_local_data_plane(settings.storage_local_root) as plane:
         spec = tree_spec(actors, settings, store, plane, services(actors))
         try:
-            async with open_tree(spec) as tree:
+            watched = open_tree(spec, on_report=on_report, loop_blocked_after_s=_LOOP_BLOCKED_AFTER_S)
+            async with watched as tree:
+                started = True
                 yield Registry(actors, store, tree)
+        except StartFailed as failed:
+            # Who opens a store asks what is wrong with it, not which actor met it first.
+            if started or not isinstance(failed.cause, ArtifactStoreError):
+                raise
+            refusal = failed.cause
         finally:
             # Its actor closes it, unless that crashed in its last moments.
             with trio.CancelScope(shield=True):
                 await store.close()
+    if refusal is not None:
+        raise refusal

@@ -15,7 +15,7 @@ from artifactstore.health import HealthActor, watch
 from artifactstore.ingest import IngestActor
 from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
-from artifactstore.supervision import ActorRef, ActorSpec, Intensity, Strategy, SupervisorSpec
+from artifactstore.supervision import ActorRef, ActorSpec, Intensity, MailboxLimits, Strategy, SupervisorSpec
 from artifactstore_protocols.dataplane import DataPlane
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.messages import (
@@ -28,6 +28,12 @@ from artifactstore_protocols.messages import (
 )
 
 __all__ = ["Actors", "tree_spec"]
+
+_COMMIT_TIMEOUT_S = 60.0
+"""How long a stop waits for a commit that is under way: twice as long as a commit waits for the head of the log."""
+
+_COMMANDS_BYTES_MAX = 512 << 20
+"""What may wait for the writer: a command holds no file's bytes, but sealing a large package holds its manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,13 @@ def tree_spec(
         strategy=Strategy.REST_FOR_ONE,
         intensity=Intensity(max_restarts=5, period_s=30.0),
         children=(
-            ActorSpec(ref=actors.database, factory=lambda: DatabaseActor(store)),
+            ActorSpec(ref=actors.database, factory=lambda: DatabaseActor(store), shutdown_timeout_s=_COMMIT_TIMEOUT_S),
             ActorSpec(ref=actors.storage, factory=lambda: StorageActor(plane)),
             ActorSpec(
                 ref=actors.writer,
                 factory=lambda: EventWriter(store, actors.projection, files_per_package_max=files_max),
+                mailbox=MailboxLimits(messages=1024, bytes=_COMMANDS_BYTES_MAX),
+                shutdown_timeout_s=_COMMIT_TIMEOUT_S,
             ),
             ActorSpec(ref=actors.projection, factory=lambda: ProjectionActor(store)),
             ActorSpec(
