@@ -104,6 +104,12 @@ class Envelope:
             self.error = error
             self.answer(None)
 
+    def is_wanted(self) -> bool:
+        """Whether somebody still waits for it to be started; one whose deadline has come counts as abandoned."""
+        if self.state is EnvelopeState.WAITING and self.deadline <= trio.current_time():
+            self.state = EnvelopeState.ABANDONED
+        return self.state is EnvelopeState.WAITING
+
     def leave(self) -> bool:
         """The asker goes away; whether the message had not been started and so never will be."""
         waiting = self.state is EnvelopeState.WAITING

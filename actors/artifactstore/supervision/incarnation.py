@@ -16,7 +16,7 @@ import trio
 
 from artifactstore.supervision.actor import Actor
 from artifactstore.supervision.answers import Answers
-from artifactstore.supervision.envelope import EnvelopeState, Work, current_work
+from artifactstore.supervision.envelope import Work, current_work
 from artifactstore.supervision.failures import real_failure
 from artifactstore.supervision.lane import Lane
 from artifactstore.supervision.mailbox import Mailbox
@@ -169,7 +169,7 @@ class Incarnation:
         mailbox = self._mailbox
         while True:
             envelope = await mailbox.take(lane)
-            if envelope.state is not EnvelopeState.WAITING:
+            if not envelope.is_wanted():
                 self._check_idle()
             elif self._ending():
                 mailbox.put_back(envelope)
@@ -231,7 +231,13 @@ class Incarnation:
         self._watcher.due(self._task_deadline)
 
     def _ending(self) -> bool:
-        return self._finishing or self._workers is None or self._workers.cancel_scope.cancel_called
+        """Whether no further message is to be started, although this worker was just handed one."""
+        return (
+            self._finishing
+            or self._life.cancel_called
+            or self._workers is None
+            or self._workers.cancel_scope.cancel_called
+        )
 
     def _check_idle(self) -> None:
         """Let the workers go once there is nothing left that they should do."""

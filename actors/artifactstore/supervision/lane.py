@@ -38,8 +38,11 @@ class Lane:
         return self.on_demand and self.workers < self.limit and not self.receiver.statistics().tasks_waiting_receive
 
     async def take(self) -> Envelope:
-        """The first message, once there is one."""
-        return self.returned.popleft() if self.returned else await self.receiver.receive()
+        """The first message, once there is one; a checkpoint in any case, so that a cancelled worker takes none."""
+        if not self.returned:
+            return await self.receiver.receive()
+        await trio.lowlevel.checkpoint()
+        return self.returned.popleft()
 
     def take_nowait(self) -> Envelope | None:
         """The first message, or None."""

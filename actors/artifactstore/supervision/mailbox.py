@@ -134,7 +134,7 @@ class Mailbox:
             raise self._full(message)
 
     async def take(self, lane: Lane) -> Envelope:
-        """The next message of a lane, waiting for one; it is ABANDONED when nobody wants it handled any more."""
+        """The next message of a lane, waiting for one; perhaps nobody wants it any more."""
         envelope = await lane.take()
         self._leave(envelope)
         return envelope
@@ -150,7 +150,7 @@ class Mailbox:
             envelope = lane.take_nowait()
             if envelope is None:
                 break
-            if envelope.state is EnvelopeState.WAITING:
+            if envelope.is_wanted():
                 fits = envelope.handler is first.handler and size + envelope.size_bytes <= mode.max_bytes
                 if not fits or envelope.crashes:
                     lane.returned.appendleft(envelope)

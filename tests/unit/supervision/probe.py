@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict, Unpack, override
 
+import pytest
 import trio
 
 from artifactstore.supervision import (
     Actor,
     ActorRef,
     ActorSpec,
+    ActorStopped,
     Backoff,
     Batched,
     ChildSpec,
@@ -279,3 +281,15 @@ def tree_of(
 ) -> SupervisorSpec:
     """A root over these children that never gives up unless it is given an intensity."""
     return SupervisorSpec(name=ROOT, children=children, strategy=strategy, intensity=intensity)
+
+
+async def ask_within(scope: trio.CancelScope, ref: ActorRef[ProbeRole], message: Request[object, ProbeRole]) -> None:
+    """Ask for as long as the scope lets it."""
+    with scope:
+        await ref.ask(message)
+
+
+async def ask_in_vain(ref: ActorRef[ProbeRole], message: Request[object, ProbeRole]) -> None:
+    """Ask, and expect that the actor is stopped before it answers."""
+    with pytest.raises(ActorStopped):
+        await ref.ask(message)
