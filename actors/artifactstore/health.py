@@ -4,7 +4,6 @@ It stands beside the core, not in it, so it answers when the core has given up. 
 part of a report is a reading with its time, and a part that does not answer in time is unhealthy for that reason.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 from typing import override
@@ -91,7 +90,7 @@ class HealthActor(Actor[HealthRole]):
         return report
 
     async def _measure(self, name: str, probe: Probe, readings: dict[str, ComponentHealth]) -> None:
-        began = time.perf_counter()
+        began = trio.current_time()
         healthy, facts = False, dict[str, str | int | float]()
         detail = f"no answer within {_PROBE_TIMEOUT_S:g} s"
         with trio.move_on_after(_PROBE_TIMEOUT_S):
@@ -103,7 +102,7 @@ class HealthActor(Actor[HealthRole]):
                 facts.update(unwell.facts)
             except Refusal as error:
                 detail = str(error)
-        readings[name] = ComponentHealth(name, healthy, detail, facts, time.perf_counter() - began, now_us())
+        readings[name] = ComponentHealth(name, healthy, detail, facts, trio.current_time() - began, now_us())
 
     async def _probe_database(self) -> Facts:
         reading = await self._database.ask(ProbeDatabase(), timeout=_PROBE_TIMEOUT_S)

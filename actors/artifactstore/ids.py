@@ -1,8 +1,8 @@
 """Identifiers that sort by the time they were made."""
 
-import secrets
-import time
 import uuid
+
+from artifactstore.machine import machine
 
 __all__ = ["new_id", "now_us"]
 
@@ -12,11 +12,12 @@ _VARIANT = 0x2 << 62
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then 74 random bits."""
-    milliseconds = time.time_ns() // 1_000_000
-    random_a, random_b = secrets.randbits(12), secrets.randbits(62)
+    here = machine.get()
+    milliseconds = here.now_us() // 1000
+    random_a, random_b = here.random_bits(12), here.random_bits(62)
     return str(uuid.UUID(int=milliseconds << 80 | _VERSION_7 | random_a << 64 | _VARIANT | random_b))
 
 
 def now_us() -> int:
     """Microseconds since the epoch, UTC."""
-    return time.time_ns() // 1000
+    return machine.get().now_us()

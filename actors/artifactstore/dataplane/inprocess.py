@@ -13,7 +13,8 @@ from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import ingest_batch
 from artifactstore.dataplane.reading import ObjectPieces, verify
 from artifactstore.dataplane.stream import StreamIngest
-from artifactstore.dataplane.threads import WorkerThreads, check_wanted
+from artifactstore.dataplane.threads import WorkerThreads
+from artifactstore.machine import check_wanted
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress

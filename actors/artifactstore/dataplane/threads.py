@@ -1,20 +1,19 @@
 """The worker threads of a data plane: few, since each holds a chunk of memory and a core's worth of hashing."""
 
 from collections.abc import Callable
-from typing import Final
 
 import trio
 
-__all__ = ["WorkerThreads"]
+from artifactstore.machine import in_thread
 
-check_wanted: Final = trio.from_thread.check_cancelled
+__all__ = ["WorkerThreads"]
 
 
 class WorkerThreads:
     """Runs blocking calls away from the event loop.
 
     A call that has started always finishes before its caller goes on, so that no file is closed under it;
-    long ones ask `check_wanted`, which raises in the thread once the caller is cancelled.
+    long ones ask `machine.check_wanted`, which raises in the thread once the caller is cancelled.
     """
 
     __slots__ = ("_probe_limiter", "_work_limiter")
@@ -25,13 +24,13 @@ class WorkerThreads:
 
     async def run[T](self, work: Callable[[], T]) -> T:
         """Run work in the next free thread."""
-        return await trio.to_thread.run_sync(work, limiter=self._work_limiter)
+        return await in_thread(work, limiter=self._work_limiter)
 
     async def clean_up(self, work: Callable[[], None]) -> None:
         """Run work even for a cancelled caller, and without waiting for a free thread."""
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(work, limiter=trio.CapacityLimiter(1))
+            await in_thread(work, limiter=trio.CapacityLimiter(1))
 
     async def probe[T](self, work: Callable[[], T]) -> T:
         """Run a measurement that may be abandoned when its device hangs; one at a time, beside all other work."""
-        return await trio.to_thread.run_sync(work, limiter=self._probe_limiter, abandon_on_cancel=True)
+        return await in_thread(work, limiter=self._probe_limiter, abandon_on_cancel=True)

@@ -1,0 +1,74 @@
+"""What a store takes from the machine it runs on: the calendar's time, random bits and worker threads.
+
+All of it passes through here, so that a simulation can bring its own machine: it sets `machine` in the task that
+everything else descends from, and trio hands the context on to every task and thread. Deadlines are not here: they
+are trio's, and virtual where its clock is.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final, Protocol, override
+
+import trio
+
+__all__ = ["Machine", "check_wanted", "in_thread", "machine"]
+
+
+class Machine(Protocol):
+    """One machine."""
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch, UTC."""
+        ...
+
+    def random_bits(self, count: int) -> int:
+        """A number of this many bits that nobody can guess."""
+        ...
+
+    async def in_thread[T](
+        self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None, abandon_on_cancel: bool
+    ) -> T:
+        """Run a call that may block; arguments as for `trio.to_thread.run_sync`."""
+        ...
+
+    def check_wanted(self) -> None:
+        """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
+        ...
+
+
+class _ThisMachine(Machine):
+    @override
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
+
+    @override
+    def random_bits(self, count: int) -> int:
+        return secrets.randbits(count)
+
+    @override
+    async def in_thread[T](
+        self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None, abandon_on_cancel: bool
+    ) -> T:
+        return await trio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+
+    @override
+    def check_wanted(self) -> None:
+        trio.from_thread.check_cancelled()
+
+
+machine: Final[ContextVar[Machine]] = ContextVar("machine", default=_ThisMachine())  # noqa: B039 - it has no state
+"""The machine of the current task, thread and all that they start: the real one unless a simulation set another."""
+
+
+async def in_thread[T](
+    work: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None, abandon_on_cancel: bool = False
+) -> T:
+    """Run a call that may block in a worker thread; arguments as for `trio.to_thread.run_sync`."""
+    return await machine.get().in_thread(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+
+
+def check_wanted() -> None:
+    """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
+    machine.get().check_wanted()
