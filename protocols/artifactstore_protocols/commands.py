@@ -15,9 +15,10 @@ import blake3
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import StoredEvent, check_id
+from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
-from artifactstore_protocols.manifest import NotCanonicalJson, jcs_to_cbor
+from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX, ManifestSummary, NotCanonicalJson, jcs_to_cbor
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import check_path
 from artifactstore_protocols.storage import StorageReceipt
@@ -134,10 +135,15 @@ class FinalizePackage:
     package_id: str
     expected_version: int
     manifest: bytes
+    summary: ManifestSummary | None = None
+    """What the manifest says in brief; without it, the writer reads the manifest, while it holds the head."""
 
     def __post_init__(self) -> None:
         check_id("event id", self.event_id)
         check_id("package id", self.package_id)
+        if len(self.manifest) > MANIFEST_BYTES_MAX:
+            reason = f"a manifest has at most {MANIFEST_BYTES_MAX} bytes; spread the files over several packages"
+            raise InvalidValue("manifest", f"{len(self.manifest)} bytes", reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ in every store; position is what a log adds. A record can be made again from a s
 byte, which is what a Merkle tree over the log will commit to.
 """
 
-import re
 from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
-from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.payloads import Payload, decode_payload
 
 __all__ = [
@@ -20,12 +20,10 @@ __all__ = [
     "EventConflict",
     "IdempotencyConflict",
     "StoredEvent",
-    "check_id",
     "encode_record",
 ]
 
 _RECORD_VERSION = 1
-_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 
 @dataclass(eq=False)
@@ -56,17 +54,6 @@ class IdempotencyConflict(ArtifactStoreError):
             f"idempotency key {self.key!r} was used for another command at sequence {self.sequence}; "
             "repeat that command exactly, or choose a new key"
         )
-
-
-def check_id(what: str, text: str) -> str:
-    """Return a UUID's text unchanged if it is in the canonical lower-case form of RFC 9562.
-
-    Raises:
-        InvalidValue: it is not.
-    """
-    if _ID.fullmatch(text) is None:
-        raise InvalidValue(what, text[:60], "write a UUID as 8-4-4-4-12 lower-case hex digits")
-    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,7 +304,7 @@ def _finalize(command: FinalizePackage, facts: Facts) -> tuple[Draft, ...]:
     if package.version != command.expected_version:
         raise PackageChanged(command.package_id, command.expected_version, package.version)
     facts.packages[command.package_id] = replace(package, finalized=True)
-    return (Draft(command.event_id, command.package_id, PackageFinalized(command.manifest)),)
+    return (Draft(command.event_id, command.package_id, PackageFinalized(command.manifest, command.summary)),)
 
 
 def _ingest(command: IngestFiles, facts: Facts, files_per_package_max: int) -> Iterator[Draft]:

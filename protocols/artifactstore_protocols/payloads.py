@@ -8,12 +8,13 @@ type stops a replay with an error that names it, because guessing would build wr
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.manifest.summary import ManifestSummary
 
 __all__ = [
     "FileIngested",
@@ -116,6 +117,8 @@ class PackageFinalized:
     TYPE: ClassVar[str] = "v1.package.finalized"
 
     manifest: bytes
+    summary: ManifestSummary | None = field(default=None, compare=False)
+    """What the manifest says in brief, from who has just built it; it is not part of the event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +187,8 @@ def encode_payload(payload: Payload) -> bytes:
         return payload.manifest
     value: dict[str, CanonicalValue] = {}
     for name in _HINTS[payload.TYPE]:
-        field: CanonicalValue | Mapping[str, str] = getattr(payload, name)
-        value[name] = dict(field) if isinstance(field, Mapping) else field
+        held: CanonicalValue | Mapping[str, str] = getattr(payload, name)
+        value[name] = dict(held) if isinstance(held, Mapping) else held
     return canonical.encode(value)
 
 

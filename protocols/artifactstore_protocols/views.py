@@ -17,6 +17,7 @@ from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.manifest import ManifestSummary
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -25,6 +26,7 @@ from artifactstore_protocols.payloads import (
     ObjectHealed,
     PackageCreated,
     PackageFinalized,
+    Payload,
     UnknownEventType,
 )
 
@@ -185,22 +187,26 @@ class ReplayFailed(ArtifactStoreError):
         return f"replay stopped at sequence {self.sequence} ({self.event_type}): {self.reason}"
 
 
-def project(stored: StoredEvent) -> tuple[RowOperation, ...]:
+def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOperation, ...]:
     """The row operations that an event implies.
+
+    Args:
+        stored: the event.
+        payload: what its payload decodes to, from a caller who has it already.
 
     Raises:
         UnknownEventType: a newer release wrote the event; the error names type and sequence.
         ReplayFailed: the payload is not what its type says.
     """
     try:
-        payload = stored.decode()
+        payload = stored.decode() if payload is None else payload
         match payload:
             case PackageCreated():
                 return _package_created(stored, payload)
             case FileIngested() | FileReplaced():
                 return _file(stored, payload)
             case PackageFinalized():
-                return _finalized(stored, payload.manifest)
+                return _finalized(stored, payload.summary or manifest.summarize(payload.manifest))
             case MetadataSchemaRegistered():
                 return (_schema(stored, payload),)
             case ObjectFlagged():
@@ -281,21 +287,20 @@ def _file(stored: StoredEvent, file: FileIngested | FileReplaced) -> tuple[RowOp
     return (Put(FILES, row), PutIfAbsent(LOCATIONS, location), Update(PACKAGES, (file.package_id,), totals))
 
 
-def _finalized(stored: StoredEvent, payload: bytes) -> tuple[RowOperation, ...]:
-    sealed = manifest.decode(payload)
+def _finalized(stored: StoredEvent, sealed: ManifestSummary) -> tuple[RowOperation, ...]:
     package: Row = {
         "status": "finalized",
-        "finalized_at": sealed.package.finalized_at_us,
-        "manifest_digest": str(ContentAddress(manifest.manifest_digest(payload))),
-        "tree_digest": sealed.provenance.tree_digest,
+        "finalized_at": sealed.finalized_at_us,
+        "manifest_digest": sealed.manifest_digest,
+        "tree_digest": sealed.tree_digest,
         "finalized_sequence": stored.sequence,
     }
     retention: Row = {
         "status": "retained",
-        "retained_from": sealed.package.finalized_at_us,
-        "expires_at": sealed.retention_summary.expires_at_us,
+        "retained_from": sealed.finalized_at_us,
+        "expires_at": sealed.expires_at_us,
     }
-    key = (sealed.package.package_id,)
+    key = (sealed.package_id,)
     return (Update(PACKAGES, key, package), Update(RETENTION, key, retention))
 
 

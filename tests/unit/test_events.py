@@ -15,9 +15,9 @@ from artifactstore_protocols.events import (
     EventConflict,
     IdempotencyConflict,
     StoredEvent,
-    check_id,
     encode_record,
 )
+from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.payloads import ObjectHealed, UnknownEventType, encode_payload
 
 ID = "0198f3a0-7c00-7000-8000-000000000001"

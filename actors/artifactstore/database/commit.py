@@ -126,7 +126,11 @@ class _Batch:
                 StoredEvent(self._sequence + 1 + i, _event(draft, request, digest if i == 0 else None, now_us()))
                 for i, draft in enumerate(drafts)
             )
-            operations = [operation for entry in stored for operation in project(entry)]
+            operations = [
+                operation
+                for draft, entry in zip(drafts, stored, strict=True)
+                for operation in project(entry, draft.payload)
+            ]
         except ArtifactStoreError as refusal:
             return refusal
         self._facts = facts

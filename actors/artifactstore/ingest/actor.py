@@ -12,15 +12,15 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import override
-
-import trio
 
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.scan import ScannedFile, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package
+from artifactstore.machine import in_thread
 from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
@@ -32,7 +32,7 @@ from artifactstore_protocols.commands import (
     IngestFiles,
     OnExisting,
 )
-from artifactstore_protocols.dataplane import FileSource, IngestResult
+from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceOverrun, SourceTruncated
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
@@ -134,8 +134,9 @@ class IngestActor(Actor[IngestRole]):
             executable = message.executable
             if isinstance(message.source, FileSource):
                 if executable is None:
-                    executable = await trio.to_thread.run_sync(_is_executable, message.source)
+                    executable = await in_thread(partial(_is_executable, message.source))
                 result = (await self._store_files((message.source,)))[0]
+                _check_size(message.expected_size, result.size_bytes)
             else:
                 result = await self._storage.ask(
                     StoreStream(message.source, message.expected_size, await self._flagged()), timeout=_LONG_S
@@ -174,17 +175,22 @@ class IngestActor(Actor[IngestRole]):
         scanned = await self._scan(message.directory)
         name = message.name
         if name is None:
-            name = (await trio.Path(message.directory).resolve()).name
+            name = (await in_thread(Path(message.directory).resolve)).name
         key = message.idempotency_key
         package = await self.open_package(
             OpenPackage(name, message.retention_class, message.metadata, message.actor, key)
         )
         if package.status == "open":
-            with self._fills(package.package_id):
-                add = AddDirectory(
-                    package.package_id, message.directory, OnExisting.RESUME, message.actor, message.progress
-                )
-                await self._add_scanned(scanned, add)
+            add = AddDirectory(
+                package.package_id, message.directory, OnExisting.RESUME, message.actor, message.progress
+            )
+            try:
+                with self._fills(package.package_id):
+                    await self._add_scanned(scanned, add)
+            except PackageFinalizedAlready:
+                if key is None:
+                    raise
+                # Another call with the same key was quicker; its answer is this one's too.
         sealed = await self._finalize(package.package_id, message.actor)
         saved = await self._store.deduplicated_bytes(package.package_id)
         return IngestSummary(
@@ -209,16 +215,16 @@ class IngestActor(Actor[IngestRole]):
     async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
         contents = await self._store.contents(package_id)
         if contents.package.status == "open":
-            payload = await trio.to_thread.run_sync(
+            payload, summary = await in_thread(
                 lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us())
             )
-            command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload)
+            command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
             await self._commit(command, actor, None)
         sealed = await self._store.package(package_id)
         return finalized_package(sealed)
 
     async def _scan(self, directory: str) -> tuple[ScannedFile, ...]:
-        return await trio.to_thread.run_sync(lambda: scan_directory(directory, files_max=self._files_max))
+        return await in_thread(lambda: scan_directory(directory, files_max=self._files_max))
 
     async def _add_scanned(self, scanned: Sequence[ScannedFile], message: AddDirectory) -> DirectoryIngest:
         total = IngestProgress(0, len(scanned), 0, sum(file.size_bytes for file in scanned))
@@ -282,6 +288,14 @@ def _is_executable(source: FileSource) -> bool:
         return bool(path.lstat().st_mode & 0o100)
     except OSError:
         return False  # reading it will say what is wrong
+
+
+def _check_size(expected: int | None, received: int) -> None:
+    """Hold a file to what its caller declared, as the data plane holds a stream."""
+    if expected is not None and received < expected:
+        raise SourceTruncated(expected, received)
+    if expected is not None and received > expected:
+        raise SourceOverrun(expected, received)
 
 
 def _file_record(sequence: int, payload: FileIngested | FileReplaced) -> FileRecord:

@@ -10,6 +10,7 @@ from artifactstore_protocols.manifest import (
     ManifestFile,
     ManifestPackage,
     ManifestReceipt,
+    ManifestSummary,
     Producer,
 )
 from artifactstore_protocols.records import FinalizedPackage, PackageRecord
@@ -17,8 +18,11 @@ from artifactstore_protocols.records import FinalizedPackage, PackageRecord
 __all__ = ["build_manifest", "finalized_package"]
 
 
-def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: int) -> bytes:
-    """The canonical bytes of the package's manifest. Takes seconds for 100,000 files: call it from a worker thread."""
+def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: int) -> tuple[bytes, ManifestSummary]:
+    """The canonical bytes of the package's manifest, and what they say in brief.
+
+    Takes seconds for 100,000 files: call it from a worker thread.
+    """
     package = contents.package
     sealed = Manifest.build(
         package=ManifestPackage(
@@ -44,7 +48,8 @@ def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: in
         producer=Producer("artifactstore", version("artifactstore-actors")),
         actor=actor,
     )
-    return manifest.encode(sealed)
+    payload = manifest.encode(sealed)
+    return payload, manifest.summarize(payload, sealed)
 
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:

@@ -16,6 +16,7 @@ from artifactstore_protocols.manifest.parts import (
     RetentionSummary,
 )
 from artifactstore_protocols.manifest.projection import NotCanonicalJson, jcs, jcs_to_cbor
+from artifactstore_protocols.manifest.summary import ManifestSummary, summarize
 from artifactstore_protocols.manifest.tree import TreeEntry, check_tree, tree_digest
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ManifestInvalid",
     "ManifestPackage",
     "ManifestReceipt",
+    "ManifestSummary",
     "NotCanonicalJson",
     "Producer",
     "Provenance",
@@ -37,5 +39,6 @@ __all__ = [
     "jcs",
     "jcs_to_cbor",
     "manifest_digest",
+    "summarize",
     "tree_digest",
 ]

@@ -11,8 +11,8 @@ from typing import Final, override
 
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-from artifactstore_protocols.events import check_id
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
+from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import PathRefused, check_path
 from artifactstore_protocols.storage import check_object_key

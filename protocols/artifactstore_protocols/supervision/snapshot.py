@@ -246,7 +246,7 @@ class Reading:
     Attributes:
         path: the actor.
         state: see `ChildState`.
-        answered: True when the actor's own task answered; False when there is none to answer, and the supervisor did.
+        answered: whether the actor's own task answered in time; if not, the rest is what its supervisor knows.
         latency_s: from the ping to the answer.
         depth: messages that wait in its mailbox.
         current: type name of the message whose handler has run longest; None when it is idle.
