@@ -1,0 +1,96 @@
+"""`artifactstore tree`, and the end of a service that is stuck."""
+
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+from rich.console import Console
+
+from artifactstore.cli.drawing import draw
+from artifactstore.facts import Json
+from integration.cli.harness import Cli
+
+STUCK = """
+import threading, sys
+import artifactstore.open
+from artifactstore.health import HealthActor
+from artifactstore.http.service import run_service
+
+artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
+HealthActor._probe_database = lambda self: threading.Event().wait()  # never returns, and never lets the loop run
+run_service("127.0.0.1:0", announce=lambda line: print(line, flush=True))
+"""
+
+
+def test_tree_shows_every_actor_and_its_state(cli: Cli) -> None:
+    found = cli.json("tree")
+    core, health = found["children"]
+    assert (found["name"], core["name"], health["name"]) == ("root", "core", "health")
+    assert core["strategy"] == "rest_for_one"
+    assert [child["name"] for child in core["children"]] == [
+        "database",
+        "storage",
+        "event-writer",
+        "projection",
+        "ingest",
+    ]
+    assert {child["state"] for child in [found, core, health, *core["children"]]} == {"running"}
+
+
+def test_tree_is_drawn_for_people(cli: Cli) -> None:
+    drawn = cli.ok("tree").text
+    assert [line.strip("│├└─ ").split()[:2] for line in drawn.splitlines()] == [
+        ["root", "running"],
+        ["core", "running"],
+        ["database", "running"],
+        ["storage", "running"],
+        ["event-writer", "running"],
+        ["projection", "running"],
+        ["ingest", "running"],
+        ["health", "running"],
+    ]
+
+
+def test_watching_needs_a_running_service(cli: Cli) -> None:
+    assert cli.run("tree", "--watch").code == 2
+    assert cli.run("tree", "--watch", "--json", "--url", "http://127.0.0.1:1").code == 2
+
+
+def drawing_of(facts: dict[str, Json]) -> str:
+    console = Console(width=200, no_color=True)
+    with console.capture() as capture:
+        console.print(draw({"name": "storage", "state": "running", "starts": 1, **facts}))
+    return capture.get()
+
+
+@pytest.mark.parametrize(
+    ("facts", "shown"),
+    [
+        ({"starts": 3}, "restarts 2"),
+        ({"mailbox": {"depth": 4, "depth_peak": 9}}, "mailbox 4 (peak 9)"),
+        ({"work": [{"message": "StoreFiles", "age_s": 2.5}]}, "StoreFiles for 2.5 s"),
+        ({"stall": {"since": 7.0}}, "will not stop, since 7.0"),
+        ({"last_failure": {"kind": "OSError", "text": "no space"}}, "last failure OSError: no space"),
+    ],
+)
+def test_what_is_notable_about_an_actor_is_drawn(facts: dict[str, Json], shown: str) -> None:
+    assert shown in drawing_of(facts)
+    assert shown not in drawing_of({})
+
+
+def test_a_service_whose_loop_is_blocked_ends_itself_with_its_own_exit_code(cli: Cli) -> None:
+    command = [sys.executable, "-c", STUCK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as service:
+        assert service.stdout is not None
+        line = service.stdout.readline().decode()
+        found = re.search(r"http://[\d.:]+/health", line)
+        assert found is not None, line
+        with pytest.raises((urllib.error.URLError, ConnectionError)):
+            urllib.request.urlopen(found.group(0))
+        _out, err = service.communicate()
+    assert service.returncode == 70
+    assert b"the event loop has been blocked" in err
+    assert b"_probe_database" in err or b"wait" in err
