@@ -84,7 +84,7 @@ class Incarnation:
         self._watcher = watcher
         self._answers = Answers(mailbox, spec.max_deliveries)
         self._life = trio.CancelScope()
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery  # there from on_start on, and nothing needs it before
         self._workers: trio.Nursery | None = None
         self._work_deadline: float | None = None
         self._task_deadline: float | None = None
@@ -128,8 +128,6 @@ class Incarnation:
         """Run a task of the actor; see `ActorContext.start_child`."""
         if handle.name in self.tasks:
             raise ChildExists(f"{self.path}/{handle.name}", "running")
-        if self._nursery is None:
-            raise RuntimeError(f"{self.path} can start tasks from on_start on, not in its constructor")
         if self._task_deadline is not None:
             handle.finish_by(self._task_deadline)
         self._nursery.start_soon(self._run_task, handle, body, name=f"{self.path}/{handle.name}")

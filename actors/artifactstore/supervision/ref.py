@@ -75,8 +75,9 @@ class ActorRef[Role]:
     async def ping(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> Reading:
         """What the actor is doing, past whatever waits in its mailbox or runs in its handlers.
 
+        The reading says whether the actor's own task answered within `timeout` seconds.
+
         Raises:
-            AskTimeout: the actor's own task did not answer.
             ActorStopped: no tree holds the actor.
         """
         if self._ping is None:

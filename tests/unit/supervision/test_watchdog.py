@@ -1,0 +1,93 @@
+"""The watchdog thread: it names who blocks the loop, once a blockage, and lets go when the tree ends.
+
+The handlers below block until the watchdog itself releases them, so nothing here depends on how long anything takes.
+"""
+
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from artifactstore.supervision import (
+    Actor,
+    ActorRef,
+    ActorSpec,
+    LoopBlocked,
+    Report,
+    Request,
+    handles,
+    open_tree,
+)
+
+from .probe import Script, probe, tree_of
+
+LIMIT_S = 0.01
+
+
+class BlockingRole:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoop(Request[None, BlockingRole]):
+    pass
+
+
+class Blocking(Actor[BlockingRole]):
+    def __init__(self, released: threading.Event) -> None:
+        self.released = released
+
+    @handles(BlockLoop)
+    async def block(self, _: BlockLoop) -> None:
+        self.released.wait()
+
+
+async def test_a_handler_that_blocks_the_loop_is_named_with_its_stack() -> None:
+    released, reports, threads = threading.Event(), list[Report](), list[int]()
+
+    def listener(report: Report) -> None:
+        reports.append(report)
+        threads.append(threading.get_ident())
+        released.set()
+
+    ref = ActorRef[BlockingRole]("a")
+    spec = tree_of(ActorSpec(ref=ref, factory=lambda: Blocking(released)))
+    async with open_tree(spec, on_report=listener, loop_blocked_after_s=LIMIT_S) as tree:
+        assert tree.snapshot().actor("root/a").last_block is None
+        await ref.ask(BlockLoop())
+        block = tree.snapshot().actor("root/a").last_block
+    report = reports[0]
+    assert isinstance(report, LoopBlocked)
+    assert (report.path, report.blocked_s) == ("root/a", LIMIT_S)
+    assert "in block" in report.stack
+    assert block is not None
+    assert (block.blocked_s, block.stack) == (LIMIT_S, report.stack)
+    assert threads[0] != threading.get_ident(), "the loop cannot report on itself"
+
+
+async def test_code_outside_the_actors_that_blocks_the_loop_is_reported_without_a_name() -> None:
+    released, reports = threading.Event(), list[Report]()
+
+    def listener(report: Report) -> None:
+        reports.append(report)
+        released.set()
+
+    async with open_tree(tree_of(), on_report=listener, loop_blocked_after_s=LIMIT_S):
+        released.wait()
+    report = reports[0]
+    assert isinstance(report, LoopBlocked)
+    assert report.path is None
+    assert "test_watchdog.py" in report.stack
+
+
+async def test_the_watchdog_ends_with_its_tree() -> None:
+    async with open_tree(tree_of(probe(Script(), "a")[1]), loop_blocked_after_s=60):
+        assert "artifactstore watchdog" in {thread.name for thread in threading.enumerate()}
+    assert "artifactstore watchdog" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.parametrize("limit_s", [0, -1, float("nan")])
+async def test_a_limit_must_be_above_nothing(limit_s: float) -> None:
+    with pytest.raises(ValueError, match="must be above 0"):
+        async with open_tree(tree_of(), loop_blocked_after_s=limit_s):
+            raise AssertionError("the block must not run")
