@@ -9,16 +9,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, cast
 
 import rfc8785
-import trio
 
 from artifactstore.audit import audit_entry
+from artifactstore.callers import with_progress, with_stream
 from artifactstore.errors import AmbiguousPackage, FileNotInPackage, NotBuiltYet, NotFinalized
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.export import prepare_target, write_file
 from artifactstore.ids import new_id
+from artifactstore.machine import in_thread
 from artifactstore.supervision import Tree
 from artifactstore.tree import Actors
 from artifactstore.verify import Verification
@@ -51,6 +52,7 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.payloads import MetadataSchemaRegistered
 from artifactstore_protocols.records import (
     AuditEntry,
     DirectoryIngest,
@@ -127,8 +129,9 @@ class Registry:
         Args:
             package_id: of the package.
             path: where it goes in there.
-            source: a local file, or its bytes in chunks of any size.
-            expected_size: how many bytes a stream must have; None if that is not known.
+            source: a local file, or its bytes in chunks of any size. A stream is read by a child task of the caller's
+                and is not in use any more when this returns or raises; a generator is closed by then.
+            expected_size: how many bytes it must have; None if that is not known.
             executable: None takes it from the local file, and False for a stream.
             media_type: None takes it from the path.
             replace: let it take the place of a file that is there.
@@ -138,19 +141,27 @@ class Registry:
         Raises:
             PackageNotFound, PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: refused.
             SourceError, StorageError: nothing of the file is in the package.
+            Exception: what reading the stream raised, unchanged; nothing of the file is in the package.
         """
-        message = AddFile(
-            package_id=package_id,
-            path=path,
-            source=FileSource(str(source)) if isinstance(source, Path) else source,
-            expected_size=expected_size,
-            executable=executable,
-            media_type=media_type,
-            on_existing=OnExisting.REPLACE if replace else OnExisting.REFUSE,
-            actor=actor,
-            idempotency_key=idempotency_key,
-        )
-        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+        on_existing = OnExisting.REPLACE if replace else OnExisting.REFUSE
+
+        async def add(bytes_of_it: FileSource | AsyncIterator[bytes]) -> FileRecord:
+            message = AddFile(
+                package_id=package_id,
+                path=path,
+                source=bytes_of_it,
+                expected_size=expected_size,
+                executable=executable,
+                media_type=media_type,
+                on_existing=on_existing,
+                actor=actor,
+                idempotency_key=idempotency_key,
+            )
+            return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+        if isinstance(source, Path):
+            return await add(FileSource(str(source)))
+        return await with_stream(source, add)
 
     async def ingest_directory(
         self,
@@ -164,14 +175,19 @@ class Registry:
         """Put every file below a directory into an open package, a transaction per batch.
 
         Asked for again, after an interruption or not, it passes over what is there already with the same content.
+        What `progress` raises interrupts it, and is raised here.
 
         Raises:
             As `ingest_file`, and NotADirectory, LinkRefused, SpecialFileRefused, SamePath, TreeTooLarge before
             anything is stored.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
-        message = AddDirectory(package_id, str(directory), on_existing, actor, progress)
-        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+        async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
+            message = AddDirectory(package_id, str(directory), on_existing, actor, tell)
+            return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+        return await with_progress(progress, add)
 
     async def finalize_package(self, package_id: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
         """Seal a package; one that is sealed already gives the same answer.
@@ -200,16 +216,20 @@ class Registry:
             As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
             nothing behind; one that fails on the way leaves an open package.
         """
-        message = IngestTree(
-            directory=str(directory),
-            name=name,
-            retention_class=retention,
-            metadata=dict(metadata or {}),
-            actor=actor,
-            idempotency_key=idempotency_key,
-            progress=progress,
-        )
-        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+        async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
+            message = IngestTree(
+                directory=str(directory),
+                name=name,
+                retention_class=retention,
+                metadata=dict(metadata or {}),
+                actor=actor,
+                idempotency_key=idempotency_key,
+                progress=tell,
+            )
+            return await self._actors.ingest.ask(message, timeout=_LONG_S)
+
+        return await with_progress(progress, ingest)
 
     async def register_metadata_schema(
         self,
@@ -227,11 +247,10 @@ class Registry:
         value = dict(schema)
         canonical.encode(value)
         command = RegisterMetadataSchema(new_id(), name, rfc8785.dumps(value).decode())
-        await self._commit(command, actor, idempotency_key)
-        found = await self._store.metadata_schema(name)
-        if found is None:
-            raise AssertionError(f"schema {name!r} was committed and is not in the view")
-        return found
+        committed = await self._commit(command, actor, idempotency_key)
+        # From the event, not from the view: a repeated call gets the version that the first one made.
+        registered = cast("MetadataSchemaRegistered", committed.events[0].decode())
+        return MetadataSchema(registered.name, registered.version, registered.schema)
 
     async def get_package(self, package: str) -> PackageRecord:
         """A package by its id, or by its name where only one has it.
@@ -337,7 +356,7 @@ class Registry:
             raise NotFinalized(package_id)
         if form == "cbor":
             return payload
-        return await trio.to_thread.run_sync(lambda: manifest.jcs(manifest.decode(payload)))
+        return await in_thread(lambda: manifest.jcs(manifest.decode(payload)))
 
     @asynccontextmanager
     async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:

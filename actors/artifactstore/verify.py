@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from artifactstore.ids import new_id
+from artifactstore.machine import in_thread
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import FlagObject
@@ -51,6 +52,7 @@ class Verification:
         self._done = VerifyProgress(0, 0, 0, 0)
         self._mismatches: list[FlawedObject] = []
         self._missing: list[FlawedObject] = []
+        self._failure: Exception | None = None
         self.to_flag: list[FlagObject] = []
 
     async def run(self) -> VerifyReport:
@@ -75,21 +77,29 @@ class Verification:
             async with trio.open_nursery() as nursery:
                 for location in batch:
                     await limiter.acquire_on_behalf_of(location)
-                    nursery.start_soon(self._object, location, limiter)
+                    nursery.start_soon(self._attempt, location, limiter, nursery.cancel_scope)
+            if self._failure is not None:
+                raise self._failure  # here, as it was raised: out of the nursery it would come in a group
             after = batch[-1].content_address
 
     async def _locations(self, after: str) -> Sequence[Location]:
         return await self._store.locations(package_id=self._package_id, after=after, limit=_BATCH)
 
-    async def _object(self, location: Location, limiter: trio.CapacityLimiter) -> None:
+    async def _attempt(self, location: Location, limiter: trio.CapacityLimiter, all_of_them: trio.CancelScope) -> None:
         try:
-            address = ContentAddress.parse(location.content_address)
-            result = await self._storage.ask(VerifyObject(address), timeout=_LONG_S)
-            problem = _problem(result, location)
-            if problem is not None:
-                await self._note(location, address, problem)
+            await self._object(location)
+        except Exception as error:
+            self._failure = self._failure or error
+            all_of_them.cancel(reason="one verification failed")
         finally:
             limiter.release_on_behalf_of(location)
+
+    async def _object(self, location: Location) -> None:
+        address = ContentAddress.parse(location.content_address)
+        result = await self._storage.ask(VerifyObject(address), timeout=_LONG_S)
+        problem = _problem(result, location)
+        if problem is not None:
+            await self._note(location, address, problem)
         done = self._done
         self._done = VerifyProgress(
             done.objects + 1, done.objects_total, done.bytes + location.size_bytes, done.bytes_total
@@ -129,7 +139,7 @@ class Verification:
         payload = await self._store.manifest_bytes(package.package_id)
 
         recorded = await self._store.files(package.package_id)
-        return await trio.to_thread.run_sync(lambda: _agrees(package, payload, recorded))
+        return await in_thread(lambda: _agrees(package, payload, recorded))
 
 
 def _problem(result: VerifyResult, location: Location) -> str | None:

@@ -1,0 +1,75 @@
+"""The caller's own code, kept out of the actors: streams that are read, and callbacks that are told of progress.
+
+What such code raises withdraws the call and is raised where the caller waits, unchanged; no actor crashes of it. And
+when the call is over, however it ended, a stream is not in use any more; one that is a generator is closed.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing
+from typing import cast
+
+import outcome
+import trio
+
+__all__ = ["with_progress", "with_stream"]
+
+
+async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncIterator[bytes]], Awaitable[R]]) -> R:
+    """Call `use` with a stream that another task may read, while a child task of the caller reads `source`.
+
+    Raises:
+        Exception: what `source` or `use` raises. A stream whose source failed does not end: `use` is cancelled.
+    """
+    send, receive = trio.open_memory_channel[bytes](0)
+    failure: Exception | None = None
+
+    async def feed(scope: trio.CancelScope) -> None:
+        nonlocal failure
+        try:
+            async for chunk in source:
+                # Its owner may write other bytes into a buffer as soon as it is asked for the next chunk.
+                await send.send(chunk if type(chunk) is bytes else bytes(memoryview(chunk)))
+        except Exception as error:
+            failure = error
+            scope.cancel(reason="the caller's stream failed")
+        else:
+            send.close()  # only here: a stream that failed must not look complete
+
+    async with AsyncExitStack() as stack:
+        if isinstance(source, AsyncGenerator):
+            await stack.enter_async_context(aclosing(cast("AsyncGenerator[bytes]", source)))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        nursery.start_soon(feed, nursery.cancel_scope)
+        result = await outcome.acapture(use, receive)  # a value, so that the nursery wraps no error in a group
+        nursery.cancel_scope.cancel(reason="the stream is not wanted any more")
+    if failure is not None:
+        raise failure
+    return result.unwrap()
+
+
+async def with_progress[P, R](
+    progress: Callable[[P], None] | None, use: Callable[[Callable[[P], None] | None], Awaitable[R]]
+) -> R:
+    """Call `use` with a callback that an actor may call: it never raises, and withdraws the call when `progress` does.
+
+    Raises:
+        Exception: what `progress` or `use` raises.
+    """
+    if progress is None:
+        return await use(None)
+    failures: list[Exception] = []
+    with trio.CancelScope() as scope:
+
+        def tell(counts: P) -> None:
+            if failures:
+                return
+            try:
+                progress(counts)
+            except Exception as error:
+                failures.append(error)
+                scope.cancel(reason="the caller's callback failed")
+
+        result = await use(tell)
+        if not failures:
+            return result
+    raise failures[0]
