@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from hypothesis import settings
 
 from artifactstore.database.location import DatabaseLocation
 from postgres_server import PostgresServer, running_server
+
+# The same examples in every run, and no deadline that a busy machine could miss.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 __all__ = ["location", "postgres_location", "postgres_server", "sqlite_location"]
 
