@@ -6,7 +6,7 @@ what its members have done. Whatever takes time runs in the supervisor's nursery
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never, override
 
 import trio
@@ -56,6 +56,7 @@ _FAILS_TO_START = frozenset({Phase.UNWINDING, Phase.START_FAILED})
 class _Entry:
     """A child, beside its row in the table."""
 
+    spec: ChildSpec
     member: Member
     draws: random.Random
     last_failure: Failure | None = None
@@ -95,14 +96,14 @@ class Supervisor(Member):
 
     @override
     async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
-        self._table = self._fresh_table()
+        self._restore_static_children()
         self._failure = None
         async with trio.open_nursery() as children:
             self._run = run = _Run(children, ready)
             self._carry_out(boot(self._table))
             await run.over.wait()
             children.cancel_scope.cancel(reason="all children are down")
-        self._drop_dynamic_children()
+        self._forget_dynamic_children()
         if self._failure is None:
             return Ending(ExitKind.FINISHED)
         return Ending(ExitKind.CRASHED, self._failure)
@@ -191,16 +192,27 @@ class Supervisor(Member):
             member = Cell(spec, path, self._runtime, lambda: self._state(spec.name))
         else:
             member = Supervisor(spec, path, self._runtime)
-        return _Entry(member, self._runtime.draws(path))
+        return _Entry(spec, member, self._runtime.draws(path))
 
     def _fresh_table(self) -> Supervision:
         rows = tuple(_row(child) for child in self._spec.children)
         return Supervision(self.path, self._spec.strategy, self._spec.intensity, rows)
 
-    def _drop_dynamic_children(self) -> None:
-        static = {child.name for child in self._spec.children}
-        for name in [name for name in self._entries if name not in static]:
-            self._entries.pop(name).member.release(removed=True)
+    def _restore_static_children(self) -> None:
+        """Begin a run with the children of the spec, temporary ones that an earlier run has removed included."""
+        for child in self._spec.children:
+            if child.name not in self._entries:
+                self._entries[child.name] = self._entry(child)
+        self._table = self._fresh_table()
+
+    def _forget_dynamic_children(self) -> None:
+        """End a run: who was added by order does not come back."""
+        for name, entry in list(self._entries.items()):
+            if entry.spec not in self._spec.children:
+                del self._entries[name]
+                entry.member.release(removed=True)
+        rows = tuple(child for child in self._table.children if child.name in self._entries)
+        self._table = replace(self._table, children=rows)
 
     def _state(self, name: str) -> ChildState:
         row = self._table.find(name)
