@@ -18,7 +18,13 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX, ManifestSummary, NotCanonicalJson, jcs_to_cbor
+from artifactstore_protocols.manifest import (
+    MANIFEST_BYTES_MAX,
+    ManifestSummary,
+    NotCanonicalJson,
+    jcs_to_cbor,
+    manifest_digest,
+)
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import check_path
 from artifactstore_protocols.storage import StorageReceipt
@@ -144,6 +150,11 @@ class FinalizePackage:
         if len(self.manifest) > MANIFEST_BYTES_MAX:
             reason = f"a manifest has at most {MANIFEST_BYTES_MAX} bytes; spread the files over several packages"
             raise InvalidValue("manifest", f"{len(self.manifest)} bytes", reason)
+        if self.summary is not None:
+            stated = (self.summary.package_id, self.summary.manifest_digest)
+            if stated != (self.package_id, str(ContentAddress(manifest_digest(self.manifest)))):
+                reason = "it is not of this package's manifest; make it from the bytes that are sealed"
+                raise InvalidValue("manifest summary", " ".join(stated), reason)
 
 
 @dataclass(frozen=True, slots=True)
