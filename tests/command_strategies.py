@@ -49,6 +49,7 @@ __all__ = [
     "Register",
     "Step",
     "address_of",
+    "colliding_paths",
     "created",
     "digests_of",
     "finalize",
@@ -213,19 +214,36 @@ class Flag:
 
 type Step = Create | Ingest | Finalize | Register | Flag
 
-# Few packages, paths and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
-_PACKAGES = st.integers(1, 2)
-_PATHS = st.sampled_from(["a", "a/b", "a/b/c", "b", "é", "e\u0301", "é/x", "e\u0301/x", "e\u0301/y"]) | paths()
+# Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
+_PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
+_NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
-_FILES = st.builds(FileStep, _PATHS, _CONTENTS, st.booleans(), st.sampled_from(["stored", "deduplicated", "rewritten"]))
+
+
+def colliding_paths() -> st.SearchStrategy[str]:
+    """Paths that are likely to be taken, or to be in each other's way."""
+    return st.sampled_from(_NAMES) | paths()
+
+
+def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
+    files = st.builds(
+        FileStep,
+        st.sampled_from(_NAMES),
+        _CONTENTS,
+        st.booleans(),
+        st.sampled_from(["stored", "deduplicated", "rewritten"]),
+    )
+    return st.builds(Ingest, _PACKAGES, st.lists(files, min_size=1, max_size=4).map(tuple), st.just(on_existing))
+
+
 _STEPS = st.one_of(
+    *map(_ingests, OnExisting),
     st.builds(
         Create,
         _PACKAGES,
         st.sampled_from([*RETENTION_CLASSES, "forever"]),
         st.dictionaries(st.sampled_from(["branch", "commit"]), st.text(max_size=3)),
     ),
-    st.builds(Ingest, _PACKAGES, st.lists(_FILES, max_size=4).map(tuple), st.sampled_from(OnExisting)),
     st.builds(Finalize, _PACKAGES, st.booleans()),
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(Flag, st.lists(st.tuples(_CONTENTS, st.sampled_from(["damaged", "missing"])), max_size=2).map(tuple)),
@@ -234,7 +252,8 @@ _STEPS = st.one_of(
 
 def steps() -> st.SearchStrategy[list[Step]]:
     """What somebody tries, one after the other. The first package is there from the start, so that much succeeds."""
-    return st.lists(_STEPS, max_size=12).map(lambda drawn: [Create(1, DEFAULT_RETENTION, {}), *drawn])
+    tried = st.lists(_STEPS, min_size=5, max_size=20)
+    return tried.map(lambda drawn: [Create(1, DEFAULT_RETENTION, {}), *drawn])
 
 
 def payloads() -> st.SearchStrategy[Payload]:

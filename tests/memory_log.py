@@ -57,7 +57,7 @@ from command_strategies import (
 
 __all__ = ["FILES_PER_PACKAGE_MAX", "MemoryLog", "MemoryViews"]
 
-FILES_PER_PACKAGE_MAX = 4
+FILES_PER_PACKAGE_MAX = 3
 
 
 class MemoryViews:
@@ -142,7 +142,7 @@ class MemoryLog:
         for draft in drafts:
             stored = self._stored(draft, stamp)
             self.events.append(stored)
-            self.views.apply(project(stored))
+            self.views.apply(project(stored, draft.payload))
         return None
 
     def _stored(self, draft: Draft, stamp: CommandStamp) -> StoredEvent:
@@ -177,9 +177,12 @@ class MemoryLog:
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that seals a package, if there is one, as it stands in the views."""
         package = self.facts.packages.get(package_id)
-        version = 0 if package is None else package.version
-        sealed = b"" if package is None else manifest.encode(self.manifest(package_id))
-        return FinalizePackage(self._ids(), package_id, version + late, sealed)
+        if package is None:
+            return FinalizePackage(self._ids(), package_id, 0, b"")
+        sealed = self.manifest(package_id)
+        payload = manifest.encode(sealed)
+        summary = manifest.summarize(payload, sealed)
+        return FinalizePackage(self._ids(), package_id, package.version + late, payload, summary)
 
     def manifest(self, package_id: str) -> Manifest:
         """What sealing would write: made from the views alone."""

@@ -8,6 +8,7 @@ from blake3 import blake3
 from hypothesis import given
 
 import reference_cbor
+from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
@@ -18,9 +19,11 @@ from artifactstore_protocols.commands import (
     command_digest,
 )
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 from artifactstore_protocols.messages import Commit
 from artifactstore_protocols.paths import PathRefused
 from command_strategies import Step, address_of, created, digests_of, flag, ingest, ingested, package_id_of, steps
+from manifest_samples import sample_manifest
 from memory_log import MemoryLog
 
 ID, OTHER_ID = package_id_of(1), package_id_of(2)
@@ -113,6 +116,24 @@ def test_a_file_has_a_path_that_packages_may_hold_and_a_media_type() -> None:
 def test_a_file_s_receipt_is_for_its_content(make: Callable[[], object]) -> None:
     with pytest.raises(InvalidValue, match=r"storage receipt .* bytes of blake3:.*; store that first"):
         make()
+
+
+def test_a_manifest_is_no_larger_than_one_that_is_read() -> None:
+    largest = replace(FINALIZE, manifest=bytes(MANIFEST_BYTES_MAX))
+    with pytest.raises(InvalidValue, match="spread the files over several packages"):
+        replace(FINALIZE, manifest=largest.manifest + b"\x00")
+
+
+def test_a_summary_is_of_the_manifest_that_is_sealed() -> None:
+    sealed = sample_manifest()
+    payload = manifest.encode(sealed)
+    summary = manifest.summarize(payload, sealed)
+    command = FinalizePackage(ID, summary.package_id, 3, payload, summary)
+    assert command.summary == manifest.summarize(payload)
+    with pytest.raises(InvalidValue, match="invalid manifest summary"):
+        replace(command, package_id=OTHER_ID)
+    with pytest.raises(InvalidValue, match="invalid manifest summary"):
+        replace(command, manifest=payload + b"\x00")
 
 
 @pytest.mark.parametrize(

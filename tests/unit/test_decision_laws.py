@@ -1,19 +1,23 @@
 """What decisions and projections keep to, whatever is tried in whatever order."""
 
+import re
 from dataclasses import asdict, replace
 from itertools import cycle
 from typing import cast
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore_protocols import manifest
+from artifactstore_protocols.commands import IngestedFile, OnExisting
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.packages import Facts, Needs, decide, needs
-from artifactstore_protocols.paths import ancestors, path_key
+from artifactstore_protocols.manifest import check_tree
+from artifactstore_protocols.packages import Draft, Facts, Needs, PathConflict, PathTaken, decide, needs
+from artifactstore_protocols.paths import PathRefused, ancestors, path_key
 from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.views import FILES, PACKAGES, coalesce, project
-from command_strategies import Step, steps
+from command_strategies import Step, colliding_paths, ingest, ingested, opened, steps
 from memory_log import FILES_PER_PACKAGE_MAX, MemoryLog, MemoryViews
 
 
@@ -73,6 +77,42 @@ def test_every_event_of_a_log_has_its_own_id(tried: list[Step]) -> None:
     for step in tried:
         log.ask(step)
     assert len({stored.event.event_id for stored in log.events}) == len(log.events)
+
+
+@given(tried=st.lists(colliding_paths(), max_size=8))
+def test_paths_are_accepted_exactly_if_they_are_files_of_one_tree(tried: list[str]) -> None:
+    facts, kept = opened(), list[str]()
+    for path in tried:
+        evolved = facts.copy()
+        try:
+            decide(ingest(ingested(path)), evolved, files_per_package_max=len(tried))
+        except (PathTaken, PathConflict):
+            with pytest.raises(PathRefused):
+                check_tree([*kept, path])
+        else:
+            facts = evolved
+            kept.append(path)
+            check_tree(kept)
+
+
+@given(files=st.lists(st.builds(ingested, colliding_paths(), st.sampled_from([b"", b"x"])), max_size=6))
+def test_one_command_with_many_files_is_many_commands_with_one_file_each(files: list[IngestedFile]) -> None:
+    together, apart = opened(), opened()
+    drafts: list[Draft] = []
+    refused = ""
+    try:
+        for file in files:
+            command = ingest(file, on_existing=OnExisting.REPLACE)
+            drafts += decide(command, apart, files_per_package_max=FILES_PER_PACKAGE_MAX)
+    except ArtifactStoreError as refusal:
+        refused = str(refusal)
+    command = ingest(*files, on_existing=OnExisting.REPLACE)
+    if refused:
+        with pytest.raises(ArtifactStoreError, match=f"^{re.escape(refused)}$"):
+            decide(command, together, files_per_package_max=FILES_PER_PACKAGE_MAX)
+    else:
+        assert list(decide(command, together, files_per_package_max=FILES_PER_PACKAGE_MAX)) == drafts
+        assert together == apart
 
 
 @given(tried=steps(), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))

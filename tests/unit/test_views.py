@@ -10,6 +10,7 @@ import reference_cbor
 from artifactstore_protocols import manifest
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.manifest import Manifest
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -41,9 +42,10 @@ from artifactstore_protocols.views import (
     coalesce,
     project,
 )
-from command_strategies import address_of, digests_of, package_id_of
+from command_strategies import address_of, digests_of, package_id_of, payloads
 from manifest_samples import sample_manifest
 from memory_log import MemoryViews
+from strategies import manifests
 
 STAMP = CommandStamp(package_id_of(9))
 ADDRESS = str(address_of(b"x"))
@@ -172,6 +174,25 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
 @pytest.mark.parametrize(("payload", "operations"), PROJECTED.values(), ids=PROJECTED)
 def test_an_event_implies_these_rows(payload: Payload, operations: Sequence[RowOperation]) -> None:
     assert list(project(stored(payload))) == operations
+
+
+@given(payload=payloads())
+def test_a_payload_at_hand_projects_as_the_stored_bytes_do(payload: Payload) -> None:
+    entry = stored(payload)
+    outcomes: list[object] = []
+    for given_payload in (None, payload):
+        try:
+            outcomes.append(project(entry, given_payload))
+        except ReplayFailed as failed:
+            outcomes.append(str(failed))
+    assert outcomes[0] == outcomes[1]
+
+
+@given(sealed=manifests())
+def test_a_summary_at_hand_projects_as_the_manifest_does(sealed: Manifest) -> None:
+    payload = manifest.encode(sealed)
+    at_hand = PackageFinalized(payload, manifest.summarize(payload, sealed))
+    assert project(stored(at_hand), at_hand) == project(stored(at_hand))
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
