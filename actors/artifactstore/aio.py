@@ -8,17 +8,21 @@ async with open_registry() as registry:
     print((await registry.ingest_tree(Path("docs"))).manifest_digest)
 ```
 
-The store runs in a thread of its own; nothing of the host's event loop is touched. Cancelling a call withdraws it.
+The store runs in a thread of its own; nothing of the host's event loop is touched. Cancelling a call withdraws it, and
+the cancelled await ends when nothing of the call runs any more. Progress callbacks are called in the store's thread.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from concurrent.futures import CancelledError, Future
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Concatenate
+from typing import Any, Concatenate, cast
+
+import trio
 
 from artifactstore.config import Settings
-from artifactstore.portal import Portal, in_trio
+from artifactstore.portal import Call, Iteration, Portal
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
@@ -26,41 +30,96 @@ from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecor
 __all__ = ["AsyncioRegistry", "open_registry"]
 
 
+async def _uncancelled[T](future: "Future[T]") -> T:
+    """Wait for a future of the store, however often the waiting task is cancelled; the first time is raised after."""
+    waiting = asyncio.wrap_future(future)
+    cancelled: asyncio.CancelledError | None = None
+    while not waiting.done():
+        try:
+            await asyncio.shield(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error
+        except Exception:
+            break
+    if cancelled is not None:
+        raise cancelled
+    return waiting.result()
+
+
+async def _answer[T](call: Call[T]) -> T:
+    try:
+        return await asyncio.wrap_future(call.answer)
+    except asyncio.CancelledError:
+        call.answer.cancel()
+        await _uncancelled(call.over)
+        raise
+
+
 def _awaitable[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["AsyncioRegistry", P], Coroutine[Any, Any, R]]:
     async def call(self: "AsyncioRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.wrap_future(self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
+        return await _answer(self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     return call
 
 
-async def _iterate[T](portal: Portal, source: Callable[[Registry], AsyncGenerator[T]]) -> AsyncGenerator[T]:
-    """The items of an asynchronous generator that lives in the store's thread."""
-
-    async def begin(registry: Registry) -> AsyncGenerator[T]:
-        return source(registry)
-
-    items = await asyncio.wrap_future(portal.submit(begin))
+async def _items[T](iteration: Iteration[T]) -> AsyncGenerator[T]:
     try:
         while True:
             try:
-                yield await asyncio.wrap_future(portal.submit(lambda _registry: anext(items)))
+                yield await _answer(iteration.step())
             except StopAsyncIteration:
                 return
     finally:
-        await asyncio.wrap_future(portal.submit(lambda _registry: items.aclose()))
+        if (closing := iteration.close()) is not None:
+            await _uncancelled(closing.over)
 
 
 async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """Runs in the store's thread, and asks the caller's loop for every chunk of its stream."""
+    """Runs in the store's thread, and has the caller's loop read its stream a chunk at a time."""
 
-    async def following() -> bytes | None:
-        return await anext(source, None)
+    async def following() -> tuple[bytes, ...]:
+        try:
+            return (await anext(source),)
+        except StopAsyncIteration:
+            return ()
 
-    while (chunk := await in_trio(asyncio.run_coroutine_threadsafe(following(), loop))) is not None:
-        yield chunk
+    while chunk := await _in_loop(loop, following):
+        yield chunk[0]
+
+
+async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine in an asyncio loop of another thread; cancellation is passed on, and its end waited for."""
+    token = trio.lowlevel.current_trio_token()
+    ended = trio.Event()
+    tasks: list[asyncio.Task[T]] = []
+
+    def begin() -> None:
+        tasks.append(loop.create_task(work()))
+        tasks[0].add_done_callback(end)
+
+    def end(task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # heard, whatever becomes of it here
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(ended.set)
+
+    loop.call_soon_threadsafe(begin)
+    try:
+        await ended.wait()
+    except trio.Cancelled:
+        loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - there is a task when it is its turn
+        with trio.CancelScope(shield=True):
+            await ended.wait()
+        raise
+    task = tasks[0]
+    error = CancelledError() if task.cancelled() else task.exception()
+    if error is None:
+        return task.result()
+    # asyncio's own cancellation, or an interrupt of the host's program, is no error of trio's.
+    raise error if isinstance(error, Exception) else CancelledError() from error
 
 
 class AsyncioRegistry:
@@ -100,58 +159,61 @@ class AsyncioRegistry:
         idempotency_key: str | None = None,
     ) -> FileRecord:
         """Put one file into an open package; a stream is read in this event loop, a chunk at a time."""
-        loop = asyncio.get_running_loop()
-        reader = source if isinstance(source, Path) else _read_in(loop, source)
-        return await asyncio.wrap_future(
-            self.portal.submit(
-                lambda registry: registry.ingest_file(
-                    package_id,
-                    path,
-                    reader,
-                    expected_size=expected_size,
-                    executable=executable,
-                    media_type=media_type,
-                    replace=replace,
-                    actor=actor,
-                    idempotency_key=idempotency_key,
+        reader = source if isinstance(source, Path) else _read_in(asyncio.get_running_loop(), source)
+        try:
+            return await _answer(
+                self.portal.submit(
+                    lambda registry: registry.ingest_file(
+                        package_id,
+                        path,
+                        reader,
+                        expected_size=expected_size,
+                        executable=executable,
+                        media_type=media_type,
+                        replace=replace,
+                        actor=actor,
+                        idempotency_key=idempotency_key,
+                    )
                 )
             )
-        )
+        finally:
+            if isinstance(source, AsyncGenerator):
+                await cast("AsyncGenerator[bytes]", source).aclose()
 
     def list_packages(self) -> AsyncGenerator[PackageRecord]:
         """Every package, in order of creation."""
-        return _iterate(self.portal, Registry.list_packages)
+        return _items(self.portal.iterate(Registry.list_packages))
 
     def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""
-        return _iterate(self.portal, lambda registry: registry.audit(package_id))
+        return _items(self.portal.iterate(lambda registry: registry.audit(package_id)))
 
     def get_file(
         self, package_id: str, path: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[bytes]:
-        """The bytes of one file, or a range of them, in large chunks."""
+        """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
 
         async def chunks(registry: Registry) -> AsyncGenerator[bytes]:
             async with registry.get_file(package_id, path, offset=offset, length=length) as stream:
                 async for chunk in stream:
                     yield chunk
 
-        return _iterate(self.portal, chunks)
+        return _items(self.portal.iterate(chunks))
 
     def tail_events(self, since: int = 0) -> AsyncGenerator[StoredEvent]:
-        """Every event after `since`, then those to come, without end."""
+        """Every event after `since`, then those to come, until the store closes; close it when you have seen enough."""
 
         async def tail(registry: Registry) -> AsyncGenerator[StoredEvent]:
             async with registry.tail_events(since) as stored:
                 async for event in stored:
                     yield event
 
-        return _iterate(self.portal, tail)
+        return _items(self.portal.iterate(tail))
 
 
 @asynccontextmanager
 async def open_registry(settings: Settings | None = None) -> AsyncGenerator[AsyncioRegistry]:
-    """Run a store for as long as the block lasts.
+    """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
 
     Args:
         settings: where log and objects are; read from the environment by default.
@@ -165,4 +227,7 @@ async def open_registry(settings: Settings | None = None) -> AsyncGenerator[Asyn
         await asyncio.wrap_future(opened)
         yield AsyncioRegistry(portal)
     finally:
-        await asyncio.shield(asyncio.wrap_future(portal.stop()))
+        try:
+            await _uncancelled(portal.stop())
+        finally:
+            portal.join()

@@ -8,18 +8,20 @@ with open_registry() as registry:
     print(registry.ingest_tree(Path("docs")).manifest_digest)
 ```
 
-The store runs in a thread of its own; a registry may be used from any number of threads.
+The store runs in a thread of its own; a registry may be used from any number of threads. An exception that strikes
+while a call waits, such as KeyboardInterrupt, withdraws the call. Progress callbacks are called in the store's thread.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Concatenate
 
 import trio
 
 from artifactstore.config import Settings
-from artifactstore.portal import Portal
+from artifactstore.portal import Call, Iteration, Portal
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
@@ -27,45 +29,44 @@ from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecor
 __all__ = ["BlockingRegistry", "open_registry"]
 
 
-def _wait[T](portal: Portal, work: Callable[[Registry], Awaitable[T]]) -> T:
-    """Run `work` in the store's thread and wait; an interrupt while waiting withdraws it."""
-    answer = portal.submit(work)
+def _wait[T](call: Call[T]) -> T:
+    """Wait for an answer. An interrupt while waiting withdraws the call, and is raised when nothing of it runs."""
     try:
-        return answer.result()
-    except BaseException:
-        answer.cancel()
-        raise
+        return call.answer.result()
+    finally:
+        call.answer.cancel()
+        call.over.result()
 
 
-def _iterate[T](portal: Portal, source: Callable[[Registry], AsyncGenerator[T]]) -> Generator[T]:
-    """The items of an asynchronous generator that lives in the store's thread."""
-
-    async def begin(registry: Registry) -> AsyncGenerator[T]:
-        return source(registry)
-
-    items = _wait(portal, begin)
+def _items[T](iteration: Iteration[T]) -> Generator[T]:
     try:
         while True:
             try:
-                yield _wait(portal, lambda _registry: anext(items))
+                yield _wait(iteration.step())
             except StopAsyncIteration:
                 return
     finally:
-        _wait(portal, lambda _registry: items.aclose())
+        if (closing := iteration.close()) is not None:
+            closing.over.result()
 
 
 async def _read_in_thread(source: Iterable[bytes]) -> AsyncGenerator[bytes]:
     """Runs in the store's thread; the iterable may block, so its chunks are asked for elsewhere."""
     chunks = iter(source)
-    while (chunk := await trio.to_thread.run_sync(next, chunks, None)) is not None:
-        yield chunk
+
+    def following() -> tuple[bytes, ...]:
+        return tuple(islice(chunks, 1))
+
+    # A chunk that is not wanted any more is not waited for: the iterable may never come back.
+    while chunk := await trio.to_thread.run_sync(following, abandon_on_cancel=True):
+        yield chunk[0]
 
 
 def _blocking[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["BlockingRegistry", P], R]:
     def call(self: "BlockingRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return _wait(self.portal, lambda registry: method(registry, *args, **kwargs))
+        return _wait(self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     return call
@@ -110,27 +111,28 @@ class BlockingRegistry:
         """Put one file into an open package; an iterable's chunks are asked for in a worker thread, one at a time."""
         reader = source if isinstance(source, Path) else _read_in_thread(source)
         return _wait(
-            self.portal,
-            lambda registry: registry.ingest_file(
-                package_id,
-                path,
-                reader,
-                expected_size=expected_size,
-                executable=executable,
-                media_type=media_type,
-                replace=replace,
-                actor=actor,
-                idempotency_key=idempotency_key,
-            ),
+            self.portal.submit(
+                lambda registry: registry.ingest_file(
+                    package_id,
+                    path,
+                    reader,
+                    expected_size=expected_size,
+                    executable=executable,
+                    media_type=media_type,
+                    replace=replace,
+                    actor=actor,
+                    idempotency_key=idempotency_key,
+                )
+            )
         )
 
     def list_packages(self) -> Generator[PackageRecord]:
         """Every package, in order of creation."""
-        return _iterate(self.portal, Registry.list_packages)
+        return _items(self.portal.iterate(Registry.list_packages))
 
     def audit(self, package_id: str | None = None) -> Generator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""
-        return _iterate(self.portal, lambda registry: registry.audit(package_id))
+        return _items(self.portal.iterate(lambda registry: registry.audit(package_id)))
 
     def get_file(self, package_id: str, path: str, *, offset: int = 0, length: int | None = None) -> Generator[bytes]:
         """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
@@ -140,22 +142,22 @@ class BlockingRegistry:
                 async for chunk in stream:
                     yield chunk
 
-        return _iterate(self.portal, chunks)
+        return _items(self.portal.iterate(chunks))
 
     def tail_events(self, since: int = 0) -> Generator[StoredEvent]:
-        """Every event after `since`, then those to come, without end; close it when you have seen enough."""
+        """Every event after `since`, then those to come, until the store closes; close it when you have seen enough."""
 
         async def tail(registry: Registry) -> AsyncGenerator[StoredEvent]:
             async with registry.tail_events(since) as stored:
                 async for event in stored:
                     yield event
 
-        return _iterate(self.portal, tail)
+        return _items(self.portal.iterate(tail))
 
 
 @contextmanager
 def open_registry(settings: Settings | None = None) -> Generator[BlockingRegistry]:
-    """Run a store for as long as the block lasts.
+    """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
 
     Args:
         settings: where log and objects are; read from the environment by default.
@@ -164,8 +166,12 @@ def open_registry(settings: Settings | None = None) -> Generator[BlockingRegistr
         As `artifactstore.open_registry`; `StoreClosed` from a registry that is used after the block.
     """
     portal = Portal(settings)
-    portal.start().result()
+    opened = portal.start()
     try:
+        opened.result()
         yield BlockingRegistry(portal)
     finally:
-        portal.stop().result()
+        try:
+            portal.stop().result()
+        finally:
+            portal.join()

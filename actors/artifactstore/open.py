@@ -55,6 +55,7 @@ async def open_store(
             all of them are logged anyway.
     """
     started = False
+    closed = trio.Event()
     refusal: ArtifactStoreError | None = None
     store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url)))
     actors = Actors()
@@ -64,7 +65,10 @@ async def open_store(
             watched = open_tree(spec, on_report=on_report, loop_blocked_after_s=_LOOP_BLOCKED_AFTER_S)
             async with watched as tree:
                 started = True
-                yield Registry(actors, store, tree)
+                try:
+                    yield Registry(actors, store, tree, closed)
+                finally:
+                    closed.set()
         except StartFailed as failed:
             # Who opens a store asks what is wrong with it, not which actor met it first.
             if started or not isinstance(failed.cause, ArtifactStoreError):

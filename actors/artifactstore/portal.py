@@ -3,57 +3,55 @@
 The thread runs trio, and trio runs the store; calls come in through trio's own entry queue and answers go out through
 `concurrent.futures.Future`, which both asyncio and plain threads can wait for. The host's event loops, policies and
 signal handlers stay as they are.
+
+Closing lets calls that are under way come to their end, but not those that wait for the next item of an iteration: a
+tail has no end, so they break off with `StoreClosed`.
 """
 
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import override
+from dataclasses import dataclass, field
+from typing import Any, override
 
 import outcome
 import trio
 
 from artifactstore.config import Settings
 from artifactstore.open import open_registry
-from artifactstore.registry import Registry
+from artifactstore.registry import Registry, StoreClosed
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["Portal", "StoreClosed", "in_trio"]
+__all__ = ["Call", "Iteration", "Portal", "WaitsForItself"]
+
+type _Result[T] = outcome.Value[T] | outcome.Error
 
 
 @dataclass(eq=False)
-class StoreClosed(ArtifactStoreError):
-    """The store was closed, or is being closed."""
+class WaitsForItself(ArtifactStoreError):
+    """A callback of the store wanted to wait for the store, which waits for the callback."""
 
     @override
     def __str__(self) -> str:
-        return "this store is closed; open it again with open_registry"
+        return "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
 
 
-async def in_trio[T](future: "Future[T]") -> T:
-    """Wait for a future of another thread in a trio task; cancellation is passed on to the future."""
-    token = trio.lowlevel.current_trio_token()
-    finished = trio.Event()
+@dataclass(frozen=True, slots=True, eq=False)
+class Call[T]:
+    """Work on its way in the store's thread.
 
-    def wake(_future: "Future[T]") -> None:
-        try:
-            token.run_sync_soon(finished.set)
-        except trio.RunFinishedError:
-            return
+    Attributes:
+        answer: what it returns or raises; cancelling this future withdraws the work.
+        over: done once nothing of it runs any more, which for withdrawn work is later than its answer.
+    """
 
-    future.add_done_callback(wake)
-    try:
-        await finished.wait()
-    except trio.Cancelled:
-        future.cancel()
-        raise
-    return future.result()
+    answer: Future[T] = field(default_factory=Future[T])
+    over: Future[None] = field(default_factory=Future[None])
 
 
 class Portal:
-    """One running store, reached from other threads.
+    """One store, reached from other threads.
 
     Args:
         settings: of the store; read from the environment by default.
@@ -61,86 +59,185 @@ class Portal:
 
     def __init__(self, settings: Settings | None) -> None:
         self._settings = settings
-        self._opened: Future[Registry] = Future()
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._nursery: trio.Nursery | None = None
-        self._stop = trio.Event()
-        self._ended: Future[None] = Future()
+        self._opened, self._ended = Future[Registry](), Future[None]()
+        for future in (self._opened, self._ended):
+            future.set_running_or_notify_cancel()  # whoever stops waiting for one of them does not cancel it
         self._lock = threading.Lock()
         self._closing = False
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stop = trio.Event()
+        self._calls: trio.Nursery | None = None
+        self._steps: set[trio.CancelScope] = set()
+        self._iterations: set[Iteration[Any]] = set()
         self._thread = threading.Thread(target=self._run, name="artifactstore", daemon=True)
 
     def start(self) -> "Future[Registry]":
-        """Start the thread. The future holds the registry once the store runs, or why it does not."""
+        """Start the thread. The future is done once the store runs, or holds why it does not."""
         self._thread.start()
         return self._opened
 
     def stop(self) -> "Future[None]":
-        """Close the store. The future is done when everything has ended. Calls that are under way end first."""
+        """Close the store, also one that is still opening. The future is done when everything has ended."""
         with self._lock:
-            first, self._closing = not self._closing, True
-        if first and self._token is not None:
-            with contextlib.suppress(trio.RunFinishedError):  # it never opened
-                self._token.run_sync_soon(self._stop.set)
+            self._closing = True
+            if self._token is not None:
+                with contextlib.suppress(trio.RunFinishedError):  # it never opened, or has ended on its own
+                    self._token.run_sync_soon(self._stop.set)
         return self._ended
 
-    def submit[T](self, work: Callable[[Registry], Awaitable[T]]) -> "Future[T]":
-        """Run `work` in the store's thread. Cancelling the future cancels what it waits for.
+    def join(self) -> None:
+        """Wait for the thread, after its end was told: a matter of microseconds."""
+        self._thread.join()
+
+    def submit[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
+        """Run `work` in the store's thread, for a caller who waits for it.
+
+        Args:
+            work: what to do.
+            step: closing the store breaks it off; otherwise closing waits for it.
 
         Raises:
             StoreClosed: the store is closed.
+            WaitsForItself: the caller is a callback, which the store's thread itself runs.
         """
-        answer: Future[T] = Future()
+        if self.in_own_thread:
+            raise WaitsForItself
+        return self.send(work, step=step)
+
+    @property
+    def in_own_thread(self) -> bool:
+        """Whether this is the store's thread: a callback, or a finaliser that happened to run there."""
+        return threading.get_ident() == self._thread.ident
+
+    def send[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
+        """As `submit`, for whoever may not wait."""
+        call: Call[T] = Call()
         with self._lock:
             if self._closing or self._token is None:
                 raise StoreClosed
-            # Under the lock, so that a stop that comes later is queued after this call.
-            self._token.run_sync_soon(self._begin, work, answer)
-        return answer
+            try:
+                # Under the lock, so that a stop that comes later is queued after this call.
+                self._token.run_sync_soon(self._begin, call, work, step)
+            except trio.RunFinishedError:
+                raise StoreClosed from None
+        return call
 
-    def _begin[T](self, work: Callable[[Registry], Awaitable[T]], answer: "Future[T]") -> None:
-        if self._nursery is None:
-            answer.set_exception(StoreClosed())
+    def iterate[T](self, source: Callable[[Registry], AsyncGenerator[T]]) -> "Iteration[T]":
+        """Prepare to iterate over something of the store; nothing happens before the first step."""
+        return Iteration(self, source(self._opened.result()))
+
+    def _begin[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
+        if self._calls is None:  # the store has ended on its own between this call and its turn
+            _settle(call, outcome.Error(StoreClosed()))
         else:
-            self._nursery.start_soon(self._carry, work, answer)
+            self._calls.start_soon(self._carry, call, work, step)
 
-    async def _carry[T](self, work: Callable[[Registry], Awaitable[T]], answer: "Future[T]") -> None:
+    async def _carry[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
+        scope = trio.CancelScope()
         token = trio.lowlevel.current_trio_token()
-        with trio.CancelScope() as scope:
 
-            def leave(finished: "Future[T]") -> None:
-                if finished.cancelled():
-                    try:
-                        token.run_sync_soon(scope.cancel)
-                    except trio.RunFinishedError:
-                        return
+        def withdraw(answer: "Future[T]") -> None:
+            if answer.cancelled():
+                with contextlib.suppress(trio.RunFinishedError):
+                    token.run_sync_soon(scope.cancel)
 
-            answer.add_done_callback(leave)
-            result = await outcome.acapture(work, self._opened.result())
-            if not answer.set_running_or_notify_cancel():
-                return
-            if isinstance(result, outcome.Value):
-                answer.set_result(result.value)
-            else:
-                answer.set_exception(result.error)
+        if step:
+            self._steps.add(scope)
+            if self._closing:
+                scope.cancel()
+        result: _Result[T] = outcome.Error(StoreClosed())  # unless it comes to its own end
+        try:
+            with scope:
+                call.answer.add_done_callback(withdraw)
+                try:
+                    result = outcome.Value(await work(self._opened.result()))
+                except Exception as error:
+                    result = outcome.Error(error)
+        finally:
+            self._steps.discard(scope)
+            _settle(call, result)
 
     def _run(self) -> None:
         try:
             trio.run(self._serve)
         except BaseException as error:
-            if not self._opened.done():
+            if self._opened.done():
+                self._ended.set_exception(error)
+            else:
                 self._opened.set_exception(error)
                 self._ended.set_result(None)
-            else:
-                self._ended.set_exception(error)
         else:
             self._ended.set_result(None)
 
     async def _serve(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
+        with self._lock:
+            self._token = trio.lowlevel.current_trio_token()
+            if self._closing:
+                self._stop.set()
         async with open_registry(self._settings) as registry:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                self._opened.set_result(registry)
-                await self._stop.wait()
-            self._nursery = None
+            try:
+                async with trio.open_nursery() as self._calls:
+                    self._opened.set_result(registry)
+                    await self._stop.wait()
+                    for scope in self._steps:
+                        scope.cancel()
+            finally:
+                self._calls = None
+            for iteration in tuple(self._iterations):
+                await iteration.finish()
+
+    def keep(self, iteration: "Iteration[Any]") -> None:
+        """See to it that an iteration is finished before the store closes."""
+        self._iterations.add(iteration)
+
+    def forget(self, iteration: "Iteration[Any]") -> None:
+        """An iteration is finished."""
+        self._iterations.discard(iteration)
+
+
+class Iteration[T]:
+    """An asynchronous generator that lives in the store's thread; its steps and its end never overlap."""
+
+    def __init__(self, portal: Portal, items: AsyncGenerator[T]) -> None:
+        self._portal = portal
+        self._items = items
+        self._turn = trio.Lock()
+
+    def step(self) -> Call[T]:
+        """Ask for the next item; the answer is `StopAsyncIteration` after the last.
+
+        Raises:
+            StoreClosed: the store is closed.
+        """
+        return self._portal.submit(lambda _registry: self._next(), step=True)
+
+    def close(self) -> Call[None] | None:
+        """End the iteration. Returns what can be waited for: nothing if the store's end has ended it.
+
+        Nothing either for a finaliser that the garbage collector runs in the store's thread, of all threads.
+        """
+        try:
+            call = self._portal.send(lambda _registry: self.finish())
+        except StoreClosed:
+            return None
+        return None if self._portal.in_own_thread else call
+
+    async def _next(self) -> T:
+        self._portal.keep(self)
+        async with self._turn:
+            return await anext(self._items)
+
+    async def finish(self) -> None:
+        """In the store's thread: close the generator."""
+        self._portal.forget(self)
+        async with self._turn:
+            await self._items.aclose()
+
+
+def _settle[T](call: Call[T], result: _Result[T]) -> None:
+    if call.answer.set_running_or_notify_cancel():
+        if isinstance(result, outcome.Value):
+            call.answer.set_result(result.value)
+        else:
+            call.answer.set_exception(result.error)
+    call.over.set_result(None)

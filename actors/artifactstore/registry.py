@@ -7,11 +7,12 @@ offer the same to other programs.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NoReturn, cast
+from typing import Literal, NoReturn, cast, override
 
 import rfc8785
+import trio
 
 from artifactstore.audit import audit_entry
 from artifactstore.callers import with_progress, with_stream
@@ -34,6 +35,7 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -71,12 +73,21 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.retention import DEFAULT_RETENTION, retention_class
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
-__all__ = ["DEFAULT_ACTOR", "Registry"]
+__all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
 
 _LONG_S = 24 * 3600.0
 _PAGE = 500
 DEFAULT_ACTOR = "anonymous"
 """Who is recorded where a caller does not say who it is."""
+
+
+@dataclass(eq=False)
+class StoreClosed(ArtifactStoreError):
+    """The store was closed, or is being closed."""
+
+    @override
+    def __str__(self) -> str:
+        return "this store is closed; open it again with open_registry"
 
 
 class Registry:
@@ -85,14 +96,27 @@ class Registry:
     Every change takes `actor`, who is recorded as having done it, and most take `idempotency_key`: a caller who does
     not know whether a call went through repeats it with the same key, and gets the first answer.
 
-    Besides the errors named, every method raises `AskError`s when an actor is down, and `DatabaseUnavailable` and its
-    kin when the database is.
+    Besides the errors named, every method raises `AskError`s when an actor is down, `DatabaseUnavailable` and its kin
+    when the database is, and `StoreClosed` once the block that opened the store has been left.
     """
 
-    def __init__(self, actors: Actors, store: EventStore, tree: Tree) -> None:
-        self._actors = actors
-        self._store = store
+    def __init__(self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event) -> None:
+        self._actors_while_open = actors
+        self._store_while_open = store
         self._tree = tree
+        self._closed = closed
+
+    @property
+    def _actors(self) -> Actors:
+        if self._closed.is_set():
+            raise StoreClosed
+        return self._actors_while_open
+
+    @property
+    def _store(self) -> EventStore:
+        if self._closed.is_set():
+            raise StoreClosed
+        return self._store_while_open
 
     async def create_package(
         self,

@@ -1,12 +1,15 @@
 """What the tests of the registry share: small trees and streams, and what must be true of every store at rest."""
 
+import sqlite3
+import threading
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import trio
 import trio.testing
 
-from artifactstore import Registry, Settings
+from artifactstore import Registry, Settings, open_registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.supervision import ActorSnapshot
 
@@ -58,6 +61,23 @@ async def whole_log(registry: Registry) -> list[StoredEvent]:
 async def paths_in(registry: Registry, package_id: str) -> list[str]:
     """The paths of a package, in its own order."""
     return [file.path for file in await registry.list_files(package_id)]
+
+
+def make_schema_too_new(settings: Settings) -> None:
+    """A database that a later release has migrated."""
+    trio.run(_make, settings)
+    with closing(sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+async def _make(settings: Settings) -> None:
+    async with open_registry(settings):
+        pass
+
+
+def store_threads() -> list[str]:
+    """The threads that stores have started; trio keeps helpers of its own, which end when they are idle."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("artifactstore")]
 
 
 def temp_files(settings: Settings) -> list[str]:
