@@ -13,7 +13,6 @@ from artifactstore.supervision.runtime import Ending, Member, Runtime, Status
 from artifactstore.supervision.specs import ActorSpec
 from artifactstore.supervision.stacks import stack_of_task
 from artifactstore.supervision.system_lane import Ping
-from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.supervision import (
     ActorSnapshot,
     ChildState,
@@ -52,10 +51,11 @@ class Cell(Member):
     async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
         self._starts += 1
         try:
+            actor = self._spec.factory()
+            self._mailbox.open(actor.handlers)
             if not self._bound:
                 self._spec.ref.bind(self._mailbox, self._ping)
                 self._bound = True
-            actor = self._spec.factory()
         except BaseException as error:
             return Ending(ExitKind.CRASHED, error)
 
@@ -71,7 +71,6 @@ class Cell(Member):
         watcher = Watcher(is_ready, is_due, self._task_failed)
         incarnation = Incarnation(self._spec, actor, self._mailbox, watcher)
         actor.context = ActorContext(self.path, self._starts, self._runtime.clock, incarnation)
-        self._mailbox.open(actor.handlers)
         self._incarnation = incarnation
         try:
             crash = await incarnation.run()
@@ -145,19 +144,18 @@ class Cell(Member):
                 self._stall = Stall(deadline, stack_of_task(self._incarnation.task))
                 self._runtime.reporter.send(StallReport(self.path, self._stall))
 
-    def _task_failed(self, handle: TaskHandle) -> None:
-        if handle.failure is not None:
-            self._runtime.reporter.send(
-                CrashReport(
-                    path=f"{self.path}/{handle.name}",
-                    incarnation=self._starts,
-                    cause=handle.failure,
-                    messages=(),
-                    summary={},
-                    decision="the task ends, its actor goes on",
-                    at=trio.current_time(),
-                )
+    def _task_failed(self, name: str, failure: Exception) -> None:
+        self._runtime.reporter.send(
+            CrashReport(
+                path=f"{self.path}/{name}",
+                incarnation=self._starts,
+                cause=failure,
+                messages=(),
+                summary={},
+                decision="the task ends, its actor goes on",
+                at=trio.current_time(),
             )
+        )
 
 
 def _works(incarnation: Incarnation, now: float) -> tuple[WorkSnapshot, ...]:

@@ -134,7 +134,7 @@ class Work:
         scope: cancels the handler alone; shielded when the work is to be completed.
     """
 
-    __slots__ = ("_chain", "began_at", "envelopes", "handler", "mailbox", "messages", "scope")
+    __slots__ = ("began_at", "envelopes", "handler", "mailbox", "messages", "scope")
 
     def __init__(self, mailbox: "Mailbox", handler: Handler, envelopes: Sequence[Envelope]) -> None:
         self.mailbox = mailbox
@@ -143,7 +143,6 @@ class Work:
         self.messages = tuple(envelope.message for envelope in envelopes)
         self.began_at = trio.current_time()
         self.scope = trio.CancelScope(shield=handler.on_cancel is OnCancel.COMPLETE)
-        self._chain: tuple[Mailbox, ...] | None = None
         for envelope in envelopes:
             envelope.state = EnvelopeState.STARTED
             envelope.deliveries += 1
@@ -152,10 +151,8 @@ class Work:
     @property
     def chain(self) -> "tuple[Mailbox, ...]":
         """All that wait for this call, each once, and last the actor that runs it."""
-        if self._chain is None:
-            waiting = dict.fromkeys(box for envelope in self.envelopes for box in envelope.chain)
-            self._chain = (*waiting, self.mailbox)
-        return self._chain
+        waiting = dict.fromkeys(box for envelope in self.envelopes for box in envelope.chain)
+        return (*waiting, self.mailbox)
 
     @property
     def deadline(self) -> float:

@@ -53,12 +53,12 @@ class Watcher:
     Attributes:
         ready: it has started.
         due: it is to be ready, or over, by this trio time.
-        task_failed: a task has failed whose failure is only to be reported.
+        task_failed: the task of this name has failed, and that is only to be reported.
     """
 
     ready: Callable[[], None]
     due: Callable[[float], None]
-    task_failed: Callable[[TaskHandle], None]
+    task_failed: Callable[[str, Exception], None]
 
 
 class Incarnation:
@@ -147,21 +147,24 @@ class Incarnation:
             self._nursery.cancel_scope.cancel(reason="the actor has stopped")
 
     async def _serve(self) -> None:
-        async with trio.open_nursery() as self._workers:
-            self._workers.start_soon(self.system.serve, name=f"{self.path} (system)")
-            self._mailbox.spawn = self._spawn
+        async with trio.open_nursery() as workers:
+
+            def spawn(lane: Lane) -> None:
+                if self._ending():
+                    return  # the next incarnation begins with a worker for each message that waits
+                lane.workers += 1
+                workers.start_soon(self._work_on, lane, name=f"{self.path} (worker)")
+
+            self._workers = workers
+            workers.start_soon(self.system.serve, name=f"{self.path} (system)")
+            self._mailbox.spawn = spawn
             for lane in self._mailbox.lanes():
                 lane.workers = 0
                 for _ in range(min(lane.limit, lane.backlog()) if lane.on_demand else 0):
-                    self._spawn(lane)
+                    spawn(lane)
             self._watcher.ready()
             self._check_idle()
             await self._work_on(self._mailbox.serial)
-
-    def _spawn(self, lane: Lane) -> None:
-        if self._workers is not None:
-            lane.workers += 1
-            self._workers.start_soon(self._work_on, lane, name=f"{self.path} (worker)")
 
     async def _work_on(self, lane: Lane) -> None:
         mailbox = self._mailbox
@@ -248,12 +251,11 @@ class Incarnation:
             await body()
         finally:
             del self.tasks[handle.name]
-        if handle.failure is None:
-            return
-        if handle.on_crash is OnTaskCrash.CRASH_ACTOR or not isinstance(handle.failure, Exception):
-            self._fail(handle.failure, ())
-        else:
-            self._watcher.task_failed(handle)
+        failure = handle.failure
+        if isinstance(failure, Exception) and handle.on_crash is OnTaskCrash.REPORT:
+            self._watcher.task_failed(handle.name, failure)
+        elif failure is not None:
+            self._fail(failure, ())
 
     def _summary(self) -> Mapping[str, str | int]:
         try:

@@ -192,8 +192,6 @@ class Mailbox:
     def _handler(self, message: Message[Any]) -> Handler:
         handler = self._handlers.get(type(message))
         if handler is None:
-            if not self._open:
-                raise self._stopped(message)
             raise UnhandledMessage(self.path, type(message).__name__)
         return handler
 

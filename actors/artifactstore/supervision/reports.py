@@ -96,7 +96,7 @@ class Reporter:
                 )
             case StallReport():
                 _logger.error("%s does not stop\n%s", report.path, report.stall.stack)
-            case LoopBlocked():
+            case _:
                 _logger.error(
                     "the event loop has been blocked for %.1f s by %s\n%s",
                     report.blocked_s,

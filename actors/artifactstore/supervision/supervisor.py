@@ -7,7 +7,7 @@ what its members have done. Whatever takes time runs in the supervisor's nursery
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import assert_never, override
+from typing import override
 
 import trio
 
@@ -30,7 +30,6 @@ from artifactstore_protocols.supervision.events import (
     Add,
     Delay,
     Elapsed,
-    Enter,
     Event,
     Exited,
     Order,
@@ -85,7 +84,7 @@ class Supervisor(Member):
         self._runtime = runtime
         self._entries = {child.name: self._entry(child) for child in spec.children}
         self._table = self._fresh_table()
-        self._run: _Run | None = None
+        self._run: _Run  # of the present run, or the last; nothing acts before the first
         self._changed = trio.Event()
         self._failure: Exception | None = None
 
@@ -243,8 +242,6 @@ class Supervisor(Member):
 
     def _act(self, action: Action) -> None:
         run = self._run
-        if run is None:
-            raise RuntimeError(f"{self.path} has not been started")
         match action:
             case Start():
                 run.nursery.start_soon(self._run_child, run.nursery, action.name, name=f"{self.path}/{action.name}")
@@ -256,13 +253,11 @@ class Supervisor(Member):
                 self._entries[action.name].member.release(removed=action.removed)
                 if action.removed:
                     del self._entries[action.name]
-            case Enter():
+            case _:
                 if action.phase is Phase.RUNNING:
                     run.ready()
                 else:
                     run.over.set()
-            case _:
-                assert_never(action)
 
     async def _run_child(self, nursery: trio.Nursery, name: str) -> None:
         entry = self._entries[name]

@@ -16,7 +16,7 @@ The rules, beside the table of `lifecycle.py`:
 """
 
 from dataclasses import dataclass, replace
-from typing import assert_never, override
+from typing import override
 
 from artifactstore_protocols.supervision.errors import ChildBusy, ChildExists, SupervisorNotRunning
 from artifactstore_protocols.supervision.events import (
@@ -28,7 +28,6 @@ from artifactstore_protocols.supervision.events import (
     Exited,
     Order,
     Ready,
-    Remove,
     RestartChild,
     Shutdown,
     StartChild,
@@ -186,15 +185,10 @@ def _retry(turn: Turn, child: Child, event: Exited) -> tuple[float, tuple[str, .
 def _group(state: Supervision, name: str) -> tuple[Child, ...]:
     """The siblings that a failure of this child takes down, in start order."""
     index = next(at for at, child in enumerate(state.children) if child.name == name)
-    match state.strategy:
-        case Strategy.ONE_FOR_ONE:
-            return ()
-        case Strategy.REST_FOR_ONE:
-            return state.children[index + 1 :]
-        case Strategy.ONE_FOR_ALL:
-            return state.children[:index] + state.children[index + 1 :]
-        case _:
-            assert_never(state.strategy)
+    if state.strategy is Strategy.ONE_FOR_ONE:
+        return ()
+    earlier = state.children[:index] if state.strategy is Strategy.ONE_FOR_ALL else ()
+    return earlier + state.children[index + 1 :]
 
 
 def _order(turn: Turn, order: Order) -> None:
@@ -204,22 +198,19 @@ def _order(turn: Turn, order: Order) -> None:
         _add(turn, order.child)
         return
     child = turn.state.child(order.name)
-    match order:
-        case StartChild():
-            if child.state is ChildState.RUNNING:
-                raise ChildExists(f"{turn.state.path}/{child.name}", child.state)
-            _require_idle(turn, child)
-            _try_start(turn, child, Signal.REST)
-        case StopChild():
-            then = Signal.DROP if child.restart is Restart.TEMPORARY else Signal.REST
-            turn.doom(child, then, drain=True)
-        case RestartChild():
-            _restart(turn, child)
-        case Remove():
-            _require_idle(turn, child)
-            turn.move(child.name, Signal.DROP)
-        case _:
-            assert_never(order)
+    if isinstance(order, StartChild):
+        if child.state is ChildState.RUNNING:
+            raise ChildExists(f"{turn.state.path}/{child.name}", child.state)
+        _require_idle(turn, child)
+        _try_start(turn, child, Signal.REST)
+    elif isinstance(order, StopChild):
+        then = Signal.DROP if child.restart is Restart.TEMPORARY else Signal.REST
+        turn.doom(child, then, drain=True)
+    elif isinstance(order, RestartChild):
+        _restart(turn, child)
+    else:
+        _require_idle(turn, child)
+        turn.move(child.name, Signal.DROP)
 
 
 def _require_idle(turn: Turn, child: Child) -> None:

@@ -9,6 +9,7 @@ import trio
 
 from artifactstore.supervision import (
     Actor,
+    ActorCrashed,
     ActorRef,
     ActorSpec,
     ActorStopped,
@@ -56,8 +57,22 @@ class Hold(Request[str, ProbeRole]):
 
 
 @dataclass(frozen=True, slots=True)
+class HoldInGroup(Request[str, ProbeRole]):
+    """As Hold, but when it is cancelled it raises that in a group, as nested nurseries may."""
+
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Commit(Request[str, ProbeRole]):
     """As Hold, but runs to completion."""
+
+    gate: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAndFail(Request[str, ProbeRole]):
+    """As Commit, but fails in the end; beside the serial handlers, two at a time."""
 
     gate: str
 
@@ -207,6 +222,14 @@ class Probe(Actor[ProbeRole]):
         self.log(f"held {message.gate}")
         return message.gate
 
+    @handles(HoldInGroup)
+    async def hold_in_group(self, message: HoldInGroup) -> str:
+        try:
+            await self.script.pass_gate(message.gate)
+        except trio.Cancelled as cancelled:
+            raise BaseExceptionGroup("nested", [cancelled]) from None
+        return message.gate
+
     @handles(Commit, on_cancel=OnCancel.COMPLETE)
     async def commit(self, message: Commit) -> str:
         try:
@@ -216,6 +239,11 @@ class Probe(Actor[ProbeRole]):
             raise
         self.log(f"committed {message.gate}")
         return message.gate
+
+    @handles(CommitAndFail, mode=Concurrent(2), on_cancel=OnCancel.COMPLETE)
+    async def commit_and_fail(self, message: CommitAndFail) -> str:
+        await self.script.pass_gate(message.gate)
+        raise Boom(message.gate)
 
     @handles(Parallel, mode=Concurrent(2))
     async def parallel(self, message: Parallel) -> str:
@@ -292,4 +320,10 @@ async def ask_within(scope: trio.CancelScope, ref: ActorRef[ProbeRole], message:
 async def ask_in_vain(ref: ActorRef[ProbeRole], message: Request[object, ProbeRole]) -> None:
     """Ask, and expect that the actor is stopped before it answers."""
     with pytest.raises(ActorStopped):
+        await ref.ask(message)
+
+
+async def ask_crash(ref: ActorRef[ProbeRole], message: Request[object, ProbeRole]) -> None:
+    """Ask, and expect that the actor crashes on it."""
+    with pytest.raises(ActorCrashed):
         await ref.ask(message)

@@ -30,10 +30,12 @@ from artifactstore.supervision import (
     handles,
     open_tree,
 )
+from artifactstore.supervision.failures import real_failure
 
 from .probe import (
     Boom,
     Commit,
+    CommitAndFail,
     Echo,
     Fail,
     FailParallel,
@@ -42,6 +44,7 @@ from .probe import (
     Parallel,
     Refused,
     Script,
+    ask_crash,
     ask_in_vain,
     probe,
     tree_of,
@@ -411,3 +414,53 @@ async def test_the_state_after_a_crash_is_backoff_until_the_delay_is_over(
         reading = await ref.ping()
         assert (reading.state, reading.answered, reading.summary) == (ChildState.BACKOFF, False, {})
         assert await ref.ask(Echo("restarted")) == "restarted"
+
+
+async def test_only_the_first_of_two_crashes_is_the_incarnations(autojump_clock: trio.testing.MockClock) -> None:
+    script, reports = Script(), list[Report]()
+    ref, spec = probe(script, "a")
+    async with open_tree(tree_of(spec), on_report=reports.append), trio.open_nursery() as nursery:
+        for gate in ("first", "second"):
+            nursery.start_soon(ask_crash, ref, CommitAndFail(gate))
+            await script.waiting(gate).wait()
+        script.gate("first").set()
+        await trio.testing.wait_all_tasks_blocked()
+        script.gate("second").set()
+    (report,) = reports
+    assert isinstance(report, CrashReport)
+    assert report.messages == (CommitAndFail("first"),)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (BOOM := Boom("x"), BOOM),
+        (ExceptionGroup("", [ExceptionGroup("", [BOOM])]), BOOM),
+        (KILL := KeyboardInterrupt(), KILL),
+        (BaseExceptionGroup("", [KILL]), KILL),
+    ],
+)
+def test_a_lone_failure_is_taken_out_of_its_groups(error: BaseException, expected: BaseException) -> None:
+    assert real_failure(error) is expected
+
+
+def test_failures_that_are_several_stay_a_group() -> None:
+    failures = [Boom("x"), Boom("y")]
+    found = real_failure(ExceptionGroup("two", failures))
+    assert type(found) is ExceptionGroup
+    assert str(found) == "two (2 sub-exceptions)"
+
+
+async def test_cancellations_are_taken_out_of_a_group_and_are_no_failure_by_themselves() -> None:
+    found: list[BaseException | None] = []
+    failure = Boom("x")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as cancelled:
+            found.append(real_failure(cancelled))
+            found.append(real_failure(BaseExceptionGroup("", [cancelled])))
+            found.append(real_failure(BaseExceptionGroup("", [cancelled, failure])))
+            raise
+    assert found == [None, None, failure]

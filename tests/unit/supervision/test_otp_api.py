@@ -150,6 +150,7 @@ async def test_otp_do_not_save_start_parameters_for_temporary_children() -> None
         assert trace() is not None
         await tree.stop_child("root/a")
         script.actors.clear()
+        await trio.testing.wait_all_tasks_blocked()
         gc.collect()
         assert trace() is None
 
