@@ -9,6 +9,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import is_dataclass
+from importlib import import_module
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -127,6 +129,20 @@ def test_supervision_knows_nothing_of_artifacts() -> None:
 )
 def test_imports_are_seen_wherever_they_stand(source: str, imported: str) -> None:
     assert imported in set(imports("package", ast.parse(source)))
+
+
+def test_what_is_said_is_a_frozen_slotted_value_and_an_error_is_itself_alone() -> None:
+    changing: list[str] = []
+    for name, _ in modules(PROTOCOLS):
+        for found in vars(import_module(name)).values():
+            if not (isinstance(found, type) and is_dataclass(found) and found.__module__ == name):
+                continue
+            if issubclass(found, BaseException):
+                # Errors that compare by their facts could not be put into a set, nor told apart in a group.
+                assert found.__hash__ is BaseException.__hash__, found
+            elif "__slots__" not in vars(found) or found.__hash__ is None:
+                changing.append(f"{name}.{found.__name__}")
+    assert changing == ["artifactstore_protocols.packages.Facts"]
 
 
 def loaded_by(statement: str) -> list[str]:
