@@ -1,0 +1,236 @@
+"""What the documents say, held against the code: links, settings, commands, messages, tables and formats.
+
+That their code blocks run is shown by the integration tests.
+"""
+
+import ast
+import dataclasses
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast, get_args
+
+import pytest
+import typer.main
+from typer.core import TyperGroup
+
+from artifactstore.cli.app import app
+from artifactstore.config import ENVIRONMENT
+from artifactstore_protocols import messages
+from artifactstore_protocols.payloads import PackageCreated, Payload
+from artifactstore_protocols.supervision import Message
+from artifactstore_protocols.views import VIEWS
+from documents import DOCUMENTS, ROOT, blocks, headings, links, prose, rows
+
+README = ROOT / "README.md"
+OPERATOR = ROOT / "docs" / "OPERATOR.md"
+BLUEPRINT = ROOT / "docs" / "ARCHITECTURE-BLUEPRINT.md"
+DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
+GROUPS = {"package"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def broken_links(document: Path) -> list[str]:
+    """The relative links of a document that lead nowhere: no such file, or no such heading in it."""
+    broken: list[str] = []
+    for target in links(document):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in headings(file)):
+            broken.append(target)
+    return broken
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_relative_link_resolves(document: Path) -> None:
+    assert broken_links(document) == []
+
+
+def test_a_broken_link_would_be_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# A title, at last\n[a](page.md#a-title-at-last) [b](#nowhere) [c](gone.md)\n```text\n[d](e.md)\n```\n"
+    )
+    assert broken_links(page) == ["#nowhere", "gone.md"]
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, waiting = set[Path](), [README]
+    while waiting:
+        document = waiting.pop()
+        if document not in reached and document in DOCUMENTS:
+            reached.add(document)
+            waiting += [(document.parent / target.partition("#")[0]).resolve() for target in links(document)]
+    assert reached == set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=name_of)
+def test_every_decision_is_linked_from_a_document_that_is_none(decision: Path) -> None:
+    others = [document for document in DOCUMENTS if document.parent != decision.parent]
+    assert any(f"adr/{decision.name}" in target for document in others for target in links(document))
+
+
+def test_decisions_are_numbered_without_a_gap_and_titled_by_their_numbers() -> None:
+    assert [path.name[:4] for path in DECISIONS] == [f"{number:04}" for number in range(1, len(DECISIONS) + 1)]
+    for path in DECISIONS:
+        assert path.read_text().startswith(f"# {path.name[:4]}: ")
+        assert {"context", "decision", "consequences"} <= headings(path)
+
+
+@pytest.mark.parametrize("document", [README, OPERATOR], ids=name_of)
+def test_every_setting_is_documented_with_its_default(document: Path) -> None:
+    assert {cells[0]: cells[1] for cells in rows(document, "Settings")} == {
+        f"`{name}`": f"`{default}`" for name, default in ENVIRONMENT.items()
+    }
+
+
+def test_the_example_environment_has_every_setting_with_its_default() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    assert dict(line.split("=", 1) for line in lines if line and not line.startswith("#")) == ENVIRONMENT
+
+
+def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
+    """Every command's name as it is typed, with the options of its own."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{prefix}{name} ")
+        else:
+            options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
+            yield f"{prefix}{name}", options - {"--help", "-h"}
+
+
+COMMANDS = dict(commands(typer.main.get_group(app)))
+
+
+def command_of(words: list[str]) -> str:
+    return " ".join(words[:2] if words[0] in GROUPS else words[:1])
+
+
+def test_every_command_is_in_the_table_of_the_readme() -> None:
+    shown = [cells[0].strip("`").removeprefix("artifactstore ").split() for cells in rows(README, "Command line")]
+    assert sorted(map(command_of, shown)) == sorted(COMMANDS)
+
+
+def test_every_command_is_in_the_manual_with_all_of_its_options() -> None:
+    documented: dict[str, set[str]] = {}
+    for cells in rows(OPERATOR, "Command line"):
+        for words in re.findall(r"`([^`]+)`", cells[0]):
+            own = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", f"{words} {cells[1]}"))
+            documented[command_of(words.split())] = own | ({"--json"} if "—" not in cells[2] else set())
+    long = {name: {option for option in options if option != "--output"} for name, options in COMMANDS.items()}
+    # `serve` and `dev` share a row, and only one of them takes an address.
+    documented["dev"] -= {"--bind"}
+    assert documented == long
+
+
+def source_texts() -> list[str]:
+    """Every string in the code, with `…` where a value is filled in."""
+    texts: list[str] = []
+    for room in (ROOT / "actors", ROOT / "protocols"):
+        for path in sorted(room.rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+                elif isinstance(node, ast.JoinedStr):
+                    parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+                    texts.append("".join(map(str, parts)))
+    return texts
+
+
+def said_by(message: str, texts: list[str]) -> bool:
+    """Whether each run of words between two values or marks of a message is in some text of the code."""
+    pieces = [piece.strip() for piece in re.split(r"[^\w ,'-]", message) if len(piece.split()) > 1]
+    return all(any(piece in text for text in texts) for piece in pieces)
+
+
+def test_every_message_of_the_manual_is_one_of_the_code() -> None:
+    texts = source_texts()
+    shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Common failures")]
+    assert len(shown) > 20
+    assert [message for message in shown if not said_by(message, texts)] == []
+
+
+def test_a_message_that_nothing_says_would_be_found() -> None:
+    assert said_by("disk … is full; buy another", ["disk … is full; buy another one"])
+    assert not said_by("disk … is full; buy another", ["disk … is full; free room"])
+
+
+def test_the_blueprint_has_the_projected_tables_column_by_column() -> None:
+    shown = {
+        cells[0].strip("`"): tuple(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", f"{cells[1]}, {cells[2]}")))
+        for cells in rows(BLUEPRINT, "Data model")
+    }
+    assert shown == {view.name: view.columns for view in VIEWS}
+    assert list(shown) == [view.name for view in VIEWS]
+
+
+def test_the_blueprint_has_every_event_type_with_its_fields() -> None:
+    shown = {
+        cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[1].partition("Subject:")[0]))
+        for cells in rows(BLUEPRINT, "Events and payloads")
+    }
+    shown["v1.file.replaced"] |= shown["v1.file.ingested"]  # "the same and …"
+    kinds = cast("tuple[type[PackageCreated], ...]", get_args(Payload.__value__))
+    expected = {kind.TYPE: {field.name for field in dataclasses.fields(kind)} for kind in kinds}
+    expected["v1.package.finalized"] = set()  # the manifest itself
+    enumerated = {"v1.object.flagged": {"damaged", "missing"}}
+    assert {name: fields - enumerated.get(name, set()) for name, fields in shown.items()} == expected
+
+
+def test_the_blueprint_has_every_message() -> None:
+    shown = {cells[0].strip("`") for cells in rows(BLUEPRINT, "Message catalogue")}
+    known = {name for name, value in vars(messages).items() if isinstance(value, type) and Message in value.__mro__}
+    # What is not asked of the core: the HTTP server's own message, and the bases themselves.
+    assert shown == known - {"Message", "Request"} | {"BoundAddresses"}
+
+
+@pytest.mark.parametrize("document", [README, OPERATOR], ids=name_of)
+def test_every_python_block_is_marked_to_be_run(document: Path) -> None:
+    assert [block.code for block in blocks(document) if block.language == "python" and not block.run] == []
+
+
+REGISTRIES = re.compile(
+    r"\bpypi\.org|pythonhosted\.org|\bnpmjs\.(?:org|com)|\bcrates\.io|\bproxy\.golang\.org|\banaconda\.org"
+)
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(?:root/\.|work/|Users/\w+/|home/\w+/)")
+
+
+def committed() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    return [ROOT / name for name in listed.decode().split("\0") if name]
+
+
+def text_of(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (UnicodeDecodeError, FileNotFoundError):  # no text, or deleted and not committed yet
+        return ""
+
+
+def names(text: str) -> list[str]:
+    """The registry hosts and machine paths in a text."""
+    return [match[0] for pattern in (REGISTRIES, MACHINE_PATHS) for match in pattern.finditer(text)]
+
+
+def test_no_committed_file_names_a_registry_or_a_machine() -> None:
+    files = [path for path in committed() if path.name != "uv.lock"]
+    assert README in files
+    found = {name_of(path): names(text_of(path)) for path in files if path != Path(__file__)}
+    assert {name: match for name, match in found.items() if match} == {}
+
+
+def test_a_registry_and_a_machine_path_would_be_found() -> None:
+    assert names("see https://" + "pypi" + ".org/x") == ["pypi" + ".org"]
+    for path in ("/" + "root/.", "/" + "home/me/", "/" + "work/"):
+        assert names(f'"{path}x"') == [path]
+    assert names("tests/work/x ../home/me/ /tmp/x /srv/work/x") == []
+
+
+def test_prose_leaves_code_out() -> None:
+    assert "import trio" not in prose(README)
