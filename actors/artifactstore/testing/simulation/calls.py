@@ -1,0 +1,178 @@
+"""One call that a client makes, through all its attempts, and what became of each."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import assert_never
+
+import trio
+
+from artifactstore.registry import Registry
+from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF
+from artifactstore.testing.simulation.plan import (
+    CreatePackage,
+    Finalize,
+    GetFile,
+    IngestDirectory,
+    IngestFile,
+    IngestTree,
+    LookAround,
+    Operation,
+    RegisterSchema,
+    Replay,
+    Tail,
+    Verify,
+)
+from artifactstore.testing.simulation.world import World
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.records import (
+    DirectoryIngest,
+    FileRecord,
+    FinalizedPackage,
+    HealthReport,
+    IngestSummary,
+    MetadataSchema,
+    PackageRecord,
+    ReplayReport,
+    VerifyReport,
+)
+
+__all__ = ["Answer", "Call", "Ending", "Performer"]
+
+_TAIL_S = 2.0
+
+
+class Ending(StrEnum):
+    """What an attempt came to."""
+
+    ANSWERED = "answered"
+    REFUSED = "refused"
+    """With an error that says that it had no effect."""
+    UNKNOWN = "unknown"
+    """With an error that says that it may have had one, or the process died, or the caller left."""
+
+
+type Answer = (
+    PackageRecord
+    | FileRecord
+    | DirectoryIngest
+    | IngestSummary
+    | FinalizedPackage
+    | MetadataSchema
+    | VerifyReport
+    | ReplayReport
+    | HealthReport
+    | tuple[str, bytes]
+    | list[StoredEvent]
+    | None
+)
+"""What the registry answers; None where there is no answer."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call.
+
+    Attributes:
+        operation: what is asked.
+        actor: who asks, as the log records it; no two calls share it.
+        key: idempotency key, if it has one.
+        package_id: of the package that it is about, if it is about one.
+        endings: what each attempt came to.
+    """
+
+    operation: Operation
+    actor: str
+    key: str | None = None
+    package_id: str = ""
+    endings: list[Ending] = field(default_factory=list[Ending])
+
+    @property
+    def ending(self) -> Ending:
+        """What it came to in all: the last attempt's ending, but no refusal undoes that an earlier one is unknown."""
+        if self.endings[-1] is Ending.REFUSED and Ending.UNKNOWN in self.endings:
+            return Ending.UNKNOWN
+        return self.endings[-1]
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether asking again is safe while the outcome is unknown."""
+        return self.key is not None or isinstance(self.operation, Finalize | IngestDirectory)
+
+
+class Performer:
+    """Makes calls of a registry.
+
+    Args:
+        world: for the pauses within streams.
+        trees: roots of the trees to ingest.
+    """
+
+    def __init__(self, world: World, trees: tuple[Path, ...]) -> None:
+        self._world = world
+        self._trees = trees
+
+    async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: PLR0911 - one for each operation
+        """Make one attempt; returns what the registry answers, and raises what it raises."""
+        actor, key, package_id = call.actor, call.key, call.package_id
+        match call.operation:
+            case CreatePackage():
+                return await registry.create_package(actor, actor=actor, idempotency_key=key)
+            case IngestFile(path=path, content=content, chunks=chunks, replace=replace):
+                async with aclosing(self._stream(CONTENT_OF[content], chunks)) as source:
+                    return await registry.ingest_file(
+                        package_id, PATH_OF[path], source, replace=replace, actor=actor, idempotency_key=key
+                    )
+            case IngestDirectory(tree=tree, replace=replace):
+                return await registry.ingest_directory(package_id, self._trees[tree], replace=replace, actor=actor)
+            case IngestTree(tree=tree):
+                return await registry.ingest_tree(self._trees[tree], name=actor, actor=actor, idempotency_key=key)
+            case Finalize():
+                return await registry.finalize_package(package_id, actor=actor)
+            case GetFile(path=path):
+                return await self._get(registry, package_id, PATH_OF[path])
+            case RegisterSchema():
+                return await registry.register_metadata_schema(
+                    "report", {"title": actor}, actor=actor, idempotency_key=key
+                )
+            case Tail(count=count):
+                return await _tail(registry, count)
+            case Verify():
+                return await registry.verify(actor=actor)
+            case Replay(check=check):
+                return await registry.replay(check=check)
+            case LookAround():
+                return await _look_around(registry)
+            case _:
+                assert_never(call.operation)
+
+    async def _stream(self, content: bytes, chunks: int) -> AsyncGenerator[bytes]:
+        size = len(content) // chunks + 1
+        for start in range(0, len(content), size):
+            await self._world.pause()
+            yield content[start : start + size]
+
+    async def _get(self, registry: Registry, package_id: str, path: str) -> tuple[str, bytes]:
+        record = await registry.get_file_record(package_id, path)
+        async with registry.get_file(package_id, path) as stream:
+            return record.content_address, b"".join([chunk async for chunk in stream])
+
+
+async def _tail(registry: Registry, count: int) -> list[StoredEvent]:
+    seen: list[StoredEvent] = []
+    with trio.move_on_after(_TAIL_S):
+        async with registry.tail_events() as tail:
+            async for stored in tail:
+                seen.append(stored)
+                if len(seen) == count:
+                    break
+    return seen
+
+
+async def _look_around(registry: Registry) -> Answer:
+    async with aclosing(registry.list_packages()) as packages:
+        async for record in packages:
+            await registry.list_files(record.package_id)
+    return await registry.health()

@@ -1,0 +1,85 @@
+"""The clients of a simulation: what each of them asks for, in order, and asks again while it does not know."""
+
+from typing import Final
+
+import trio
+
+from artifactstore.testing.simulation.calls import Answer, Call, Ending, Performer
+from artifactstore.testing.simulation.judge import Judge
+from artifactstore.testing.simulation.plan import Client, CreatePackage, Operation
+from artifactstore.testing.simulation.process import Process, Running
+from artifactstore.testing.simulation.world import World
+from artifactstore_protocols.records import PackageRecord
+
+__all__ = ["Clients"]
+
+_ATTEMPTS_MAX: Final = 4
+_AGAIN_S: Final = 0.5
+_ANSWER_WITHIN_S: Final = 600.0
+
+
+class Clients:
+    """All clients of a workload, and what became of their calls.
+
+    Attributes:
+        calls: every call that was made.
+    """
+
+    def __init__(self, world: World, judge: Judge, perform: Performer) -> None:
+        self.calls: list[Call] = []
+        self._world = world
+        self._judge = judge
+        self._perform = perform
+        self._packages: dict[int, str] = {}
+
+    async def run(self, number: int, client: Client, process: Process) -> None:
+        """Do all that one client is to do."""
+        for index, operation in enumerate(client.operations):
+            await self._do(process, operation, f"client-{number}/{index}")
+
+    async def _do(self, process: Process, operation: Operation, actor: str) -> None:
+        call = Call(operation, actor, key=actor if _is_keyed(operation) else None)
+        package = getattr(operation, "package", None)
+        if isinstance(package, int) and not isinstance(operation, CreatePackage):
+            if package not in self._packages:
+                await self._do(process, CreatePackage(package, keyed=True), f"{actor}/create")
+            if package not in self._packages:
+                return  # nobody could create it
+            call.package_id = self._packages[package]
+        self.calls.append(call)
+        for attempt in range(_ATTEMPTS_MAX):
+            running = await process.up()
+            answer = await self.attempt(running, call)
+            if isinstance(answer, PackageRecord) and isinstance(package, int):
+                self._packages[package] = answer.package_id
+            if call.endings[-1] is not Ending.UNKNOWN or not call.can_be_repeated:
+                return
+            await trio.sleep(_AGAIN_S * (attempt + 1))
+
+    async def attempt(self, running: Running, call: Call) -> Answer:
+        """Make a call once; its ending is noted with the call. None where there is no answer."""
+        self._world.trace.note(call.actor, type(call.operation).__name__, "begins")
+        answer: Answer = None
+        failure: Exception | None = None
+        with trio.CancelScope() as scope, trio.move_on_after(_ANSWER_WITHIN_S) as patience:
+            running.life.calls[scope] = None
+            try:
+                answer = await self._perform(running.registry, call)
+            except Exception as error:
+                failure = error
+        running.life.calls.pop(scope, None)
+        self._judge.require(not patience.cancelled_caught, call.actor, "was not answered in", _ANSWER_WITHIN_S, "s")
+        if scope.cancelled_caught or patience.cancelled_caught or not running.life.alive:
+            call.endings.append(Ending.UNKNOWN)
+            answer = None
+        elif failure is not None:
+            call.endings.append(self._judge.failed(call, failure))
+        else:
+            call.endings.append(Ending.ANSWERED)
+            self._judge.answered(call, answer)
+        self._world.trace.note(call.actor, call.endings[-1], type(failure or answer).__name__)
+        return answer
+
+
+def _is_keyed(operation: Operation) -> bool:
+    return bool(getattr(operation, "keyed", False))

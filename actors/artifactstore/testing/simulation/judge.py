@@ -1,0 +1,248 @@
+"""The oracles: what must be true of every simulation, whatever goes wrong in it.
+
+Some are held at the moment of an answer: what is acknowledged is in the log and, should the power fail that instant,
+on the disk. The others are held against the whole history at its end. What is violated is collected as text; nothing
+is raised into the code under test.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import blake3
+
+from artifactstore.database.errors import LogDamaged, OutcomeUnknown
+from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
+from artifactstore.testing.simulation.calls import Answer, Call, Ending
+from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+from artifactstore.testing.simulation.log import SimulatedLog
+from artifactstore.testing.simulation.plan import (
+    CreatePackage,
+    FaultKind,
+    Finalize,
+    GetFile,
+    IngestDirectory,
+    IngestFile,
+    IngestTree,
+    RegisterSchema,
+    Replay,
+    Tail,
+)
+from artifactstore.testing.simulation.posix import OBJECTS, SimulatedPosix
+from artifactstore.testing.simulation.tables import Tables
+from artifactstore.testing.simulation.world import SimulatedBug, World
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.events import IdempotencyConflict, StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.manifest import manifest_digest
+from artifactstore_protocols.payloads import (
+    FileIngested,
+    FileReplaced,
+    ObjectFlagged,
+    ObjectHealed,
+    PackageCreated,
+    PackageFinalized,
+    PayloadInvalid,
+    UnknownEventType,
+)
+from artifactstore_protocols.records import (
+    DirectoryIngest,
+    FileRecord,
+    FinalizedPackage,
+    IngestSummary,
+    MetadataSchema,
+    PackageRecord,
+    ReplayReport,
+    VerifyReport,
+)
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, object_key_of
+from artifactstore_protocols.supervision import ActorCrashed, AskCycle, AskError, AskTimeout, Refusal, UnhandledMessage
+from artifactstore_protocols.views import ReplayFailed
+
+__all__ = ["Judge", "address_of"]
+
+_NEVER: Final = (
+    AskCycle,
+    AskTimeout,
+    IdempotencyConflict,
+    LogDamaged,
+    PayloadInvalid,
+    ReplayFailed,
+    UnhandledMessage,
+    UnknownEventType,
+)
+"""Errors that no fault excuses. No fault takes as long as the shortest of the timeouts."""
+
+
+def address_of(content: bytes) -> str:
+    """Content address of some bytes."""
+    return f"blake3:{blake3.blake3(content).hexdigest()}"
+
+
+class Judge:
+    """Holds one simulation to the oracles.
+
+    Attributes:
+        violations: what was found, in words.
+        checks: how many times something was held to an oracle.
+    """
+
+    def __init__(self, world: World, log: SimulatedLog, posix: SimulatedPosix) -> None:
+        self.violations: list[str] = []
+        self.checks = 0
+        self._world = world
+        self._log = log
+        self._posix = posix
+
+    def require(self, condition: bool, *what: object) -> None:
+        """Hold one thing to be true."""
+        self.checks += 1
+        if not condition:
+            text = " ".join(map(str, what))
+            self.violations.append(text)
+            self._world.trace.note("VIOLATION:", text)
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """What was acknowledged is durable, and is what was asked for."""
+        match call.operation, answer:
+            case CreatePackage(), PackageRecord(package_id=package_id, created_sequence=sequence):
+                payload = self._payload(sequence)
+                created = isinstance(payload, PackageCreated) and payload.package_id == package_id
+                self.require(created, call.actor, "was answered with package", package_id, "that is not in the log")
+            case IngestFile(path=path, content=content), FileRecord() as record:
+                self._file(call, record, PATH_OF[path], CONTENT_OF[content])
+            case IngestDirectory(tree=tree), DirectoryIngest(sequence=sequence):
+                self.require(sequence <= self._log.head(), call.actor, "was answered with sequence", sequence)
+                self._tree(call.package_id, tree)
+            case IngestTree(tree=tree), IngestSummary(package_id=package_id, sequence=sequence, manifest_digest=digest):
+                self._sealed(call, sequence, digest)
+                self._tree(package_id, tree)
+            case Finalize(), FinalizedPackage(sequence=sequence, manifest_digest=digest):
+                self._sealed(call, sequence, digest)
+            case RegisterSchema(), MetadataSchema(version=version):
+                self.require(version > 0, call.actor, "was answered with version", version)
+                self._mine(call, 1)
+            case GetFile(), (str(address), bytes(content)):
+                # The record and the bytes are two questions, between which the file may be replaced.
+                self.require(content in CONTENT_OF, call.actor, "was given bytes that nobody stored, for", address)
+            case Tail(), list() as seen:
+                self.saw(call.actor, seen)
+            case Replay(), ReplayReport(identical=identical):
+                self.require(identical, call.actor, "found views that differ from the log")
+            case _, VerifyReport() as report:
+                self.verified(report, exact=False)
+            case _:
+                self.require(answer is not None, call.actor, "was answered with nothing")
+
+    def failed(self, call: Call, error: BaseException) -> Ending:
+        """What an error says about the effect of a call; whether it is one that may come at all."""
+        if isinstance(error, ActorCrashed):
+            self.require(isinstance(error.cause, SimulatedBug), call.actor, "met a crash:", repr(error.cause))
+        excused = isinstance(error, Refusal | SimulatedBug) and not isinstance(error, _NEVER)
+        self.require(excused, call.actor, "was refused with", repr(error))
+        if isinstance(error, ObjectDamaged | ObjectMissing):
+            spoilt = error.object_key in self._posix.harmed_once or self._world.struck[FaultKind.PREAD_FAILS] > 0
+            self.require(spoilt, call.actor, "was told that a sound object is not:", error)
+        if isinstance(error, AskError):
+            return Ending.UNKNOWN if error.may_have_taken_effect else Ending.REFUSED
+        known = isinstance(error, ArtifactStoreError) and not isinstance(error, OutcomeUnknown)
+        return Ending.REFUSED if known else Ending.UNKNOWN
+
+    def reported(self, report: Report) -> None:
+        """Actors crash for no other reason than a fault."""
+        if isinstance(report, CrashReport):
+            cause = report.cause
+            while isinstance(cause, SupervisorGaveUp | StartFailed) and cause.cause is not None:
+                cause = cause.cause
+            excused = isinstance(cause, SimulatedBug) or self._world.struck[FaultKind.OPEN_FAILS] > 0
+            self.require(excused, report.path, "crashed:", repr(cause))
+
+    def saw(self, who: str, events: Sequence[StoredEvent]) -> None:
+        """A tail from the start has every event once, in order, as the log has it."""
+        self.require(list(events) == self._log.events[: len(events)], who, "saw", [each.sequence for each in events])
+
+    def verified(self, report: VerifyReport, *, exact: bool) -> None:
+        """A verification names what faults have spoilt, and nothing else."""
+        named = {flaw.content_address for flaw in (*report.mismatches, *report.missing)}
+        if exact:
+            stored = {at.content_address for at in self._log.tables.locations(None)}
+            expected = {address for address in stored if self._posix.is_harmed(_key_of(address))}
+            self.require(named == expected, "verification named", named, "and should have named", expected)
+        elif not self._world.struck[FaultKind.PREAD_FAILS]:
+            self.require(
+                {_key_of(each) for each in named} <= self._posix.harmed_once, "verification named sound objects:", named
+            )
+        self.require(not report.manifest_mismatches, "manifests differ:", report.manifest_mismatches)
+
+    def history(self, calls: Iterable[Call]) -> None:
+        """What must be true of the log once everything is over."""
+        events = self._log.events
+        sequences = [stored.sequence for stored in events]
+        self.require(sequences == list(range(1, len(events) + 1)), "sequences are", sequences)
+        ids = Counter(stored.event.event_id for stored in events)
+        self.require(
+            len(ids) == len(events), "event ids come twice:", [each for each, count in ids.items() if count > 1]
+        )
+        built = Tables.built_from(events)
+        self.require(built.digest() == self._log.tables.digest(), "a replay differs from the views")
+        by_actor: defaultdict[str, int] = defaultdict(int)
+        for stored in events:
+            if not isinstance(stored.decode(), ObjectHealed | ObjectFlagged):
+                by_actor[stored.event.actor] += 1
+        for call in calls:
+            if not isinstance(call.operation, IngestDirectory | IngestTree):
+                written = by_actor[call.actor]
+                self.require(written <= 1, call.actor, "took effect", written, "times")
+                if call.ending is Ending.REFUSED:
+                    self.require(written == 0, call.actor, "was refused, and is in the log")
+
+    def stored(self) -> None:
+        """Every object that a file names is there with its bytes, unless a fault spoilt it."""
+        for file in self._log.tables.all_files():
+            self._durable(file.content_address, "a file of the log")
+
+    def _payload(self, sequence: int) -> object:
+        events = self._log.events
+        return events[sequence - 1].decode() if 0 < sequence <= len(events) else None
+
+    def _mine(self, call: Call, count: int) -> None:
+        found = sum(stored.event.actor == call.actor for stored in self._log.events)
+        self.require(found == count, call.actor, "was answered, and has", found, "events")
+
+    def _file(self, call: Call, record: FileRecord, path: str, content: bytes) -> None:
+        payload = self._payload(record.sequence)
+        address = address_of(content)
+        there = isinstance(payload, FileIngested | FileReplaced) and (
+            (payload.package_id, payload.path, payload.content_address) == (call.package_id, path, address)
+        )
+        self.require(there, call.actor, "was answered with", record, "that is not in the log")
+        self._durable(address, call.actor)
+
+    def _tree(self, package_id: str, tree: int) -> None:
+        payloads = [stored.decode() for stored in self._log.events if stored.event.subject == package_id]
+        found = {
+            (each.path, each.content_address) for each in payloads if isinstance(each, FileIngested | FileReplaced)
+        }
+        wanted = {(path, address_of(content)) for path, content in TREE_OF[tree].items()}
+        self.require(wanted <= found, "of a directory in", package_id, "these are not in the log:", wanted - found)
+        for _, address in sorted(wanted):
+            self._durable(address, "a directory")
+
+    def _sealed(self, call: Call, sequence: int, digest: str) -> None:
+        payload = self._payload(sequence)
+        sealed = (
+            isinstance(payload, PackageFinalized) and str(ContentAddress(manifest_digest(payload.manifest))) == digest
+        )
+        self.require(sealed, call.actor, "was answered with a seal that is not in the log")
+
+    def _durable(self, address: str, who: str) -> None:
+        key = _key_of(address)
+        if self._posix.is_harmed(key):
+            return
+        inode = self._posix.disk.find(f"{OBJECTS}/{key}", synced=True)
+        content = None if inode is None else inode.synced
+        self.require(content is not None and address_of(content) == address, who, "needs object", key, "on the disk")
+
+
+def _key_of(address: str) -> str:
+    return object_key_of(ContentAddress.parse(address))

@@ -1,0 +1,368 @@
+"""The system calls of the local storage backend, on a simulated disk.
+
+The backend itself is the real one. While `installed` is in force, the modules of `artifactstore.backends` find this
+class where they expect `os` and `fcntl`; a path below `/simulated` and a descriptor from there go to the disk of the
+world, all others to the operating system. A path names the life that uses it, `/simulated/<life>/objects/…`, so that a
+process that was killed can be kept from changing anything any more.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Final, override
+
+from artifactstore.backends import (
+    durability,
+    local,
+    local_batch,
+    local_files,
+    local_health,
+    local_reader,
+    local_writer,
+    scratch,
+)
+from artifactstore.backends.durability import BatchSync
+from artifactstore.dataplane import ingest, reading, stream
+from artifactstore.testing.simulation.disk import Inode, SimulatedDisk
+from artifactstore.testing.simulation.plan import FaultKind, Opportunity
+from artifactstore.testing.simulation.world import Life, World
+
+__all__ = ["OBJECTS", "SCRATCH", "SimulatedPath", "SimulatedPosix"]
+
+OBJECTS: Final = "objects"
+"""The directory of the disk that backends keep their objects in."""
+
+SCRATCH: Final = "tmp"
+"""The directory therein that they write temp files to."""
+
+_MOUNT: Final = "/simulated/"
+_FIRST_FD: Final = 1 << 24
+_CHUNK_BYTES: Final = 1024
+_MODULES: Final[tuple[ModuleType, ...]] = (
+    durability, local, local_batch, local_files, local_health, local_reader, local_writer, scratch,
+)  # fmt: skip
+
+
+class SimulatedPath(Path):
+    """The root of a simulated backend: the few questions that the backend asks of a `Path`."""
+
+    @override
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        """Yes: the world made it."""
+        return True
+
+
+def mount(life: Life) -> SimulatedPath:
+    """Where a life finds the objects' directory."""
+    return SimulatedPath(f"{_MOUNT}{life.number}/{OBJECTS}")
+
+
+@dataclass(slots=True)
+class _Open:
+    life: Life
+    inode: Inode
+
+
+class SimulatedPosix:
+    """Stands in for the modules `os` and `fcntl`.
+
+    Attributes:
+        disk: what it works on.
+        harmed_once: keys of objects that a fault has ever spoilt or removed.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.disk = SimulatedDisk()
+        self.harmed_once: set[str] = set()
+        self._world = world
+        self._lives: dict[int, Life] = {}
+        self._open: dict[int, _Open] = {}
+        self._next_fd = _FIRST_FD
+        self._shares_syncs = world.random.random() < 0.5  # noqa: PLR2004 - platforms without syncfs are as frequent
+        self.disk.root.entries[OBJECTS] = self.disk.make(is_directory=True, mode=0o755)
+        self.disk.root.sync()
+
+    def __getattr__(self, name: str) -> object:
+        found: object = getattr(os if hasattr(os, name) else fcntl, name)
+        return found
+
+    @contextmanager
+    def installed(self) -> Generator[None]:
+        """Take the place of the system calls in the backend's modules, and let it work in small pieces."""
+        batch_sync = partial(BatchSync, syncfs=self.syncfs if self._shares_syncs else None)
+        replaced: list[tuple[ModuleType, str, object]] = [
+            *((module, name, self) for module in _MODULES for name in ("os", "fcntl") if hasattr(module, name)),
+            *((module, "CHUNK_BYTES", _CHUNK_BYTES) for module in (ingest, reading, stream)),
+            (local_batch, "BatchSync", batch_sync),
+        ]
+        before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
+        try:
+            for module, name, value in replaced:
+                setattr(module, name, value)
+            yield
+        finally:
+            for module, name, value in before:
+                setattr(module, name, value)
+
+    def admit(self, life: Life) -> SimulatedPath:
+        """Where a new life finds the objects' directory."""
+        self._lives[life.number] = life
+        return mount(life)
+
+    def bury(self, life: Life) -> None:
+        """Close what a life has open, as the kernel does when a process ends."""
+        for fd in [fd for fd, opened in self._open.items() if opened.life is life]:
+            self._release(fd)
+
+    def lose_power(self) -> None:
+        """Forget what was not synced."""
+        self.disk.lose_power(self._world.random)
+
+    def open_files(self) -> int:
+        """How many descriptors are open."""
+        return len(self._open)
+
+    def spoil(self, kind: FaultKind, which: int) -> bool:
+        """Flip a bit of a stored object, or take one away; False if there is none."""
+        stored = list(self.disk.files(f"{OBJECTS}/blake3"))
+        if not stored:
+            return False
+        path, inode = stored[which % len(stored)]
+        if kind is FaultKind.OBJECT_VANISHES:
+            self.disk.remove(path)
+        elif inode.data:
+            at = self._world.random.randrange(len(inode.data))
+            inode.data[at] ^= 1 << which % 8
+            inode.synced = bytes(inode.data)
+            inode.spoilt = True
+        else:
+            return False
+        self.harmed_once.add(path.removeprefix(f"{OBJECTS}/"))
+        return True
+
+    def is_harmed(self, key: str) -> bool:
+        """Whether an object is not what was stored, because of a fault."""
+        inode = self.disk.find(f"{OBJECTS}/{key}")
+        return key in self.harmed_once and (inode is None or inode.spoilt)
+
+    # What follows are the system calls, under the names and with the arguments of the `os` module.
+
+    def open(self, path: str, flags: int, mode: int = 0o777) -> int:
+        """See `os.open`."""
+        if not _is_ours(path):
+            return os.open(path, flags, mode)
+        life, directory, name, found = self._look(path)
+        if flags & os.O_CREAT:
+            self._change(life, "create", found or directory)
+            if found is not None and flags & os.O_EXCL:
+                raise _error(errno.EEXIST)
+        else:
+            self._ask(life, "open", found.number if found else "-")
+        if found is None:
+            if not flags & os.O_CREAT or directory is None:
+                raise _error(errno.ENOENT)
+            found = directory.entries[name] = self.disk.make(is_directory=False, mode=mode)
+        if flags & os.O_DIRECTORY and not found.is_directory:
+            raise _error(errno.ENOTDIR)
+        self._next_fd += 1
+        self._open[self._next_fd] = _Open(life, found)
+        return self._next_fd
+
+    def close(self, fd: int) -> None:
+        """See `os.close`."""
+        if fd < _FIRST_FD:
+            os.close(fd)
+        elif fd in self._open:
+            self._release(fd)
+
+    def _release(self, fd: int) -> None:
+        opened = self._open.pop(fd)
+        if opened.inode.locked_by == fd:
+            opened.inode.locked_by = None
+
+    def write(self, fd: int, data: memoryview) -> int:
+        """See `os.write`; takes a part of what it is given, now and then."""
+        if fd < _FIRST_FD:
+            return os.write(fd, data)
+        opened = self._opened(fd)
+        self._change(opened.life, "write", opened.inode)
+        taken = data if len(data) < 2 or self._world.random.random() < 0.9 else data[: len(data) // 2]  # noqa: PLR2004
+        opened.inode.data += taken
+        return len(taken)
+
+    def pread(self, fd: int, length: int, offset: int) -> bytes:
+        """See `os.pread`."""
+        if fd < _FIRST_FD:
+            return os.pread(fd, length, offset)
+        opened = self._opened(fd)
+        fault = self._world.meet(Opportunity.PREAD, opened.inode.number)
+        if fault is not None:
+            self._world.note_struck(fault)
+            raise _error(errno.EIO)
+        return bytes(opened.inode.data[offset : offset + length])
+
+    def fsync(self, fd: int) -> None:
+        """See `os.fsync`."""
+        if fd < _FIRST_FD:
+            os.fsync(fd)
+            return
+        opened = self._opened(fd)
+        self._change(opened.life, "fsync", opened.inode)
+        opened.inode.sync()
+
+    def syncfs(self, fd: int) -> None:
+        """See `syncfs(2)`."""
+        opened = self._opened(fd)
+        self._change(opened.life, "syncfs", opened.inode)
+        self.disk.sync_all()
+
+    def fstat(self, fd: int) -> os.stat_result:
+        """See `os.fstat`."""
+        return os.fstat(fd) if fd < _FIRST_FD else self._status(self._opened(fd).inode)
+
+    def fchmod(self, fd: int, mode: int) -> None:
+        """See `os.fchmod`."""
+        if fd < _FIRST_FD:
+            os.fchmod(fd, mode)
+        else:
+            self._opened(fd).inode.mode = mode
+
+    def stat(self, path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+        """See `os.stat`."""
+        if not _is_ours(path):
+            return os.stat(path, follow_symlinks=follow_symlinks)  # noqa: PTH116 - what it stands in for
+        life, _, _, found = self._look(path)
+        self._ask(life, "stat", found.number if found else "-")
+        if found is None:
+            raise _error(errno.ENOENT)
+        return self._status(found)
+
+    def statvfs(self, path: str) -> os.statvfs_result:
+        """See `os.statvfs`; there is always room, as far as this says."""
+        life, _, _, _ = self._look(path)
+        self._ask(life, "statvfs")
+        return os.statvfs_result((4096, 4096, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 0, 255))
+
+    def replace(self, source: str, target: str) -> None:
+        """See `os.replace`."""
+        life, source_directory, source_name, moved = self._look(source)
+        _, directory, name, _ = self._look(target)
+        self._change(life, "replace", moved)
+        if moved is None or source_directory is None or directory is None:
+            raise _error(errno.ENOENT)
+        del source_directory.entries[source_name]
+        directory.entries[name] = moved
+
+    def unlink(self, path: str) -> None:
+        """See `os.unlink`."""
+        life, directory, name, found = self._look(path)
+        self._change(life, "unlink", found)
+        if found is None or directory is None:
+            raise _error(errno.ENOENT)
+        del directory.entries[name]
+
+    def mkdir(self, path: str) -> None:
+        """See `os.mkdir`."""
+        life, directory, name, found = self._look(path)
+        self._change(life, "mkdir", directory)
+        if found is not None:
+            raise _error(errno.EEXIST)
+        if directory is None:
+            raise _error(errno.ENOENT)
+        directory.entries[name] = self.disk.make(is_directory=True, mode=0o755)
+
+    def makedirs(self, path: str, *, exist_ok: bool) -> None:
+        """See `os.makedirs`."""
+        _, directory, _, found = self._look(path)
+        if found is None or not exist_ok:
+            if directory is None:
+                self.makedirs(path.rpartition("/")[0], exist_ok=True)
+            self.mkdir(path)
+
+    def listdir(self, path: str) -> list[str]:
+        """See `os.listdir`."""
+        return [entry.name for entry in self._entries(path)]
+
+    @contextmanager
+    def scandir(self, path: str) -> Generator[Iterator["_Entry"]]:
+        """See `os.scandir`."""
+        yield iter(self._entries(path))
+
+    def flock(self, fd: int, operation: int) -> None:
+        """See `fcntl.flock`; never waits, since nobody here holds a lock that another one waits for."""
+        opened = self._opened(fd)
+        if opened.inode.locked_by not in {None, fd}:
+            raise _error(errno.EWOULDBLOCK)
+        self._ask(opened.life, "flock", operation)
+        opened.inode.locked_by = fd
+
+    def _entries(self, path: str) -> list["_Entry"]:
+        life, _, _, found = self._look(path)
+        self._ask(life, "list", found.number if found else "-")
+        if found is None:
+            raise _error(errno.ENOENT)
+        return [_Entry(name, inode) for name, inode in found.entries.items()]
+
+    def _look(self, path: str) -> tuple[Life, Inode | None, str, Inode | None]:
+        """Whose path it is, the directory and the name that it stands for, and what is there."""
+        number, _, inside = path.removeprefix(_MOUNT).partition("/")
+        above, _, name = inside.rstrip("/").rpartition("/")
+        directory = self.disk.find(above)
+        return self._lives[int(number)], directory, name, directory.entries.get(name) if directory else None
+
+    def _opened(self, fd: int) -> _Open:
+        opened = self._open.get(fd)
+        if opened is None:
+            raise _error(errno.EBADF)
+        return opened
+
+    def _ask(self, life: Life, *what: object) -> None:
+        self._world.step(*what)
+        _check_alive(life)
+
+    def _change(self, life: Life, call: str, inode: Inode | None) -> None:
+        _check_alive(life)
+        fault = self._world.meet(Opportunity.CHANGE, call, inode.number if inode else "-")
+        _check_alive(life)
+        if fault is not None:
+            self._world.note_struck(fault)
+            if fault.kind is FaultKind.DISK_FAILS:
+                raise _error(errno.EIO)
+        if call != "unlink" and not self._world.has_room(FaultKind.DISK_FULL, fault):
+            raise _error(errno.ENOSPC)
+
+    def _status(self, inode: Inode) -> os.stat_result:
+        kind = stat.S_IFDIR if inode.is_directory else stat.S_IFREG
+        return os.stat_result((kind | inode.mode, inode.number, 1, 1, 0, 0, len(inode.data), 0, 0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What `scandir` yields."""
+
+    name: str
+    inode: Inode
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:
+        """See `os.DirEntry.is_dir`; there are no links."""
+        return self.inode.is_directory and not follow_symlinks
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith(_MOUNT)
+
+
+def _check_alive(life: Life) -> None:
+    if not life.alive:
+        raise _error(errno.EIO)
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))

@@ -1,0 +1,230 @@
+"""Log and views in memory: what is committed, and the questions that an event store answers from it.
+
+Rows are what `views.project` says, applied as `views.coalesce` folds them. Every answer is given at one instant, so it
+is one snapshot.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import cast
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.packages import Facts, FileState, Needs, PackageNotFound, PackageState
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.views import (
+    FILES,
+    LOCATIONS,
+    PACKAGES,
+    RETENTION,
+    SCHEMAS,
+    VIEWS,
+    Cell,
+    Put,
+    PutIfAbsent,
+    Row,
+    RowOperation,
+    Update,
+    ViewDigest,
+    ViewTable,
+    coalesce,
+    project,
+)
+
+__all__ = ["Tables"]
+
+type _Key = tuple[Cell, ...]
+
+
+class Tables:
+    """The views, as dictionaries by key."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[_Key, Row]] = {view.name: {} for view in VIEWS}
+
+    @classmethod
+    def built_from(cls, events: Iterable[StoredEvent]) -> "Tables":
+        """The views that a log implies."""
+        built = cls()
+        built.apply(operation for stored in events for operation in project(stored))
+        return built
+
+    def apply(self, operations: Iterable[RowOperation]) -> None:
+        """Write what some events imply, in their order."""
+        for together in coalesce(operations):
+            for operation in together:
+                rows = self._rows[operation.table.name]
+                match operation:
+                    case Put():
+                        rows[operation.table.key_of(operation.row)] = operation.row
+                    case PutIfAbsent():
+                        rows.setdefault(operation.table.key_of(operation.row), operation.row)
+                    case Update():
+                        if operation.key in rows:
+                            rows[operation.key] = {**rows[operation.key], **operation.values}
+
+    def rows(self, view: ViewTable) -> list[Row]:
+        """All rows of a view, in key order; its keys are text, or text and a number."""
+        return [
+            row for _, row in sorted(self._rows[view.name].items(), key=lambda item: cast("tuple[str, ...]", item[0]))
+        ]
+
+    def digest(self) -> Digest:
+        """The digest over all rows."""
+        digest = ViewDigest()
+        for view in VIEWS:
+            for row in self.rows(view):
+                digest.add(view, [row[column] for column in view.columns])
+        return digest.result()
+
+    def differences(self, other: "Tables") -> int:
+        """How many rows one of the two does not have like the other."""
+        mine, theirs = self._rows, other._rows  # noqa: SLF001 - of the same class
+        return sum(
+            mine[name].get(key) != theirs[name].get(key) for name in mine for key in {*mine[name], *theirs[name]}
+        )
+
+    def facts(self, needs: Needs) -> Facts:
+        """What commands need to know."""
+        facts = Facts()
+        for package_id in needs.packages:
+            if (row := self._rows[PACKAGES.name].get((package_id,))) is not None:
+                numbers = (_number(row, name) for name in ("version", "file_count", "total_bytes"))
+                facts.packages[package_id] = PackageState(package_id, row["status"] == "finalized", *numbers)
+        for place in needs.files | needs.above:
+            if (row := self._rows[FILES.name].get(place)) is not None:
+                facts.files[place] = _file_state(row)
+        for package_id, key in needs.files:
+            below = (path for path in self._paths(package_id) if path.startswith(f"{key}/"))
+            if (first := min(below, default=None)) is not None:
+                facts.directories[package_id, key] = _text(self._rows[FILES.name][package_id, first], "path")
+        for name, version in self._rows[SCHEMAS.name]:
+            if name in needs.schemas:
+                facts.schema_versions[str(name)] = max(facts.schema_versions.get(str(name), 0), cast("int", version))
+        return facts
+
+    def _paths(self, package_id: str) -> Iterator[str]:
+        return (str(path) for owner, path in self._rows[FILES.name] if owner == package_id)
+
+    def package(self, package_id: str) -> PackageRecord:
+        """See `EventStore.package`."""
+        row = self._rows[PACKAGES.name].get((package_id,))
+        if row is None:
+            raise PackageNotFound(package_id)
+        return self._package(row)
+
+    def packages(self) -> list[PackageRecord]:
+        """Every package, in order of creation."""
+        found = [self._package(row) for row in self._rows[PACKAGES.name].values()]
+        return sorted(found, key=lambda record: record.created_sequence)
+
+    def _package(self, row: Row) -> PackageRecord:
+        retention = self._rows[RETENTION.name][row["package_id"],]
+        return PackageRecord(
+            package_id=_text(row, "package_id"),
+            name=_text(row, "name"),
+            status="open" if row["status"] == "open" else "finalized",
+            version=_number(row, "version"),
+            files=_number(row, "file_count"),
+            bytes=_number(row, "total_bytes"),
+            retention_class=_text(row, "retention_class"),
+            retention_duration_us=cast("int | None", retention["duration_us"]),
+            expires_at_us=cast("int | None", retention["expires_at"]),
+            metadata=cast("dict[str, str]", canonical.decode(cast("bytes", row["metadata"]))),
+            created_by=_text(row, "created_by"),
+            created_at_us=_number(row, "created_at"),
+            finalized_at_us=cast("int | None", row["finalized_at"]),
+            manifest_digest=cast("str | None", row["manifest_digest"]),
+            tree_digest=cast("str | None", row["tree_digest"]),
+            created_sequence=_number(row, "created_sequence"),
+            finalized_sequence=cast("int | None", row["finalized_sequence"]),
+        )
+
+    def file(self, package_id: str, path_key: str) -> FileRecord | None:
+        """See `EventStore.file`."""
+        self.package(package_id)
+        row = self._rows[FILES.name].get((package_id, path_key))
+        return None if row is None else _file(row)
+
+    def files(self, package_id: str) -> list[FileRecord]:
+        """See `EventStore.files`."""
+        self.package(package_id)
+        return [_file(row) for row in self.rows(FILES) if row["package_id"] == package_id]
+
+    def all_files(self) -> list[FileRecord]:
+        """Every file of every package."""
+        return [_file(row) for row in self.rows(FILES)]
+
+    def locations(self, package_id: str | None) -> list[Location]:
+        """The objects of one package, or of all, in order of content address."""
+        wanted = {row["content_address"] for row in self.rows(FILES) if row["package_id"] == package_id}
+        return [
+            _location(row) for row in self.rows(LOCATIONS) if package_id is None or row["content_address"] in wanted
+        ]
+
+    def flagged(self) -> frozenset[ContentAddress]:
+        """See `EventStore.flagged_addresses`."""
+        return frozenset(
+            ContentAddress.parse(_text(row, "content_address"))
+            for row in self._rows[LOCATIONS.name].values()
+            if row["integrity"] != "intact"
+        )
+
+    def deduplicated_bytes(self, package_id: str) -> int:
+        """See `EventStore.deduplicated_bytes`."""
+        stored_at = {row["content_address"]: row["sequence"] for row in self._rows[LOCATIONS.name].values()}
+        return sum(
+            file.size_bytes for file in self.files(package_id) if stored_at[file.content_address] != file.sequence
+        )
+
+    def schema(self, name: str) -> MetadataSchema | None:
+        """See `EventStore.metadata_schema`."""
+        rows = [row for row in self.rows(SCHEMAS) if row["name"] == name]
+        return _schema(rows[-1]) if rows else None
+
+
+def _file_state(row: Row) -> FileState:
+    return FileState(
+        _text(row, "path"),
+        _number(row, "size_bytes"),
+        bool(row["executable"]),
+        _text(row, "media_type"),
+        _text(row, "content_address"),
+    )
+
+
+def _file(row: Row) -> FileRecord:
+    return FileRecord(
+        package_id=_text(row, "package_id"),
+        path=_text(row, "path"),
+        size_bytes=_number(row, "size_bytes"),
+        executable=bool(row["executable"]),
+        media_type=_text(row, "media_type"),
+        content_address=_text(row, "content_address"),
+        sha256=f"sha256:{_text(row, 'digest_sha256')}",
+        sequence=_number(row, "sequence"),
+    )
+
+
+def _location(row: Row) -> Location:
+    return Location(
+        content_address=_text(row, "content_address"),
+        backend_id=_text(row, "backend_id"),
+        object_key=_text(row, "object_key"),
+        digest_sha256=_text(row, "digest_sha256"),
+        size_bytes=_number(row, "size_bytes"),
+        integrity=_text(row, "integrity"),
+    )
+
+
+def _schema(row: Row) -> MetadataSchema:
+    return MetadataSchema(_text(row, "name"), _number(row, "version"), cast("bytes", row["schema"]).decode())
+
+
+def _text(row: Row, column: str) -> str:
+    return cast("str", row[column])
+
+
+def _number(row: Row, column: str) -> int:
+    return cast("int", row[column])

@@ -1,0 +1,61 @@
+"""The machine of a simulated world: its calendar, its random bits, and worker threads that run inline.
+
+A call that would block runs at once, in the loop's own thread, between two virtual delays. So a run has one thread
+and one order, and cancellation, limits and crashes still meet calls that take their time.
+"""
+
+import random
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Final, override
+
+import trio
+
+from artifactstore.machine import Machine
+from artifactstore.testing.simulation.plan import FaultKind, Opportunity
+from artifactstore.testing.simulation.world import SimulatedBug, World, shielded
+
+__all__ = ["SimulatedMachine"]
+
+_EPOCH_US: Final = 1_790_000_000_000_000
+
+
+class SimulatedMachine(Machine):
+    """What `artifactstore.machine` asks for, from a world."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self._world = world
+        self._bits = random.Random(f"machine {seed}")  # noqa: S311 - ids need to differ, not to be secret
+
+    @override
+    def now_us(self) -> int:
+        return _EPOCH_US + round(trio.current_time() * 1e6)
+
+    @override
+    def random_bits(self, count: int) -> int:
+        return self._bits.getrandbits(count)
+
+    @override
+    async def in_thread[T](
+        self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None, abandon_on_cancel: bool
+    ) -> T:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        async with limiter or trio.CapacityLimiter(1):
+            with nullcontext() if abandon_on_cancel else shielded():
+                await self._begin()
+                result = work()
+                await self._world.pause()
+                return result
+
+    async def _begin(self) -> None:
+        fault = self._world.meet(Opportunity.THREAD)
+        await self._world.pause()
+        if fault is not None:
+            self._world.note_struck(fault)
+            if fault.kind is FaultKind.THREAD_CRASHES:
+                raise SimulatedBug("in a worker thread")
+            await trio.sleep(fault.size)
+
+    @override
+    def check_wanted(self) -> None:
+        """Nothing: no time passes inside a call."""

@@ -1,0 +1,130 @@
+"""What all parts of a simulated world share: the source of chance, the trace, and the faults that are due.
+
+Whatever the code under test asks of its world goes through `step` or `meet`, which count it, note it, and say which
+fault strikes. Chance decides only what a real world leaves open: how long things take, and what an unsynced write
+becomes when the power is lost.
+"""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import trio
+
+from artifactstore.testing.simulation.plan import OPPORTUNITY_OF, Fault, FaultKind, Opportunity
+from artifactstore.testing.simulation.trace import Trace
+
+__all__ = ["Life", "SimulatedBug", "World", "shielded"]
+
+_STEPS_PER_COUNT: Final = 10
+_INSTANT: Final = 0.6
+"""The share of waits that end at once; the others take up to `_PAUSE_MAX_S`."""
+_PAUSE_MAX_S: Final = 0.02
+
+
+class SimulatedBug(Exception):
+    """A defect in the code under test, as a fault: whatever handler meets it crashes."""
+
+
+@contextmanager
+def shielded() -> Generator[None]:
+    """Let what is in the block come to its end, whoever is cancelled around it."""
+    with trio.CancelScope(shield=True):
+        yield
+
+
+class Life:
+    """One life of a simulated process: from its start until it ends or is killed.
+
+    Attributes:
+        process: which process, from 0.
+        number: unique among all lives of the world.
+        alive: whether anything it does can still be seen by others.
+        died: set when it is killed.
+        calls: scopes of the calls that clients make through it.
+    """
+
+    def __init__(self, process: int, number: int) -> None:
+        self.process = process
+        self.number = number
+        self.alive = True
+        self.died = trio.Event()
+        self.calls: dict[trio.CancelScope, None] = {}
+
+    def kill(self) -> None:
+        """End it without a chance to tidy up; its tasks may wind down, but nothing they do has an effect."""
+        self.alive = False
+        self.died.set()
+        for scope in self.calls:
+            scope.cancel(reason="the process was killed")
+
+
+class World:
+    """One simulated world.
+
+    Attributes:
+        random: for what the world leaves open.
+        trace: what happened.
+        struck: faults that have struck, by kind.
+        counts: opportunities so far.
+        full: what has no room left, and for how many more attempts.
+        on_step: told of faults that strike processes, by whoever runs those.
+    """
+
+    def __init__(self, seed: int, faults: Sequence[Fault]) -> None:
+        self.random = random.Random(f"world {seed}")  # noqa: S311 - simulated chance
+        self.trace = Trace()
+        self.struck: Counter[FaultKind] = Counter()
+        self.counts: Counter[Opportunity] = Counter()
+        self.full: Counter[FaultKind] = Counter()
+        self.on_step: Callable[[Fault], None] = lambda _: None
+        self._due: defaultdict[tuple[Opportunity, int], list[Fault]] = defaultdict(list)
+        for fault in faults:
+            opportunity = OPPORTUNITY_OF[fault.kind]
+            at = fault.at * _STEPS_PER_COUNT if opportunity is Opportunity.STEP else fault.at
+            self._due[opportunity, at].append(fault)
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self._due.clear()
+        self.full.clear()
+
+    def step(self, *what: object) -> None:
+        """Something was asked of the world."""
+        self.trace.note(*what)
+        self._count(Opportunity.STEP, self.on_step)
+
+    def meet(self, opportunity: Opportunity, *what: object) -> Fault | None:
+        """As `step`, for something that can fail by itself: the fault that strikes it, if one does."""
+        self.step(opportunity, *what)
+        struck: list[Fault] = []
+        self._count(opportunity, struck.append)
+        return struck[0] if struck else None
+
+    def has_room(self, what: FaultKind, fault: Fault | None) -> bool:
+        """Whether an attempt finds room; a fault of this kind takes it from as many attempts as its size says."""
+        if fault is not None and fault.kind is what:
+            self.full[what] = fault.size + 1
+        if not self.full[what]:
+            return True
+        self.full[what] -= 1
+        return False
+
+    def note_struck(self, fault: Fault) -> None:
+        """A fault has had its effect."""
+        self.struck[fault.kind] += 1
+        self.trace.note("fault:", fault.kind, fault.size)
+
+    async def pause(self) -> None:
+        """Let an unknown, short time pass."""
+        if self.random.random() < _INSTANT:
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(self.random.random() * _PAUSE_MAX_S)
+
+    def _count(self, opportunity: Opportunity, strike: Callable[[Fault], None]) -> None:
+        self.counts[opportunity] += 1
+        for fault in self._due.pop((opportunity, self.counts[opportunity]), ()):
+            strike(fault)
