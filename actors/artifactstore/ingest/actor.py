@@ -9,13 +9,14 @@ process may finalise it in between two batches; then the ingest is refused, and 
 """
 
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Awaitable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import override
 
+from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.scan import ScannedFile, scan_directory
@@ -120,7 +121,7 @@ class IngestActor(Actor[IngestRole]):
         command = CreatePackage(new_id(), new_id(), message.name, message.retention_class, dict(message.metadata))
         committed = await self._commit(command, message.actor, message.idempotency_key)
         created = committed.events[0].event.subject
-        return await self._store.package(created)
+        return await self._read_back(self._store.package(created))
 
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_file(self, message: AddFile) -> FileRecord:
@@ -192,7 +193,7 @@ class IngestActor(Actor[IngestRole]):
                     raise
                 # Another call with the same key was quicker; its answer is this one's too.
         sealed = await self._finalize(package.package_id, message.actor)
-        saved = await self._store.deduplicated_bytes(package.package_id)
+        saved = await self._read_back(self._store.deduplicated_bytes(package.package_id))
         return IngestSummary(
             package_id=sealed.package_id,
             name=sealed.name,
@@ -215,13 +216,10 @@ class IngestActor(Actor[IngestRole]):
     async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
         contents = await self._store.contents(package_id)
         if contents.package.status == "open":
-            payload, summary = await in_thread(
-                lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us())
-            )
+            payload, summary = await in_thread(lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us()))
             command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
             await self._commit(command, actor, None)
-        sealed = await self._store.package(package_id)
-        return finalized_package(sealed)
+        return finalized_package(await self._read_back(self._store.package(package_id)))
 
     async def _scan(self, directory: str) -> tuple[ScannedFile, ...]:
         return await in_thread(lambda: scan_directory(directory, files_max=self._files_max))
@@ -272,6 +270,13 @@ class IngestActor(Actor[IngestRole]):
         return await self._writer.ask(
             Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
+
+    async def _read_back[R](self, reading: Awaitable[R]) -> R:
+        """What a commit has made, for its answer. A failure to read it must not look like a refusal of the command."""
+        try:
+            return await reading
+        except ArtifactStoreError as error:
+            raise OutcomeUnknown(self._store.name, f"it did, and the answer cannot be read: {error}") from error
 
     @contextmanager
     def _fills(self, package_id: str) -> Generator[None]:
