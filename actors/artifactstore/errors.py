@@ -63,11 +63,11 @@ class NotBuiltYet(ArtifactStoreError):
 
 @dataclass(eq=False)
 class TargetRefused(ArtifactStoreError):
-    """A place that an export cannot be written to."""
+    """A place that content cannot be written to."""
 
     path: str
     reason: str
 
     @override
     def __str__(self) -> str:
-        return f"cannot export to {self.path!r}: {self.reason}"
+        return f"cannot write to {self.path!r}: {self.reason}"

@@ -1,12 +1,13 @@
 """Export: a sealed or open package back into a directory, byte for byte, with executable bits.
 
 Files are written beside their final name and renamed when they are complete and checked, so an export that was
-interrupted leaves no half file under a real name, and doing it again finishes it.
+interrupted leaves no half file under a real name. The permissions of the user's umask are kept.
 """
 
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import trio
 
@@ -14,9 +15,6 @@ from artifactstore.errors import TargetRefused
 from artifactstore_protocols.records import FileRecord
 
 __all__ = ["prepare_target", "save", "write_file"]
-
-_MODE_FILE = 0o644
-_MODE_EXECUTABLE = 0o755
 
 
 async def prepare_target(directory: Path) -> None:
@@ -48,21 +46,39 @@ async def write_file(directory: Path, file: FileRecord, chunks: AsyncIterator[by
 
 
 async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool) -> None:
-    """Write a stream to a file, which is there whole or not at all.
+    """Write a stream to a file, which is there whole or not at all. A link is followed.
+
+    What stands at the target already and is no file, such as a pipe or `/dev/null`, is written into, never replaced.
 
     Raises:
         TargetRefused: the file system does not take it.
     """
-    partial = target.with_name(f".{os.getpid()}.partial")
     try:
-        await trio.to_thread.run_sync(lambda: target.parent.mkdir(parents=True, exist_ok=True))
+        real, replaceable = await trio.to_thread.run_sync(_place_for, target)
+        if not replaceable:
+            await _write(chunks, real, "wb")
+            return
+        partial = real.with_name(f".{os.getpid()}.partial")
         try:
-            async with await trio.open_file(partial, "xb") as output:
-                async for chunk in chunks:
-                    await output.write(chunk)
-            partial.chmod(_MODE_EXECUTABLE if executable else _MODE_FILE)
-            partial.replace(target)
+            await _write(chunks, partial, "xb")
+            if executable:
+                mode = partial.stat().st_mode
+                partial.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
+            partial.replace(real)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise TargetRefused(str(target), error.strerror or str(error)) from error
+
+
+def _place_for(target: Path) -> tuple[Path, bool]:
+    """Where a target leads, in a directory that is there now, and whether a file may take that place."""
+    real = Path(os.path.realpath(target))
+    real.parent.mkdir(parents=True, exist_ok=True)
+    return real, real.is_file() or not real.exists()
+
+
+async def _write(chunks: AsyncIterator[bytes], target: Path, mode: Literal["wb", "xb"]) -> None:
+    async with await trio.open_file(target, mode) as output:
+        async for chunk in chunks:
+            await output.write(chunk)

@@ -1,5 +1,6 @@
 """Commands that move content: ingest, get, manifest, export."""
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,6 +11,7 @@ from artifactstore.cli.options import Json, Key, Meta, Output, Package, Retentio
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import invoker, on_store
 from artifactstore.facts import facts
+from artifactstore_protocols.records import ExportReport
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
@@ -67,12 +69,10 @@ def get(package: Package, path: Annotated[str, typer.Argument(metavar="PATH")], 
         file = await registry.get_file_record(record.package_id, path)
         async with registry.get_file(record.package_id, path) as chunks:
             if output is not None:
-                from artifactstore.export import save  # noqa: PLC0415
-
-                await save(chunks, output, executable=file.executable)
+                await _save(chunks, output, executable=file.executable)
                 return
             async for chunk in chunks:
-                write_bytes(chunk, None)
+                write_bytes(chunk)
 
     on_store(work)
 
@@ -85,11 +85,25 @@ def manifest(
     """Print a sealed package's manifest, byte for byte."""
     wanted: Literal["cbor", "json"] = "cbor" if form is Form.CBOR else "json"
 
-    async def work(registry: "Registry") -> bytes:
+    async def work(registry: "Registry") -> None:
         record = await registry.get_package(package)
-        return await registry.get_manifest_bytes(record.package_id, wanted)
+        payload = await registry.get_manifest_bytes(record.package_id, wanted)
+        if output is None:
+            write_bytes(payload)
+        else:
+            await _save(_whole(payload), output, executable=False)
 
-    write_bytes(on_store(work), output)
+    on_store(work)
+
+
+async def _save(chunks: AsyncIterator[bytes], output: Path, *, executable: bool) -> None:
+    from artifactstore.export import save  # noqa: PLC0415 - it loads trio, which other commands do without
+
+    await save(chunks, output, executable=executable)
+
+
+async def _whole(payload: bytes) -> AsyncGenerator[bytes]:
+    yield payload
 
 
 def export(
@@ -101,15 +115,15 @@ def export(
     """Write a package's files to a directory, checked and with their executable bits."""
     with progress_bar("export") as progress:
 
-        async def work(registry: "Registry") -> None:
+        async def work(registry: "Registry") -> ExportReport:
             record = await registry.get_package(package)
-            report = await registry.export_package(record.package_id, directory, progress=progress)
-            if json:
-                say_json(facts(report))
-            else:
-                say(f"wrote {report.files} files, {size_text(report.bytes)}, to {report.directory}")
+            return await registry.export_package(record.package_id, directory, progress=progress)
 
-        on_store(work)
+        report = on_store(work)
+    if json:
+        say_json(facts(report))
+    else:
+        say(f"wrote {report.files} files, {size_text(report.bytes)}, to {report.directory}")
 
 
 def register(app: typer.Typer) -> None:

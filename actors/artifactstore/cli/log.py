@@ -1,5 +1,6 @@
 """Commands about the log and what follows from it: verify, replay, events, audit."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ from artifactstore.cli.output import progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import FlawedObject
+from artifactstore_protocols.records import FlawedObject, VerifyReport
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -21,24 +22,30 @@ def verify(package: OptionalPackage = None, *, json: Json = False) -> None:
     """Read every object again and compare; exit 3 if anything is damaged or missing."""
     with progress_bar("verify") as progress:
 
-        async def work(registry: "Registry") -> bool:
+        async def work(registry: "Registry") -> VerifyReport:
             package_id = None if package is None else (await registry.get_package(package)).package_id
-            report = await registry.verify(package_id, actor=invoker(), progress=progress)
-            if json:
-                say_json(facts(report))
-                return report.sound
-            say(f"read {report.objects} objects, {size_text(report.bytes)}, and {report.manifests} manifests")
-            for problem, flaws in (("damaged", report.mismatches), ("missing", report.missing)):
-                for flaw in flaws:
-                    say(_flaw_text(problem, flaw))
-            for package_id in report.manifest_mismatches:
-                say(f"manifest of {package_id} differs from the tables; `artifactstore replay` mends them")
-            say("all sound" if report.sound else "ingest the same content again to heal what is damaged or missing")
-            return report.sound
+            return await registry.verify(package_id, actor=invoker(), progress=progress)
 
-        sound = on_store(work)
-    if not sound:
+        report = on_store(work)
+    if json:
+        say_json(facts(report))
+    else:
+        _say_verified(report)
+    if not report.sound:
         raise Finding(EXIT_DIFFERENT)
+
+
+def _say_verified(report: VerifyReport) -> None:
+    say(f"read {report.objects} objects, {size_text(report.bytes)}, and {report.manifests} manifests")
+    for problem, flaws in (("damaged", report.mismatches), ("missing", report.missing)):
+        for flaw in flaws:
+            say(_flaw_text(problem, flaw))
+    for package_id in report.manifest_mismatches:
+        say(f"manifest of {package_id} differs from the tables; `artifactstore replay` mends them")
+    if report.sound:
+        say("all sound")
+    elif report.mismatches or report.missing:
+        say("ingest the same content again to heal what is damaged or missing")
 
 
 def _flaw_text(problem: str, flaw: FlawedObject) -> str:
@@ -78,6 +85,8 @@ def events(
         else:
             event = stored.event
             say(f"{stored.sequence:>8}  {timestamp(event.recorded_at_us)}  {event.type:24}  {event.subject}")
+        if follow:
+            sys.stdout.flush()  # whoever follows through a pipe waits for this line, not for a full buffer
 
     async def work(registry: "Registry") -> None:
         if follow:

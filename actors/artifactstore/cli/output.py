@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from artifactstore.facts import Json, as_json
@@ -36,13 +35,10 @@ def say_json(value: Json) -> None:
     sys.stdout.write(as_json(value) + "\n")
 
 
-def write_bytes(payload: bytes, target: Path | None) -> None:
-    """Exact bytes, to a file or to stdout."""
-    if target is None:
-        sys.stdout.buffer.write(payload)
-        sys.stdout.buffer.flush()
-    else:
-        target.write_bytes(payload)
+def write_bytes(payload: bytes) -> None:
+    """Exact bytes on stdout."""
+    sys.stdout.buffer.write(payload)
+    sys.stdout.buffer.flush()
 
 
 def size_text(size: int) -> str:
@@ -71,7 +67,10 @@ def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # By default it would take over stdout as well and write it to its own console, which is stderr.
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
         task = progress.add_task(what, total=None)
 
         def update(counts: ProgressCounts) -> None:
