@@ -226,7 +226,7 @@ class VerifyResult:
 class DataPlane(Protocol):
     """Bytes in, bytes out, by content address.
 
-    `rewrite` names the addresses whose stored object is known to be damaged: it is replaced where it would
+    `rewrite` names the addresses whose stored object is known to be damaged or missing: it is written where it would
     otherwise be found present. Besides the errors named, every operation raises the `StorageError`s of
     `storage`.
     """

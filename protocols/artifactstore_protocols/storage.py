@@ -98,7 +98,8 @@ class StorageReceipt:
         object_key: under which key.
         content_address: what it is.
         size_bytes: how long it is.
-        outcome: `stored` wrote it, `deduplicated` found it there, `rewritten` replaced what was there.
+        outcome: `stored` wrote it, `deduplicated` found it there, `rewritten` wrote it in place of one that was damaged
+            or, where a rewrite was asked for, missing.
         retrieval_tier: `immediate` can be read at once, `archive` must be restored first.
         restore_status: how far a restore from an archive is; `not_required` for `immediate`.
     """
@@ -167,7 +168,7 @@ class ObjectPut:
         object_key: where to put it.
         content_address: what it is; the caller has hashed `content`.
         content: its bytes; they must not change until the next item is asked for.
-        rewrite: replace an object that is there, because it is known to be damaged.
+        rewrite: write it whatever is there, because the object is known to be damaged or missing.
     """
 
     object_key: str

@@ -62,9 +62,11 @@ class LocalFiles:
     def outcome_of(self, path: str, size_bytes: int, *, rewrite: bool) -> StorageOutcome:
         """What putting an object of this size under this path now amounts to."""
         present = self.size_of(path)
+        if rewrite:
+            return "rewritten"
         if present is None:
             return "stored"
-        return "rewritten" if rewrite or present != size_bytes else "deduplicated"
+        return "deduplicated" if present == size_bytes else "rewritten"
 
     def place(self, temp_path: str, path: str) -> None:
         """Rename a finished temp file into place; its directories are made when they are missed."""
