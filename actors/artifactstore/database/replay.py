@@ -5,18 +5,15 @@ A rebuild catches up without the lock, notes which rows differ, and takes the lo
 those rows: live rows that did not differ have moved on by the same events as their twins, so they need no touch.
 """
 
-from collections.abc import Mapping
-
-from sqlalchemy import ColumnElement, Connection, MetaData, Select, Table, delete, func, insert, select, tuple_, union
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
 from artifactstore.database.engines import writing
-from artifactstore.database.schema import LIVE, ViewTables, shadow_tables
+from artifactstore.database.schema import DIFFERING, LIVE, SHADOW, TEMPORARY, ViewTables
 from artifactstore.database.views import TableViewWriter, projection_digest
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
-from artifactstore_protocols.views import ViewTable
 
 __all__ = ["check", "rebuild"]
 
@@ -31,10 +28,9 @@ async def check(connection: AsyncConnection) -> ReplayReport:
         UnknownEventType, ReplayFailed: an event cannot be projected.
         LogDamaged: the log is not gapless up to its head.
     """
-    metadata, shadow = shadow_tables()
     async with connection.begin() as transaction:
-        await connection.run_sync(_create, metadata)
-        report = await _compare(connection, shadow, after=0, repaired_rows=0)
+        await connection.run_sync(_create, SHADOW)
+        report = await _compare(connection, after=0, repaired_rows=0)
         await transaction.rollback()  # which takes the temporary tables with it
     return report
 
@@ -49,37 +45,34 @@ async def rebuild(connection: AsyncConnection) -> ReplayReport:
         UnknownEventType, ReplayFailed: an event cannot be projected; the live tables are as they were.
         LogDamaged: the log is not gapless up to its head; likewise.
     """
-    metadata, shadow = shadow_tables()
-    differing = {view: _key_table(view, table, metadata) for view, table in shadow.items()}
     async with connection.begin():
-        await connection.run_sync(_create, metadata)
+        await connection.run_sync(_create, SHADOW)
+        await connection.run_sync(_create, DIFFERING)
     try:
-        report = await _rebuild(connection, shadow, differing)
+        report = await _rebuild(connection)
         async with connection.begin():
-            await connection.run_sync(metadata.drop_all, checkfirst=False)
+            await connection.run_sync(TEMPORARY.drop_all, checkfirst=False)
     except BaseException:
         await connection.invalidate()  # the temporary tables end with it, whatever state it is in
         raise
     return report
 
 
-async def _rebuild(
-    connection: AsyncConnection, shadow: ViewTables, differing: Mapping[ViewTable, Table]
-) -> ReplayReport:
-    into = TableViewWriter(connection, shadow)
+async def _rebuild(connection: AsyncConnection) -> ReplayReport:
+    into = TableViewWriter(connection, SHADOW)
     async with connection.begin():
         after = await events.replay(connection, into=into)
         repaired = 0
-        for view, keys in differing.items():
-            repaired += await _note_differences(connection, LIVE[view], shadow[view], keys)
+        for view, keys in DIFFERING.items():
+            repaired += await _note_differences(connection, LIVE[view], SHADOW[view], keys)
     after = await _catch_up(connection, into, after)
     async with writing(connection):
         await events.lock_head(connection)
         after = await events.replay(connection, into=into, after=after)
-        for view, keys in differing.items():
-            await _mend(connection, LIVE[view], shadow[view], keys)
+        for view, keys in DIFFERING.items():
+            await _mend(connection, LIVE[view], SHADOW[view], keys)
     async with connection.begin():
-        return await _compare(connection, shadow, after=after, repaired_rows=repaired)
+        return await _compare(connection, after=after, repaired_rows=repaired)
 
 
 async def _catch_up(connection: AsyncConnection, into: TableViewWriter, after: int) -> int:
@@ -93,21 +86,16 @@ async def _catch_up(connection: AsyncConnection, into: TableViewWriter, after: i
     return after
 
 
-def _create(connection: Connection, metadata: MetaData) -> None:
-    metadata.create_all(connection, checkfirst=False)
+def _create(connection: Connection, tables: ViewTables) -> None:
+    TEMPORARY.create_all(connection, tables=tuple(tables.values()), checkfirst=False)
 
 
-def _key_table(view: ViewTable, shadow: Table, metadata: MetaData) -> Table:
-    columns = (shadow.c[name].copy() for name in view.key)
-    return Table(f"differing_{view.name}", metadata, *columns, prefixes=["TEMPORARY"])
-
-
-async def _compare(connection: AsyncConnection, shadow: ViewTables, *, after: int, repaired_rows: int) -> ReplayReport:
-    sequence = await events.replay(connection, into=TableViewWriter(connection, shadow), after=after)
+async def _compare(connection: AsyncConnection, *, after: int, repaired_rows: int) -> ReplayReport:
+    sequence = await events.replay(connection, into=TableViewWriter(connection, SHADOW), after=after)
     return ReplayReport(
         events=sequence,
         sequence=sequence,
-        projection_digest=str(ContentAddress(await projection_digest(connection, shadow))),
+        projection_digest=str(ContentAddress(await projection_digest(connection, SHADOW))),
         live_digest=str(ContentAddress(await projection_digest(connection, LIVE))),
         repaired_rows=repaired_rows,
     )

@@ -10,18 +10,20 @@ from types import MappingProxyType
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
-from artifactstore_protocols.views import VIEWS, ViewTable
+from artifactstore_protocols.views import VIEWS, Cell, ViewTable
 
 __all__ = [
+    "DIFFERING",
     "LIVE",
     "METADATA",
     "SCHEMA_REVISION",
     "SCHEMA_REVISIONS",
+    "SHADOW",
+    "TEMPORARY",
     "ViewTables",
     "events",
     "log_head",
     "retention_classes",
-    "shadow_tables",
 ]
 
 SCHEMA_REVISIONS: tuple[str, ...] = ("0001",)
@@ -177,16 +179,24 @@ Index(None, LIVE[VIEWS[0]].c.created_sequence)
 Index(None, LIVE[VIEWS[1]].c.content_address)
 
 
-def shadow_tables() -> tuple[MetaData, ViewTables]:
-    """Temporary twins of the views, for one connection to replay into."""
-    metadata = MetaData()
-    tables = {
-        view: Table(
-            f"shadow_{view.name}",
-            metadata,
-            *(Column(column.name, column.type, primary_key=column.primary_key) for column in LIVE[view].columns),
-            prefixes=["TEMPORARY"],
-        )
-        for view in VIEWS
-    }
-    return metadata, tables
+TEMPORARY = MetaData()
+"""Tables of one connection, for a replay. They are described once, so that their statements are compiled once."""
+
+
+def _temporary(name: str, *columns: Column[Cell]) -> Table:
+    return Table(name, TEMPORARY, *columns, prefixes=["TEMPORARY"])
+
+
+def _like(column: Column[Cell]) -> Column[Cell]:
+    return Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
+
+
+SHADOW: ViewTables = MappingProxyType(
+    {view: _temporary(f"shadow_{view.name}", *map(_like, LIVE[view].columns)) for view in VIEWS}
+)
+"""Twins of the views, to replay into."""
+
+DIFFERING: ViewTables = MappingProxyType(
+    {view: _temporary(f"differing_{view.name}", *map(_like, LIVE[view].primary_key)) for view in VIEWS}
+)
+"""Keys of rows in which the views and their twins differ."""
