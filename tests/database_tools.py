@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 import trio
-from sqlalchemy import text
+from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
@@ -110,12 +110,12 @@ async def by_hand[T](location: DatabaseLocation, work: Callable[[AsyncConnection
         await thread.stop()
 
 
-async def surgery(location: DatabaseLocation, *statements: str) -> None:
-    """Run statements by hand."""
+async def surgery(location: DatabaseLocation, *statements: Executable) -> None:
+    """Run statements by hand, in one transaction."""
 
     async def execute(connection: AsyncConnection) -> None:
         for statement in statements:
-            await connection.execute(text(statement))
+            await connection.execute(statement)
 
     await by_hand(location, execute)
 

@@ -1,0 +1,349 @@
+"""Replay: views equal the log, damage is found and mended, and what cannot be projected stops it."""
+
+import uuid
+from collections.abc import Sequence
+
+import pytest
+import trio
+from hypothesis import HealthCheck, Phase, given, settings
+from sqlalchemy import Executable, and_, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from artifactstore.database import events, replay, schema
+from artifactstore.database.database import Database
+from artifactstore.database.errors import LogDamaged
+from artifactstore.database.events import Transaction
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.schema import LIVE
+from artifactstore.database.store import SqlEventStore
+from artifactstore_protocols.commands import CommandRequest, Committed, FlagObjects, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.payloads import UnknownEventType
+from artifactstore_protocols.records import ReplayReport
+from artifactstore_protocols.views import (
+    FILES,
+    LOCATIONS,
+    PACKAGES,
+    RETENTION,
+    SCHEMAS,
+    VIEWS,
+    ReplayFailed,
+    Row,
+    ViewTable,
+    ViewWriter,
+)
+from command_strategies import Create, FileStep, Finalize, Flag, Ingest, Register, Step, steps
+from database_tools import Gate, Scribe, event, opened, surgery
+from memory_log import MemoryLog
+
+STORY: list[Step] = [
+    Create(1, "standard", {"branch": "main"}),
+    Create(2, "permanent", {}),
+    Ingest(
+        1,
+        (
+            FileStep("ä/ö.txt", b"x", False, "stored"),
+            FileStep("Z", b"x", True, "deduplicated"),
+            FileStep("a", b"yy", False, "stored"),
+        ),
+        OnExisting.REFUSE,
+    ),
+    Flag(((b"x", "damaged"),)),
+    Ingest(2, (FileStep("e\u0301", b"x", False, "rewritten"),), OnExisting.REFUSE),
+    Ingest(1, (FileStep("a", b"", False, "stored"),), OnExisting.REPLACE),
+    Ingest(1, (FileStep("a", b"nope", False, "stored"),), OnExisting.REFUSE),
+    Flag(((b"yy", "missing"),)),
+    Register("build"),
+    Register("build"),
+    Finalize(1, late=True),
+    Finalize(1, late=False),
+    Ingest(1, (FileStep("late", b"", False, "stored"),), OnExisting.REFUSE),
+]
+
+
+async def tell_story(scribe: Scribe, story: Sequence[Step] = STORY) -> MemoryLog:
+    """Send the steps one by one, and to a log in memory too; both must judge alike."""
+    memory = MemoryLog()
+    for step in story:
+        command = memory.command(step)
+        refusal = memory.commit(command)
+        [outcome] = await scribe.send(scribe.ask(command))
+        assert type(outcome) is (Committed if refusal is None else type(refusal)), step
+    return memory
+
+
+async def count_rows(connection: AsyncConnection) -> dict[str, int]:
+    return {
+        view.name: (await connection.execute(select(func.count()).select_from(table))).scalar_one()
+        for view, table in LIVE.items()
+    }
+
+
+async def wipe(transaction: Transaction) -> None:
+    for table in (schema.events, *LIVE.values()):
+        await transaction.connection.execute(delete(table))
+    transaction.sequence = 0
+
+
+def assert_identical(report: ReplayReport, memory: MemoryLog) -> None:
+    assert report.identical
+    assert report.events == report.sequence == len(memory.events)
+    assert report.projection_digest == str(ContentAddress(memory.views.digest()))
+
+
+async def test_an_empty_log_replays_to_empty_views(store: SqlEventStore) -> None:
+    for rebuild in (False, True):
+        report = await store.replay(rebuild=rebuild)
+        assert report.identical
+        assert (report.events, report.sequence, report.repaired_rows) == (0, 0, 0)
+
+
+async def test_views_are_what_the_log_implies(store: SqlEventStore, scribe: Scribe, database: Database) -> None:
+    memory = await tell_story(scribe)
+    assert_identical(await store.replay(rebuild=False), memory)
+    assert all((await database.read(count_rows)).values()), "the story leaves a view empty"
+
+
+async def test_replays_repeat_on_the_same_connections(store: SqlEventStore, scribe: Scribe) -> None:
+    """Their temporary tables are gone each time, and prepared statements outlive them."""
+    memory = await tell_story(scribe)
+    for rebuild in (False, True, False, True, True, False):
+        report = await store.replay(rebuild=rebuild)
+        assert_identical(report, memory)
+        assert report.repaired_rows == 0
+
+
+# A shrinking search over a database would take minutes; the laws of decisions and views are shrunk in memory.
+@settings(max_examples=8, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(story=steps())
+async def test_any_run_of_commands_keeps_views_equal_to_replay(location: DatabaseLocation, story: list[Step]) -> None:
+    async with opened(location) as database:
+        await database.write(wipe)
+        store = SqlEventStore(database)
+        memory = await tell_story(Scribe(store), story)
+        assert_identical(await store.replay(rebuild=False), memory)
+        log = await store.read_events(after=0, limit=1000)
+        assert [stored.event.payload for stored in log] == [stored.event.payload for stored in memory.events]
+
+
+async def test_one_batch_writes_what_single_commands_write(store: SqlEventStore, scribe: Scribe) -> None:
+    """Operations of a batch are folded, which must not show."""
+    memory = MemoryLog()
+    requests: list[CommandRequest] = []
+    for step in STORY:
+        command = memory.command(step)
+        memory.commit(command)
+        requests.append(scribe.ask(command))
+    await scribe.send(*requests)
+    assert_identical(await store.replay(rebuild=False), memory)
+
+
+_CHANGED: dict[ViewTable, Row] = {
+    PACKAGES: {"version": 99, "name": "renamed"},
+    FILES: {"size_bytes": 99, "path": "elsewhere"},
+    LOCATIONS: {"integrity": "missing", "object_key": "elsewhere", "stored_at": 0},
+    RETENTION: {"expires_at": None, "duration_us": 1, "status": "lost"},
+    SCHEMAS: {"registered_at": -1, "schema": b"{}"},
+}
+
+
+def damage(view: ViewTable, how: str, memory: MemoryLog) -> Executable:
+    """A statement that harms the first row of a view, or adds one like it."""
+    table = LIVE[view]
+    row = memory.views.rows(view)[0]
+    is_first = and_(*(table.c[name] == row[name] for name in view.key))
+    match how:
+        case "deleted":
+            return delete(table).where(is_first)
+        case "changed":
+            return update(table).where(is_first).values(_CHANGED[view])
+        case "emptied":
+            return delete(table)
+        case _:
+            other_key: Row = {name: 99 if isinstance(row[name], int) else "zzz" for name in view.key}
+            return insert(table).values({**row, **other_key})
+
+
+@pytest.mark.parametrize("how", ["deleted", "changed", "emptied", "added"])
+async def test_damage_in_any_view_is_found_and_mended(
+    location: DatabaseLocation, store: SqlEventStore, scribe: Scribe, how: str
+) -> None:
+    memory = await tell_story(scribe)
+    for view in VIEWS:
+        await surgery(location, damage(view, how, memory))
+        found = await store.replay(rebuild=False)
+        assert not found.identical, view.name
+        assert found.projection_digest == str(ContentAddress(memory.views.digest()))
+        mended = await store.replay(rebuild=True)
+        assert_identical(mended, memory)
+        assert mended.repaired_rows == (len(memory.views.rows(view)) if how == "emptied" else 1)
+    assert_identical(await store.replay(rebuild=False), memory)
+
+
+async def test_all_damage_at_once_is_mended_at_once(
+    location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
+) -> None:
+    memory = await tell_story(scribe)
+    await surgery(location, *(damage(view, how, memory) for how in ("added", "changed", "deleted") for view in VIEWS))
+    assert_identical(await store.replay(rebuild=True), memory)
+
+
+async def test_numbers_that_no_event_could_hold_are_damage_too(
+    location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
+) -> None:
+    memory = await tell_story(scribe)
+    await surgery(location, update(LIVE[FILES]).values(size_bytes=2**60))
+    found = await store.replay(rebuild=False)
+    assert not found.identical
+    assert_identical(await store.replay(rebuild=True), memory)
+
+
+async def test_a_check_is_identical_while_another_connection_writes(
+    location: DatabaseLocation, scribe: Scribe, store: SqlEventStore
+) -> None:
+    """Log and views are read in one snapshot, and the head's lock is never taken."""
+    memory = await tell_story(scribe)
+    reports: list[ReplayReport] = []
+    async with opened(location) as other:
+        store_beside = SqlEventStore(other)
+
+        async def check() -> None:
+            while True:
+                reports.append(await store_beside.replay(rebuild=False))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(check)
+            for i in range(3, 40):
+                await scribe.tell(memory.command(Create(i, "short", {})))
+            nursery.cancel_scope.cancel()
+        reports.append(await store_beside.replay(rebuild=False))
+    assert all(report.identical for report in reports)
+
+
+async def test_a_check_never_waits_for_the_head(location: DatabaseLocation, scribe: Scribe) -> None:
+    memory = await tell_story(scribe)
+    gate = Gate()
+
+    async def hold(_transaction: Transaction) -> None:
+        await gate.stop_here()
+
+    async with (
+        opened(location) as writer,
+        opened(location, lock_timeout_s=0.1) as reader,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(writer.write, hold)
+        await gate.arrival()
+        assert_identical(await SqlEventStore(reader).replay(rebuild=False), memory)
+        gate.open()
+
+
+async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
+    location: DatabaseLocation, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some commit after the rebuild has noted what differs, and some touch the very rows that it will mend."""
+    memory = await tell_story(scribe)
+    await surgery(location, *(damage(view, how, memory) for how in ("changed", "added") for view in VIEWS))
+    gates = [Gate(), Gate()]  # when it has replayed what it found, and when it has caught up
+    waiting = iter(gates)
+    replay_all = events.replay
+
+    async def with_stops(connection: AsyncConnection, *, into: ViewWriter, after: int = 0) -> int:
+        sequence = await replay_all(connection, into=into, after=after)
+        if gate := next(waiting, None):
+            await gate.stop_here()
+        return sequence
+
+    monkeypatch.setattr(events, "replay", with_stops)
+    reports: list[ReplayReport] = []
+    async with opened(location) as other, trio.open_nursery() as nursery:
+
+        async def rebuild() -> None:
+            reports.append(await SqlEventStore(other).replay(rebuild=True))
+
+        nursery.start_soon(rebuild)
+        for gate, step in zip(gates, (20, 21), strict=True):
+            await gate.arrival()
+            for command in (
+                memory.command(Create(step, "short", {})),
+                memory.command(Ingest(2, (FileStep(f"late {step}", b"x", False, "rewritten"),), OnExisting.REFUSE)),
+                RegisterMetadataSchema(f"0198f3a0-7c00-7000-8000-0000000001{step}", f"late {step}", "{}"),
+                FlagObjects(()),
+            ):
+                assert memory.commit(command) is None
+                await scribe.tell(command)
+            gate.open()
+    assert_identical(reports[0], memory)
+    assert reports[0].repaired_rows == 2 * len(VIEWS)
+
+
+async def test_a_rebuild_catches_up_until_little_is_left(
+    scribe: Scribe, store: SqlEventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = await tell_story(scribe)
+    monkeypatch.setattr(replay, "_LITTLE_EVENTS", -1)  # it never is little: the lock is taken all the same
+    assert_identical(await store.replay(rebuild=True), memory)
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+async def test_an_unknown_event_type_stops_the_replay_and_changes_nothing(
+    database: Database, location: DatabaseLocation, store: SqlEventStore, scribe: Scribe, rebuild: bool
+) -> None:
+    memory = await tell_story(scribe)
+    before = await store.replay(rebuild=False)
+    await surgery(location, damage(FILES, "changed", memory))
+    damaged = await store.replay(rebuild=False)
+
+    async def from_the_future(transaction: Transaction) -> None:
+        await events.write(transaction, event(str(uuid.UUID(int=7)), event_type="v9.package.teleported"))
+
+    await database.write(from_the_future)
+    for _ in range(2):  # and no trace is left to hinder the next one
+        with pytest.raises(UnknownEventType, match=r"'v9\.package\.teleported' at sequence") as caught:
+            await store.replay(rebuild=rebuild)
+        assert caught.value.sequence == before.sequence + 1
+    await surgery(
+        location,
+        delete(schema.events).where(schema.events.c.sequence > before.sequence),
+        update(schema.log_head).values(sequence=before.sequence),
+    )
+    assert await store.replay(rebuild=False) == damaged
+
+
+async def test_a_payload_that_nobody_can_read_stops_the_replay(
+    location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
+) -> None:
+    await tell_story(scribe)
+    await surgery(location, update(schema.events).where(schema.events.c.sequence == 1).values(payload=b"\xa0"))
+    with pytest.raises(ReplayFailed) as caught:
+        await store.replay(rebuild=True)
+    assert caught.value.sequence == 1
+
+
+_LAST = select(schema.log_head.c.sequence).scalar_subquery()
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.parametrize(
+    ("statement", "missing"),
+    [
+        (delete(schema.events).where(schema.events.c.sequence == 4), 4),
+        (delete(schema.events).where(schema.events.c.sequence == 1), 1),
+        (delete(schema.events).where(schema.events.c.sequence == _LAST), None),
+        (update(schema.log_head).values(sequence=schema.log_head.c.sequence - 1), None),
+    ],
+    ids=["in the middle", "first", "last", "head behind"],
+)
+async def test_a_hole_in_the_log_stops_the_replay(
+    location: DatabaseLocation,
+    store: SqlEventStore,
+    scribe: Scribe,
+    statement: Executable,
+    missing: int | None,
+    rebuild: bool,
+) -> None:
+    memory = await tell_story(scribe)
+    await surgery(location, statement)
+    with pytest.raises(LogDamaged) as caught:
+        await store.replay(rebuild=rebuild)
+    assert caught.value.sequence == (missing or len(memory.events))
