@@ -11,7 +11,7 @@ import trio
 
 from artifactstore.registry import Registry
 from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF
-from artifactstore.testing.simulation.plan import (
+from artifactstore.testing.simulation.workload import (
     CreatePackage,
     Finalize,
     GetFile,

@@ -6,8 +6,8 @@ import trio
 
 from artifactstore.testing.simulation.calls import Answer, Call, Ending, Performer
 from artifactstore.testing.simulation.judge import Judge
-from artifactstore.testing.simulation.plan import Client, CreatePackage, Operation
 from artifactstore.testing.simulation.process import Process, Running
+from artifactstore.testing.simulation.workload import Client, CreatePackage, Operation
 from artifactstore.testing.simulation.world import World
 from artifactstore_protocols.records import PackageRecord
 

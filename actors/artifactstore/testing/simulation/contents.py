@@ -1,10 +1,14 @@
 """The bytes, paths and trees that a plan's numbers stand for."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CONTENT_OF", "PATH_OF", "TREE_OF", "plant"]
+__all__ = ["CONTENT_OF", "PATH_OF", "TREE_OF", "planted"]
 
 # From nothing to several of the simulation's pieces, and two that share a size.
 CONTENT_OF: Final[tuple[bytes, ...]] = (
@@ -22,8 +26,11 @@ TREE_OF: Final[tuple[Mapping[str, bytes], ...]] = (
 )
 
 
-def plant(directory: Path) -> tuple[Path, ...]:
-    """Write every tree below a directory; their roots, in order."""
+@cache
+def planted() -> tuple[Path, ...]:
+    """Write every tree to a directory of its own, once in the life of this process; their roots, in order."""
+    directory = Path(tempfile.mkdtemp(prefix="artifactstore-simulation-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
     roots: list[Path] = []
     for number, tree in enumerate(TREE_OF):
         roots.append(directory / str(number))

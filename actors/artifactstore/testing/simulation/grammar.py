@@ -12,7 +12,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, cast
 
-from artifactstore.testing.simulation.plan import Plan, Within
+from artifactstore.testing.simulation.bounds import Within
+from artifactstore.testing.simulation.plan import Plan
 
 __all__ = ["Field", "Json", "as_json", "fields_of", "from_json", "sample", "weight_of"]
 
@@ -52,13 +53,18 @@ def _fields_of(cls: Any) -> tuple[Field, ...]:  # noqa: ANN401 - a type, but the
 
 def _field(name: str, hint: Any) -> Field:  # noqa: ANN401 - any type hint
     bounds = _NO_BOUNDS
+    hint = _meaning(hint)
     if typing.get_origin(hint) is typing.Annotated:
         hint, bounds = typing.get_args(hint)
     repeated = typing.get_origin(hint) is tuple
     item = typing.get_args(hint)[0] if repeated else hint
-    value = item.__value__ if isinstance(item, typing.TypeAliasType) else item
+    value = _meaning(item)
     kinds = typing.get_args(value) if isinstance(value, types.UnionType) else (value,)
     return Field(name, kinds, bounds, repeated)
+
+
+def _meaning(hint: Any) -> Any:  # noqa: ANN401 - any type hint
+    return hint.__value__ if isinstance(hint, typing.TypeAliasType) else hint
 
 
 def weight_of(kind: type) -> int:

@@ -15,10 +15,12 @@ from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
 from artifactstore.testing.simulation.calls import Answer, Call, Ending
 from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+from artifactstore.testing.simulation.faults import OpenFailure, PreadFailure
 from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.plan import (
+from artifactstore.testing.simulation.posix import OBJECTS, SimulatedPosix
+from artifactstore.testing.simulation.tables import Tables
+from artifactstore.testing.simulation.workload import (
     CreatePackage,
-    FaultKind,
     Finalize,
     GetFile,
     IngestDirectory,
@@ -28,8 +30,6 @@ from artifactstore.testing.simulation.plan import (
     Replay,
     Tail,
 )
-from artifactstore.testing.simulation.posix import OBJECTS, SimulatedPosix
-from artifactstore.testing.simulation.tables import Tables
 from artifactstore.testing.simulation.world import SimulatedBug, World
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import IdempotencyConflict, StoredEvent
@@ -141,7 +141,9 @@ class Judge:
         excused = isinstance(error, Refusal | SimulatedBug) and not isinstance(error, _NEVER)
         self.require(excused, call.actor, "was refused with", repr(error))
         if isinstance(error, ObjectDamaged | ObjectMissing):
-            spoilt = error.object_key in self._posix.harmed_once or self._world.struck[FaultKind.PREAD_FAILS] > 0
+            spoilt = (
+                error.object_key in self._posix.harmed_once or self._world.struck[PreadFailure.BYTES_UNREADABLE] > 0
+            )
             self.require(spoilt, call.actor, "was told that a sound object is not:", error)
         if isinstance(error, AskError):
             return Ending.UNKNOWN if error.may_have_taken_effect else Ending.REFUSED
@@ -154,7 +156,7 @@ class Judge:
             cause = report.cause
             while isinstance(cause, SupervisorGaveUp | StartFailed) and cause.cause is not None:
                 cause = cause.cause
-            excused = isinstance(cause, SimulatedBug) or self._world.struck[FaultKind.OPEN_FAILS] > 0
+            excused = isinstance(cause, SimulatedBug) or self._world.struck[OpenFailure.OPEN_REFUSED] > 0
             self.require(excused, report.path, "crashed:", repr(cause))
 
     def saw(self, who: str, events: Sequence[StoredEvent]) -> None:
@@ -168,7 +170,7 @@ class Judge:
             stored = {at.content_address for at in self._log.tables.locations(None)}
             expected = {address for address in stored if self._posix.is_harmed(_key_of(address))}
             self.require(named == expected, "verification named", named, "and should have named", expected)
-        elif not self._world.struck[FaultKind.PREAD_FAILS]:
+        elif not self._world.struck[PreadFailure.BYTES_UNREADABLE]:
             self.require(
                 {_key_of(each) for each in named} <= self._posix.harmed_once, "verification named sound objects:", named
             )

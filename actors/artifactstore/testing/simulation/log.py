@@ -15,7 +15,7 @@ import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
-from artifactstore.testing.simulation.plan import Fault, FaultKind, Opportunity
+from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from artifactstore.testing.simulation.tables import Tables
 from artifactstore.testing.simulation.world import Life, SimulatedBug, World, shielded
 from artifactstore_protocols.commands import CommandRequest, Committed, command_digest
@@ -183,7 +183,7 @@ class SimulatedEventStore:
 
     async def open(self) -> None:
         """Connect."""
-        fault = self._world.meet(Opportunity.OPEN, self._life.process)
+        fault = self._world.meet(OpenFault, self._life.process)
         await self._world.pause()
         if fault is not None:
             self._world.note_struck(fault)
@@ -208,7 +208,7 @@ class SimulatedEventStore:
         self._commits += 1
         try:
             with shielded():
-                fault = self._world.meet(Opportunity.COMMIT, self._life.process, len(requests))
+                fault = self._world.meet(CommitFault, self._life.process, len(requests))
                 if fault is not None:
                     self._world.note_struck(fault)
                 await self._world.pause()
@@ -229,28 +229,28 @@ class SimulatedEventStore:
             needed = reduce(Needs.__or__, (needs(request.command) for request in requests), Needs())
             batch = _Batch(self._log, self._log.tables.facts(needed), self._log.head())
             outcomes = [batch.judge(request, now_us, files_max) for request in requests]
-            if kind is FaultKind.COMMIT_CRASHES:
+            if kind is CommitFailure.COMMIT_CRASHED:
                 raise SimulatedBug("before the commit")
             await self._world.pause()
-            if kind is FaultKind.COMMIT_STALLS:
+            if kind is CommitFailure.COMMIT_STALLED:
                 await trio.sleep(seconds)
             self._check_open()  # whoever was killed meanwhile has not committed
-            if kind is FaultKind.COMMIT_FAILS or not self._world.has_room(FaultKind.LOG_FULL, fault):
+            if kind is CommitFailure.COMMIT_FAILED or not self._world.has_room(CommitFailure.LOG_FULL, fault):
                 raise DatabaseUnavailable(
                     _NAME, "it rolled back: no room" if kind is None else f"it rolled back: {kind}"
                 )
-            if kind is FaultKind.COMMIT_LATE:
+            if kind is CommitFailure.COMMIT_LATE:
                 lands_late = True
                 self._log.append_late(seconds, batch.events, batch.operations)
-            elif kind is not FaultKind.COMMIT_LOST:
+            elif kind is not CommitFailure.COMMIT_LOST:
                 self._log.append(batch.events, batch.operations)
         finally:
             if not lands_late:
                 self._log.release_head()
         await self._world.pause()
-        if kind in {FaultKind.COMMIT_LATE, FaultKind.COMMIT_LOST, FaultKind.COMMIT_UNACKNOWLEDGED}:
+        if kind in {CommitFailure.COMMIT_LATE, CommitFailure.COMMIT_LOST, CommitFailure.COMMIT_UNACKNOWLEDGED}:
             raise OutcomeUnknown(_NAME, "the connection broke")
-        if kind is FaultKind.COMMIT_CRASHES_LATE:
+        if kind is CommitFailure.COMMIT_CRASHED_LATE:
             raise SimulatedBug("after the commit")
         return outcomes
 
@@ -387,13 +387,13 @@ class SimulatedEventStore:
     async def _read[T](self, what: str, answer: Callable[[], T]) -> T:
         """Answer from one instant, after a while. A cancelled caller leaves at once."""
         self._check_open()
-        fault = self._world.meet(Opportunity.READ, self._life.process, what)
+        fault = self._world.meet(ReadFault, self._life.process, what)
         await self._world.pause()
         if fault is not None:
             self._world.note_struck(fault)
-            if fault.kind is FaultKind.READ_FAILS:
+            if fault.kind is ReadFailure.READ_FAILED:
                 raise DatabaseUnavailable(_NAME, "the connection broke")
-            if fault.kind is FaultKind.READ_CRASHES:
+            if fault.kind is ReadFailure.READ_CRASHED:
                 raise SimulatedBug("in a read")
             await trio.sleep(fault.size * _STALL_S)
         self._check_open()

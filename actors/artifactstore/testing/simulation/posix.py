@@ -31,7 +31,7 @@ from artifactstore.backends import (
 from artifactstore.backends.durability import BatchSync
 from artifactstore.dataplane import ingest, reading, stream
 from artifactstore.testing.simulation.disk import Inode, SimulatedDisk
-from artifactstore.testing.simulation.plan import FaultKind, Opportunity
+from artifactstore.testing.simulation.faults import ChangeFailure, ChangeFault, FaultKind, PreadFault, StepFailure
 from artifactstore.testing.simulation.world import Life, World
 
 __all__ = ["OBJECTS", "SCRATCH", "SimulatedPath", "SimulatedPosix"]
@@ -135,7 +135,7 @@ class SimulatedPosix:
         if not stored:
             return False
         path, inode = stored[which % len(stored)]
-        if kind is FaultKind.OBJECT_VANISHES:
+        if kind is StepFailure.OBJECT_VANISHED:
             self.disk.remove(path)
         elif inode.data:
             at = self._world.random.randrange(len(inode.data))
@@ -202,7 +202,7 @@ class SimulatedPosix:
         if fd < _FIRST_FD:
             return os.pread(fd, length, offset)
         opened = self._opened(fd)
-        fault = self._world.meet(Opportunity.PREAD, opened.inode.number)
+        fault = self._world.meet(PreadFault, opened.inode.number)
         if fault is not None:
             self._world.note_struck(fault)
             raise _error(errno.EIO)
@@ -329,13 +329,13 @@ class SimulatedPosix:
 
     def _change(self, life: Life, call: str, inode: Inode | None) -> None:
         _check_alive(life)
-        fault = self._world.meet(Opportunity.CHANGE, call, inode.number if inode else "-")
+        fault = self._world.meet(ChangeFault, call, inode.number if inode else "-")
         _check_alive(life)
         if fault is not None:
             self._world.note_struck(fault)
-            if fault.kind is FaultKind.DISK_FAILS:
+            if fault.kind is ChangeFailure.DISK_FAILED:
                 raise _error(errno.EIO)
-        if call != "unlink" and not self._world.has_room(FaultKind.DISK_FULL, fault):
+        if call != "unlink" and not self._world.has_room(ChangeFailure.DISK_FULL, fault):
             raise _error(errno.ENOSPC)
 
     def _status(self, inode: Inode) -> os.stat_result:

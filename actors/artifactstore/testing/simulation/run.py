@@ -3,7 +3,6 @@
 import json
 import logging
 import shlex
-import tempfile
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -18,23 +17,16 @@ from artifactstore.supervision import Report
 from artifactstore.testing.scheduling import run_seeded
 from artifactstore.testing.simulation.calls import Call, Ending, Performer
 from artifactstore.testing.simulation.clients import Clients
-from artifactstore.testing.simulation.contents import CONTENT_OF, plant
+from artifactstore.testing.simulation.contents import CONTENT_OF, planted
+from artifactstore.testing.simulation.faults import Fault, FaultKind, StepFailure, StepFault
 from artifactstore.testing.simulation.grammar import as_json
 from artifactstore.testing.simulation.judge import Judge, address_of
 from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.plan import (
-    PROCESSES,
-    CreatePackage,
-    Fault,
-    FaultKind,
-    IngestFile,
-    Opportunity,
-    Plan,
-    Workload,
-)
+from artifactstore.testing.simulation.plan import Plan
 from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
 from artifactstore.testing.simulation.process import ACTOR_PATHS, Process, Running
 from artifactstore.testing.simulation.threads import SimulatedMachine
+from artifactstore.testing.simulation.workload import PROCESSES, CreatePackage, IngestFile, Workload
 from artifactstore.testing.simulation.world import World
 from artifactstore_protocols.supervision import Refusal
 
@@ -96,9 +88,8 @@ def simulate(seed: int, workload: Workload, faults: Sequence[Fault] = ()) -> Out
         faults: what goes wrong.
     """
     plan = Plan(seed, workload, tuple(faults))
-    with tempfile.TemporaryDirectory() as scratch, _crashes_unlogged():
-        trees = plant(Path(scratch))
-        return run_seeded(seed, lambda: _Simulation(plan, trees).run())
+    with _crashes_unlogged():
+        return run_seeded(seed, lambda: _Simulation(plan, planted()).run())
 
 
 @contextmanager
@@ -178,16 +169,16 @@ class _Simulation:
         """A fault that is about a process, or about what is on the disk."""
         process = self._processes[fault.size % len(self._processes)]
         match fault.kind:
-            case FaultKind.BIT_ROTS | FaultKind.OBJECT_VANISHES:
+            case StepFailure.BIT_ROTTED | StepFailure.OBJECT_VANISHED:
                 if not self._posix.spoil(fault.kind, fault.size):
                     return
-            case FaultKind.PROCESS_KILLED:
+            case StepFailure.PROCESS_KILLED:
                 process.kill()
-            case FaultKind.POWER_LOST:
+            case StepFailure.POWER_LOST:
                 for each in self._processes:
                     each.kill()
                 self._posix.lose_power()
-            case FaultKind.CALL_CANCELLED:
+            case StepFailure.CALL_CANCELLED:
                 calls = list(process.running.life.calls) if process.running else []
                 if not calls:
                     return
@@ -255,7 +246,7 @@ class _Simulation:
 
     def _outcome(self) -> Outcome:
         calls = self._clients.calls
-        self._world.trace.note("end", self._world.counts[Opportunity.STEP], self._log.tables.digest())
+        self._world.trace.note("end", self._world.counts[StepFault], self._log.tables.digest())
         return Outcome(
             plan=self._plan,
             violations=tuple(self._judge.violations),

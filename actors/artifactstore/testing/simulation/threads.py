@@ -12,7 +12,7 @@ from typing import Final, override
 import trio
 
 from artifactstore.machine import Machine
-from artifactstore.testing.simulation.plan import FaultKind, Opportunity
+from artifactstore.testing.simulation.faults import ThreadFailure, ThreadFault
 from artifactstore.testing.simulation.world import SimulatedBug, World, shielded
 
 __all__ = ["SimulatedMachine"]
@@ -48,11 +48,11 @@ class SimulatedMachine(Machine):
                 return result
 
     async def _begin(self) -> None:
-        fault = self._world.meet(Opportunity.THREAD)
+        fault = self._world.meet(ThreadFault)
         await self._world.pause()
         if fault is not None:
             self._world.note_struck(fault)
-            if fault.kind is FaultKind.THREAD_CRASHES:
+            if fault.kind is ThreadFailure.THREAD_CRASHED:
                 raise SimulatedBug("in a worker thread")
             await trio.sleep(fault.size)
 

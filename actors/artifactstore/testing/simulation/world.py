@@ -13,12 +13,11 @@ from typing import Final
 
 import trio
 
-from artifactstore.testing.simulation.plan import OPPORTUNITY_OF, Fault, FaultKind, Opportunity
+from artifactstore.testing.simulation.faults import Fault, FaultKind, StepFault
 from artifactstore.testing.simulation.trace import Trace
 
 __all__ = ["Life", "SimulatedBug", "World", "shielded"]
 
-_STEPS_PER_COUNT: Final = 10
 _INSTANT: Final = 0.6
 """The share of waits that end at once; the others take up to `_PAUSE_MAX_S`."""
 _PAUSE_MAX_S: Final = 0.02
@@ -68,7 +67,7 @@ class World:
         random: for what the world leaves open.
         trace: what happened.
         struck: faults that have struck, by kind.
-        counts: opportunities so far.
+        counts: how often each kind of thing was asked for, by the class of the faults that can strike it.
         full: what has no room left, and for how many more attempts.
         on_step: told of faults that strike processes, by whoever runs those.
     """
@@ -77,14 +76,12 @@ class World:
         self.random = random.Random(f"world {seed}")  # noqa: S311 - simulated chance
         self.trace = Trace()
         self.struck: Counter[FaultKind] = Counter()
-        self.counts: Counter[Opportunity] = Counter()
+        self.counts: Counter[type] = Counter()
         self.full: Counter[FaultKind] = Counter()
-        self.on_step: Callable[[Fault], None] = lambda _: None
-        self._due: defaultdict[tuple[Opportunity, int], list[Fault]] = defaultdict(list)
+        self.on_step: Callable[[StepFault], None] = lambda _: None
+        self._due: defaultdict[tuple[type, int], list[Fault]] = defaultdict(list)
         for fault in faults:
-            opportunity = OPPORTUNITY_OF[fault.kind]
-            at = fault.at * _STEPS_PER_COUNT if opportunity is Opportunity.STEP else fault.at
-            self._due[opportunity, at].append(fault)
+            self._due[type(fault), fault.at].append(fault)
 
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""
@@ -94,14 +91,13 @@ class World:
     def step(self, *what: object) -> None:
         """Something was asked of the world."""
         self.trace.note(*what)
-        self._count(Opportunity.STEP, self.on_step)
+        for fault in self._count(StepFault):
+            self.on_step(fault)
 
-    def meet(self, opportunity: Opportunity, *what: object) -> Fault | None:
+    def meet[F: Fault](self, chance: type[F], *what: object) -> F | None:
         """As `step`, for something that can fail by itself: the fault that strikes it, if one does."""
-        self.step(opportunity, *what)
-        struck: list[Fault] = []
-        self._count(opportunity, struck.append)
-        return struck[0] if struck else None
+        self.step(chance.__name__.removesuffix("Fault"), *what)
+        return next(iter(self._count(chance)), None)
 
     def has_room(self, what: FaultKind, fault: Fault | None) -> bool:
         """Whether an attempt finds room; a fault of this kind takes it from as many attempts as its size says."""
@@ -124,7 +120,7 @@ class World:
         else:
             await trio.sleep(self.random.random() * _PAUSE_MAX_S)
 
-    def _count(self, opportunity: Opportunity, strike: Callable[[Fault], None]) -> None:
-        self.counts[opportunity] += 1
-        for fault in self._due.pop((opportunity, self.counts[opportunity]), ()):
-            strike(fault)
+    def _count[F: Fault](self, chance: type[F]) -> list[F]:
+        self.counts[chance] += 1
+        due = self._due.pop((chance, self.counts[chance]), ())
+        return [fault for fault in due if isinstance(fault, chance)]

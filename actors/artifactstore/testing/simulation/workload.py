@@ -1,0 +1,160 @@
+"""Who calls what: plain data with bounds.
+
+Numbers stand for things: package 0 is whatever the clients call the first package, content 3 the fourth content of
+`contents.py`. `WEIGHT` is how often an operation is drawn, beside the others.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from artifactstore.testing.simulation.bounds import Within
+from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+
+__all__ = [
+    "PROCESSES",
+    "Client",
+    "CreatePackage",
+    "Finalize",
+    "GetFile",
+    "IngestDirectory",
+    "IngestFile",
+    "IngestTree",
+    "LookAround",
+    "Operation",
+    "RegisterSchema",
+    "Replay",
+    "Tail",
+    "Verify",
+    "Workload",
+]
+
+PROCESSES: Final = 2
+"""How many processes share the store."""
+
+PACKAGES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePackage:
+    """Open a package, which its number stands for from then on."""
+
+    WEIGHT: ClassVar[int] = 4
+    package: Annotated[int, Within(0, PACKAGES - 1)]
+    keyed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IngestFile:
+    """Stream a content to a path, in some chunks."""
+
+    WEIGHT: ClassVar[int] = 12
+    package: Annotated[int, Within(0, PACKAGES - 1)]
+    path: Annotated[int, Within(0, len(PATH_OF) - 1)]
+    content: Annotated[int, Within(0, len(CONTENT_OF) - 1)]
+    chunks: Annotated[int, Within(1, 3)]
+    replace: bool
+    keyed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IngestDirectory:
+    """Put a tree into a package."""
+
+    WEIGHT: ClassVar[int] = 3
+    package: Annotated[int, Within(0, PACKAGES - 1)]
+    tree: Annotated[int, Within(0, len(TREE_OF) - 1)]
+    replace: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IngestTree:
+    """Create, fill and seal a package of its own, in one call."""
+
+    WEIGHT: ClassVar[int] = 2
+    tree: Annotated[int, Within(0, len(TREE_OF) - 1)]
+    keyed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """Seal a package."""
+
+    WEIGHT: ClassVar[int] = 3
+    package: Annotated[int, Within(0, PACKAGES - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class GetFile:
+    """Read a file, all of it."""
+
+    WEIGHT: ClassVar[int] = 4
+    package: Annotated[int, Within(0, PACKAGES - 1)]
+    path: Annotated[int, Within(0, len(PATH_OF) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterSchema:
+    """Add a version of the one metadata schema."""
+
+    WEIGHT: ClassVar[int] = 1
+    keyed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Read this many events from the start of the log, or as many as come in a while."""
+
+    WEIGHT: ClassVar[int] = 2
+    count: Annotated[int, Within(1, 20)]
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Read every object again."""
+
+    WEIGHT: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Compare the views with the log, or mend them."""
+
+    WEIGHT: ClassVar[int] = 1
+    check: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LookAround:
+    """List packages and files, and ask for health."""
+
+    WEIGHT: ClassVar[int] = 2
+
+
+type Operation = (
+    CreatePackage
+    | IngestFile
+    | IngestDirectory
+    | IngestTree
+    | Finalize
+    | GetFile
+    | RegisterSchema
+    | Tail
+    | Verify
+    | Replay
+    | LookAround
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Somebody who does one thing after the other, through one process, and asks again while the outcome is unknown."""
+
+    process: Annotated[int, Within(0, PROCESSES - 1)]
+    operations: Annotated[tuple[Operation, ...], Within(1, 6)]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """All clients, at once."""
+
+    clients: Annotated[tuple[Client, ...], Within(1, 4)]
