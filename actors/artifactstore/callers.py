@@ -6,6 +6,7 @@ when the call is over, however it ended, a stream is not in use any more; one th
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
+from contextvars import copy_context
 from typing import cast
 
 import outcome
@@ -57,6 +58,7 @@ async def with_progress[P, R](
     """
     if progress is None:
         return await use(None)
+    context = copy_context()
     failures: list[Exception] = []
     with trio.CancelScope() as scope:
 
@@ -64,7 +66,8 @@ async def with_progress[P, R](
             if failures:
                 return
             try:
-                progress(counts)
+                # In the caller's own context: tasks that it starts are not part of what the actor is doing.
+                context.run(progress, counts)
             except Exception as error:
                 failures.append(error)
                 scope.cancel(reason="the caller's callback failed")

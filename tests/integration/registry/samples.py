@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -31,6 +31,13 @@ def plant(root: Path, files: Mapping[str, bytes]) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     return root
+
+
+def plant_tree(root: Path, files: Iterable[tuple[str, bytes, bool]]) -> None:
+    """Make files, some of them executable."""
+    for path, content, executable in files:
+        plant(root, {path: content})
+        (root / path).chmod(0o755 if executable else 0o644)
 
 
 async def stream_of(*chunks: bytes) -> AsyncGenerator[bytes]:
@@ -95,6 +102,12 @@ def object_file(settings: Settings, content_address: str) -> Path:
     """Where an object is."""
     algorithm, digest = content_address.split(":")
     return settings.storage_local_root / algorithm / digest[:2] / digest[2:4] / digest
+
+
+def overwrite(stored: Path, content: bytes) -> None:
+    """Put other bytes into an object, as a failing disk does; it may be gone."""
+    stored.unlink(missing_ok=True)
+    stored.write_bytes(content)
 
 
 def actors(registry: Registry) -> list[ActorSnapshot]:
