@@ -39,10 +39,10 @@ class Lane:
 
     async def take(self) -> Envelope:
         """The first message, once there is one; a checkpoint in any case, so that a cancelled worker takes none."""
-        if not self.returned:
-            return await self.receiver.receive()
-        await trio.lowlevel.checkpoint()
-        return self.returned.popleft()
+        if self.returned:
+            await trio.lowlevel.checkpoint()
+        # Looked at again: another worker of this lane may have taken it meanwhile.
+        return self.returned.popleft() if self.returned else await self.receiver.receive()
 
     def take_nowait(self) -> Envelope | None:
         """The first message, or None."""
