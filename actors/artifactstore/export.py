@@ -4,6 +4,7 @@ Files are written beside their final name and renamed when they are complete and
 interrupted leaves no half file under a real name. The permissions of the user's umask are kept.
 """
 
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +27,7 @@ async def prepare_target(directory: Path) -> None:
 
     def prepare() -> None:
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            _make_directory(directory)
             if any(directory.iterdir()):
                 raise TargetRefused(str(directory), "it is not empty; name a new or an empty directory")
         except OSError as error:
@@ -74,7 +75,7 @@ async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool) 
 def _place_for(target: Path) -> tuple[Path, bool]:
     """Where a target leads, in a directory that is there now, and whether a file may take that place."""
     real = Path(os.path.realpath(target))
-    real.parent.mkdir(parents=True, exist_ok=True)
+    _make_directory(real.parent)
     return real, real.is_file() or not real.exists()
 
 
@@ -82,3 +83,10 @@ async def _write(chunks: AsyncIterator[bytes], target: Path, mode: Literal["wb",
     async with await trio.open_file(target, mode) as output:
         async for chunk in chunks:
             await output.write(chunk)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # which says of a file in the way that it exists, not what is wrong with that
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error

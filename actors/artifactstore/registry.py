@@ -238,7 +238,8 @@ class Registry:
 
         Raises:
             As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
-            nothing behind; one that fails on the way leaves an open package.
+            nothing behind. One that fails later leaves an open package, unless it fails with its first batch of files
+            and nobody could find the package again by an idempotency key.
         """
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:

@@ -114,7 +114,8 @@ class PathTaken(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         if self.path == self.existing:
-            return f"package {self.package_id} has a file at {self.path!r} already; ask for replace to change it"
+            taken = f"package {self.package_id} has a file at {self.path!r} already"
+            return f"{taken}; ask for replace (`--replace`) to change it"
         return (
             f"{self.path!r} and {self.existing!r} are the same path under Unicode NFC; rename one of the two "
             f"(package {self.package_id})"

@@ -1,6 +1,7 @@
 """Commands that move content: ingest, get, manifest, export."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +12,7 @@ from artifactstore.cli.options import Json, Key, Meta, Output, Package, Retentio
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import invoker, on_store
 from artifactstore.facts import facts
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.records import ExportReport
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
@@ -38,7 +40,7 @@ def ingest(
 ) -> None:
     """Create a package, put a directory into it and seal it."""
     metadata = metadata_of(meta)
-    with progress_bar("ingest") as progress:
+    with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
         summary = on_store(
             lambda registry: registry.ingest_tree(
                 path,
@@ -59,6 +61,18 @@ def ingest(
     say(f"files            {summary.files}, {size_text(summary.bytes)}")
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
     say(f"sequence         {summary.sequence}")
+
+
+@contextmanager
+def _name_asked_for(*, given: bool) -> Generator[None]:
+    """A directory's name need not be one that a package can have; then its user has to know the way out."""
+    try:
+        yield
+    except InvalidValue as refusal:
+        if given or refusal.what != "package name":
+            raise
+        reason = f"{refusal.reason}; name the package with --name"
+        raise InvalidValue(refusal.what, refusal.value, reason) from refusal
 
 
 def get(package: Package, path: Annotated[str, typer.Argument(metavar="PATH")], output: Output = None) -> None:

@@ -61,7 +61,12 @@ def add(
                     package_id, path, replace=replace, actor=invoker(), progress=progress
                 )
             return await registry.ingest_file(
-                package_id, as_path or path.name, path, replace=replace, actor=invoker(), idempotency_key=key
+                package_id,
+                path.name if as_path is None else as_path,
+                path,
+                replace=replace,
+                actor=invoker(),
+                idempotency_key=key,
             )
 
         added = on_store(work)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _DEV_BIND = "127.0.0.1:8000"
+_PORT_MAX = 65535
 _WATCH_EVERY_S = 1.0
 
 
@@ -105,8 +106,17 @@ def tree(
         show(found)
 
 
+def _host_and_port(bind: str) -> str:
+    host, _, port = bind.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _PORT_MAX:
+        raise typer.BadParameter(f"{bind!r} is not HOST:PORT, such as {_DEV_BIND}; port 0 takes a free one")
+    return bind
+
+
 def serve(
-    bind: Annotated[str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.")] = _DEV_BIND,
+    bind: Annotated[
+        str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.", callback=_host_and_port)
+    ] = _DEV_BIND,
 ) -> None:
     """Run the store as a service, until SIGTERM or SIGINT."""
     from artifactstore.http.service import run_service  # noqa: PLC0415

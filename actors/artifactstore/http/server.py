@@ -4,7 +4,7 @@ It is stopped by its own trigger, not by cancellation: a stalled client holds a 
 time. There is no authentication yet, so it binds to loopback unless told otherwise.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast, override
@@ -16,10 +16,11 @@ from hypercorn.typing import ASGIFramework
 
 from artifactstore.http.app import make_app
 from artifactstore.supervision import Actor, handles
+from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Request, SupervisorSnapshot
 
-__all__ = ["BoundAddresses", "HttpRole", "HttpServer"]
+__all__ = ["AddressUnavailable", "BoundAddresses", "HttpRole", "HttpServer"]
 
 _READ_TIMEOUT_S = 30
 _GRACE_S = 2.0
@@ -32,6 +33,18 @@ class HttpRole:
 @dataclass(frozen=True, slots=True)
 class BoundAddresses(Request[tuple[str, ...], HttpRole]):
     """Where the server listens, as URLs; of use when it was asked for port 0."""
+
+
+@dataclass(eq=False)
+class AddressUnavailable(ArtifactStoreError):
+    """The service cannot listen where it was told to."""
+
+    address: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"cannot listen on {self.address}: {self.reason}; stop what uses it, or choose another with --bind"
 
 
 class HttpServer(Actor[HttpRole]):
@@ -57,16 +70,14 @@ class HttpServer(Actor[HttpRole]):
 
     @override
     async def on_start(self) -> None:
-        send, receive = trio.open_memory_channel[tuple[str, ...] | OSError](1)
-        self.context.start_child("hypercorn", self._serve, send)
-        outcome = await receive.receive()
-        if isinstance(outcome, OSError):
-            raise outcome
-        self._bound = outcome
+        sockets = await _listen(self._bind)
+        send, receive = trio.open_memory_channel[tuple[str, ...]](1)
+        self.context.start_child("hypercorn", self._serve, sockets, send)
+        self._bound = await receive.receive()
 
-    async def _serve(self, report: trio.MemorySendChannel[tuple[str, ...] | OSError]) -> None:
+    async def _serve(self, sockets: Sequence[int], report: trio.MemorySendChannel[tuple[str, ...]]) -> None:
         config = Config()
-        config.bind = [self._bind]
+        config.bind = [f"fd://{descriptor}" for descriptor in sockets]
         config.graceful_timeout = _GRACE_S
         config.read_timeout = _READ_TIMEOUT_S
         config.errorlog = None
@@ -77,8 +88,6 @@ class HttpServer(Actor[HttpRole]):
                 run = partial(serve, app, config, shutdown_trigger=self._stop.wait, mode="asgi")
                 bound = cast("list[str]", await nursery.start(cast("Callable[..., Awaitable[Any]]", run)))
                 report.send_nowait(tuple(bound))
-        except* OSError as group:
-            report.send_nowait(OSError(str(group.exceptions[0])))
         finally:
             self._stopped.set()
 
@@ -91,3 +100,13 @@ class HttpServer(Actor[HttpRole]):
     async def bound_addresses(self, message: BoundAddresses) -> tuple[str, ...]:  # noqa: ARG002
         """Where the server listens."""
         return self._bound
+
+
+async def _listen(bind: str) -> list[int]:
+    """Descriptors that listen. Hypercorn would bind by itself, and leave an open socket behind where it cannot."""
+    host, _, port = bind.rpartition(":")
+    try:
+        listeners = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
+    except OSError as error:
+        raise AddressUnavailable(bind, error.strerror or str(error)) from error
+    return [listener.socket.detach() for listener in listeners]

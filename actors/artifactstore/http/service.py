@@ -34,7 +34,8 @@ def run_service(bind: str, *, announce: Callable[[str], None]) -> None:
         announce: told in a line where the service listens, and that it stops.
 
     Raises:
-        StartFailed: an actor could not start; its cause says why, such as an address that is in use.
+        AddressUnavailable: it cannot listen there, for example because the port is in use.
+        StartFailed, and what `open_registry` raises.
     """
     trio.run(_serve, bind, announce)
 

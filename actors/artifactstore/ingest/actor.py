@@ -117,8 +117,9 @@ class IngestActor(Actor[IngestRole]):
     @handles(OpenPackage, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.COMPLETE)
     async def open_package(self, message: OpenPackage) -> PackageRecord:
         """Create a package."""
-        retention_class(message.retention_class)
-        command = CreatePackage(new_id(), new_id(), message.name, message.retention_class, dict(message.metadata))
+        return await self._create(_creation(message), message)
+
+    async def _create(self, command: CreatePackage, message: OpenPackage) -> PackageRecord:
         committed = await self._commit(command, message.actor, message.idempotency_key)
         created = committed.events[0].event.subject
         return await self._read_back(self._store.package(created))
@@ -178,16 +179,19 @@ class IngestActor(Actor[IngestRole]):
         if name is None:
             name = (await in_thread(Path(message.directory).resolve)).name
         key = message.idempotency_key
-        package = await self.open_package(
-            OpenPackage(name, message.retention_class, message.metadata, message.actor, key)
-        )
+        asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, key)
+        creation = _creation(asked)
+        # A package that is created first and cannot be filled stays open. With a key it is found again and filled
+        # further; without one nobody could, so it is created only once its first batch is stored.
+        ahead = await self._store_batch(next(_batches(scanned), list[ScannedFile]())) if key is None else ()
+        package = await self._create(creation, asked)
         if package.status == "open":
             add = AddDirectory(
                 package.package_id, message.directory, OnExisting.RESUME, message.actor, message.progress
             )
             try:
                 with self._fills(package.package_id):
-                    await self._add_scanned(scanned, add)
+                    await self._add_scanned(scanned, add, ahead)
             except PackageFinalizedAlready:
                 if key is None:
                     raise
@@ -224,16 +228,15 @@ class IngestActor(Actor[IngestRole]):
     async def _scan(self, directory: str) -> tuple[ScannedFile, ...]:
         return await in_thread(lambda: scan_directory(directory, files_max=self._files_max))
 
-    async def _add_scanned(self, scanned: Sequence[ScannedFile], message: AddDirectory) -> DirectoryIngest:
+    async def _add_scanned(
+        self, scanned: Sequence[ScannedFile], message: AddDirectory, ahead: tuple[IngestedFile, ...] = ()
+    ) -> DirectoryIngest:
+        """Store and commit batch after batch; the first one may be stored already, `ahead` of its package."""
         total = IngestProgress(0, len(scanned), 0, sum(file.size_bytes for file in scanned))
         progress = total
         written, sequence = 0, 0
         for batch in _batches(scanned):
-            results = await self._store_files([file.source for file in batch])
-            files = tuple(
-                _ingested(file.path, file.executable, media_type_of(file.path), result)
-                for file, result in zip(batch, results, strict=True)
-            )
+            files, ahead = ahead or await self._store_batch(batch), ()
             command = IngestFiles(message.package_id, files, message.on_existing)
             committed = await self._commit(command, message.actor, None)
             sequence = committed.sequence
@@ -241,11 +244,18 @@ class IngestActor(Actor[IngestRole]):
             progress = replace(
                 progress,
                 files=progress.files + len(batch),
-                bytes=progress.bytes + sum(result.size_bytes for result in results),
+                bytes=progress.bytes + sum(file.size_bytes for file in files),
             )
             if message.progress is not None:
                 message.progress(progress)
         return DirectoryIngest(message.package_id, len(scanned), progress.bytes, len(scanned) - written, sequence)
+
+    async def _store_batch(self, batch: Sequence[ScannedFile]) -> tuple[IngestedFile, ...]:
+        results = await self._store_files([file.source for file in batch])
+        return tuple(
+            _ingested(file.path, file.executable, media_type_of(file.path), result)
+            for file, result in zip(batch, results, strict=True)
+        )
 
     async def _store_files(self, sources: Sequence[FileSource]) -> list[IngestResult]:
         """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
@@ -285,6 +295,11 @@ class IngestActor(Actor[IngestRole]):
             yield
         finally:
             self._filling[package_id] -= 1
+
+
+def _creation(message: OpenPackage) -> CreatePackage:
+    retention_class(message.retention_class)
+    return CreatePackage(new_id(), new_id(), message.name, message.retention_class, dict(message.metadata))
 
 
 def _is_executable(source: FileSource) -> bool:

@@ -123,7 +123,7 @@ def _walk(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) -> 
         with os.scandir(directory) as listing:
             entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
-        raise NotADirectory(prefix or str(directory), _reason(error)) from error
+        raise NotADirectory(prefix.removesuffix("/") or str(directory), _reason(error)) from error
     for entry in entries:
         path = check_path(f"{prefix}{entry.name}")
         real = Path(entry.path)

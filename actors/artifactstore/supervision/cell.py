@@ -153,6 +153,7 @@ class Cell(Member):
                 messages=(),
                 summary={},
                 decision="the task ends, its actor goes on",
+                starting=False,
                 at=trio.current_time(),
             )
         )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from artifactstore_protocols.supervision import Message, Stall
+from artifactstore_protocols.supervision import Message, Refusal, Stall
 
 __all__ = ["CrashReport", "LoopBlocked", "Report", "Reporter", "StallReport"]
 
@@ -27,6 +27,7 @@ class CrashReport:
         messages: what was being handled; empty when the failure was outside a handler.
         summary: the actor's `state_summary`.
         decision: what the supervisor does about it.
+        starting: whether the start of the supervisor fails with it.
         at: trio time.
     """
 
@@ -36,6 +37,7 @@ class CrashReport:
     messages: tuple[Message[Any], ...]
     summary: Mapping[str, str | int]
     decision: str
+    starting: bool
     at: float
 
     @property
@@ -84,6 +86,10 @@ class Reporter:
     def send(self, report: Report) -> None:
         """Deliver one report. A listener that fails is logged, since nothing may stop a supervisor's work."""
         match report:
+            case CrashReport(cause=Refusal() as refusal):
+                # It says by itself what is wrong, and who asked for a start is told when that fails.
+                level = logging.INFO if report.starting else logging.ERROR
+                _logger.log(level, "%s: %s; %s", report.path, refusal, report.decision)
             case CrashReport():
                 _logger.error(
                     "%s crashed in incarnation %d on %s: %s; %s",

@@ -286,6 +286,7 @@ class Supervisor(Member):
                     messages=ending.messages,
                     summary=ending.summary or {},
                     decision=outcome,
+                    starting=decision.state.phase in _FAILS_TO_START,
                     at=now,
                 )
             )

@@ -112,12 +112,22 @@ class Cli:
         assert line.isprintable(), ran.err
         return line
 
-    def refused_without_a_trace(self, *arguments: Argument, code: int = 1) -> str:
+    def refused_without_a_trace(self, *arguments: Argument) -> str:
         """As `refused`, and the store must hold exactly what it held before."""
         self.ok("package", "list")  # sets a new store up, so that there is something to compare with
         before = self.state()
-        line = self.refused(*arguments, code=code)
+        line = self.refused(*arguments)
         assert self.state() == before
+        return line
+
+    def refused_but_for_bytes(self, *arguments: Argument) -> str:
+        """As `refused_without_a_trace`, but contents that no package has may have been stored on the way."""
+        self.ok("package", "list")
+        before = self.state()
+        line = self.refused(*arguments)
+        after = self.state()
+        assert after.rows == before.rows
+        assert all(path.startswith("blake3/") for path in after.files)
         return line
 
     def process(self, *arguments: Argument, stdout: int | IO[bytes] = subprocess.PIPE) -> Ran:
