@@ -62,10 +62,13 @@ class EventWriter(Actor[WriterRole]):
         attempt = partial(self._store.commit, requests, now_us=now_us, files_per_package_max=self._files_max)
         try:
             return await attempt()
-        except OutcomeUnknown:
+        except OutcomeUnknown as unknown:
             # Taking the head again waits for a commit that is still on its way; then every command that did commit
             # is found by its id and gets its first answer, and the others are done now.
-            return await attempt()
+            try:
+                return await attempt()
+            except ArtifactStoreError as error:  # which speaks of the second attempt; the first may be there
+                raise OutcomeUnknown(unknown.database, f"{unknown.reason}; asked again: {error}") from error
 
     def _announce(self) -> None:
         try:

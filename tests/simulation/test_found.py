@@ -1,0 +1,35 @@
+"""What simulations have found, each as the shortest plan that shows it."""
+
+import pytest
+
+from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault, ReadFailure, ReadFault
+from artifactstore.testing.simulation.run import simulate
+from artifactstore.testing.simulation.workload import Client, CreatePackage, Finalize, Operation, Workload
+
+CREATE = CreatePackage(0, keyed=False)
+
+
+@pytest.mark.parametrize(
+    ("operations", "faults"),
+    [
+        pytest.param(
+            (CREATE,),
+            (CommitFault(CommitFailure.COMMIT_LATE, 1, 1), CommitFault(CommitFailure.LOG_FULL, 2, 0)),
+            id="the writer's second attempt failed, and it forgot that the first one might have succeeded",
+        ),
+        pytest.param(
+            (CREATE,),
+            (ReadFault(ReadFailure.READ_FAILED, 1, 0),),
+            id="a package was created, could not be read back, and was refused as if it had not been",
+        ),
+        pytest.param(
+            (CREATE, Finalize(0)),
+            (ReadFault(ReadFailure.READ_FAILED, 3, 0),),
+            id="a package was sealed, could not be read back, and was refused as if it had not been",
+        ),
+    ],
+)
+def test_it_is_found_no_more(operations: tuple[Operation, ...], faults: tuple[Fault, ...]) -> None:
+    outcome = simulate(0, Workload((Client(0, operations),)), faults)
+    outcome.check()
+    assert sum(outcome.struck.values()) == len(faults)
