@@ -51,7 +51,7 @@ def upgrade() -> None:
         integer("id"),
         integer("sequence"),
         sa.PrimaryKeyConstraint("id", name="pk_log_head"),
-        sa.CheckConstraint("id = 1", name="ck_log_head_single_row"),
+        sa.CheckConstraint("id = 1", name=op.f("ck_log_head_single_row")),
     )
     op.bulk_insert(head, [{"id": 1, "sequence": 0}])
 
