@@ -95,6 +95,8 @@ async def by_hand[T](location: DatabaseLocation, work: Callable[[AsyncConnection
     """Do something in one transaction, behind the back of whoever has the database open."""
 
     async def operate() -> T:
+        if location.path is not None:
+            location.path.parent.mkdir(parents=True, exist_ok=True)
         engine = writer_engine(location)
         try:
             async with engine.begin() as connection:
