@@ -73,8 +73,13 @@ async def paths_in(registry: Registry, package_id: str) -> list[str]:
 def make_schema_too_new(settings: Settings) -> None:
     """A database that a later release has migrated."""
     trio.run(_make, settings)
+    by_hand(settings, "UPDATE alembic_version SET version_num = '9999'")
+
+
+def by_hand(settings: Settings, statement: str) -> None:
+    """Change the database behind everybody's back."""
     with closing(sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))) as database, database:
-        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.execute(statement)
 
 
 async def _make(settings: Settings) -> None:

@@ -1,0 +1,194 @@
+"""Verification finds what is damaged or missing, records it once, and the next ingest of the same content heals it."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from artifactstore import Registry, Settings
+from artifactstore.storage import StorageActor
+from artifactstore.supervision import ActorCrashed
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.records import VerifyProgress
+from integration.registry.samples import (
+    add,
+    by_hand,
+    check_sound,
+    content_of,
+    object_file,
+    overwrite,
+    plant,
+    quiet,
+    stream_of,
+    whole_log,
+)
+
+
+@pytest.fixture
+async def package(registry: Registry) -> str:
+    package = (await registry.create_package("p")).package_id
+    for path in ("a", "b", "c"):
+        await add(registry, package, path, f"content of {path}".encode())
+    await add(registry, package, "also a", b"content of a")
+    return package
+
+
+async def _stored(registry: Registry, settings: Settings, package: str, path: str) -> Path:
+    return object_file(settings, (await registry.get_file_record(package, path)).content_address)
+
+
+async def test_an_intact_store_has_nothing_to_report(registry: Registry, package: str) -> None:
+    progress: list[VerifyProgress] = []
+    await registry.finalize_package(package)
+    before = len(await whole_log(registry))
+    report = await registry.verify(progress=progress.append)
+    assert (report.objects, report.bytes, report.manifests) == (3, 36, 1)
+    assert report.mismatches == report.missing == ()
+    assert report.manifest_mismatches == ()
+    assert [(counts.objects, counts.objects_total) for counts in progress] == [(1, 3), (2, 3), (3, 3)]
+    assert (progress[-1].bytes, progress[-1].bytes_total) == (36, 36)
+    assert len(await whole_log(registry)) == before
+
+
+async def test_flaws_are_named_with_their_files_and_recorded_once(
+    registry: Registry, settings: Settings, package: str
+) -> None:
+    damaged, missing = await registry.get_file_record(package, "a"), await registry.get_file_record(package, "b")
+    overwrite(object_file(settings, damaged.content_address), b"content of ?")
+    object_file(settings, missing.content_address).unlink()
+    for _ in range(2):
+        report = await registry.verify(actor="nightly check")
+        assert [flaw.content_address for flaw in report.mismatches] == [damaged.content_address]
+        assert set(report.mismatches[0].files) == {f"{package}/a", f"{package}/also a"}
+        assert [flaw.content_address for flaw in report.missing] == [missing.content_address]
+        assert [flaw.size_bytes for flaw in report.missing] == [12]
+    log = await check_sound(registry)
+    flags = [stored for stored in log if stored.event.type == "v1.object.flagged"]
+    assert sorted(stored.event.subject for stored in flags) == sorted(
+        [damaged.content_address, missing.content_address]
+    )
+    assert {stored.event.actor for stored in flags} == {"nightly check"}
+
+
+async def test_a_flaw_that_becomes_another_is_recorded_again(
+    registry: Registry, settings: Settings, package: str
+) -> None:
+    stored = await _stored(registry, settings, package, "a")
+    overwrite(stored, b"shorter")
+    assert len((await registry.verify()).mismatches) == 1
+    stored.unlink()
+    assert len((await registry.verify()).missing) == 1
+    kinds = Counter(event.event.type for event in await check_sound(registry))
+    assert kinds["v1.object.flagged"] == 2
+
+
+@pytest.mark.parametrize("remove", [True, False], ids=["missing", "damaged"])
+@pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "file"])
+async def test_the_next_ingest_of_the_same_content_heals_it(
+    registry: Registry, settings: Settings, package: str, tree: Path, remove: bool, by_directory: bool
+) -> None:
+    stored = await _stored(registry, settings, package, "a")
+    if remove:
+        stored.unlink()
+    else:
+        overwrite(stored, b"content of ?")
+    await registry.verify()
+    healer = (await registry.create_package("healer")).package_id
+    if by_directory:
+        await registry.ingest_directory(healer, plant(tree, {"again": b"content of a"}))
+    else:
+        await registry.ingest_file(healer, "again", stream_of(b"content of a"), actor="medic")
+    assert stored.read_bytes() == b"content of a"
+    assert await content_of(registry, package, "a") == b"content of a"
+    report = await registry.verify()
+    assert report.mismatches == report.missing == ()
+    log = await check_sound(registry)
+    kinds = Counter(event.event.type for event in log)
+    assert (kinds["v1.object.flagged"], kinds["v1.object.healed"]) == (1, 1)
+    before = len(log)
+    await add(registry, healer, "once more", b"content of a")
+    assert [event.event.type for event in (await whole_log(registry))[before:]] == ["v1.file.ingested"]
+
+
+async def test_ingesting_the_same_file_again_heals_it_without_changing_its_package(
+    registry: Registry, settings: Settings, package: str
+) -> None:
+    overwrite(await _stored(registry, settings, package, "a"), b"content of ?")
+    await registry.verify()
+    first = await registry.get_file_record(package, "a")
+    again = await registry.ingest_file(package, "a", stream_of(b"content of a"), replace=True)
+    assert again == first
+    assert [event.event.type for event in (await check_sound(registry))[-2:]] == [
+        "v1.object.flagged",
+        "v1.object.healed",
+    ]
+    assert (await registry.verify()).mismatches == ()
+
+
+async def test_one_package_alone_can_be_verified(registry: Registry, settings: Settings, package: str) -> None:
+    other = (await registry.create_package("other")).package_id
+    await add(registry, other, "x", b"only here")
+    overwrite(await _stored(registry, settings, other, "x"), b"only hera")
+    assert (await registry.verify(package)).objects == 3
+    assert (await registry.verify(package)).mismatches == ()
+    assert len((await registry.verify(other)).mismatches) == 1
+    with pytest.raises(PackageNotFound):
+        await registry.verify("no such package")
+
+
+async def test_an_empty_store_can_be_verified(registry: Registry) -> None:
+    report = await registry.verify()
+    assert (report.objects, report.bytes, report.manifests) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE artifact_files SET executable = 1 WHERE path = 'a'",
+        "DELETE FROM artifact_files WHERE path = 'b'",
+        "UPDATE artifact_packages SET tree_digest = 'blake3:' || hex(zeroblob(32))",
+        "UPDATE artifact_packages SET manifest_digest = 'blake3:' || hex(zeroblob(32))",
+        "UPDATE artifact_packages SET finalized_sequence = 1",
+        "UPDATE events SET payload = x'a0' WHERE type = 'v1.package.finalized'",
+    ],
+)
+async def test_a_manifest_that_views_or_log_contradict_is_named(
+    registry: Registry, settings: Settings, package: str, damage: str
+) -> None:
+    await registry.finalize_package(package)
+    by_hand(settings, damage)
+    report = await registry.verify(package)
+    assert (report.manifests, report.manifest_mismatches) == (1, (package,))
+
+
+async def test_a_row_that_names_another_size_or_digest_is_a_mismatch(
+    registry: Registry, settings: Settings, package: str
+) -> None:
+    """The bytes are their address's, but not what the row says of them: one of the two digests is not enough."""
+    by_hand(settings, "UPDATE storage_locations SET digest_sha256 = 'ff' WHERE sequence = 2")
+    report = await registry.verify()
+    assert len(report.mismatches) == 1
+
+
+async def test_what_ends_a_verification_is_raised_as_it_is(
+    registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a group, although several objects are read at a time."""
+    failure = ValueError("enough")
+
+    def stop(_counts: VerifyProgress) -> None:
+        raise failure
+
+    with pytest.raises(ValueError, match="enough") as raised:
+        await registry.verify(progress=stop)
+    assert raised.value is failure
+
+    async def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StorageActor, "verify_object", fail)
+        with pytest.raises(ActorCrashed):
+            await registry.verify()
+    assert (await registry.verify()).objects == 3
+    await quiet(registry)
