@@ -485,3 +485,33 @@ def test_the_stronger_of_two_reasons_to_stop_wins_whichever_came_first() -> None
     machine.crash("a")
     machine.shutdown()
     assert machine.state.child("b").then is Signal.DROP
+
+
+def test_a_child_that_was_restarted_with_a_sibling_fails_on_its_own_account_the_next_time() -> None:
+    machine = running("a", "b", strategy=REST, intensity=Intensity(5, 10))
+    machine.crash("a")
+    machine.finish("b")
+    machine.do(Elapsed("a", 1))
+    machine.ready("a", "b")
+    assert machine.crash("b") == (Delay("b", 1, 2),)
+    assert len(machine.state.restarts) == 2
+
+
+def test_a_boot_is_over_when_some_children_run_and_others_have_finished() -> None:
+    machine = Machine(row("a", TRANSIENT), "b")
+    machine.ready("a")
+    machine.finish("a")
+    assert machine.ready("b") == (Enter(Phase.RUNNING),)
+
+
+def test_a_child_that_was_stopped_by_order_starts_with_a_clean_slate() -> None:
+    machine = running("a")
+    for generation in (1, 2):
+        machine.crash("a")
+        machine.do(Elapsed("a", generation))
+        machine.ready("a")
+    machine.do(StopChild("a"))
+    machine.finish("a")
+    machine.do(StartChild("a"))
+    machine.ready("a")
+    assert machine.crash("a") == (Delay("a", 1, 4),)
