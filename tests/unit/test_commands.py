@@ -191,6 +191,10 @@ def test_the_digest_covers_what_is_asked_for_and_by_whom(command: Command, form:
     assert command_digest(command, "ci") == f"blake3:{expected}"
 
 
+def test_what_to_do_with_a_taken_path_is_digested_under_these_names() -> None:
+    assert [choice.value for choice in OnExisting] == ["refuse", "resume", "replace"]
+
+
 REPEATS: dict[str, tuple[Command, Command]] = {
     "create": (CREATE, replace(CREATE, event_id=OTHER_ID, package_id=OTHER_ID)),
     "ingest": (INGEST, replace(INGEST, files=tuple(replace(file, event_id=OTHER_ID) for file in INGEST.files))),

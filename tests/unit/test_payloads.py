@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference_cbor
+from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import NotCanonical
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.payloads import (
@@ -24,6 +25,7 @@ from artifactstore_protocols.payloads import (
     encode_payload,
 )
 from command_strategies import payloads
+from manifest_samples import sample_manifest
 from strategies import mutations
 
 PERMANENT = PackageCreated("p", "nightly", "permanent", None, {})
@@ -101,10 +103,17 @@ def test_any_mapping_of_text_is_metadata() -> None:
     assert encode_payload(frozen) == encode_payload(FORMS["v1.package.created"][0])
 
 
-@given(manifest=st.binary(max_size=20))
-def test_a_manifest_is_handed_over_as_its_bytes(manifest: bytes) -> None:
-    assert encode_payload(PackageFinalized(manifest)) == manifest
-    assert decode_payload("v1.package.finalized", manifest) == PackageFinalized(manifest)
+@given(payload=st.binary(max_size=20))
+def test_a_manifest_is_handed_over_as_its_bytes(payload: bytes) -> None:
+    assert encode_payload(PackageFinalized(payload)) == payload
+    assert decode_payload("v1.package.finalized", payload) == PackageFinalized(payload)
+
+
+def test_a_summary_that_comes_along_is_no_part_of_the_event() -> None:
+    payload = manifest.encode(sample_manifest())
+    in_brief = PackageFinalized(payload, manifest.summarize(payload))
+    assert encode_payload(in_brief) == payload
+    assert in_brief == PackageFinalized(payload)
 
 
 @pytest.mark.parametrize("name", ["", "v2.package.created", "v1.package.deleted", "V1.object.healed", "healed"])

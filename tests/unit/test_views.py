@@ -195,10 +195,20 @@ def test_a_summary_at_hand_projects_as_the_manifest_does(sealed: Manifest) -> No
     assert project(stored(at_hand), at_hand) == project(stored(at_hand))
 
 
+def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were_made_in() -> None:
+    assert [(view.name, view.key) for view in VIEWS] == [
+        ("artifact_packages", ("package_id",)),
+        ("artifact_files", ("package_id", "path_key")),
+        ("storage_locations", ("content_address", "backend_id")),
+        ("retention_state", ("package_id",)),
+        ("metadata_schemas", ("name", "version")),
+    ]
+    # The rows above are written in that order by hand.
+    assert [view.columns for view in VIEWS] == [tuple(ROWS[view]) for view in VIEWS]
+
+
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-def test_a_view_is_written_with_all_its_columns_and_found_by_its_key(view: ViewTable) -> None:
-    assert sorted(ROWS[view]) == sorted(view.columns)
-    assert set(view.key) <= set(view.columns)
+def test_a_row_is_found_by_its_key(view: ViewTable) -> None:
     assert view.key_of(ROWS[view]) == tuple(ROWS[view][name] for name in view.key)
 
 
