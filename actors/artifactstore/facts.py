@@ -4,6 +4,7 @@ One place for the CLI and the HTTP service, so that both say the same.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ __all__ = ["Json", "as_json", "event_facts", "facts", "health_facts", "replay_fa
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
+# C1 controls, line and paragraph separators, and what changes the direction of writing; JSON escapes C0 by itself.
+_UNSAFE = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -28,8 +31,9 @@ def timestamp(us: int) -> str:
 
 
 def as_json(value: Json) -> str:
-    """One line of JSON. Text is written as it is, not escaped to ASCII."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """One line of JSON. Text is written as it is, but for what a terminal would act on or a reader split lines at."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def facts(value: object) -> Json:

@@ -7,15 +7,24 @@ from collections.abc import Sequence
 import typer
 
 from artifactstore.cli import content, log, packages, service
+from artifactstore.cli.output import printable
 from artifactstore.cli.runner import EXIT_FAILED, EXIT_INTERRUPTED, Finding
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
 
 __all__ = ["app", "run"]
 
+_HELP = """A content-addressed artifact store with one gapless event log.
+
+Where it is, is said by the environment: ARTIFACTSTORE_DATABASE_URL (sqlite:///var/artifactstore.db by default)
+and ARTIFACTSTORE_STORAGE_LOCAL_ROOT (var/objects).
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 130 interrupted.
+"""
+
 app = typer.Typer(
     name="artifactstore",
-    help="A content-addressed artifact store with one gapless event log.",
+    help=_HELP,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -69,5 +78,5 @@ def _root_cause(failure: BaseException) -> str:
 
 
 def _complain(message: str) -> int:
-    print(f"artifactstore: {message}", file=sys.stderr)  # noqa: T201
+    print(f"artifactstore: {printable(message)}", file=sys.stderr)  # noqa: T201
     return EXIT_FAILED

@@ -30,8 +30,12 @@ class Form(StrEnum):
 
 
 def ingest(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A directory.")],
-    name: Annotated[str | None, typer.Option("--name", help="The package's name; the directory's by default.")] = None,
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A directory; links in it are stored as what they lead to.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="The package's name; the directory's by default.")
+    ] = None,
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
     key: Key = None,
@@ -75,7 +79,11 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
         raise InvalidValue(refusal.what, refusal.value, reason) from refusal
 
 
-def get(package: Package, path: Annotated[str, typer.Argument(metavar="PATH")], output: Output = None) -> None:
+def get(
+    package: Package,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Where the file is in the package.")],
+    output: Output = None,
+) -> None:
     """Write one file of a package to stdout, or to a file."""
 
     async def work(registry: "Registry") -> None:
@@ -94,7 +102,7 @@ def get(package: Package, path: Annotated[str, typer.Argument(metavar="PATH")], 
 def manifest(
     package: Package,
     output: Output = None,
-    form: Annotated[Form, typer.Option("--format", help="cbor is what the digest is of.")] = Form.JSON,
+    form: Annotated[Form, typer.Option("--format", help="The manifest digest is of the cbor form.")] = Form.JSON,
 ) -> None:
     """Print a sealed package's manifest, byte for byte."""
     wanted: Literal["cbor", "json"] = "cbor" if form is Form.CBOR else "json"
@@ -126,7 +134,10 @@ def export(
     *,
     json: Json = False,
 ) -> None:
-    """Write a package's files to a directory, checked and with their executable bits."""
+    """Write a package's files to a directory, each one checked.
+
+    Executable bits are restored, within the umask.
+    """
     with progress_bar("export") as progress:
 
         async def work(registry: "Registry") -> ExportReport:

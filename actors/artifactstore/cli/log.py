@@ -19,7 +19,10 @@ __all__ = ["register"]
 
 
 def verify(package: OptionalPackage = None, *, json: Json = False) -> None:
-    """Read every object again and compare; exit 3 if anything is damaged or missing."""
+    """Read every object again and compare it with the log.
+
+    Exit 3 if anything is damaged or missing; ingesting the same content again heals it.
+    """
     with progress_bar("verify") as progress:
 
         async def work(registry: "Registry") -> VerifyReport:
@@ -72,7 +75,7 @@ def replay(
 
 
 def events(
-    since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only events after this sequence.")] = 0,
+    since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only the events after sequence N.")] = 0,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with the events to come, until interrupted.")] = False,
     json: Json = False,

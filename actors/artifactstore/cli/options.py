@@ -10,7 +10,7 @@ __all__ = ["Json", "Key", "Meta", "OptionalPackage", "Output", "Package", "Reten
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for scripts.")]
 Package = Annotated[str, typer.Argument(metavar="PACKAGE", help="A package's id, or its name if only one has it.")]
 OptionalPackage = Annotated[
-    str | None, typer.Argument(metavar="[PACKAGE]", help="A package's id or name; all packages without it.")
+    str | None, typer.Argument(metavar="PACKAGE", help="A package's id or name; all packages without it.")
 ]
 Retention = Annotated[
     str, typer.Option("--retention", metavar="CLASS", help="ephemeral, short, standard, long or permanent.")
@@ -18,7 +18,9 @@ Retention = Annotated[
 Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="A fact about the package; repeatable.")]
 Key = Annotated[
     str | None,
-    typer.Option("--idempotency-key", metavar="KEY", help="Repeating the command with the same key changes nothing."),
+    typer.Option(
+        "--idempotency-key", metavar="KEY", help="The same command with the same key gives its first answer again."
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from artifactstore.facts import Json, as_json
 
-__all__ = ["ProgressCounts", "progress_bar", "say", "say_json", "size_text", "write_bytes"]
+__all__ = ["ProgressCounts", "printable", "progress_bar", "say", "say_json", "size_text", "write_bytes"]
 
 
 class ProgressCounts(Protocol):
@@ -24,10 +24,14 @@ class ProgressCounts(Protocol):
         ...
 
 
+def printable(text: str) -> str:
+    """One line of text in which whatever a terminal could take for a command is shown as its escape."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def say(text: str) -> None:
-    """A line for people, on stdout. What a terminal could take for a command is shown as its escape."""
-    clean = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-    sys.stdout.write(clean + "\n")
+    """A line for people, on stdout."""
+    sys.stdout.write(printable(text) + "\n")
 
 
 def say_json(value: Json) -> None:

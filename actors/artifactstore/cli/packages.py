@@ -19,7 +19,7 @@ __all__ = ["register"]
 
 
 def create(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A label; several packages may share one.")],
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
     key: Key = None,
@@ -42,10 +42,14 @@ def create(
 def add(
     package: Package,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a directory for all that is in it.")],
-    as_path: Annotated[str | None, typer.Option("--as", metavar="PATH", help="Where a single file goes.")] = None,
+    as_path: Annotated[
+        str | None, typer.Option("--as", metavar="PATH", help="Where a single file goes; its name by default.")
+    ] = None,
     key: Key = None,
     *,
-    replace: Annotated[bool, typer.Option("--replace", help="Let new content take the place of old.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let new content take the place of what is there.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Put a file or a directory into an open package."""
@@ -79,7 +83,7 @@ def add(
 
 
 def finalize(package: Package, *, json: Json = False) -> None:
-    """Seal a package with its manifest; sealing it again gives the same answer."""
+    """Seal a package with its manifest; again gives the same answer."""
 
     async def work(registry: "Registry") -> None:
         record = await registry.get_package(package)

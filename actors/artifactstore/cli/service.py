@@ -37,7 +37,7 @@ def migrate(
     fresh: Annotated[bool, typer.Option("--fresh", help="Drop every table first.")] = False,
     destroy_log: Annotated[
         str | None,
-        typer.Option("--destroy-log", metavar="NAME", help="The database, if its events are to be destroyed."),
+        typer.Option("--destroy-log", metavar="NAME", help="Destroy the events in it: the database's name."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -55,7 +55,7 @@ def migrate(
 
 def health(
     url: Annotated[
-        str | None, typer.Option("--url", help="Ask a running service instead of opening the store.")
+        str | None, typer.Option("--url", metavar="URL", help="Ask a running service instead of opening the store.")
     ] = None,
     *,
     json: Json = False,
@@ -75,13 +75,13 @@ def health(
 
 def tree(
     url: Annotated[
-        str | None, typer.Option("--url", help="Ask a running service instead of opening the store.")
+        str | None, typer.Option("--url", metavar="URL", help="Ask a running service instead of opening the store.")
     ] = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until interrupted.")] = False,
     json: Json = False,
 ) -> None:
-    """Draw the supervision tree: states, restarts, mailboxes and what each actor is doing."""
+    """Draw the supervision tree, and what each actor in it does."""
     if watch and (json or url is None):
         raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
     from artifactstore.cli.asking import ask_tree  # noqa: PLC0415
@@ -125,7 +125,7 @@ def serve(
 
 
 def dev() -> None:
-    """Run the service for trying things out: on 127.0.0.1:8000, with the settings as they are."""
+    """Run the service on 127.0.0.1:8000, for trying things out."""
     serve(_DEV_BIND)
 
 

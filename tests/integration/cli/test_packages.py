@@ -1,0 +1,186 @@
+"""Packages step by step, and what a person is shown: every fact, and nothing that a terminal takes for a command."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli
+
+PACKAGE_KEYS = [
+    "package_id",
+    "name",
+    "status",
+    "version",
+    "files",
+    "bytes",
+    "retention_class",
+    "retention_duration_us",
+    "expires_at",
+    "metadata",
+    "created_by",
+    "created_at",
+    "finalized_at",
+    "manifest_digest",
+    "tree_digest",
+    "created_sequence",
+    "finalized_sequence",
+]
+FILE_KEYS = [
+    "package_id",
+    "path",
+    "size_bytes",
+    "executable",
+    "media_type",
+    "content_address",
+    "sha256",
+    "sequence",
+]
+
+
+def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Path) -> None:
+    created = cli.json("package", "create", "steps", "--retention", "ephemeral", "--meta", "a=b")
+    assert list(created) == PACKAGE_KEYS
+    assert (created["status"], created["files"], created["manifest_digest"]) == ("open", 0, None)
+    package = created["package_id"]
+
+    added = cli.json("package", "add", package, tree / "bin/run.sh", "--as", "tools/run")
+    assert list(added) == FILE_KEYS
+    assert (added["path"], added["executable"], added["size_bytes"]) == ("tools/run", True, 17)
+    assert cli.json("package", "add", "steps", tree / "README.md")["path"] == "README.md"
+    rest = cli.json("package", "add", package, tree)
+    assert rest == {"package_id": package, "files": 5, "bytes": 51, "unchanged_files": 1, "sequence": 7}
+
+    sealed = cli.json("package", "finalize", "steps")
+    assert list(sealed) == ["package_id", "name", "manifest_digest", "tree_digest", "files", "bytes", "sequence"]
+    assert (sealed["files"], sealed["bytes"], sealed["sequence"]) == (6, 68, 8)
+
+    shown = cli.json("package", "show", "steps")
+    assert list(shown) == [*PACKAGE_KEYS, "file_list"]
+    assert (shown["status"], shown["manifest_digest"]) == ("finalized", sealed["manifest_digest"])
+    assert [list(file) for file in shown["file_list"]] == [FILE_KEYS] * 6
+    (listed,) = cli.json_lines("package", "list")
+    assert listed == {key: value for key, value in shown.items() if key != "file_list"}
+
+
+def test_a_package_and_one_ingest_of_the_same_tree_have_the_same_tree_digest(cli: Cli, tree: Path) -> None:
+    whole = cli.json("ingest", tree)
+    cli.ok("package", "create", "steps")
+    for path in sorted(tree.rglob("*"), reverse=True):
+        if path.is_file():
+            cli.ok("package", "add", "steps", path, "--as", path.relative_to(tree).as_posix())
+    assert cli.json("package", "finalize", "steps")["tree_digest"] == whole["tree_digest"]
+
+
+def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
+    package = cli.ok("package", "create", "steps").text.split()[0]
+    assert cli.ok("package", "create", "other").text.split()[1:] == ["other", "open"]
+    added = cli.json("package", "add", package, tree / "README.md", "--as", "a")
+    again = cli.ok("package", "add", package, tree / "README.md", "--as", "b").text
+    assert again == f"b  8 B  {added['content_address']}\n"
+    assert cli.ok("package", "add", package, tree).text == "5 files, 51 B; 0 were there already\n"
+    sealed = cli.ok("package", "finalize", package).text
+    shown = cli.json("package", "show", package)
+    assert sealed == f"{package}  {shown['manifest_digest']}\n"
+    first, second = cli.ok("package", "list").text.splitlines()
+    assert first.split() == [package, "finalized", "7", "files", "67", "B", "steps"]
+    assert second.split()[1:] == ["open", "0", "files", "0", "B", "other"]
+    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:17])
+    assert list(lines) == PACKAGE_KEYS
+    assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "{}")
+
+
+def test_an_empty_store_lists_nothing(cli: Cli) -> None:
+    for command in (("package", "list"), ("events",), ("audit",)):
+        assert cli.ok(*command).out == b""
+        assert cli.json_lines(*command) == []
+
+
+def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = cli.json("package", "create", "told")["package_id"]
+    monkeypatch.setenv("LOGNAME", "somebody else")
+    cli.ok("package", "add", "told", tree / "README.md")
+    cli.ok("package", "finalize", "told")
+    cli.ok("package", "create", "other")
+    story = cli.json_lines("audit", "told")
+    assert list(story[0]) == ["sequence", "recorded_at", "actor", "type", "subject", "detail"]
+    assert [(line["sequence"], line["actor"]) for line in story] == [
+        (1, "tester"),
+        (2, "somebody else"),
+        (3, "somebody else"),
+    ]
+    assert {line["subject"] for line in story} == {package}
+    assert [line["detail"].split()[0] for line in story] == ["created", "added", "finalised,"]
+    assert len(cli.json_lines("audit")) == 4
+    shown = cli.ok("audit", package).text.splitlines()
+    assert [line.split("  ")[1:] for line in shown] == [[line["actor"], package, line["detail"]] for line in story]
+
+
+# What `check_path` lets through and a terminal would act on: direction marks, line and paragraph separators.
+HOSTILE = "a\u202egpj.exe\u2028b\u2066\u200f\ufeff\u00ad"
+
+
+def test_no_name_can_pass_a_command_to_the_terminal(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / HOSTILE).write_bytes(b"")
+    cli.ok("ingest", "tree", "--meta", f"key=value\x1b[2J{HOSTILE}")
+    for command in (("package", "show", "tree"), ("audit",), ("events",)):
+        shown = cli.ok(*command).text
+        kinds = {unicodedata.category(character) for character in shown if character != "\n"}
+        assert not kinds & {"Cc", "Cf", "Zl", "Zp"}, command
+    assert "a\\u202egpj.exe\\u2028b" in cli.ok("package", "show", "tree").text
+    (file,) = cli.json("package", "show", "tree")["file_list"]
+    assert file["path"] == HOSTILE
+
+
+def test_no_argument_can_pass_a_command_to_the_terminal(cli: Cli) -> None:
+    for command in (
+        ("package", "show", "\x1b[2J"),
+        ("ingest", "missing\x1b[2J"),
+        ("get", "\x1b]0;x\x07", "a"),
+        ("health", "--url", "http://\x1b[2J"),
+        ("migrate", "--fresh", "--destroy-log", "\x1b[2J"),
+    ):
+        assert "\x1b" not in cli.run(*command).err
+    assert "\x1b" not in cli.run("package", "show", "a", "\x1b[2J").err
+
+
+COMMANDS = [
+    ("ingest",),
+    ("get",),
+    ("manifest",),
+    ("export",),
+    ("verify",),
+    ("replay",),
+    ("events",),
+    ("audit",),
+    ("version",),
+    ("migrate",),
+    ("health",),
+    ("tree",),
+    ("dev",),
+    ("serve",),
+    *(("package", step) for step in ("create", "add", "finalize", "list", "show")),
+]
+BYTES_ONLY = {("get",), ("manifest",), ("dev",), ("serve",)}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_and_every_argument_of_it(cli: Cli, command: tuple[str, ...]) -> None:
+    shown = cli.ok(*command, "--help").text
+    assert shown.startswith(f"Usage: artifactstore {' '.join(command)}")
+    assert cli.ok(*command, "-h").text == shown
+    assert ("--json" in shown) == (command not in BYTES_ONLY)
+    assert not cli.database.exists()
+
+
+def test_the_list_of_commands_is_complete_and_no_line_of_it_is_cut(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    for group, names in (
+        ((), {name for name, *_steps in COMMANDS}),
+        (("package",), {step for _group, *steps in COMMANDS for step in steps}),
+    ):
+        listed = cli.ok(*group, "--help").text.partition("Commands:\n")[2].splitlines()
+        assert {line.split()[0] for line in listed} == names
+        assert not [line for line in listed if line.endswith("...")]

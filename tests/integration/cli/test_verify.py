@@ -1,0 +1,128 @@
+"""Bit rot and lost objects: found, named, healed by the same content, and told by the audit."""
+
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli, Facts, make_tree
+
+SAID = b'{"ok": true}\n'
+
+
+@pytest.fixture
+def files(cli: Cli, tree: Path) -> Facts:
+    """The files of an ingested package, by path."""
+    cli.ok("ingest", tree)
+    return {file["path"]: file for file in cli.json("package", "show", "tree")["file_list"]}
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(content)
+
+
+def test_a_sound_store_is_said_to_be_sound(cli: Cli, files: Facts) -> None:
+    report = cli.json("verify")
+    assert report == {
+        "objects": 4,
+        "bytes": 38,
+        "mismatches": [],
+        "missing": [],
+        "manifests": 1,
+        "manifest_mismatches": [],
+    }
+    assert cli.ok("verify").text == "read 4 objects, 38 B, and 1 manifests\nall sound\n"
+
+
+def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, tree: Path, files: Facts) -> None:
+    flipped, deleted = files["data/report.json"]["content_address"], files["bin/run.sh"]["content_address"]
+    flip_a_bit(cli.object_of(flipped))
+    cli.object_of(deleted).unlink()
+    package = files["bin/run.sh"]["package_id"]
+    reports = [f"{package}/data/copy of report.json", f"{package}/data/report.json"]
+
+    found = cli.run("verify", "--json")
+    assert (found.code, found.err) == (3, "")
+    assert found.json["mismatches"] == [{"content_address": flipped, "size_bytes": 13, "files": reports}]
+    assert found.json["missing"] == [{"content_address": deleted, "size_bytes": 17, "files": [f"{package}/bin/run.sh"]}]
+    shown = cli.run("verify", "tree")
+    assert (shown.code, shown.text.splitlines()) == (
+        3,
+        [
+            "read 4 objects, 38 B, and 1 manifests",
+            f"damaged {flipped}, 13 bytes, in {reports[0]}, {reports[1]}",
+            f"missing {deleted}, 17 bytes, in {package}/bin/run.sh",
+            "ingest the same content again to heal what is damaged or missing",
+        ],
+    )
+
+    healed = cli.json("ingest", tree, "--name", "again")
+    assert healed["files"] == 5
+    assert cli.json("verify")["objects"] == 4
+    assert cli.ok("get", "tree", "data/report.json").out == SAID
+    told = [(line["subject"], line["detail"]) for line in cli.json_lines("audit")]
+    assert (flipped, "found object damaged in local") in told
+    assert (deleted, "found object missing in local") in told
+    assert {line for line in told if "rewrote" in line[1]} == {
+        (flipped, "rewrote a flawed object in local"),
+        (deleted, "rewrote a flawed object in local"),
+    }
+    assert cli.json("replay", "--check")["identical"] is True
+
+
+def test_what_was_found_is_recorded_once(cli: Cli, files: Facts) -> None:
+    cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
+    recorded = [len(cli.json_lines("events")) for _ in range(3) if cli.run("verify").code == 3]
+    assert recorded == [8, 8, 8]
+
+
+def test_only_the_packages_own_objects_are_read_when_it_is_named(cli: Cli, files: Facts, tmp_path: Path) -> None:
+    make_tree(tmp_path / "other", {"a": b"something else"})
+    cli.ok("ingest", "other")
+    cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
+    assert cli.json("verify", "other")["objects"] == 1
+    assert cli.run("verify", "tree").code == 3
+
+
+@pytest.mark.parametrize("kind", ["truncated", "lengthened", "emptied"])
+def test_another_size_is_found(cli: Cli, files: Facts, kind: str) -> None:
+    path = cli.object_of(files["README.md"]["content_address"])
+    content = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes({"truncated": content[:-1], "lengthened": content + b"x", "emptied": b""}[kind])
+    found = cli.run("verify", "--json")
+    assert found.code == 3
+    package = files["README.md"]["package_id"]
+    assert [flaw["files"] for flaw in found.json["mismatches"]] == [[f"{package}/README.md"]]
+
+
+def test_damaged_content_is_never_handed_out(cli: Cli, files: Facts, tmp_path: Path) -> None:
+    flip_a_bit(cli.object_of(files["README.md"]["content_address"]))
+    for command in (
+        ("get", "tree", "README.md"),
+        ("get", "tree", "README.md", "-o", "copy"),
+        ("export", "tree", "out"),
+    ):
+        assert "is damaged: its bytes have another digest; run verify" in cli.refused(*command)
+    assert not (tmp_path / "copy").exists()
+    assert "README.md" not in {path.name for path in (tmp_path / "out").rglob("*")}
+    assert list((tmp_path).glob("**/.*partial")) == []
+
+
+def test_missing_content_is_refused(cli: Cli, files: Facts) -> None:
+    cli.object_of(files["README.md"]["content_address"]).unlink()
+    assert "has no object" in cli.refused("get", "tree", "README.md")
+
+
+def test_a_manifest_that_the_tables_contradict_is_found(cli: Cli, files: Facts) -> None:
+    with cli.tables() as connection:
+        connection.execute("UPDATE artifact_files SET executable = 1 - executable")
+    found = cli.run("verify", "--json")
+    package = cli.json("package", "show", "tree")["package_id"]
+    assert (found.code, found.json["manifest_mismatches"]) == (3, [package])
+    shown = cli.run("verify").text.splitlines()
+    assert shown[1:] == [f"manifest of {package} differs from the tables; `artifactstore replay` mends them"]
+    cli.ok("replay")
+    assert cli.json("verify")["manifest_mismatches"] == []
