@@ -19,12 +19,12 @@ CREATE = CreatePackage(0, keyed=False)
         ),
         pytest.param(
             (CREATE,),
-            (ReadFault(ReadFailure.READ_FAILED, 1, 0),),
+            (ReadFault(ReadFailure.READ_FAILED, 2, 0),),
             id="a package was created, could not be read back, and was refused as if it had not been",
         ),
         pytest.param(
             (CREATE, Finalize(0)),
-            (ReadFault(ReadFailure.READ_FAILED, 3, 0),),
+            (ReadFault(ReadFailure.READ_FAILED, 6, 0),),
             id="a package was sealed, could not be read back, and was refused as if it had not been",
         ),
     ],

@@ -10,7 +10,7 @@ from typing import assert_never
 import trio
 
 from artifactstore.registry import Registry
-from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF
+from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, file_of, tree_at
 from artifactstore.testing.simulation.workload import (
     CreatePackage,
     Finalize,
@@ -39,9 +39,13 @@ from artifactstore_protocols.records import (
     VerifyReport,
 )
 
-__all__ = ["Answer", "Call", "Ending", "Performer"]
+__all__ = ["Answer", "Call", "Ending", "Performer", "StreamBroke"]
 
 _TAIL_S = 2.0
+
+
+class StreamBroke(Exception):
+    """A client's own stream failed while it was read; the client meets its own error again."""
 
 
 class Ending(StrEnum):
@@ -64,7 +68,7 @@ type Answer = (
     | VerifyReport
     | ReplayReport
     | HealthReport
-    | tuple[str, bytes]
+    | tuple[FileRecord, bytes]
     | list[StoredEvent]
     | None
 )
@@ -81,6 +85,8 @@ class Call:
         key: idempotency key, if it has one.
         package_id: of the package that it is about, if it is about one.
         endings: what each attempt came to.
+        answer: the last one.
+        began_at: head of the log when the last attempt began.
     """
 
     operation: Operation
@@ -88,6 +94,8 @@ class Call:
     key: str | None = None
     package_id: str = ""
     endings: list[Ending] = field(default_factory=list[Ending])
+    answer: Answer = None
+    began_at: int = 0
 
     @property
     def ending(self) -> Ending:
@@ -107,12 +115,10 @@ class Performer:
 
     Args:
         world: for the pauses within streams.
-        trees: roots of the trees to ingest.
     """
 
-    def __init__(self, world: World, trees: tuple[Path, ...]) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._trees = trees
 
     async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: PLR0911 - one for each operation
         """Make one attempt; returns what the registry answers, and raises what it raises."""
@@ -120,19 +126,16 @@ class Performer:
         match call.operation:
             case CreatePackage():
                 return await registry.create_package(actor, actor=actor, idempotency_key=key)
-            case IngestFile(path=path, content=content, chunks=chunks, replace=replace):
-                async with aclosing(self._stream(CONTENT_OF[content], chunks)) as source:
-                    return await registry.ingest_file(
-                        package_id, PATH_OF[path], source, replace=replace, actor=actor, idempotency_key=key
-                    )
+            case IngestFile():
+                return await self._ingest(registry, call, call.operation)
             case IngestDirectory(tree=tree, replace=replace):
-                return await registry.ingest_directory(package_id, self._trees[tree], replace=replace, actor=actor)
+                return await registry.ingest_directory(package_id, tree_at(tree), replace=replace, actor=actor)
             case IngestTree(tree=tree):
-                return await registry.ingest_tree(self._trees[tree], name=actor, actor=actor, idempotency_key=key)
+                return await registry.ingest_tree(tree_at(tree), name=actor, actor=actor, idempotency_key=key)
             case Finalize():
                 return await registry.finalize_package(package_id, actor=actor)
             case GetFile(path=path):
-                return await self._get(registry, package_id, PATH_OF[path])
+                return await _get(registry, package_id, PATH_OF[path])
             case RegisterSchema():
                 return await registry.register_metadata_schema(
                     "report", {"title": actor}, actor=actor, idempotency_key=key
@@ -148,16 +151,35 @@ class Performer:
             case _:
                 assert_never(call.operation)
 
-    async def _stream(self, content: bytes, chunks: int) -> AsyncGenerator[bytes]:
-        size = len(content) // chunks + 1
-        for start in range(0, len(content), size):
+    async def _ingest(self, registry: Registry, call: Call, file: IngestFile) -> FileRecord:
+        async def put(source: Path | AsyncGenerator[bytes]) -> FileRecord:
+            return await registry.ingest_file(
+                call.package_id,
+                PATH_OF[file.path],
+                source,
+                replace=file.replace,
+                actor=call.actor,
+                idempotency_key=call.key,
+            )
+
+        if file.chunks == 0:
+            return await put(file_of(file.content))
+        async with aclosing(self._stream(CONTENT_OF[file.content], file)) as source:
+            return await put(source)
+
+    async def _stream(self, content: bytes, file: IngestFile) -> AsyncGenerator[bytes]:
+        size = len(content) // file.chunks + 1
+        for number, start in enumerate(range(0, len(content), size)):
             await self._world.pause()
+            if number == file.breaks_after:
+                raise StreamBroke
             yield content[start : start + size]
 
-    async def _get(self, registry: Registry, package_id: str, path: str) -> tuple[str, bytes]:
-        record = await registry.get_file_record(package_id, path)
-        async with registry.get_file(package_id, path) as stream:
-            return record.content_address, b"".join([chunk async for chunk in stream])
+
+async def _get(registry: Registry, package_id: str, path: str) -> tuple[FileRecord, bytes]:
+    record = await registry.get_file_record(package_id, path)
+    async with registry.get_file(package_id, path) as stream:
+        return record, b"".join([chunk async for chunk in stream])
 
 
 async def _tail(registry: Registry, count: int) -> list[StoredEvent]:

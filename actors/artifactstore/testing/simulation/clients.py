@@ -48,8 +48,7 @@ class Clients:
             call.package_id = self._packages[package]
         self.calls.append(call)
         for attempt in range(_ATTEMPTS_MAX):
-            running = await process.up()
-            answer = await self.attempt(running, call)
+            answer = await self.attempt(await process.up(), call)
             if isinstance(answer, PackageRecord) and isinstance(package, int):
                 self._packages[package] = answer.package_id
             if call.endings[-1] is not Ending.UNKNOWN or not call.can_be_repeated:
@@ -58,16 +57,15 @@ class Clients:
 
     async def attempt(self, running: Running, call: Call) -> Answer:
         """Make a call once; its ending is noted with the call. None where there is no answer."""
+        call.began_at = self._judge.head()
         self._world.trace.note(call.actor, type(call.operation).__name__, "begins")
         answer: Answer = None
         failure: Exception | None = None
-        with trio.CancelScope() as scope, trio.move_on_after(_ANSWER_WITHIN_S) as patience:
-            running.life.calls[scope] = None
+        with running.life.call() as scope, trio.move_on_after(_ANSWER_WITHIN_S) as patience:
             try:
                 answer = await self._perform(running.registry, call)
-            except Exception as error:
+            except Exception as error:  # the judge says whether it may come
                 failure = error
-        running.life.calls.pop(scope, None)
         self._judge.require(not patience.cancelled_caught, call.actor, "was not answered in", _ANSWER_WITHIN_S, "s")
         if scope.cancelled_caught or patience.cancelled_caught or not running.life.alive:
             call.endings.append(Ending.UNKNOWN)
@@ -76,6 +74,7 @@ class Clients:
             call.endings.append(self._judge.failed(call, failure))
         else:
             call.endings.append(Ending.ANSWERED)
+            call.answer = answer
             self._judge.answered(call, answer)
         self._world.trace.note(call.actor, call.endings[-1], type(failure or answer).__name__)
         return answer

@@ -1,4 +1,4 @@
-"""The bytes, paths and trees that a plan's numbers stand for."""
+"""The bytes, paths, files and trees that a plan's numbers stand for."""
 
 import atexit
 import shutil
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CONTENT_OF", "PATH_OF", "TREE_OF", "planted"]
+__all__ = ["CONTENT_OF", "PATH_OF", "TREE_OF", "file_of", "tree_at"]
 
 # From nothing to several of the simulation's pieces, and two that share a size.
 CONTENT_OF: Final[tuple[bytes, ...]] = (
@@ -27,15 +27,25 @@ TREE_OF: Final[tuple[Mapping[str, bytes], ...]] = (
 
 
 @cache
-def planted() -> tuple[Path, ...]:
-    """Write every tree to a directory of its own, once in the life of this process; their roots, in order."""
+def _planted() -> Path:
+    """The directory with every content and every tree as files, written once in the life of this process."""
     directory = Path(tempfile.mkdtemp(prefix="artifactstore-simulation-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    roots: list[Path] = []
-    for number, tree in enumerate(TREE_OF):
-        roots.append(directory / str(number))
-        for path, content in tree.items():
-            file = roots[-1] / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-    return tuple(roots)
+    trees = [directory / f"tree {number}" for number in range(len(TREE_OF))]
+    files = {directory / f"content {number}": content for number, content in enumerate(CONTENT_OF)}
+    for root, tree in zip(trees, TREE_OF, strict=True):
+        files |= {root / path: content for path, content in tree.items()}
+    for file, content in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return directory
+
+
+def file_of(content: int) -> Path:
+    """A local file with this content."""
+    return _planted() / f"content {content}"
+
+
+def tree_at(tree: int) -> Path:
+    """A local directory with this tree."""
+    return _planted() / f"tree {tree}"

@@ -13,11 +13,11 @@ import blake3
 
 from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
-from artifactstore.testing.simulation.calls import Answer, Call, Ending
+from artifactstore.testing.simulation.calls import Answer, Call, Ending, StreamBroke
 from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
-from artifactstore.testing.simulation.faults import OpenFailure, PreadFailure
+from artifactstore.testing.simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFailure
 from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.posix import OBJECTS, SimulatedPosix
+from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
 from artifactstore.testing.simulation.tables import Tables
 from artifactstore.testing.simulation.workload import (
     CreatePackage,
@@ -122,9 +122,8 @@ class Judge:
             case RegisterSchema(), MetadataSchema(version=version):
                 self.require(version > 0, call.actor, "was answered with version", version)
                 self._mine(call, 1)
-            case GetFile(), (str(address), bytes(content)):
-                # The record and the bytes are two questions, between which the file may be replaced.
-                self.require(content in CONTENT_OF, call.actor, "was given bytes that nobody stored, for", address)
+            case GetFile(), (FileRecord() as record, bytes(content)):
+                self._read(call, record, content)
             case Tail(), list() as seen:
                 self.saw(call.actor, seen)
             case Replay(), ReplayReport(identical=identical):
@@ -138,7 +137,7 @@ class Judge:
         """What an error says about the effect of a call; whether it is one that may come at all."""
         if isinstance(error, ActorCrashed):
             self.require(isinstance(error.cause, SimulatedBug), call.actor, "met a crash:", repr(error.cause))
-        excused = isinstance(error, Refusal | SimulatedBug) and not isinstance(error, _NEVER)
+        excused = isinstance(error, Refusal | SimulatedBug | StreamBroke) and not isinstance(error, _NEVER)
         self.require(excused, call.actor, "was refused with", repr(error))
         if isinstance(error, ObjectDamaged | ObjectMissing):
             spoilt = (
@@ -147,8 +146,24 @@ class Judge:
             self.require(spoilt, call.actor, "was told that a sound object is not:", error)
         if isinstance(error, AskError):
             return Ending.UNKNOWN if error.may_have_taken_effect else Ending.REFUSED
-        known = isinstance(error, ArtifactStoreError) and not isinstance(error, OutcomeUnknown)
+        known = isinstance(error, ArtifactStoreError | StreamBroke) and not isinstance(error, OutcomeUnknown)
         return Ending.REFUSED if known else Ending.UNKNOWN
+
+    def repeated(self, call: Call, first: Answer, again: Answer) -> None:
+        """A call that is repeated with its key gets its first answer, unless nothing had to be written for that."""
+        match first, again:
+            case PackageRecord(package_id=before), PackageRecord(package_id=after):
+                self.require(before == after, call.actor, "made package", before, "and then", after)
+            case IngestSummary(manifest_digest=before), IngestSummary(manifest_digest=after):
+                self.require(before == after, call.actor, "sealed", before, "and then", after)
+            case MetadataSchema(version=before), MetadataSchema(version=after):
+                self.require(before == after, call.actor, "registered", before, "and then", after)
+            case FileRecord(sequence=before), FileRecord(sequence=after):
+                same = before == after or self._log.events[before - 1].event.actor != call.actor
+                self.require(same, call.actor, "put a file at", before, "and then at", after)
+            case _:
+                wrote = any(stored.event.actor == call.actor for stored in self._log.events)
+                self.require(again is not None or not wrote, call.actor, "was answered, and then was not")
 
     def reported(self, report: Report) -> None:
         """Actors crash for no other reason than a fault."""
@@ -176,6 +191,23 @@ class Judge:
             )
         self.require(not report.manifest_mismatches, "manifests differ:", report.manifest_mismatches)
 
+    def tidy(self) -> None:
+        """Nothing is left over when every process has ended in order."""
+        self.require(self._posix.open_files() == 0, "open files:", self._posix.open_files())
+        self.require(self._log.head_is_free(), "the head of the log is locked")
+        died = (StepFailure.PROCESS_KILLED, StepFailure.POWER_LOST, ChangeFailure.DISK_FAILED)
+        if not any(self._world.struck[kind] for kind in died):  # or else the next life sweeps
+            temporary = [path for path, _ in self._posix.disk.files(f"{OBJECTS}/{SCRATCH}")]
+            self.require(not temporary, "temp files:", temporary)
+
+    def head(self) -> int:
+        """The last sequence of the log."""
+        return self._log.head()
+
+    def flagged(self) -> frozenset[ContentAddress]:
+        """Objects that are known to be spoilt."""
+        return self._log.tables.flagged()
+
     def history(self, calls: Iterable[Call]) -> None:
         """What must be true of the log once everything is over."""
         events = self._log.events
@@ -191,6 +223,7 @@ class Judge:
         for stored in events:
             if not isinstance(stored.decode(), ObjectHealed | ObjectFlagged):
                 by_actor[stored.event.actor] += 1
+        self._sealed_for_ever()
         for call in calls:
             if not isinstance(call.operation, IngestDirectory | IngestTree):
                 written = by_actor[call.actor]
@@ -202,6 +235,26 @@ class Judge:
         """Every object that a file names is there with its bytes, unless a fault spoilt it."""
         for file in self._log.tables.all_files():
             self._durable(file.content_address, "a file of the log")
+
+    def _sealed_for_ever(self) -> None:
+        sealed: set[str] = set()
+        for stored in self._log.events:
+            self.require(stored.event.subject not in sealed, "sequence", stored.sequence, "changes a sealed package")
+            if stored.event.type == PackageFinalized.TYPE:
+                sealed.add(stored.event.subject)
+
+    def _read(self, call: Call, record: FileRecord, content: bytes) -> None:
+        """What was read is what some event has put at that path: the last before the call began, or a later one."""
+        at_path = [
+            (stored.sequence, payload.content_address)
+            for stored in self._log.events
+            if isinstance(payload := stored.decode(), FileIngested | FileReplaced)
+            and (payload.package_id, payload.path) == (record.package_id, record.path)
+        ]
+        began = max((sequence for sequence, _ in at_path if sequence <= call.began_at), default=0)
+        current = {address for sequence, address in at_path if sequence >= began}
+        self.require(address_of(content) in current, call.actor, "was given other bytes than were put there")
+        self.require(record.sequence >= began, call.actor, "was shown sequence", record.sequence, "after", began)
 
     def _payload(self, sequence: int) -> object:
         events = self._log.events

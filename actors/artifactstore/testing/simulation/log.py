@@ -176,11 +176,6 @@ class SimulatedEventStore:
         """See `EventStore`, as for all that follows."""
         return _NAME
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it is in use."""
-        return self._is_open
-
     async def open(self) -> None:
         """Connect."""
         fault = self._world.meet(OpenFault, self._life.process)

@@ -62,7 +62,6 @@ class Process:
     Attributes:
         number: from 0.
         running: the life that is up; None while there is none.
-        left_over: what lives that ended in order have left behind.
     """
 
     def __init__(
@@ -78,7 +77,6 @@ class Process:
     ) -> None:
         self.number = number
         self.running: Running | None = None
-        self.left_over: list[str] = []
         self._seed = seed
         self._world = world
         self._log = log
@@ -99,12 +97,18 @@ class Process:
         """End in order."""
         self._stop.set()
 
-    def kill(self) -> None:
-        """End without a chance to tidy up; another life follows."""
-        if self._life is not None:
-            self._publish(None)
-            self._life.kill()
-            self._posix.bury(self._life)
+    def kill(self) -> bool:
+        """End without a chance to tidy up; another life follows. False if there is none to end."""
+        if self._life is None:
+            return False
+        self._publish(None)
+        self._life.kill()
+        self._posix.bury(self._life)
+        return True
+
+    def left_over(self) -> list[str]:
+        """What is there although nobody asks for anything; that there is no life to ask is among it."""
+        return ["no life"] if self.running is None else _busy(self.running.tree)
 
     async def run(self) -> None:
         """Live until stopped."""
@@ -117,8 +121,6 @@ class Process:
                         self._publish(running)
                     await _first_of(life.died, self._stop)
                     self._publish(None)
-                    if life.alive:
-                        self.left_over += _busy(running.tree)
             except (StorageError, StartFailed) as error:
                 self._world.trace.note("no start", type(error).__name__)
                 await trio.sleep(_AGAIN_S)
@@ -137,8 +139,6 @@ class Process:
             report = partial(self._on_report, life.number)
             async with open_tree(spec, seed=self._seed + life.number, clock=_MachineClock(), on_report=report) as tree:
                 yield Running(life, Registry(actors, store, tree, life.died), tree, store)
-            if life.alive and store.is_open:
-                self.left_over.append("a connection to the log")
         finally:
             backend.close()
 

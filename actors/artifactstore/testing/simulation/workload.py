@@ -45,13 +45,17 @@ class CreatePackage:
 
 @dataclass(frozen=True, slots=True)
 class IngestFile:
-    """Stream a content to a path, in some chunks."""
+    """Put a content at a path: as a stream of some chunks, or with 0 chunks from a local file.
+
+    The stream itself fails after `breaks_after` chunks, if it has more.
+    """
 
     WEIGHT: ClassVar[int] = 12
     package: Annotated[int, Within(0, PACKAGES - 1)]
     path: Annotated[int, Within(0, len(PATH_OF) - 1)]
     content: Annotated[int, Within(0, len(CONTENT_OF) - 1)]
-    chunks: Annotated[int, Within(1, 3)]
+    chunks: Annotated[int, Within(0, 3)]
+    breaks_after: Annotated[int, Within(0, 9)]
     replace: bool
     keyed: bool
 

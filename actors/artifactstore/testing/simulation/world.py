@@ -59,6 +59,16 @@ class Life:
         for scope in self.calls:
             scope.cancel(reason="the process was killed")
 
+    @contextmanager
+    def call(self) -> Generator[trio.CancelScope]:
+        """Make a call through this life in the block; it is cut off when the life ends, or when its caller leaves."""
+        with trio.CancelScope() as scope:
+            self.calls[scope] = None
+            try:
+                yield scope
+            finally:
+                del self.calls[scope]
+
 
 class World:
     """One simulated world.

@@ -1,0 +1,56 @@
+"""Once all is calm: what was unknown can be found out, what was answered is answered again, what is spoilt heals."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from artifactstore.testing.simulation.calls import Call, Ending
+from artifactstore.testing.simulation.clients import Clients
+from artifactstore.testing.simulation.contents import CONTENT_OF
+from artifactstore.testing.simulation.judge import Judge, address_of
+from artifactstore.testing.simulation.process import Running
+from artifactstore.testing.simulation.workload import CreatePackage, IngestFile
+from artifactstore_protocols.identity import ContentAddress
+
+__all__ = ["look_back"]
+
+_HEALER: Final = "healer"
+
+
+async def look_back(running: Running, clients: Clients, judge: Judge) -> None:
+    """Hold a store in which nothing goes wrong any more to what happened before."""
+    for call in [call for call in clients.calls if call.key is not None]:
+        await _ask_again(running, call, clients, judge)
+    judge.stored()
+    judge.verified(await running.registry.verify(), exact=True)
+    await _heal(running, judge.flagged(), clients, judge)
+    judge.verified(await running.registry.verify(), exact=True)
+    report = await running.registry.replay(check=True)
+    judge.require(report.identical, "a replay differs from the views")
+    health = await running.registry.health(max_age_s=0)
+    judge.require(health.healthy, "in the end it is not healthy:", health.reasons)
+    judge.history(clients.calls)
+
+
+async def _ask_again(running: Running, call: Call, clients: Clients, judge: Judge) -> None:
+    first, before = call.answer, call.ending
+    answer = await clients.attempt(running, call)
+    match before:
+        case Ending.UNKNOWN:
+            judge.require(call.endings[-1] is not Ending.UNKNOWN, call.actor, "cannot be found out")
+        case Ending.ANSWERED:
+            judge.repeated(call, first, answer)
+        case Ending.REFUSED:
+            pass  # what stood in its way may be gone
+
+
+async def _heal(running: Running, spoilt: Iterable[ContentAddress], clients: Clients, judge: Judge) -> None:
+    addresses = {str(address) for address in spoilt}
+    for content, held in enumerate(CONTENT_OF):
+        if address_of(held) in addresses:
+            create = Call(CreatePackage(0, keyed=False), f"{_HEALER}/{content}/create")
+            package = await clients.attempt(running, create)
+            ingest = IngestFile(0, 0, content, 1, breaks_after=len(CONTENT_OF), replace=False, keyed=False)
+            call = Call(ingest, f"{_HEALER}/{content}", package_id=getattr(package, "package_id", ""))
+            await clients.attempt(running, call)
+            judge.require(call.ending is Ending.ANSWERED, "content", content, "cannot be healed")
+    judge.require(not judge.flagged(), "still flagged:", judge.flagged())
