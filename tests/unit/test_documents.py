@@ -7,6 +7,7 @@ import ast
 import dataclasses
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast, get_args
@@ -81,6 +82,17 @@ def test_decisions_are_numbered_without_a_gap_and_titled_by_their_numbers() -> N
     for path in DECISIONS:
         assert path.read_text().startswith(f"# {path.name[:4]}: ")
         assert {"context", "decision", "consequences"} <= headings(path)
+
+
+def test_every_dependency_has_its_reason_in_the_record_of_the_stack() -> None:
+    needed = [
+        requirement
+        for project in (ROOT / "pyproject.toml", ROOT / "protocols" / "pyproject.toml")
+        for requirement in tomllib.loads(project.read_text())["project"]["dependencies"]
+    ]
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in needed} - {"artifactstore-protocols"}
+    shown = " ".join(cells[0].lower() for cells in rows(ROOT / "docs" / "adr" / "0005-technology-stack.md", "Decision"))
+    assert {name for name in names if re.search(rf"\b{name}\b", shown) is None} == set()
 
 
 @pytest.mark.parametrize("document", [README, OPERATOR], ids=name_of)
