@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from artifactstore.supervision.clock import Clock
-from artifactstore.supervision.envelope import current_work
+from artifactstore.supervision.envelope import current_caller
 from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.supervision import OnCancel, OnTaskCrash
 
@@ -43,9 +43,12 @@ class ActorContext:
 
     @property
     def deadline(self) -> float:
-        """Trio time at which the last asker of the running handler gives up; infinite outside a handler."""
-        work = current_work.get()
-        return math.inf if work is None else work.deadline
+        """Trio time at which the last asker of the running handler gives up, or at which the running hook is cut off.
+
+        Infinite in a task, and in a handler of a message that was told.
+        """
+        caller = current_caller.get()
+        return math.inf if caller is None else caller.deadline
 
     def start_child[*Ts](
         self,

@@ -7,6 +7,7 @@ wakes the asker; settling twice, or after the asker has left, does nothing, so t
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from artifactstore_protocols.supervision import Message, OnCancel
 if TYPE_CHECKING:
     from artifactstore.supervision.mailbox import Mailbox
 
-__all__ = ["Envelope", "EnvelopeState", "Work", "current_work"]
+__all__ = ["Envelope", "EnvelopeState", "Hook", "Work", "current_caller"]
 
 
 class EnvelopeState(IntEnum):
@@ -167,5 +168,18 @@ class Work:
             self.scope.cancel(reason="the asker has left")
 
 
-current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
-"""The handler call that this task runs on behalf of; tasks that outlive the call reset it."""
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A hook of an actor that runs, for which the actor's own messages wait.
+
+    Attributes:
+        chain: the actor's mailbox alone.
+        deadline: trio time at which the hook is cut off.
+    """
+
+    chain: "tuple[Mailbox]"
+    deadline: float
+
+
+current_caller: ContextVar[Work | Hook | None] = ContextVar("current_caller", default=None)
+"""What this task runs on behalf of; tasks that outlive it reset it."""

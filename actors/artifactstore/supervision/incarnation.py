@@ -16,7 +16,7 @@ import trio
 
 from artifactstore.supervision.actor import Actor
 from artifactstore.supervision.answers import Answers
-from artifactstore.supervision.envelope import Work, current_work
+from artifactstore.supervision.envelope import Hook, Work, current_caller
 from artifactstore.supervision.failures import real_failure
 from artifactstore.supervision.lane import Lane
 from artifactstore.supervision.mailbox import Mailbox
@@ -135,14 +135,16 @@ class Incarnation:
 
     async def _live(self) -> None:
         async with trio.open_nursery() as self._nursery:
-            self._watcher.due(trio.current_time() + self._spec.start_timeout_s)
-            with trio.move_on_after(self._spec.start_timeout_s) as starting:
+            deadline = trio.current_time() + self._spec.start_timeout_s
+            self._watcher.due(deadline)
+            current_caller.set(Hook((self._mailbox,), deadline))
+            with trio.move_on_at(deadline) as starting:
                 await self._actor.on_start()
             if starting.cancelled_caught:
                 raise TimeoutError(f"on_start took longer than {self._spec.start_timeout_s:g} s")
             await self._serve()
             if self._crash is None:
-                self._bound()
+                current_caller.set(Hook((self._mailbox,), self._bound()))
                 await self._actor.on_stop()
             self._nursery.cancel_scope.cancel(reason="the actor has stopped")
 
@@ -184,7 +186,7 @@ class Incarnation:
         self.works[work] = None
         if self._work_deadline is not None:
             work.scope.deadline = self._work_deadline
-        current_work.set(work)
+        current_caller.set(work)
         try:
             with work.scope:
                 method = getattr(self._actor, work.handler.method)
@@ -215,10 +217,10 @@ class Incarnation:
         self._bound()
         self._life.cancel(reason="crashed")
 
-    def _bound(self) -> None:
-        """Bound everything from now on by the shutdown time; the first caller's time counts."""
-        if self._work_deadline is not None:
-            return
+    def _bound(self) -> float:
+        """Bound everything from now on by the shutdown time, whose end is returned; the first caller's time counts."""
+        if self._task_deadline is not None:
+            return self._task_deadline
         now = trio.current_time()
         self._work_deadline = now + self._spec.shutdown_timeout_s * _WORK_SHARE
         self._task_deadline = now + self._spec.shutdown_timeout_s
@@ -230,6 +232,7 @@ class Incarnation:
         for handle in self.tasks.values():
             handle.finish_by(self._task_deadline)
         self._watcher.due(self._task_deadline)
+        return self._task_deadline
 
     def _ending(self) -> bool:
         """Whether no further message is to be started, although this worker was just handed one."""

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from artifactstore.supervision.dead_letters import DeadLetters
-from artifactstore.supervision.envelope import Envelope, EnvelopeState, current_work
+from artifactstore.supervision.envelope import Envelope, EnvelopeState, current_caller
 from artifactstore.supervision.handlers import Handler
 from artifactstore.supervision.lane import Lane
 from artifactstore_protocols.supervision import (
@@ -92,7 +92,7 @@ class Mailbox:
 
     async def ask(self, message: Message[Any], timeout_s: float) -> object:
         """Send, and wait for the reply. Raises as `ActorRef.ask` says."""
-        caller = current_work.get()
+        caller = current_caller.get()
         chain = () if caller is None else caller.chain
         if self in chain:
             raise AskCycle(tuple(box.path for box in (*chain, self)))

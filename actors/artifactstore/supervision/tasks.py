@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from artifactstore.supervision.envelope import current_work
+from artifactstore.supervision.envelope import current_caller
 from artifactstore.supervision.failures import real_failure
 from artifactstore_protocols.supervision import OnCancel, OnTaskCrash
 
@@ -52,7 +52,7 @@ class TaskHandle:
     async def run[*Ts](self, work: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
         """The body of the task; for the runtime. Leaves what it failed with in `failure`."""
         # Nobody waits for an answer of this task, so what it asks is no part of its starter's chain.
-        current_work.set(None)
+        current_caller.set(None)
         try:
             with self._scope:
                 await work(*args)

@@ -146,6 +146,8 @@ class Script:
         entered: set when a handler waits at the gate of this name.
         failing_starts: starts that shall fail, by actor.
         holding_starts: actors whose next start waits at the gate of their name.
+        failing_stops: actors whose `on_stop` shall fail.
+        holding_stops: actors whose next `on_stop` waits at the gate "stop", blank, and their name.
     """
 
     log: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -154,6 +156,7 @@ class Script:
     failing_starts: dict[str, int] = field(default_factory=dict[str, int])
     failing_stops: set[str] = field(default_factory=set[str])
     holding_starts: set[str] = field(default_factory=set[str])
+    holding_stops: set[str] = field(default_factory=set[str])
     actors: dict[str, "Probe"] = field(default_factory=dict[str, "Probe"])
 
     def gate(self, name: str) -> trio.Event:
@@ -200,6 +203,9 @@ class Probe(Actor[ProbeRole]):
     async def on_stop(self) -> None:
         await trio.lowlevel.checkpoint()
         self.log("stop")
+        if self.context.name in self.script.holding_stops:
+            self.script.holding_stops.discard(self.context.name)
+            await self.script.pass_gate(f"stop {self.context.name}")
         if self.context.name in self.script.failing_stops:
             raise Boom("on_stop")
 

@@ -313,3 +313,51 @@ async def test_a_failure_inside_a_handlers_own_nursery_reaches_the_asker_unwrapp
         with pytest.raises(ActorCrashed) as caught:
             await ref.ask(FailAfterGate())
         assert isinstance(caught.value.cause, Boom)
+
+
+class HookRole:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AskBack(Request[str, HookRole]):
+    """Only ever asked by the actor itself."""
+
+
+class Hooked(Actor[HookRole]):
+    """Asks itself in a hook, which could never be answered while the hook runs."""
+
+    def __init__(self, ref: ActorRef[HookRole], hook: str, found: list[tuple[str, float]]) -> None:
+        self.ref = ref
+        self.hook = hook
+        self.found = found
+
+    async def ask_itself(self, hook: str) -> None:
+        if hook == self.hook:
+            try:
+                await self.ref.ask(AskBack())
+            except AskCycle as cycle:
+                self.found.append((" ".join(cycle.chain), self.context.deadline - trio.current_time()))
+
+    @override
+    async def on_start(self) -> None:
+        await self.ask_itself("start")
+
+    @override
+    async def on_stop(self) -> None:
+        await self.ask_itself("stop")
+
+    @handles(AskBack)
+    async def ask_back(self, _: AskBack) -> str:
+        return "never"
+
+
+@pytest.mark.parametrize(("hook", "left_s"), [("start", 20), ("stop", 10)])
+async def test_a_hook_that_asks_its_own_actor_is_told_so_at_once_and_knows_its_deadline(
+    hook: str, left_s: float, autojump_clock: trio.testing.MockClock
+) -> None:
+    ref, found = ActorRef[HookRole]("a"), list[tuple[str, float]]()
+    spec = ActorSpec(ref=ref, factory=lambda: Hooked(ref, hook, found), start_timeout_s=20, shutdown_timeout_s=10)
+    async with open_tree(tree_of(spec)) as tree:
+        await tree.restart_child("root/a")
+    assert found == [("root/a root/a", left_s)] * 2

@@ -266,6 +266,41 @@ async def test_a_listener_that_fails_is_logged_and_changes_nothing(
     assert "the listener for reports failed on one about root/a" in caplog.text
 
 
+class SharedRole:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Message[SharedRole]):
+    name: str
+
+
+class Shared(Actor[SharedRole]):
+    """Its first incarnation never gets anywhere with its jobs."""
+
+    def __init__(self, done: list[str]) -> None:
+        self.done = done
+
+    @handles(Job, mode=Concurrent(8))
+    async def job(self, message: Job) -> None:
+        if self.context.incarnation == 1:
+            await trio.sleep_forever()
+        self.done.append(message.name)
+
+
+async def test_workers_that_share_a_lane_share_what_was_put_back() -> None:
+    ref, done = ActorRef[SharedRole]("a"), list[str]()
+    names = [f"job {number}" for number in range(12)]
+    async with open_tree(tree_of(ActorSpec(ref=ref, factory=lambda: Shared(done)))) as tree:
+        for name in names:
+            await ref.tell(Job(name))
+        await trio.testing.wait_all_tasks_blocked()
+        await tree.restart_child("root/a")
+        await trio.testing.wait_all_tasks_blocked()
+        assert tree.snapshot().actor("root/a").starts == 2
+    assert sorted(done) == sorted(names)
+
+
 class ToughRole:
     pass
 

@@ -141,6 +141,9 @@ async def test_an_abandoned_ask_frees_its_bytes_and_keeps_its_place_until_it_is_
         with pytest.raises(MailboxFull):
             ref.try_tell(Note("the place is still taken"))
         script.gate("busy").set()
+        await ref.ask(Echo("all is done"))
+        mailbox = tree.snapshot().actor("root/a").mailbox
+        assert (mailbox.depth, mailbox.size_bytes) == (0, 0)
     assert script.of("a")[3:-1] == ["note fits again"]
 
 

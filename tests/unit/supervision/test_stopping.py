@@ -529,3 +529,27 @@ async def test_a_handler_that_is_cut_off_with_a_group_of_cancellations_has_been_
         await script.waiting("never").wait()
         await tree.restart_child("root/a")
         assert tree.snapshot().actor("root/a").last_failure is None
+
+
+async def test_a_concurrent_message_that_comes_during_on_stop_waits_for_the_next_start() -> None:
+    script = Script(holding_stops={"a"})
+    ref, spec = probe(script, "a")
+    async with open_tree(tree_of(spec)) as tree, trio.open_nursery() as nursery:
+        nursery.start_soon(tree.restart_child, "root/a")
+        await script.waiting("stop a").wait()
+        nursery.start_soon(ref.ask, Parallel("late"))
+        await trio.testing.wait_all_tasks_blocked()
+        script.gate("stop a").set()
+        await script.waiting("late").wait()
+        script.gate("late").set()
+    assert script.of("a") == ["start", "stop", "start", "parallel late", "stop"]
+
+
+async def test_a_lone_child_that_does_not_start_fails_the_start_with_its_cause() -> None:
+    script = Script(failing_starts={"a": 1})
+    with pytest.raises(StartFailed) as caught:
+        async with open_tree(tree_of(probe(script, "a")[1])):
+            raise AssertionError("the block must not run")
+    assert caught.value.path == "root/a"
+    assert caught.value.__cause__ is caught.value.cause
+    assert isinstance(caught.value.cause, Boom)
