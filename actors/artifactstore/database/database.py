@@ -149,7 +149,7 @@ class Database:
                         result = await self._with_head(connection, work)
                         self.check_file()
                 # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.
-                await self._commit(handle, timeout_s)
+                await self._commit(connection, handle, timeout_s)
                 return result
 
         return await self._thread.run(unit, leave_on_cancel=False)
@@ -162,12 +162,13 @@ class Database:
             await events.move_head(transaction)
         return result
 
-    async def _commit(self, handle: AsyncTransaction, timeout_s: float) -> None:
+    async def _commit(self, connection: AsyncConnection, handle: AsyncTransaction, timeout_s: float) -> None:
         try:
             async with asyncio.timeout(timeout_s):
                 await handle.commit()
             self.check_file()
         except (*DRIVER_ERRORS, DatabaseUnavailable) as error:
+            await connection.invalidate()  # it may still be in that transaction, and hold the head
             raise OutcomeUnknown(self.location.name, reason_of(error)) from error
 
     def _open_engines(self) -> tuple[AsyncEngine, AsyncEngine]:

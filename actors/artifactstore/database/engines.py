@@ -5,8 +5,9 @@ if every transaction began with `BEGIN IMMEDIATE`, readers would block readers, 
 `BEGIN`, it would fail at once with SQLITE_BUSY_SNAPSHOT as soon as another process had written in between.
 """
 
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -103,6 +104,13 @@ def _engine(
     def begin_transaction(connection: Connection) -> None:
         connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, begin))
 
+    def let_go(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _reason: BaseException | None) -> None:
+        # A statement that was cut short lives on in whoever keeps the exception, and SQLite closes a connection, and
+        # gives up its locks, only when its last statement is gone.
+        with suppress(sqlite3.Error):
+            connection.rollback()
+
     event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "invalidate", let_go)
     event.listen(engine.sync_engine, "begin", begin_transaction)
     return engine

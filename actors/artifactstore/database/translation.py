@@ -5,6 +5,7 @@ SQLAlchemy wraps most of it, but not all: a socket's errors and our own use of `
 """
 
 import sqlite3
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -40,6 +41,7 @@ def translated(database: str) -> Generator[None]:
     try:
         yield
     except DRIVER_ERRORS as error:
+        _clear_frames(error)
         reason = reason_of(error)
         if is_refusal(error):
             raise Refused(reason) from error
@@ -48,6 +50,16 @@ def translated(database: str) -> Generator[None]:
         if _is_busy(error):
             raise DatabaseBusy(database, f"another process held its lock for too long ({reason})") from error
         raise DatabaseUnavailable(database, reason) from error
+
+
+def _clear_frames(error: BaseException | None) -> None:
+    """Drop what the statements of a finished unit of work still hold, such as cursors, and with them SQLite's locks.
+
+    A caller may keep an error for long, as a supervisor does; its traceback keeps its lines.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def is_refusal(error: BaseException) -> bool:
