@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -48,12 +49,24 @@ def _table_names(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
-async def test_a_bare_alembic_sets_up_what_the_store_opens_and_takes_it_down(location: DatabaseLocation) -> None:
+async def test_a_bare_alembic_sets_up_what_the_store_opens(location: DatabaseLocation) -> None:
     await alembic(location, "upgrade", "head")
     assert await tables(location) == {*METADATA.tables, "alembic_version"}
     async with opened(location) as database:
         assert (await SqlEventStore(database).replay(rebuild=False)).identical
-    await alembic(location, "downgrade", "base")
+
+
+def _alembic(connection: Connection, run: Callable[[Config], None]) -> None:
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(migrate.migrations_directory()))
+    run(config)
+
+
+async def test_a_downgrade_takes_everything_down_and_an_upgrade_sets_it_up_again(location: DatabaseLocation) -> None:
+    await Database(location).migrate()
+    await by_hand(
+        location, lambda connection: connection.run_sync(_alembic, lambda config: command.downgrade(config, "base"))
+    )
     assert await tables(location) == {"alembic_version"}
     async with opened(location) as database:
         assert await database.read(events.head) == 0
@@ -61,14 +74,8 @@ async def test_a_bare_alembic_sets_up_what_the_store_opens_and_takes_it_down(loc
 
 async def test_models_and_migrations_agree(location: DatabaseLocation) -> None:
     """Alembic's own check, with the environment that the migrations run in."""
-
-    def check(connection: Connection) -> None:
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(migrate.migrations_directory()))
-        command.check(config)
-
     async with opened(location) as database:
-        await database.read(lambda connection: connection.run_sync(check))
+        await database.read(lambda connection: connection.run_sync(_alembic, command.check))
 
 
 async def test_names_of_constraints_and_indexes_agree(location: DatabaseLocation) -> None:

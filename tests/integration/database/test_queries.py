@@ -1,0 +1,241 @@
+"""What the views answer, on both databases."""
+
+import pytest
+
+from artifactstore.database.store import SqlEventStore
+from artifactstore_protocols import manifest
+from artifactstore_protocols.commands import OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.retention import RETENTION_CLASSES
+from artifactstore_protocols.storage import object_key_of
+from command_strategies import (
+    BACKEND_ID,
+    Create,
+    FileStep,
+    Finalize,
+    Flag,
+    Ids,
+    Ingest,
+    Step,
+    address_of,
+    created,
+    digests_of,
+    ingest,
+    ingested,
+    package_id_of,
+)
+from database_tools import ACTOR, EPOCH_US, Scribe
+from memory_log import MemoryLog
+
+_PATH = "e\u0301/naïve.txt"
+_STORY: list[Step] = [
+    Create(1, "short", {"branch": "main"}),
+    Ingest(1, (FileStep(_PATH, b"x", True, "stored"), FileStep("a", b"yy", False, "stored")), OnExisting.REFUSE),
+    Create(2, "permanent", {}),
+    Ingest(
+        2, (FileStep("copy", b"x", False, "deduplicated"), FileStep("new", b"zzz", False, "stored")), OnExisting.REFUSE
+    ),
+    Finalize(1, late=False),
+]
+
+
+async def tell(scribe: Scribe) -> MemoryLog:
+    memory = MemoryLog()
+    for step in _STORY:
+        command = memory.command(step)
+        memory.commit(command)
+        await scribe.tell(command)
+    return memory
+
+
+async def test_a_package_is_found_by_its_id(store: SqlEventStore, scribe: Scribe) -> None:
+    memory = await tell(scribe)
+    sealed = memory.manifest(package_id_of(1))
+    open_ = await store.package(package_id_of(2))
+    assert open_ == PackageRecord(
+        package_id=package_id_of(2),
+        name="nightly",
+        status="open",
+        version=3,
+        files=2,
+        bytes=4,
+        retention_class="permanent",
+        retention_duration_us=None,
+        expires_at_us=None,
+        metadata={},
+        created_by=ACTOR,
+        created_at_us=EPOCH_US + 4,
+        finalized_at_us=None,
+        manifest_digest=None,
+        tree_digest=None,
+        created_sequence=4,
+        finalized_sequence=None,
+    )
+    closed = await store.package(package_id_of(1))
+    assert (closed.status, closed.finalized_sequence, closed.metadata) == ("finalized", 7, {"branch": "main"})
+    assert closed.tree_digest == sealed.provenance.tree_digest
+    assert closed.finalized_at_us is not None
+    assert closed.retention_duration_us == RETENTION_CLASSES["short"].duration_us
+    assert closed.expires_at_us == closed.finalized_at_us + 30 * 86_400_000_000
+
+
+async def test_packages_are_found_by_name_newest_first_or_by_id(store: SqlEventStore, scribe: Scribe) -> None:
+    ids = Ids()
+    await scribe.tell(
+        created(1, name="nightly", ids=ids), created(2, name="nightly", ids=ids), created(3, name="weekly", ids=ids)
+    )
+    assert [found.package_id for found in await store.find_packages("nightly")] == [package_id_of(2), package_id_of(1)]
+    assert [found.package_id for found in await store.find_packages(package_id_of(3))] == [package_id_of(3)]
+    assert await store.find_packages("Nightly") == ()
+
+
+async def test_packages_come_in_pages(store: SqlEventStore, scribe: Scribe) -> None:
+    ids = Ids()
+    await scribe.tell(*(created(i, ids=ids) for i in range(1, 6)))
+    seen: list[str] = []
+    after = 0
+    while page := await store.packages(after=after, limit=2):
+        assert len(page) <= 2
+        seen += [found.package_id for found in page]
+        after = page[-1].created_sequence
+    assert seen == [package_id_of(i) for i in range(1, 6)]
+
+
+async def test_files_are_listed_by_path_and_found_by_key(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    digests = digests_of(b"x")
+    expected = FileRecord(
+        package_id=package_id_of(1),
+        path=_PATH,
+        size_bytes=1,
+        executable=True,
+        media_type="text/plain",
+        content_address=str(digests.content_address),
+        sha256=f"sha256:{digests.sha256.hex}",
+        sequence=2,
+    )
+    assert await store.file(package_id_of(1), path_key(_PATH)) == expected
+    assert await store.file(package_id_of(1), "nowhere") is None
+    assert [file.path for file in await store.files(package_id_of(1))] == ["a", _PATH]
+    assert (await store.files(package_id_of(1)))[1] == expected
+
+
+async def test_contents_are_what_a_manifest_is_made_from(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    open_ = await store.contents(package_id_of(2))
+    assert open_.package == await store.package(package_id_of(2))
+    assert [file.path for file in open_.files] == ["copy", "new"]
+    addresses = sorted(str(address_of(content)) for content in (b"x", b"zzz"))
+    assert [location.content_address for location in open_.locations] == addresses
+    sealed = await store.contents(package_id_of(1))
+    assert (sealed.package.status, sealed.files, sealed.locations) == ("finalized", (), ())
+
+
+async def test_a_manifest_is_the_sealing_event_s_payload(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    assert await store.manifest_bytes(package_id_of(2)) is None
+    payload = await store.manifest_bytes(package_id_of(1))
+    assert payload is not None
+    assert [file.path for file in manifest.decode(payload).files] == ["a", _PATH]
+
+
+async def test_a_package_that_is_not_there_is_said_to_be_missing(store: SqlEventStore) -> None:
+    nowhere = package_id_of(9)
+    for question in (
+        store.package(nowhere),
+        store.contents(nowhere),
+        store.file(nowhere, "a"),
+        store.files(nowhere),
+        store.manifest_bytes(nowhere),
+    ):
+        with pytest.raises(PackageNotFound) as caught:
+            await question
+        assert caught.value.package == nowhere
+    assert await store.find_packages(nowhere) == ()
+
+
+async def test_objects_come_once_each_in_order_and_in_pages(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    sizes = {str(address_of(content)): len(content) for content in (b"x", b"yy", b"zzz")}
+    for package_id, wanted in ((None, (b"x", b"yy", b"zzz")), (package_id_of(2), (b"x", b"zzz"))):
+        seen: list[Location] = []
+        after = ""
+        while page := await store.locations(package_id=package_id, after=after, limit=1):
+            seen += page
+            after = page[-1].content_address
+        assert [location.content_address for location in seen] == sorted(str(address_of(each)) for each in wanted)
+        assert all(location.size_bytes == sizes[location.content_address] for location in seen)
+        total = sum(map(len, wanted))
+        assert await store.location_totals(package_id=package_id) == (len(wanted), total)
+    first = next(iter(await store.locations(package_id=package_id_of(2), after="", limit=1)))
+    address = min(address_of(b"x"), address_of(b"zzz"), key=str)
+    assert (first.backend_id, first.object_key, first.integrity) == (BACKEND_ID, object_key_of(address), "intact")
+
+
+async def test_an_empty_store_has_no_objects(store: SqlEventStore) -> None:
+    assert await store.location_totals(package_id=None) == (0, 0)
+    assert list(await store.locations(package_id=None, after="", limit=9)) == []
+
+
+async def test_files_with_a_content_are_named_in_order_of_their_coming(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    address = str(address_of(b"x"))
+    named = [f"{package_id_of(1)}/{_PATH}", f"{package_id_of(2)}/copy"]
+    assert list(await store.files_with_content(address, limit=9)) == named
+    assert list(await store.files_with_content(address, limit=1)) == named[:1]
+
+
+async def test_bytes_that_were_there_before_are_counted(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    assert await store.deduplicated_bytes(package_id_of(1)) == 0
+    assert await store.deduplicated_bytes(package_id_of(2)) == 1
+    assert await store.deduplicated_bytes(package_id_of(9)) == 0
+
+
+async def test_flagged_objects_are_listed_until_they_are_healed(store: SqlEventStore, scribe: Scribe) -> None:
+    memory = await tell(scribe)
+    assert await store.flagged_addresses() == frozenset()
+    await scribe.tell(memory.command(Flag(((b"x", "damaged"), (b"yy", "missing")))))
+    assert await store.flagged_addresses() == {address_of(b"x"), address_of(b"yy")}
+    healed = ingested("again", b"x", outcome="rewritten", ids=_fresh_ids())
+    await scribe.tell(ingest(healed, package=2))
+    assert await store.flagged_addresses() == {address_of(b"yy")}
+
+
+def _fresh_ids() -> Ids:
+    """Ids that no story has used."""
+    ids = Ids()
+    for _ in range(1000):
+        ids()
+    return ids
+
+
+async def test_the_latest_version_of_a_schema_is_given(store: SqlEventStore, scribe: Scribe) -> None:
+    ids = Ids()
+    assert await store.metadata_schema("build") is None
+    await scribe.tell(*(RegisterMetadataSchema(ids(), "build", f'{{"version":{i}}}') for i in range(1, 12)))
+    assert await store.metadata_schema("build") == MetadataSchema("build", 11, '{"version":11}')
+
+
+async def test_events_are_read_in_pages_and_by_subject(store: SqlEventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    assert [stored.sequence for stored in await store.read_events(after=2, limit=3)] == [3, 4, 5]
+    assert list(await store.read_events(after=7, limit=3)) == []
+    about = [
+        [stored.sequence for stored in await store.read_events(after=after, limit=limit, subject=package_id_of(1))]
+        for after, limit in ((0, 9), (2, 9), (0, 2))
+    ]
+    assert about == [[1, 2, 3, 7], [3, 7], [1, 2]]
+
+
+async def test_a_store_says_where_it_is_and_how_far_its_log_goes(store: SqlEventStore, scribe: Scribe) -> None:
+    assert await store.probe() == 0
+    await tell(scribe)
+    assert await store.probe() == 7
+    assert store.name
+    await store.close()
+    await store.open()
+    assert await store.probe() == 7
