@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import trio
 import trio.testing
 
@@ -118,6 +119,29 @@ def overwrite(stored: Path, content: bytes) -> None:
 def actors(registry: Registry) -> list[ActorSnapshot]:
     """Every actor as it is now."""
     return [entry for entry in registry.snapshot().walk() if isinstance(entry, ActorSnapshot)]
+
+
+def actor_named(registry: Registry, name: str) -> ActorSnapshot:
+    """One actor as it is now."""
+    return next(actor for actor in actors(registry) if actor.name == name)
+
+
+class Boom(Exception):
+    """What actors crash of in these tests."""
+
+
+def crash(monkeypatch: pytest.MonkeyPatch, actor: type[object], handler: str, *, times: int = 1) -> None:
+    """Make a handler of an actor's class fail, so many times, at its next message."""
+    original = getattr(actor, handler)
+    left = list(range(times))
+
+    async def fail(*arguments: object) -> object:
+        if left:
+            left.pop()
+            raise Boom
+        return await original(*arguments)
+
+    monkeypatch.setattr(actor, handler, fail)
 
 
 def unfinished(registry: Registry) -> dict[str, list[str]]:

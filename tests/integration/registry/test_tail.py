@@ -1,0 +1,203 @@
+"""Following the log: from any point, without a hole and without a repeat, whoever writes and whatever crashes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from artifactstore import Registry, Settings, open_registry
+from artifactstore.database.actor import DatabaseActor
+from artifactstore.projection import ProjectionActor
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.supervision import ActorCrashed
+from integration.registry.samples import actor_named, crash, plant, quiet, whole_log
+
+MANY = 700
+"""More than a tail reads at a time, and more than it holds for a reader that is slow."""
+
+
+async def _follow(registry: Registry, since: int, until: int, seen: list[StoredEvent]) -> None:
+    async with registry.tail_events(since) as tail:
+        async for stored in tail:
+            seen.append(stored)
+            if stored.sequence == until:
+                return
+    raise AssertionError("the tail ended")
+
+
+async def _write(registry: Registry, count: int) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(registry.create_package, f"p{number}")
+
+
+async def _write_many(registry: Registry, tree: Path) -> None:
+    """As many events as there are files, and few transactions."""
+    plant(tree, {f"{number:04}": b"" for number in range(MANY - 2)})
+    assert (await registry.ingest_tree(tree)).sequence == MANY
+
+
+async def test_readers_catch_up_and_follow(registry: Registry) -> None:
+    """Some begin before the first event, some in the middle, some when all is written, from different points."""
+    readers: list[tuple[int, list[StoredEvent]]] = []
+    async with trio.open_nursery() as nursery:
+
+        def begin(since: int) -> None:
+            readers.append((since, []))
+            nursery.start_soon(_follow, registry, since, 60, readers[-1][1])
+
+        begin(0)
+        begin(30)
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        await _write(registry, 20)
+        begin(0)
+        begin(10)
+        await _write(registry, 20)
+        begin(39)
+        begin(50)
+        await _write(registry, 20)
+        begin(0)
+        begin(59)
+    log = await whole_log(registry)
+    for since, seen in readers:
+        assert seen == log[since:60]
+    await quiet(registry)
+
+
+async def test_a_slow_reader_holds_up_nobody(registry: Registry, tree: Path) -> None:
+    async with registry.tail_events() as slow:
+        waiting = trio.Event()
+        first: list[StoredEvent] = []
+
+        async def take_one() -> None:
+            waiting.set()
+            first.append(await anext(slow))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_one)
+            await waiting.wait()
+            await _write_many(registry, tree)
+        quick: list[StoredEvent] = []
+        await _follow(registry, 0, MANY, quick)
+        rest = [await anext(slow) for _ in range(MANY - 1)]
+        assert first + rest == quick == await whole_log(registry)
+    await quiet(registry)
+
+
+async def test_what_another_process_writes_is_found(registry: Registry, settings: Settings) -> None:
+    """Nobody tells this store of it: its tail looks for itself."""
+    seen: list[StoredEvent] = []
+    async with open_registry(settings) as other, trio.open_nursery() as nursery:
+        nursery.start_soon(_follow, registry, 0, 9, seen)
+        for _ in range(3):
+            await _write(other, 2)
+            await _write(registry, 1)
+    assert [stored.sequence for stored in seen] == list(range(1, 10))
+
+
+async def test_a_point_that_is_not_reached_yet(registry: Registry) -> None:
+    seen: list[StoredEvent] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_follow, registry, 5, 8, seen)
+        await _write(registry, 8)
+    assert [stored.sequence for stored in seen] == [6, 7, 8]
+
+
+@pytest.mark.parametrize("crashes", [1, 3], ids=["once", "until it is a dead letter"])
+async def test_a_crash_of_the_feeding_actor_is_not_noticed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, crashes: int
+) -> None:
+    """`HeadMoved` is told, not asked: it is given to the actor again until it has crashed it three times."""
+    readers: list[list[StoredEvent]] = [[], []]
+    async with trio.open_nursery() as nursery:
+        for seen in readers:
+            nursery.start_soon(_follow, registry, 0, 40, seen)
+        await _write(registry, 10)
+        crash(monkeypatch, ProjectionActor, "head_moved", times=crashes)
+        await _write(registry, 30)
+    log = await whole_log(registry)
+    assert readers == [log, log]
+    assert actor_named(registry, "projection").starts == 1 + crashes
+    await quiet(registry)
+
+
+async def test_a_restart_of_everything_below_is_not_noticed(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[StoredEvent] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_follow, registry, 0, 20, seen)
+        await _write(registry, 10)
+        crash(monkeypatch, DatabaseActor, "probe")
+        assert not (await registry.health(max_age_s=0)).healthy
+        while actor_named(registry, "ingest").starts == 1:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        await _write(registry, 10)
+    assert seen == await whole_log(registry)
+
+
+async def test_an_actor_that_fails_to_open_a_tail_says_so(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    await _write(registry, 1)
+    crash(monkeypatch, ProjectionActor, "open_tail")
+    with pytest.raises(ActorCrashed):
+        await _follow(registry, 0, 1, [])
+    seen: list[StoredEvent] = []
+    await _follow(registry, 0, 1, seen)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("read", [0, 1, 2])
+async def test_a_reader_that_leaves_early_leaves_no_task_behind(registry: Registry, read: int) -> None:
+    await _write(registry, 2)
+    async with registry.tail_events() as tail:
+        for _ in range(read):
+            await anext(tail)
+    await quiet(registry)
+
+
+async def test_a_reader_that_is_cancelled_leaves_no_task_behind(registry: Registry) -> None:
+    """While it waits for what comes, and in the moment in which its tail is opened."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_follow, registry, 0, 1, list[StoredEvent]())
+        await trio.testing.wait_all_tasks_blocked(0.001)
+        nursery.cancel_scope.cancel()
+    await quiet(registry)
+
+
+async def test_a_reader_that_is_cancelled_as_its_tail_opens_leaves_no_task_behind(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_tail: Callable[..., object] = ProjectionActor.open_tail
+    scope = trio.CancelScope()
+
+    async def open_and_lose_the_asker(*arguments: object) -> object:
+        stream = await open_tail(*arguments)  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues, reportUnknownVariableType]
+        scope.cancel()
+        return stream  # pyright: ignore[reportUnknownVariableType]
+
+    monkeypatch.setattr(ProjectionActor, "open_tail", open_and_lose_the_asker)
+    with scope:
+        await _follow(registry, 0, 1, [])
+    assert scope.cancelled_caught
+    await quiet(registry)
+
+
+async def test_closing_the_store_ends_a_tail_with_an_error(settings: Settings) -> None:
+    """It must not look like the end of the log."""
+    seen: list[StoredEvent] = []
+    caught: list[BaseException] = []
+
+    async def follow(registry: Registry) -> None:
+        try:
+            await _follow(registry, 0, 2, seen)
+        except Exception as error:
+            caught.append(error)
+
+    async with trio.open_nursery() as nursery, open_registry(settings) as registry:
+        nursery.start_soon(follow, registry)
+        await _write(registry, 1)
+        while not seen:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+    assert [type(error).__name__ for error in caught] == ["StoreClosed"]
