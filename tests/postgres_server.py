@@ -33,6 +33,7 @@ echo ready
 read -r _
 kill -QUIT $!
 wait $!
+rm -rf "$2"
 """
 # Nobody pulls the plug in a test, so nothing needs to reach a disk.
 _SETTINGS = {

@@ -7,9 +7,9 @@ import pytest
 from sqlalchemy import insert
 
 from artifactstore.database import events
-from artifactstore.database.commit import commit_batch
+from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database
-from artifactstore.database.errors import Refused
+from artifactstore.database.errors import DatabaseUnavailable, Refused
 from artifactstore.database.events import Transaction
 from artifactstore.database.schema import log_head
 from artifactstore.database.store import SqlEventStore
@@ -371,7 +371,30 @@ class TestWhatTheDatabaseRefuses:
         async def batch(transaction: Transaction) -> Sequence[CommandOutcome]:
             return await commit_batch(transaction, clash, now_us=lambda: EPOCH_US, files_per_package_max=1)
 
-        with pytest.raises(Refused):
+        with pytest.raises(Refused, match=r"the database refused a value \(.*\); change that value"):
             await database.write(batch)
         assert await whole_log(database) == ()
         assert await head(database) == 0
+
+    async def test_a_fault_is_not_taken_for_a_refusal(
+        self, database: Database, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """One by one, too, a database that fails fails them all: nobody may be told that the others were written."""
+        ids = Ids()
+        requests = [scribe.ask(created(i, ids=ids)) for i in (1, 2)]
+        write_event = events.write
+
+        async def fail_at_the_second(transaction: Transaction, entry: Event) -> int:
+            if transaction.sequence == 1:
+                raise OSError(5, "Input/output error")
+            return await write_event(transaction, entry)
+
+        async def one_by_one(transaction: Transaction) -> Sequence[CommandOutcome]:
+            return await commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(events, "write", fail_at_the_second)
+            with pytest.raises(DatabaseUnavailable, match="Input/output error"):
+                await database.write(one_by_one)
+        assert await head(database) == 0
+        assert len(await database.write(one_by_one)) == 2

@@ -344,6 +344,6 @@ async def test_a_hole_in_the_log_stops_the_replay(
 ) -> None:
     memory = await tell_story(scribe)
     await surgery(location, statement)
-    with pytest.raises(LogDamaged) as caught:
+    with pytest.raises(LogDamaged, match="restore the database from a backup") as caught:
         await store.replay(rebuild=rebuild)
     assert caught.value.sequence == (missing or len(memory.events))
