@@ -89,7 +89,7 @@ def replay_facts(report: ReplayReport) -> Json:
     }
 
 
-def health_facts(report: HealthReport) -> Json:
+def health_facts(report: HealthReport) -> Mapping[str, Json]:
     """A health report, with the age of every reading at the time of the answer."""
     return {
         "status": "healthy" if report.healthy else "unhealthy",

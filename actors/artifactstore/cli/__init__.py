@@ -4,20 +4,39 @@
 130 interrupted.
 """
 
+import os
 import sys
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import io
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command in `sys.argv` and exit."""
-    # Imported here, because `artifactstore version` must cost little more than Python itself, and the toolkit that
-    # parses all the other commands takes longer to load than it does to answer.
-    if sys.argv[1:] == ["version"]:
+    # A name that the locale cannot show is no reason to fail.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
+    try:
+        code = _run(sys.argv[1:])
+        sys.stdout.flush()  # while there is still somebody to tell that it did not get through
+    except OSError as error:
+        code = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
+        if not isinstance(error, BrokenPipeError):  # the reader of a pipe that leaves has what it wanted
+            sys.stderr.write(f"artifactstore: cannot write the answer: {error.strerror or error}\n")
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    # `artifactstore version` must cost little more than Python itself, and the toolkit that parses all the other
+    # commands takes longer to load than it does to answer.
+    if arguments == ["version"]:
         from importlib.metadata import version  # noqa: PLC0415
 
         sys.stdout.write(f"artifactstore {version('artifactstore-actors')}\n")
-        sys.exit(0)
+        return 0
     from artifactstore.cli.app import run  # noqa: PLC0415
 
-    sys.exit(run(sys.argv[1:]))
+    return run(arguments)

@@ -1,6 +1,5 @@
 """All commands, and what becomes of an error: one line on stderr, and the exit code that scripts rely on."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -37,18 +36,6 @@ for commands in (content, packages, log, service):
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns the exit code."""
-    try:
-        code = _run(arguments)
-        sys.stdout.flush()  # while there is still somebody to tell that it did not get through
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
-        if isinstance(error, BrokenPipeError):  # the reader of the pipe has what it wanted
-            return EXIT_FAILED
-        return _complain(f"cannot write the answer: {error.strerror or error}")
-    return code
-
-
-def _run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="artifactstore")
     except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage

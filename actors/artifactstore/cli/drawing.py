@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 from rich.tree import Tree
 
+from artifactstore.cli.output import printable
 from artifactstore.facts import Json
 
 __all__ = ["draw", "show", "show_always"]
@@ -61,7 +62,7 @@ def _line(facts: Facts) -> Text:
     if isinstance(stall := facts.get("stall"), Mapping):
         line.append(f"  will not stop, since {stall['since']}", "red")
     if isinstance(failure := facts.get("last_failure"), Mapping):
-        line.append(f"  last failure {failure['kind']}: {failure['text']}", "red")
+        line.append(f"  last failure {failure['kind']}: {printable(str(failure['text']))}", "red")
     return line
 
 

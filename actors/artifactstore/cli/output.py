@@ -35,8 +35,8 @@ def say(text: str) -> None:
 
 
 def say_json(value: Json) -> None:
-    """One line of JSON on stdout."""
-    sys.stdout.write(as_json(value) + "\n")
+    """One line of JSON on stdout, in UTF-8 whatever the locale (RFC 8259 section 8.1)."""
+    sys.stdout.buffer.write(f"{as_json(value)}\n".encode())
 
 
 def write_bytes(payload: bytes) -> None:

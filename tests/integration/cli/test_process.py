@@ -1,0 +1,98 @@
+"""What only a process of its own can show: what it loads, how it ends, and where its words go."""
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import version as distribution_version
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import COMMAND, Cli
+
+HEAVY = "alembic asyncio asyncpg hypercorn quart sqlalchemy trio"
+LOADED = """
+import sys
+from artifactstore.cli.app import run
+code = run(sys.argv[2:])
+print(*sorted(set(sys.argv[1].split()) & set(sys.modules)))
+sys.exit(code)
+"""
+CHECKOUT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize("command", [["version"], ["package", "add", "--help"]], ids=" ".join)
+def test_a_command_that_opens_no_store_loads_none_of_what_a_store_needs(command: list[str]) -> None:
+    ran = subprocess.run([sys.executable, "-c", LOADED, HEAVY, *command], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == ""
+
+
+def test_what_went_well_is_on_stdout_and_what_did_not_on_stderr(cli: Cli, tree: Path) -> None:
+    went_well = cli.process("ingest", tree, "--json")
+    assert (went_well.code, went_well.err, went_well.json["files"]) == (0, "", 5)
+    cli.object_of(cli.json("package", "show", "tree")["file_list"][0]["content_address"]).unlink()
+    found = cli.process("verify", "--json")
+    assert (found.code, found.err, len(found.json["missing"])) == (3, "", 1)
+    refused = cli.process("get", "tree", "nope")
+    assert (refused.code, refused.out) == (1, b"")
+    assert refused.err.startswith("artifactstore: package ")
+    assert refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [("version",), ("get", "tree", "large")], ids=["lines", "bytes"])
+def test_a_reader_that_leaves_a_pipe_is_no_error_to_talk_about(cli: Cli, tree: Path, command: tuple[str, ...]) -> None:
+    (tree / "large").write_bytes(bytes(1 << 20))
+    cli.ok("ingest", tree)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe:
+        ran = cli.process(*command, stdout=pipe)
+    assert (ran.code, ran.err) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_an_answer_that_cannot_be_written_is_an_error(cli: Cli) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = cli.process("version", stdout=full)
+    assert (ran.code, ran.err) == (1, "artifactstore: cannot write the answer: No space left on device\n")
+
+
+def test_events_are_followed_line_by_line_until_interrupted(cli: Cli, tree: Path) -> None:
+    cli.ok("package", "create", "first")
+    with cli.started("events", "--follow", "--json") as process:
+        assert process.stdout is not None
+        assert b'"sequence": 1' in process.stdout.readline()
+        cli.ok("package", "create", "second")  # in this process, seen by the one that follows
+        assert b'"sequence": 2' in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, out) == (130, b"")
+    assert err.decode().startswith("artifactstore: interrupted; what was acknowledged is kept")
+    assert err.count(b"\n") == 1
+
+
+def test_text_is_utf_8_whatever_the_locale_says(
+    cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "Größe 🎉").write_bytes(b"")
+    cli.ok("ingest", tree)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = cli.process("package", "show", "tree")
+    assert (shown.code, shown.err) == (0, "")
+    assert r"Gr\xf6\xdfe \U0001f389" in shown.text
+    listed = cli.process("package", "show", "tree", "--json")
+    assert "Größe 🎉" in {file["path"] for file in listed.json["file_list"]}
+
+
+def test_make_alone_lists_its_targets() -> None:
+    listed = subprocess.run(["make", "-s"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    targets = {line.split()[0] for line in listed.splitlines()}
+    assert targets >= {"dev", "test", "lint", "type", "migrate", "migrate-fresh", "demo", "bench"}
+    assert all(len(line.split()) > 2 for line in listed.splitlines()), "a target is not explained"
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("version", "--json")], ids=" ".join)
+def test_the_version_is_that_of_the_distribution(arguments: tuple[str, ...]) -> None:
+    ran = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=True)
+    assert distribution_version("artifactstore-actors") in ran.stdout

@@ -1,0 +1,171 @@
+"""`serve` as a process: what it says, how it ends, and that its health is measured and never a constant."""
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+from integration.cli.harness import Cli, Facts
+
+COMPONENTS = [
+    "database",
+    "storage",
+    "actor:database",
+    "actor:storage",
+    "actor:event-writer",
+    "actor:projection",
+    "actor:ingest",
+]
+
+
+@contextmanager
+def serving(cli: Cli) -> Generator[tuple[subprocess.Popen[bytes], str]]:
+    """A running service on a free port, and its base URL."""
+    with cli.started("serve", "--bind", "127.0.0.1:0") as process:
+        assert process.stderr is not None
+        line = process.stderr.readline().decode()
+        assert line.startswith("artifactstore serves http://127.0.0.1:"), line
+        yield process, line.split()[-1].removesuffix("/health")
+
+
+def get(url: str) -> tuple[int, Facts]:
+    """Status and JSON of an answer, whatever the status."""
+    try:
+        with urllib.request.urlopen(url) as response:
+            assert response.headers["content-type"] == "application/json"
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_a_service_says_where_it_is_answers_and_drains(cli: Cli) -> None:
+    with serving(cli) as (process, base):
+        status, report = get(f"{base}/health")
+        assert (status, report["status"], report["reasons"]) == (200, "healthy", [])
+        assert list(report["components"]) == COMPONENTS
+        assert report["components"]["database"]["facts"] == {"database": str(cli.database), "head": 0}
+        assert report["components"]["storage"]["facts"]["local_free_bytes"] > 0
+        assert {part["healthy"] for part in report["components"].values()} == {True}
+        assert get(f"{base}/livez")[0] == get(f"{base}/readyz")[0] == 200
+        assert get(f"{base}/tree")[1]["name"] == "root"
+
+        assert list(cli.json("health", "--url", base)) == list(report)
+        for url in (f"{base}/", f"{base}/health", f"{base}/health/"):
+            shown = cli.ok("health", "--url", url).text.splitlines()
+            assert shown == ["healthy", *(f"  ok   {name:22} ok" for name in COMPONENTS)]
+        assert cli.json("tree", "--url", base)["name"] == "root"
+
+        taken = base.removeprefix("http://")
+        assert cli.refused("serve", "--bind", taken) == (
+            f"cannot listen on {taken}: Address already in use; stop what uses it, or choose another with --bind"
+        )
+        cli.ok("package", "create", "beside the service")
+
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+    assert (process.returncode, out, err) == (0, b"", b"artifactstore stops: SIGTERM\n")
+    assert cli.stored_files() == []  # no canary, no lock
+
+
+def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> None:
+    with serving(cli) as (process, base):
+        cli.database.unlink()
+        shutil.rmtree(cli.objects)
+        status, report = get(f"{base}/health")  # the first report, so that it cannot be an older one
+        assert (status, report["status"]) == (503, "unhealthy")
+        database, storage = report["reasons"]
+        assert database.startswith(f"database: database {cli.database} was deleted while it was open")
+        assert storage == "storage: backend local: the root cannot be used (ENOENT)"
+        assert get(f"{base}/readyz")[0] == 503
+        assert get(f"{base}/livez")[0] == 200
+        shown = cli.run("health", "--url", base)
+        assert (shown.code, shown.err) == (1, "")
+        assert [line.split()[:2] for line in shown.text.splitlines() if "BAD" in line] == [
+            ["BAD", "database"],
+            ["BAD", "storage"],
+        ]
+        process.send_signal(signal.SIGINT)
+        assert process.wait() == 0
+
+
+def test_health_without_a_service_opens_the_store(cli: Cli) -> None:
+    report = cli.json("health")
+    assert list(report) == ["status", "reasons", "version", "components"]
+    assert list(report["components"]) == COMPONENTS
+    assert all(
+        list(part) == ["healthy", "detail", "facts", "latency_s", "measured_at"]
+        for part in report["components"].values()
+    )
+    assert cli.ok("health").text.splitlines()[0] == "healthy"
+
+
+URLS = {
+    "nobody there": ("http://127.0.0.1:1", "Connection refused"),
+    "no scheme": ("127.0.0.1:8000", "a URL begins with http:// or https://"),
+    "another scheme": ("ftp://127.0.0.1", "a URL begins with http:// or https://"),
+    "a file": ("file:///etc/passwd", "a URL begins with http:// or https://"),
+    "no host": ("http://", "a URL begins with http:// or https://"),
+    "no number for a port": ("http://127.0.0.1:http", "nonnumeric port"),
+    "a space": ("http://127.0.0.1:1/a b", "can't contain control characters"),
+    "nothing": ("", "a URL begins with http:// or https://"),
+}
+
+
+@pytest.mark.parametrize(("url", "reason"), URLS.values(), ids=URLS.keys())
+@pytest.mark.parametrize("command", ["health", "tree"])
+def test_a_url_where_no_service_is(cli: Cli, command: str, url: str, reason: str) -> None:
+    line = cli.refused(command, "--url", url)
+    assert line.startswith("no report from ")
+    assert reason in line
+    assert not cli.database.exists()
+
+
+@contextmanager
+def somebody_else(answer: bytes) -> Generator[str]:
+    """A server that answers one request with the same bytes whatever it is asked, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_once() -> None:
+            connection, _address = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        yield "http://{}:{}".format(*listening.getsockname())
+        thread.join()
+
+
+def http_answer(status: int, body: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (status, len(body), body)
+
+
+ANSWERS = {
+    "not found": (http_answer(404, b"{}"), "it answers HTTP 404"),
+    "an error": (http_answer(500, b""), "it answers HTTP 500"),
+    "a page": (http_answer(200, b"<html>"), "its answer is not JSON"),
+    "a page that says it is unavailable": (http_answer(503, b"<html>"), "its answer is not JSON"),
+    "no text": (http_answer(200, b"\xff\xfe\xfd"), "its answer is not JSON"),
+    "a list": (http_answer(200, b"[1]"), "its answer is something else"),
+    "other facts": (http_answer(200, b'{"version": 1}'), "its answer is something else"),
+    "nothing": (b"", "closed connection without response"),
+    "no HTTP": (b"220 mail ready\r\n", "220 mail ready"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_somebody_else_answers(cli: Cli, answer: bytes, reason: str) -> None:
+    with somebody_else(answer) as url:
+        line = cli.refused("health", "--url", url)
+    assert line.startswith(f"no report from {url}/health: ")
+    assert reason in line
