@@ -89,8 +89,8 @@ def replay_facts(report: ReplayReport) -> Json:
     }
 
 
-def health_facts(report: HealthReport) -> Mapping[str, Json]:
-    """A health report, with the age of every reading at the time of the answer."""
+def health_facts(report: HealthReport, answered_at_us: int) -> Mapping[str, Json]:
+    """A health report, with the age of every reading at the time of the answer (microseconds since the epoch)."""
     return {
         "status": "healthy" if report.healthy else "unhealthy",
         "reasons": list(report.reasons),
@@ -102,6 +102,7 @@ def health_facts(report: HealthReport) -> Mapping[str, Json]:
                 "facts": facts(part.facts),
                 "latency_s": round(part.latency_s, 6),
                 "measured_at": timestamp(part.measured_at_us),
+                "age_s": round(max(0, answered_at_us - part.measured_at_us) / 1_000_000, 3),
             }
             for part in report.components
         },

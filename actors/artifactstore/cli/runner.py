@@ -45,7 +45,7 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
 
 
 def invoker() -> str:
-    """Who runs the command, for the log: ARTIFACTSTORE_ACTOR is left to services, people are known by their login."""
+    """Who runs the command, for the log: people are known by their login."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -67,8 +67,9 @@ def health(
         report = ask_service(url)
     else:
         from artifactstore.facts import health_facts  # noqa: PLC0415
+        from artifactstore.ids import now_us  # noqa: PLC0415
 
-        report = health_facts(on_store(lambda registry: registry.health(max_age_s=0)))
+        report = health_facts(on_store(lambda registry: registry.health(max_age_s=0)), now_us())
     if not print_health(report, json=json):
         raise Finding(EXIT_FAILED)
 

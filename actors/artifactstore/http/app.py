@@ -6,6 +6,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from artifactstore.facts import Json, as_json, facts, health_facts
+from artifactstore.ids import now_us
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
 
@@ -35,7 +36,7 @@ def make_app(
             report = await health()
         except Refusal as error:  # the health actor itself is down
             return answer({"status": "unavailable", "reasons": [str(error)]}, status=_UNAVAILABLE)
-        return answer(health_facts(report), status=_OK if report.healthy else _UNAVAILABLE)
+        return answer(health_facts(report, now_us()), status=_OK if report.healthy else _UNAVAILABLE)
 
     @app.get("/livez")
     async def get_livez() -> Response:
