@@ -30,6 +30,6 @@ CREATE = CreatePackage(0, keyed=False)
     ],
 )
 def test_it_is_found_no_more(operations: tuple[Operation, ...], faults: tuple[Fault, ...]) -> None:
-    outcome = simulate(0, Workload((Client(0, operations),)), faults)
+    outcome = simulate(0, Workload((Client(0, together=False, operations=operations),)), faults)
     outcome.check()
     assert sum(outcome.struck.values()) == len(faults)

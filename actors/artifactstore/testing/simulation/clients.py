@@ -34,8 +34,13 @@ class Clients:
 
     async def run(self, number: int, client: Client, process: Process) -> None:
         """Do all that one client is to do."""
-        for index, operation in enumerate(client.operations):
-            await self._do(process, operation, f"client-{number}/{index}")
+        async with trio.open_nursery() as at_once:
+            for index, operation in enumerate(client.operations):
+                actor = f"client-{number}/{index}"
+                if client.together:
+                    at_once.start_soon(self._do, process, operation, actor)
+                else:
+                    await self._do(process, operation, actor)
 
     async def _do(self, process: Process, operation: Operation, actor: str) -> None:
         call = Call(operation, actor, key=actor if _is_keyed(operation) else None)

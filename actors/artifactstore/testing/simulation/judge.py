@@ -15,7 +15,7 @@ from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
 from artifactstore.testing.simulation.calls import Answer, Call, Ending, StreamBroke
 from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
-from artifactstore.testing.simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFailure
+from artifactstore.testing.simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFailure, ThreadFailure
 from artifactstore.testing.simulation.log import SimulatedLog
 from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
 from artifactstore.testing.simulation.tables import Tables
@@ -72,6 +72,14 @@ _NEVER: Final = (
     UnknownEventType,
 )
 """Errors that no fault excuses. No fault takes as long as the shortest of the timeouts."""
+
+_LEAVES_TEMP_FILES: Final = (
+    StepFailure.PROCESS_KILLED,
+    StepFailure.POWER_LOST,
+    ChangeFailure.DISK_FAILED,
+    ThreadFailure.THREAD_CRASHED,
+)
+"""Faults that can strike the removal of a temp file itself; then it is the next life that sweeps."""
 
 
 def address_of(content: bytes) -> str:
@@ -195,8 +203,7 @@ class Judge:
         """Nothing is left over when every process has ended in order."""
         self.require(self._posix.open_files() == 0, "open files:", self._posix.open_files())
         self.require(self._log.head_is_free(), "the head of the log is locked")
-        died = (StepFailure.PROCESS_KILLED, StepFailure.POWER_LOST, ChangeFailure.DISK_FAILED)
-        if not any(self._world.struck[kind] for kind in died):  # or else the next life sweeps
+        if not any(self._world.struck[kind] for kind in _LEAVES_TEMP_FILES):
             temporary = [path for path, _ in self._posix.disk.files(f"{OBJECTS}/{SCRATCH}")]
             self.require(not temporary, "temp files:", temporary)
 

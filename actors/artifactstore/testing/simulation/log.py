@@ -41,13 +41,14 @@ class SimulatedLog:
     Attributes:
         events: the log.
         tables: the views.
+        nursery: for what the database does on its own.
     """
 
     def __init__(self, world: World, nursery: trio.Nursery) -> None:
         self.events: list[StoredEvent] = []
         self.tables = Tables()
         self._world = world
-        self._nursery = nursery
+        self.nursery = nursery
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}
@@ -102,7 +103,7 @@ class SimulatedLog:
             self.append(events, operations)
             self.release_head()
 
-        self._nursery.start_soon(land)
+        self.nursery.start_soon(land)
 
 
 @dataclass(slots=True)

@@ -151,9 +151,16 @@ type Operation = (
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody who does one thing after the other, through one process, and asks again while the outcome is unknown."""
+    """Somebody who asks one process for things, and asks again while the outcome is unknown.
+
+    Attributes:
+        process: which process.
+        together: whether everything is asked for at once, or one thing after the other.
+        operations: what is asked for.
+    """
 
     process: Annotated[int, Within(0, PROCESSES - 1)]
+    together: bool
     operations: Annotated[tuple[Operation, ...], Within(1, 6)]
 
 
