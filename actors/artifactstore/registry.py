@@ -77,6 +77,7 @@ __all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
 
 _LONG_S = 24 * 3600.0
 _PAGE = 500
+_FLAGS_PER_COMMAND = 1000
 DEFAULT_ACTOR = "anonymous"
 """Who is recorded where a caller does not say who it is."""
 
@@ -444,8 +445,9 @@ class Registry:
             await self._store.package(package_id)
         verification = Verification(self._store, self._actors.storage, package_id, progress)
         report = await verification.run()
-        if verification.to_flag:
-            await self._commit(FlagObjects(tuple(verification.to_flag)), actor, None)
+        for start in range(0, len(verification.to_flag), _FLAGS_PER_COMMAND):
+            flags = tuple(verification.to_flag[start : start + _FLAGS_PER_COMMAND])
+            await self._commit(FlagObjects(flags), actor, None)
         return report
 
     async def replay(self, *, check: bool = False) -> ReplayReport:

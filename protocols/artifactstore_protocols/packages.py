@@ -327,7 +327,7 @@ def _ingest(command: IngestFiles, facts: Facts, files_per_package_max: int) -> I
         elif command.on_existing is OnExisting.RESUME:
             raise PathTaken(command.package_id, file.path, existing.path)
         package = _grown(facts.packages[command.package_id], file, existing)
-        if package.file_count > files_per_package_max:
+        if existing is None and package.file_count > files_per_package_max:
             raise TooManyFiles(command.package_id, files_per_package_max)
         facts.packages[command.package_id] = package
         facts.files[key] = state

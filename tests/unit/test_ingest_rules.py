@@ -223,6 +223,12 @@ def test_at_the_limit_files_can_still_be_replaced_and_resumed() -> None:
     assert [type(draft.payload) for draft in drafts] == [FileReplaced]
 
 
+def test_beyond_a_limit_that_was_lowered_later_files_can_still_be_replaced() -> None:
+    facts = opened(("a", b""), ("b", b""))
+    command = ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE)
+    assert [type(draft.payload) for draft in decide(command, facts, files_per_package_max=1)] == [FileReplaced]
+
+
 def test_a_rewritten_object_is_healed_after_its_file_is_there() -> None:
     file = ingested("a", b"x", outcome="rewritten")
     drafts = decide(ingest(file), opened(), files_per_package_max=MANY)
