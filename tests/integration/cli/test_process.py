@@ -29,8 +29,7 @@ def test_a_command_that_opens_no_store_loads_none_of_what_a_store_needs(command:
 
 
 def test_what_went_well_is_on_stdout_and_what_did_not_on_stderr(cli: Cli, tree: Path) -> None:
-    went_well = cli.process("ingest", tree, "--json")
-    assert (went_well.code, went_well.err, went_well.json["files"]) == (0, "", 5)
+    cli.ok("ingest", tree)
     cli.object_of(cli.json("package", "show", "tree")["file_list"][0]["content_address"]).unlink()
     found = cli.process("verify", "--json")
     assert (found.code, found.err, len(found.json["missing"])) == (3, "", 1)
@@ -78,7 +77,7 @@ def test_text_is_utf_8_whatever_the_locale_says(
     (tree / "Größe 🎉").write_bytes(b"")
     cli.ok("ingest", tree)
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    shown = cli.process("package", "show", "tree")
+    shown = cli.process("audit")
     assert (shown.code, shown.err) == (0, "")
     assert r"Gr\xf6\xdfe \U0001f389" in shown.text
     listed = cli.process("package", "show", "tree", "--json")

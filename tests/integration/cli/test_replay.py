@@ -127,9 +127,6 @@ def test_a_table_that_was_damaged_by_hand_is_found_and_mended(filled: Cli, damag
     found = filled.run("replay", "--check", "--json")
     assert (found.code, found.err) == (3, "")
     assert (found.json["identical"], found.json["projection_digest"]) == (False, sound["projection_digest"])
-    shown = filled.run("replay", "--check")
-    assert (shown.code, shown.text.splitlines()[-1][:9]) == (3, "different")
-
     mended = filled.json("replay")
     assert mended["identical"] is True
     assert mended["projection_digest"] == sound["projection_digest"]
@@ -143,7 +140,8 @@ def test_all_tables_damaged_at_once_are_rebuilt(filled: Cli) -> None:
     with filled.tables() as connection:
         for damage in DAMAGE.values():
             connection.execute(damage)
-    assert filled.run("replay", "--check").code == 3
+    shown = filled.run("replay", "--check")
+    assert (shown.code, shown.text.splitlines()[-1].partition(":")[0]) == (3, "different")
     assert "mended" in filled.ok("replay").text
     assert rows_of_views(filled) == rows
     assert filled.process("replay", "--check", "--json").json == sound

@@ -102,7 +102,7 @@ def test_health_without_a_service_opens_the_store(cli: Cli) -> None:
     assert list(report) == ["status", "reasons", "version", "components"]
     assert list(report["components"]) == COMPONENTS
     assert all(
-        list(part) == ["healthy", "detail", "facts", "latency_s", "measured_at"]
+        list(part) == ["healthy", "detail", "facts", "latency_s", "measured_at", "age_s"]
         for part in report["components"].values()
     )
     assert cli.ok("health").text.splitlines()[0] == "healthy"
