@@ -163,6 +163,38 @@ def test_cancelling_the_await_withdraws_the_call_and_ends_with_it(settings: Sett
     _run(main())
 
 
+def test_a_second_cancellation_does_not_cut_the_end_of_a_call_short(settings: Settings) -> None:
+    """The stream puts things in order in its own time; until then the await has not ended."""
+
+    async def main() -> None:
+        asked, tidying, tidy = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def orderly() -> AsyncGenerator[bytes]:
+            asked.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+                yield b""
+            finally:
+                tidying.set()
+                await tidy.wait()
+
+        async with open_registry(settings) as registry:
+            package = (await registry.create_package("p")).package_id
+            ingest = asyncio.create_task(registry.ingest_file(package, "f", orderly()))
+            await asked.wait()
+            ingest.cancel()
+            await tidying.wait()
+            ingest.cancel()
+            await asyncio.sleep(0)
+            assert not ingest.done()
+            tidy.set()
+            with pytest.raises(asyncio.CancelledError):
+                await ingest
+            assert await registry.list_files(package) == []
+
+    _run(main())
+
+
 def test_a_task_that_is_cancelled_before_its_call_began_leaves_nothing(settings: Settings) -> None:
     async def main() -> None:
         async with open_registry(settings) as registry:

@@ -106,6 +106,18 @@ def test_a_callback_cannot_wait_for_the_store_that_waits_for_it(registry: Blocki
         registry.ingest_tree(tree, progress=lambda _counts: print(registry.health()))  # noqa: T201
 
 
+def test_a_generator_that_is_closed_in_the_stores_thread_does_not_wait_for_itself(
+    registry: BlockingRegistry, package: str, tree: Path
+) -> None:
+    """As the garbage collector may do, which runs in any thread."""
+    plant(tree, {"a": b"a"})
+    tail = registry.tail_events()
+    assert next(tail).event.subject == package
+    assert registry.ingest_tree(tree, progress=lambda _counts: tail.close()).files == 1
+    with pytest.raises(StopIteration):
+        next(tail)
+
+
 def test_generators_may_be_closed_early(registry: BlockingRegistry, package: str) -> None:
     registry.ingest_file(package, "f", [b"x" * (20 << 20)])
     with closing(registry.get_file(package, "f")) as chunks:

@@ -1,0 +1,24 @@
+"""Identifiers are UUIDs of version 7: they tell their time, and no two are the same."""
+
+import time
+import uuid
+
+from artifactstore.ids import new_id, now_us
+from artifactstore_protocols.ids import check_id
+
+
+def test_an_id_is_a_uuid_of_version_7_that_tells_its_time() -> None:
+    before = time.time_ns() // 1_000_000
+    made = new_id()
+    after = time.time_ns() // 1_000_000
+    parsed = uuid.UUID(check_id("id", made))
+    assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
+    assert before <= parsed.int >> 80 <= after
+
+
+def test_ids_differ() -> None:
+    assert len({new_id() for _ in range(1000)}) == 1000
+
+
+def test_now_is_in_microseconds() -> None:
+    assert time.time_ns() // 1000 - now_us() < 1_000_000_000
