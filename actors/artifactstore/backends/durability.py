@@ -102,7 +102,7 @@ class BatchSync:
         if self._syncfs is not None and (self._shared or len(paths) > DIRECTORY_FSYNCS_MAX):
             self._syncfs(self._filesystem)
         else:
-            for path in sorted(paths, key=len, reverse=True):
+            for path in sorted(paths, key=lambda path: (-len(path), path)):  # in the same order in every process
                 fsync_directory(path)
 
     def _release(self) -> None:
