@@ -1,6 +1,5 @@
 """What the simulation can see: each defect, put into the code on purpose, is found within a stated number of seeds."""
 
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,10 +12,9 @@ from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.projection import ProjectionActor
 from artifactstore.supervision.handlers import Handler
 from artifactstore.supervision.mailbox import Mailbox
+from artifactstore.testing.simulate import plan_of
 from artifactstore.testing.simulation import log as simulated_log
-from artifactstore.testing.simulation.grammar import sample
 from artifactstore.testing.simulation.log import SimulatedEventStore, SimulatedLog
-from artifactstore.testing.simulation.plan import Plan
 from artifactstore.testing.simulation.run import simulate
 from artifactstore.testing.simulation.workload import Client, CreatePackage, Finalize, IngestFile, LookAround, Workload
 from artifactstore_protocols.commands import Command, CommandRequest, FinalizePackage
@@ -140,7 +138,7 @@ SEALING_SEEDS = 10
 def test_a_defect_is_found(defect: Callable[[Patch], None], seeds: int, monkeypatch: Patch) -> None:
     defect(monkeypatch)
     for seed in range(seeds):
-        plan = replace(sample(Plan, random.Random(seed)), seed=seed)  # noqa: S311 - simulated chance
+        plan = plan_of(seed)
         if simulate(seed, plan.workload, plan.faults).violations:
             return
     pytest.fail(f"not found in {seeds} seeds")
