@@ -3,13 +3,14 @@
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --frozen --quiet
 DIR ?= docs
+MINUTES ?= 10
 PYTHON ?= python3
 export UV_PYTHON_DOWNLOADS ?= never
 
 .uv/bin/uv:
 	@$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
-.PHONY: help setup dev test lint format type migrate migrate-fresh demo bench
+.PHONY: help setup dev test lint format type migrate migrate-fresh demo soak bench
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -41,6 +42,9 @@ migrate-fresh: setup ## drop the configured database's tables and set them up; r
 
 demo: setup ## ingest DIR (docs/ by default), verify it and replay the log, in a store of its own
 	@DIR="$(DIR)" RUN="$(RUN)" sh docs/demo.sh
+
+soak: setup ## simulate faults under ever new seeds for MINUTES (10 by default), and report what was checked
+	@$(RUN) python -m artifactstore.testing.soak --minutes $(MINUTES)
 
 bench: setup ## measure, side by side
 	@for each in bench/*.py; do echo "== $$each"; $(RUN) python $$each; done
