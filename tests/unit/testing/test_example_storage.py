@@ -1,0 +1,53 @@
+"""How to test the StorageActor alone: the real data plane and local backend, on a simulated disk that can fail."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+import trio
+
+from artifactstore.storage import StorageActor
+from artifactstore.supervision import ActorCrashed
+from artifactstore.testing import open_actor, simulated_parts
+from artifactstore.testing.simulation.faults import ChangeFailure, ChangeFault
+from artifactstore.testing.simulation.world import SimulatedBug
+from artifactstore_protocols.messages import ServeObject, StoreStream, VerifyObject
+from artifactstore_protocols.storage import StorageFull
+
+CONTENT = b"a report\n" * 500
+
+
+async def stream() -> AsyncGenerator[bytes]:
+    for start in range(0, len(CONTENT), 1000):
+        yield CONTENT[start : start + 1000]
+
+
+def store() -> StoreStream:
+    return StoreStream(stream(), len(CONTENT), frozenset())
+
+
+async def test_what_is_stored_is_served(autojump_clock: trio.testing.MockClock) -> None:
+    async with simulated_parts() as parts, open_actor("storage", lambda: StorageActor(parts.plane)) as harness:
+        result = await harness.ref.ask(store())
+        served = await harness.ref.ask(ServeObject(result.digests.content_address))
+        assert b"".join([chunk async for chunk in served]) == CONTENT
+        served.close()
+        assert (await harness.ref.ping()).summary == {"objects stored since start": 1}
+
+
+async def test_a_full_disk_is_a_refusal_and_not_a_crash(autojump_clock: trio.testing.MockClock) -> None:
+    full = ChangeFault(ChangeFailure.DISK_FULL, 3, 9)
+    async with simulated_parts(full) as parts, open_actor("storage", lambda: StorageActor(parts.plane)) as harness:
+        with pytest.raises(StorageFull):
+            await harness.ref.ask(store())
+        assert harness.crashes == []
+        assert harness.snapshot.starts == 1
+
+
+async def test_a_crash_costs_its_own_message_alone(autojump_clock: trio.testing.MockClock) -> None:
+    async with simulated_parts() as parts, open_actor("storage", lambda: StorageActor(parts.plane)) as harness:
+        first = await harness.ref.ask(store())
+        harness.crash_at("before VerifyObject")
+        with pytest.raises(ActorCrashed):
+            await harness.ref.ask(VerifyObject(first.digests.content_address))
+        assert (await harness.ref.ask(VerifyObject(first.digests.content_address))).status == "ok"
+        assert not isinstance(harness.crashes[0].cause, SimulatedBug)
