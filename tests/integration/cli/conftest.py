@@ -1,11 +1,19 @@
 """One store a test, named by the environment as a user would name it, and the command line on it."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from artifactstore.config import ENVIRONMENT
 from integration.cli.harness import Cli, make_tree
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts_are_heard() -> None:
+    """A shell starts its background jobs deaf to SIGINT, and so would be every process that these tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
