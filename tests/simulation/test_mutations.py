@@ -13,9 +13,10 @@ from artifactstore.projection import ProjectionActor
 from artifactstore.supervision.handlers import Handler
 from artifactstore.supervision.mailbox import Mailbox
 from artifactstore.testing.simulate import plan_of
-from artifactstore.testing.simulation import log as simulated_log
-from artifactstore.testing.simulation.log import SimulatedEventStore, SimulatedLog
+from artifactstore.testing.simulation import batch
+from artifactstore.testing.simulation.log import SimulatedLog
 from artifactstore.testing.simulation.run import simulate
+from artifactstore.testing.simulation.store import SimulatedEventStore
 from artifactstore.testing.simulation.workload import Client, CreatePackage, Finalize, IngestFile, LookAround, Workload
 from artifactstore_protocols.commands import Command, CommandRequest, FinalizePackage
 from artifactstore_protocols.event_store import CommandOutcome
@@ -116,7 +117,7 @@ def seal_without_looking_at_the_version(patch: Patch) -> None:
             command = replace(command, expected_version=package.version)
         return decide(command, facts, files_per_package_max=files_per_package_max)
 
-    patch.setattr(simulated_log, "decide", overlook)
+    patch.setattr(batch, "decide", overlook)
 
 
 SEEDS: dict[Callable[[Patch], None], int] = {

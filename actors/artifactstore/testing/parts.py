@@ -11,8 +11,9 @@ from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.machine import machine
 from artifactstore.testing.simulation.faults import Fault
-from artifactstore.testing.simulation.log import SimulatedEventStore, SimulatedLog
+from artifactstore.testing.simulation.log import SimulatedLog
 from artifactstore.testing.simulation.posix import SimulatedPosix
+from artifactstore.testing.simulation.store import SimulatedEventStore
 from artifactstore.testing.simulation.threads import SimulatedMachine
 from artifactstore.testing.simulation.world import Life, World
 from artifactstore_protocols.dataplane import DataPlane

@@ -15,7 +15,7 @@ from artifactstore.testing.simulation.outcome import Outcome
 from artifactstore.testing.simulation.plan import Plan
 from artifactstore.testing.simulation.run import simulate
 
-__all__ = ["main", "plan_of"]
+__all__ = ["Outcome", "Plan", "main", "plan_of", "simulate"]
 
 
 def plan_of(seed: int) -> Plan:

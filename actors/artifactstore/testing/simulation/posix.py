@@ -10,13 +10,13 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Final, override
+from typing import Concatenate, Final, override
 
 from artifactstore.backends import (
     durability,
@@ -64,6 +64,25 @@ def mount(life: Life) -> SimulatedPath:
     return SimulatedPath(f"{_MOUNT}{life.number}/{OBJECTS}")
 
 
+def _stands_in[**P, R](
+    call: Callable[Concatenate["SimulatedPosix", P], R],
+) -> Callable[Concatenate["SimulatedPosix", P], R]:
+    """A call that is the real one's for every path and descriptor that is not simulated."""
+    real: Callable[..., R] = getattr(os if hasattr(os, call.__name__) else fcntl, call.__name__)
+
+    @wraps(call)
+    def dispatch(posix: "SimulatedPosix", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        subject = args[0]
+        simulated = (
+            subject.startswith(_MOUNT)
+            if isinstance(subject, str)
+            else isinstance(subject, int) and subject >= _FIRST_FD
+        )
+        return call(posix, *args, **kwargs) if simulated else real(*args, **kwargs)
+
+    return dispatch
+
+
 @dataclass(slots=True)
 class _Open:
     life: Life
@@ -96,11 +115,10 @@ class SimulatedPosix:
     @contextmanager
     def installed(self) -> Generator[None]:
         """Take the place of the system calls in the backend's modules, and let it work in small pieces."""
-        batch_sync = partial(BatchSync, syncfs=self.syncfs if self._shares_syncs else None)
         replaced: list[tuple[ModuleType, str, object]] = [
             *((module, name, self) for module in _MODULES for name in ("os", "fcntl") if hasattr(module, name)),
             *((module, "CHUNK_BYTES", _CHUNK_BYTES) for module in (ingest, reading, stream)),
-            (local_batch, "BatchSync", batch_sync),
+            (local_batch, "BatchSync", self._batch_sync),
         ]
         before = [(module, name, getattr(module, name)) for module, name, _ in replaced]
         try:
@@ -110,6 +128,11 @@ class SimulatedPosix:
         finally:
             for module, name, value in before:
                 setattr(module, name, value)
+
+    def _batch_sync(self, root: str) -> BatchSync:
+        if not root.startswith(_MOUNT):
+            return BatchSync(root)
+        return BatchSync(root, self.syncfs if self._shares_syncs else None)
 
     def admit(self, life: Life) -> SimulatedPath:
         """Where a new life finds the objects' directory."""
@@ -154,10 +177,9 @@ class SimulatedPosix:
 
     # What follows are the system calls, under the names and with the arguments of the `os` module.
 
+    @_stands_in
     def open(self, path: str, flags: int, mode: int = 0o777) -> int:
         """See `os.open`."""
-        if not _is_ours(path):
-            return os.open(path, flags, mode)
         life, directory, name, found = self._look(path)
         if flags & os.O_CREAT:
             self._change(life, "create", found or directory)
@@ -175,11 +197,10 @@ class SimulatedPosix:
         self._open[self._next_fd] = _Open(life, found)
         return self._next_fd
 
+    @_stands_in
     def close(self, fd: int) -> None:
         """See `os.close`."""
-        if fd < _FIRST_FD:
-            os.close(fd)
-        elif fd in self._open:
+        if fd in self._open:
             self._release(fd)
 
     def _release(self, fd: int) -> None:
@@ -187,20 +208,18 @@ class SimulatedPosix:
         if opened.inode.locked_by == fd:
             opened.inode.locked_by = None
 
+    @_stands_in
     def write(self, fd: int, data: memoryview) -> int:
         """See `os.write`; takes a part of what it is given, now and then."""
-        if fd < _FIRST_FD:
-            return os.write(fd, data)
         opened = self._opened(fd)
         self._change(opened.life, "write", opened.inode)
         taken = data if len(data) < 2 or self._world.random.random() < 0.9 else data[: len(data) // 2]  # noqa: PLR2004
         opened.inode.data += taken
         return len(taken)
 
+    @_stands_in
     def pread(self, fd: int, length: int, offset: int) -> bytes:
         """See `os.pread`."""
-        if fd < _FIRST_FD:
-            return os.pread(fd, length, offset)
         opened = self._opened(fd)
         fault = self._world.meet(PreadFault, opened.inode.number)
         if fault is not None:
@@ -208,11 +227,9 @@ class SimulatedPosix:
             raise _error(errno.EIO)
         return bytes(opened.inode.data[offset : offset + length])
 
+    @_stands_in
     def fsync(self, fd: int) -> None:
         """See `os.fsync`."""
-        if fd < _FIRST_FD:
-            os.fsync(fd)
-            return
         opened = self._opened(fd)
         self._change(opened.life, "fsync", opened.inode)
         opened.inode.sync()
@@ -223,33 +240,33 @@ class SimulatedPosix:
         self._change(opened.life, "syncfs", opened.inode)
         self.disk.sync_all()
 
+    @_stands_in
     def fstat(self, fd: int) -> os.stat_result:
         """See `os.fstat`."""
-        return os.fstat(fd) if fd < _FIRST_FD else self._status(self._opened(fd).inode)
+        return self._status(self._opened(fd).inode)
 
+    @_stands_in
     def fchmod(self, fd: int, mode: int) -> None:
         """See `os.fchmod`."""
-        if fd < _FIRST_FD:
-            os.fchmod(fd, mode)
-        else:
-            self._opened(fd).inode.mode = mode
+        self._opened(fd).inode.mode = mode
 
-    def stat(self, path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+    @_stands_in
+    def stat(self, path: str, *, follow_symlinks: bool = True) -> os.stat_result:  # noqa: ARG002 - there are no links
         """See `os.stat`."""
-        if not _is_ours(path):
-            return os.stat(path, follow_symlinks=follow_symlinks)  # noqa: PTH116 - what it stands in for
         life, _, _, found = self._look(path)
         self._ask(life, "stat", found.number if found else "-")
         if found is None:
             raise _error(errno.ENOENT)
         return self._status(found)
 
+    @_stands_in
     def statvfs(self, path: str) -> os.statvfs_result:
         """See `os.statvfs`; there is always room, as far as this says."""
         life, _, _, _ = self._look(path)
         self._ask(life, "statvfs")
         return os.statvfs_result((4096, 4096, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 0, 255))
 
+    @_stands_in
     def replace(self, source: str, target: str) -> None:
         """See `os.replace`."""
         life, source_directory, source_name, moved = self._look(source)
@@ -260,6 +277,7 @@ class SimulatedPosix:
         del source_directory.entries[source_name]
         directory.entries[name] = moved
 
+    @_stands_in
     def unlink(self, path: str) -> None:
         """See `os.unlink`."""
         life, directory, name, found = self._look(path)
@@ -268,6 +286,7 @@ class SimulatedPosix:
             raise _error(errno.ENOENT)
         del directory.entries[name]
 
+    @_stands_in
     def mkdir(self, path: str) -> None:
         """See `os.mkdir`."""
         life, directory, name, found = self._look(path)
@@ -278,6 +297,7 @@ class SimulatedPosix:
             raise _error(errno.ENOENT)
         directory.entries[name] = self.disk.make(is_directory=True, mode=0o755)
 
+    @_stands_in
     def makedirs(self, path: str, *, exist_ok: bool) -> None:
         """See `os.makedirs`."""
         _, directory, _, found = self._look(path)
@@ -286,15 +306,18 @@ class SimulatedPosix:
                 self.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.mkdir(path)
 
+    @_stands_in
     def listdir(self, path: str) -> list[str]:
         """See `os.listdir`."""
         return [entry.name for entry in self._entries(path)]
 
+    @_stands_in
     @contextmanager
     def scandir(self, path: str) -> Generator[Iterator["_Entry"]]:
         """See `os.scandir`."""
         yield iter(self._entries(path))
 
+    @_stands_in
     def flock(self, fd: int, operation: int) -> None:
         """See `fcntl.flock`; never waits, since nobody here holds a lock that another one waits for."""
         opened = self._opened(fd)
@@ -353,10 +376,6 @@ class _Entry:
     def is_dir(self, *, follow_symlinks: bool) -> bool:
         """See `os.DirEntry.is_dir`; there are no links."""
         return self.inode.is_directory and not follow_symlinks
-
-
-def _is_ours(path: str) -> bool:
-    return path.startswith(_MOUNT)
 
 
 def _check_alive(life: Life) -> None:

@@ -19,8 +19,9 @@ from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.machine import machine
 from artifactstore.registry import Registry
 from artifactstore.supervision import Clock, Report, StartFailed, Tree, open_tree
-from artifactstore.testing.simulation.log import SimulatedEventStore, SimulatedLog
+from artifactstore.testing.simulation.log import SimulatedLog
 from artifactstore.testing.simulation.posix import SimulatedPosix
+from artifactstore.testing.simulation.store import SimulatedEventStore
 from artifactstore.testing.simulation.world import Life, World
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.storage import StorageError

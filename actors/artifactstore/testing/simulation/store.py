@@ -1,0 +1,269 @@
+"""One process's connection to the simulated log: transactions and reads, and all that can go wrong with them."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Final
+
+import trio
+
+from artifactstore.database.asyncio_thread import DatabaseClosed
+from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.testing.simulation.batch import Batch
+from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
+from artifactstore.testing.simulation.log import NAME, SimulatedLog
+from artifactstore.testing.simulation.tables import Tables
+from artifactstore.testing.simulation.world import Life, SimulatedBug, World, shielded
+from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.event_store import CommandOutcome, Location, PackageContents
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.packages import Needs, needs
+from artifactstore_protocols.payloads import PackageFinalized
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+
+__all__ = ["SimulatedEventStore"]
+
+_STALL_S: Final = 1.0
+
+
+class SimulatedEventStore:
+    """One process's connection; implements `EventStore`."""
+
+    def __init__(self, world: World, log: SimulatedLog, life: Life) -> None:
+        self._world = world
+        self._log = log
+        self._life = life
+        self._is_open = False
+        self._commits = 0
+        self._idle = trio.Event()
+
+    @property
+    def name(self) -> str:
+        """See `EventStore`, as for all that follows."""
+        return NAME
+
+    async def open(self) -> None:
+        """Connect."""
+        fault = self._world.meet(OpenFault, self._life.process)
+        await self._world.pause()
+        if fault is not None:
+            self._world.note_struck(fault)
+            raise DatabaseUnavailable(NAME, "it does not answer")
+        if not self._life.alive:
+            raise DatabaseUnavailable(NAME, "this process was killed")
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Disconnect, once what is being committed is done."""
+        with shielded():
+            while self._commits:
+                await self._idle.wait()
+            await self._world.pause()
+        self._is_open = False
+
+    async def commit(
+        self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
+    ) -> Sequence[CommandOutcome]:
+        """One transaction. A cancelled caller waits for its end."""
+        self._check_open()
+        self._commits += 1
+        try:
+            with shielded():
+                fault = self._world.meet(CommitFault, self._life.process, len(requests))
+                if fault is not None:
+                    self._world.note_struck(fault)
+                await self._world.pause()
+                await self._log.lock_head()
+                return await self._transaction(fault, requests, now_us, files_per_package_max)
+        finally:
+            self._commits -= 1
+            self._idle.set()
+            self._idle = trio.Event()
+
+    async def _transaction(
+        self, fault: Fault | None, requests: Sequence[CommandRequest], now_us: Callable[[], int], files_max: int
+    ) -> Sequence[CommandOutcome]:
+        kind = None if fault is None else fault.kind
+        seconds = 0.0 if fault is None else fault.size * _STALL_S
+        lands_late = False
+        try:
+            needed = reduce(Needs.__or__, (needs(request.command) for request in requests), Needs())
+            batch = Batch(self._log, self._log.tables.facts(needed), self._log.head())
+            outcomes = [batch.judge(request, now_us, files_max) for request in requests]
+            if kind is CommitFailure.COMMIT_CRASHED:
+                raise SimulatedBug("before the commit")
+            await self._world.pause()
+            if kind is CommitFailure.COMMIT_STALLED:
+                await trio.sleep(seconds)
+            self._check_open()  # whoever was killed meanwhile has not committed
+            if kind is CommitFailure.COMMIT_FAILED or not self._world.has_room(CommitFailure.LOG_FULL, fault):
+                raise DatabaseUnavailable(
+                    NAME, "it rolled back: no room" if kind is None else f"it rolled back: {kind}"
+                )
+            if kind is CommitFailure.COMMIT_LATE:
+                lands_late = True
+                self._log.append_late(seconds, batch.events, batch.operations)
+            elif kind is not CommitFailure.COMMIT_LOST:
+                self._log.append(batch.events, batch.operations)
+        finally:
+            if not lands_late:
+                self._log.release_head()
+        await self._world.pause()
+        if kind in {CommitFailure.COMMIT_LATE, CommitFailure.COMMIT_LOST, CommitFailure.COMMIT_UNACKNOWLEDGED}:
+            raise OutcomeUnknown(NAME, "the connection broke")
+        if kind is CommitFailure.COMMIT_CRASHED_LATE:
+            raise SimulatedBug("after the commit")
+        return outcomes
+
+    async def probe(self) -> int:
+        """The head."""
+        return await self._read("probe", self._log.head)
+
+    async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
+        """Events, in order."""
+        return await self._read(
+            "events",
+            lambda: [
+                stored
+                for stored in self._log.events
+                if stored.sequence > after and subject in {None, stored.event.subject}
+            ][:limit],
+        )
+
+    async def replay(self, *, rebuild: bool) -> ReplayReport:
+        """Compare, or mend."""
+        await self._read("replay", lambda: None)
+        if rebuild:
+            await self._log.lock_head()
+        try:
+            self._check_open()
+            built = Tables.built_from(self._log.events)
+            repaired = built.differences(self._log.tables) if rebuild else 0
+            if rebuild:
+                self._log.tables = built
+            live, sequence = self._log.tables, self._log.head()
+        finally:
+            if rebuild:
+                self._log.release_head()
+        built_digest, live_digest = (str(ContentAddress(each.digest())) for each in (built, live))
+        return ReplayReport(sequence, sequence, built_digest, live_digest, repaired)
+
+    async def package(self, package_id: str) -> PackageRecord:
+        """One package."""
+        return await self._read("package", lambda: self._log.tables.package(package_id))
+
+    async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
+        """Packages by id or name."""
+
+        def find() -> list[PackageRecord]:
+            newest_first = self._log.tables.packages()[::-1]
+            by_id = [record for record in newest_first if record.package_id == wanted]
+            return by_id or [record for record in newest_first if record.name == wanted]
+
+        return await self._read("find", find)
+
+    async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
+        """A page of packages."""
+        return await self._read(
+            "packages",
+            lambda: [each for each in self._log.tables.packages() if each.created_sequence > after][:limit],
+        )
+
+    async def contents(self, package_id: str) -> PackageContents:
+        """A package, its files and their locations."""
+
+        def look() -> PackageContents:
+            tables = self._log.tables
+            package = tables.package(package_id)
+            if package.status == "finalized":
+                return PackageContents(package, (), ())
+            return PackageContents(package, tuple(tables.files(package_id)), tuple(tables.locations(package_id)))
+
+        return await self._read("contents", look)
+
+    async def file(self, package_id: str, path_key: str) -> FileRecord | None:
+        """One file."""
+        return await self._read("file", lambda: self._log.tables.file(package_id, path_key))
+
+    async def files(self, package_id: str) -> Sequence[FileRecord]:
+        """All files of a package."""
+        return await self._read("files", lambda: self._log.tables.files(package_id))
+
+    async def manifest_bytes(self, package_id: str) -> bytes | None:
+        """A package's manifest."""
+
+        def look() -> bytes | None:
+            self._log.tables.package(package_id)
+            sealed = (
+                stored.event.payload
+                for stored in self._log.events
+                if stored.event.type == PackageFinalized.TYPE and stored.event.subject == package_id
+            )
+            return next(sealed, None)
+
+        return await self._read("manifest", look)
+
+    async def deduplicated_bytes(self, package_id: str) -> int:
+        """Bytes that were there before."""
+        return await self._read("deduplicated", lambda: self._log.tables.deduplicated_bytes(package_id))
+
+    async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
+        """A page of objects."""
+        return await self._read(
+            "locations",
+            lambda: [at for at in self._log.tables.locations(package_id) if at.content_address > after][:limit],
+        )
+
+    async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
+        """Count and bytes of objects."""
+
+        def count() -> tuple[int, int]:
+            found = self._log.tables.locations(package_id)
+            return len(found), sum(at.size_bytes for at in found)
+
+        return await self._read("totals", count)
+
+    async def files_with_content(self, content_address: str, *, limit: int) -> Sequence[str]:
+        """Files that hold a content."""
+
+        def find() -> list[str]:
+            holders = [file for file in self._log.tables.all_files() if file.content_address == content_address]
+            holders.sort(key=lambda file: file.sequence)
+            return [f"{file.package_id}/{file.path}" for file in holders[:limit]]
+
+        return await self._read("holders", find)
+
+    async def flagged_addresses(self) -> frozenset[ContentAddress]:
+        """Objects to be rewritten."""
+
+        def look() -> frozenset[ContentAddress]:
+            return self._log.tables.flagged()  # a rebuild may have put new tables there meanwhile
+
+        return await self._read("flagged", look)
+
+    async def metadata_schema(self, name: str) -> MetadataSchema | None:
+        """The latest version of a schema."""
+        return await self._read("schema", lambda: self._log.tables.schema(name))
+
+    async def _read[T](self, what: str, answer: Callable[[], T]) -> T:
+        """Answer from one instant, after a while. A cancelled caller leaves at once."""
+        self._check_open()
+        fault = self._world.meet(ReadFault, self._life.process, what)
+        await self._world.pause()
+        if fault is not None:
+            self._world.note_struck(fault)
+            if fault.kind is ReadFailure.READ_FAILED:
+                raise DatabaseUnavailable(NAME, "the connection broke")
+            if fault.kind is ReadFailure.READ_CRASHED:
+                raise SimulatedBug("in a read")
+            await trio.sleep(fault.size * _STALL_S)
+        self._check_open()
+        found = answer()
+        await self._world.pause()
+        return found
+
+    def _check_open(self) -> None:
+        if not self._life.alive:
+            raise DatabaseUnavailable(NAME, "this process was killed")
+        if not self._is_open:
+            raise DatabaseClosed

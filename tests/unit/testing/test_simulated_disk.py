@@ -1,0 +1,111 @@
+"""The simulated disk: to the real backend it is a file system, and what is not synced can be lost."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifactstore.backends import local_files, scratch
+from artifactstore.backends.local import LocalBackend
+from artifactstore.testing.scheduling import run_seeded
+from artifactstore.testing.simulation.disk import Inode, SimulatedDisk
+from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
+from artifactstore.testing.simulation.world import Life, World
+from artifactstore_protocols.identity import ContentHasher
+from artifactstore_protocols.storage import ObjectMissing, ObjectPut, object_key_of
+
+SEEDS = range(40)
+
+
+def put_of(content: bytes) -> ObjectPut:
+    hasher = ContentHasher()
+    hasher.update(content)
+    address = hasher.digests().content_address
+    return ObjectPut(object_key_of(address), address, content, rewrite=False)
+
+
+def file_in(disk: SimulatedDisk, name: str) -> Inode:
+    inode = disk.root.entries[name] = disk.make(is_directory=False, mode=0o644)
+    return inode
+
+
+def survivors(*, sync_file: bool, sync_directory: bool) -> Iterator[bytes | None]:
+    for seed in SEEDS:
+        disk = SimulatedDisk()
+        file = file_in(disk, "a")
+        file.data += b"content"
+        if sync_file:
+            file.sync()
+        if sync_directory:
+            disk.root.sync()
+        disk.lose_power(random.Random(seed))  # noqa: S311 - simulated chance
+        found = disk.find("a")
+        yield None if found is None else bytes(found.data)
+
+
+def test_a_synced_file_with_a_synced_name_survives() -> None:
+    assert set(survivors(sync_file=True, sync_directory=True)) == {b"content"}
+
+
+def test_a_name_that_was_not_synced_survives_or_not() -> None:
+    assert set(survivors(sync_file=True, sync_directory=False)) == {None, b"content"}
+
+
+def test_content_that_was_not_synced_is_whole_torn_or_gone() -> None:
+    found = set(survivors(sync_file=False, sync_directory=True))
+    assert {b"", b"content", bytes(7)} <= found
+    assert found - {b"", b"content", bytes(7)} <= {b"content"[:size] for size in range(8)}
+
+
+def test_the_real_backend_works_on_it_and_touches_no_real_file(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = World(0, ())
+        posix = SimulatedPosix(world)
+        with posix.installed():
+            backend = LocalBackend(posix.admit(Life(0, 1)))
+            put = put_of(b"an object")
+            backend.put_batch([put])
+            with backend.open_object(put.object_key) as reader:
+                assert reader.read_at(0, 100) == b"an object"
+            assert [stat.object_key for stat in backend.list_objects()] == [put.object_key]
+            assert backend.health().writable
+            assert backend.delete(put.object_key)
+            with pytest.raises(ObjectMissing):
+                backend.head(put.object_key)
+            backend.close()
+            real = LocalBackend(tmp_path / "real")
+            real.put_batch([put])
+            assert real.head(put.object_key).size_bytes == len(b"an object")
+            real.close()
+        assert posix.open_files() == 0
+
+    run_seeded(0, main)
+    assert not Path("/simulated").exists()
+    assert vars(local_files)["os"] is vars(scratch)["os"] is os
+
+
+def test_a_dead_life_changes_nothing_and_its_lock_is_free() -> None:
+    async def main() -> None:
+        posix = SimulatedPosix(World(0, ()))
+        with posix.installed():
+            life = Life(0, 1)
+            backend = LocalBackend(posix.admit(life))
+            writer = backend.begin_write()
+            writer.write(b"half an object")
+            life.kill()
+            posix.bury(life)
+            assert [type(answer).__name__ for answer in _attempt(backend)] == ["StorageFailed"]
+            successor = LocalBackend(posix.admit(Life(0, 2)))
+            assert list(posix.disk.files(f"{OBJECTS}/{SCRATCH}")) == []
+            successor.close()
+
+    run_seeded(0, main)
+
+
+def _attempt(backend: LocalBackend) -> list[object]:
+    try:
+        return list(backend.put_batch([put_of(b"too late")]))
+    except Exception as error:
+        return [error]
