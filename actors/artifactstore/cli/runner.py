@@ -3,6 +3,7 @@
 import getpass
 import logging
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,33 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
     settings = Settings.from_environment()
     logging.getLogger("artifactstore").setLevel(settings.log_level)
 
-    async def run() -> "outcome.Outcome[T]":
-        # What the work raises is carried out of the block as a value: inside, nurseries would wrap it in groups.
+    async def on_registry() -> T:
         async with open_registry(settings) as registry:
-            return await outcome.acapture(work, registry)
+            # Carried out of the block as a value: a refusal of the work must not look like one of the store.
+            done = await outcome.acapture(work, registry)
+        return done.unwrap()
 
-    return trio.run(run).unwrap()
+    async def run() -> "outcome.Outcome[T] | None":
+        # An interrupt cancels the work, and the store stops in order; as a KeyboardInterrupt it would strike anywhere.
+        with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+            async with trio.open_nursery() as nursery:
+                scope = trio.CancelScope()
+
+                async def listen() -> None:
+                    await anext(interrupts)
+                    scope.cancel(reason="interrupted")
+
+                nursery.start_soon(listen)
+                done: outcome.Outcome[T] | None = None
+                with scope:
+                    done = await outcome.acapture(on_registry)
+                nursery.cancel_scope.cancel()
+        return None if scope.cancel_called else done
+
+    finished = trio.run(run)
+    if finished is None:
+        raise KeyboardInterrupt
+    return finished.unwrap()
 
 
 def invoker() -> str:
