@@ -19,8 +19,9 @@ from typing import override
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id, now_us
+from artifactstore.ingest.answers import created_package, file_record
 from artifactstore.ingest.scan import ScannedFile, scan_directory
-from artifactstore.ingest.sealing import build_manifest, finalized_package
+from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
 from artifactstore.machine import in_thread
 from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import commands
@@ -121,8 +122,10 @@ class IngestActor(Actor[IngestRole]):
 
     async def _create(self, command: CreatePackage, message: OpenPackage) -> PackageRecord:
         committed = await self._commit(command, message.actor, message.idempotency_key)
-        created = committed.events[0].event.subject
-        return await self._read_back(self._store.package(created))
+        created = committed.events[0]
+        if not committed.repeated:
+            return created_package(created)
+        return await self._read_back(self._store.package(created.event.subject))
 
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_file(self, message: AddFile) -> FileRecord:
@@ -149,7 +152,7 @@ class IngestActor(Actor[IngestRole]):
         for stored in committed.events:
             payload = stored.decode()
             if isinstance(payload, FileIngested | FileReplaced):
-                return _file_record(stored.sequence, payload)
+                return file_record(stored.sequence, payload)
         key = path_key(message.path)
         record = await self._store.file(message.package_id, key)
         if record is None:
@@ -222,7 +225,10 @@ class IngestActor(Actor[IngestRole]):
         if contents.package.status == "open":
             payload, summary = await in_thread(lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us()))
             command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
-            await self._commit(command, actor, None)
+            committed = await self._commit(command, actor, None)
+            if committed.events:
+                return newly_finalized(contents.package, summary, committed.events[0].sequence)
+        # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
     async def _scan(self, directory: str) -> tuple[ScannedFile, ...]:
@@ -316,19 +322,6 @@ def _check_size(expected: int | None, received: int) -> None:
         raise SourceTruncated(expected, received)
     if expected is not None and received > expected:
         raise SourceOverrun(expected, received)
-
-
-def _file_record(sequence: int, payload: FileIngested | FileReplaced) -> FileRecord:
-    return FileRecord(
-        package_id=payload.package_id,
-        path=payload.path,
-        size_bytes=payload.size_bytes,
-        executable=payload.executable,
-        media_type=payload.media_type,
-        content_address=payload.content_address,
-        sha256=payload.sha256,
-        sequence=sequence,
-    )
 
 
 def _ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:

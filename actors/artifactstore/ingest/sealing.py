@@ -15,7 +15,7 @@ from artifactstore_protocols.manifest import (
 )
 from artifactstore_protocols.records import FinalizedPackage, PackageRecord
 
-__all__ = ["build_manifest", "finalized_package"]
+__all__ = ["build_manifest", "finalized_package", "newly_finalized"]
 
 
 def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: int) -> tuple[bytes, ManifestSummary]:
@@ -64,4 +64,17 @@ def finalized_package(package: PackageRecord) -> FinalizedPackage:
         files=package.files,
         bytes=package.bytes,
         sequence=package.finalized_sequence,
+    )
+
+
+def newly_finalized(package: PackageRecord, summary: ManifestSummary, sequence: int) -> FinalizedPackage:
+    """The answer to the finalisation that sealed the package, from what it sealed."""
+    return FinalizedPackage(
+        package_id=package.package_id,
+        name=package.name,
+        manifest_digest=summary.manifest_digest,
+        tree_digest=summary.tree_digest,
+        files=package.files,
+        bytes=package.bytes,
+        sequence=sequence,
     )
