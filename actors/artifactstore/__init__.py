@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from artifactstore.config import Settings
-    from artifactstore.open import open_registry
+    from artifactstore.open import open_registry, run_registry
     from artifactstore.registry import Registry
 
-__all__ = ["Registry", "Settings", "open_registry"]
+__all__ = ["Registry", "Settings", "open_registry", "run_registry"]
 
-_HOMES = {"Registry": "registry", "Settings": "config", "open_registry": "open"}
+_HOMES = {"Registry": "registry", "Settings": "config", "open_registry": "open", "run_registry": "open"}
 
 
 def __getattr__(name: str) -> object:

@@ -22,10 +22,12 @@ from typing import Any, Concatenate, cast
 import trio
 
 from artifactstore.config import Settings
+from artifactstore.host_loop import must_be_asyncio
 from artifactstore.portal import Call, Iteration, Portal
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
+from artifactstore_protocols.storage import StorageBackend
 
 __all__ = ["AsyncioRegistry", "open_registry"]
 
@@ -46,7 +48,9 @@ async def _uncancelled[T](future: "Future[T]") -> T:
     return waiting.result()
 
 
-async def _answer[T](call: Call[T]) -> T:
+async def _answer[T](begin: Callable[[], Call[T]]) -> T:
+    must_be_asyncio()
+    call = begin()
     try:
         return await asyncio.wrap_future(call.answer)
     except asyncio.CancelledError:
@@ -59,7 +63,7 @@ def _awaitable[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["AsyncioRegistry", P], Coroutine[Any, Any, R]]:
     async def call(self: "AsyncioRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await _answer(self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
+        return await _answer(lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     return call
@@ -69,7 +73,7 @@ async def _items[T](iteration: Iteration[T]) -> AsyncGenerator[T]:
     try:
         while True:
             try:
-                yield await _answer(iteration.step())
+                yield await _answer(iteration.step)
             except StopAsyncIteration:
                 return
     finally:
@@ -123,7 +127,10 @@ async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Corout
 
 
 class AsyncioRegistry:
-    """`Registry`, each method of which is awaited from asyncio. See there for what they do and raise."""
+    """`Registry`, each method of which is awaited from asyncio. See there for what they do and raise.
+
+    Any asyncio loop of the process may call it, also one in another thread; `WrongEventLoop` is raised where none runs.
+    """
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
@@ -159,10 +166,10 @@ class AsyncioRegistry:
         idempotency_key: str | None = None,
     ) -> FileRecord:
         """Put one file into an open package; a stream is read in this event loop, a chunk at a time."""
-        reader = source if isinstance(source, Path) else _read_in(asyncio.get_running_loop(), source)
+        reader = source if isinstance(source, Path) else _read_in(must_be_asyncio(), source)
         try:
             return await _answer(
-                self.portal.submit(
+                lambda: self.portal.submit(
                     lambda registry: registry.ingest_file(
                         package_id,
                         path,
@@ -212,16 +219,21 @@ class AsyncioRegistry:
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings | None = None) -> AsyncGenerator[AsyncioRegistry]:
+async def open_registry(
+    settings: Settings | None = None, *, backend: Callable[[], StorageBackend] | None = None
+) -> AsyncGenerator[AsyncioRegistry]:
     """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
 
     Args:
         settings: where log and objects are; read from the environment by default.
+        backend: as for `artifactstore.open_registry`.
 
     Raises:
-        As `artifactstore.open_registry`; `StoreClosed` from a registry that is used after the block.
+        As `artifactstore.open_registry`; `WrongEventLoop` where no asyncio loop runs, and `StoreClosed` from a
+        registry that is used after the block.
     """
-    portal = Portal(settings)
+    must_be_asyncio()
+    portal = Portal(settings, backend)
     opened = portal.start()
     try:
         await asyncio.wrap_future(opened)

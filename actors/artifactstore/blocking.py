@@ -21,16 +21,21 @@ from typing import Concatenate
 import trio
 
 from artifactstore.config import Settings
+from artifactstore.host_loop import must_not_block
 from artifactstore.portal import Call, Iteration, Portal
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
+from artifactstore_protocols.storage import StorageBackend
 
 __all__ = ["BlockingRegistry", "open_registry"]
 
 
-def _wait[T](call: Call[T]) -> T:
+def _ask[T](portal: Portal, begin: Callable[[], Call[T]]) -> T:
     """Wait for an answer. An interrupt while waiting withdraws the call, and is raised when nothing of it runs."""
+    if not portal.in_own_thread:  # a callback is refused for what it is
+        must_not_block()
+    call = begin()
     try:
         return call.answer.result()
     finally:
@@ -38,11 +43,11 @@ def _wait[T](call: Call[T]) -> T:
         call.over.result()
 
 
-def _items[T](iteration: Iteration[T]) -> Generator[T]:
+def _items[T](portal: Portal, iteration: Iteration[T]) -> Generator[T]:
     try:
         while True:
             try:
-                yield _wait(iteration.step())
+                yield _ask(portal, iteration.step)
             except StopAsyncIteration:
                 return
     finally:
@@ -66,14 +71,17 @@ def _blocking[**P, R](
     method: Callable[Concatenate[Registry, P], Awaitable[R]],
 ) -> Callable[Concatenate["BlockingRegistry", P], R]:
     def call(self: "BlockingRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return _wait(self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
+        return _ask(self.portal, lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
     call.__name__, call.__doc__ = method.__name__, method.__doc__
     return call
 
 
 class BlockingRegistry:
-    """`Registry`, each method of which returns when it is done. See there for what they do and raise."""
+    """`Registry`, each method of which returns when it is done. See there for what they do and raise.
+
+    Any thread may call it but one that runs an event loop, which is refused with `BlocksEventLoop`.
+    """
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
@@ -110,8 +118,9 @@ class BlockingRegistry:
     ) -> FileRecord:
         """Put one file into an open package; an iterable's chunks are asked for in a worker thread, one at a time."""
         reader = source if isinstance(source, Path) else _read_in_thread(source)
-        return _wait(
-            self.portal.submit(
+        return _ask(
+            self.portal,
+            lambda: self.portal.submit(
                 lambda registry: registry.ingest_file(
                     package_id,
                     path,
@@ -123,16 +132,16 @@ class BlockingRegistry:
                     actor=actor,
                     idempotency_key=idempotency_key,
                 )
-            )
+            ),
         )
 
     def list_packages(self) -> Generator[PackageRecord]:
         """Every package, in order of creation."""
-        return _items(self.portal.iterate(Registry.list_packages))
+        return _items(self.portal, self.portal.iterate(Registry.list_packages))
 
     def audit(self, package_id: str | None = None) -> Generator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""
-        return _items(self.portal.iterate(lambda registry: registry.audit(package_id)))
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.audit(package_id)))
 
     def get_file(self, package_id: str, path: str, *, offset: int = 0, length: int | None = None) -> Generator[bytes]:
         """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
@@ -142,7 +151,7 @@ class BlockingRegistry:
                 async for chunk in stream:
                     yield chunk
 
-        return _items(self.portal.iterate(chunks))
+        return _items(self.portal, self.portal.iterate(chunks))
 
     def tail_events(self, since: int = 0) -> Generator[StoredEvent]:
         """Every event after `since`, then those to come, until the store closes; close it when you have seen enough."""
@@ -152,20 +161,25 @@ class BlockingRegistry:
                 async for event in stored:
                     yield event
 
-        return _items(self.portal.iterate(tail))
+        return _items(self.portal, self.portal.iterate(tail))
 
 
 @contextmanager
-def open_registry(settings: Settings | None = None) -> Generator[BlockingRegistry]:
+def open_registry(
+    settings: Settings | None = None, *, backend: Callable[[], StorageBackend] | None = None
+) -> Generator[BlockingRegistry]:
     """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
 
     Args:
         settings: where log and objects are; read from the environment by default.
+        backend: as for `artifactstore.open_registry`.
 
     Raises:
-        As `artifactstore.open_registry`; `StoreClosed` from a registry that is used after the block.
+        As `artifactstore.open_registry`; `BlocksEventLoop` in a thread that runs an event loop, `WrongProcess` from
+        a registry that is used after a fork, and `StoreClosed` from one that is used after the block.
     """
-    portal = Portal(settings)
+    must_not_block()
+    portal = Portal(settings, backend)
     opened = portal.start()
     try:
         opened.result()

@@ -1,11 +1,25 @@
-"""What the registry refuses, beyond what packages, storage and database refuse themselves."""
+"""What the registry refuses, beyond what packages, storage and database refuse themselves.
+
+The second half is for programs that embed a store: a registry that is used after its end, or from where it cannot be.
+"""
 
 from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["AmbiguousPackage", "FileNotInPackage", "NotBuiltYet", "NotFinalized", "TargetRefused"]
+__all__ = [
+    "AmbiguousPackage",
+    "BlocksEventLoop",
+    "FileNotInPackage",
+    "NotBuiltYet",
+    "NotFinalized",
+    "StoreClosed",
+    "TargetRefused",
+    "WaitsForItself",
+    "WrongEventLoop",
+    "WrongProcess",
+]
 
 
 @dataclass(eq=False)
@@ -71,3 +85,80 @@ class TargetRefused(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"cannot write to {self.path!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class StoreClosed(ArtifactStoreError):
+    """The store was closed, or is being closed."""
+
+    @override
+    def __str__(self) -> str:
+        return "this store is closed; open it again with open_registry"
+
+
+@dataclass(eq=False)
+class WaitsForItself(ArtifactStoreError):
+    """A callback of the store wanted to wait for the store, which waits for the callback."""
+
+    @override
+    def __str__(self) -> str:
+        return "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
+
+
+@dataclass(eq=False)
+class WrongEventLoop(ArtifactStoreError):
+    """A registry that was opened or called where its event loop does not run; nothing was done.
+
+    Attributes:
+        wanted: the kind of event loop that it needs.
+        found: what runs the caller: `trio`, which is another run than the store's if that is wanted, `asyncio`, or
+            `no event loop`.
+    """
+
+    wanted: str
+    found: str
+
+    @override
+    def __str__(self) -> str:
+        if self.found == self.wanted:
+            return "this registry belongs to another run of trio; open one there, or come by trio.from_thread.run"
+        module = {"trio": "artifactstore", "asyncio": "artifactstore.aio"}.get(self.found, "artifactstore.blocking")
+        helped = "; a worker thread of the store's own program comes by trio.from_thread.run"
+        return (
+            f"this registry needs {self.wanted} and was called from {self.found}; use open_registry of {module} there"
+            f"{helped if (self.wanted, self.found) == ('trio', 'no event loop') else ''}"
+        )
+
+
+@dataclass(eq=False)
+class BlocksEventLoop(ArtifactStoreError):
+    """A blocking registry that was opened or called by an event loop, which would stand still; nothing was done.
+
+    Attributes:
+        loop: the kind of loop, `trio` or `asyncio`.
+    """
+
+    loop: str
+
+    @override
+    def __str__(self) -> str:
+        module = {"trio": "artifactstore"}.get(self.loop, "artifactstore.aio")
+        return (
+            f"artifactstore.blocking would hold up the {self.loop} loop that runs this code; use open_registry of "
+            f"{module} there, or call from a worker thread"
+        )
+
+
+@dataclass(eq=False)
+class WrongProcess(ArtifactStoreError):
+    """A registry that another process opened, before a fork; what runs the store stayed there. Nothing was done.
+
+    Attributes:
+        opened_in: id of the process that opened it.
+    """
+
+    opened_in: int
+
+    @override
+    def __str__(self) -> str:
+        return f"this store was opened by process {self.opened_in}, before a fork; open one after the fork"

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import trio
 
@@ -10,33 +10,65 @@ from artifactstore.config import Settings
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
-from artifactstore.dataplane import open_local_data_plane
+from artifactstore.dataplane import open_data_plane, open_local_data_plane
+from artifactstore.host_loop import must_be_trio
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorSpec, Report, StartFailed, open_tree
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.storage import StorageBackend
 
-__all__ = ["open_registry", "open_store"]
+__all__ = ["open_registry", "open_store", "run_registry"]
 
 _LOOP_BLOCKED_AFTER_S = 30.0
 
 
 @asynccontextmanager
-async def open_registry(settings: Settings | None = None) -> AsyncGenerator[Registry]:
+async def open_registry(
+    settings: Settings | None = None, *, backend: Callable[[], StorageBackend] | None = None
+) -> AsyncGenerator[Registry]:
     """Run a store for as long as the block lasts; leaving it finishes what was accepted, then stops every actor.
+
+    Cancelling the block does the same: what was acknowledged is kept, and nothing is left half done.
 
     Args:
         settings: where log and objects are; read from the environment by default.
+        backend: opens what holds the objects, in place of the settings' local directory. It is called in a worker
+            thread, and what it returns is closed with the store. A store keeps to the kind of backend, and to the
+            `backend_id`, that it began with.
 
     Raises:
+        WrongEventLoop: the caller is not a task of trio.
         InvalidValue: a setting is wrong.
         SchemaTooOld, SchemaTooNew: the database is another release's.
         DatabaseUnavailable, DatabaseBusy: it cannot be opened now.
         StorageError: the storage root cannot be used.
         StartFailed: an actor could not start for a reason that no error of this package names.
     """
-    async with open_store(Settings.from_environment() if settings is None else settings) as registry:
+    must_be_trio()
+    async with open_store(Settings.from_environment() if settings is None else settings, backend=backend) as registry:
         yield registry
+
+
+async def run_registry(
+    settings: Settings | None = None,
+    *,
+    backend: Callable[[], StorageBackend] | None = None,
+    task_status: trio.TaskStatus[Registry] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Run a store as a child of a nursery, until it is cancelled: `registry = await nursery.start(run_registry)`.
+
+    Args:
+        settings: as for `open_registry`.
+        backend: as for `open_registry`.
+        task_status: is handed the registry once the store runs.
+
+    Raises:
+        As `open_registry`, out of `nursery.start`.
+    """
+    async with open_registry(settings, backend=backend) as registry:
+        task_status.started(registry)
+        await trio.sleep_forever()
 
 
 @asynccontextmanager
@@ -44,6 +76,7 @@ async def open_store(
     settings: Settings,
     services: Callable[[Actors], Sequence[ActorSpec[Any]]] = lambda _actors: (),
     *,
+    backend: Callable[[], StorageBackend] | None = None,
     on_report: Callable[[Report], None] | None = None,
 ) -> AsyncGenerator[Registry]:
     """As `open_registry`, with further actors beside the core.
@@ -51,6 +84,7 @@ async def open_store(
     Args:
         settings: where log and objects are.
         services: makes the specs of those actors.
+        backend: as for `open_registry`.
         on_report: told of crashes, of actors that will not stop, and, from a thread of its own, of a blocked loop;
             all of them are logged anyway.
     """
@@ -59,7 +93,8 @@ async def open_store(
     refusal: ArtifactStoreError | None = None
     store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url)))
     actors = Actors()
-    async with open_local_data_plane(settings.storage_local_root) as plane:
+    opening = open_local_data_plane(settings.storage_local_root) if backend is None else open_data_plane(backend)
+    async with opening as plane:
         spec = tree_spec(actors, settings, store, plane, services(actors))
         try:
             watched = open_tree(spec, on_report=on_report, loop_blocked_after_s=_LOOP_BLOCKED_AFTER_S)

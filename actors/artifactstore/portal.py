@@ -9,32 +9,25 @@ tail has no end, so they break off with `StoreClosed`.
 """
 
 import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, override
+from typing import Any
 
 import outcome
 import trio
 
 from artifactstore.config import Settings
+from artifactstore.errors import StoreClosed, WaitsForItself, WrongProcess
 from artifactstore.open import open_registry
-from artifactstore.registry import Registry, StoreClosed
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore.registry import Registry
+from artifactstore_protocols.storage import StorageBackend
 
-__all__ = ["Call", "Iteration", "Portal", "WaitsForItself"]
+__all__ = ["Call", "Iteration", "Portal"]
 
 type _Result[T] = outcome.Value[T] | outcome.Error
-
-
-@dataclass(eq=False)
-class WaitsForItself(ArtifactStoreError):
-    """A callback of the store wanted to wait for the store, which waits for the callback."""
-
-    @override
-    def __str__(self) -> str:
-        return "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +48,13 @@ class Portal:
 
     Args:
         settings: of the store; read from the environment by default.
+        backend: opens what holds the objects; the local directory of the settings by default.
     """
 
-    def __init__(self, settings: Settings | None) -> None:
+    def __init__(self, settings: Settings | None, backend: Callable[[], StorageBackend] | None) -> None:
         self._settings = settings
+        self._backend = backend
+        self._process = os.getpid()
         self._opened, self._ended = Future[Registry](), Future[None]()
         for future in (self._opened, self._ended):
             future.set_running_or_notify_cancel()  # whoever stops waiting for one of them does not cancel it
@@ -77,7 +73,14 @@ class Portal:
         return self._opened
 
     def stop(self) -> "Future[None]":
-        """Close the store, also one that is still opening. The future is done when everything has ended."""
+        """Close the store, also one that is still opening. The future is done when everything has ended.
+
+        In a process that was forked off since, nothing of the store runs, and nothing is left to do.
+        """
+        if self._process != os.getpid():
+            elsewhere = Future[None]()
+            elsewhere.set_result(None)
+            return elsewhere
         with self._lock:
             self._closing = True
             if self._token is not None:
@@ -99,6 +102,7 @@ class Portal:
         Raises:
             StoreClosed: the store is closed.
             WaitsForItself: the caller is a callback, which the store's thread itself runs.
+            WrongProcess: this process was forked off the one that opened the store.
         """
         if self.in_own_thread:
             raise WaitsForItself
@@ -111,6 +115,8 @@ class Portal:
 
     def send[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
         """As `submit`, for whoever may not wait."""
+        if self._process != os.getpid():
+            raise WrongProcess(self._process)
         call: Call[T] = Call()
         with self._lock:
             if self._closing or self._token is None:
@@ -174,7 +180,7 @@ class Portal:
             self._token = trio.lowlevel.current_trio_token()
             if self._closing:
                 self._stop.set()
-        async with open_registry(self._settings) as registry:
+        async with open_registry(self._settings, backend=self._backend) as registry:
             try:
                 async with trio.open_nursery() as self._calls:
                     self._opened.set_result(registry)
@@ -218,7 +224,7 @@ class Iteration[T]:
         """
         try:
             call = self._portal.send(lambda _registry: self.finish())
-        except StoreClosed:
+        except (StoreClosed, WrongProcess):
             return None
         return None if self._portal.in_own_thread else call
 

@@ -7,18 +7,26 @@ offer the same to other programs.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NoReturn, cast, override
+from typing import Literal, NoReturn, cast
 
 import rfc8785
 import trio
 
 from artifactstore.audit import audit_entry
 from artifactstore.callers import with_progress, with_stream
-from artifactstore.errors import AmbiguousPackage, FileNotInPackage, NotBuiltYet, NotFinalized
+from artifactstore.errors import (
+    AmbiguousPackage,
+    FileNotInPackage,
+    NotBuiltYet,
+    NotFinalized,
+    StoreClosed,
+    WrongEventLoop,
+)
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.export import prepare_target, write_file
+from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.supervision import Tree
@@ -35,7 +43,6 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
 )
 from artifactstore_protocols.dataplane import FileSource
-from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -82,15 +89,6 @@ DEFAULT_ACTOR = "anonymous"
 """Who is recorded where a caller does not say who it is."""
 
 
-@dataclass(eq=False)
-class StoreClosed(ArtifactStoreError):
-    """The store was closed, or is being closed."""
-
-    @override
-    def __str__(self) -> str:
-        return "this store is closed; open it again with open_registry"
-
-
 class Registry:
     """A running store. `open_registry` makes one.
 
@@ -98,7 +96,8 @@ class Registry:
     not know whether a call went through repeats it with the same key, and gets the first answer.
 
     Besides the errors named, every method raises `AskError`s when an actor is down, `DatabaseUnavailable` and its kin
-    when the database is, and `StoreClosed` once the block that opened the store has been left.
+    when the database is, `StoreClosed` once the block that opened the store has been left, and `WrongEventLoop` when
+    another run of trio calls it, or none: worker threads come by `trio.from_thread.run`.
     """
 
     def __init__(self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event) -> None:
@@ -106,18 +105,24 @@ class Registry:
         self._store_while_open = store
         self._tree = tree
         self._closed = closed
+        self._run = trio.lowlevel.current_trio_token()
 
     @property
     def _actors(self) -> Actors:
-        if self._closed.is_set():
-            raise StoreClosed
+        self._check_use()
         return self._actors_while_open
 
     @property
     def _store(self) -> EventStore:
+        self._check_use()
+        return self._store_while_open
+
+    def _check_use(self) -> None:
         if self._closed.is_set():
             raise StoreClosed
-        return self._store_while_open
+        here = loop_here()
+        if here != "trio" or trio.lowlevel.current_trio_token() is not self._run:
+            raise WrongEventLoop("trio", here)
 
     async def create_package(
         self,
@@ -463,7 +468,7 @@ class Registry:
         return await self._actors.health.ask(GetHealth(max_age_s))
 
     def snapshot(self) -> SupervisorSnapshot:
-        """The supervision tree as it is now."""
+        """The supervision tree as it is now; after the store's end, as it was left."""
         return self._tree.snapshot()
 
     async def apply_retention(self) -> NoReturn:

@@ -1,7 +1,7 @@
-"""A data plane over one local directory, ready to use: what an embedded store and a single server need."""
+"""A data plane over one storage backend, ready to use: what an embedded store and a single server need."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +10,30 @@ import trio
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.inprocess import InProcessDataPlane
+from artifactstore_protocols.storage import StorageBackend
 
-__all__ = ["open_local_data_plane"]
+__all__ = ["open_data_plane", "open_local_data_plane"]
 
 
 @asynccontextmanager
-async def open_local_data_plane(root: Path, *, backend_id: str = "local") -> AsyncGenerator[InProcessDataPlane]:
+async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerator[InProcessDataPlane]:
+    """Open a backend for the block, and close it after the last call.
+
+    Args:
+        opening: makes the backend; called in a worker thread.
+
+    Raises:
+        StorageError: it cannot be opened.
+    """
+    backend = await trio.to_thread.run_sync(opening)
+    try:
+        yield InProcessDataPlane(BackendRegistry([backend]), backend.backend_id)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(backend.close)
+
+
+def open_local_data_plane(root: Path, *, backend_id: str = "local") -> AbstractAsyncContextManager[InProcessDataPlane]:
     """Open a local root for the block, making it if there is none.
 
     Args:
@@ -25,9 +43,4 @@ async def open_local_data_plane(root: Path, *, backend_id: str = "local") -> Asy
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
-    backend = await trio.to_thread.run_sync(partial(LocalBackend, root, backend_id))
-    try:
-        yield InProcessDataPlane(BackendRegistry([backend]), backend_id)
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(backend.close)
+    return open_data_plane(partial(LocalBackend, root, backend_id))

@@ -13,8 +13,7 @@ import pytest
 from artifactstore import Settings
 from artifactstore.blocking import BlockingRegistry, open_registry
 from artifactstore.database.errors import SchemaTooNew
-from artifactstore.errors import FileNotInPackage, NotFinalized
-from artifactstore.portal import WaitsForItself
+from artifactstore.errors import FileNotInPackage, NotFinalized, WaitsForItself
 from artifactstore.registry import StoreClosed
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageNotFound

@@ -11,9 +11,9 @@ import pytest
 import trio
 import trio.testing
 
-from artifactstore import Registry, Settings, open_registry
+from artifactstore import Registry, Settings, open_registry, run_registry
 from artifactstore.database.errors import DatabaseUnavailable, SchemaTooNew
-from artifactstore.registry import StoreClosed
+from artifactstore.errors import StoreClosed
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import StartFailed
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
@@ -30,21 +30,43 @@ from integration.registry.samples import (
 
 
 async def test_as_a_child_of_a_nursery_that_is_there(settings: Settings) -> None:
-    """The way a supervisor of the host's own would start it, and stop it by cancelling."""
-
-    async def serve(task_status: trio.TaskStatus[Registry] = trio.TASK_STATUS_IGNORED) -> None:
-        async with open_registry(settings) as registry:
-            task_status.started(registry)
-            await trio.sleep_forever()
-
+    """The way a supervisor of the host's own starts it, and stops it by cancelling."""
     async with trio.open_nursery() as nursery:
-        registry: Registry = await nursery.start(serve)
+        registry: Registry = await nursery.start(run_registry, settings)
         package = (await registry.create_package("p")).package_id
         await add(registry, package, "f", b"content")
         nursery.cancel_scope.cancel()
     assert store_threads() == []
+    with pytest.raises(StoreClosed):
+        await registry.get_package(package)
     async with open_registry(settings) as again:
         assert await content_of(again, package, "f") == b"content"
+
+
+async def test_a_child_that_cannot_open_says_why_where_it_is_started(settings: Settings) -> None:
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(InvalidValue):
+            await nursery.start(run_registry, replace(settings, database_url="sqlite://"))
+
+
+async def test_cancelling_the_block_keeps_what_was_accepted_and_stops_every_thread(settings: Settings) -> None:
+    """The commit that is under way when the program is cancelled comes to its end."""
+    async with trio.open_nursery() as nursery:
+
+        async def program() -> None:
+            async with open_registry(settings) as registry, trio.open_nursery() as calls:
+                for number in range(5):
+                    calls.start_soon(registry.create_package, f"p{number}")
+                await registry.create_package("last")
+                nursery.cancel_scope.cancel()
+                await trio.sleep_forever()
+
+        nursery.start_soon(program)
+    assert store_threads() == []
+    async with open_registry(settings) as registry:
+        names = {package.name async for package in registry.list_packages()}
+        assert "last" in names
+        await check_sound(registry)
 
 
 async def test_two_stores_in_one_program(tmp_path: Path) -> None:

@@ -2,10 +2,19 @@
 
 import pytest
 
-from artifactstore.errors import AmbiguousPackage, FileNotInPackage, NotBuiltYet, NotFinalized, TargetRefused
+from artifactstore.errors import (
+    AmbiguousPackage,
+    BlocksEventLoop,
+    FileNotInPackage,
+    NotBuiltYet,
+    NotFinalized,
+    StoreClosed,
+    TargetRefused,
+    WaitsForItself,
+    WrongEventLoop,
+    WrongProcess,
+)
 from artifactstore.ingest.actor import PackageBusy
-from artifactstore.portal import WaitsForItself
-from artifactstore.registry import StoreClosed
 from artifactstore_protocols.errors import ArtifactStoreError
 
 
@@ -21,6 +30,13 @@ from artifactstore_protocols.errors import ArtifactStoreError
         (PackageBusy("p", 2), "2 ingest(s) under way"),
         (StoreClosed(), "open_registry"),
         (WaitsForItself(), "another thread"),
+        (WrongEventLoop("trio", "asyncio"), "use open_registry of artifactstore.aio there"),
+        (WrongEventLoop("trio", "no event loop"), "a worker thread of the store's own program comes by"),
+        (WrongEventLoop("trio", "trio"), "another run of trio"),
+        (WrongEventLoop("asyncio", "no event loop"), "use open_registry of artifactstore.blocking there"),
+        (BlocksEventLoop("trio"), "use open_registry of artifactstore there"),
+        (BlocksEventLoop("asyncio"), "use open_registry of artifactstore.aio there"),
+        (WrongProcess(42), "process 42"),
     ],
 )
 def test_an_error_says_what_to_do(error: ArtifactStoreError, words: str) -> None:
