@@ -134,7 +134,9 @@ def watch[Role](ref: ActorRef[Role]) -> Probe:
         if reading.current is not None and reading.current_age_s is not None:
             facts |= {"current_message": reading.current, "current_message_age_s": reading.current_age_s}
         if not reading.answered:
-            raise PartUnwell(f"the actor is {reading.state}", facts)
+            why = reading.why_down
+            cause = "" if why is None else f"; last failure: {why.kind}: {why.text}"
+            raise PartUnwell(f"the actor is {reading.state}{cause}", facts)
         return facts
 
     return probe

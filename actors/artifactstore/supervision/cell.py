@@ -16,6 +16,7 @@ from artifactstore.supervision.system_lane import Ping
 from artifactstore_protocols.supervision import (
     ActorSnapshot,
     ChildState,
+    Failure,
     Reading,
     Stall,
     WorkSnapshot,
@@ -35,11 +36,17 @@ class Cell(Member):
         path: names from the root, joined by `/`.
     """
 
-    def __init__(self, spec: ActorSpec[Any], path: str, runtime: Runtime, state: Callable[[], ChildState]) -> None:
+    def __init__(
+        self,
+        spec: ActorSpec[Any],
+        path: str,
+        runtime: Runtime,
+        standing: Callable[[], tuple[ChildState, Failure | None]],
+    ) -> None:
         self.path = path
         self._spec = spec
         self._runtime = runtime
-        self._state = state
+        self._standing = standing
         self._mailbox = Mailbox(path, spec.mailbox, runtime.dead_letters)
         self._bound = False
         self._starts = 0
@@ -124,9 +131,10 @@ class Cell(Member):
                 await ping.over.wait()
         now = trio.current_time()
         works = () if self._incarnation is None else _works(self._incarnation, now)
+        state, why_down = self._standing()
         return Reading(
             path=self.path,
-            state=self._state(),
+            state=state,
             answered=ping.summary is not None,
             latency_s=now - began,
             depth=self._mailbox.depth,
@@ -134,6 +142,7 @@ class Cell(Member):
             current_age_s=works[0].age_s if works else None,
             at=now,
             summary=ping.summary or {},
+            why_down=why_down,
         )
 
     async def _watch(self, scope: trio.CancelScope, deadline: float) -> None:

@@ -5,7 +5,7 @@ what its members have done. Whatever takes time runs in the supervisor's nursery
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import override
 
@@ -20,6 +20,7 @@ from artifactstore_protocols.supervision import (
     Failure,
     Phase,
     StartFailed,
+    Strategy,
     SupervisorGaveUp,
     SupervisorSnapshot,
     UnknownChild,
@@ -78,10 +79,17 @@ class Supervisor(Member):
         path: names from the root, joined by `/`.
     """
 
-    def __init__(self, spec: SupervisorSpec, path: str, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        spec: SupervisorSpec,
+        path: str,
+        runtime: Runtime,
+        standing: Callable[[], tuple[ChildState, Failure | None]] | None = None,
+    ) -> None:
         self.path = path
         self._spec = spec
         self._runtime = runtime
+        self._own_standing = standing
         self._entries = {child.name: self._entry(child) for child in spec.children}
         self._table = self._fresh_table()
         self._run: _Run  # of the present run, or the last; nothing acts before the first
@@ -187,14 +195,20 @@ class Supervisor(Member):
     def _entry(self, spec: ChildSpec) -> _Entry:
         path = f"{self.path}/{spec.name}"
         member: Member
+
+        def standing() -> tuple[ChildState, Failure | None]:
+            return self._state(spec.name), self._why_down(spec.name)
+
         if isinstance(spec, ActorSpec):
-            member = Cell(spec, path, self._runtime, lambda: self._state(spec.name))
+            member = Cell(spec, path, self._runtime, standing)
         else:
-            member = Supervisor(spec, path, self._runtime)
+            member = Supervisor(spec, path, self._runtime, standing)
         return _Entry(spec, member, self._runtime.draws(path))
 
-    def _fresh_table(self) -> Supervision:
-        rows = tuple(_row(child) for child in self._spec.children)
+    def _fresh_table(self, before: Sequence[Child] = ()) -> Supervision:
+        """The children of the spec, all down; those that were there before have still been started as often."""
+        starts = {row.name: row.generation for row in before}
+        rows = tuple(replace(_row(child), generation=starts.get(child.name, 0)) for child in self._spec.children)
         return Supervision(self.path, self._spec.strategy, self._spec.intensity, rows)
 
     def _restore_static_children(self) -> None:
@@ -202,7 +216,7 @@ class Supervisor(Member):
         for child in self._spec.children:
             if child.name not in self._entries:
                 self._entries[child.name] = self._entry(child)
-        self._table = self._fresh_table()
+        self._table = self._fresh_table(self._table.children)
 
     def _forget_dynamic_children(self) -> None:
         """End a run: who was added by order does not come back."""
@@ -216,6 +230,17 @@ class Supervisor(Member):
     def _state(self, name: str) -> ChildState:
         row = self._table.find(name)
         return ChildState.REMOVED if row is None else row.state
+
+    def _why_down(self, name: str) -> Failure | None:
+        """See `Reading.why_down`."""
+        if self._state(name) is ChildState.RUNNING:
+            return None
+        alone = self._spec.strategy is Strategy.ONE_FOR_ONE
+        down = [row.name for row in self._table.children if row.state is not ChildState.RUNNING]
+        entries = [self._entries[each] for each in ([name] if alone else down) if each in self._entries]
+        above = None if self._own_standing is None else self._own_standing()[1]
+        failures = [failure for failure in (above, *(entry.last_failure for entry in entries)) if failure is not None]
+        return max(failures, key=lambda failure: failure.at, default=None)
 
     def _status(self, row: Child) -> Status:
         entry = self._entries[row.name]

@@ -253,6 +253,8 @@ class Reading:
         current_age_s: seconds that handler has run.
         summary: the actor's own `state_summary`.
         at: when the reading was taken.
+        why_down: the latest failure of what keeps it down, be that the actor itself, a sibling that takes it along or a
+            supervisor above it; None while it runs, and when nothing failed.
     """
 
     path: str
@@ -264,3 +266,4 @@ class Reading:
     current_age_s: float | None
     at: float
     summary: Mapping[str, str | int]
+    why_down: Failure | None = None

@@ -472,7 +472,47 @@ async def test_a_supervisor_that_gave_up_is_tried_again_by_its_root_and_the_fail
         assert not caught.value.may_have_taken_effect
         await trio.sleep(11)
         assert await ref.ask(Echo("back again")) == "back again"
+        assert tree.snapshot().actor("root/core/a").starts == 2
+        assert tree.snapshot().find("root/core").starts == 2
     assert script.of("monitor") == ["start", "stop"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.REST_FOR_ONE])
+async def test_a_reading_of_an_actor_that_is_down_says_what_keeps_it_down(
+    strategy: Strategy, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its own failure, that of a sibling it restarts with, or that of a supervisor above; and none of these else."""
+    script = Script()
+    refs, specs = zip(*(probe(script, name, backoff=Backoff(initial_s=10, jitter=0)) for name in "abc"), strict=True)
+    core = SupervisorSpec(
+        name="core",
+        children=specs,
+        strategy=strategy,
+        intensity=Intensity(1, 60),
+        backoff=Backoff(initial_s=10, jitter=0),
+    )
+
+    async def reasons() -> list[str | None]:
+        readings = [await ref.ping() for ref in refs]
+        assert all((reading.why_down is None) == (reading.state is ChildState.RUNNING) for reading in readings)
+        return [None if reading.why_down is None else reading.why_down.kind for reading in readings]
+
+    async with open_tree(tree_of(core)):
+        assert await reasons() == [None, None, None]
+        await ask_crash(refs[1], Fail())
+        await trio.testing.wait_all_tasks_blocked()
+        assert await reasons() == [None, "Boom", None if strategy is Strategy.ONE_FOR_ONE else "Boom"]
+        await trio.sleep(11)
+        assert await reasons() == [None, None, None]
+        await ask_crash(refs[1], Fail())
+        await trio.testing.wait_all_tasks_blocked()
+        assert await reasons() == ["SupervisorGaveUp"] * 3
+        script.holding_starts.add("a")
+        await trio.sleep(11)
+        assert await reasons() == ["SupervisorGaveUp"] * 3, "it is being tried again"
+        script.gate("a").set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert await reasons() == [None, None, None]
 
 
 async def test_work_that_fails_while_its_actor_stops_is_a_crash_and_skips_on_stop(
