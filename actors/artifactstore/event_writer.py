@@ -5,7 +5,7 @@ the next transaction together, up to limits on count and bytes. So a lone comman
 once share the cost of one commit. A command that is refused is answered alone; its neighbours do not notice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import override
 
@@ -15,7 +15,7 @@ from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handle
 from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.messages import Commit, HeadMoved, ProjectionRole, WriterRole
+from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import MailboxFull
 
 __all__ = ["COMMIT_TIMEOUT_S", "EventWriter"]
@@ -58,13 +58,27 @@ class EventWriter(Actor[WriterRole]):
             self._announce()
         return outcomes
 
+    @handles(ImportEvents, on_cancel=OnCancel.COMPLETE)
+    async def import_events(self, message: ImportEvents) -> int:
+        """Take over another log's events, in one transaction; how many were not there before."""
+        attempt = partial(self._store.import_events, message.events, source=message.source)
+        written = await self._found_out(attempt)
+        self._commits += 1
+        self._sequence = max(self._sequence, message.events[-1].sequence)
+        self._announce()
+        return written
+
     async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[CommandOutcome]:
         attempt = partial(self._store.commit, requests, now_us=now_us, files_per_package_max=self._files_max)
+        return await self._found_out(attempt)
+
+    async def _found_out[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What an attempt answers, that may be made twice."""
         try:
             return await attempt()
         except OutcomeUnknown as unknown:
-            # Taking the head again waits for a commit that is still on its way; then every command that did commit
-            # is found by its id and gets its first answer, and the others are done now.
+            # Taking the head again waits for a commit that is still on its way; then everything that did commit
+            # is found by its id and gets its first answer, and the rest is done now.
             try:
                 return await attempt()
             except ArtifactStoreError as error:  # which speaks of the second attempt; the first may be there

@@ -84,6 +84,25 @@ class EventStore(Protocol):
         """
         ...
 
+    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
+        """Take over a run of another log's events as they are, with the rows that they imply, in one transaction.
+
+        Those that are there already are compared. When this returns, all of them are in the log, durably.
+
+        Args:
+            events: one or more, their sequences without a gap.
+            source: what errors call the log that they come from.
+
+        Returns:
+            How many were not there before.
+
+        Raises:
+            LogDiffers: this log holds another event at one of their sequences, or none before the first of them;
+                nothing was written.
+            OutcomeUnknown: they may have been written; the same events again find out.
+        """
+        ...
+
     async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
         """Up to `limit` events after a sequence, in order; those about one subject, if one is given."""
         ...

@@ -5,25 +5,46 @@ in every store; position is what a log adds. A record can be made again from a s
 byte, which is what a Merkle tree over the log will commit to.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import override
+from typing import Final, cast, override
 
 from artifactstore_protocols import canonical
-from artifactstore_protocols.canonical import RecordValue
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.canonical import NotCanonical, RecordValue
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 from artifactstore_protocols.payloads import Payload, decode_payload
 
 __all__ = [
+    "RECORD_BYTES_MAX",
     "CommandStamp",
     "Event",
     "EventConflict",
     "IdempotencyConflict",
+    "RecordInvalid",
     "StoredEvent",
+    "decode_record",
     "encode_record",
 ]
 
+RECORD_BYTES_MAX: Final = MANIFEST_BYTES_MAX + (1 << 20)
+"""The largest record: a sealed manifest of the largest size, and the fields around it."""
+
 _RECORD_VERSION = 1
+_NULLABLE: Final = frozenset({"command_digest", "idempotency_key"})
+_FIELDS: Final[Mapping[str, type]] = {
+    "version": int,
+    "event_id": str,
+    "type": str,
+    "subject": str,
+    "actor": str,
+    "recorded_at_us": int,
+    "command_id": str,
+    "command_digest": str,
+    "idempotency_key": str,
+    "payload": bytes,
+}
 
 
 @dataclass(eq=False)
@@ -54,6 +75,17 @@ class IdempotencyConflict(ArtifactStoreError):
             f"idempotency key {self.key!r} was used for another command at sequence {self.sequence}; "
             "repeat that command exactly, or choose a new key"
         )
+
+
+@dataclass(eq=False)
+class RecordInvalid(ArtifactStoreError):
+    """Bytes that are not the record of any event that this release knows how to read."""
+
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"not the record of an event: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +173,35 @@ def encode_record(event: Event) -> bytes:
         "payload": event.payload,
     }
     return canonical.encode_record(record)
+
+
+def decode_record(payload: bytes) -> Event:
+    """The event whose canonical record is `payload`; what `encode_record` makes of it is the same bytes again.
+
+    The event's own payload is taken as it is; `decode_payload` reads it.
+
+    Raises:
+        RecordInvalid: it is not a record, or one of a version that this release does not know.
+    """
+    try:
+        fields = canonical.decode_record(payload, max_bytes=RECORD_BYTES_MAX)
+        if not isinstance(fields, dict) or fields.keys() != _FIELDS.keys():
+            raise RecordInvalid(f"expected a map with exactly the keys {', '.join(sorted(_FIELDS))}")
+        for name, wanted in _FIELDS.items():
+            if type(fields[name]) is not wanted and not (fields[name] is None and name in _NULLABLE):
+                raise RecordInvalid(f"{name} has the wrong type")
+        if fields["version"] != _RECORD_VERSION:
+            raise RecordInvalid(f"version {fields['version']!r} is unknown; a newer artifactstore wrote it")
+        text = cast("Mapping[str, str]", fields)
+        digest, key = cast("tuple[str | None, str | None]", (fields["command_digest"], fields["idempotency_key"]))
+        return Event(
+            event_id=text["event_id"],
+            type=text["type"],
+            subject=text["subject"],
+            actor=text["actor"],
+            recorded_at_us=cast("int", fields["recorded_at_us"]),
+            payload=cast("bytes", fields["payload"]),
+            command=CommandStamp(text["command_id"], digest, key),
+        )
+    except (NotCanonical, InvalidValue) as error:
+        raise RecordInvalid(str(error)) from error

@@ -46,6 +46,7 @@ __all__ = [
     "GetHealth",
     "HeadMoved",
     "HealthRole",
+    "ImportEvents",
     "IngestRole",
     "IngestTree",
     "OpenPackage",
@@ -196,6 +197,25 @@ class Commit(Request[Committed, WriterRole]):
                 return _EVENT_BYTES * len(objects)
             case _:
                 assert_never(self.request.command)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportEvents(Request[int, WriterRole]):
+    """Take over a run of another log's events as they are; the answer is how many were not there before.
+
+    Attributes:
+        events: one or more, their sequences without a gap.
+        source: what errors call the other log.
+    """
+
+    events: tuple[StoredEvent, ...]
+    source: str
+
+    @property
+    @override
+    def size_bytes(self) -> int:
+        """Roughly what the events hold, for the limits of the mailbox."""
+        return sum(_EVENT_BYTES + len(stored.event.payload) for stored in self.events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import reference_cbor
-from artifactstore_protocols.canonical import INTEGER_MAX, decode_record
+from artifactstore_protocols import events as records
+from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue, decode_record
+from artifactstore_protocols.canonical import encode_record as encode_map
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import (
     CommandStamp,
     Event,
     EventConflict,
     IdempotencyConflict,
+    RecordInvalid,
     StoredEvent,
     encode_record,
 )
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.payloads import ObjectHealed, UnknownEventType, encode_payload
+from strategies import mutations
 
 ID = "0198f3a0-7c00-7000-8000-000000000001"
 OTHER_ID = "0198f3a0-7c00-7000-8000-000000000002"
@@ -104,6 +108,46 @@ def test_a_record_holds_all_of_its_event(event: Event) -> None:
     stated["idempotency_key"] = stamp["idempotency_key"]
     del stated["command"]
     assert record == stated
+
+
+@given(event=events)
+def test_a_record_is_read_back_as_the_event_that_it_is_of(event: Event) -> None:
+    assert records.decode_record(encode_record(event)) == event
+
+
+FIELDS = decode_record(encode_record(EVENT))
+assert isinstance(FIELDS, dict)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ([], "exactly the keys"),
+        ({}, "exactly the keys"),
+        (FIELDS | {"more": 1}, "exactly the keys"),
+        ({name: value for name, value in FIELDS.items() if name != "actor"}, "exactly the keys"),
+        (FIELDS | {"version": 2}, "version 2 is unknown"),
+        (FIELDS | {"version": True}, "version has the wrong type"),
+        (FIELDS | {"payload": "text"}, "payload has the wrong type"),
+        (FIELDS | {"actor": None}, "actor has the wrong type"),
+        (FIELDS | {"recorded_at_us": "1"}, "recorded_at_us has the wrong type"),
+        (FIELDS | {"idempotency_key": 1}, "idempotency_key has the wrong type"),
+        (FIELDS | {"event_id": "1"}, "invalid event id"),
+        (FIELDS | {"command_id": "1"}, "invalid command id"),
+    ],
+)
+def test_any_other_map_is_no_record(value: RecordValue, reason: str) -> None:
+    with pytest.raises(RecordInvalid, match=reason):
+        records.decode_record(encode_map(value))
+
+
+@given(payload=mutations(encode_record(EVENT)))
+def test_a_changed_record_is_refused_or_is_that_of_another_event(payload: bytes) -> None:
+    try:
+        event = records.decode_record(payload)
+    except RecordInvalid:
+        return
+    assert encode_record(event) == payload
 
 
 @given(event=events)

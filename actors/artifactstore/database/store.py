@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from artifactstore.database import events, queries, replay
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database, Refused
+from artifactstore.database.importing import import_events
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
@@ -62,6 +63,10 @@ class SqlEventStore:
             return await self._database.write(batch)
         except Refused:
             return await self._database.write(one_by_one)
+
+    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
+        """Take over another log's events."""
+        return await self._database.write(lambda transaction: import_events(transaction, events, source=source))
 
     async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
         """Events, in order."""

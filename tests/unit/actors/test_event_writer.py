@@ -11,8 +11,11 @@ from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec
 from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.messages import Commit, HeadMoved, ProjectionRole, WriterRole
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
+from artifactstore_protocols.supervision import Request
 from command_strategies import Ids, created
+from database_tools import event
 
 
 class _Store:
@@ -20,6 +23,7 @@ class _Store:
 
     def __init__(self, *errors: ArtifactStoreError | None) -> None:
         self.asked: list[Sequence[CommandRequest]] = []
+        self.taken_over: list[tuple[Sequence[StoredEvent], str]] = []
         self._errors = list(errors)
 
     async def commit(
@@ -34,6 +38,12 @@ class _Store:
             raise error
         return [Committed((), number, repeated=False) for number, _request in enumerate(requests, 1)]
 
+    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
+        self.taken_over.append((events, source))
+        if self._errors and (error := self._errors.pop(0)) is not None:
+            raise error
+        return len(events)
+
 
 class _Projection(Actor[ProjectionRole]):
     @override
@@ -46,6 +56,11 @@ class _Projection(Actor[ProjectionRole]):
 
 
 async def _commit(store: _Store) -> Committed:
+    ids = Ids()
+    return await _ask(store, Commit(CommandRequest(ids(), created(ids=ids), "ci", None)))
+
+
+async def _ask[R](store: _Store, message: Request[R, WriterRole]) -> R:
     writer, projection = ActorRef[WriterRole]("writer"), ActorRef[ProjectionRole]("projection")
     spec = SupervisorSpec(
         name="root",
@@ -57,9 +72,8 @@ async def _commit(store: _Store) -> Committed:
             ActorSpec(ref=projection, factory=_Projection),
         ),
     )
-    ids = Ids()
     async with open_tree(spec):
-        return await writer.ask(Commit(CommandRequest(ids(), created(ids=ids), "ci", None)))
+        return await writer.ask(message)
 
 
 async def test_an_unknown_outcome_is_found_out_with_the_same_commands() -> None:
@@ -84,3 +98,11 @@ async def test_what_was_not_written_is_refused_and_not_tried_again() -> None:
     with pytest.raises(DatabaseUnavailable):
         await _commit(store)
     assert len(store.asked) == 1
+
+
+async def test_events_that_are_taken_over_are_found_out_about_in_the_same_way() -> None:
+    store = _Store(OutcomeUnknown("db", "the line went dead"))
+    message = ImportEvents((StoredEvent(1, event(Ids()())),), "a file")
+    assert await _ask(store, message) == 1
+    assert store.taken_over == [(message.events, "a file")] * 2
+    assert message.size_bytes > len(message.events[0].event.payload)

@@ -17,9 +17,11 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.packages import Needs, needs
 from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+from artifactstore_protocols.views import project
 
 __all__ = ["SimulatedEventStore"]
 
@@ -114,6 +116,24 @@ class SimulatedEventStore:
         if kind is CommitFailure.COMMIT_CRASHED_LATE:
             raise SimulatedBug("after the commit")
         return outcomes
+
+    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
+        """Take over another log's events; faults are not drawn for it."""
+        self._check_open()
+        with shielded():
+            await self._log.lock_head()
+            try:
+                await self._world.pause()
+                for stored in events:
+                    if stored.sequence <= self._log.head() and stored != self._log.events[stored.sequence - 1]:
+                        raise LogDiffers(source, stored.sequence)
+                if events[0].sequence > self._log.head() + 1:
+                    raise LogDiffers(source, self._log.head() + 1)
+                new = [stored for stored in events if stored.sequence > self._log.head()]
+                self._log.append(new, [operation for stored in new for operation in project(stored)])
+                return len(new)
+            finally:
+                self._log.release_head()
 
     async def probe(self) -> int:
         """The head."""

@@ -1,0 +1,38 @@
+"""One transaction that takes over events of another log: byte for byte, with the rows that they imply.
+
+Holding the head of the log, it compares what is there already and writes the rest; so an import that was interrupted
+goes on by itself, two at once of the same log do no harm, and an event that somebody else wrote in between stops it.
+"""
+
+from collections.abc import Sequence
+
+from artifactstore.database import events
+from artifactstore.database.schema import LIVE
+from artifactstore.database.views import TableViewWriter
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.log_file import LogDiffers
+from artifactstore_protocols.views import project
+
+__all__ = ["import_events"]
+
+
+async def import_events(transaction: events.Transaction, arriving: Sequence[StoredEvent], *, source: str) -> int:
+    """Write those of the events that are not there; see `EventStore.import_events`.
+
+    Raises:
+        LogDiffers: see there.
+        UnknownEventType, ReplayFailed: an event cannot be projected.
+        SQLAlchemyError: the database refused the events; nothing of them may be kept.
+    """
+    after, head = arriving[0].sequence - 1, transaction.sequence
+    if after > head:
+        raise LogDiffers(source, head + 1)
+    there = await events.read(transaction.connection, after=after, limit=min(len(arriving), head - after))
+    for mine, theirs in zip(there, arriving, strict=False):
+        if mine != theirs:
+            raise LogDiffers(source, theirs.sequence)
+    new = arriving[len(there) :]
+    await events.write_all(transaction, [stored.event for stored in new])
+    operations = [operation for stored in new for operation in project(stored)]
+    await TableViewWriter(transaction.connection, LIVE).apply(operations)
+    return len(new)
