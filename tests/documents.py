@@ -17,6 +17,7 @@ DOCUMENTS = (
     ROOT / "CHANGELOG.md",
     ROOT / "AGENTS.md",
     ROOT / "protocols" / "README.md",
+    ROOT / "examples" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 )
 

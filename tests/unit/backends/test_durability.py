@@ -10,7 +10,7 @@ import pytest
 from artifactstore.backends import durability
 from artifactstore.backends.durability import DIRECTORY_FSYNCS_MAX, FSYNCS_MAX, load_syncfs
 from artifactstore.backends.local import LocalBackend
-from unit.backends.conformance import key_of, put, put_of, stored, write
+from artifactstore.testing.backend_conformance import key_of, put, put_of, stored, write
 
 LATE = 2 * FSYNCS_MAX
 

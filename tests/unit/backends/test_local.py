@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from artifactstore.backends.local import LocalBackend
+from artifactstore.testing.backend_conformance import address_of, key_of, keys_in, put, put_of, read, stored, write
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, ObjectPut, StorageFailed
-from unit.backends.conformance import address_of, key_of, keys_in, put, put_of, read, stored, write
 
 
 @pytest.fixture

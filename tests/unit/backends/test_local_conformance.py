@@ -7,7 +7,7 @@ from typing import override
 import pytest
 
 from artifactstore.backends.local import LocalBackend
-from unit.backends.conformance import StorageBackendConformance, Store
+from artifactstore.testing.backend_conformance import StorageBackendConformance, Store
 
 
 class TestLocalBackend(StorageBackendConformance):

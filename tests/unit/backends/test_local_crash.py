@@ -9,7 +9,7 @@ import pytest
 
 from artifactstore.backends.durability import FSYNCS_MAX
 from artifactstore.backends.local import LocalBackend
-from unit.backends.conformance import key_of, keys_in, put, read
+from artifactstore.testing.backend_conformance import key_of, keys_in, put, read
 
 CONTENTS = [b"content %d" % number for number in range(FSYNCS_MAX + 1)]
 

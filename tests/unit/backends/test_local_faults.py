@@ -11,6 +11,7 @@ import pytest
 from artifactstore.backends import durability
 from artifactstore.backends.durability import FSYNCS_MAX
 from artifactstore.backends.local import LocalBackend
+from artifactstore.testing.backend_conformance import key_of, keys_in, put, put_of, read, stored, write
 from artifactstore_protocols.storage import (
     ObjectPut,
     StorageDenied,
@@ -19,7 +20,6 @@ from artifactstore_protocols.storage import (
     StorageFull,
     StorageReceipt,
 )
-from unit.backends.conformance import key_of, keys_in, put, put_of, read, stored, write
 
 LIMIT_BYTES = 100_000
 TOO_LARGE = b"L" * (2 * LIMIT_BYTES)

@@ -10,7 +10,7 @@ import pytest
 
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.scratch import ScratchSpace
-from unit.backends.conformance import key_of, put
+from artifactstore.testing.backend_conformance import key_of, put
 
 DIES_WHILE_IT_WRITES = """
 import os, sys

@@ -1,7 +1,13 @@
 """What every storage backend must do, whatever it is made of: subclass `StorageBackendConformance` and name a store.
 
+    class TestMyBackend(StorageBackendConformance):
+        @pytest.fixture
+        @override
+        def store(self, tmp_path: Path) -> Store:
+            return partial(MyBackend, tmp_path / "objects")
+
 A case gives a fixture `store`: a picklable callable that opens the same, at first empty, store anew each time, as
-another process would. The suite closes what it opens.
+another process would. The suite closes what it opens. It needs pytest, so nothing else imports this module.
 """
 
 import multiprocessing
@@ -23,7 +29,10 @@ from artifactstore_protocols.storage import (
     object_key_of,
 )
 
+__all__ = ["StorageBackendConformance", "Store"]
+
 type Store = Callable[[], StorageBackend]
+"""Opens the store under test."""
 
 CONTENTS = (b"", b"x", b"a small object", bytes(range(256)) * 5000)
 SHARED = tuple(b"shared %d" % number * 50 for number in range(30))
@@ -33,16 +42,19 @@ PATIENCE_S = 60
 
 
 def address_of(content: bytes) -> ContentAddress:
+    """The content address of these bytes."""
     hasher = ContentHasher()
     hasher.update(content)
     return hasher.digests().content_address
 
 
 def key_of(content: bytes) -> str:
+    """The key that these bytes belong under."""
     return object_key_of(address_of(content))
 
 
 def put_of(content: bytes, *, key: str | None = None, rewrite: bool = False) -> ObjectPut:
+    """What puts these bytes, under their own key unless another is given."""
     return ObjectPut(key_of(content) if key is None else key, address_of(content), content, rewrite)
 
 
@@ -69,11 +81,13 @@ def write(backend: StorageBackend, content: bytes, *, key: str | None = None, re
 
 
 def read(backend: StorageBackend, key: str) -> bytes:
+    """All bytes of an object."""
     with backend.open_object(key) as reader:
         return reader.read_at(0, reader.size_bytes)
 
 
 def keys_in(backend: StorageBackend) -> list[str]:
+    """The keys of all objects, in the order of the backend."""
     return [found.object_key for found in backend.list_objects()]
 
 
@@ -81,10 +95,12 @@ _start: list[Barrier] = []
 
 
 def wait_at(start: Barrier) -> None:
+    """Give a process of the pool the barrier that all of them start at."""
     _start.append(start)
 
 
 def put_shared_in_this_process(store: Store) -> list[StorageReceipt]:
+    """Put the shared contents; one process's part."""
     backend = store()
     try:
         _start[0].wait(PATIENCE_S)
@@ -94,6 +110,7 @@ def put_shared_in_this_process(store: Store) -> list[StorageReceipt]:
 
 
 def write_half(backend: StorageBackend) -> None:
+    """Begin an object and break off."""
     with backend.begin_write() as writer:
         writer.write(b"interrupted")
         raise LookupError("broken source")
@@ -109,6 +126,7 @@ class StorageBackendConformance:
 
     @pytest.fixture
     def backend(self, store: Store) -> Iterator[StorageBackend]:
+        """The store, open."""
         backend = store()
         yield backend
         backend.close()
@@ -316,6 +334,7 @@ class StorageBackendConformance:
         self.check_shared(backend, answers)
 
     def check_shared(self, backend: StorageBackend, answers: list[list[StorageReceipt]]) -> None:
+        """The shared contents are there, once each, and every answer names them."""
         for content, receipts in zip(SHARED, zip(*answers, strict=True), strict=True):
             assert {receipt.object_key for receipt in receipts} == {key_of(content)}
             assert "stored" in {receipt.outcome for receipt in receipts}
