@@ -40,21 +40,23 @@ class EventWriter(Actor[WriterRole]):
         self._store = store
         self._projection = projection
         self._files_max = files_per_package_max
-        self._commits = 0
+        self._transactions = 0
+        self._events = 0
         self._sequence = 0
 
     @override
     def state_summary(self) -> dict[str, str | int]:
-        return {"transactions": self._commits, "last sequence": self._sequence}
+        return {"transactions": self._transactions, "events": self._events, "last sequence": self._sequence}
 
     @handles(Commit, mode=Batched(_BATCH_COMMANDS, _BATCH_BYTES), on_cancel=OnCancel.COMPLETE)
     async def commit(self, messages: Sequence[Commit]) -> Sequence[Committed | ArtifactStoreError]:
         """Commit a batch; one answer a message, in order."""
         outcomes = await self._durable([message.request for message in messages])
-        self._commits += 1
-        written = [outcome.sequence for outcome in outcomes if isinstance(outcome, Committed) and not outcome.repeated]
+        self._transactions += 1
+        written = [outcome for outcome in outcomes if isinstance(outcome, Committed) and not outcome.repeated]
         if written:
-            self._sequence = max(written)
+            self._events += sum(len(outcome.events) for outcome in written)
+            self._sequence = max(outcome.sequence for outcome in written)
             self._announce()
         return outcomes
 

@@ -11,8 +11,9 @@ from typing import Any
 from artifactstore.config import Settings
 from artifactstore.database.actor import DatabaseActor
 from artifactstore.event_writer import EventWriter
-from artifactstore.health import HealthActor, watch
+from artifactstore.health import HealthActor
 from artifactstore.ingest import IngestActor
+from artifactstore.probes import probe_database, probe_registry, probe_storage, watch
 from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorRef, ActorSpec, Intensity, MailboxLimits, Strategy, SupervisorSpec
@@ -30,7 +31,8 @@ from artifactstore_protocols.messages import (
 __all__ = ["Actors", "tree_spec"]
 
 _COMMIT_TIMEOUT_S = 60.0
-"""How long a stop waits for a commit that is under way: twice as long as a commit waits for the head of the log."""
+"""How long a stop waits for a commit that is under way: twice as long as a commit waits for the head of the log. One
+that takes longer is not well."""
 
 _COMMANDS_BYTES_MAX = 512 << 20
 """What may wait for the writer: a command holds no file's bytes, but sealing a large package holds its manifest."""
@@ -81,14 +83,19 @@ def tree_spec(
             ),
         ),
     )
-    watched = {
+    probes = {
+        "registry": probe_registry(store),
+        "database": probe_database(actors.database),
+        "storage": probe_storage(actors.storage),
         "actor:database": watch(actors.database),
         "actor:storage": watch(actors.storage),
-        "actor:event-writer": watch(actors.writer),
+        "actor:event-writer": watch(actors.writer, busy_s_max=_COMMIT_TIMEOUT_S),
         "actor:projection": watch(actors.projection),
         "actor:ingest": watch(actors.ingest),
+        "actor:health": watch(actors.health),
+        **{f"actor:{service.name}": watch(service.ref) for service in services},
     }
-    health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(actors.database, actors.storage, watched))
+    health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(probes))
     return SupervisorSpec(
         name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health, *services), intensity=None
     )

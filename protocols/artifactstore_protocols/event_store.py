@@ -15,10 +15,23 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
 
-__all__ = ["CommandOutcome", "EventStore", "Location", "PackageContents"]
+__all__ = ["CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
 
 type CommandOutcome = Committed | ArtifactStoreError
 """What became of one command of a batch: what it wrote, or why it was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogReading:
+    """What a probe of a store found.
+
+    Attributes:
+        head: the last sequence of its log.
+        free_bytes: room that is left where it is kept; None where that cannot be told.
+    """
+
+    head: int
+    free_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,7 @@ class EventStore(Protocol):
         """Finish what is under way and let go; harmless when closed."""
         ...
 
-    async def probe(self) -> int:
+    async def probe(self) -> LogReading:
         """Read the head of the log, having checked that what is open is still what is at its place."""
         ...
 

@@ -111,10 +111,11 @@ class Stream[T](Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReading:
-    """What a probe of the database found: its name, whether its file is still the open one, and the log's head."""
+    """What a probe of the database found: its name, the log's head, and the room left (None if nobody can tell)."""
 
     database: str
     head: int
+    free_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

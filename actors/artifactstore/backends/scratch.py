@@ -38,6 +38,10 @@ class ScratchSpace:
             OSError: it cannot be made.
         """
         with self._guard:
+            if self._lock_fd is not None and not os.fstat(self._lock_fd).st_nlink:
+                # Somebody removed the directory. Temp files without a lock would be anybody's to sweep away.
+                os.close(self._lock_fd)
+                self._lock_fd = None
             if self._lock_fd is None:
                 with suppress(FileExistsError):
                     os.mkdir(self._directory)  # noqa: PTH102 - paths are plain strings on the hot way

@@ -38,4 +38,5 @@ class DatabaseActor(Actor[DatabaseRole]):
     @handles(ProbeDatabase, mode=Concurrent(4), on_cancel=OnCancel.CANCEL)
     async def probe(self, message: ProbeDatabase) -> DatabaseReading:  # noqa: ARG002
         """Read the log's head, and see that the file is the one that was opened."""
-        return DatabaseReading(self._store.name, await self._store.probe())
+        found = await self._store.probe()
+        return DatabaseReading(self._store.name, found.head, found.free_bytes)

@@ -5,6 +5,7 @@ so that callers meet only typed errors that say whether anything may have been w
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -191,6 +192,14 @@ class Database:
             raise DatabaseUnavailable(self.location.name, reason_of(error)) from error
         if found != self._inode:
             raise DatabaseReplaced(self.location.name, "deleted" if found is None else "replaced by another file")
+
+    def free_bytes(self) -> int | None:
+        """Room left on the device of a SQLite file; None for a server, which does not tell."""
+        path = self.location.path
+        if path is None:
+            return None
+        device = os.statvfs(path.parent)
+        return device.f_bavail * device.f_frsize
 
 
 def _inode(path: Path | None) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
 from artifactstore_protocols.commands import CommandRequest
-from artifactstore_protocols.event_store import CommandOutcome, Location, PackageContents
+from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
@@ -43,10 +43,13 @@ class SqlEventStore:
         """Close the database."""
         await self._database.close()
 
-    async def probe(self) -> int:
+    async def probe(self) -> LogReading:
         """Read the head, and see that the file is the one that was opened."""
-        self._database.check_file()
-        return await self._database.read(events.head, timeout_s=_PROBE_TIMEOUT_S)
+
+        async def look(connection: AsyncConnection) -> LogReading:
+            return LogReading(await events.head(connection), self._database.free_bytes())
+
+        return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
     async def commit(
         self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int

@@ -1,5 +1,6 @@
 """An actor's permanent place in the tree: its mailbox and its reference, through all its incarnations."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, override
 
@@ -25,6 +26,7 @@ from artifactstore_protocols.supervision.lifecycle import ExitKind
 
 __all__ = ["Cell"]
 
+_CRASHES_KEPT = 16
 _STALL_GRACE_S = 1.0
 """How long after its deadline a start or a stop that should have been over counts as stalled."""
 
@@ -53,9 +55,18 @@ class Cell(Member):
         self._incarnation: Incarnation | None = None
         self._watch_scope = trio.CancelScope()
         self._stall: Stall | None = None
+        self._crashed_at: deque[float] = deque(maxlen=_CRASHES_KEPT)
+        self._last_crash: str | None = None
 
     @override
     async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
+        ending = await self._run(nursery, ready)
+        if ending.failure is not None:
+            self._crashed_at.append(trio.current_time())
+            self._last_crash = f"{type(ending.failure).__name__}: {ending.failure}"
+        return ending
+
+    async def _run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
         self._starts += 1
         try:
             actor = self._spec.factory()
@@ -138,8 +149,11 @@ class Cell(Member):
             answered=ping.summary is not None,
             latency_s=now - began,
             depth=self._mailbox.depth,
+            oldest_s=self._mailbox.oldest_s,
             current=works[0].message if works else None,
             current_age_s=works[0].age_s if works else None,
+            crashed_at=tuple(self._crashed_at),
+            last_crash=self._last_crash,
             at=now,
             summary=ping.summary or {},
             why_down=why_down,

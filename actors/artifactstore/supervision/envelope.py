@@ -51,6 +51,7 @@ class Envelope:
         deliveries: how often a handler was started on it.
         deadline: trio time at which its asker gives up; infinite for a message that was told.
         crashes: how many of those were ended by a failure of that handler.
+        queued_at: trio time at which the mailbox took it in.
         work: the handler call it is part of, once started.
     """
 
@@ -62,6 +63,7 @@ class Envelope:
         "error",
         "handler",
         "message",
+        "queued_at",
         "replied",
         "reply",
         "size_bytes",
@@ -89,6 +91,7 @@ class Envelope:
         self.state = EnvelopeState.NEW
         self.deliveries = 0
         self.crashes = 0
+        self.queued_at = math.inf
         self.work: Work | None = None
 
     def answer(self, reply: object) -> None:

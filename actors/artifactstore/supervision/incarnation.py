@@ -158,6 +158,7 @@ class Incarnation:
                 workers.start_soon(self._work_on, lane, name=f"{self.path} (worker)")
 
             self._workers = workers
+            self.system.open()  # now: whoever sees the actor as running may ask, although that task has not begun
             workers.start_soon(self.system.serve, name=f"{self.path} (system)")
             self._mailbox.spawn = spawn
             for lane in self._mailbox.lanes():

@@ -54,7 +54,8 @@ class Mailbox:
         self._lanes: dict[type[Message[Any]], Lane] = {}
         self._open = False
         self._waiting: OrderedDict[trio.lowlevel.Task, Envelope] = OrderedDict()
-        self._depth = self._depth_peak = 0
+        self._queued: dict[Envelope, None] = {}  # as an ordered set
+        self._depth_peak = 0
         self._bytes = self._bytes_peak = 0
         self._abandoned = 0
 
@@ -70,7 +71,14 @@ class Mailbox:
     @property
     def depth(self) -> int:
         """Messages that wait."""
-        return self._depth
+        return len(self._queued)
+
+    @property
+    def oldest_s(self) -> float | None:
+        """How many seconds the message has waited that waits longest; None when there is none."""
+        # Not simply the first: one that was put back stands behind younger ones here.
+        queued = min((envelope.queued_at for envelope in self._queued), default=None)
+        return None if queued is None else trio.current_time() - queued
 
     def lanes(self) -> Iterator[Lane]:
         """Every lane once, the serial one first."""
@@ -80,8 +88,9 @@ class Mailbox:
     def snapshot(self) -> MailboxSnapshot:
         """How full it is."""
         return MailboxSnapshot(
-            depth=self._depth,
+            depth=self.depth,
             depth_peak=self._depth_peak,
+            oldest_s=self.oldest_s,
             size_bytes=self._bytes,
             size_bytes_peak=self._bytes_peak,
             senders_waiting=len(self._waiting),
@@ -220,10 +229,11 @@ class Mailbox:
             raise self._stopped(envelope.message)
 
     def _has_room(self, envelope: Envelope) -> bool:
-        return self._depth < self._limits.messages and self._bytes + envelope.size_bytes <= self._limits.bytes
+        return self.depth < self._limits.messages and self._bytes + envelope.size_bytes <= self._limits.bytes
 
     def _admit(self, envelope: Envelope) -> None:
         envelope.state = EnvelopeState.WAITING
+        envelope.queued_at = trio.current_time()
         self._count(envelope)
         lane = self._lanes[type(envelope.message)]
         if lane.on_demand and self.spawn is not None and lane.wants_worker():
@@ -240,13 +250,13 @@ class Mailbox:
             trio.lowlevel.reschedule(task)
 
     def _count(self, envelope: Envelope) -> None:
-        self._depth += 1
+        self._queued[envelope] = None
         self._bytes += envelope.size_bytes
-        self._depth_peak = max(self._depth_peak, self._depth)
+        self._depth_peak = max(self._depth_peak, self.depth)
         self._bytes_peak = max(self._bytes_peak, self._bytes)
 
     def _leave(self, envelope: Envelope) -> None:
-        self._depth -= 1
+        del self._queued[envelope]
         self._bytes -= envelope.size_bytes
         self._admit_waiting()
 

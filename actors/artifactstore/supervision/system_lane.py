@@ -44,9 +44,12 @@ class SystemLane:
         except trio.WouldBlock:
             ping.over.set()
 
+    def open(self) -> None:
+        """Take questions from now on; `serve` will answer them."""
+        self._serving = True
+
     async def serve(self) -> None:
         """Answer until cancelled."""
-        self._serving = True
         try:
             async for ping in self._receiver:
                 ping.summary = self._summary()

@@ -109,6 +109,7 @@ class MailboxSnapshot:
     Attributes:
         depth: messages that wait.
         depth_peak: the most that ever waited.
+        oldest_s: seconds that the message has waited which waits longest; None when there is none.
         size_bytes: bytes that wait.
         size_bytes_peak: the most that ever waited.
         senders_waiting: senders that wait for room.
@@ -119,6 +120,7 @@ class MailboxSnapshot:
 
     depth: int
     depth_peak: int
+    oldest_s: float | None
     size_bytes: int
     size_bytes_peak: int
     senders_waiting: int
@@ -249,8 +251,11 @@ class Reading:
         answered: whether the actor's own task answered in time; if not, the rest is what its supervisor knows.
         latency_s: from the ping to the answer.
         depth: messages that wait in its mailbox.
+        oldest_s: seconds that the message has waited which waits longest; None when there is none.
         current: type name of the message whose handler has run longest; None when it is idle.
         current_age_s: seconds that handler has run.
+        crashed_at: when its last few crashes were, oldest first.
+        last_crash: kind and text of the latest one; None when it never crashed.
         summary: the actor's own `state_summary`.
         at: when the reading was taken.
         why_down: the latest failure of what keeps it down, be that the actor itself, a sibling that takes it along or a
@@ -262,8 +267,11 @@ class Reading:
     answered: bool
     latency_s: float
     depth: int
+    oldest_s: float | None
     current: str | None
     current_age_s: float | None
+    crashed_at: tuple[float, ...]
+    last_crash: str | None
     at: float
     summary: Mapping[str, str | int]
     why_down: Failure | None = None

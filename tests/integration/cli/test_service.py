@@ -16,6 +16,7 @@ import pytest
 from integration.cli.harness import Cli, Facts
 
 COMPONENTS = [
+    "registry",
     "database",
     "storage",
     "actor:database",
@@ -23,7 +24,9 @@ COMPONENTS = [
     "actor:event-writer",
     "actor:projection",
     "actor:ingest",
+    "actor:health",
 ]
+SERVICE_COMPONENTS = [*COMPONENTS, "actor:http"]
 
 
 @contextmanager
@@ -51,8 +54,10 @@ def test_a_service_says_where_it_is_answers_and_drains(cli: Cli) -> None:
     with serving(cli) as (process, base):
         status, report = get(f"{base}/health")
         assert (status, report["status"], report["reasons"]) == (200, "healthy", [])
-        assert list(report["components"]) == COMPONENTS
-        assert report["components"]["database"]["facts"] == {"database": str(cli.database), "head": 0}
+        assert list(report["components"]) == SERVICE_COMPONENTS
+        database = report["components"]["database"]["facts"]
+        assert database == {"database": str(cli.database), "head": 0, "free_bytes": database["free_bytes"]}
+        assert database["free_bytes"] > 0
         assert report["components"]["storage"]["facts"]["local_free_bytes"] > 0
         assert {part["healthy"] for part in report["components"].values()} == {True}
         assert get(f"{base}/livez")[0] == get(f"{base}/readyz")[0] == 200
@@ -61,7 +66,7 @@ def test_a_service_says_where_it_is_answers_and_drains(cli: Cli) -> None:
         assert list(cli.json("health", "--url", base)) == list(report)
         for url in (f"{base}/", f"{base}/health", f"{base}/health/"):
             shown = cli.ok("health", "--url", url).text.splitlines()
-            assert shown == ["healthy", *(f"  ok   {name:22} ok" for name in COMPONENTS)]
+            assert shown == ["healthy", *(f"  ok   {name:22} ok" for name in SERVICE_COMPONENTS)]
         assert cli.json("tree", "--url", base)["name"] == "root"
 
         taken = base.removeprefix("http://")
@@ -82,7 +87,8 @@ def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> No
         shutil.rmtree(cli.objects)
         status, report = get(f"{base}/health")  # the first report, so that it cannot be an older one
         assert (status, report["status"]) == (503, "unhealthy")
-        database, storage = report["reasons"]
+        registry, database, storage = report["reasons"]
+        assert registry == f"registry: {database.removeprefix('database: ')}"
         assert database.startswith(f"database: database {cli.database} was deleted while it was open")
         assert storage == "storage: backend local: the root cannot be used (ENOENT)"
         assert get(f"{base}/readyz")[0] == 503
@@ -90,6 +96,7 @@ def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> No
         shown = cli.run("health", "--url", base)
         assert (shown.code, shown.err) == (1, "")
         assert [line.split()[:2] for line in shown.text.splitlines() if "BAD" in line] == [
+            ["BAD", "registry"],
             ["BAD", "database"],
             ["BAD", "storage"],
         ]

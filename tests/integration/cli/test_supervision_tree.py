@@ -15,12 +15,15 @@ from integration.cli.harness import Cli
 
 STUCK = """
 import threading, sys
-import artifactstore.open
-from artifactstore.health import HealthActor
+import artifactstore.open, artifactstore.tree
 from artifactstore.http.service import run_service
 
 artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
-HealthActor._probe_database = lambda self: threading.Event().wait()  # never returns, and never lets the loop run
+
+def _block(database):
+    return lambda: threading.Event().wait()  # never returns, and never lets the loop run
+
+artifactstore.tree.probe_database = _block
 run_service("127.0.0.1:0", announce=lambda line: print(line, flush=True))
 """
 
@@ -93,4 +96,4 @@ def test_a_service_whose_loop_is_blocked_ends_itself_with_its_own_exit_code(cli:
         _out, err = service.communicate()
     assert service.returncode == 70
     assert b"the event loop has been blocked" in err
-    assert b"_probe_database" in err or b"wait" in err
+    assert b"_block" in err or b"wait" in err

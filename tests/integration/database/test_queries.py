@@ -2,6 +2,7 @@
 
 import pytest
 
+from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import OnExisting, RegisterMetadataSchema
@@ -231,11 +232,15 @@ async def test_events_are_read_in_pages_and_by_subject(store: SqlEventStore, scr
     assert about == [[1, 2, 3, 7], [3, 7], [1, 2]]
 
 
-async def test_a_store_says_where_it_is_and_how_far_its_log_goes(store: SqlEventStore, scribe: Scribe) -> None:
-    assert await store.probe() == 0
+async def test_a_store_says_where_it_is_and_how_far_its_log_goes(
+    store: SqlEventStore, scribe: Scribe, location: DatabaseLocation
+) -> None:
+    assert (await store.probe()).head == 0
     await tell(scribe)
-    assert await store.probe() == 7
+    found = await store.probe()
+    assert found.head == 7
+    assert (found.free_bytes is None) == (location.path is None)  # a server does not tell
     assert store.name
     await store.close()
     await store.open()
-    assert await store.probe() == 7
+    assert (await store.probe()).head == 7

@@ -226,7 +226,9 @@ async def test_health_tells_that_the_core_is_down_and_when_it_is_back(
     registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The core gives up, the root lives on, tries it again, and everything works as before."""
-    monkeypatch.setattr("artifactstore.health._PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("artifactstore.health.PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("artifactstore.probes.PROBE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("artifactstore.probes.CRASHES_WITHIN_S", 0.0)  # it is about now, not about what was
     down, mended, back = trio.Event(), trio.Event(), trio.Event()
     start, started = DatabaseActor.on_start, IngestActor.on_start
 

@@ -1,14 +1,27 @@
 """Health says what it measured: what is wrong, what it found all the same, and how old a reading may be."""
 
-from dataclasses import replace
-from typing import override
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import cast, override
 
 import pytest
 import trio
 import trio.testing
 
-from artifactstore.health import HealthActor, PartUnwell
+from artifactstore.database.errors import DatabaseUnavailable
+from artifactstore.health import HealthActor
+from artifactstore.probes import (
+    CRASHES_WITHIN_S,
+    PartUnwell,
+    Probe,
+    probe_database,
+    probe_registry,
+    probe_storage,
+    watch,
+)
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec, handles, open_tree
+from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.messages import (
     DatabaseReading,
     DatabaseRole,
@@ -18,9 +31,10 @@ from artifactstore_protocols.messages import (
     ProbeStorage,
     StorageRole,
 )
-from artifactstore_protocols.records import ComponentHealth, HealthReport
+from artifactstore_protocols.records import ComponentHealth, HealthReport, PackageRecord
 from artifactstore_protocols.storage import BackendHealth
 from artifactstore_protocols.storage_errors import StorageFailed
+from artifactstore_protocols.supervision import Message
 
 _WELL = BackendHealth("local", 1 << 40, 1 << 39, 1000, 0.001, None)
 
@@ -28,7 +42,7 @@ _WELL = BackendHealth("local", 1 << 40, 1 << 39, 1000, 0.001, None)
 class _Database(Actor[DatabaseRole]):
     @handles(ProbeDatabase)
     async def probe(self, message: ProbeDatabase) -> DatabaseReading:  # noqa: ARG002 - a handler takes its message
-        return DatabaseReading("a database", 3)
+        return DatabaseReading("a database", 3, 1 << 39)
 
 
 class _Storage(Actor[StorageRole]):
@@ -52,12 +66,13 @@ async def _reports(
     database, storage = ActorRef[DatabaseRole]("database"), ActorRef[StorageRole]("storage")
     asked = ActorRef[HealthRole]("health")
     left = list(answers)
+    probes = {"database": probe_database(database), "storage": probe_storage(storage)}
     spec = SupervisorSpec(
         name="root",
         children=(
             ActorSpec(ref=database, factory=database_actor),
             ActorSpec(ref=storage, factory=lambda: _Storage(left)),
-            ActorSpec(ref=asked, factory=lambda: HealthActor(database, storage, {})),
+            ActorSpec(ref=asked, factory=lambda: HealthActor(probes)),
         ),
     )
     async with open_tree(spec):
@@ -124,3 +139,102 @@ async def test_what_does_not_answer_in_time_is_unwell(autojump_clock: trio.testi
 def test_a_part_that_is_unwell_keeps_what_it_measured() -> None:
     unwell = PartUnwell("is full", {"free": 0})
     assert (str(unwell), unwell.facts) == ("is full", {"free": 0})
+
+
+async def test_a_database_without_room_is_unwell(autojump_clock: trio.testing.MockClock) -> None:
+    class Full(_Database):
+        @override
+        async def probe(self, message: ProbeDatabase) -> DatabaseReading:
+            return DatabaseReading("a database", 3, 1000)
+
+    [report] = await _reports(_WELL, database_actor=Full)
+    assert report.reasons == ("database: its device has only 1000 bytes free",)
+
+
+class Role:
+    """Crashes, waits and counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash(Message[Role]):
+    """Crash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Message[Role]):
+    """Wait for good."""
+
+
+class _Fragile(Actor[Role]):
+    @override
+    def state_summary(self) -> dict[str, str | int]:
+        return {"things done": 7}
+
+    @handles(Crash)
+    async def crash(self, message: Crash) -> None:  # noqa: ARG002 - as above
+        raise RuntimeError("as it was told")
+
+    @handles(Wait)
+    async def wait(self, message: Wait) -> None:  # noqa: ARG002 - as above
+        await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def _fragile(*, busy_s_max: float | None = None) -> AsyncGenerator[tuple[ActorRef[Role], Probe]]:
+    ref = ActorRef[Role]("fragile")
+    spec = ActorSpec(ref=ref, factory=_Fragile, max_deliveries=1, shutdown_timeout_s=0)
+    async with open_tree(SupervisorSpec(name="root", children=(spec,))):
+        yield ref, watch(ref, busy_s_max=busy_s_max)
+
+
+async def test_an_actor_that_crashes_again_and_again_is_unwell_until_it_has_run_for_a_while(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with _fragile() as (ref, probe):
+        assert await probe() == {"state": "running", "mailbox_depth": 0, "recent_crashes": 0, "things_done": 7}
+        await ref.tell(Crash())
+        await trio.sleep(1)
+        assert (await probe())["recent_crashes"] == 1  # once may happen
+        await ref.tell(Crash())
+        await trio.sleep(1)
+        detail = "crashed 2 times within 10 s, last with RuntimeError: as it was told"
+        with pytest.raises(PartUnwell, match=detail) as unwell:
+            await probe()
+        assert unwell.value.facts["state"] == "running"
+        await trio.sleep(CRASHES_WITHIN_S)
+        assert (await probe())["recent_crashes"] == 0
+
+
+async def test_an_actor_that_is_down_is_unwell(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with _fragile() as (ref, probe):
+        await ref.tell(Crash())
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(PartUnwell, match="the actor is backoff"):
+            await probe()
+
+
+async def test_what_waits_and_what_is_done_is_shown_with_its_age_and_held_against_a_budget(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with _fragile(busy_s_max=60) as (ref, probe):
+        await ref.tell(Wait())
+        await trio.sleep(2)
+        await ref.tell(Wait())
+        await trio.sleep(3)
+        facts = await probe()
+        assert (facts["current_message"], facts["current_message_age_s"]) == ("Wait", 5)
+        assert (facts["mailbox_depth"], facts["oldest_waiting_s"]) == (1, 3)
+        await trio.sleep(60)
+        with pytest.raises(PartUnwell, match="has been at Wait for more than 60 s"):
+            await probe()
+
+
+async def test_the_registry_is_measured_by_a_look_into_the_views() -> None:
+    class Views:
+        async def packages(self, *, after: int, limit: int) -> list[PackageRecord]:  # noqa: ARG002 - as above
+            raise DatabaseUnavailable("a database", "it is gone")
+
+    with pytest.raises(DatabaseUnavailable):
+        await probe_registry(cast("EventStore", Views()))()

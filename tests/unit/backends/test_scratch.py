@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,23 @@ def test_closing_gives_up_the_lock_and_leaves_no_file(tmp_path: Path) -> None:
     scratch.close()
     scratch.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by_whom", ["its owner", "another process, which has put its own temp files there"])
+def test_a_root_that_was_removed_and_made_again_is_written_to_under_a_new_lock(tmp_path: Path, by_whom: str) -> None:
+    root = tmp_path / "root"
+    backend = LocalBackend(root)
+    put(backend, b"before")
+    shutil.rmtree(root)
+    assert backend.health().failure == "the root cannot be used (ENOENT)"
+    assert not root.exists(), "it might be the place where a device is to be mounted again"
+    root.mkdir()
+    if by_whom != "its owner":
+        put(LocalBackend(root), b"between")
+    assert backend.health().failure is None
+    with backend.begin_write() as writer:
+        writer.write(b"after")
+        LocalBackend(root).close()  # sweeps
+        address = put(LocalBackend(root), b"after").content_address
+        assert writer.commit(key_of(b"after"), address, rewrite=True).outcome == "rewritten"
+    backend.close()

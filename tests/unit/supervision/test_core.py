@@ -74,6 +74,13 @@ async def test_a_reference_without_a_tree_answers_stopped_and_nothing_happened()
         await ref.ping()
 
 
+async def test_an_actor_answers_a_ping_from_the_moment_that_it_is_ready() -> None:
+    for _ in range(20):  # its own tasks begin in any order
+        ref, spec = probe(Script(), "a")
+        async with open_tree(tree_of(spec)):
+            assert (await ref.ping()).answered
+
+
 async def test_a_reference_is_free_again_after_its_tree() -> None:
     script = Script()
     ref, spec = probe(script, "a")

@@ -184,3 +184,21 @@ async def test_concurrent_workers_pick_up_what_waited_through_a_restart(
         assert len([said for said in script.of("a") if said.startswith("parallel")]) == 2
         for gate in ("one", "two", "three"):
             script.gate(gate).set()
+
+
+async def test_how_long_the_oldest_message_waits_is_known(autojump_clock: trio.testing.MockClock) -> None:
+    script = Script()
+    ref, spec = probe(script, "a")
+    async with open_tree(tree_of(spec)) as tree, trio.open_nursery() as nursery:
+        nursery.start_soon(ref.ask, Hold("busy"))
+        await script.waiting("busy").wait()
+        assert tree.snapshot().actor("root/a").mailbox.oldest_s is None, "what is being handled does not wait"
+        await ref.tell(Note("one"))
+        await trio.sleep(2)
+        await ref.tell(Note("two"))
+        await trio.sleep(3)
+        assert tree.snapshot().actor("root/a").mailbox.oldest_s == 5
+        assert (await ref.ping()).oldest_s == 5
+        script.gate("busy").set()
+        await ref.ask(Echo("all done"))
+        assert tree.snapshot().actor("root/a").mailbox.oldest_s is None

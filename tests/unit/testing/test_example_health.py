@@ -4,7 +4,8 @@ import trio
 
 from artifactstore.database.actor import DatabaseActor
 from artifactstore.database.errors import DatabaseUnavailable
-from artifactstore.health import HealthActor, watch
+from artifactstore.health import HealthActor
+from artifactstore.probes import probe_database, probe_storage, watch
 from artifactstore.storage import StorageActor
 from artifactstore.testing import Probe, open_actor
 from artifactstore_protocols.messages import (
@@ -21,12 +22,18 @@ ROOM = BackendHealth("local", 1 << 40, 1 << 39, None, 0.001, None)
 
 
 def health(database: Probe[DatabaseRole], storage: Probe[StorageRole]) -> HealthActor:
-    return HealthActor(database.ref, storage.ref, {"actor:storage": watch(storage.ref)})
+    return HealthActor(
+        {
+            "database": probe_database(database.ref),
+            "storage": probe_storage(storage.ref),
+            "actor:storage": watch(storage.ref),
+        }
+    )
 
 
 async def test_a_report_is_made_of_what_was_measured(autojump_clock: trio.testing.MockClock) -> None:
     database, storage = Probe(DatabaseActor, "database"), Probe(StorageActor, "storage")
-    database.answer(ProbeDatabase, lambda _: DatabaseReading("simulated", 7))
+    database.answer(ProbeDatabase, lambda _: DatabaseReading("simulated", 7, None))
     storage.answer(ProbeStorage, lambda _: (ROOM,))
     async with open_actor("health", lambda: health(database, storage), database, storage) as harness:
         report = await harness.ref.ask(GetHealth(0))

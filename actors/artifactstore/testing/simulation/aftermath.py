@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
+import trio
+
+from artifactstore.probes import CRASHES_WITHIN_S
 from artifactstore.testing.simulation.calls import Call, Ending
 from artifactstore.testing.simulation.clients import Clients
 from artifactstore.testing.simulation.contents import CONTENT_OF
@@ -26,6 +29,7 @@ async def look_back(running: Running, clients: Clients, judge: Judge) -> None:
     judge.verified(await running.registry.verify(), exact=True)
     report = await running.registry.replay(check=True)
     judge.require(report.identical, "a replay differs from the views")
+    await trio.sleep(CRASHES_WITHIN_S)  # crashes that were meant are forgotten
     health = await running.registry.health(max_age_s=0)
     judge.require(health.healthy, "in the end it is not healthy:", health.reasons)
     judge.history(clients.calls)

@@ -14,7 +14,7 @@ from artifactstore.testing.simulation.log import NAME, SimulatedLog
 from artifactstore.testing.simulation.tables import Tables
 from artifactstore.testing.simulation.world import Life, SimulatedBug, World, shielded
 from artifactstore_protocols.commands import CommandRequest
-from artifactstore_protocols.event_store import CommandOutcome, Location, PackageContents
+from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers
@@ -135,9 +135,9 @@ class SimulatedEventStore:
             finally:
                 self._log.release_head()
 
-    async def probe(self) -> int:
+    async def probe(self) -> LogReading:
         """The head."""
-        return await self._read("probe", self._log.head)
+        return await self._read("probe", lambda: LogReading(self._log.head(), None))
 
     async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
         """Events, in order."""

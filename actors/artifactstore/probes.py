@@ -1,0 +1,134 @@
+"""What health is measured with: one probe for each part, each a small piece of the part's real work.
+
+A probe returns what it measured, or raises `PartUnwell` with what is wrong and what it measured all the same. How long
+it may take, and what a refusal means, is the HealthActor's business.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import trio
+
+from artifactstore.supervision import ActorRef, Reading
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.messages import DatabaseRole, ProbeDatabase, ProbeStorage, StorageRole
+
+__all__ = [
+    "CRASHES_WITHIN_S",
+    "PROBE_TIMEOUT_S",
+    "Facts",
+    "PartUnwell",
+    "Probe",
+    "probe_database",
+    "probe_registry",
+    "probe_storage",
+    "watch",
+]
+
+PROBE_TIMEOUT_S = 5.0
+"""How long a part may take to answer."""
+
+CRASHES_WITHIN_S = 10.0
+"""How long a crash is remembered: an actor that crashed more than once in that time is unwell, though it runs."""
+
+_FREE_BYTES_MIN = 64 << 20
+_CRASHES_MAX = 1
+
+type Facts = Mapping[str, str | int | float]
+type Probe = Callable[[], Awaitable[Facts]]
+
+
+class PartUnwell(Exception):
+    """A probe found something wrong: what, and what it measured all the same."""
+
+    def __init__(self, detail: str, facts: Facts) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.facts = facts
+
+
+def probe_registry(store: EventStore) -> Probe:
+    """Reads the views as every caller of the registry does."""
+
+    async def probe() -> Facts:
+        await store.packages(after=0, limit=1)
+        return {}
+
+    return probe
+
+
+def probe_database(database: ActorRef[DatabaseRole]) -> Probe:
+    """Reads the head of the log, and looks for room on its device."""
+
+    async def probe() -> Facts:
+        reading = await database.ask(ProbeDatabase(), timeout=PROBE_TIMEOUT_S)
+        facts: dict[str, str | int | float] = {"database": reading.database, "head": reading.head}
+        if reading.free_bytes is not None:
+            facts["free_bytes"] = reading.free_bytes
+            if reading.free_bytes < _FREE_BYTES_MIN:
+                raise PartUnwell(f"its device has only {reading.free_bytes} bytes free", facts)
+        return facts
+
+    return probe
+
+
+def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
+    """Measures every backend, which writes, syncs, reads back and removes a small object."""
+
+    async def probe() -> Facts:
+        facts: dict[str, str | int | float] = {}
+        for backend in await storage.ask(ProbeStorage(), timeout=PROBE_TIMEOUT_S):
+            measured = {
+                "free_bytes": backend.free_bytes,
+                "total_bytes": backend.total_bytes,
+                "free_inodes": backend.free_inodes,
+                "canary_latency_s": backend.canary_latency_s,
+            }
+            facts |= {f"{backend.backend_id}_{key}": found for key, found in measured.items() if found is not None}
+            if backend.failure is not None:
+                raise PartUnwell(f"backend {backend.backend_id}: {backend.failure}", facts)
+            if backend.free_bytes is not None and backend.free_bytes < _FREE_BYTES_MIN:
+                raise PartUnwell(f"backend {backend.backend_id} has only {backend.free_bytes} bytes free", facts)
+        return facts
+
+    return probe
+
+
+def watch[Role](ref: ActorRef[Role], *, busy_s_max: float | None = None) -> Probe:
+    """Pings one actor: its runtime answers even while a handler runs.
+
+    Args:
+        ref: the actor.
+        busy_s_max: the budget of its messages, in seconds: an actor that has been longer at one is unwell. None where
+            a message may rightly take hours.
+    """
+
+    async def probe() -> Facts:
+        reading = await ref.ping(timeout=PROBE_TIMEOUT_S)
+        facts = _facts_of(reading)
+        if not reading.answered:
+            why = reading.why_down
+            cause = "" if why is None else f"; last failure: {why.kind}: {why.text}"
+            raise PartUnwell(f"the actor is {reading.state}{cause}", facts)
+        crashes = facts["recent_crashes"]
+        if isinstance(crashes, int) and crashes > _CRASHES_MAX:
+            detail = f"crashed {crashes} times within {CRASHES_WITHIN_S:g} s, last with {reading.last_crash}"
+            raise PartUnwell(f"the actor {detail}", facts)
+        if busy_s_max is not None and reading.current_age_s is not None and reading.current_age_s > busy_s_max:
+            raise PartUnwell(f"the actor has been at {reading.current} for more than {busy_s_max:g} s", facts)
+        return facts
+
+    return probe
+
+
+def _facts_of(reading: Reading) -> dict[str, str | int | float]:
+    since = trio.current_time() - CRASHES_WITHIN_S
+    facts: dict[str, str | int | float] = {
+        "state": str(reading.state),
+        "mailbox_depth": reading.depth,
+        "recent_crashes": sum(at >= since for at in reading.crashed_at),
+    }
+    if reading.oldest_s is not None:
+        facts["oldest_waiting_s"] = reading.oldest_s
+    if reading.current is not None and reading.current_age_s is not None:
+        facts |= {"current_message": reading.current, "current_message_age_s": reading.current_age_s}
+    return facts | {key.replace(" ", "_"): value for key, value in reading.summary.items()}
