@@ -65,7 +65,8 @@ class EventWriter(Actor[WriterRole]):
         """Take over another log's events, in one transaction; how many were not there before."""
         attempt = partial(self._store.import_events, message.events, source=message.source)
         written = await self._found_out(attempt)
-        self._commits += 1
+        self._transactions += 1
+        self._events += written
         self._sequence = max(self._sequence, message.events[-1].sequence)
         self._announce()
         return written
