@@ -201,11 +201,14 @@ class Registry:
         replace: bool = False,
         actor: str = DEFAULT_ACTOR,
         progress: Callable[[IngestProgress], None] | None = None,
+        resume_in: Path | None = None,
     ) -> DirectoryIngest:
         """Put every file below a directory into an open package, a transaction per batch.
 
         Asked for again, after an interruption or not, it passes over what is there already with the same content.
-        What `progress` raises interrupts it, and is raised here.
+        With `resume_in`, a private directory in which a journal of this ingest is kept until it is done, the one that
+        comes after an interruption does not even read what was stored and has not been touched since. What `progress`
+        raises interrupts it, and is raised here.
 
         Raises:
             As `ingest_file`, and NotADirectory, LinkRefused, SpecialFileRefused, SamePath, TreeTooLarge before
@@ -214,7 +217,8 @@ class Registry:
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
-            message = AddDirectory(package_id, str(directory), on_existing, actor, tell)
+            journals = None if resume_in is None else str(resume_in)
+            message = AddDirectory(package_id, str(directory), on_existing, actor, tell, journals)
             return await self._actors.ingest.ask(message, timeout=_LONG_S)
 
         return await with_progress(progress, add)
@@ -239,8 +243,12 @@ class Registry:
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
+        resume_in: Path | None = None,
     ) -> IngestSummary:
         """Create a package, put a directory into it and seal it. The name is the directory's own by default.
+
+        With `resume_in`, as for `ingest_directory`, the same call after an interruption goes on with the package that
+        the interrupted one began, key or no key, unless the directory has lost a file that is in there.
 
         Raises:
             As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
@@ -257,6 +265,7 @@ class Registry:
                 actor=actor,
                 idempotency_key=idempotency_key,
                 progress=tell,
+                journals=None if resume_in is None else str(resume_in),
             )
             return await self._actors.ingest.ask(message, timeout=_LONG_S)
 

@@ -268,13 +268,17 @@ class AddFile(Request[FileRecord, IngestRole]):
 
 @dataclass(frozen=True, slots=True)
 class AddDirectory(Request[DirectoryIngest, IngestRole]):
-    """Put every file below a local directory into an open package, a transaction per batch."""
+    """Put every file below a local directory into an open package, a transaction per batch.
+
+    `journals` is a directory for a resume journal; without one, nothing is remembered of an interrupted run.
+    """
 
     package_id: str
     directory: str
     on_existing: OnExisting
     actor: str
     progress: Callable[[IngestProgress], None] | None
+    journals: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +291,10 @@ class FinalizePackage(Request[FinalizedPackage, IngestRole]):
 
 @dataclass(frozen=True, slots=True)
 class IngestTree(Request[IngestSummary, IngestRole]):
-    """Create a package, put a directory into it and seal it; nothing is created if the directory is refused."""
+    """Create a package, put a directory into it and seal it; nothing is created if the directory is refused.
+
+    `journals` as for `AddDirectory`.
+    """
 
     directory: str
     name: str | None
@@ -296,6 +303,7 @@ class IngestTree(Request[IngestSummary, IngestRole]):
     actor: str
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None
+    journals: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

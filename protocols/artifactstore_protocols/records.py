@@ -99,12 +99,16 @@ class FileRecord:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryIngest:
-    """What became of a directory: files and bytes it holds, and how many of the files were there already."""
+    """What became of a directory: files and bytes it holds, and how many of the files were there already.
+
+    `resumed_files` are those of the unchanged ones that were not even read: an interrupted run had stored them.
+    """
 
     package_id: str
     files: int
     bytes: int
     unchanged_files: int
+    resumed_files: int
     sequence: int
 
 
@@ -126,7 +130,8 @@ class IngestSummary:
     """A directory that was ingested and sealed.
 
     `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
-    worked out from the log, so it is the same whoever asks, and whenever.
+    worked out from the log, so it is the same whoever asks, and whenever. `resumed_files` were not read by this call,
+    because an interrupted one had stored them and they have not been touched since.
     """
 
     package_id: str
@@ -136,6 +141,7 @@ class IngestSummary:
     files: int
     bytes: int
     deduplicated_bytes: int
+    resumed_files: int
     sequence: int
 
 

@@ -1,7 +1,7 @@
 """The command line: `artifactstore …`.
 
 `main` is the entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 verification found a difference,
-130 interrupted.
+130 interrupted, 143 terminated.
 """
 
 import os

@@ -7,7 +7,7 @@ import typer
 
 from artifactstore.cli import content, log, packages, service
 from artifactstore.cli.output import printable
-from artifactstore.cli.runner import EXIT_FAILED, EXIT_INTERRUPTED, Finding
+from artifactstore.cli.runner import EXIT_FAILED, Finding, Interrupted
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
 
@@ -18,7 +18,7 @@ _HELP = """A content-addressed artifact store with one gapless event log.
 Where it is, is said by the environment: ARTIFACTSTORE_DATABASE_URL (sqlite:///var/artifactstore.db by default)
 and ARTIFACTSTORE_STORAGE_LOCAL_ROOT (var/objects).
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 130 interrupted.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 130 interrupted, 143 terminated.
 """
 
 app = typer.Typer(
@@ -39,12 +39,13 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="artifactstore")
     except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage
-        code = leave.code if isinstance(leave.code, int) else EXIT_FAILED
-        if code == EXIT_INTERRUPTED:
-            _complain(
-                "interrupted; what was acknowledged is kept, and `artifactstore package list` shows what is still open"
-            )
-        return code
+        return leave.code if isinstance(leave.code, int) else EXIT_FAILED
+    except Interrupted as interrupted:
+        _complain(
+            "interrupted; what was acknowledged is kept, and the same command goes on from there; "
+            "`artifactstore package list` shows what is still open"
+        )
+        return interrupted.exit_code
     except Finding as finding:
         return finding.exit_code
     except StartFailed as failure:

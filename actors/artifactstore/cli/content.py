@@ -10,7 +10,7 @@ import typer
 
 from artifactstore.cli.options import Json, Key, Meta, Output, Package, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
-from artifactstore.cli.runner import invoker, on_store
+from artifactstore.cli.runner import invoker, on_store, resume_directory
 from artifactstore.facts import facts
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.records import ExportReport
@@ -42,7 +42,10 @@ def ingest(
     *,
     json: Json = False,
 ) -> None:
-    """Create a package, put a directory into it and seal it."""
+    """Create a package, put a directory into it and seal it.
+
+    After an interrupt, the same command goes on: what was stored and has not been touched is not read again.
+    """
     metadata = metadata_of(meta)
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
         summary = on_store(
@@ -54,6 +57,7 @@ def ingest(
                 actor=invoker(),
                 idempotency_key=key,
                 progress=progress,
+                resume_in=resume_directory(),
             )
         )
     if json:
@@ -64,6 +68,8 @@ def ingest(
     say(f"tree digest      {summary.tree_digest}")
     say(f"files            {summary.files}, {size_text(summary.bytes)}")
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
+    if summary.resumed_files:
+        say(f"resumed          {summary.resumed_files} files were stored by an interrupted run")
     say(f"sequence         {summary.sequence}")
 
 

@@ -7,7 +7,7 @@ import typer
 
 from artifactstore.cli.options import Json, Key, Meta, Package, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import invoker, on_store
+from artifactstore.cli.runner import invoker, on_store, resume_directory
 from artifactstore.facts import facts
 from artifactstore_protocols.records import DirectoryIngest, FileRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
@@ -62,7 +62,12 @@ def add(
             package_id = (await registry.get_package(package)).package_id
             if directory:
                 return await registry.ingest_directory(
-                    package_id, path, replace=replace, actor=invoker(), progress=progress
+                    package_id,
+                    path,
+                    replace=replace,
+                    actor=invoker(),
+                    progress=progress,
+                    resume_in=resume_directory(),
                 )
             return await registry.ingest_file(
                 package_id,

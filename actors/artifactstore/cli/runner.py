@@ -5,16 +5,17 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
 
-__all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "EXIT_INTERRUPTED", "Finding", "invoker", "on_store"]
+__all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "Finding", "Interrupted", "invoker", "on_store", "resume_directory"]
 
 EXIT_FAILED = 1
 EXIT_DIFFERENT = 3
-EXIT_INTERRUPTED = 130
+_EXIT_BY_SIGNAL = 128
 
 
 class Finding(Exception):
@@ -25,8 +26,25 @@ class Finding(Exception):
         self.exit_code = exit_code
 
 
+class Interrupted(Exception):
+    """A signal ended a command; the store was closed in order."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell tells it: 130 after SIGINT, 143 after SIGTERM."""
+        return _EXIT_BY_SIGNAL + self.signal
+
+
 def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
-    """Open the configured store, do `work` with its registry, close it."""
+    """Open the configured store, do `work` with its registry, close it.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; what was acknowledged by then is kept.
+    """
     # A command that opens no store, such as `version`, must not pay for loading one.
     import outcome  # noqa: PLC0415
     import trio  # noqa: PLC0415
@@ -43,14 +61,15 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
             done = await outcome.acapture(work, registry)
         return done.unwrap()
 
-    async def run() -> "outcome.Outcome[T] | None":
-        # An interrupt cancels the work, and the store stops in order; as a KeyboardInterrupt it would strike anywhere.
-        with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+    async def run() -> "outcome.Outcome[T]":
+        # A signal cancels the work, and the store stops in order; as a KeyboardInterrupt it would strike anywhere.
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 scope = trio.CancelScope()
+                received: list[int] = []
 
                 async def listen() -> None:
-                    await anext(interrupts)
+                    received.append(await anext(signals))
                     scope.cancel(reason="interrupted")
 
                 nursery.start_soon(listen)
@@ -58,12 +77,22 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
                 with scope:
                     done = await outcome.acapture(on_registry)
                 nursery.cancel_scope.cancel()
-        return None if scope.cancel_called else done
+        return outcome.Error(Interrupted(received[0])) if done is None or received else done
 
-    finished = trio.run(run)
-    if finished is None:
-        raise KeyboardInterrupt
-    return finished.unwrap()
+    return trio.run(run).unwrap()
+
+
+def resume_directory() -> Path | None:
+    """Where ingests of this user keep their resume journals (XDG Base Directory Specification: state).
+
+    None where the user has no home: then nothing is kept.
+    """
+    given = os.environ.get("XDG_STATE_HOME", "")
+    try:
+        state = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
+    return state / "artifactstore" / "ingests"
 
 
 def invoker() -> str:

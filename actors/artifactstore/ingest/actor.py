@@ -9,46 +9,47 @@ process may finalise it in between two batches; then the ingest is refused, and 
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import override
 
+import trio
+
 from artifactstore.database.errors import OutcomeUnknown
-from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.answers import created_package, file_record
+from artifactstore.ingest.journal import Journal
+from artifactstore.ingest.resuming import Note, may_go_on, worth_noting
 from artifactstore.ingest.scan import ScannedFile, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
+from artifactstore.ingest.steps import LONG_S, Steps, batches, ingested
 from artifactstore.machine import in_thread
 from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
-from artifactstore_protocols import commands
+from artifactstore_protocols import canonical, commands
+from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
-    Command,
-    CommandRequest,
-    Committed,
     CreatePackage,
     IngestedFile,
     IngestFiles,
     OnExisting,
 )
-from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceOverrun, SourceTruncated
+from artifactstore_protocols.dataplane import FileSource, SourceOverrun, SourceTruncated
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.events import IdempotencyConflict
+from artifactstore_protocols.identity import new_hasher
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
     AddFile,
-    Commit,
     FinalizePackage,
     IngestRole,
     IngestTree,
     OpenPackage,
     StorageRole,
-    StoreFiles,
     StoreStream,
     WriterRole,
 )
@@ -67,12 +68,8 @@ from artifactstore_protocols.retention import retention_class
 
 __all__ = ["IngestActor", "PackageBusy"]
 
-_BATCH_FILES = 256
-_BATCH_BYTES = 64 << 20
 _SESSIONS = 64
 _FINALIZE_ATTEMPTS = 3
-_LONG_S = 24 * 3600.0
-"""How long one batch may take: a single file can be as large as the disk."""
 
 
 @dataclass(eq=False)
@@ -85,6 +82,15 @@ class PackageBusy(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"package {self.package_id} has {self.ingests} ingest(s) under way; finalise it when they are done"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a scan found of a directory: its files, when it began to look, and the directory's real path."""
+
+    files: tuple[ScannedFile, ...]
+    looked_at_us: int
+    directory: str
 
 
 class IngestActor(Actor[IngestRole]):
@@ -107,7 +113,7 @@ class IngestActor(Actor[IngestRole]):
     ) -> None:
         self._store = store
         self._storage = storage
-        self._writer = writer
+        self._steps = Steps(store, storage, writer)
         self._files_max = files_per_package_max
         self._filling: Counter[str] = Counter()
 
@@ -121,7 +127,7 @@ class IngestActor(Actor[IngestRole]):
         return await self._create(_creation(message), message)
 
     async def _create(self, command: CreatePackage, message: OpenPackage) -> PackageRecord:
-        committed = await self._commit(command, message.actor, message.idempotency_key)
+        committed = await self._steps.commit(command, message.actor, message.idempotency_key)
         created = committed.events[0]
         if not committed.repeated:
             return created_package(created)
@@ -140,15 +146,15 @@ class IngestActor(Actor[IngestRole]):
             if isinstance(message.source, FileSource):
                 if executable is None:
                     executable = await in_thread(partial(_is_executable, message.source))
-                result = (await self._store_files((message.source,)))[0]
+                result = (await self._steps.store_files((message.source,)))[0]
                 _check_size(message.expected_size, result.size_bytes)
             else:
                 result = await self._storage.ask(
-                    StoreStream(message.source, message.expected_size, await self._flagged()), timeout=_LONG_S
+                    StoreStream(message.source, message.expected_size, await self._steps.flagged()), timeout=LONG_S
                 )
-            file = _ingested(message.path, bool(executable), media_type, result)
+            file = ingested(message.path, bool(executable), media_type, result)
             command = IngestFiles(message.package_id, (file,), message.on_existing)
-            committed = await self._commit(command, message.actor, message.idempotency_key)
+            committed = await self._steps.commit(command, message.actor, message.idempotency_key)
         for stored in committed.events:
             payload = stored.decode()
             if isinstance(payload, FileIngested | FileReplaced):
@@ -164,8 +170,12 @@ class IngestActor(Actor[IngestRole]):
         """Put a tree into an open package."""
         with self._fills(message.package_id):
             await self._require_open(message.package_id)
-            scanned = await self._scan(message.directory)
-            return await self._add_scanned(scanned, message)
+            seen = await self._scan(message.directory)
+            async with self._journal(message.journals, "add", seen.directory, message.package_id) as journal:
+                await in_thread(journal.begin)
+                added = await self._add_scanned(seen, message, journal)
+                journal.finish()
+                return added
 
     @handles(FinalizePackage, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.COMPLETE)
     async def finalize_package(self, message: FinalizePackage) -> FinalizedPackage:
@@ -177,29 +187,32 @@ class IngestActor(Actor[IngestRole]):
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create, fill and seal, in one go."""
-        scanned = await self._scan(message.directory)
-        name = message.name
-        if name is None:
-            name = (await in_thread(Path(message.directory).resolve)).name
-        key = message.idempotency_key
-        asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, key)
+        seen = await self._scan(message.directory)
+        name = Path(seen.directory).name if message.name is None else message.name
+        asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, message.idempotency_key)
         creation = _creation(asked)
-        # A package that is created first and cannot be filled stays open. With a key it is found again and filled
-        # further; without one nobody could, so it is created only once its first batch is stored.
-        ahead = await self._store_batch(next(_batches(scanned), list[ScannedFile]())) if key is None else ()
-        package = await self._create(creation, asked)
-        if package.status == "open":
-            add = AddDirectory(
-                package.package_id, message.directory, OnExisting.RESUME, message.actor, message.progress
-            )
-            try:
-                with self._fills(package.package_id):
-                    await self._add_scanned(scanned, add, ahead)
-            except PackageFinalizedAlready:
-                if key is None:
-                    raise
-                # Another call with the same key was quicker; its answer is this one's too.
-        sealed = await self._finalize(package.package_id, message.actor)
+        metadata: CanonicalValue = dict(message.metadata)
+        same = (name, message.retention_class, metadata, message.actor, message.idempotency_key)
+        async with self._journal(message.journals, "ingest", seen.directory, *same) as journal:
+            # A package that is created first and cannot be filled stays open. With a caller's key or a journal it is
+            # found again and filled further; nobody could otherwise, so it waits until its first batch is stored.
+            found_again = message.idempotency_key is not None or journal.begun
+            ahead = () if found_again else await self._steps.store_batch(next(batches(seen.files), list[ScannedFile]()))
+            package = await self._open_for(seen, creation, asked, journal)
+            resumed = 0
+            if package.status == "open":
+                # A package of the caller's own key may hold what the caller put there; one of the journal's does not.
+                taken = OnExisting.REPLACE if message.idempotency_key is None else OnExisting.RESUME
+                add = AddDirectory(package.package_id, message.directory, taken, message.actor, message.progress)
+                try:
+                    with self._fills(package.package_id):
+                        resumed = (await self._add_scanned(seen, add, journal, ahead)).resumed_files
+                except PackageFinalizedAlready:
+                    if message.idempotency_key is None:
+                        raise
+                    # Another call with the same key was quicker; its answer is this one's too.
+            sealed = await self._finalize(package.package_id, message.actor)
+            journal.finish()
         saved = await self._read_back(self._store.deduplicated_bytes(package.package_id))
         return IngestSummary(
             package_id=sealed.package_id,
@@ -209,8 +222,47 @@ class IngestActor(Actor[IngestRole]):
             files=sealed.files,
             bytes=sealed.bytes,
             deduplicated_bytes=saved,
+            resumed_files=resumed,
             sequence=sealed.sequence,
         )
+
+    async def _open_for(
+        self, seen: _Seen, creation: CreatePackage, asked: OpenPackage, journal: Journal
+    ) -> PackageRecord:
+        """The package that an ingest is to fill: the one that an interrupted run began, if it still can be, or anew."""
+        await in_thread(journal.begin)
+        if asked.idempotency_key is not None or journal.key is None:
+            package = await self._create(creation, asked)
+        else:
+            begun = await self._begun(seen, creation, replace(asked, idempotency_key=journal.key))
+            if begun is None:
+                await in_thread(journal.restart)
+                await in_thread(journal.begin)
+                begun = await self._create(_creation(asked), replace(asked, idempotency_key=journal.key))
+            package = begun
+        return package
+
+    async def _begun(self, seen: _Seen, creation: CreatePackage, asked: OpenPackage) -> PackageRecord | None:
+        """The package of a journal's key, made now unless it is there; None if it cannot become this directory's."""
+        try:
+            package = await self._create(creation, asked)
+        except IdempotencyConflict:  # no journal of ours holds a key that something else was done with
+            return None
+        recorded = [file.path for file in await self._store.files(package.package_id)]
+        return package if may_go_on(package.status, recorded, seen.files) else None
+
+    @asynccontextmanager
+    async def _journal(self, directory: str | None, *identity: CanonicalValue) -> AsyncGenerator[Journal]:
+        """The journal of what is to be ingested, kept if the block does not finish it."""
+        name = new_hasher("blake3")
+        name.update(canonical.encode([self._store.name, *identity]))
+        where = None if directory is None else Path(directory)
+        journal = await in_thread(partial(Journal.open, where, name.hexdigest()))
+        try:
+            yield journal
+        finally:
+            with trio.CancelScope(shield=True):
+                await in_thread(journal.close)
 
     async def _finalize(self, package_id: str, actor: str) -> FinalizedPackage:
         for _attempt in range(_FINALIZE_ATTEMPTS - 1):
@@ -225,26 +277,35 @@ class IngestActor(Actor[IngestRole]):
         if contents.package.status == "open":
             payload, summary = await in_thread(lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us()))
             command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
-            committed = await self._commit(command, actor, None)
+            committed = await self._steps.commit(command, actor, None)
             if committed.events:
                 return newly_finalized(contents.package, summary, committed.events[0].sequence)
         # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
-    async def _scan(self, directory: str) -> tuple[ScannedFile, ...]:
-        return await in_thread(lambda: scan_directory(directory, files_max=self._files_max))
+    async def _scan(self, directory: str) -> _Seen:
+        looked_at_us = now_us()
+        files = await in_thread(lambda: scan_directory(directory, files_max=self._files_max))
+        return _Seen(files, looked_at_us, str(await in_thread(Path(directory).resolve)))
 
     async def _add_scanned(
-        self, scanned: Sequence[ScannedFile], message: AddDirectory, ahead: tuple[IngestedFile, ...] = ()
+        self, seen: _Seen, message: AddDirectory, journal: Journal, ahead: tuple[IngestedFile, ...] = ()
     ) -> DirectoryIngest:
         """Store and commit batch after batch; the first one may be stored already, `ahead` of its package."""
-        total = IngestProgress(0, len(scanned), 0, sum(file.size_bytes for file in scanned))
-        progress = total
-        written, sequence = 0, 0
-        for batch in _batches(scanned):
-            files, ahead = ahead or await self._store_batch(batch), ()
+        kept = await self._steps.kept(message.package_id, seen.files, journal.notes)
+        progress = IngestProgress(
+            files=len(kept),
+            files_total=len(seen.files),
+            bytes=sum(record.size_bytes for record in kept.values()),
+            bytes_total=sum(file.size_bytes for file in seen.files),
+        )
+        written, sequence = 0, max((record.sequence for record in kept.values()), default=0)
+        for batch in batches([file for file in seen.files if file.path not in kept]):
+            files, ahead = ahead or await self._steps.store_batch(batch), ()
+            # Before the commit, so that no file that is in the log lacks its note; a note without a record is no proof.
+            await in_thread(partial(journal.note, list(_notes(batch, files, seen.looked_at_us))))
             command = IngestFiles(message.package_id, files, message.on_existing)
-            committed = await self._commit(command, message.actor, None)
+            committed = await self._steps.commit(command, message.actor, None)
             sequence = committed.sequence
             written += sum(event.event.subject == message.package_id for event in committed.events)
             progress = replace(
@@ -254,38 +315,14 @@ class IngestActor(Actor[IngestRole]):
             )
             if message.progress is not None:
                 message.progress(progress)
-        return DirectoryIngest(message.package_id, len(scanned), progress.bytes, len(scanned) - written, sequence)
-
-    async def _store_batch(self, batch: Sequence[ScannedFile]) -> tuple[IngestedFile, ...]:
-        results = await self._store_files([file.source for file in batch])
-        return tuple(
-            _ingested(file.path, file.executable, media_type_of(file.path), result)
-            for file, result in zip(batch, results, strict=True)
-        )
-
-    async def _store_files(self, sources: Sequence[FileSource]) -> list[IngestResult]:
-        """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
-        stored: list[IngestResult] = []
-        answers = await self._storage.ask(StoreFiles(tuple(sources), await self._flagged()), timeout=_LONG_S)
-        for answer in answers:
-            if isinstance(answer, ArtifactStoreError):
-                raise answer
-            stored.append(answer)
-        return stored
-
-    async def _flagged(self) -> frozenset[ContentAddress]:
-        return await self._store.flagged_addresses()
+        unchanged = len(seen.files) - written
+        return DirectoryIngest(message.package_id, len(seen.files), progress.bytes, unchanged, len(kept), sequence)
 
     async def _require_open(self, package_id: str) -> None:
         """Refuse before a byte is read; the writer checks again, in its transaction."""
         package = await self._store.package(package_id)
         if package.status != "open":
             raise PackageFinalizedAlready(package_id)
-
-    async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
-        return await self._writer.ask(
-            Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
-        )
 
     async def _read_back[R](self, reading: Awaitable[R]) -> R:
         """What a commit has made, for its answer. A failure to read it must not look like a refusal of the command."""
@@ -324,28 +361,10 @@ def _check_size(expected: int | None, received: int) -> None:
         raise SourceOverrun(expected, received)
 
 
-def _ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
-    return IngestedFile(
-        event_id=new_id(),
-        healed_event_id=new_id(),
-        path=path,
-        size_bytes=result.size_bytes,
-        executable=executable,
-        media_type=media_type,
-        digests=result.digests,
-        receipt=result.receipt,
-    )
-
-
-def _batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
-    """Runs of files that are worth one transaction: limited by count and by bytes, at least one file each."""
-    batch: list[ScannedFile] = []
-    size = 0
-    for file in files:
-        if batch and (len(batch) == _BATCH_FILES or size + file.size_bytes > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(file)
-        size += file.size_bytes
-    if batch:
-        yield batch
+def _notes(
+    batch: Sequence[ScannedFile], files: Sequence[IngestedFile], looked_at_us: int
+) -> Iterator[tuple[str, Note]]:
+    for seen, file in zip(batch, files, strict=True):
+        # One that grew or shrank between the scan and the reading has another stamp by now.
+        if seen.size_bytes == file.size_bytes and worth_noting(seen.stamp, looked_at_us):
+            yield seen.path, Note(seen.stamp, str(file.digests.content_address))

@@ -16,7 +16,16 @@ from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.paths import check_path, path_key
 
-__all__ = ["LinkRefused", "NotADirectory", "ScannedFile", "SpecialFileRefused", "TreeTooLarge", "scan_directory"]
+__all__ = [
+    "FileStamp",
+    "LinkRefused",
+    "NotADirectory",
+    "SamePath",
+    "ScannedFile",
+    "SpecialFileRefused",
+    "TreeTooLarge",
+    "scan_directory",
+]
 
 
 @dataclass(eq=False)
@@ -84,13 +93,29 @@ class TreeTooLarge(ArtifactStoreError):
 
 
 @dataclass(frozen=True, slots=True)
+class FileStamp:
+    """What an inode says of a file that nobody has touched: writing to it, or putting another in its place, shows."""
+
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScannedFile:
     """A file to ingest: its path in the package, where to read it, and what the scan saw of it."""
 
     path: str
     source: FileSource
-    size_bytes: int
     executable: bool
+    stamp: FileStamp
+
+    @property
+    def size_bytes(self) -> int:
+        """How long it was."""
+        return self.stamp.size_bytes
 
 
 def scan_directory(directory: str, *, files_max: int) -> tuple[ScannedFile, ...]:
@@ -137,7 +162,7 @@ def _walk(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) -> 
             yield from _walk(root, real, f"{path}/", (*above, real))
         elif stat.S_ISREG(status.st_mode):
             source = FileSource(real.relative_to(root).as_posix(), str(root))
-            yield ScannedFile(path, source, status.st_size, bool(status.st_mode & stat.S_IXUSR))
+            yield ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), _stamp(status))
         else:
             raise SpecialFileRefused(path, _kind(status.st_mode))
 
@@ -155,6 +180,10 @@ def _resolve(root: Path, link: Path, path: str, above: tuple[Path, ...]) -> Path
     if real in above:
         raise LinkRefused(path, target, "leads back to a directory above itself")
     return real
+
+
+def _stamp(status: os.stat_result) -> FileStamp:
+    return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 def _kind(mode: int) -> str:

@@ -19,6 +19,7 @@ INGEST_KEYS = [
     "files",
     "bytes",
     "deduplicated_bytes",
+    "resumed_files",
     "sequence",
 ]
 SMALL_FILES = 10_000

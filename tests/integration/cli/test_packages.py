@@ -49,7 +49,14 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
     assert (added["path"], added["executable"], added["size_bytes"]) == ("tools/run", True, 17)
     assert cli.json("package", "add", "steps", tree / "README.md")["path"] == "README.md"
     rest = cli.json("package", "add", package, tree)
-    assert rest == {"package_id": package, "files": 5, "bytes": 51, "unchanged_files": 1, "sequence": 7}
+    assert rest == {
+        "package_id": package,
+        "files": 5,
+        "bytes": 51,
+        "unchanged_files": 1,
+        "resumed_files": 0,
+        "sequence": 7,
+    }
 
     sealed = cli.json("package", "finalize", "steps")
     assert list(sealed) == ["package_id", "name", "manifest_digest", "tree_digest", "files", "bytes", "sequence"]

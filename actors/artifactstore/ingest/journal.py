@@ -1,0 +1,183 @@
+"""The resume journal: what an ingest of a directory leaves for the one that comes after an interrupt.
+
+One small file for one ingest of one directory, in a directory that its owner chose. It begins with the idempotency key
+that the package is about to be created with, so that the same package is found again however early the process died,
+and goes on with notes of the files that were read, a line a batch. It is a hint and no more (`resuming` decides what is
+believed): one that is damaged, or cannot be written, makes an ingest read more, and is never its error. It is locked
+while it is in use; a second ingest that runs at the same time goes without.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self, cast
+
+from artifactstore.ids import new_id, now_us
+from artifactstore.ingest.resuming import Note
+from artifactstore.ingest.scan import FileStamp
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.ids import check_id
+
+__all__ = ["Journal"]
+
+_VERSION = 1
+_KEPT_S = 30 * 24 * 3600
+"""How long the journal of an ingest that nobody went on with is kept."""
+
+_SUFFIX = ".artifactstore-ingest"
+_MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, InvalidValue)
+
+
+class Journal:
+    """One journal, open and locked, or none: then it is empty and what is written to it is forgotten.
+
+    Attributes:
+        key: what the package is created with; None where there is no journal.
+        begun: whether an ingest has got as far as creating its package.
+    """
+
+    def __init__(self) -> None:
+        self.key: str | None = None
+        self.begun = False
+        self._notes: dict[str, Note] = {}
+        self._file: tuple[Path, int] | None = None
+        self._finished = False
+
+    @property
+    def notes(self) -> Mapping[str, Note]:
+        """Files that were read, by path."""
+        return MappingProxyType(self._notes)
+
+    @classmethod
+    def open(cls, directory: Path | None, name: str) -> Self:
+        """Open or begin the journal of this name. Blocks, as all of this does: call it from a worker thread.
+
+        Args:
+            directory: where journals are; made if there is none. None is for going without.
+            name: of the journal, hex digits made of everything that two ingests must share to be the same.
+        """
+        journal = cls()
+        if directory is None:
+            return journal
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sweep(directory)
+            path = directory / f"{name}{_SUFFIX}"
+            descriptor = _locked(path)
+            if descriptor is not None:
+                journal._file = path, descriptor
+                journal._load(descriptor)
+        except OSError:
+            journal.close()
+            return cls()
+        return journal
+
+    def begin(self) -> None:
+        """Note that from now on there may be something to go on with: the package of this key."""
+        if not self.begun:
+            self.begun = True
+            self._append({"journal": _VERSION, "key": self.key})
+
+    def note(self, files: Iterable[tuple[str, Note]]) -> None:
+        """Note files that were read and stored, before or after their records are committed."""
+        noted = dict(files)
+        self._notes |= noted
+        if noted:
+            self._append({"files": [_row(path, note) for path, note in noted.items()]})
+
+    def restart(self) -> None:
+        """Forget everything; what begins next has another key."""
+        self.begun = False
+        self._notes.clear()
+        if self._file is not None:
+            self.key = new_id()
+            with suppress(OSError):
+                os.ftruncate(self._file[1], 0)
+
+    def finish(self) -> None:
+        """There is nothing left to go on with."""
+        self._finished = True
+
+    def close(self) -> None:
+        """Give it up; what no later run could use is removed."""
+        if self._file is None:
+            return
+        path, descriptor = self._file
+        self._file = None
+        if self._finished or not self.begun:
+            with suppress(OSError):
+                path.unlink()
+        os.close(descriptor)
+
+    def _load(self, descriptor: int) -> None:
+        good = 0
+        with suppress(*_MALFORMED), os.fdopen(os.dup(descriptor), "rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                self._take(json.loads(line))
+                good += len(line)
+        os.ftruncate(descriptor, good)  # what was torn when its writer died must not spoil what comes after it
+        self.key = self.key or new_id()
+
+    def _take(self, line: dict[str, Any]) -> None:  # or whatever else JSON can be, and then using it fails
+        if self.begun:
+            self._notes |= dict(_noted(row) for row in cast("list[list[Any]]", line["files"]))
+        elif line["journal"] == _VERSION:
+            self.key = check_id("idempotency key", line["key"])
+            self.begun = True
+        else:
+            raise ValueError("another release's")
+
+    def _append(self, line: object) -> None:
+        if self._file is not None:
+            try:
+                os.write(self._file[1], json.dumps(line).encode() + b"\n")
+            except OSError:
+                self.close()
+
+
+def _row(path: str, note: Note) -> list[str | int]:
+    stamp = note.stamp
+    return [
+        path,
+        note.content_address,
+        stamp.size_bytes,
+        stamp.mtime_ns,
+        stamp.ctime_ns,
+        stamp.inode,
+        stamp.device,
+    ]
+
+
+def _noted(row: list[Any]) -> tuple[str, Note]:
+    path, content_address, *stamp = row
+    return str(path), Note(FileStamp(*map(int, stamp)), str(content_address))
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock of the file; None if somebody else has it."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last owner removed it between our opening and our locking it
+
+
+def _sweep(directory: Path) -> None:
+    for path in directory.glob(f"*{_SUFFIX}"):
+        with suppress(OSError):
+            if path.stat().st_mtime < now_us() / 1_000_000 - _KEPT_S:
+                path.unlink()

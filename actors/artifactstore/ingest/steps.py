@@ -1,0 +1,122 @@
+"""The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what may be left out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from artifactstore.event_writer import COMMIT_TIMEOUT_S
+from artifactstore.ids import new_id
+from artifactstore.ingest.resuming import Note, untouched
+from artifactstore.ingest.scan import ScannedFile
+from artifactstore.supervision import ActorRef
+from artifactstore_protocols.commands import Command, CommandRequest, Committed, IngestedFile
+from artifactstore_protocols.dataplane import FileSource, IngestResult
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.media_types import media_type_of
+from artifactstore_protocols.messages import Commit, StatObject, StorageRole, StoreFiles, WriterRole
+from artifactstore_protocols.records import FileRecord
+from artifactstore_protocols.storage import ObjectMissing
+
+__all__ = ["LONG_S", "Steps", "batches", "ingested"]
+
+LONG_S = 24 * 3600.0
+"""How long one batch may take: a single file can be as large as the disk."""
+
+_BATCH_FILES = 256
+_BATCH_BYTES = 64 << 20
+
+
+class Steps:
+    """Asks the other actors on behalf of an ingest.
+
+    Args:
+        store: for reading views.
+        storage: where bytes go.
+        writer: where commands go.
+    """
+
+    def __init__(self, store: EventStore, storage: ActorRef[StorageRole], writer: ActorRef[WriterRole]) -> None:
+        self._store = store
+        self._storage = storage
+        self._writer = writer
+
+    async def commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
+        """Have a command committed."""
+        return await self._writer.ask(
+            Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
+        )
+
+    async def store_batch(self, batch: Sequence[ScannedFile]) -> tuple[IngestedFile, ...]:
+        """Store the files of a directory that make up one transaction."""
+        results = await self.store_files([file.source for file in batch])
+        return tuple(
+            ingested(file.path, file.executable, media_type_of(file.path), result)
+            for file, result in zip(batch, results, strict=True)
+        )
+
+    async def store_files(self, sources: Sequence[FileSource]) -> list[IngestResult]:
+        """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
+        stored: list[IngestResult] = []
+        answers = await self._storage.ask(StoreFiles(tuple(sources), await self.flagged()), timeout=LONG_S)
+        for answer in answers:
+            if isinstance(answer, ArtifactStoreError):
+                raise answer
+            stored.append(answer)
+        return stored
+
+    async def flagged(self) -> frozenset[ContentAddress]:
+        """Objects that are known to be flawed, and are written again wherever they come by."""
+        return await self._store.flagged_addresses()
+
+    async def kept(
+        self, package_id: str, scanned: Sequence[ScannedFile], notes: Mapping[str, Note]
+    ) -> dict[str, FileRecord]:
+        """The files of a directory that the package has from an interrupted run, and that nobody has touched since.
+
+        Their objects are there, by name and size; they were hashed when they were read.
+        """
+        if not notes:
+            return {}
+        records = {record.path: record for record in await self._store.files(package_id)}
+        found = untouched(scanned, notes, records)
+        sizes = {record.content_address: record.size_bytes for record in found.values()}
+        flagged = {str(address) for address in await self.flagged()}
+        sound = {
+            address for address, size in sizes.items() if address not in flagged and await self._is_there(address, size)
+        }
+        return {path: record for path, record in found.items() if record.content_address in sound}
+
+    async def _is_there(self, content_address: str, size_bytes: int) -> bool:
+        try:
+            stat = await self._storage.ask(StatObject(ContentAddress.parse(content_address)), timeout=LONG_S)
+        except ObjectMissing:
+            return False
+        return stat.size_bytes == size_bytes
+
+
+def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
+    """A stored file, with ids for the events that it may become."""
+    return IngestedFile(
+        event_id=new_id(),
+        healed_event_id=new_id(),
+        path=path,
+        size_bytes=result.size_bytes,
+        executable=executable,
+        media_type=media_type,
+        digests=result.digests,
+        receipt=result.receipt,
+    )
+
+
+def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
+    """Runs of files that are worth one transaction: limited by count and by bytes, at least one file each."""
+    batch: list[ScannedFile] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) == _BATCH_FILES or size + file.size_bytes > _BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += file.size_bytes
+    if batch:
+        yield batch

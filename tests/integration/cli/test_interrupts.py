@@ -1,0 +1,143 @@
+"""A large ingest that a signal ends: what it had done is kept and accounted for, and the same command does the rest.
+
+The process sends the signal to itself at a known step, so that nothing here depends on how fast it is.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from artifactstore.ingest import IngestActor
+from artifactstore_protocols.storage import StorageFull
+from integration.cli.harness import Cli, Ran
+
+STRIKES_ITSELF = """
+import os, sys
+from artifactstore.ingest import steps
+from artifactstore.ingest.steps import Steps
+from artifactstore.cli import main
+
+steps._BATCH_FILES = 1
+commit, committed = Steps.commit, []
+number, commits = int(sys.argv[1]), int(sys.argv[2])
+
+async def commit_and_strike(*arguments):
+    answer = await commit(*arguments)
+    committed.append(arguments[1])
+    if len(committed) == commits:
+        os.kill(os.getpid(), number)
+    return answer
+
+Steps.commit = commit_and_strike
+sys.argv[1:] = sys.argv[3:]
+main()
+"""
+GRACE_S = 60
+"""Only a guard: the store itself is to close within its shutdown times, which are shorter."""
+
+
+def sparse_tree(root: Path, *, files: int, size_bytes: int) -> Path:
+    """Files of nothing but holes, which nobody has written to for an hour."""
+    root.mkdir()
+    for number in range(files):
+        path = root / f"part-{number:02}"
+        path.touch()
+        os.truncate(path, size_bytes - number)
+        hour_ago = path.stat().st_mtime - 3600
+        os.utime(path, (hour_ago, hour_ago))
+    return root
+
+
+def struck(number: signal.Signals, commits: int, *arguments: str) -> Ran:
+    """Run a command that is struck by a signal once it has committed so many times."""
+    command = [sys.executable, "-W", "error", "-c", STRIKES_ITSELF, str(int(number)), str(commits), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            out, err = process.communicate(timeout=GRACE_S)
+        finally:
+            process.kill()
+    return Ran(process.returncode, out, err.decode())
+
+
+SAID = (
+    "artifactstore: interrupted; what was acknowledged is kept, and the same command goes on from there; "
+    "`artifactstore package list` shows what is still open\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "files", "size_bytes", "code", "said"),
+    [
+        (signal.SIGTERM, 16, 64 << 20, 143, SAID),
+        (signal.SIGINT, 8, 9 << 20, 130, SAID),
+        (signal.SIGKILL, 8, 9 << 20, -9, ""),
+    ],
+    ids=["SIGTERM, 1 GiB", "SIGINT", "SIGKILL"],
+)
+def test_an_ingest_that_a_signal_ends_is_finished_by_the_same_command(
+    cli: Cli, tmp_path: Path, number: signal.Signals, files: int, size_bytes: int, code: int, said: str
+) -> None:
+    sparse_tree(tmp_path / "large", files=files, size_bytes=size_bytes)
+    ran = struck(number, 4, "ingest", "large", "--json")
+    assert (ran.code, ran.out, ran.err) == (code, b"", said)
+
+    (left,) = cli.json_lines("package", "list")  # opening the store sweeps what a killed process left behind
+    assert (left["status"], left["name"]) == ("open", "large")
+    assert 3 <= left["files"] < files
+    assert all(path.startswith("blake3/") for path in cli.stored_files()), "a temp file or a lock is left"
+
+    answer = cli.json("ingest", "large")
+    assert (answer["package_id"], answer["files"], answer["resumed_files"]) == (
+        left["package_id"],
+        files,
+        left["files"],
+    )
+    assert answer["bytes"] == sum(size_bytes - number for number in range(files))
+    assert list((tmp_path / "state").rglob("*.artifactstore-ingest")) == []
+    assert [package["status"] for package in cli.json_lines("package", "list")] == ["finalized"]
+    assert cli.json("verify")["missing"] == []
+    assert cli.json("replay", "--check")["identical"]
+
+
+@pytest.fixture
+def unsealable(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """As long as this is not undone, ingests store everything and then cannot seal it."""
+
+    async def full(self: IngestActor, package_id: str, actor: str) -> None:
+        raise StorageFull("local", "sealing", "ENOSPC")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IngestActor, "_finalize", full)
+        yield patch
+
+
+def test_an_ingest_that_failed_is_gone_on_with_as_well(cli: Cli, tree: Path, unsealable: pytest.MonkeyPatch) -> None:
+    for path in tree.rglob("*"):
+        os.utime(path, (0, 0))
+    assert "is full" in cli.refused("ingest", tree)
+    unsealable.undo()
+    shown = cli.ok("ingest", tree).text.splitlines()
+    assert "resumed          5 files were stored by an interrupted run" in shown
+    assert "resumed" not in cli.ok("ingest", tree).text
+
+
+def test_journals_are_in_the_users_state_directory_and_a_home_is_not_needed(
+    cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unsealable: pytest.MonkeyPatch
+) -> None:
+    cli.refused("ingest", tree)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", "relative paths are not allowed by the specification")
+    cli.refused("ingest", tree)
+    monkeypatch.setattr(Path, "home", homeless)
+    cli.refused("ingest", tree)
+    found = sorted(str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("*.artifactstore-ingest"))
+    assert found == ["home/.local/state/artifactstore/ingests", "state/artifactstore/ingests"]
+
+
+def homeless() -> Path:
+    raise RuntimeError
