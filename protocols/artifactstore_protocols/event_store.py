@@ -120,6 +120,13 @@ class EventStore(Protocol):
         """Up to `limit` events after a sequence, in order; those about one subject, if one is given."""
         ...
 
+    async def wait_for_growth(self, after: int) -> int:
+        """Wait until the log has grown past a sequence, whoever wrote to it, and say where its head is then.
+
+        May return without growth, after seconds at most; so an answer is never older than that.
+        """
+        ...
+
     async def replay(self, *, rebuild: bool) -> ReplayReport:
         """Build the projections again from the log, and compare them with the live ones or mend those."""
         ...

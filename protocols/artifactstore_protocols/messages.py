@@ -53,6 +53,7 @@ __all__ = [
     "OpenTail",
     "ProbeDatabase",
     "ProbeStorage",
+    "ProbeTails",
     "ProjectionRole",
     "Replay",
     "ServeObject",
@@ -61,6 +62,7 @@ __all__ = [
     "StoreFiles",
     "StoreStream",
     "Stream",
+    "TailsReading",
     "VerifyObject",
     "WriterRole",
 ]
@@ -231,6 +233,31 @@ class OpenTail(Request[Stream[StoredEvent], ProjectionRole]):
     """Follow the log: every event after `since`, in order, then those to come, with no hole and no repeat."""
 
     since: int
+
+
+@dataclass(frozen=True, slots=True)
+class TailsReading:
+    """How far the tails of this process have come.
+
+    Attributes:
+        tails: how many are being read.
+        head: the last sequence that this process knows of. It looks after the log only while there are tails.
+        slowest: the last sequence that the slowest tail has handed to its reader; None without tails.
+    """
+
+    tails: int
+    head: int
+    slowest: int | None
+
+    @property
+    def lag_events(self) -> int:
+        """How many events the slowest tail has still to hand over."""
+        return 0 if self.slowest is None else max(0, self.head - self.slowest)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeTails(Request[TailsReading, ProjectionRole]):
+    """Say how far behind the log the tails are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,19 +7,31 @@ so that callers meet only typed errors that say whether anything may have been w
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from artifactstore.database import events, migrate
 from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
-from artifactstore.database.engines import LOCK_TIMEOUT_S, STATEMENT_TIMEOUT_S, reader_engine, writer_engine
+from artifactstore.database.engines import (
+    LOCK_TIMEOUT_S,
+    STATEMENT_TIMEOUT_S,
+    postgresql_listener,
+    reader_engine,
+    writer_engine,
+)
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown, Refused
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated
 
+if TYPE_CHECKING:
+    from artifactstore.database.listener import Listener
+
 __all__ = ["Database", "Refused"]
+
+_SQLITE_LOOKS_EVERY_S: Final = 0.25
 
 
 class Database:
@@ -35,6 +47,7 @@ class Database:
         self._lock_timeout_s = lock_timeout_s
         self._thread = AsyncioThread(f"artifactstore-db-{location.name}")
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
+        self._listener: Listener | None = None
         self._inode: tuple[int, int] | None = None
 
     async def open(self) -> None:
@@ -61,6 +74,7 @@ class Database:
             await reader.dispose()
             raise
         self._inode = _inode(self.location.path)
+        self._listener = None if self.location.is_sqlite else postgresql_listener(self.location)
         self._engines = (writer, reader)
 
     async def migrate(self) -> tuple[str | None, str]:
@@ -98,8 +112,11 @@ class Database:
         Writes come to their end; reads are cut short, and whoever still waits for one gets `DatabaseClosed`.
         """
         engines, self._engines = self._engines, None
+        listener, self._listener = self._listener, None
 
         async def dispose() -> None:
+            if listener is not None:
+                await listener.close()
             for engine in engines or ():
                 await engine.dispose()
 
@@ -113,15 +130,38 @@ class Database:
         Raises:
             DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable, Refused: and typed errors of `work`.
         """
-        _writer, reader = self._open_engines()
+        self._open_engines()
+        return await self._thread.run(lambda: self._read(work, timeout_s), leave_on_cancel=True)
 
-        async def unit() -> T:
-            with translated(self.location.name):
-                self.check_file()
-                async with asyncio.timeout(timeout_s), reader.connect() as connection:
-                    return await work(connection)
+    async def wait_for_growth(self, after: int) -> int:
+        """Wait until the log has grown past `after`, for seconds at most; the head as it is then.
+
+        PostgreSQL sends word of commits, whoever makes them; a SQLite file is looked at again after a moment.
+
+        Raises:
+            DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable: as `read`.
+        """
+        self._open_engines()
+        listener = self._listener
+
+        async def unit() -> int:
+            news = asyncio.Event() if listener is None else listener.news()
+            head = await self._read(events.head, STATEMENT_TIMEOUT_S)
+            if head > after:
+                return head
+            with suppress(TimeoutError):
+                patience_s = _SQLITE_LOOKS_EVERY_S if listener is None else listener.patience_s
+                await asyncio.wait_for(news.wait(), patience_s)
+            return await self._read(events.head, STATEMENT_TIMEOUT_S)
 
         return await self._thread.run(unit, leave_on_cancel=True)
+
+    async def _read[T](self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float) -> T:
+        _writer, reader = self._open_engines()
+        with translated(self.location.name):
+            self.check_file()
+            async with asyncio.timeout(timeout_s), reader.connect() as connection:
+                return await work(connection)
 
     async def write[T](
         self, work: Callable[[events.Transaction], Awaitable[T]], *, timeout_s: float = STATEMENT_TIMEOUT_S

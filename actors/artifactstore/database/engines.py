@@ -8,20 +8,36 @@ if every transaction began with `BEGIN IMMEDIATE`, readers would block readers, 
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from artifactstore.database.location import DatabaseLocation
 
-__all__ = ["LOCK_TIMEOUT_S", "STATEMENT_TIMEOUT_S", "reader_engine", "writer_engine", "writing"]
+if TYPE_CHECKING:
+    from artifactstore.database.listener import Listener
+    from artifactstore.database.sessions import Session, Sessions
+
+__all__ = [
+    "LOCK_TIMEOUT_S",
+    "STATEMENT_TIMEOUT_S",
+    "postgresql_listener",
+    "reader_engine",
+    "writer_engine",
+    "writing",
+]
 
 LOCK_TIMEOUT_S = 30.0
 """How long a writer waits for the head of the log, before it says that the database is busy."""
 
-_CONNECT_TIMEOUT_S = 30.0
+_CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
+    "timeout": 30.0,
+    "server_settings": {"application_name": "artifactstore"},
+}
 _IDLE_TIMEOUT_S = 30
 """How long PostgreSQL lets a transaction, and with it the head of the log, wait for a client that says nothing."""
 
@@ -66,25 +82,12 @@ async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
 def _engine(
     location: DatabaseLocation, *, begin: str, connections: int, isolation: str, lock_timeout_s: float
 ) -> AsyncEngine:
-    if not location.is_sqlite:
-        return create_async_engine(
-            location.url,
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=lock_timeout_s,
-            pool_pre_ping=True,
-            isolation_level=isolation,
-            connect_args={
-                "timeout": _CONNECT_TIMEOUT_S,
-                "server_settings": {
-                    "application_name": "artifactstore",
-                    "synchronous_commit": "on",
-                    "lock_timeout": f"{lock_timeout_s * 1000:.0f}ms",
-                    "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
-                    "idle_in_transaction_session_timeout": f"{_IDLE_TIMEOUT_S}s",
-                },
-            },
-        )
+    if location.is_sqlite:
+        return _sqlite_engine(location, begin=begin, connections=connections, lock_timeout_s=lock_timeout_s)
+    return _postgresql_engine(location, connections=connections, isolation=isolation, lock_timeout_s=lock_timeout_s)
+
+
+def _sqlite_engine(location: DatabaseLocation, *, begin: str, connections: int, lock_timeout_s: float) -> AsyncEngine:
     engine = create_async_engine(
         location.url,
         pool_size=connections,
@@ -114,3 +117,49 @@ def _engine(
     event.listen(engine.sync_engine, "invalidate", let_go)
     event.listen(engine.sync_engine, "begin", begin_transaction)
     return engine
+
+
+def _postgresql_engine(
+    location: DatabaseLocation, *, connections: int, isolation: str, lock_timeout_s: float
+) -> AsyncEngine:
+    engine = create_async_engine(
+        location.url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=lock_timeout_s,
+        isolation_level=isolation,
+        connect_args={"async_creator_fn": _sessions(lock_timeout_s).connect, **_CONNECT_ARGUMENTS},
+    )
+
+    def look(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _fairy: PoolProxiedConnection) -> None:
+        # The loop notices the end of a connection as it comes; to ask the server costs round trips and finds no more.
+        session = cast("Session", connection.driver_connection)
+        if session.is_closed():
+            raise DisconnectionError
+
+    event.listen(engine.sync_engine, "checkout", look)
+    return engine
+
+
+def postgresql_listener(location: DatabaseLocation) -> "Listener":
+    """What hears of commits, from a connection of its own."""
+    from artifactstore.database.listener import Listener  # noqa: PLC0415 - loads asyncpg
+
+    sessions = _sessions(LOCK_TIMEOUT_S)
+    _positional, arguments = location.url.get_dialect()().create_connect_args(location.url)
+    return Listener(lambda: sessions.connect(**arguments, **_CONNECT_ARGUMENTS))
+
+
+def _sessions(lock_timeout_s: float) -> "Sessions":
+    from artifactstore.database.sessions import Sessions  # noqa: PLC0415 - loads asyncpg
+
+    return Sessions(
+        {
+            "synchronous_commit": "on",
+            "lock_timeout": f"{lock_timeout_s * 1000:.0f}ms",
+            "statement_timeout": f"{STATEMENT_TIMEOUT_S}s",
+            "idle_in_transaction_session_timeout": f"{_IDLE_TIMEOUT_S}s",
+            "tcp_user_timeout": f"{_IDLE_TIMEOUT_S}s",
+        },
+        transaction_timeout_s=STATEMENT_TIMEOUT_S,
+    )

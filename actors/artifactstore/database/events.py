@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.errors import LogDamaged
-from artifactstore.database.schema import events, log_head
+from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
 from artifactstore_protocols.views import ViewWriter, project
 
@@ -32,6 +32,9 @@ __all__ = [
 
 _REPLAY_BATCH = 1000
 _QUERY_PARAMETERS_MAX = 500
+_NOTIFY: ColumnElement[object] = literal_column(
+    f"pg_notify('{CHANNEL_PREFIX}' || log_head.tableoid, log_head.sequence::text)"
+)
 
 
 @dataclass(slots=True)
@@ -63,8 +66,14 @@ async def head(connection: AsyncConnection) -> int:
 
 
 async def move_head(transaction: Transaction) -> None:
-    """Store the head. Once a transaction, after its last event."""
-    await transaction.connection.execute(update(log_head).values(sequence=transaction.sequence))
+    """Store the head. Once a transaction, after its last event.
+
+    On PostgreSQL the commit also sends word of it to those who listen; a rollback sends none.
+    """
+    moved = update(log_head).values(sequence=transaction.sequence)
+    if transaction.connection.dialect.name == "postgresql":
+        moved = moved.returning(_NOTIFY)
+    await transaction.connection.execute(moved)
 
 
 async def write(transaction: Transaction, event: Event) -> int:

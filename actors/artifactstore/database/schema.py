@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, Larg
 from artifactstore_protocols.views import VIEWS, Cell, ViewTable
 
 __all__ = [
+    "CHANNEL_PREFIX",
     "DIFFERING",
     "LIVE",
     "METADATA",
@@ -84,6 +85,9 @@ log_head = Table(
     _integer("sequence"),
     CheckConstraint("id = 1", name="single_row"),
 )
+
+CHANNEL_PREFIX = "artifactstore_"
+"""What stands before the object id of `log_head` in the name of the channel that PostgreSQL's commits notify."""
 
 retention_classes = Table(
     "retention_classes",

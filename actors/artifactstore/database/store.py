@@ -81,6 +81,10 @@ class SqlEventStore:
 
         return await self._database.read(read)
 
+    async def wait_for_growth(self, after: int) -> int:
+        """The head, as soon as it is past a sequence."""
+        return await self._database.wait_for_growth(after)
+
     async def replay(self, *, rebuild: bool) -> ReplayReport:
         """Check or rebuild the views."""
         work = replay.rebuild if rebuild else replay.check

@@ -24,7 +24,7 @@ async def test_a_tail_sees_what_is_there_and_what_comes(autojump_clock: trio.tes
         await harness.ref.tell(HeadMoved(2))
         seen.append((await anext(stream)).sequence)
         assert seen == [1, 2]
-        assert len(harness.snapshot.tasks) == 1
+        assert harness.snapshot.tasks == ("tail-1", "watch-1")
         stream.close()
         await trio.testing.wait_all_tasks_blocked()
         left = harness.snapshot.tasks

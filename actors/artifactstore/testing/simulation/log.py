@@ -32,6 +32,7 @@ class SimulatedLog:
         events: the log.
         tables: the views.
         nursery: for what the database does on its own.
+        grown: set, and replaced, by each commit.
     """
 
     def __init__(self, world: World, nursery: trio.Nursery) -> None:
@@ -39,6 +40,7 @@ class SimulatedLog:
         self.tables = Tables()
         self._world = world
         self.nursery = nursery
+        self.grown = trio.Event()
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}
@@ -84,6 +86,8 @@ class SimulatedLog:
                 self._keys[stamp.idempotency_key] = stamp.command_id
             self._world.trace.note("commit", stored.sequence, stored.event.type, stored.event.actor)
         self.tables.apply(operations)
+        self.grown.set()
+        self.grown = trio.Event()
 
     def append_late(self, seconds: float, events: Sequence[StoredEvent], operations: Sequence[RowOperation]) -> None:
         """Commit a while later, for a connection that is gone, and let the head go then."""

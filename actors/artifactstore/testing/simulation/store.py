@@ -26,6 +26,7 @@ from artifactstore_protocols.views import project
 __all__ = ["SimulatedEventStore"]
 
 _STALL_S: Final = 1.0
+_PATIENCE_S: Final = 5.0
 
 
 class SimulatedEventStore:
@@ -149,6 +150,16 @@ class SimulatedEventStore:
                 if stored.sequence > after and subject in {None, stored.event.subject}
             ][:limit],
         )
+
+    async def wait_for_growth(self, after: int) -> int:
+        """The head, as soon as it is past a sequence, or after a while; word of a commit comes to every process."""
+        grown = self._log.grown
+        head = await self._read("growth", self._log.head)
+        if head > after:
+            return head
+        with trio.move_on_after(_PATIENCE_S):
+            await grown.wait()
+        return await self._read("growth", self._log.head)
 
     async def replay(self, *, rebuild: bool) -> ReplayReport:
         """Compare, or mend."""
