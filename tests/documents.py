@@ -1,14 +1,23 @@
 """The project's documents as tests see them: which there are, their prose, tables, headings and code blocks.
 
-Just enough Markdown for what the documents use. A code block is runnable if the line above it is `<!-- run -->`, or
-`<!-- run: NAME -->` for a script that a test runs with arguments of its own.
+Just enough Markdown for what the documents use. A comment on the line above a code block says what becomes of it:
+
+    <!-- run -->                    run in a process and a directory of its own, which has `reports/` and `docs/`
+    <!-- run on a store -->         the same, after `artifactstore ingest reports --name nightly`
+    <!-- run on PostgreSQL -->      the same as `run`, with the test server's URL in place of the one that is written
+    <!-- run: NAME -->              run by a test that names it
+    <!-- run by .ci/run -->         each of its lines is a command of `.ci/run`
+    <!-- run by .ci/run: NAME -->   `.ci/run` takes it from here, as `python tests/documents.py DOCUMENT NAME` prints it
+    <!-- example output -->         what something printed, or what a file could hold
+    <!-- example -->                a part of something, not to be run as it stands
 """
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOCUMENTS", "ROOT", "Block", "blocks", "headings", "links", "prose", "rows"]
+__all__ = ["DOCUMENTS", "ROOT", "Block", "blocks", "headings", "links", "named", "prose", "rows"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,7 +31,8 @@ DOCUMENTS = (
 )
 
 _BLOCK = re.compile(
-    r"(?:<!-- (?P<run>run)(?:: (?P<name>\S+))? -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$",
+    r"(?:<!-- (?P<marker>(?:run|example)[^:>]*?)(?:: (?P<name>\S+))? -->\n)?"
+    r"```(?P<language>\w*)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
@@ -30,18 +40,36 @@ _LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block: its language, its code, and whether and under which name it is to be run."""
+    """A fenced block.
+
+    Attributes:
+        language: as the fence says.
+        code: what is in it.
+        marker: what is to become of it, as above, without the name; None if nothing is said.
+        name: of a block that somebody runs by name.
+    """
 
     language: str
     code: str
-    run: bool
+    marker: str | None
     name: str | None
+
+    @property
+    def run(self) -> bool:
+        """Whether it is run by anybody."""
+        return self.marker is not None and self.marker.startswith("run")
 
 
 def blocks(document: Path) -> list[Block]:
     """Every fenced block."""
     found = _BLOCK.finditer(document.read_text())
-    return [Block(match["language"], match["code"], match["run"] is not None, match["name"]) for match in found]
+    return [Block(match["language"], match["code"], match["marker"], match["name"]) for match in found]
+
+
+def named(document: Path, name: str) -> Block:
+    """The one block of this name."""
+    (found,) = [block for block in blocks(document) if block.name == name]
+    return found
 
 
 def prose(document: Path) -> str:
@@ -67,3 +95,7 @@ def rows(document: Path, heading: str) -> list[list[str]]:
     table = [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in lines if line.startswith("|")]
     ruler = {index for index, cells in enumerate(table) if set("".join(cells)) <= set("-| ")}
     return [cells for index, cells in enumerate(table) if index not in ruler and index + 1 not in ruler]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(named(ROOT / sys.argv[1], sys.argv[2]).code)

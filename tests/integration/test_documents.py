@@ -1,33 +1,46 @@
 """The documents' code, run as it stands there, each block in a process and a directory of its own.
 
-The examples find a directory `reports`, as the README says, and a store that nobody has used; warnings are errors.
+The examples find the directories `reports` and `docs`, and a store that nobody has used; `tests/documents.py` says what
+else a block may ask for. Warnings are errors.
 """
 
+import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from artifactstore.blocking import open_registry
 from artifactstore.config import Settings
-from documents import DOCUMENTS, ROOT, Block, blocks
+from documents import DOCUMENTS, ROOT, Block, blocks, named
+from postgres_server import PostgresServer
 
 README = ROOT / "README.md"
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
-PLAIN = [
-    pytest.param(block, id=f"{document.stem}-{index}")
-    for document in DOCUMENTS
-    for index, block in enumerate(block for block in blocks(document) if block.run and block.name is None)
-]
+
+
+def marked(marker: str) -> list[object]:
+    """The blocks that are to be run in one way, without those that have a name."""
+    return [
+        pytest.param(block, id=f"{document.stem}-{index}")
+        for document in DOCUMENTS
+        for index, block in enumerate(
+            block for block in blocks(document) if (block.marker, block.name) == (marker, None)
+        )
+    ]
 
 
 def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """What came of a program."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ARTIFACTSTORE_")}
-    # The Python of this run, and the `artifactstore` that is installed beside it.
-    environment |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONWARNINGS": "error"}
+    # The Python of this run, and the `artifactstore` that is installed beside it; b3sum where the machine has none.
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{stand_in(directory)}"
+    environment |= {"PATH": path, "PYTHONWARNINGS": "error"}
     return subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -50,18 +63,82 @@ def make_reports(directory: Path) -> Path:
     return reports
 
 
-def named(document: Path, name: str, directory: Path) -> Path:
-    (code,) = [block.code for block in blocks(document) if block.name == name]
-    script = directory / name
-    script.write_text(code)
-    return script
+def stand_in(directory: Path) -> Path:
+    """A directory with a `b3sum` that knows as much of it as the documents use."""
+    tools = directory / ".tools"
+    tools.mkdir(exist_ok=True)
+    tool = tools / "b3sum"
+    tool.write_text(
+        f"#!{sys.executable}\nimport sys, blake3\nprint(blake3.blake3(sys.stdin.buffer.read()).hexdigest(), '-')\n"
+    )
+    tool.chmod(0o755)
+    return tools
 
 
-@pytest.mark.parametrize("block", PLAIN)
+def command_for(code: str, language: str) -> list[str]:
+    return {"python": [sys.executable, "-c", code], "sh": ["sh", "-eu", "-c", code]}[language]
+
+
+def script(document: Path, name: str, directory: Path) -> Path:
+    """A named block as a file."""
+    path = directory / name
+    path.write_text(named(document, name).code)
+    return path
+
+
+def furnish(directory: Path) -> None:
+    """What the examples find."""
+    make_reports(directory)
+    (directory / "docs").mkdir()
+    (directory / "docs" / "index.md").write_text("# How it works\n")
+
+
+@pytest.mark.parametrize("block", marked("run"))
 def test_every_example_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
-    make_reports(tmp_path)
-    command = {"python": [sys.executable, "-c"], "sh": ["sh", "-c"]}[block.language]
-    assert printed_by(tmp_path, *command, block.code).strip()
+    furnish(tmp_path)
+    assert printed_by(tmp_path, *command_for(block.code, block.language)).strip()
+
+
+@pytest.mark.parametrize("block", marked("run on a store"))
+def test_an_example_that_needs_a_store_runs_on_one(block: Block, tmp_path: Path) -> None:
+    furnish(tmp_path)
+    printed_by(tmp_path, "artifactstore", "ingest", "reports", "--name", "nightly")
+    printed_by(tmp_path, *command_for(block.code, block.language))
+
+
+@pytest.mark.parametrize("block", marked("run on PostgreSQL"))
+def test_an_example_on_postgresql_runs_on_a_server(
+    block: Block, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    furnish(tmp_path)
+    written = re.findall(r"postgresql://[^\s'\"]+", block.code)
+    assert written, "there is no URL to put the server's in the place of"
+    with postgres_server.fresh_database() as url:
+        printed_by(tmp_path, *command_for(re.sub(r"postgresql://[^\s'\"]+", url, block.code), block.language))
+
+
+def test_the_service_of_the_manual_answers_and_stops(tmp_path: Path) -> None:
+    """As it stands there but for the port, which somebody else could have."""
+    code = re.sub(r":80\d\d\b", ":0", named(OPERATOR, "serve.sh").code)
+    command = f"exec {code}"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ARTIFACTSTORE_")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    with subprocess.Popen(
+        ["sh", "-c", command],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as service:
+        try:
+            assert service.stdout is not None
+            (base,) = re.findall(r"http://[\d.:]+", service.stdout.readline())
+            with urllib.request.urlopen(f"{base}/health", timeout=60) as answer:
+                assert json.load(answer)["status"] == "healthy"
+        finally:
+            service.send_signal(signal.SIGTERM)
+        assert service.wait(60) == 0
 
 
 def test_the_readme_shows_all_three_ways_to_embed_a_store() -> None:
@@ -80,12 +157,12 @@ def test_a_kept_manifest_checks_an_export_and_brings_files_back_without_a_log(tm
         kept.write_bytes(registry.get_manifest_bytes(sealed.package_id))
     (tmp_path / "store" / "log.db").unlink()
 
-    check = str(named(ROOT / "protocols" / "README.md", "check.py", tmp_path))
+    check = str(script(ROOT / "protocols" / "README.md", "check.py", tmp_path))
     printed = printed_by(tmp_path, sys.executable, check, str(kept), "exported")
     assert sealed.manifest_digest.removeprefix("blake3:") in printed
     assert "3 files as sealed" in printed
 
-    rescue = str(named(OPERATOR, "rescue.py", tmp_path))
+    rescue = str(script(OPERATOR, "rescue.py", tmp_path))
     printed_by(tmp_path, sys.executable, rescue, str(kept), "store/objects", "rescued")
     with open_registry(settings) as registry:
         assert registry.ingest_tree(tmp_path / "rescued").tree_digest == sealed.tree_digest

@@ -22,7 +22,7 @@ from artifactstore_protocols import messages
 from artifactstore_protocols.payloads import PackageCreated, Payload
 from artifactstore_protocols.supervision import Message
 from artifactstore_protocols.views import VIEWS
-from documents import DOCUMENTS, ROOT, blocks, headings, links, prose, rows
+from documents import DOCUMENTS, ROOT, Block, blocks, headings, links, prose, rows
 
 README = ROOT / "README.md"
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
@@ -202,9 +202,108 @@ def test_the_blueprint_has_every_message() -> None:
     assert shown == known - {"Message", "Request"} | {"BoundAddresses"}
 
 
-@pytest.mark.parametrize("document", [README, OPERATOR], ids=name_of)
-def test_every_python_block_is_marked_to_be_run(document: Path) -> None:
-    assert [block.code for block in blocks(document) if block.language == "python" and not block.run] == []
+MANUALS = [README, OPERATOR, ROOT / "docs" / "EMBEDDING.md", ROOT / "docs" / "ASSEMBLY-EXPERIMENT.md"]
+MARKERS = {"run", "run on a store", "run on PostgreSQL", "run by .ci/run", "example output", "example"}
+GATE = (ROOT / ".ci" / "run").read_text()
+
+
+def unmarked(document: Path) -> list[str]:
+    """The blocks of which nothing, or nothing that is known, says what becomes of them; pictures aside."""
+    return [
+        block.code
+        for block in blocks(document)
+        if block.language != "mermaid"
+        and (block.marker not in MARKERS or (block.language == "python" and not block.run))
+    ]
+
+
+@pytest.mark.parametrize("document", MANUALS, ids=name_of)
+def test_every_block_is_run_or_is_marked_as_an_example(document: Path) -> None:
+    assert unmarked(document) == [], "mark each of these blocks by a comment above it: see tests/documents.py"
+
+
+def test_a_block_without_a_mark_would_be_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\na\n```\n\n<!-- run -->\n```sh\nb\n```\n<!-- run sometimes -->\n```sh\nc\n```\n"
+        "<!-- example output -->\n```text\nd\n```\n<!-- example -->\n```python\ne\n```\n```mermaid\nf\n```\n"
+    )
+    assert unmarked(page) == ["a\n", "c\n", "e\n"]
+
+
+def gate_runs(block: Block, document: str) -> bool:
+    """Whether the gate runs a block: it names it, or has each of its lines, comments aside."""
+    if block.name is not None:
+        return re.search(rf"\bblock {re.escape(document)} {re.escape(block.name)}(?!\S)", GATE) is not None
+    lines = [line.split("  #")[0].strip() for line in block.code.splitlines()]
+    return {line for line in lines if line} <= {line.strip().removesuffix(" &") for line in GATE.splitlines()}
+
+
+def test_what_the_gate_is_said_to_run_it_runs() -> None:
+    gated = [
+        (block, name_of(document))
+        for document in MANUALS
+        for block in blocks(document)
+        if block.marker == "run by .ci/run"
+    ]
+    assert gated
+    assert [block.code for block, document in gated if not gate_runs(block, document)] == []
+    assert not gate_runs(Block("sh", "make coffee\n", "run by .ci/run", None), "README.md")
+    assert not gate_runs(Block("sh", "", "run by .ci/run", "coffee.sh"), "README.md")
+
+
+def test_every_block_that_has_a_name_is_named_by_a_test() -> None:
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    names = [
+        block.name
+        for document in DOCUMENTS
+        for block in blocks(document)
+        if block.name is not None and block.marker == "run"
+    ]
+    assert names
+    assert [name for name in names if f'"{name}"' not in tests] == []
+
+
+def environment_names(room: Path) -> set[str]:
+    """The variables that code reads: the names it looks up in an environment, and those that start with our own."""
+    found: set[str] = set()
+    for path in sorted(room.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Constant(value=str(text)):
+                    found |= set(re.findall(r"\bARTIFACTSTORE_[A-Z_]+\b", text))
+                case ast.Call(func=ast.Attribute(attr="get", value=ast.Attribute(attr="environ")), args=[key, *_]):
+                    found |= constant(key)
+                case ast.Call(func=ast.Attribute(attr="getenv"), args=[key, *_]):
+                    found |= constant(key)
+                case ast.Subscript(value=ast.Attribute(attr="environ"), slice=key):
+                    found |= constant(key)
+                case ast.Compare(left=key, comparators=[ast.Attribute(attr="environ")]):
+                    found |= constant(key)
+                case _:
+                    pass
+    return found
+
+
+def constant(node: ast.expr) -> set[str]:
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def test_every_variable_that_the_code_reads_is_in_the_manual_and_in_the_example() -> None:
+    read = {name for room in ("actors", "protocols", "migrations") for name in environment_names(ROOT / room)}
+    ours = {name for name in read if name.startswith("ARTIFACTSTORE_")}
+    assert ours == set(ENVIRONMENT)
+    for document in (OPERATOR, ROOT / ".env.example"):
+        assert read - set(re.findall(r"\b[A-Z_]+\b", document.read_text())) == set(), document
+
+
+def test_a_variable_would_be_found(tmp_path: Path) -> None:
+    (tmp_path / "code.py").write_text(
+        "import os\n"
+        "os.environ['ONE'], os.environ.get('TWO'), os.getenv('THREE', ''), 'FOUR' in os.environ\n"
+        "x = {'ARTIFACTSTORE_FIVE': ''}\n"
+    )
+    assert environment_names(tmp_path) == {"ONE", "TWO", "THREE", "FOUR", "ARTIFACTSTORE_FIVE"}
 
 
 REGISTRIES = re.compile(
@@ -246,3 +345,7 @@ def test_a_registry_and_a_machine_path_would_be_found() -> None:
 
 def test_prose_leaves_code_out() -> None:
     assert "import trio" not in prose(README)
+
+
+def test_both_distributions_carry_the_same_licence() -> None:
+    assert (ROOT / "protocols" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
