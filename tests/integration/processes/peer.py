@@ -1,0 +1,98 @@
+"""A process that opens a package and waits at a chosen place on the way, so that it can be frozen there.
+
+Usage: python -m integration.processes.peer DATABASE_URL OBJECTS PLACE [IDLE_TIMEOUT_S]
+
+It says "here" when it is there, goes on at a line on stdin, and prints as JSON the sequence that it got or the error.
+IDLE_TIMEOUT_S is what it tells PostgreSQL about its own sessions, in place of the time that the store gives them.
+"""
+
+import asyncio
+import json
+import sys
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from unittest.mock import patch
+
+import trio
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+
+from artifactstore import Settings, open_registry
+from artifactstore.database import events
+from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+
+__all__ = ["Place"]
+
+_IDLE_TIMEOUT = "artifactstore.database.engines._IDLE_TIMEOUT_S"
+
+
+class Place(StrEnum):
+    """Where it waits."""
+
+    ASKING = "asking"
+    """Before it asks for the head of the log."""
+    WRITING = "writing"
+    """With the head, when it has written its event and the rows, and has still to move the head."""
+    COMMITTING = "committing"
+    """With the head, when all that is left is the COMMIT."""
+
+
+class _Stop:
+    """Waits once."""
+
+    def __init__(self) -> None:
+        self._waited = False
+
+    async def here(self) -> None:
+        if not self._waited:
+            self._waited = True
+            print("here", flush=True)  # noqa: T201
+            await asyncio.to_thread(sys.stdin.readline)
+
+
+def _wait_at(place: Place, stack: ExitStack) -> None:
+    stop = _Stop()
+    lock_head, move_head, commit = events.lock_head, events.move_head, AsyncTransaction.commit
+
+    async def lock_head_later(connection: AsyncConnection) -> int:
+        await stop.here()
+        return await lock_head(connection)
+
+    async def move_head_later(transaction: events.Transaction) -> None:
+        await stop.here()
+        await move_head(transaction)
+
+    async def commit_later(transaction: AsyncTransaction) -> None:
+        await stop.here()
+        await commit(transaction)
+
+    match place:
+        case Place.ASKING:
+            stack.enter_context(patch.object(events, "lock_head", lock_head_later))
+        case Place.WRITING:
+            stack.enter_context(patch.object(events, "move_head", move_head_later))
+        case Place.COMMITTING:
+            stack.enter_context(patch.object(AsyncTransaction, "commit", commit_later))
+
+
+async def _open_a_package(settings: Settings, place: Place) -> dict[str, object]:
+    async with open_registry(settings) as registry:
+        with ExitStack() as stack:
+            _wait_at(place, stack)
+            try:
+                package = await registry.create_package("the peer's")
+            except (DatabaseUnavailable, OutcomeUnknown) as error:
+                return {"error": type(error).__name__, "message": str(error)}
+        return {"package_id": package.package_id}
+
+
+def main(url: str, objects: str, place: str, idle_timeout_s: str | None = None) -> None:
+    with ExitStack() as stack:
+        if idle_timeout_s is not None:
+            stack.enter_context(patch(_IDLE_TIMEOUT, int(idle_timeout_s)))
+        settings = Settings(database_url=url, storage_local_root=Path(objects))
+        print(json.dumps(trio.run(_open_a_package, settings, Place(place))))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
