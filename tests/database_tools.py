@@ -15,9 +15,8 @@ from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.database import Database
 from artifactstore.database.engines import writer_engine
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.commands import Command, CommandRequest, Committed
-from artifactstore_protocols.event_store import CommandOutcome
+from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from command_strategies import Ids
 from memory_log import FILES_PER_PACKAGE_MAX
@@ -34,7 +33,7 @@ class Scribe:
     The clock reads `EPOCH_US` + 1 for the first event that is decided, + 2 for the next: as `MemoryLog` has it.
     """
 
-    def __init__(self, store: SqlEventStore) -> None:
+    def __init__(self, store: EventStore) -> None:
         self._store = store
         self._ids = Ids()
         self._clock = count(EPOCH_US + 1)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault, ReadFailure, ReadFault
+from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault
 from artifactstore.testing.simulation.run import simulate
-from artifactstore.testing.simulation.workload import Client, CreatePackage, Finalize, Operation, Workload
+from artifactstore.testing.simulation.workload import Client, CreatePackage, Operation, Workload
 
 CREATE = CreatePackage(0, keyed=False)
 
@@ -16,16 +16,6 @@ CREATE = CreatePackage(0, keyed=False)
             (CREATE,),
             (CommitFault(CommitFailure.COMMIT_LATE, 1, 1), CommitFault(CommitFailure.LOG_FULL, 2, 0)),
             id="the writer's second attempt failed, and it forgot that the first one might have succeeded",
-        ),
-        pytest.param(
-            (CREATE,),
-            (ReadFault(ReadFailure.READ_FAILED, 2, 0),),
-            id="a package was created, could not be read back, and was refused as if it had not been",
-        ),
-        pytest.param(
-            (CREATE, Finalize(0)),
-            (ReadFault(ReadFailure.READ_FAILED, 6, 0),),
-            id="a package was sealed, could not be read back, and was refused as if it had not been",
         ),
     ],
 )

@@ -1,11 +1,12 @@
-"""Replay: views equal the log, damage is found and mended, and what cannot be projected stops it."""
+"""Replay on both databases: damage is found and mended, writers go on, and what cannot be projected stops it.
+
+What every event store promises in terms of its interface is in `tests/integration/event_store`.
+"""
 
 import uuid
-from collections.abc import Sequence
 
 import pytest
 import trio
-from hypothesis import HealthCheck, Phase, given, settings
 from sqlalchemy import Executable, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +17,7 @@ from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
 from artifactstore.database.store import SqlEventStore
-from artifactstore_protocols.commands import CommandRequest, Committed, FlagObjects, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.commands import FlagObjects, OnExisting, RegisterMetadataSchema
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.payloads import UnknownEventType
 from artifactstore_protocols.records import ReplayReport
@@ -32,44 +33,10 @@ from artifactstore_protocols.views import (
     ViewTable,
     ViewWriter,
 )
-from command_strategies import Create, FileStep, Finalize, Flag, Ingest, Register, Step, steps
+from command_strategies import Create, FileStep, Ingest
 from database_tools import Gate, Scribe, event, opened, surgery
 from memory_log import MemoryLog
-
-STORY: list[Step] = [
-    Create(1, "standard", {"branch": "main"}),
-    Create(2, "permanent", {}),
-    Ingest(
-        1,
-        (
-            FileStep("ä/ö.txt", b"x", False, "stored"),
-            FileStep("Z", b"x", True, "deduplicated"),
-            FileStep("a", b"yy", False, "stored"),
-        ),
-        OnExisting.REFUSE,
-    ),
-    Flag(((b"x", "damaged"),)),
-    Ingest(2, (FileStep("e\u0301", b"x", False, "rewritten"),), OnExisting.REFUSE),
-    Ingest(1, (FileStep("a", b"", False, "stored"),), OnExisting.REPLACE),
-    Ingest(1, (FileStep("a", b"nope", False, "stored"),), OnExisting.REFUSE),
-    Flag(((b"yy", "missing"),)),
-    Register("build"),
-    Register("build"),
-    Finalize(1, late=True),
-    Finalize(1, late=False),
-    Ingest(1, (FileStep("late", b"", False, "stored"),), OnExisting.REFUSE),
-]
-
-
-async def tell_story(scribe: Scribe, story: Sequence[Step] = STORY) -> MemoryLog:
-    """Send the steps one by one, and to a log in memory too; both must judge alike."""
-    memory = MemoryLog()
-    for step in story:
-        command = memory.command(step)
-        refusal = memory.commit(command)
-        [outcome] = await scribe.send(scribe.ask(command))
-        assert type(outcome) is (Committed if refusal is None else type(refusal)), step
-    return memory
+from story import assert_identical, tell_story
 
 
 async def count_rows(connection: AsyncConnection) -> dict[str, int]:
@@ -79,63 +46,10 @@ async def count_rows(connection: AsyncConnection) -> dict[str, int]:
     }
 
 
-async def wipe(transaction: Transaction) -> None:
-    for table in (schema.events, *LIVE.values()):
-        await transaction.connection.execute(delete(table))
-    transaction.sequence = 0
-
-
-def assert_identical(report: ReplayReport, memory: MemoryLog) -> None:
-    assert report.identical
-    assert report.events == report.sequence == len(memory.events)
-    assert report.projection_digest == str(ContentAddress(memory.views.digest()))
-
-
-async def test_an_empty_log_replays_to_empty_views(store: SqlEventStore) -> None:
-    for rebuild in (False, True):
-        report = await store.replay(rebuild=rebuild)
-        assert report.identical
-        assert (report.events, report.sequence, report.repaired_rows) == (0, 0, 0)
-
-
 async def test_views_are_what_the_log_implies(store: SqlEventStore, scribe: Scribe, database: Database) -> None:
     memory = await tell_story(scribe)
     assert_identical(await store.replay(rebuild=False), memory)
     assert all((await database.read(count_rows)).values()), "the story leaves a view empty"
-
-
-async def test_replays_repeat_on_the_same_connections(store: SqlEventStore, scribe: Scribe) -> None:
-    """Their temporary tables are gone each time, and prepared statements outlive them."""
-    memory = await tell_story(scribe)
-    for rebuild in (False, True, False, True, True, False):
-        report = await store.replay(rebuild=rebuild)
-        assert_identical(report, memory)
-        assert report.repaired_rows == 0
-
-
-# A shrinking search over a database would take minutes; the laws of decisions and views are shrunk in memory.
-@settings(max_examples=8, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(story=steps())
-async def test_any_run_of_commands_keeps_views_equal_to_replay(location: DatabaseLocation, story: list[Step]) -> None:
-    async with opened(location) as database:
-        await database.write(wipe)
-        store = SqlEventStore(database)
-        memory = await tell_story(Scribe(store), story)
-        assert_identical(await store.replay(rebuild=False), memory)
-        log = await store.read_events(after=0, limit=1000)
-        assert [stored.event.payload for stored in log] == [stored.event.payload for stored in memory.events]
-
-
-async def test_one_batch_writes_what_single_commands_write(store: SqlEventStore, scribe: Scribe) -> None:
-    """Operations of a batch are folded, which must not show."""
-    memory = MemoryLog()
-    requests: list[CommandRequest] = []
-    for step in STORY:
-        command = memory.command(step)
-        memory.commit(command)
-        requests.append(scribe.ask(command))
-    await scribe.send(*requests)
-    assert_identical(await store.replay(rebuild=False), memory)
 
 
 _CHANGED: dict[ViewTable, Row] = {

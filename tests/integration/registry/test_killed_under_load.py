@@ -16,6 +16,7 @@ import trio.testing
 
 from artifactstore import Registry, Settings
 from artifactstore.database.actor import DatabaseActor
+from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor
@@ -80,7 +81,7 @@ class Load:
             self.calls += 1
             try:
                 return await call()
-            except (AskError, DatabaseUnavailable, OutcomeUnknown) as error:
+            except (AskError, DatabaseClosed, DatabaseUnavailable, OutcomeUnknown) as error:
                 self.refused.append(error)
             finally:
                 self.calls -= 1

@@ -44,6 +44,7 @@ class SimulatedLog:
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}
+        self._by_id: dict[str, StoredEvent] = {}
 
     def head(self) -> int:
         """The last sequence."""
@@ -68,6 +69,10 @@ class SimulatedLog:
         """Let others have the head."""
         self._head.release()
 
+    def event(self, event_id: str) -> StoredEvent | None:
+        """The event of this id, if it is there."""
+        return self._by_id.get(event_id)
+
     def earlier(self, command_id: str) -> list[StoredEvent]:
         """What a command wrote."""
         return self._commands.get(command_id, [])
@@ -81,6 +86,7 @@ class SimulatedLog:
         for stored in events:
             stamp = stored.event.command
             self.events.append(stored)
+            self._by_id[stored.event.event_id] = stored
             self._commands.setdefault(stamp.command_id, []).append(stored)
             if stamp.idempotency_key is not None:
                 self._keys[stamp.idempotency_key] = stamp.command_id

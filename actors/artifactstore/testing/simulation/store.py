@@ -105,9 +105,9 @@ class SimulatedEventStore:
                 )
             if kind is CommitFailure.COMMIT_LATE:
                 lands_late = True
-                self._log.append_late(seconds, batch.events, batch.operations)
+                self._log.append_late(seconds, list(batch.new.values()), batch.operations)
             elif kind is not CommitFailure.COMMIT_LOST:
-                self._log.append(batch.events, batch.operations)
+                self._log.append(list(batch.new.values()), batch.operations)
         finally:
             if not lands_late:
                 self._log.release_head()

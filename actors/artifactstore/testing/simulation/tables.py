@@ -150,6 +150,9 @@ class Tables:
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
         self.package(package_id)
+        return self._files_in(package_id)
+
+    def _files_in(self, package_id: str) -> list[FileRecord]:
         return [_file(row) for row in self.rows(FILES) if row["package_id"] == package_id]
 
     def all_files(self) -> list[FileRecord]:
@@ -175,7 +178,7 @@ class Tables:
         """See `EventStore.deduplicated_bytes`."""
         stored_at = {row["content_address"]: row["sequence"] for row in self._rows[LOCATIONS.name].values()}
         return sum(
-            file.size_bytes for file in self.files(package_id) if stored_at[file.content_address] != file.sequence
+            file.size_bytes for file in self._files_in(package_id) if stored_at[file.content_address] != file.sequence
         )
 
     def schema(self, name: str) -> MetadataSchema | None:

@@ -1,18 +1,9 @@
-"""The append conformance suite: what every event store promises about its log, on both databases."""
+"""What every event store promises about commands and the log that they make."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import insert
 
-from artifactstore.database import events
-from artifactstore.database.commit import commit_batch, commit_each
-from artifactstore.database.database import Database
-from artifactstore.database.errors import DatabaseUnavailable, Refused
-from artifactstore.database.events import Transaction
-from artifactstore.database.schema import log_head
-from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.commands import (
     Committed,
@@ -23,23 +14,13 @@ from artifactstore_protocols.commands import (
     RegisterMetadataSchema,
 )
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.event_store import CommandOutcome
-from artifactstore_protocols.events import Event, EventConflict, IdempotencyConflict, encode_record
+from artifactstore_protocols.event_store import CommandOutcome, EventStore
+from artifactstore_protocols.events import EventConflict, IdempotencyConflict, encode_record
 from artifactstore_protocols.packages import PackageExists, PackageNotFound, PathConflict, PathTaken, TooManyFiles
 from artifactstore_protocols.views import ReplayFailed
 from command_strategies import BACKEND_ID, Ids, address_of, created, ingest, ingested, package_id_of
-from database_tools import EPOCH_US, Scribe, event, whole_log
-
-
-async def head(database: Database) -> int:
-    return await database.read(events.head)
-
-
-async def write(database: Database, *new: Event) -> list[int]:
-    async def work(transaction: Transaction) -> list[int]:
-        return [await events.write(transaction, entry) for entry in new]
-
-    return await database.write(work)
+from database_tools import EPOCH_US, Scribe
+from event_stores import head_of, log_of
 
 
 def committed(outcome: CommandOutcome) -> Committed:
@@ -47,12 +28,12 @@ def committed(outcome: CommandOutcome) -> Committed:
     return outcome
 
 
-async def test_an_empty_log_has_its_head_at_zero(database: Database) -> None:
-    assert await head(database) == 0
-    assert await whole_log(database) == ()
+async def test_an_empty_log_has_its_head_at_zero(store: EventStore) -> None:
+    assert await head_of(store) == 0
+    assert await log_of(store) == ()
 
 
-async def test_sequences_are_one_to_n_over_batches_of_any_size(database: Database, scribe: Scribe) -> None:
+async def test_sequences_are_one_to_n_over_batches_of_any_size(store: EventStore, scribe: Scribe) -> None:
     ids = Ids()
     package = 0
     for size in (1, 3, 1, 5):
@@ -61,14 +42,14 @@ async def test_sequences_are_one_to_n_over_batches_of_any_size(database: Databas
         answers = await scribe.tell(*batch)
         assert [answer.sequence for answer in answers] == list(range(package - size + 1, package + 1))
         assert [answer.events[-1].sequence for answer in answers] == [answer.sequence for answer in answers]
-    log = await whole_log(database)
+    log = await log_of(store)
     assert [stored.sequence for stored in log] == list(range(1, 11))
-    assert await head(database) == 10
+    assert await head_of(store) == 10
     assert [stored.event.recorded_at_us for stored in log] == [EPOCH_US + i for i in range(1, 11)]
 
 
 async def test_events_of_one_command_are_neighbours_and_only_the_first_is_stamped(
-    database: Database, scribe: Scribe
+    store: EventStore, scribe: Scribe
 ) -> None:
     ids = Ids()
     files = [ingested(name, name.encode(), outcome="rewritten", ids=ids) for name in ("a", "b")]
@@ -79,82 +60,20 @@ async def test_events_of_one_command_are_neighbours_and_only_the_first_is_stampe
     stamps = [stored.event.command for stored in answer.events]
     assert len({stamp.command_id for stamp in stamps}) == 1
     assert [stamp.digest is not None for stamp in stamps] == [True, False, False, False]
-    assert tuple(await whole_log(database))[1:] == answer.events
+    assert (await log_of(store))[1:] == answer.events
 
 
-async def test_an_event_that_is_there_keeps_its_first_sequence(database: Database) -> None:
-    ids = Ids()
-    first, second = event(ids()), event(ids())
-    assert await write(database, first, second) == [1, 2]
-    assert await write(database, second, first, event(ids())) == [2, 1, 3]
-    assert await head(database) == 3
-
-
-_KNOWN = Ids()()
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        event(_KNOWN, payload=b"\xa1\x61\x61\x01"),
-        event(_KNOWN, event_type="v1.file.ingested"),
-        event(_KNOWN, actor="somebody else"),
-    ],
-)
-async def test_an_event_id_with_other_content_is_a_conflict(database: Database, other: Event) -> None:
-    await write(database, event(_KNOWN))
-    with pytest.raises(EventConflict) as caught:
-        await write(database, other)
-    assert (caught.value.event_id, caught.value.sequence) == (_KNOWN, 1)
-    assert await head(database) == 1
-
-
-async def test_a_rollback_burns_no_number(database: Database) -> None:
-    class Regret(Exception):
-        pass
-
-    ids = Ids()
-
-    async def write_and_regret(transaction: Transaction) -> None:
-        await events.write(transaction, event(ids()))
-        await events.write(transaction, event(ids()))
-        raise Regret
-
-    await write(database, event(ids()))
-    with pytest.raises(Regret):
-        await database.write(write_and_regret)
-    assert await write(database, event(ids())) == [2]
-    assert [stored.sequence for stored in await whole_log(database)] == [1, 2]
-
-
-async def test_a_transaction_that_writes_nothing_leaves_the_head(database: Database) -> None:
-    async def look(transaction: Transaction) -> int:
-        return transaction.sequence
-
-    await write(database, event(Ids()()))
-    assert await database.write(look) == 1
-    assert await head(database) == 1
-
-
-async def test_the_database_holds_the_head_to_one_row(database: Database) -> None:
-    async def second_head(transaction: Transaction) -> None:
-        await transaction.connection.execute(insert(log_head).values(id=2, sequence=0))
-
-    with pytest.raises(Refused):
-        await database.write(second_head)
-
-
-async def test_what_is_stored_gives_the_very_bytes_of_the_record(database: Database, scribe: Scribe) -> None:
+async def test_what_is_stored_gives_the_very_bytes_of_the_record(store: EventStore, scribe: Scribe) -> None:
     ids = Ids()
     answers = await scribe.send(
         scribe.ask(created(name="Grüße 🎁", metadata={"ключ": "значение"}, ids=ids), key="first"),
         scribe.ask(ingest(ingested("naïve/e\u0301.txt", b"x", ids=ids))),
     )
     before = [encode_record(stored.event) for outcome in answers for stored in committed(outcome).events]
-    assert [encode_record(stored.event) for stored in await whole_log(database)] == before
+    assert [encode_record(stored.event) for stored in await log_of(store)] == before
 
 
-async def test_a_refused_command_does_not_fail_its_neighbours(database: Database, scribe: Scribe) -> None:
+async def test_a_refused_command_does_not_fail_its_neighbours(store: EventStore, scribe: Scribe) -> None:
     ids = Ids()
     [opened_, unknown, taken, again, conflict, last] = await scribe.send(
         scribe.ask(created(ids=ids)),
@@ -170,7 +89,7 @@ async def test_a_refused_command_does_not_fail_its_neighbours(database: Database
     assert isinstance(again, PackageExists)
     assert isinstance(conflict, PathConflict)
     assert committed(last).sequence == 2
-    assert await head(database) == 2
+    assert await head_of(store) == 2
 
 
 async def test_commands_are_judged_by_what_the_database_holds(scribe: Scribe) -> None:
@@ -209,7 +128,7 @@ async def test_a_batch_larger_than_a_statement_is_judged_in_full(scribe: Scribe)
 
 
 class TestRepeats:
-    async def test_the_same_command_id_gets_the_first_answer(self, database: Database, scribe: Scribe) -> None:
+    async def test_the_same_command_id_gets_the_first_answer(self, store: EventStore, scribe: Scribe) -> None:
         ids = Ids()
         request = scribe.ask(ingest(ingested("a", ids=ids), ingested("b", ids=ids)))
         await scribe.tell(created(ids=ids))
@@ -218,7 +137,7 @@ class TestRepeats:
         assert committed(first).events == committed(second).events
         assert (committed(first).repeated, committed(second).repeated) == (False, True)
         assert committed(second).sequence == 3
-        assert await head(database) == 3
+        assert await head_of(store) == 3
 
     async def test_the_same_key_gets_the_first_answer_whatever_the_ids(self, scribe: Scribe) -> None:
         ids = Ids()
@@ -227,7 +146,7 @@ class TestRepeats:
         assert committed(second).events == committed(first).events
         assert committed(second).repeated
 
-    async def test_repeats_inside_one_batch_find_each_other(self, database: Database, scribe: Scribe) -> None:
+    async def test_repeats_inside_one_batch_find_each_other(self, store: EventStore, scribe: Scribe) -> None:
         ids = Ids()
         by_id = scribe.ask(created(1, ids=ids))
         outcomes = await scribe.send(
@@ -235,11 +154,11 @@ class TestRepeats:
         )
         assert [committed(outcome).sequence for outcome in outcomes] == [1, 2, 1, 2]
         assert [committed(outcome).repeated for outcome in outcomes] == [False, False, True, True]
-        assert await head(database) == 2
+        assert await head_of(store) == 2
 
     @pytest.mark.parametrize("in_one_batch", [True, False])
     async def test_a_key_for_another_command_is_a_conflict(
-        self, database: Database, scribe: Scribe, in_one_batch: bool
+        self, store: EventStore, scribe: Scribe, in_one_batch: bool
     ) -> None:
         ids = Ids()
         asked = scribe.ask(created(1, ids=ids), key="k")
@@ -251,7 +170,7 @@ class TestRepeats:
             [conflict] = await scribe.send(other)
         assert isinstance(conflict, IdempotencyConflict)
         assert (conflict.key, conflict.sequence) == ("k", 1)
-        assert await head(database) == 1
+        assert await head_of(store) == 1
 
     async def test_a_command_id_for_another_command_is_a_conflict(self, scribe: Scribe) -> None:
         ids = Ids()
@@ -278,11 +197,11 @@ class TestRepeats:
         assert committed(done).repeated is False
 
 
-class TestWhatTheDatabaseRefuses:
-    """The batch as a whole cannot be written, so its commands are committed one by one."""
+class TestWhatFailsAlone:
+    """What cannot be written although it was decided; a database then commits the batch one by one."""
 
     async def test_an_event_id_that_two_commands_share_fails_the_second_alone(
-        self, database: Database, scribe: Scribe
+        self, store: EventStore, scribe: Scribe
     ) -> None:
         ids = Ids()
         shared = created(2, name="weekly", ids=Ids())  # the same event id as the first command's
@@ -292,14 +211,14 @@ class TestWhatTheDatabaseRefuses:
         assert committed(first).sequence == 1
         assert isinstance(conflict, EventConflict)
         assert committed(last).sequence == 2
-        assert [stored.sequence for stored in await whole_log(database)] == [1, 2]
-        assert [package.package_id for package in await SqlEventStore(database).packages(after=0, limit=9)] == [
+        assert [stored.sequence for stored in await log_of(store)] == [1, 2]
+        assert [package.package_id for package in await store.packages(after=0, limit=9)] == [
             package_id_of(1),
             package_id_of(3),
         ]
 
     async def test_an_event_that_is_there_already_answers_with_its_first_sequence(
-        self, database: Database, scribe: Scribe
+        self, store: EventStore, scribe: Scribe
     ) -> None:
         """Flagging says the same whoever says it, so another command may bring the very same event."""
         ids = Ids()
@@ -315,9 +234,9 @@ class TestWhatTheDatabaseRefuses:
         assert [stored.sequence for stored in committed(answer).events] == [1, 2]
         assert committed(answer).sequence == 2
         assert [stored.sequence for stored in committed(repeated).events] == [1]
-        assert await head(database) == 2
+        assert await head_of(store) == 2
 
-    async def test_repeats_are_found_one_by_one_too(self, database: Database, scribe: Scribe) -> None:
+    async def test_repeats_are_found_one_by_one_too(self, store: EventStore, scribe: Scribe) -> None:
         ids = Ids()
         request = scribe.ask(created(1, ids=ids), key="k")
         clash = scribe.ask(created(2, name="weekly", ids=Ids()))
@@ -325,9 +244,9 @@ class TestWhatTheDatabaseRefuses:
         assert isinstance(conflict, EventConflict)
         assert committed(again).events == committed(first).events
         assert committed(again).repeated
-        assert await head(database) == 1
+        assert await head_of(store) == 1
 
-    async def test_a_number_that_no_record_holds_is_refused_alone(self, database: Database, scribe: Scribe) -> None:
+    async def test_a_number_that_no_record_holds_is_refused_alone(self, store: EventStore, scribe: Scribe) -> None:
         ids = Ids()
         small = ingested("vast", ids=ids)
         vast = replace(small, size_bytes=2**53, receipt=replace(small.receipt, size_bytes=2**53))
@@ -338,7 +257,7 @@ class TestWhatTheDatabaseRefuses:
         )
         assert isinstance(refused, NotEncodable)
         assert (committed(opened_).sequence, committed(last).sequence) == (1, 2)
-        assert await head(database) == 2
+        assert await head_of(store) == 2
 
     async def test_a_manifest_that_nobody_can_read_is_refused_alone(self, scribe: Scribe) -> None:
         ids = Ids()
@@ -351,7 +270,7 @@ class TestWhatTheDatabaseRefuses:
 
     @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
     async def test_text_that_a_database_does_not_take_is_refused_alone(
-        self, database: Database, scribe: Scribe, text: str
+        self, store: EventStore, scribe: Scribe, text: str
     ) -> None:
         """PostgreSQL has no NUL in text, and no database has lone surrogates: such a package is never there."""
         ids = Ids()
@@ -362,39 +281,4 @@ class TestWhatTheDatabaseRefuses:
         )
         assert isinstance(refused, ArtifactStoreError)
         assert (committed(opened_).sequence, committed(last).sequence) == (1, 2)
-        assert await head(database) == 2
-
-    async def test_a_batch_that_fails_as_a_whole_leaves_nothing(self, database: Database, scribe: Scribe) -> None:
-        ids = Ids()
-        clash = [scribe.ask(created(1, ids=ids)), scribe.ask(created(2, name="weekly", ids=Ids()))]
-
-        async def batch(transaction: Transaction) -> Sequence[CommandOutcome]:
-            return await commit_batch(transaction, clash, now_us=lambda: EPOCH_US, files_per_package_max=1)
-
-        with pytest.raises(Refused, match=r"the database refused a value \(.*\); change that value"):
-            await database.write(batch)
-        assert await whole_log(database) == ()
-        assert await head(database) == 0
-
-    async def test_a_fault_is_not_taken_for_a_refusal(
-        self, database: Database, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """One by one, too, a database that fails fails them all: nobody may be told that the others were written."""
-        ids = Ids()
-        requests = [scribe.ask(created(i, ids=ids)) for i in (1, 2)]
-        write_event = events.write
-
-        async def fail_at_the_second(transaction: Transaction, entry: Event) -> int:
-            if transaction.sequence == 1:
-                raise OSError(5, "Input/output error")
-            return await write_event(transaction, entry)
-
-        async def one_by_one(transaction: Transaction) -> Sequence[CommandOutcome]:
-            return await commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(events, "write", fail_at_the_second)
-            with pytest.raises(DatabaseUnavailable, match="Input/output error"):
-                await database.write(one_by_one)
-        assert await head(database) == 0
-        assert len(await database.write(one_by_one)) == 2
+        assert await head_of(store) == 2

@@ -1,12 +1,10 @@
-"""What the views answer, on both databases."""
+"""What every event store answers from its views."""
 
 import pytest
 
-from artifactstore.database.location import DatabaseLocation
-from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import OnExisting, RegisterMetadataSchema
-from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
@@ -52,7 +50,7 @@ async def tell(scribe: Scribe) -> MemoryLog:
     return memory
 
 
-async def test_a_package_is_found_by_its_id(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
     sealed = memory.manifest(package_id_of(1))
     open_ = await store.package(package_id_of(2))
@@ -83,17 +81,17 @@ async def test_a_package_is_found_by_its_id(store: SqlEventStore, scribe: Scribe
     assert closed.expires_at_us == closed.finalized_at_us + 30 * 86_400_000_000
 
 
-async def test_packages_are_found_by_name_newest_first_or_by_id(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_packages_are_found_by_name_newest_first_or_by_id(store: EventStore, scribe: Scribe) -> None:
     ids = Ids()
     await scribe.tell(
         created(1, name="nightly", ids=ids), created(2, name="nightly", ids=ids), created(3, name="weekly", ids=ids)
     )
     assert [found.package_id for found in await store.find_packages("nightly")] == [package_id_of(2), package_id_of(1)]
     assert [found.package_id for found in await store.find_packages(package_id_of(3))] == [package_id_of(3)]
-    assert await store.find_packages("Nightly") == ()
+    assert list(await store.find_packages("Nightly")) == []
 
 
-async def test_packages_come_in_pages(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_packages_come_in_pages(store: EventStore, scribe: Scribe) -> None:
     ids = Ids()
     await scribe.tell(*(created(i, ids=ids) for i in range(1, 6)))
     seen: list[str] = []
@@ -105,7 +103,7 @@ async def test_packages_come_in_pages(store: SqlEventStore, scribe: Scribe) -> N
     assert seen == [package_id_of(i) for i in range(1, 6)]
 
 
-async def test_files_are_listed_by_path_and_found_by_key(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     digests = digests_of(b"x")
     expected = FileRecord(
@@ -124,7 +122,7 @@ async def test_files_are_listed_by_path_and_found_by_key(store: SqlEventStore, s
     assert (await store.files(package_id_of(1)))[1] == expected
 
 
-async def test_contents_are_what_a_manifest_is_made_from(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_contents_are_what_a_manifest_is_made_from(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     open_ = await store.contents(package_id_of(2))
     assert open_.package == await store.package(package_id_of(2))
@@ -135,7 +133,7 @@ async def test_contents_are_what_a_manifest_is_made_from(store: SqlEventStore, s
     assert (sealed.package.status, sealed.files, sealed.locations) == ("finalized", (), ())
 
 
-async def test_a_manifest_is_the_sealing_event_s_payload(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_a_manifest_is_the_sealing_event_s_payload(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     assert await store.manifest_bytes(package_id_of(2)) is None
     payload = await store.manifest_bytes(package_id_of(1))
@@ -143,7 +141,7 @@ async def test_a_manifest_is_the_sealing_event_s_payload(store: SqlEventStore, s
     assert [file.path for file in manifest.decode(payload).files] == ["a", _PATH]
 
 
-async def test_a_package_that_is_not_there_is_said_to_be_missing(store: SqlEventStore) -> None:
+async def test_a_package_that_is_not_there_is_said_to_be_missing(store: EventStore) -> None:
     nowhere = package_id_of(9)
     for question in (
         store.package(nowhere),
@@ -155,10 +153,10 @@ async def test_a_package_that_is_not_there_is_said_to_be_missing(store: SqlEvent
         with pytest.raises(PackageNotFound) as caught:
             await question
         assert caught.value.package == nowhere
-    assert await store.find_packages(nowhere) == ()
+    assert list(await store.find_packages(nowhere)) == []
 
 
-async def test_objects_come_once_each_in_order_and_in_pages(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_objects_come_once_each_in_order_and_in_pages(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     sizes = {str(address_of(content)): len(content) for content in (b"x", b"yy", b"zzz")}
     for package_id, wanted in ((None, (b"x", b"yy", b"zzz")), (package_id_of(2), (b"x", b"zzz"))):
@@ -176,12 +174,12 @@ async def test_objects_come_once_each_in_order_and_in_pages(store: SqlEventStore
     assert (first.backend_id, first.object_key, first.integrity) == (BACKEND_ID, object_key_of(address), "intact")
 
 
-async def test_an_empty_store_has_no_objects(store: SqlEventStore) -> None:
+async def test_an_empty_store_has_no_objects(store: EventStore) -> None:
     assert await store.location_totals(package_id=None) == (0, 0)
     assert list(await store.locations(package_id=None, after="", limit=9)) == []
 
 
-async def test_files_with_a_content_are_named_in_order_of_their_coming(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_files_with_a_content_are_named_in_order_of_their_coming(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     address = str(address_of(b"x"))
     named = [f"{package_id_of(1)}/{_PATH}", f"{package_id_of(2)}/copy"]
@@ -189,14 +187,14 @@ async def test_files_with_a_content_are_named_in_order_of_their_coming(store: Sq
     assert list(await store.files_with_content(address, limit=1)) == named[:1]
 
 
-async def test_bytes_that_were_there_before_are_counted(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_bytes_that_were_there_before_are_counted(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     assert await store.deduplicated_bytes(package_id_of(1)) == 0
     assert await store.deduplicated_bytes(package_id_of(2)) == 1
     assert await store.deduplicated_bytes(package_id_of(9)) == 0
 
 
-async def test_flagged_objects_are_listed_until_they_are_healed(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
     assert await store.flagged_addresses() == frozenset()
     await scribe.tell(memory.command(Flag(((b"x", "damaged"), (b"yy", "missing")))))
@@ -214,14 +212,14 @@ def _fresh_ids() -> Ids:
     return ids
 
 
-async def test_the_latest_version_of_a_schema_is_given(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_the_latest_version_of_a_schema_is_given(store: EventStore, scribe: Scribe) -> None:
     ids = Ids()
     assert await store.metadata_schema("build") is None
     await scribe.tell(*(RegisterMetadataSchema(ids(), "build", f'{{"version":{i}}}') for i in range(1, 12)))
     assert await store.metadata_schema("build") == MetadataSchema("build", 11, '{"version":11}')
 
 
-async def test_events_are_read_in_pages_and_by_subject(store: SqlEventStore, scribe: Scribe) -> None:
+async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     assert [stored.sequence for stored in await store.read_events(after=2, limit=3)] == [3, 4, 5]
     assert list(await store.read_events(after=7, limit=3)) == []
@@ -232,14 +230,10 @@ async def test_events_are_read_in_pages_and_by_subject(store: SqlEventStore, scr
     assert about == [[1, 2, 3, 7], [3, 7], [1, 2]]
 
 
-async def test_a_store_says_where_it_is_and_how_far_its_log_goes(
-    store: SqlEventStore, scribe: Scribe, location: DatabaseLocation
-) -> None:
+async def test_a_store_says_where_it_is_and_how_far_its_log_goes(store: EventStore, scribe: Scribe) -> None:
     assert (await store.probe()).head == 0
     await tell(scribe)
-    found = await store.probe()
-    assert found.head == 7
-    assert (found.free_bytes is None) == (location.path is None)  # a server does not tell
+    assert (await store.probe()).head == 7
     assert store.name
     await store.close()
     await store.open()
