@@ -146,6 +146,8 @@ class AsyncioRegistry:
     get_manifest_bytes = _awaitable(Registry.get_manifest_bytes)
     export_package = _awaitable(Registry.export_package)
     read_events = _awaitable(Registry.read_events)
+    export_events = _awaitable(Registry.export_events)
+    import_events = _awaitable(Registry.import_events)
     verify = _awaitable(Registry.verify)
     replay = _awaitable(Registry.replay)
     health = _awaitable(Registry.health)
@@ -190,6 +192,10 @@ class AsyncioRegistry:
     def list_packages(self) -> AsyncGenerator[PackageRecord]:
         """Every package, in order of creation."""
         return _items(self.portal.iterate(Registry.list_packages))
+
+    def exported_events(self) -> AsyncGenerator[bytes]:
+        """The bytes of the file that `export_events` would write; close it if you stop before its end."""
+        return _items(self.portal.iterate(Registry.exported_events))
 
     def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""

@@ -97,6 +97,8 @@ class BlockingRegistry:
     get_manifest_bytes = _blocking(Registry.get_manifest_bytes)
     export_package = _blocking(Registry.export_package)
     read_events = _blocking(Registry.read_events)
+    export_events = _blocking(Registry.export_events)
+    import_events = _blocking(Registry.import_events)
     verify = _blocking(Registry.verify)
     replay = _blocking(Registry.replay)
     health = _blocking(Registry.health)
@@ -138,6 +140,10 @@ class BlockingRegistry:
     def list_packages(self) -> Generator[PackageRecord]:
         """Every package, in order of creation."""
         return _items(self.portal, self.portal.iterate(Registry.list_packages))
+
+    def exported_events(self) -> Generator[bytes]:
+        """The bytes of the file that `export_events` would write; close it if you stop before its end."""
+        return _items(self.portal, self.portal.iterate(Registry.exported_events))
 
     def audit(self, package_id: str | None = None) -> Generator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""

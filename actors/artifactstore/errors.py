@@ -162,3 +162,40 @@ class WrongProcess(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"this store was opened by process {self.opened_in}, before a fork; open one after the fork"
+
+
+@dataclass(eq=False)
+class LogFilePartial(ArtifactStoreError):
+    """A log file that holds a later part of a log, where one that begins with the first event is needed.
+
+    Attributes:
+        file: the file.
+        after: the sequence before its first event.
+    """
+
+    file: str
+    after: int
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"log file {self.file} goes on after sequence {self.after} of its log; "
+            "a file of a backup is restored together with the others, by `artifactstore restore`"
+        )
+
+
+@dataclass(eq=False)
+class BackupRefused(ArtifactStoreError):
+    """A directory that is no backup, or not one that can be used for this.
+
+    Attributes:
+        directory: the directory.
+        reason: what is wrong with it, and what to do.
+    """
+
+    directory: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"cannot use {self.directory!r} as a backup: {self.reason}"

@@ -13,6 +13,7 @@ from typing import Literal
 import trio
 
 from artifactstore.errors import TargetRefused
+from artifactstore.ids import new_id
 from artifactstore_protocols.records import FileRecord
 
 __all__ = ["prepare_target", "save", "write_file"]
@@ -46,10 +47,16 @@ async def write_file(directory: Path, file: FileRecord, chunks: AsyncIterator[by
     await save(chunks, target, executable=file.executable)
 
 
-async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool) -> None:
+async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool = False, durable: bool = False) -> None:
     """Write a stream to a file, which is there whole or not at all. A link is followed.
 
     What stands at the target already and is no file, such as a pipe or `/dev/null`, is written into, never replaced.
+
+    Args:
+        chunks: what to write.
+        target: where.
+        executable: whether whoever may read it may run it.
+        durable: whether the file is to survive a loss of power once this returns.
 
     Raises:
         TargetRefused: the file system does not take it.
@@ -59,13 +66,17 @@ async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool) 
         if not replaceable:
             await _write(chunks, real, "wb")
             return
-        partial = real.with_name(f".{os.getpid()}.partial")
+        partial = real.with_name(f".{new_id()}.partial")
         try:
             await _write(chunks, partial, "xb")
+            if durable:
+                await trio.to_thread.run_sync(_sync, partial)
             if executable:
                 mode = partial.stat().st_mode
                 partial.chmod(mode | (mode & 0o444) >> 2)  # whoever may read it may run it
             partial.replace(real)
+            if durable:
+                await trio.to_thread.run_sync(_sync, real.parent)
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
@@ -83,6 +94,15 @@ async def _write(chunks: AsyncIterator[bytes], target: Path, mode: Literal["wb",
     async with await trio.open_file(target, mode) as output:
         async for chunk in chunks:
             await output.write(chunk)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's content, or a directory's entries, durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _make_directory(path: Path) -> None:

@@ -30,6 +30,8 @@ from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.supervision import Tree
+from artifactstore.transfer.exporting import export_log, log_text
+from artifactstore.transfer.importing import import_log
 from artifactstore.tree import Actors
 from artifactstore.verify import Verification
 from artifactstore_protocols import canonical, manifest
@@ -71,9 +73,12 @@ from artifactstore_protocols.records import (
     HealthReport,
     IngestProgress,
     IngestSummary,
+    LogExport,
+    LogImport,
     MetadataSchema,
     PackageRecord,
     ReplayReport,
+    TransferProgress,
     VerifyProgress,
     VerifyReport,
 )
@@ -422,6 +427,41 @@ class Registry:
     async def read_events(self, since: int = 0, *, limit: int = 500) -> Sequence[StoredEvent]:
         """Up to `limit` events after `since` that are in the log now."""
         return await self._store.read_events(after=since, limit=limit)
+
+    async def export_events(
+        self, file: Path, *, progress: Callable[[TransferProgress], None] | None = None
+    ) -> LogExport:
+        """Write the log to a file, up to its head as it is now, for `import_events` of any store to take over.
+
+        The file is there whole and durable or not at all. Equal logs give equal files.
+
+        Raises:
+            TargetRefused: the file system does not take it.
+            LogDamaged: an event is missing in the log.
+        """
+        return await export_log(self._store, file, progress)
+
+    async def exported_events(self) -> AsyncGenerator[bytes]:
+        """The bytes of the file that `export_events` would write."""
+        async with aclosing((await log_text(self._store)).chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def import_events(
+        self, file: Path, *, progress: Callable[[TransferProgress], None] | None = None
+    ) -> LogImport:
+        """Take over the log in a file that `export_events` wrote, as it is: ids, times, actors and keys.
+
+        This log has to be the beginning of that one, as an empty log is of any. What is there is compared, the rest is
+        written; nothing at all before the whole file was read and found whole. An import that was interrupted goes on
+        when it is asked for again. The objects are not in the file; the answer says which of them this store lacks.
+
+        Raises:
+            LogFileInvalid, LogFilePartial, UnknownEventType: the file is refused; nothing was written.
+            LogDiffers: this log is not the beginning of that one.
+        """
+        actors = self._actors
+        return await import_log(self._store, actors.writer, actors.storage, file, progress)
 
     async def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order.

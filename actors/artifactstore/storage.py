@@ -17,6 +17,7 @@ from artifactstore_protocols.messages import (
     ProbeStorage,
     ServeObject,
     StatObject,
+    StatObjects,
     StorageRole,
     StoreFiles,
     StoreStream,
@@ -91,6 +92,11 @@ class StorageActor(Actor[StorageRole]):
     async def stat_object(self, message: StatObject) -> ObjectStat:
         """Say what is stored under an address."""
         return await self._plane.stat_object(message.address)
+
+    @handles(StatObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def stat_objects(self, message: StatObjects) -> tuple[ObjectStat | None, ...]:
+        """Say what is stored under many addresses."""
+        return tuple(await self._plane.stat_objects(message.addresses))
 
     @handles(VerifyObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def verify_object(self, message: VerifyObject) -> VerifyResult:

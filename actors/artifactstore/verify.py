@@ -6,8 +6,7 @@ in the log, so that the next ingest of the same content heals it, and so that an
 
 from collections.abc import Callable, Sequence
 
-import trio
-
+from artifactstore.abreast import abreast
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.supervision import ActorRef
@@ -52,7 +51,6 @@ class Verification:
         self._done = VerifyProgress(0, 0, 0, 0)
         self._mismatches: list[FlawedObject] = []
         self._missing: list[FlawedObject] = []
-        self._failure: Exception | None = None
         self.to_flag: list[FlagObject] = []
 
     async def run(self) -> VerifyReport:
@@ -72,27 +70,12 @@ class Verification:
 
     async def _objects(self) -> None:
         after = ""
-        limiter = trio.CapacityLimiter(_CONCURRENT)
         while batch := await self._locations(after):
-            async with trio.open_nursery() as nursery:
-                for location in batch:
-                    await limiter.acquire_on_behalf_of(location)
-                    nursery.start_soon(self._attempt, location, limiter, nursery.cancel_scope)
-            if self._failure is not None:
-                raise self._failure  # here, as it was raised: out of the nursery it would come in a group
+            await abreast(batch, self._object, at_once=_CONCURRENT)
             after = batch[-1].content_address
 
     async def _locations(self, after: str) -> Sequence[Location]:
         return await self._store.locations(package_id=self._package_id, after=after, limit=_BATCH)
-
-    async def _attempt(self, location: Location, limiter: trio.CapacityLimiter, all_of_them: trio.CancelScope) -> None:
-        try:
-            await self._object(location)
-        except Exception as error:
-            self._failure = self._failure or error
-            all_of_them.cancel(reason="one verification failed")
-        finally:
-            limiter.release_on_behalf_of(location)
 
     async def _object(self, location: Location) -> None:
         address = ContentAddress.parse(location.content_address)

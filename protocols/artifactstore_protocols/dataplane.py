@@ -21,6 +21,7 @@ __all__ = [
     "IngestResult",
     "RangeRefused",
     "SourceChanged",
+    "SourceDiffers",
     "SourceError",
     "SourceOverrun",
     "SourceRefused",
@@ -89,6 +90,23 @@ class SourceChanged(SourceError):
 
 
 @dataclass(eq=False)
+class SourceDiffers(SourceError):
+    """A file whose content is not the one that was expected of it.
+
+    Attributes:
+        path: the path as it was given.
+        expected: address of the content that should be there.
+    """
+
+    path: str
+    expected: ContentAddress
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.path!r} does not hold {self.expected}; take another copy of it"
+
+
+@dataclass(eq=False)
 class SourceTruncated(SourceError):
     """A stream that ended before its declared size.
 
@@ -153,10 +171,12 @@ class FileSource:
     Attributes:
         path: below `root` if there is one, with `/` between its parts; otherwise any path of this machine.
         root: directory that the file must lie in; None for a file that the user named directly.
+        expected: what it must hold to be stored; None takes whatever it holds.
     """
 
     path: str
     root: str | None = None
+    expected: ContentDigests | None = None
 
     def __post_init__(self) -> None:
         for path in (self.path, self.root):
@@ -290,6 +310,10 @@ class DataPlane(Protocol):
         Raises:
             ObjectMissing: no such object.
         """
+        ...
+
+    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[ObjectStat | None]:
+        """As `stat_object` for many at once, in their order; None where there is no such object."""
         ...
 
     async def delete_object(self, address: ContentAddress) -> bool:

@@ -58,6 +58,7 @@ __all__ = [
     "Replay",
     "ServeObject",
     "StatObject",
+    "StatObjects",
     "StorageRole",
     "StoreFiles",
     "StoreStream",
@@ -156,6 +157,13 @@ class StatObject(Request[ObjectStat, StorageRole]):
     """Say what is stored under an address."""
 
     address: ContentAddress
+
+
+@dataclass(frozen=True, slots=True)
+class StatObjects(Request[tuple[ObjectStat | None, ...], StorageRole]):
+    """Say what is stored under each of many addresses, in their order; None where nothing is."""
+
+    addresses: tuple[ContentAddress, ...]
 
 
 @dataclass(frozen=True, slots=True)

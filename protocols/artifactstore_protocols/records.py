@@ -10,6 +10,8 @@ from typing import Literal
 
 __all__ = [
     "AuditEntry",
+    "BackupCheck",
+    "BackupReport",
     "ComponentHealth",
     "DirectoryIngest",
     "ExportReport",
@@ -19,9 +21,14 @@ __all__ = [
     "HealthReport",
     "IngestProgress",
     "IngestSummary",
+    "LogExport",
+    "LogImport",
     "MetadataSchema",
+    "ObjectFlaws",
     "PackageRecord",
     "ReplayReport",
+    "RestoreReport",
+    "TransferProgress",
     "VerifyProgress",
     "VerifyReport",
 ]
@@ -232,6 +239,142 @@ class ReplayReport:
     def identical(self) -> bool:
         """Whether the live tables hold exactly what the log implies."""
         return self.projection_digest == self.live_digest
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFlaws:
+    """Objects that are not as a log says.
+
+    Attributes:
+        damaged_objects: how many have other bytes than they should,
+        missing_objects: how many are not there, and
+        damaged: the first of each,
+        missing: likewise.
+    """
+
+    damaged_objects: int = 0
+    missing_objects: int = 0
+    damaged: tuple[FlawedObject, ...] = ()
+    missing: tuple[FlawedObject, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.damaged_objects or self.missing_objects)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """How far a log, a backup or a restore has come.
+
+    `bytes` are those of the log's file, or of the objects that the log names where objects are carried as well;
+    `bytes_total` is None while nobody can tell.
+    """
+
+    events: int
+    events_total: int
+    bytes: int
+    bytes_total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogExport:
+    """A log that was written to a file.
+
+    Attributes:
+        file: where.
+        events: how many it holds, and so the sequence of the last one.
+        bytes: length of the file.
+        digest: checksum in its footer; equal logs have equal ones.
+    """
+
+    file: str
+    events: int
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogImport:
+    """A log that was taken over from a file.
+
+    Attributes:
+        file: where it came from.
+        events: how many the file holds.
+        written: how many of them were not in this log before.
+        sequence: head of this log now; beyond `events` if this store had gone on from that log already.
+        digest: checksum in the file's footer.
+        flaws: objects that this log names and this store does not have, or has in another size.
+    """
+
+    file: str
+    events: int
+    written: int
+    sequence: int
+    digest: str
+    flaws: ObjectFlaws
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """A backup that was made or brought up to date.
+
+    Attributes:
+        directory: where it is.
+        events: how many its log holds now, and
+        new_events: how many of them are new.
+        objects: how many objects this store names, and
+        new_objects: how many of them were copied now, with
+        new_bytes: what they hold.
+        digest: checksum of the last file of its log, which stands for all of the log.
+        flaws: objects of this store that could not be copied, since their bytes are wrong or not there.
+    """
+
+    directory: str
+    events: int
+    new_events: int
+    objects: int
+    new_objects: int
+    new_bytes: int
+    digest: str | None
+    flaws: ObjectFlaws
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """A store that was restored from a backup.
+
+    Attributes:
+        directory: where the backup is.
+        events: how many its log holds.
+        written: how many of them were not in this log before.
+        sequence: head of this log now.
+        new_objects: how many objects were put into the store, with
+        new_bytes: what they hold.
+        digest: as in `BackupReport`.
+        flaws: objects that the store still lacks, since their bytes in the backup are wrong or not there.
+    """
+
+    directory: str
+    events: int
+    written: int
+    sequence: int
+    new_objects: int
+    new_bytes: int
+    digest: str | None
+    flaws: ObjectFlaws
+
+
+@dataclass(frozen=True, slots=True)
+class BackupCheck:
+    """What reading every byte of a backup found; attributes as in `BackupReport`."""
+
+    directory: str
+    events: int
+    objects: int
+    bytes: int
+    digest: str | None
+    flaws: ObjectFlaws
 
 
 @dataclass(frozen=True, slots=True)

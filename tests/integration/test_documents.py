@@ -22,6 +22,7 @@ from postgres_server import PostgresServer
 
 README = ROOT / "README.md"
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
+BLUEPRINT = ROOT / "docs" / "ARCHITECTURE-BLUEPRINT.md"
 
 
 def marked(marker: str) -> list[object]:
@@ -171,3 +172,17 @@ def test_a_kept_manifest_checks_an_export_and_brings_files_back_without_a_log(tm
     assert run(tmp_path, sys.executable, check, str(kept), "exported").stderr == (
         "index.html is not what the manifest says\n"
     )
+
+
+def test_the_blueprint_shows_how_to_read_a_log_file_without_any_of_this(tmp_path: Path) -> None:
+    with open_registry(Settings(f"sqlite:///{tmp_path}/store/log.db", tmp_path / "store" / "objects")) as registry:
+        registry.ingest_tree(make_reports(tmp_path))
+        log = registry.read_events()
+        exported = registry.export_events(tmp_path / "log.cborseq")
+        assert b"".join(registry.exported_events()) == (tmp_path / "log.cborseq").read_bytes()
+        assert registry.import_events(tmp_path / "log.cborseq").written == 0
+    (code,) = [block.code for block in blocks(BLUEPRINT) if "def read_log" in block.code]
+    show = "\nwith open('log.cborseq', 'rb') as file:\n    print(*(event['event_id'] for _, event in read_log(file)))"
+    printed = printed_by(tmp_path, sys.executable, "-c", code + show)
+    assert printed.split() == [stored.event.event_id for stored in log]
+    assert exported.events == len(log)

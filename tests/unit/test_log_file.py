@@ -58,7 +58,7 @@ def items_of(header: LogFileHeader, log: Sequence[StoredEvent]) -> list[bytes]:
     """A file, item by item."""
     encoder = LogFileEncoder(header)
     begin, middle = encoder.begin(), [encoder.add(each) for each in log]
-    return [begin, *middle, encoder.end()[0]]
+    return [begin, *middle, encoder.end()]
 
 
 def read(payload: bytes, *, piece_bytes: int | None = None) -> tuple[list[StoredEvent], LogFileSummary]:
@@ -78,10 +78,12 @@ FILE = b"".join(ITEMS)
 def test_what_is_written_is_read_back_in_pieces_of_any_size(of: list[Event], after: int, piece_bytes: int) -> None:
     header = LogFileHeader(after, after + len(of), PREVIOUS if after else None)
     log = stored(header, of)
-    payload = b"".join(items_of(header, log))
+    encoder = LogFileEncoder(header)
+    payload = b"".join([encoder.begin(), *map(encoder.add, log), encoder.end()])
     found, summary = read(payload, piece_bytes=piece_bytes)
     assert found == log
     assert summary.header == header
+    assert summary == encoder.summary
     assert summary.header.count == len(of)
 
 

@@ -1,16 +1,18 @@
 """Commands about the log and what follows from it: verify, replay, events, audit."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.moving import export_events, flaw_text, import_events
 from artifactstore.cli.options import Json, OptionalPackage
 from artifactstore.cli.output import progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import FlawedObject, VerifyReport
+from artifactstore_protocols.records import VerifyReport
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -42,17 +44,13 @@ def _say_verified(report: VerifyReport) -> None:
     say(f"read {report.objects} objects, {size_text(report.bytes)}, and {report.manifests} manifests")
     for problem, flaws in (("damaged", report.mismatches), ("missing", report.missing)):
         for flaw in flaws:
-            say(_flaw_text(problem, flaw))
+            say(flaw_text(problem, flaw))
     for package_id in report.manifest_mismatches:
         say(f"manifest of {package_id} differs from the tables; `artifactstore replay` mends them")
     if report.sound:
         say("all sound")
     elif report.mismatches or report.missing:
         say("ingest the same content again to heal what is damaged or missing")
-
-
-def _flaw_text(problem: str, flaw: FlawedObject) -> str:
-    return f"{problem} {flaw.content_address}, {flaw.size_bytes} bytes, in {', '.join(flaw.files) or 'no file'}"
 
 
 def replay(
@@ -78,10 +76,29 @@ def events(
     since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only the events after sequence N.")] = 0,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with the events to come, until interrupted.")] = False,
+    export: Annotated[
+        Path | None, typer.Option("--export", metavar="FILE", help="Write the whole log to a file; - is stdout.")
+    ] = None,
+    imported: Annotated[
+        Path | None, typer.Option("--import", metavar="FILE", help="Take over the log in such a file; - is stdin.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Print the log: one event a line, in order."""
+    """Print the log: one event a line, in order. Or carry it to another store.
 
+    A log is taken over by a store whose own log is its beginning, such as a new one; the objects are not in the file.
+    """
+    if [since > 0 or follow, export is not None, imported is not None].count(True) > 1:
+        raise typer.BadParameter("give one of --since or --follow, --export, --import")
+    if export is not None:
+        export_events(export, json=json)
+    elif imported is not None:
+        import_events(imported, json=json)
+    else:
+        _print_events(since, follow=follow, json=json)
+
+
+def _print_events(since: int, *, follow: bool, json: bool) -> None:
     def show(stored: StoredEvent) -> None:
         if json:
             say_json(event_facts(stored))

@@ -11,7 +11,7 @@ __all__ = ["ProgressCounts", "printable", "progress_bar", "say", "say_json", "si
 
 
 class ProgressCounts(Protocol):
-    """What ingest, export and verify report while they run."""
+    """What long commands report while they run."""
 
     @property
     def bytes(self) -> int:
@@ -19,8 +19,8 @@ class ProgressCounts(Protocol):
         ...
 
     @property
-    def bytes_total(self) -> int:
-        """Bytes in all."""
+    def bytes_total(self) -> int | None:
+        """Bytes in all; None while nobody can tell."""
         ...
 
 

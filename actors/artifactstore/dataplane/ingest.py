@@ -10,7 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Final
 
 from artifactstore.dataplane.source import open_source
-from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError
+from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
 from artifactstore_protocols.storage import ObjectPut, StorageBackend, StorageError, object_key_of
@@ -96,6 +96,9 @@ class _BatchOfFiles:
                 self.answers[index] = _detached(error)
                 continue
             put, digests = _put_of(content, self._rewrite)
+            if source.expected is not None and source.expected != digests:
+                self.answers[index] = SourceDiffers(source.path, source.expected.content_address)
+                continue
             self._put.append((index, digests))
             yield put
 
@@ -124,6 +127,8 @@ class _BatchOfFiles:
                 hashed.result()
                 digests = hasher.digests()
                 address = digests.content_address
+                if source.expected is not None and source.expected != digests:
+                    raise SourceDiffers(source.path, source.expected.content_address)
                 receipt = writer.commit(object_key_of(address), address, rewrite=address in self._rewrite)
         finally:
             wait([hashed])  # the buffers are the next file's

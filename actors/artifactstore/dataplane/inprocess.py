@@ -18,7 +18,13 @@ from artifactstore.machine import check_wanted
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage import BackendHealth, ObjectStat, object_key_of
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    ObjectMissing,
+    ObjectStat,
+    StorageBackend,
+    object_key_of,
+)
 
 __all__ = ["InProcessDataPlane"]
 
@@ -92,6 +98,10 @@ class InProcessDataPlane:
         """Say what is stored under an address."""
         return await self._threads.run(partial(self._backend.head, object_key_of(address)))
 
+    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[ObjectStat | None]:
+        """Say what is stored under each of many addresses."""
+        return await self._threads.run(partial(_stat_all, self._backend, addresses))
+
     async def delete_object(self, address: ContentAddress) -> bool:
         """Remove an object durably."""
         return await self._threads.run(partial(self._backend.delete, object_key_of(address)))
@@ -99,3 +109,13 @@ class InProcessDataPlane:
     async def health(self) -> Sequence[BackendHealth]:
         """Measure every backend."""
         return [await self._threads.probe(backend.health) for backend in self._backends]
+
+
+def _stat_all(backend: StorageBackend, addresses: Sequence[ContentAddress]) -> list[ObjectStat | None]:
+    found: list[ObjectStat | None] = []
+    for address in addresses:
+        try:
+            found.append(backend.head(object_key_of(address)))
+        except ObjectMissing:
+            found.append(None)
+    return found

@@ -103,8 +103,13 @@ class LogFileEncoder:
             raise InvalidValue("sequence", str(stored.sequence), f"the next one of this file is {self._sequence}")
         return self._hashed(canonical.encode_record([stored.sequence, encode_record(stored.event)]))
 
-    def end(self) -> tuple[bytes, LogFileSummary]:
-        """The footer, and what the file is.
+    @property
+    def summary(self) -> LogFileSummary:
+        """What the file is, once its last event was added."""
+        return LogFileSummary(self._header, _digest_of(self._hasher.hexdigest()))
+
+    def end(self) -> bytes:
+        """The footer.
 
         Raises:
             InvalidValue: events are missing.
@@ -112,9 +117,7 @@ class LogFileEncoder:
         header = self._header
         if self._sequence != header.last:
             raise InvalidValue("log file", f"{header.after}-{header.last}", f"it ends at {self._sequence} already")
-        summary = LogFileSummary(header, _digest_of(self._hasher.hexdigest()))
-        footer = canonical.encode({"count": header.count, "last": header.last, "digest": str(summary.digest)})
-        return footer, summary
+        return canonical.encode({"count": header.count, "last": header.last, "digest": str(self.summary.digest)})
 
     def _hashed(self, item: bytes) -> bytes:
         self._hasher.update(item)

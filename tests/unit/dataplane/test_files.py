@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from artifactstore_protocols.dataplane import (
     FileSource,
     IngestResult,
     SourceChanged,
+    SourceDiffers,
     SourceRefused,
     SourceUnreadable,
 )
@@ -40,6 +42,33 @@ def tree(tmp_path: Path) -> Path:
     tree = tmp_path / "tree"
     (tree / "sub" / "deep").mkdir(parents=True)
     return tree
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=SIZES)
+async def test_a_file_is_stored_only_if_it_holds_what_was_expected(
+    plane: DataPlane, root: Path, tree: Path, content: bytes
+) -> None:
+    (tree / "right").write_bytes(content)
+    (tree / "wrong").write_bytes(content + b"!")
+    expected = digests_of(content)
+    names = ["wrong", "right", "wrong"]
+    answers = await plane.ingest_files([FileSource(name, str(tree), expected) for name in names])
+    assert [isinstance(answer, IngestResult) for answer in answers] == [False, True, False]
+    assert isinstance(answers[0], SourceDiffers)
+    assert str(answers[0]) == f"'wrong' does not hold {expected.content_address}; take another copy of it"
+    other_sha = replace(expected, sha256=digests_of(b"other").sha256)
+    (answer,) = await plane.ingest_files([FileSource("right", str(tree), other_sha)])
+    assert isinstance(answer, SourceDiffers), "both digests count"
+    assert [path.name for path in objects_in(root)] == [expected.primary.hex]
+    assert temp_files_in(root) == []
+
+
+async def test_many_objects_are_looked_up_at_once(plane: DataPlane, tree: Path) -> None:
+    (tree / "small").write_bytes(SMALL)
+    await plane.ingest_files([FileSource("small", str(tree))])
+    found = await plane.stat_objects([address_of(b"absent"), address_of(SMALL)])
+    assert [stat and stat.size_bytes for stat in found] == [None, len(SMALL)]
+    assert found[1] == await plane.stat_object(address_of(SMALL))
 
 
 async def test_a_batch_is_answered_in_order_whatever_becomes_of_each(plane: DataPlane, root: Path, tree: Path) -> None:

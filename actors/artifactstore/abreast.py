@@ -1,0 +1,34 @@
+"""Several pieces of one work at a time, and the first error of them as it was raised."""
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import trio
+
+__all__ = ["abreast"]
+
+
+async def abreast[T](items: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
+    """Do `work` for each item, up to `at_once` at a time, and return when all is done.
+
+    Raises:
+        Exception: the first that `work` raises; the rest is cancelled, and what has not begun is left.
+    """
+    failures: list[Exception] = []
+    limiter = trio.CapacityLimiter(at_once)
+
+    async def attempt(token: object, item: T, all_of_them: trio.CancelScope) -> None:
+        try:
+            await work(item)
+        except Exception as error:
+            failures.append(error)
+            all_of_them.cancel(reason="one of several failed")
+        finally:
+            limiter.release_on_behalf_of(token)
+
+    async with trio.open_nursery() as nursery:
+        for item in items:
+            token = object()
+            await limiter.acquire_on_behalf_of(token)
+            nursery.start_soon(attempt, token, item, nursery.cancel_scope)
+    if failures:
+        raise failures[0]  # here, as it was raised: out of the nursery it would come in a group

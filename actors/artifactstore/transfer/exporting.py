@@ -1,0 +1,40 @@
+"""A whole log into one file, up to the head that it has at the start, while the store is in use."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+from artifactstore.export import save
+from artifactstore.transfer.log_files import LogFileText
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.log_file import LogFileHeader
+from artifactstore_protocols.records import LogExport, TransferProgress
+
+__all__ = ["export_log", "log_text"]
+
+
+async def log_text(store: EventStore) -> LogFileText:
+    """The log as it is now, as the bytes of a file that are made while they are read."""
+    return LogFileText(store, LogFileHeader(0, (await store.probe()).head))
+
+
+async def export_log(store: EventStore, target: Path, progress: Callable[[TransferProgress], None] | None) -> LogExport:
+    """Write the log as it is now to a file, which is there whole and durable or not at all.
+
+    Raises:
+        TargetRefused: the file system does not take it.
+        LogDamaged: an event is missing in the log.
+    """
+    text = await log_text(store)
+    head = text.summary.header.last
+
+    async def told() -> AsyncGenerator[bytes]:
+        async with aclosing(text.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+                if progress is not None:
+                    progress(TransferProgress(text.events, head, text.bytes, None))
+
+    async with aclosing(told()) as chunks:
+        await save(chunks, target, durable=True)
+    return LogExport(str(target), head, text.bytes, str(text.summary.digest))

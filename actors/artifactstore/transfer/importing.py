@@ -1,0 +1,82 @@
+"""A whole log out of one file: proved whole first, then taken over piece by piece, a transaction each.
+
+Nothing is written before all of the file has been read and found whole, and this log found to be the beginning of it.
+Interrupted, it has written a part that ends between two pieces; asked for again, it goes on from there.
+"""
+
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+from artifactstore.errors import LogFilePartial
+from artifactstore.supervision import ActorRef
+from artifactstore.transfer.arrival import Arrival
+from artifactstore.transfer.log_files import LogFileSource
+from artifactstore.transfer.objects import unlike_the_log
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.log_file import LogFileSummary
+from artifactstore_protocols.messages import StorageRole, WriterRole
+from artifactstore_protocols.records import LogImport, TransferProgress
+
+__all__ = ["import_log"]
+
+
+async def import_log(
+    store: EventStore,
+    writer: ActorRef[WriterRole],
+    storage: ActorRef[StorageRole],
+    path: Path,
+    progress: Callable[[TransferProgress], None] | None,
+) -> LogImport:
+    """Take over the log in a file.
+
+    Raises:
+        LogFileInvalid, LogFilePartial, UnknownEventType: it is not a whole log that this release can read; nothing was
+            written.
+        LogDiffers: this log is not the beginning of it, or has ceased to be while this ran.
+    """
+    async with LogFileSource.open(path) as file:
+        counting = _Counting(2 * file.size_bytes, progress)
+        summary = await file.verify(lambda _events, piece_bytes: counting.add(0, piece_bytes))
+        if summary.header.after:
+            raise LogFilePartial(file.name, summary.header.after)
+        counting.events_total = summary.header.last
+        arrival = Arrival(store, writer, file.name, (await store.probe()).head)
+        await _apply(file, arrival, counting)
+    return await _report(store, storage, str(path), summary, arrival)
+
+
+class _Counting:
+    """Tells how far it is; the file is read twice, so its bytes count twice."""
+
+    def __init__(self, bytes_total: int, progress: Callable[[TransferProgress], None] | None) -> None:
+        self._progress = progress
+        self._bytes_total = bytes_total
+        self._events = self._bytes = 0
+        self.events_total = 0
+
+    def add(self, events: int, piece_bytes: int) -> None:
+        self._events += events
+        self._bytes += piece_bytes
+        if self._progress is not None:
+            self._progress(TransferProgress(self._events, self.events_total, self._bytes, self._bytes_total))
+
+
+async def _apply(file: LogFileSource, arrival: Arrival, counting: _Counting) -> None:
+    async with aclosing(file.batches()) as batches:
+        async for batch, piece_bytes in batches:
+            await arrival.take(await arrival.compare(batch))
+            counting.add(len(batch), piece_bytes)
+
+
+async def _report(
+    store: EventStore, storage: ActorRef[StorageRole], path: str, summary: LogFileSummary, arrival: Arrival
+) -> LogImport:
+    return LogImport(
+        file=path,
+        events=summary.header.last,
+        written=arrival.written,
+        sequence=(await store.probe()).head,
+        digest=str(summary.digest),
+        flaws=await unlike_the_log(store, storage),
+    )

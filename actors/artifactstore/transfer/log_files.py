@@ -1,0 +1,185 @@
+"""One log file on disk: its bytes made from a log as they are wanted, and read back twice over.
+
+Who takes events from a file reads it to its end first, since only there stands what proves it whole, and then again
+for the events. Both readings use one open file, and notice when it changes in between.
+"""
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from artifactstore.database.errors import LogDamaged
+from artifactstore.machine import in_thread
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.log_file import (
+    LogFileEncoder,
+    LogFileHeader,
+    LogFileInvalid,
+    LogFileReader,
+    LogFileSummary,
+)
+from artifactstore_protocols.views import ReplayFailed, project
+
+__all__ = ["LogFileSource", "LogFileText"]
+
+_EVENTS = 500
+_PIECE_BYTES = 1 << 20
+
+
+class LogFileText:
+    """The bytes of a file that is being made from a log.
+
+    Args:
+        store: has the log; that it grows meanwhile does no harm.
+        header: which part of it.
+        before: told of events before their bytes are handed out.
+
+    Attributes:
+        events, bytes: how many were handed out.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        header: LogFileHeader,
+        before: Callable[[Sequence[StoredEvent]], Awaitable[None]] | None = None,
+    ) -> None:
+        self._store = store
+        self._header = header
+        self._before = before
+        self._encoder = LogFileEncoder(header)
+        self.events = self.bytes = 0
+
+    @property
+    def summary(self) -> LogFileSummary:
+        """What the file is, once all of its bytes were handed out."""
+        return self._encoder.summary
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """All of it, once.
+
+        Raises:
+            LogDamaged: an event is missing in the log.
+        """
+        encoder = self._encoder
+        yield self._counted(encoder.begin())
+        after = self._header.after
+        while after < self._header.last:
+            batch = await self._read(after)
+            if self._before is not None:
+                await self._before(batch)
+            after = batch[-1].sequence
+            self.events += len(batch)
+            yield self._counted(await in_thread(partial(_joined, encoder, batch)))
+        yield self._counted(encoder.end())
+
+    async def _read(self, after: int) -> Sequence[StoredEvent]:
+        batch = await self._store.read_events(after=after, limit=min(_EVENTS, self._header.last - after))
+        for expected, stored in enumerate(batch, after + 1):
+            if stored.sequence != expected:
+                raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")
+        if not batch:
+            raise LogDamaged(after + 1, f"it is missing, and the head says {self._header.last}")
+        return batch
+
+    def _counted(self, chunk: bytes) -> bytes:
+        self.bytes += len(chunk)
+        return chunk
+
+
+class LogFileSource:
+    """A file that events are taken from; `open` makes one.
+
+    Attributes:
+        name: what errors call it.
+        size_bytes: how long it is.
+    """
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self._fd = fd
+        self._found = os.fstat(fd)
+        self.size_bytes = self._found.st_size
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, *, name: str | None = None) -> AsyncGenerator[Self]:
+        """Open a file for the block.
+
+        Raises:
+            LogFileInvalid: there is none, or it cannot be read.
+        """
+        name = name or str(path)
+        try:
+            fd = await in_thread(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            raise LogFileInvalid(name, 0, error.strerror or str(error)) from error
+        try:
+            yield cls(name, fd)
+        finally:
+            os.close(fd)
+
+    async def verify(
+        self, told: Callable[[Sequence[StoredEvent], int], None] = lambda _events, _bytes: None
+    ) -> LogFileSummary:
+        """Read all of it; every event must be one that this release can project.
+
+        Args:
+            told: of the events of each piece, and of the piece's length in bytes.
+
+        Raises:
+            LogFileInvalid: it is not whole.
+            UnknownEventType: a newer release wrote it.
+        """
+        reader = LogFileReader(self.name)
+        offset = 0
+        while piece := await self._piece(offset):
+            events = await in_thread(partial(_checked, reader, piece, self.name))
+            told(events, len(piece))
+            offset += len(piece)
+        return reader.finish()
+
+    async def batches(self) -> AsyncGenerator[tuple[tuple[StoredEvent, ...], int]]:
+        """The events again, as many at a time as a piece of the file holds, and that piece's length in bytes.
+
+        Raises:
+            LogFileInvalid: the file has changed since it was opened.
+        """
+        reader = LogFileReader(self.name)
+        offset = 0
+        while piece := await self._piece(offset):
+            events = await in_thread(partial(reader.feed, piece))
+            yield tuple(events), len(piece)
+            offset += len(piece)
+        reader.finish()
+
+    async def _piece(self, offset: int) -> bytes:
+        def read() -> bytes:
+            piece = os.pread(self._fd, _PIECE_BYTES, offset)
+            now = os.fstat(self._fd)
+            if (now.st_size, now.st_mtime_ns) != (self._found.st_size, self._found.st_mtime_ns):
+                raise LogFileInvalid(self.name, offset, "it changed while it was read")
+            return piece
+
+        try:
+            return await in_thread(read)
+        except OSError as error:
+            raise LogFileInvalid(self.name, offset, error.strerror or str(error)) from error
+
+
+def _joined(encoder: LogFileEncoder, batch: Sequence[StoredEvent]) -> bytes:
+    return b"".join(map(encoder.add, batch))
+
+
+def _checked(reader: LogFileReader, piece: bytes, name: str) -> list[StoredEvent]:
+    events = reader.feed(piece)
+    for stored in events:
+        try:
+            project(stored)
+        except ReplayFailed as error:
+            raise LogFileInvalid(name, 0, f"event {error.sequence} ({error.event_type}): {error.reason}") from error
+    return events

@@ -1,0 +1,116 @@
+"""The objects that a log names: which they are, by event or by the views, and what is wrong with some of them."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from artifactstore.supervision import ActorRef
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
+from artifactstore_protocols.messages import StatObjects, StorageRole
+from artifactstore_protocols.payloads import FileIngested, FileReplaced
+from artifactstore_protocols.records import FlawedObject, ObjectFlaws
+from artifactstore_protocols.storage import ObjectStat
+
+__all__ = ["Flaw", "FlawNotes", "NamedObject", "flaws_by_size", "named_by", "named_in_views", "unlike_the_log"]
+
+_FLAWS_NAMED = 100
+_FILES_NAMED = 3
+_PAGE = 500
+_LONG_S = 24 * 3600.0
+
+type Flaw = Literal["damaged", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedObject:
+    """An object as a log names it.
+
+    Attributes:
+        digests: both of them.
+        size_bytes: how long it is.
+        files: some of those that hold it, as `package id/path`; for people.
+    """
+
+    digests: ContentDigests
+    size_bytes: int
+    files: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> ContentAddress:
+        """Where it is found."""
+        return self.digests.content_address
+
+
+def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
+    """The objects that some events name, each once."""
+    named: dict[str, NamedObject] = {}
+    for stored in events:
+        if stored.event.type not in {FileIngested.TYPE, FileReplaced.TYPE}:
+            continue  # the others name none, or what these have named; a manifest is long to decode
+        payload = stored.decode()
+        if isinstance(payload, FileIngested | FileReplaced):
+            digests = ContentDigests(
+                ContentAddress.parse(payload.content_address).digest, ContentAddress.parse(payload.sha256).digest
+            )
+            files = (f"{payload.package_id}/{payload.path}",)
+            named.setdefault(payload.content_address, NamedObject(digests, payload.size_bytes, files))
+    return tuple(named.values())
+
+
+async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:
+    """All objects that a log names, a page at a time."""
+    after = ""
+    while page := await store.locations(package_id=None, after=after, limit=_PAGE):
+        yield tuple(
+            NamedObject(
+                ContentDigests(ContentAddress.parse(each.content_address).digest, Digest("sha256", each.digest_sha256)),
+                each.size_bytes,
+            )
+            for each in page
+        )
+        after = page[-1].content_address
+
+
+class FlawNotes:
+    """Gathers what is wrong: counts of all, and the first of each kind."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Flaw, int] = {"damaged": 0, "missing": 0}
+        self._first: dict[Flaw, list[FlawedObject]] = {"damaged": [], "missing": []}
+
+    async def add(self, flaw: Flaw, named: NamedObject, store: EventStore | None = None) -> None:
+        """Note one; a store finds out which files hold it where nobody knows yet."""
+        self._counts[flaw] += 1
+        if len(self._first[flaw]) < _FLAWS_NAMED:
+            files = named.files
+            if store is not None and not files:
+                files = tuple(await store.files_with_content(str(named.address), limit=_FILES_NAMED))
+            self._first[flaw].append(FlawedObject(str(named.address), named.size_bytes, files))
+
+    def result(self) -> ObjectFlaws:
+        """All of it, in order of address."""
+        damaged, missing = (
+            tuple(sorted(self._first[flaw], key=lambda each: each.content_address)) for flaw in ("damaged", "missing")
+        )
+        return ObjectFlaws(self._counts["damaged"], self._counts["missing"], damaged, missing)
+
+
+def flaws_by_size(named: Sequence[NamedObject], found: Sequence[ObjectStat | None]) -> tuple[Flaw | None, ...]:
+    """What is wrong with each object, by what a look without reading found; None where nothing is."""
+    return tuple(
+        "missing" if stat is None else "damaged" if stat.size_bytes != each.size_bytes else None
+        for each, stat in zip(named, found, strict=True)
+    )
+
+
+async def unlike_the_log(store: EventStore, storage: ActorRef[StorageRole]) -> ObjectFlaws:
+    """Objects that the log of a store names and its storage does not have, or has in another size."""
+    notes = FlawNotes()
+    async for named in named_in_views(store):
+        found = await storage.ask(StatObjects(tuple(each.address for each in named)), timeout=_LONG_S)
+        for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
+            if flaw is not None:
+                await notes.add(flaw, each, store)
+    return notes.result()
