@@ -5,9 +5,12 @@ the next transaction together, up to limits on count and bytes. So a lone comman
 once share the cost of one commit. A command that is refused is answered alone; its neighbours do not notice.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import override
+
+import trio
 
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import now_us
@@ -23,8 +26,12 @@ __all__ = ["COMMIT_TIMEOUT_S", "EventWriter"]
 COMMIT_TIMEOUT_S = 120.0
 """How long an asker waits for a commit: longer than the writer itself waits for the head of the log, twice."""
 
+_logger = logging.getLogger("artifactstore.writer")
+
 _BATCH_COMMANDS = 256
 _BATCH_BYTES = 8 << 20
+_SLOW_S = 1.0
+_VERY_SLOW_S = 10.0
 
 
 class EventWriter(Actor[WriterRole]):
@@ -51,6 +58,7 @@ class EventWriter(Actor[WriterRole]):
     @handles(Commit, mode=Batched(_BATCH_COMMANDS, _BATCH_BYTES), on_cancel=OnCancel.COMPLETE)
     async def commit(self, messages: Sequence[Commit]) -> Sequence[Committed | ArtifactStoreError]:
         """Commit a batch; one answer a message, in order."""
+        began = trio.current_time()
         outcomes = await self._durable([message.request for message in messages])
         self._transactions += 1
         written = [outcome for outcome in outcomes if isinstance(outcome, Committed) and not outcome.repeated]
@@ -58,6 +66,7 @@ class EventWriter(Actor[WriterRole]):
             self._events += sum(len(outcome.events) for outcome in written)
             self._sequence = max(outcome.sequence for outcome in written)
             self._announce()
+        _log_commit(len(messages), len(written), self._sequence, trio.current_time() - began)
         return outcomes
 
     @handles(ImportEvents, on_cancel=OnCancel.COMPLETE)
@@ -92,3 +101,9 @@ class EventWriter(Actor[WriterRole]):
             self._projection.try_tell(HeadMoved(self._sequence))
         except MailboxFull:
             return  # the ones that fill it say the same; tails read the log, not these messages
+
+
+def _log_commit(commands: int, written: int, sequence: int, took_s: float) -> None:
+    level = logging.WARNING if took_s >= _VERY_SLOW_S else logging.INFO if took_s >= _SLOW_S else logging.DEBUG
+    what = "slow commit" if took_s >= _SLOW_S else "commit"
+    _logger.log(level, "%s: %d of %d commands wrote, up to %d, %.3f s", what, written, commands, sequence, took_s)

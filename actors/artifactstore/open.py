@@ -1,5 +1,6 @@
 """Opening a store: settings in, a running registry out."""
 
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -19,6 +20,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.storage import StorageBackend
 
 __all__ = ["open_registry", "open_store", "run_registry"]
+
+_logger = logging.getLogger("artifactstore.store")
 
 _LOOP_BLOCKED_AFTER_S = 30.0
 
@@ -100,6 +103,7 @@ async def open_store(
             watched = open_tree(spec, on_report=on_report, loop_blocked_after_s=_LOOP_BLOCKED_AFTER_S)
             async with watched as tree:
                 started = True
+                _logger.info("the store is open: log in %s", store.name)
                 try:
                     yield Registry(actors, store, tree, closed)
                 finally:
@@ -113,5 +117,7 @@ async def open_store(
             # Its actor closes it, unless that crashed in its last moments.
             with trio.CancelScope(shield=True):
                 await store.close()
+            if started:
+                _logger.info("the store is closed")
     if refusal is not None:
         raise refusal

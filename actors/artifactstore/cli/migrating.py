@@ -2,7 +2,7 @@
 
 import trio
 
-from artifactstore.config import Settings
+from artifactstore.cli.runner import logged
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION
@@ -16,9 +16,10 @@ def migrate_database(*, fresh: bool, destroy_log: str | None) -> tuple[str, str 
     Raises:
         LogNotEmpty, SchemaTooNew, DatabaseUnavailable: nothing was changed.
     """
-    database = Database(DatabaseLocation.parse(Settings.from_environment().database_url))
-    if fresh:
-        trio.run(lambda: database.start_afresh(destroy_log=destroy_log))
-        return database.location.name, None, SCHEMA_REVISION
-    before, after = trio.run(database.migrate)
-    return database.location.name, before, after
+    with logged() as settings:
+        database = Database(DatabaseLocation.parse(settings.database_url))
+        if fresh:
+            trio.run(lambda: database.start_afresh(destroy_log=destroy_log))
+            return database.location.name, None, SCHEMA_REVISION
+        before, after = trio.run(database.migrate)
+        return database.location.name, before, after

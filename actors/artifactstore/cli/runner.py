@@ -1,17 +1,28 @@
 """Running one command against a store: open it, do the work, close it, hand over what came of it."""
 
 import getpass
-import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from artifactstore.config import Settings
     from artifactstore.registry import Registry
 
-__all__ = ["EXIT_DIFFERENT", "EXIT_FAILED", "Finding", "Interrupted", "invoker", "on_store", "resume_directory"]
+__all__ = [
+    "EXIT_DIFFERENT",
+    "EXIT_FAILED",
+    "Finding",
+    "Interrupted",
+    "invoker",
+    "logged",
+    "on_store",
+    "resume_directory",
+]
 
 EXIT_FAILED = 1
 EXIT_DIFFERENT = 3
@@ -49,19 +60,15 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
     import outcome  # noqa: PLC0415
     import trio  # noqa: PLC0415
 
-    from artifactstore.config import Settings  # noqa: PLC0415
     from artifactstore.open import open_registry  # noqa: PLC0415
 
-    settings = Settings.from_environment()
-    logging.getLogger("artifactstore").setLevel(settings.log_level)
-
-    async def on_registry() -> T:
+    async def on_registry(settings: "Settings") -> T:
         async with open_registry(settings) as registry:
             # Carried out of the block as a value: a refusal of the work must not look like one of the store.
             done = await outcome.acapture(work, registry)
         return done.unwrap()
 
-    async def run() -> "outcome.Outcome[T]":
+    async def run(settings: "Settings") -> "outcome.Outcome[T]":
         # A signal cancels the work, and the store stops in order; as a KeyboardInterrupt it would strike anywhere.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -75,11 +82,29 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
                 nursery.start_soon(listen)
                 done: outcome.Outcome[T] | None = None
                 with scope:
-                    done = await outcome.acapture(on_registry)
+                    done = await outcome.acapture(on_registry, settings)
                 nursery.cancel_scope.cancel()
         return outcome.Error(Interrupted(received[0])) if done is None or received else done
 
-    return trio.run(run).unwrap()
+    with logged() as settings:
+        return trio.run(run, settings).unwrap()
+
+
+@contextmanager
+def logged() -> "Generator[Settings]":
+    """Read the settings, and write to stderr what is logged in the block, as part of one request.
+
+    Raises:
+        InvalidValue: a setting is wrong.
+    """
+    from artifactstore.cli.logs import logging_to, passwords_in  # noqa: PLC0415 - it loads actors, as above
+    from artifactstore.config import Settings  # noqa: PLC0415
+    from artifactstore.supervision.requests import request_named  # noqa: PLC0415
+
+    settings = Settings.from_environment()
+    secrets = passwords_in(settings.database_url)
+    with logging_to(sys.stderr, settings.log_level, secrets=secrets), request_named():
+        yield settings
 
 
 def resume_directory() -> Path | None:

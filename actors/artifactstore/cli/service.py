@@ -8,7 +8,7 @@ import typer
 
 from artifactstore.cli.options import Json
 from artifactstore.cli.output import say, say_json
-from artifactstore.cli.runner import EXIT_FAILED, Finding, on_store
+from artifactstore.cli.runner import EXIT_FAILED, Finding, logged, on_store
 
 if TYPE_CHECKING:
     from artifactstore.facts import Json as Facts
@@ -122,7 +122,8 @@ def serve(
     """Run the store as a service, until SIGTERM or SIGINT."""
     from artifactstore.http.service import run_service  # noqa: PLC0415
 
-    run_service(bind, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    with logged():
+        run_service(bind, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
 
 
 def dev() -> None:

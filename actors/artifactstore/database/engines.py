@@ -90,6 +90,7 @@ def _engine(
 def _sqlite_engine(location: DatabaseLocation, *, begin: str, connections: int, lock_timeout_s: float) -> AsyncEngine:
     engine = create_async_engine(
         location.url,
+        hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=lock_timeout_s,
@@ -124,6 +125,7 @@ def _postgresql_engine(
 ) -> AsyncEngine:
     engine = create_async_engine(
         location.url,
+        hide_parameters=True,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=lock_timeout_s,

@@ -8,6 +8,7 @@ is something to migrate; its context is global to the process, so two stores in 
 import asyncio
 import fcntl
 import importlib.resources
+import logging
 import os
 import sqlite3
 import threading
@@ -24,6 +25,8 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 
 __all__ = ["ensure_schema", "exclusive", "migrations_directory", "start_afresh", "upgrade"]
+
+_logger = logging.getLogger("artifactstore.database")
 
 _ALEMBIC_LOCK = threading.Lock()
 _ADVISORY_LOCK = 0x6172_7466  # "artf": any number, as long as every release takes the same one
@@ -61,6 +64,7 @@ async def ensure_schema(
                 found = await connection.run_sync(_revision)  # again, now that nobody else can be at it
                 if found is None:
                     await connection.run_sync(_run_alembic, "head")
+                    _logger.info("schema %s is set up in %s", SCHEMA_REVISION, location.name)
                     return
     if found in SCHEMA_REVISIONS[:-1]:
         raise SchemaTooOld(location.name, found, SCHEMA_REVISION)
@@ -86,6 +90,7 @@ async def upgrade(
         if found is not None and found not in SCHEMA_REVISIONS:
             raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
         await connection.run_sync(_run_alembic, "head")
+        _logger.info("schema of %s brought from %s to %s", location.name, found or "none", SCHEMA_REVISION)
         return found, SCHEMA_REVISION
 
 
@@ -118,6 +123,7 @@ async def start_afresh(
                 raise LogNotEmpty(location.name, events)
             await connection.run_sync(_run_alembic, "base")
         await connection.run_sync(_run_alembic, "head")
+        _logger.info("schema %s is set up afresh in %s", SCHEMA_REVISION, location.name)
 
 
 def _revision(connection: Connection) -> str | None:

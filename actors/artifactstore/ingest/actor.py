@@ -8,6 +8,7 @@ A package that is being filled by this process cannot be finalised: the request 
 process may finalise it in between two batches; then the ingest is refused, and what it had committed is sealed.
 """
 
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -67,6 +68,8 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.retention import retention_class
 
 __all__ = ["IngestActor", "PackageBusy"]
+
+_logger = logging.getLogger("artifactstore.ingest")
 
 _SESSIONS = 64
 _FINALIZE_ATTEMPTS = 3
@@ -130,6 +133,7 @@ class IngestActor(Actor[IngestRole]):
         committed = await self._steps.commit(command, message.actor, message.idempotency_key)
         created = committed.events[0]
         if not committed.repeated:
+            _logger.info("package created", extra={"package": created.event.subject})
             return created_package(created)
         return await self._read_back(self._store.package(created.event.subject))
 
@@ -279,6 +283,9 @@ class IngestActor(Actor[IngestRole]):
             command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
+                text = "package finalised: %d files, %d bytes, manifest %s"
+                sealed = (contents.package.files, contents.package.bytes, summary.manifest_digest)
+                _logger.info(text, *sealed, extra={"package": package_id})
                 return newly_finalized(contents.package, summary, committed.events[0].sequence)
         # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
@@ -299,6 +306,8 @@ class IngestActor(Actor[IngestRole]):
             bytes=sum(record.size_bytes for record in kept.values()),
             bytes_total=sum(file.size_bytes for file in seen.files),
         )
+        if kept:
+            _logger.info("%d files are there from an interrupted run", len(kept), extra={"package": message.package_id})
         written, sequence = 0, max((record.sequence for record in kept.values()), default=0)
         for batch in batches([file for file in seen.files if file.path not in kept]):
             files, ahead = ahead or await self._steps.store_batch(batch), ()
@@ -313,6 +322,9 @@ class IngestActor(Actor[IngestRole]):
                 files=progress.files + len(batch),
                 bytes=progress.bytes + sum(file.size_bytes for file in files),
             )
+            text = "batch of %d files is in the log, up to %d; %d of %d files done"
+            done = (len(batch), sequence, progress.files, progress.files_total)
+            _logger.debug(text, *done, extra={"package": message.package_id})
             if message.progress is not None:
                 message.progress(progress)
         unchanged = len(seen.files) - written

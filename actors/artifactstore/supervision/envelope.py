@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from artifactstore.supervision.handlers import Handler
+from artifactstore.supervision.requests import joint_name, name_of_request
 from artifactstore_protocols.supervision import Message, OnCancel
 
 if TYPE_CHECKING:
     from artifactstore.supervision.mailbox import Mailbox
 
-__all__ = ["Envelope", "EnvelopeState", "Hook", "Work", "current_caller"]
+__all__ = ["Envelope", "EnvelopeState", "Hook", "Work", "current_actor", "current_caller"]
 
 
 class EnvelopeState(IntEnum):
@@ -52,6 +53,7 @@ class Envelope:
         deadline: trio time at which its asker gives up; infinite for a message that was told.
         crashes: how many of those were ended by a failure of that handler.
         queued_at: trio time at which the mailbox took it in.
+        request: what it is part of; see `requests`.
         work: the handler call it is part of, once started.
     """
 
@@ -66,6 +68,7 @@ class Envelope:
         "queued_at",
         "replied",
         "reply",
+        "request",
         "size_bytes",
         "state",
         "work",
@@ -86,6 +89,7 @@ class Envelope:
         self.chain = chain
         self.replied = replied
         self.deadline = deadline
+        self.request = name_of_request()
         self.reply: object = None
         self.error: Exception | None = None
         self.state = EnvelopeState.NEW
@@ -159,6 +163,11 @@ class Work:
         return (*waiting, self.mailbox)
 
     @property
+    def request(self) -> str:
+        """The request that it is part of, or the first of them."""
+        return joint_name([envelope.request for envelope in self.envelopes])
+
+    @property
     def deadline(self) -> float:
         """Trio time at which the last of its askers gives up."""
         return max(envelope.deadline for envelope in self.envelopes)
@@ -186,3 +195,9 @@ class Hook:
 
 current_caller: ContextVar[Work | Hook | None] = ContextVar("current_caller", default=None)
 """What this task runs on behalf of; tasks that outlive it reset it."""
+
+
+def current_actor() -> str | None:
+    """The path of the actor whose handler or hook this task, or a thread that it waits for, runs."""
+    caller = current_caller.get()
+    return None if caller is None else caller.chain[-1].path

@@ -20,6 +20,7 @@ from artifactstore.supervision.envelope import Hook, Work, current_caller
 from artifactstore.supervision.failures import real_failure
 from artifactstore.supervision.lane import Lane
 from artifactstore.supervision.mailbox import Mailbox
+from artifactstore.supervision.requests import current_request
 from artifactstore.supervision.specs import ActorSpec
 from artifactstore.supervision.system_lane import SystemLane
 from artifactstore.supervision.tasks import TaskHandle
@@ -188,6 +189,7 @@ class Incarnation:
         if self._work_deadline is not None:
             work.scope.deadline = self._work_deadline
         current_caller.set(work)
+        current_request.set(work.request)
         try:
             with work.scope:
                 method = getattr(self._actor, work.handler.method)

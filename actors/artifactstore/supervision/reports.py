@@ -1,6 +1,7 @@
 """What the runtime reports on its own: crashes, children that will not stop, and a loop that stands still.
 
-A report goes to the standard logger of this package and to the callback that `open_tree` was given.
+A report goes to the standard logger of this package and to the callback that `open_tree` was given. The log names
+types of messages and failures; what a failure says may quote a payload, and is for the listener alone.
 """
 
 import logging
@@ -83,13 +84,19 @@ class Reporter:
     def __init__(self, listener: Callable[[Report], None] | None) -> None:
         self._listener = listener
 
+    def ready(self, path: str, starts: int) -> None:
+        """Log that a child is up, for the first time or again."""
+        level = logging.DEBUG if starts == 1 else logging.INFO
+        _logger.log(level, "%s is up%s", path, "" if starts == 1 else f" again, start {starts}", extra={"actor": path})
+
     def send(self, report: Report) -> None:
         """Deliver one report. A listener that fails is logged, since nothing may stop a supervisor's work."""
         match report:
             case CrashReport(cause=Refusal() as refusal):
                 # It says by itself what is wrong, and who asked for a start is told when that fails.
                 level = logging.INFO if report.starting else logging.ERROR
-                _logger.log(level, "%s: %s; %s", report.path, refusal, report.decision)
+                extra = {"actor": report.path}
+                _logger.log(level, "%s: %s; %s", report.path, _own_words(refusal), report.decision, extra=extra)
             case CrashReport():
                 _logger.error(
                     "%s crashed in incarnation %d on %s: %s; %s",
@@ -99,15 +106,17 @@ class Reporter:
                     report.cause.__class__.__name__,
                     report.decision,
                     exc_info=report.cause,
+                    extra={"actor": report.path},
                 )
             case StallReport():
-                _logger.error("%s does not stop\n%s", report.path, report.stall.stack)
+                _logger.error("%s does not stop\n%s", report.path, report.stall.stack, extra={"actor": report.path})
             case _:
                 _logger.error(
                     "the event loop has been blocked for %.1f s by %s\n%s",
                     report.blocked_s,
                     report.path or "code outside the actors",
                     report.stack,
+                    extra={"actor": report.path},
                 )
         if self._listener is None:
             return
@@ -115,3 +124,11 @@ class Reporter:
             self._listener(report)
         except Exception:
             _logger.exception("the listener for reports failed on one about %s", report.path)
+
+
+def _own_words(refusal: Refusal) -> str:
+    """What a refusal says, with a type in place of the cause that it quotes."""
+    text, cause = str(refusal), getattr(refusal, "cause", None)
+    if not isinstance(cause, BaseException):
+        return text
+    return text.replace(repr(cause), _own_words(cause) if isinstance(cause, Refusal) else type(cause).__name__)

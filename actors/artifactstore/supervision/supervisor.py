@@ -331,6 +331,8 @@ class Supervisor(Member):
 
     def _ready(self, name: str) -> None:
         self._take(Ready(name, trio.current_time()))
+        starts = self._table.child(name).generation
+        self._runtime.reporter.ready(self._entries[name].member.path, starts)
 
     async def _elapse(self, delay: Delay) -> None:
         await trio.sleep(delay.seconds)

@@ -17,14 +17,9 @@ def interrupts_are_heard() -> None:
 
 
 @pytest.fixture
-def cli(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsysbinary: pytest.CaptureFixture[bytes],
-    caplog: pytest.LogCaptureFixture,
-) -> Cli:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Cli:
     """The command line on a store that does not exist yet."""
-    cli = Cli(tmp_path, capsysbinary, caplog)
+    cli = Cli(tmp_path, capsysbinary)
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", f"sqlite:///{cli.database}")

@@ -1,12 +1,10 @@
 """The command line as tests drive it: in this process where that is enough, as a process of its own where it counts.
 
-`Cli` knows one store, named by the environment. Whatever a command prints is taken to the byte, what it would have
-logged counts as noise on stderr, and `state` is everything of the store that lasts, so that a test can say that a
-refused command left nothing behind.
+`Cli` knows one store, named by the environment. Whatever a command prints is taken to the byte, and `state` is
+everything of the store that lasts, so that a test can say that a refused command left nothing behind.
 """
 
 import json
-import logging
 import os
 import sqlite3
 import subprocess
@@ -69,24 +67,18 @@ class Cli:
         objects: root of its objects.
     """
 
-    def __init__(
-        self, directory: Path, capture: pytest.CaptureFixture[bytes], logged: pytest.LogCaptureFixture
-    ) -> None:
+    def __init__(self, directory: Path, capture: pytest.CaptureFixture[bytes]) -> None:
         self.directory = directory
         self.database = directory / "store" / "log.db"
         self.objects = directory / "store" / "objects"
         self._capture = capture
-        self._logged = logged
 
     def run(self, *arguments: Argument) -> Ran:
         """Run a command in this process."""
         self._capture.readouterr()
-        self._logged.clear()
         code = run([str(argument) for argument in arguments])
         out, err = self._capture.readouterr()
-        # Without pytest's own handlers, logging would have written these to stderr.
-        noise = [record.getMessage() for record in self._logged.records if record.levelno >= logging.WARNING]
-        return Ran(code, out, "\n".join([*noise, err.decode()]) if noise else err.decode())
+        return Ran(code, out, err.decode())
 
     def ok(self, *arguments: Argument) -> Ran:
         """Run a command that must do its work without a word on stderr."""

@@ -1,0 +1,151 @@
+"""Where log records go when artifactstore runs as a program: one handler on stderr, for people or for machines.
+
+The library only emits records, to loggers below `artifactstore`; a program that embeds it decides what becomes of them.
+Here they become a line each: text where a person watches, JSON elsewhere. No line carries a secret or a payload:
+
+- What our own code says is written so: ids, counts, sizes, times, places; never names, metadata or contents.
+- Of an exception, its type and its stack are shown. Its text may quote what it met, so it is shown only of what the
+  operating system, the storage or the database reported.
+- Of what other libraries say, the fixed text is shown and not what they fill in, and nothing below a warning.
+- The database's password is blotted out of whatever is left.
+"""
+
+import json
+import logging
+import os
+import traceback
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TextIO, cast, override
+from urllib.parse import unquote, urlsplit
+
+from artifactstore.cli.output import printable
+from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.supervision.envelope import current_actor
+from artifactstore.supervision.requests import current_request
+from artifactstore_protocols.storage import StorageFault
+
+__all__ = ["logging_to", "passwords_in"]
+
+_OURS = "artifactstore"
+_BLOT = "***"
+_CAUSES_MAX = 8
+
+
+@contextmanager
+def logging_to(stream: TextIO, level: str, *, secrets: Sequence[str] = ()) -> Generator[None]:
+    """Write log records to a stream while the block lasts; then logging is as it was.
+
+    Args:
+        stream: gets text if it is a terminal, JSON lines otherwise.
+        level: of our own loggers; others are heard from `WARNING` on.
+        secrets: what must not appear, whatever the way.
+    """
+    handler = _Handler(stream)
+    handler.setFormatter(_Text(secrets) if stream.isatty() else _JsonLine(secrets))
+    root, ours = logging.getLogger(), logging.getLogger(_OURS)
+    before = root.level, ours.level
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    ours.setLevel(level)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(before[0])
+        ours.setLevel(before[1])
+
+
+def passwords_in(url: str) -> tuple[str, ...]:
+    """The password of a URL, as it is written there and as it is meant."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:  # whoever needs the URL says that it is none
+        return ()
+    return () if not password else tuple({password, unquote(password)})
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    @override
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Nobody reads it any more; what the program does is done all the same."""
+
+
+class _Formatter(logging.Formatter):
+    """What both forms have in common: what may be said."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        super().__init__()
+        self._secrets = sorted(secrets, key=len, reverse=True)
+
+    def facts(self, record: logging.LogRecord) -> dict[str, str | int]:
+        """A record's fields, those that it has."""
+        ours = record.name == _OURS or record.name.startswith(f"{_OURS}.")
+        found: dict[str, str | int | None] = {
+            "time": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage() if ours else str(record.msg).partition("\n")[0],
+            "actor": getattr(record, "actor", None) or current_actor(),
+            "request": current_request.get(),
+            "package": getattr(record, "package", None),
+            "pid": os.getpid(),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            found["error"] = _told(record.exc_info[1])
+        return {name: self._blotted(value) for name, value in found.items() if value is not None}
+
+    def _blotted[V: (str, int)](self, value: V | str) -> V | str:
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, _BLOT)
+        return value
+
+
+class _JsonLine(_Formatter):
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.facts(record))
+
+
+class _Text(_Formatter):
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        facts = self.facts(record)
+        where = [f"{name} {facts[name]}" for name in ("actor", "request", "package") if name in facts]
+        message = "\n  ".join(printable(line) for line in str(facts["message"]).splitlines())
+        line = f"{facts['time']} {facts['level']:7} {message}"
+        if where:
+            line += f"  ({printable(', '.join(where))})"
+        stack = [f"\n  {printable(part)}" for part in str(facts.get("error", "")).splitlines()]
+        return "".join([line, *stack])
+
+
+def _told(error: BaseException) -> str:
+    """An exception with its causes, innermost last: where they were raised, what they are, and only our own words."""
+    told: list[str] = []
+    seen: BaseException | None = error
+    while seen is not None and len(told) < _CAUSES_MAX:
+        told.append(f"{_frames(seen.__traceback__)}{_headline(seen)}")
+        if isinstance(seen, BaseExceptionGroup):
+            parts = cast("BaseExceptionGroup[BaseException]", seen).exceptions
+            told += [_told(part) for part in parts[:_CAUSES_MAX]]
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "\ncaused by\n".join(told)
+
+
+def _headline(error: BaseException) -> str:
+    kind = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    if isinstance(error, StorageFault | DatabaseUnavailable | OutcomeUnknown):
+        return f"{kind}: {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{kind}: {error.strerror}"
+    return kind
+
+
+def _frames(where: TracebackType | None) -> str:
+    return "".join(traceback.format_list(traceback.extract_tb(where)))
