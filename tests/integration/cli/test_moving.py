@@ -13,7 +13,7 @@ from integration.cli.harness import Cli
 @pytest.fixture
 def elsewhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """The same command line, from now on, on another store that does not exist yet; `cli` was filled before."""
-    other = Cli(cli.directory, cli._capture, cli._logged)
+    other = Cli(cli.directory, cli._capture)
     other.database, other.objects = cli.directory / "other" / "log.db", cli.directory / "other" / "objects"
     return other
 
