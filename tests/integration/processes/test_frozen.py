@@ -24,6 +24,7 @@ from command_strategies import created
 from database_tools import Scribe, opened, whole_log
 from integration.processes.peer import Place
 
+GUARD_S = 120
 IMPATIENT_S = 0.05
 """How long the others wait for the head before they say that the database is busy."""
 
@@ -87,11 +88,12 @@ async def append(database: Database) -> Committed:
 
 async def insist(database: Database) -> int:
     """Append, however often the database is said to be busy; every other error is one."""
-    while True:
-        try:
-            return (await append(database)).sequence
-        except DatabaseBusy:
-            continue
+    with trio.fail_after(GUARD_S):
+        while True:
+            try:
+                return (await append(database)).sequence
+            except DatabaseBusy:
+                await trio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize("place", [Place.WRITING, Place.COMMITTING])

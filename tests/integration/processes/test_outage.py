@@ -20,6 +20,7 @@ from artifactstore_protocols.supervision import ChildState
 from integration.registry.samples import actor_named, actors, add, check_sound, crash, settings_in, stream_of
 from postgres_server import PostgresServer
 
+GUARD_S = 120
 PRODUCERS = 8
 PACKAGES = 24
 """How many are sealed before the server stops, and how many more when it is back."""
@@ -51,8 +52,9 @@ class Load:
         self.health: list[tuple[Server, Server, bool]] = []
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await self._changed.wait()
+        with trio.fail_after(GUARD_S):
+            while not condition():
+                await self._changed.wait()
 
     def _change(self) -> None:
         self._changed.set()
