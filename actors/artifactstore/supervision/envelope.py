@@ -139,18 +139,20 @@ class Work:
         envelopes: one, or for a batch several.
         messages: their messages, as they were when it began.
         began_at: trio time.
-        scope: cancels the handler alone; shielded when the work is to be completed.
+        scope: cancels the handler alone; shielded while work is in it that is to be completed.
     """
 
     __slots__ = ("began_at", "envelopes", "handler", "mailbox", "messages", "scope")
 
-    def __init__(self, mailbox: "Mailbox", handler: Handler, envelopes: Sequence[Envelope]) -> None:
+    def __init__(
+        self, mailbox: "Mailbox", handler: Handler, envelopes: Sequence[Envelope], scope: trio.CancelScope
+    ) -> None:
         self.mailbox = mailbox
         self.handler = handler
         self.envelopes = envelopes
         self.messages = tuple(envelope.message for envelope in envelopes)
         self.began_at = trio.current_time()
-        self.scope = trio.CancelScope(shield=handler.on_cancel is OnCancel.COMPLETE)
+        self.scope = scope
         for envelope in envelopes:
             envelope.state = EnvelopeState.STARTED
             envelope.deliveries += 1

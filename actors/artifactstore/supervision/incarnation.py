@@ -8,6 +8,7 @@ A worker is a task that takes messages from a lane and runs their handler itself
 than one. Whatever ends a handler, every envelope of its work is settled or put back before its worker goes on.
 """
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,7 @@ from artifactstore.supervision.requests import current_request
 from artifactstore.supervision.specs import ActorSpec
 from artifactstore.supervision.system_lane import SystemLane
 from artifactstore.supervision.tasks import TaskHandle
-from artifactstore_protocols.supervision import Batched, ChildExists, Message, OnTaskCrash, Refusal
+from artifactstore_protocols.supervision import Batched, ChildExists, Message, OnCancel, OnTaskCrash, Refusal
 
 __all__ = ["Crash", "Incarnation", "Watcher"]
 
@@ -171,32 +172,39 @@ class Incarnation:
             await self._work_on(self._mailbox.serial)
 
     async def _work_on(self, lane: Lane) -> None:
-        mailbox = self._mailbox
+        # A scope costs as much as a channel hop, so one serves for message after message until it is used up.
         while True:
-            envelope = await mailbox.take(lane)
-            if not envelope.is_wanted():
-                self._check_idle()
-            elif self._ending():
-                mailbox.put_back(envelope)
-                await trio.sleep_forever()
-            else:
-                mode = envelope.handler.mode
-                batch = mailbox.gather(lane, envelope, mode) if isinstance(mode, Batched) else (envelope,)
-                await self._handle(Work(mailbox, envelope.handler, batch))
+            with trio.CancelScope() as scope:
+                while not scope.cancel_called and scope.deadline == math.inf:
+                    await self._work_once(lane, scope)
+
+    async def _work_once(self, lane: Lane, scope: trio.CancelScope) -> None:
+        mailbox = self._mailbox
+        envelope = await mailbox.take(lane)
+        if not envelope.is_wanted():
+            self._check_idle()
+        elif self._ending():
+            mailbox.put_back(envelope)
+            await trio.sleep_forever()
+        else:
+            mode = envelope.handler.mode
+            batch = mailbox.gather(lane, envelope, mode) if isinstance(mode, Batched) else (envelope,)
+            await self._handle(Work(mailbox, envelope.handler, batch, scope))
 
     async def _handle(self, work: Work) -> None:
         self.works[work] = None
         if self._work_deadline is not None:
             work.scope.deadline = self._work_deadline
+        if work.handler.on_cancel is OnCancel.COMPLETE:
+            work.scope.shield = True
         current_caller.set(work)
         current_request.set(work.request)
         try:
-            with work.scope:
-                method = getattr(self._actor, work.handler.method)
-                if isinstance(work.handler.mode, Batched):
-                    self._answers.give(work, await method(work.messages))
-                else:
-                    work.envelopes[0].answer(await method(work.messages[0]))
+            method = getattr(self._actor, work.handler.method)
+            if isinstance(work.handler.mode, Batched):
+                self._answers.give(work, await method(work.messages))
+            else:
+                work.envelopes[0].answer(await method(work.messages[0]))
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -209,6 +217,7 @@ class Incarnation:
                 self._answers.crash(work, failure)
                 self._fail(failure, work.messages)
         finally:
+            work.scope.shield = False
             del self.works[work]
             self._answers.leave_none(work)
             self._check_idle()
