@@ -46,7 +46,7 @@ PURE = {
 WORLDLY_CALLS = {"open", "input", "print", "exec", "eval", "compile", "breakpoint", "__import__", "id", "hash"}
 """Built-in ways to the outside, and two whose answers differ from one process to the next."""
 
-HEAVY = {"alembic", "asyncpg", "aiosqlite", "hypercorn", "quart", "rich", "sqlalchemy", "typer"}
+HEAVY = {"alembic", "asyncpg", "aiosqlite", "hypercorn", "prometheus_client", "quart", "rich", "sqlalchemy", "typer"}
 
 
 def modules(room: Path) -> Iterator[tuple[str, ast.Module]]:

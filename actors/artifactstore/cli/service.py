@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -107,23 +108,49 @@ def tree(
         show(found)
 
 
-def _host_and_port(bind: str) -> str:
+def _place(bind: str) -> str:
     host, _, port = bind.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _PORT_MAX:
-        raise typer.BadParameter(f"{bind!r} is not HOST:PORT, such as {_DEV_BIND}; port 0 takes a free one")
+    if bind.startswith("unix:"):
+        if len(bind) == len("unix:"):
+            raise typer.BadParameter("unix: needs a path, such as unix:/run/artifactstore/http.sock")
+    elif not host or not port.isdecimal() or int(port) > _PORT_MAX:
+        raise typer.BadParameter(
+            f"{bind!r} is neither HOST:PORT, such as {_DEV_BIND}, nor unix:PATH; port 0 takes a free one"
+        )
     return bind
 
 
 def serve(
     bind: Annotated[
-        str, typer.Option("--bind", metavar="HOST:PORT", help="Where to listen.", callback=_host_and_port)
+        str,
+        typer.Option("--bind", metavar="PLACE", help="Where to listen: HOST:PORT or unix:PATH.", callback=_place),
     ] = _DEV_BIND,
+    *,
+    allow_remote: Annotated[
+        bool,
+        typer.Option("--allow-remote", help="Let other machines reach it, although there is no authentication."),
+    ] = False,
+    certfile: Annotated[
+        Path | None,
+        typer.Option("--certfile", metavar="FILE", help="Speak TLS, with this chain of certificates (PEM)."),
+    ] = None,
+    keyfile: Annotated[
+        Path | None, typer.Option("--keyfile", metavar="FILE", help="The key of the certificate (PEM).")
+    ] = None,
+    ca_certs: Annotated[
+        Path | None,
+        typer.Option("--ca-certs", metavar="FILE", help="Ask clients for a certificate of these authorities (PEM)."),
+    ] = None,
 ) -> None:
     """Run the store as a service, until SIGTERM or SIGINT."""
+    if (certfile is None) != (keyfile is None) or (ca_certs is not None and certfile is None):
+        raise typer.BadParameter("--certfile and --keyfile go together, and --ca-certs with both")
+    from artifactstore.http.listening import Listening  # noqa: PLC0415
     from artifactstore.http.service import run_service  # noqa: PLC0415
 
+    listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs)
     with logged():
-        run_service(bind, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+        run_service(listening, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
 
 
 def dev() -> None:

@@ -1,56 +1,157 @@
-"""The routes. Health is asked of its actor at every request; its answer may be a second old, and says so."""
+"""The routes, and the manners of every answer: read-only, never cached, locked down, and errors as JSON by RFC 9457.
 
-from collections.abc import Awaitable, Callable
+`/livez` says that the process answers, `/readyz` that the store can do its work, `/health` everything that was
+measured, `/metrics` the same for Prometheus, `/tree` the supervision tree, `/events/stream` the log live, and `/` all
+of it for people.
+"""
 
-from quart import Response
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+
+from quart import Response, request
 from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from artifactstore.facts import Json, as_json, facts, health_facts
+from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
+from artifactstore.http.problems import problem, problem_of
+from artifactstore.http.readings import Readings
+from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
 
 __all__ = ["make_app"]
 
-_OK = 200
-_UNAVAILABLE = 503
+_logger = logging.getLogger("artifactstore.http")
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_METHODS = {"GET", "HEAD"}
+_STREAM_AGAIN_AFTER_S = "5"
+_NEEDED_TO_BE_READY = {"registry", "database", "storage"}
+_NEEDED_ACTORS = {f"actor:{name}" for name in ("database", "storage", "event-writer", "projection", "ingest")}
 
 
 def make_app(
-    health: Callable[[], Awaitable[HealthReport]], snapshot: Callable[[], SupervisorSnapshot | None]
+    readings: Readings,
+    snapshot: Callable[[], SupervisorSnapshot | None],
+    streams: EventStreams,
+    connections: Callable[[], int] = lambda: 0,
 ) -> QuartTrio:
     """The application.
 
     Args:
-        health: asks the HealthActor.
+        readings: has the health report.
         snapshot: looks at the supervision tree; None while it is starting.
+        streams: of events.
+        connections: counts those that are open.
     """
-    app = QuartTrio("artifactstore")
+    app = QuartTrio("artifactstore", static_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    counts = RequestCounts()
+    _mind_manners(app, counts)
+    _answer_how_it_is(app, readings)
+    _follow_the_log(app, streams)
 
-    def answer(value: Json, *, status: int) -> Response:
-        return Response(as_json(value) + "\n", status=status, content_type="application/json")
-
-    @app.get("/health")
-    async def get_health() -> Response:
+    @app.get("/metrics")
+    async def get_metrics() -> Response:
         try:
-            report = await health()
-        except Refusal as error:  # the health actor itself is down
-            return answer({"status": "unavailable", "reasons": [str(error)]}, status=_UNAVAILABLE)
-        return answer(health_facts(report, now_us()), status=_OK if report.healthy else _UNAVAILABLE)
-
-    @app.get("/livez")
-    async def get_livez() -> Response:
-        return answer({"status": "alive"}, status=_OK)
-
-    @app.get("/readyz")
-    async def get_readyz() -> Response:
-        return await get_health()
+            report = await readings.report()
+        except Refusal:  # said by artifactstore_healthy
+            report = None
+        sources = Sources(report, snapshot(), connections(), streams.open)
+        return Response(exposition(sources, counts), content_type=METRICS_CONTENT_TYPE)
 
     @app.get("/tree")
     async def get_tree() -> Response:
         found = snapshot()
         if found is None:
-            return answer({"status": "starting"}, status=_UNAVAILABLE)
-        return answer(facts(found), status=_OK)
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store is starting.")
+        return _answer(facts(found))
 
     return app
+
+
+def _answer_how_it_is(app: QuartTrio, readings: Readings) -> None:
+    @app.get("/livez")
+    async def get_livez() -> Response:
+        return _answer({"status": "alive"})
+
+    @app.get("/readyz")
+    async def get_readyz() -> Response:
+        try:
+            reasons = _not_ready(await readings.report())
+        except Refusal as error:
+            reasons = [f"health: {error}"]
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return _answer({"status": "not ready" if reasons else "ready", "reasons": reasons}, status)
+
+    @app.get("/health")
+    async def get_health() -> Response:
+        try:
+            report = await readings.report()
+        except Refusal as error:  # the health actor itself is down
+            return _answer({"status": "unavailable", "reasons": [str(error)]}, HTTPStatus.SERVICE_UNAVAILABLE)
+        status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
+        return _answer(health_facts(report, now_us()), status)
+
+
+def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
+    @app.get("/events/stream")
+    async def get_events() -> Response:
+        wanted = request.headers.get("Last-Event-ID") or request.args.get("since", "0")
+        if not (wanted.isascii() and wanted.isdecimal()):
+            return problem(HTTPStatus.BAD_REQUEST, "`since` and Last-Event-ID are sequences: whole numbers from 0 on.")
+        if streams.full:
+            full = problem(HTTPStatus.SERVICE_UNAVAILABLE, "As many streams are open as may be; try again later.")
+            full.headers["Retry-After"] = _STREAM_AGAIN_AFTER_S
+            return full
+        body = b"" if request.method == "HEAD" else streams.follow(int(wanted))
+        answer = Response(body, content_type="text/event-stream")
+        answer.timeout = None  # it ends with its client or the service, not after a while
+        return answer
+
+
+def _answer(value: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(as_json(value) + "\n", status=status, content_type="application/json")
+
+
+def _not_ready(report: HealthReport) -> list[str]:
+    needed = _NEEDED_TO_BE_READY | _NEEDED_ACTORS
+    return [f"{part.name}: {part.detail}" for part in report.components if part.name in needed and not part.healthy]
+
+
+def _mind_manners(app: QuartTrio, counts: RequestCounts) -> None:
+    """What holds for every request and every answer."""
+
+    @app.before_request
+    async def refuse_bodies() -> None:
+        if request.content_length or "Transfer-Encoding" in request.headers:
+            raise RequestEntityTooLarge
+
+    @app.errorhandler(HTTPException)
+    async def refuse(error: HTTPException) -> Response:
+        return problem_of(error)
+
+    @app.errorhandler(Exception)
+    async def fail(error: Exception) -> Response:
+        _logger.error("%s %s failed", request.method, request.path, exc_info=error)
+        detail = "The service failed on this request; its log has the reason."
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+    @app.after_request
+    async def finish(response: Response) -> Response:
+        response.headers.update(_HEADERS)
+        path = "other" if request.url_rule is None else request.url_rule.rule
+        counts.count(path, request.method if request.method in _METHODS else "other", response.status_code)
+        return response

@@ -1,29 +1,44 @@
 """HttpServer: Hypercorn as an actor, so that it starts, stops and restarts with the tree.
 
-It is stopped by its own trigger, not by cancellation: a stalled client holds a cancelled server open past its grace
-time. There is no authentication yet, so it binds to loopback unless told otherwise.
+Hypercorn speaks HTTP on each connection; accepting and ending connections is done here, for Hypercorn shields what it
+sends from cancellation, and a client that reads nothing would hold a stopping server open for good. So a stop lets
+requests finish for a moment, and then closes every socket that is left.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast, override
+from typing import cast, override
 
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType] - its WSGI half is untyped
-from hypercorn.typing import ASGIFramework
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState
 
 from artifactstore.http.app import make_app
-from artifactstore.supervision import Actor, handles
-from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.records import HealthReport
+from artifactstore.http.listening import Listening, open_listeners, unlink_socket, url_of
+from artifactstore.http.readings import Readings
+from artifactstore.http.streams import EventStreams
+from artifactstore.supervision import Actor, ActorRef, handles
+from artifactstore_protocols.messages import ProjectionRole
 from artifactstore_protocols.supervision import Request, SupervisorSnapshot
 
-__all__ = ["AddressUnavailable", "BoundAddresses", "HttpRole", "HttpServer"]
+__all__ = ["CONNECTIONS_MAX", "GRACE_S", "BoundAddresses", "HttpRole", "HttpServer"]
 
+_logger = logging.getLogger("artifactstore.http")
+
+CONNECTIONS_MAX = 512
+"""Connections at a time; further ones are closed at once."""
+
+GRACE_S = 2.0
+"""How long requests under way may take when the service stops."""
+
+_KEEP_ALIVE_S = 5.0
 _READ_TIMEOUT_S = 30
-_GRACE_S = 2.0
+_HANDSHAKE_TIMEOUT_S = 10.0
+_HEAD_BYTES_MAX = 16 << 10
 
 
 class HttpRole:
@@ -32,68 +47,83 @@ class HttpRole:
 
 @dataclass(frozen=True, slots=True)
 class BoundAddresses(Request[tuple[str, ...], HttpRole]):
-    """Where the server listens, as URLs; of use when it was asked for port 0."""
-
-
-@dataclass(eq=False)
-class AddressUnavailable(ArtifactStoreError):
-    """The service cannot listen where it was told to."""
-
-    address: str
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot listen on {self.address}: {self.reason}; stop what uses it, or choose another with --bind"
+    """Where the server listens, as URLs or `unix:PATH`; of use when it was asked for port 0."""
 
 
 class HttpServer(Actor[HttpRole]):
     """Serves the application.
 
     Args:
-        bind: `HOST:PORT` to listen on.
-        health: asks the HealthActor.
+        listening: where.
+        readings: has the health report.
         snapshot: looks at the supervision tree; None while it is starting.
+        projection: opens tails of the log.
     """
 
     def __init__(
         self,
-        bind: str,
-        health: Callable[[], Awaitable[HealthReport]],
+        listening: Listening,
+        readings: Readings,
         snapshot: Callable[[], SupervisorSnapshot | None],
+        projection: ActorRef[ProjectionRole],
     ) -> None:
-        self._bind = bind
-        self._app = make_app(health, snapshot)
-        self._stop = trio.Event()
+        self._listening = listening
+        self._streams = EventStreams(projection)
+        self._connections: set[trio.abc.Stream] = set()
+        self._context = WorkerContext(None)
+        self._config = _config()
+        app = make_app(readings, snapshot, self._streams, lambda: len(self._connections))
+        # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
+        self._app = ASGIWrapper(cast("ASGIFramework", app))
+        self._accepting = trio.CancelScope()
+        self._conversing = trio.CancelScope()
         self._stopped = trio.Event()
         self._bound: tuple[str, ...] = ()
 
     @override
-    async def on_start(self) -> None:
-        sockets = await _listen(self._bind)
-        send, receive = trio.open_memory_channel[tuple[str, ...]](1)
-        self.context.start_child("hypercorn", self._serve, sockets, send)
-        self._bound = await receive.receive()
+    def state_summary(self) -> dict[str, str | int]:
+        return {"connections": len(self._connections), "streams": self._streams.open}
 
-    async def _serve(self, sockets: Sequence[int], report: trio.MemorySendChannel[tuple[str, ...]]) -> None:
-        config = Config()
-        config.bind = [f"fd://{descriptor}" for descriptor in sockets]
-        config.graceful_timeout = _GRACE_S
-        config.read_timeout = _READ_TIMEOUT_S
-        config.errorlog = None
+    @override
+    async def on_start(self) -> None:
+        listeners = await open_listeners(self._listening, self._config)
+        self._bound = tuple(url_of(listener) for listener in listeners)
+        self.context.start_child("connections", self._serve, listeners)
+
+    async def _serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
         try:
-            async with trio.open_nursery() as nursery:
-                # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
-                app = cast("ASGIFramework", self._app)
-                run = partial(serve, app, config, shutdown_trigger=self._stop.wait, mode="asgi")
-                bound = cast("list[str]", await nursery.start(cast("Callable[..., Awaitable[Any]]", run)))
-                report.send_nowait(tuple(bound))
+            async with trio.open_nursery() as connections:
+                self._conversing = connections.cancel_scope
+                with self._accepting:
+                    await trio.serve_listeners(self._converse, list(listeners), handler_nursery=connections)
         finally:
             self._stopped.set()
 
+    async def _converse(self, stream: trio.abc.Stream) -> None:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            await trio.aclose_forcefully(stream)
+            return
+        self._connections.add(stream)
+        try:
+            server = TCPServer(self._app, self._config, self._context, ConnectionState({}), cast("_Stream", stream))
+            await server.run()
+        except Exception:
+            _logger.exception("a connection failed")
+        finally:
+            self._connections.discard(stream)
+
     @override
     async def on_stop(self) -> None:
-        self._stop.set()
+        self._accepting.cancel(reason="the service stops")
+        for url in self._bound:
+            unlink_socket(url)
+        self._streams.end()
+        await self._context.terminated.set()  # connections that only wait for another request close now
+        with trio.move_on_after(GRACE_S):
+            await self._stopped.wait()
+        for stream in tuple(self._connections):
+            await trio.aclose_forcefully(stream)
+        self._conversing.cancel(reason="the time of grace is over")
         await self._stopped.wait()
 
     @handles(BoundAddresses)
@@ -102,11 +132,16 @@ class HttpServer(Actor[HttpRole]):
         return self._bound
 
 
-async def _listen(bind: str) -> list[int]:
-    """Descriptors that listen. Hypercorn would bind by itself, and leave an open socket behind where it cannot."""
-    host, _, port = bind.rpartition(":")
-    try:
-        listeners = await trio.open_tcp_listeners(int(port), host=host.strip("[]"))
-    except OSError as error:
-        raise AddressUnavailable(bind, error.strerror or str(error)) from error
-    return [listener.socket.detach() for listener in listeners]
+type _Stream = trio.SSLStream[trio.SocketStream]
+
+
+def _config() -> Config:
+    config = Config()
+    config.errorlog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = _KEEP_ALIVE_S
+    config.read_timeout = _READ_TIMEOUT_S
+    config.ssl_handshake_timeout = _HANDSHAKE_TIMEOUT_S
+    config.h11_max_incomplete_size = _HEAD_BYTES_MAX
+    config.h2_max_header_list_size = _HEAD_BYTES_MAX
+    return config

@@ -9,6 +9,9 @@ from typing import Any
 import trio
 
 from artifactstore.config import Settings
+from artifactstore.http.listening import Listening
+from artifactstore.http.notify import notify
+from artifactstore.http.readings import Readings
 from artifactstore.http.server import BoundAddresses, HttpRole, HttpServer
 from artifactstore.open import open_store
 from artifactstore.registry import Registry
@@ -18,26 +21,26 @@ from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
-__all__ = ["EXIT_STUCK", "run_service"]
+__all__ = ["EXIT_STUCK", "http_service", "run_service"]
 
 EXIT_STUCK = 70
 """The exit code of a service that ended itself because something in it neither went on nor stopped."""
 
-_HEALTH_AGE_MAX_S = 1.0
 
-
-def run_service(bind: str, *, announce: Callable[[str], None]) -> None:
+def run_service(listening: Listening, *, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
 
     Args:
-        bind: `HOST:PORT`.
+        listening: where and how to listen.
         announce: told in a line where the service listens, and that it stops.
 
     Raises:
+        RemoteBindRefused: other machines could reach it, and nobody said that they may.
         AddressUnavailable: it cannot listen there, for example because the port is in use.
+        CertificateUnusable: there is no TLS with these files.
         StartFailed, and what `open_registry` raises.
     """
-    trio.run(_serve, bind, announce)
+    trio.run(_serve, listening, announce)
 
 
 def _end_if_stuck(report: Report) -> None:
@@ -47,23 +50,37 @@ def _end_if_stuck(report: Report) -> None:
         os._exit(EXIT_STUCK)
 
 
-async def _serve(bind: str, announce: Callable[[str], None]) -> None:
+async def _serve(listening: Listening, announce: Callable[[str], None]) -> None:
     http = ActorRef[HttpRole]("http")
     registry: Registry | None = None
-
-    def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
-        async def health() -> HealthReport:
-            return await actors.health.ask(GetHealth(_HEALTH_AGE_MAX_S))
-
-        def snapshot() -> SupervisorSnapshot | None:
-            return None if registry is None else registry.snapshot()
-
-        return (ActorSpec(ref=http, factory=lambda: HttpServer(bind, health, snapshot)),)
-
+    services = http_service(http, listening, lambda: None if registry is None else registry.snapshot())
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with open_store(Settings.from_environment(), services, on_report=_end_if_stuck) as registry:
             for url in await http.ask(BoundAddresses()):
-                announce(f"artifactstore serves {url}/health")
+                announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
+            notify("READY=1")
             async for number in signals:
+                notify("STOPPING=1")
                 announce(f"artifactstore stops: {signal.Signals(number).name}")
                 break
+
+
+def http_service(
+    http: ActorRef[HttpRole], listening: Listening, snapshot: Callable[[], SupervisorSnapshot | None]
+) -> Callable[[Actors], Sequence[ActorSpec[Any]]]:
+    """What `open_store` needs to have a store serve HTTP.
+
+    Args:
+        http: the server's address.
+        listening: where and how to listen.
+        snapshot: looks at the supervision tree; None while it is starting.
+    """
+
+    def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
+        async def measure() -> HealthReport:
+            return await actors.health.ask(GetHealth(max_age_s=0))
+
+        readings = Readings(measure)  # outlives a restart of the server
+        return (ActorSpec(ref=http, factory=lambda: HttpServer(listening, readings, snapshot, actors.projection)),)
+
+    return services

@@ -9,10 +9,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
+from artifactstore.http.notify import notify
 from integration.cli.harness import Cli, Facts
 
 COMPONENTS = [
@@ -79,6 +81,81 @@ def test_a_service_says_where_it_is_answers_and_drains(cli: Cli) -> None:
         out, err = process.communicate()
     assert (process.returncode, out, err) == (0, b"", b"artifactstore stops: SIGTERM\n")
     assert cli.stored_files() == []  # no canary, no lock
+
+
+def test_clients_that_read_nothing_do_not_hold_up_a_stop(cli: Cli) -> None:
+    """One follows the log, one has sent half a request, one asked for much and takes nothing of it."""
+    with serving(cli) as (process, base), ExitStack() as stack:
+        host, _, port = base.removeprefix("http://").rpartition(":")
+
+        def say(words: bytes, *, room: int | None = None) -> socket.socket:
+            client = stack.enter_context(socket.socket())
+            if room is not None:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+            client.connect((host, int(port)))
+            client.sendall(words)
+            return client
+
+        following = say(b"GET /events/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"200" in following.recv(1 << 12)
+        say(b"GET /heal")
+        stalled = say(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300, room=1)
+        assert stalled.recv(1, socket.MSG_PEEK)  # it is being answered
+        process.send_signal(signal.SIGTERM)
+        _out, err = process.communicate()
+    assert (process.returncode, err) == (0, b"artifactstore stops: SIGTERM\n")
+
+
+def test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place, http = tmp_path / "notify.sock", tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(place))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(place))
+        with cli.started("serve", "--bind", f"unix:{http}") as process:
+            assert manager.recv(64) == b"READY=1"
+            assert process.stderr is not None
+            assert process.stderr.readline().decode() == f"artifactstore serves unix:{http}\n"
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(http))
+                client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert client.recv(1 << 12).startswith(b"HTTP/1.1 200")
+            process.send_signal(signal.SIGTERM)
+            assert manager.recv(64) == b"STOPPING=1"
+            assert process.wait() == 0
+    assert not http.exists()
+
+
+@pytest.mark.parametrize("address", ["@somewhere", "/nowhere/at/all"])
+def test_a_service_manager_that_does_not_listen_is_no_reason_to_fail(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    notify("READY=1")
+
+
+OPTIONS = {
+    "nowhere": ("--bind", "8000"),
+    "no path": ("--bind", "unix:"),
+    "a port that there is not": ("--bind", "127.0.0.1:65536"),
+    "a certificate without its key": ("--certfile", "c.pem"),
+    "a key without its certificate": ("--keyfile", "k.pem"),
+    "authorities alone": ("--ca-certs", "a.pem"),
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_options_that_do_not_go_together_are_wrong_usage(cli: Cli, options: tuple[str, ...]) -> None:
+    assert cli.run("serve", *options).code == 2
+    assert not cli.database.exists()
+
+
+def test_a_service_without_authentication_stays_on_its_machine_unless_told_otherwise(cli: Cli) -> None:
+    assert cli.refused("serve", "--bind", "0.0.0.0:0") == (
+        "will not listen on 0.0.0.0:0, which other machines can reach: the service has no authentication. "
+        "Bind it to 127.0.0.1 or to unix:PATH, or say --allow-remote if your network keeps strangers away"
+    )
 
 
 def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> None:

@@ -16,6 +16,7 @@ from integration.cli.harness import Cli
 STUCK = """
 import threading, sys
 import artifactstore.open, artifactstore.tree
+from artifactstore.http.listening import Listening
 from artifactstore.http.service import run_service
 
 artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
@@ -24,7 +25,7 @@ def _block(database):
     return lambda: threading.Event().wait()  # never returns, and never lets the loop run
 
 artifactstore.tree.probe_database = _block
-run_service("127.0.0.1:0", announce=lambda line: print(line, flush=True))
+run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
 """
 
 

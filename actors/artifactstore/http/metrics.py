@@ -1,0 +1,184 @@
+"""Metrics in the text format of Prometheus: what a health report and a snapshot of the tree say, as numbers.
+
+Nothing is counted here but the requests: each scrape translates a report and a snapshot. Names carry
+their units, counters end in `_total`, and labels take few values: components, actors, backends, paths that exist.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import override
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from artifactstore_protocols.records import ComponentHealth, HealthReport
+from artifactstore_protocols.supervision import ActorSnapshot, ChildState, SupervisorSnapshot
+
+__all__ = ["METRICS_CONTENT_TYPE", "RequestCounts", "Sources", "exposition"]
+
+METRICS_CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+_PREFIX = "artifactstore"
+_US = 1_000_000
+_BACKEND_GAUGES = {
+    "free_bytes": ("storage_free_bytes", "Bytes that may still be written to a storage backend."),
+    "total_bytes": ("storage_size_bytes", "Size of a storage backend's device."),
+    "free_inodes": ("storage_free_inodes", "Files that may still be made in a storage backend."),
+    "canary_latency_s": ("storage_canary_seconds", "Time to write, sync, read back and remove a small object."),
+}
+
+
+class RequestCounts:
+    """Requests by path, method and status; a path that there is not counts as `other`."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[tuple[str, str, str]]()
+
+    def count(self, path: str, method: str, status: int) -> None:
+        """One more."""
+        self._counts[path, method, str(status)] += 1
+
+    def family(self) -> Metric:
+        """All of them, as a metric."""
+        labels = ("path", "method", "status")
+        family = CounterMetricFamily(f"{_PREFIX}_http_requests", "Requests that were answered.", labels=labels)
+        for values, count in self._counts.items():
+            family.add_metric(values, count)
+        return family
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a scrape translates.
+
+    Attributes:
+        report: the latest; None where who measures is down.
+        tree: a snapshot; None while the tree is starting.
+        connections: that are open to the service.
+        streams: of events that are open.
+    """
+
+    report: HealthReport | None
+    tree: SupervisorSnapshot | None
+    connections: int
+    streams: int
+
+
+def exposition(sources: Sources, counts: RequestCounts) -> bytes:
+    """All metrics, as they go over the wire."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(sources, counts))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+class _Collector(Collector):
+    def __init__(self, sources: Sources, counts: RequestCounts) -> None:
+        self._sources = sources
+        self._counts = counts
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        sources = self._sources
+        report, tree = sources.report, sources.tree
+        yield _gauge("healthy", "1 if every component is, 0 if not.", float(report is not None and report.healthy))
+        yield _gauge("http_connections", "Connections that are open to the service.", sources.connections)
+        yield _gauge("http_event_streams", "Streams of events that are open.", sources.streams)
+        yield self._counts.family()
+        if report is not None:
+            info = InfoMetricFamily(f"{_PREFIX}_build", "The release that runs.")
+            info.add_metric((), {"version": report.version})
+            yield info
+            yield from _components(report)
+            yield from _readings({part.name: part for part in report.components})
+        if tree is not None:
+            yield from _actors([found for found in tree.walk() if isinstance(found, ActorSnapshot)])
+            yield from _supervisors([found for found in tree.walk() if isinstance(found, SupervisorSnapshot)])
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=value)
+
+
+def _by_label(family: GaugeMetricFamily | CounterMetricFamily, values: Iterable[tuple[str, float]]) -> Metric:
+    for label, value in values:
+        family.add_metric((label,), value)
+    return family
+
+
+def _gauges(name: str, text: str, label: str, values: Iterable[tuple[str, float]]) -> Metric:
+    return _by_label(GaugeMetricFamily(f"{_PREFIX}_{name}", text, labels=(label,)), values)
+
+
+def _components(report: HealthReport) -> Iterable[Metric]:
+    parts, label = report.components, "component"
+    yield _gauges("component_up", "1 if it is well.", label, ((part.name, float(part.healthy)) for part in parts))
+    latencies = ((part.name, part.latency_s) for part in parts)
+    yield _gauges("component_probe_seconds", "Time that measuring it took.", label, latencies)
+    yield _gauges(
+        "component_measured_timestamp_seconds",
+        "When it was measured, in Unix time.",
+        label,
+        ((part.name, part.measured_at_us / _US) for part in parts),
+    )
+
+
+def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
+    if (head := _number(parts, "database", "head")) is not None:
+        yield _gauge("log_head_sequence", "The last sequence of the log, whoever wrote it.", head)
+    if (free := _number(parts, "database", "free_bytes")) is not None:
+        yield _gauge("database_free_bytes", "Bytes left on the device of the database.", free)
+    for fact, (name, text) in _BACKEND_GAUGES.items():
+        found = {
+            key.removesuffix(f"_{fact}"): float(value)
+            for key, value in parts["storage"].facts.items()
+            if key.endswith(f"_{fact}")
+        }
+        if found:
+            yield _gauges(name, text, "backend", found.items())
+    for fact, text in {"transactions": "Transactions committed", "events": "Events written"}.items():
+        if (count := _number(parts, "actor:event-writer", fact)) is not None:
+            yield CounterMetricFamily(f"{_PREFIX}_writer_{fact}", f"{text} by the writer since it started.", count)
+
+
+def _number(parts: Mapping[str, ComponentHealth], part: str, fact: str) -> float | None:
+    value = parts[part].facts.get(fact)
+    return None if value is None else float(value)
+
+
+def _actors(actors: list[ActorSnapshot]) -> Iterable[Metric]:
+    def gauges(name: str, text: str, values: Iterable[tuple[str, float]]) -> Metric:
+        return _gauges(name, text, "actor", values)
+
+    yield gauges(
+        "actor_running", "1 if it is.", ((each.path, float(each.state is ChildState.RUNNING)) for each in actors)
+    )
+    starts = CounterMetricFamily(f"{_PREFIX}_actor_starts", "How often it was started.", labels=("actor",))
+    yield _by_label(starts, ((each.path, each.starts) for each in actors))
+    boxes = [(each.path, each.mailbox) for each in actors]
+    yield gauges("actor_mailbox_messages", "Messages that wait.", ((path, box.depth) for path, box in boxes))
+    yield gauges("actor_mailbox_messages_peak", "The most that ever waited.", ((p, box.depth_peak) for p, box in boxes))
+    yield gauges("actor_mailbox_bytes", "Their bytes.", ((path, box.size_bytes) for path, box in boxes))
+    yield gauges(
+        "actor_oldest_waiting_seconds",
+        "How long the oldest of them has waited; 0 when none waits.",
+        ((path, box.oldest_s or 0.0) for path, box in boxes),
+    )
+    yield gauges("actor_working_messages", "Handlers in flight.", ((each.path, len(each.work)) for each in actors))
+    yield gauges(
+        "actor_longest_working_seconds",
+        "How long the oldest of them has run; 0 when none runs.",
+        ((each.path, max((work.age_s for work in each.work), default=0.0)) for each in actors),
+    )
+
+
+def _supervisors(supervisors: list[SupervisorSnapshot]) -> Iterable[Metric]:
+    yield _gauges(
+        "supervisor_recent_restarts",
+        "Restarts that count against its limit now.",
+        "supervisor",
+        ((each.path, each.restarts_in_period) for each in supervisors),
+    )

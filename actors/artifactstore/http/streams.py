@@ -1,0 +1,107 @@
+"""The log as server-sent events: from any sequence on, in order and each once, then live.
+
+The id of each is its sequence, so a browser that was cut off goes on where it was (`Last-Event-ID`). A stream reads the
+log at its own client's pace, there are only so many of them, and all end when the service stops.
+"""
+
+from collections.abc import AsyncGenerator
+
+import trio
+
+from artifactstore.audit import audit_entry
+from artifactstore.facts import as_json, facts
+from artifactstore.supervision import ActorRef
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.messages import OpenTail, ProjectionRole, Stream
+from artifactstore_protocols.payloads import UnknownEventType
+from artifactstore_protocols.records import AuditEntry
+from artifactstore_protocols.supervision import ActorStopped, AskError
+
+__all__ = ["STREAMS_MAX", "EventStreams"]
+
+STREAMS_MAX = 32
+"""How many streams there may be at a time."""
+
+_HEARTBEAT_S = 15.0
+_AGAIN_AFTER_MS = 2000
+
+
+class EventStreams:
+    """All streams of one server.
+
+    Args:
+        projection: opens tails of the log.
+    """
+
+    def __init__(self, projection: ActorRef[ProjectionRole]) -> None:
+        self._projection = projection
+        self._tails: set[Stream[StoredEvent]] = set()
+        self._taken = 0
+        self._ended = False
+
+    @property
+    def open(self) -> int:
+        """How many there are now."""
+        return self._taken
+
+    @property
+    def full(self) -> bool:
+        """Whether no further one may be opened."""
+        return self._ended or self._taken >= STREAMS_MAX
+
+    def end(self) -> None:
+        """End every stream, and let none be opened any more."""
+        self._ended = True
+        for tail in tuple(self._tails):
+            tail.close()
+
+    async def follow(self, since: int) -> AsyncGenerator[bytes]:
+        """The events after a sequence, as they go over the wire, until the client leaves or the service stops."""
+        self._taken += 1
+        try:
+            yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
+            while not self._ended:
+                tail = await self._open(since)
+                if tail is None:
+                    return  # the client comes again, and asks for what it has not seen
+                try:
+                    while True:
+                        stored = await _next(tail)
+                        yield b": still here\n\n" if stored is None else _message(stored)
+                        since = since if stored is None else stored.sequence
+                except ActorStopped:
+                    continue  # its actor has been restarted; the next tail goes on from where this one was
+                except (trio.ClosedResourceError, ArtifactStoreError):
+                    return
+                finally:
+                    self._tails.discard(tail)
+                    tail.close()
+        finally:
+            self._taken -= 1
+
+    async def _open(self, since: int) -> Stream[StoredEvent] | None:
+        try:
+            tail = await self._projection.ask(OpenTail(since))
+        except AskError:
+            return None
+        self._tails.add(tail)
+        return tail
+
+
+async def _next(tail: Stream[StoredEvent]) -> StoredEvent | None:
+    """The next event, or None if there is none for so long that a proxy might think the line dead."""
+    with trio.move_on_after(_HEARTBEAT_S):
+        return await anext(tail)
+    return None
+
+
+def _message(stored: StoredEvent) -> bytes:
+    try:
+        entry = audit_entry(stored)
+    except UnknownEventType as unknown:  # it is in the log all the same
+        event = stored.event
+        entry = AuditEntry(
+            stored.sequence, event.recorded_at_us, event.actor, event.type, event.subject, detail=str(unknown)
+        )
+    return f"id: {stored.sequence}\ndata: {as_json(facts(entry))}\n\n".encode()

@@ -1,0 +1,156 @@
+"""Where the service listens and for whom: loopback unless told otherwise, Unix sockets, TLS."""
+
+import os
+import socket
+import ssl
+import stat
+from pathlib import Path
+
+import h11
+import pytest
+import trio
+import trustme
+
+from artifactstore import Settings
+from artifactstore.http.listening import AddressUnavailable, CertificateUnusable, Listening, RemoteBindRefused
+from integration.http.serving import ask, serving
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"])
+async def test_an_address_that_others_can_reach_is_refused_and_it_is_said_what_to_do(
+    settings: Settings, bind: str
+) -> None:
+    with pytest.raises(RemoteBindRefused, match=r"no authentication\. Bind it to .* or say --allow-remote") as refused:
+        async with serving(settings, Listening(bind)):
+            pass
+    assert refused.value.address == bind
+
+
+async def test_it_listens_there_when_it_is_told_that_it_is_meant(settings: Settings) -> None:
+    async with serving(settings, Listening("0.0.0.0:0", allow_remote=True)) as service:
+        assert service.url.startswith("http://0.0.0.0:")
+        assert (await ask(service.url, "/livez")).status == 200
+
+
+@pytest.mark.parametrize("bind", ["localhost:0", "127.0.0.2:0", "[::1]:0"])
+async def test_loopback_has_many_names(settings: Settings, bind: str) -> None:
+    if bind == "[::1]:0" and not _has_ipv6_loopback():
+        pytest.skip("this machine has no IPv6 loopback")
+    async with serving(settings, Listening(bind)) as service:
+        assert (await ask(service.url, "/livez")).status == 200
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("bind", ["192.0.2.1:0", "no.such.host.invalid:0"])
+async def test_an_address_that_is_not_there_is_refused(settings: Settings, bind: str) -> None:
+    with pytest.raises(AddressUnavailable) as refused:
+        async with serving(settings, Listening(bind, allow_remote=True)):
+            pass
+    assert refused.value.address == bind
+
+
+async def test_a_unix_socket_is_for_its_owner_and_group_and_goes_with_the_service(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "http.sock"
+    async with serving(settings, Listening(f"unix:{path}")) as service:
+        assert service.url == f"unix:{path}"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        report = await ask(service.url, "/health")
+        assert (report.status, report.json["status"]) == (200, "healthy")
+    assert not path.exists()
+
+
+async def test_the_socket_of_a_service_that_was_killed_is_taken_over(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(path))
+    async with serving(settings, Listening(f"unix:{path}")) as service:
+        assert (await ask(service.url, "/livez")).status == 200
+
+
+@pytest.mark.parametrize("what", ["a service that listens", "a service with a full queue", "a file", "a directory"])
+async def test_what_is_in_use_is_left_alone(settings: Settings, tmp_path: Path, what: str) -> None:
+    path = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as caller:
+        if what == "a file":
+            path.write_text("precious")
+        elif what == "a directory":
+            path.mkdir()
+        else:
+            other.bind(str(path))
+            other.listen(0)
+            if what == "a service with a full queue":
+                caller.connect(str(path))
+        before = os.lstat(path)
+        with pytest.raises(AddressUnavailable, match=r"something else lies there|Address already in use"):
+            async with serving(settings, Listening(f"unix:{path}")):
+                pass
+        assert os.lstat(path).st_ino == before.st_ino
+
+
+async def test_a_path_that_is_too_long_for_a_socket_is_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(AddressUnavailable, match="path too long"):
+        async with serving(settings, Listening(f"unix:{tmp_path / ('x' * 120)}")):
+            pass
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def encrypted(authority: trustme.CA, tmp_path: Path) -> Listening:
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    chain, key, trusted = (tmp_path / name for name in ("chain.pem", "key.pem", "ca.pem"))
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(chain, append=True)
+    issued.private_key_pem.write_to_path(key)
+    authority.cert_pem.write_to_path(trusted)
+    return Listening("127.0.0.1:0", certfile=chain, keyfile=key, ca_certs=trusted)
+
+
+def client_of(authority: trustme.CA, directory: Path, *, with_certificate: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    if with_certificate:
+        mine = directory / "client.pem"
+        authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(mine)
+        context.load_cert_chain(mine)
+    return context
+
+
+async def test_with_a_certificate_it_speaks_tls_to_those_who_have_one_too(
+    settings: Settings, encrypted: Listening, authority: trustme.CA, tmp_path: Path
+) -> None:
+    async with serving(settings, encrypted) as service:
+        assert service.url.startswith("https://127.0.0.1:")
+        known = client_of(authority, tmp_path, with_certificate=True)
+        assert (await ask(service.url, "/health", context=known)).json["status"] == "healthy"
+        with pytest.raises((trio.BrokenResourceError, ssl.SSLError, h11.RemoteProtocolError)):
+            await ask(service.url, "/health", context=client_of(authority, tmp_path, with_certificate=False))
+
+
+@pytest.mark.parametrize("what", ["no file", "no certificate", "another key"])
+async def test_a_certificate_that_cannot_be_used_is_refused(
+    settings: Settings, encrypted: Listening, tmp_path: Path, what: str
+) -> None:
+    assert encrypted.certfile is not None
+    assert encrypted.keyfile is not None
+    if what == "no file":
+        encrypted.certfile.unlink()
+    elif what == "no certificate":
+        encrypted.certfile.write_text("not a certificate")
+    else:
+        trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(encrypted.keyfile)
+    with pytest.raises(CertificateUnusable, match="give PEM files that belong together") as refused:
+        async with serving(settings, encrypted):
+            pass
+    assert refused.value.files[:2] == (str(encrypted.certfile), str(encrypted.keyfile))

@@ -1,0 +1,188 @@
+"""What every answer keeps to: methods, errors as JSON by RFC 9457, headers, limits; and what each path says."""
+
+from collections.abc import Mapping
+from itertools import product
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from artifactstore import Settings
+from artifactstore.health import HealthActor
+from artifactstore.http import readings, server
+from artifactstore.http.readings import Readings
+from integration.http.serving import GUARD_S, Service, ask, connect, request
+from integration.registry.samples import add
+
+PATHS = ["/health", "/livez", "/readyz", "/metrics", "/tree", "/events/stream"]
+
+
+async def test_head_is_get_without_a_body(service: Service) -> None:
+    for path in PATHS:
+        head = await ask(service.url, path, "HEAD")
+        assert (head.status, head.body) == (200, b""), path
+        if path != "/events/stream":
+            assert (await ask(service.url, path)).headers["content-type"] == head.headers["content-type"]
+
+
+async def test_nothing_can_be_changed(service: Service) -> None:
+    for path, method in product(PATHS, ("POST", "PUT", "DELETE", "PATCH", "OPTIONS")):
+        answer = await ask(service.url, path, method)
+        assert answer.status == 405, path
+        assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json == {
+            "type": "about:blank",
+            "title": "Method Not Allowed",
+            "status": 405,
+            "detail": "This service is read-only: use GET or HEAD.",
+        }
+
+
+REFUSED: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
+    "no such path": ("/nothing", (), 404, "Not Found"),
+    "markup in the path": ("/<script>", (), 404, "Not Found"),
+    "a body": ("/health", (("Content-Length", "5"),), 413, "Request Entity Too Large"),
+    "a body in chunks": ("/health", (("Transfer-Encoding", "chunked"),), 413, "Request Entity Too Large"),
+    "no sequence": ("/events/stream?since=last", (), 400, "Bad Request"),
+    "no sequence to go on from": ("/events/stream", (("Last-Event-ID", "-1"),), 400, "Bad Request"),
+}
+
+
+async def test_errors_are_problem_details(service: Service) -> None:
+    for case, (path, headers, status, title) in REFUSED.items():
+        answer = await ask(service.url, path, headers=headers)
+        assert answer.headers["content-type"] == "application/problem+json", case
+        assert list(answer.json) == ["type", "title", "status", "detail"]
+        assert (answer.status, answer.json["status"], answer.json["title"]) == (status, status, title), case
+        assert b"<" not in answer.body
+
+
+async def test_a_defect_is_a_500_that_says_nothing_of_what_is_inside(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_self: Readings) -> object:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(Readings, "report", fail)
+    answer = await ask(service.url, "/health")
+    assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert b"secret" not in answer.body
+    assert "GET /health failed" in caplog.text
+    assert "a secret" in caplog.text
+
+
+async def test_answers_are_not_kept_and_locked_down(service: Service) -> None:
+    for path in (*PATHS[:-1], "/nothing"):
+        _is_locked_down((await ask(service.url, path)).headers)
+
+
+def _is_locked_down(headers: Mapping[str, str]) -> None:
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert {policy["script-src"], policy["style-src"]} == {"'self'"}
+    assert "server" not in headers
+
+
+async def test_a_head_of_a_request_without_end_is_refused(service: Service) -> None:
+    stream = await connect(service.url)
+    with trio.fail_after(GUARD_S):
+        async with stream:
+            await stream.send_all(b"GET /" + b"a" * (64 << 10))
+            received = b""
+            while part := await stream.receive_some():
+                received += part
+    assert received.startswith(b"HTTP/1.1 4")
+
+
+async def test_one_connection_takes_many_requests(service: Service) -> None:
+    stream = await connect(service.url)
+    with trio.fail_after(GUARD_S):
+        async with stream:
+            received = b""
+            for count in range(1, 4):
+                await stream.send_all(request("/livez"))
+                while received.count(b'"alive"}') < count:
+                    received += await stream.receive_some()
+
+
+async def test_too_many_connections_are_closed_at_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 1)
+    first = await connect(service.url)
+    with trio.fail_after(GUARD_S):
+        async with first:
+            await first.send_all(request("/livez"))
+            assert b"200" in await first.receive_some()
+            async with await connect(service.url) as second:
+                assert await second.receive_some() == b""
+
+
+async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> None:
+    package = await service.registry.create_package("p")
+    await add(service.registry, package.package_id, "f", b"content")
+    await ask(service.url, "/nothing")
+    answer = await ask(service.url, "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    families = {family.name: family for family in text_string_to_metric_families(answer.body.decode())}
+    values = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in families.values()
+        for sample in family.samples
+    }
+    assert values["artifactstore_healthy",] == 1
+    assert values["artifactstore_log_head_sequence",] == 2
+    assert values["artifactstore_writer_events_total",] == 2
+    assert values["artifactstore_writer_transactions_total",] == 2
+    assert values["artifactstore_component_up", "database"] == 1
+    assert values["artifactstore_storage_free_bytes", "local"] > 0
+    assert values["artifactstore_database_free_bytes",] > 0
+    assert values["artifactstore_actor_mailbox_messages", "root/core/ingest"] == 0
+    assert values["artifactstore_actor_oldest_waiting_seconds", "root/core/ingest"] == 0
+    assert values["artifactstore_actor_starts_total", "root/core/storage"] == 1
+    assert values["artifactstore_supervisor_recent_restarts", "root/core"] == 0
+    assert values["artifactstore_http_requests_total", "404", "GET", "other"] == 1
+    assert values["process_open_fds",] > 0
+    ours = [family for name, family in families.items() if name.startswith("artifactstore_")]
+    assert all(family.documentation for family in ours)
+    for family in ours:
+        assert family.type in {"gauge", "counter"}
+        for sample in family.samples:
+            assert (family.type == "counter") == sample.name.endswith(("_total", "_created")), sample.name
+            assert not sample.name.endswith(("_ms", "_s", "_kb")), "base units, in full"
+
+
+async def test_health_measures_and_says_which_part_is_unwell(
+    service: Service, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readings, "AGE_MAX_S", -1.0)  # each request has it measured again
+    report = await ask(service.url, "/health")
+    assert (report.status, report.json["status"]) == (200, "healthy")
+    assert {"healthy", "detail", "facts", "latency_s", "measured_at", "age_s"} == set(
+        report.json["components"]["actor:http"]
+    )
+    assert (await ask(service.url, "/readyz")).json == {"status": "ready", "reasons": []}
+    settings.storage_local_root.rename(settings.storage_local_root.with_name("aside"))
+    report = await ask(service.url, "/health")
+    assert report.json["reasons"] == ["storage: backend local: the root cannot be used (ENOENT)"]
+    ready = await ask(service.url, "/readyz")
+    assert (ready.status, ready.json) == (503, {"status": "not ready", "reasons": report.json["reasons"]})
+    assert (await ask(service.url, "/livez")).status == 200
+    settings.storage_local_root.with_name("aside").rename(settings.storage_local_root)
+    assert (await ask(service.url, "/health")).status == 200
+
+
+async def test_health_without_its_actor_is_unavailable(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_arguments: object) -> None:
+        raise RuntimeError("as it was told")
+
+    monkeypatch.setattr(HealthActor, "_measure", fail)
+    for path in ("/health", "/readyz"):
+        answer = await ask(service.url, path)
+        assert answer.status == 503
+        assert "crashed on GetHealth" in answer.json["reasons"][0]
+    assert b"artifactstore_healthy 0.0" in (await ask(service.url, "/metrics")).body
