@@ -10,7 +10,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 .uv/bin/uv:
 	@$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
-.PHONY: help setup dev test lint format type migrate migrate-fresh demo soak bench
+.PHONY: help setup dev test lint format type migrate migrate-fresh demo soak bench docs
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -48,3 +48,6 @@ soak: setup ## simulate faults under ever new seeds for MINUTES (10 by default),
 
 bench: setup ## measure, side by side
 	@for each in bench/*.py; do echo "== $$each"; $(RUN) python $$each; done
+
+docs: setup ## build the documentation site into site/, with the API reference; warnings are errors
+	@$(RUN) --group docs sphinx-build -q -E -W --keep-going -c docs -d site/.doctrees . site && echo "built site/index.html"

@@ -1,12 +1,12 @@
 """The registry for asyncio programs: the same methods, awaited from asyncio.
 
-```python
-from pathlib import Path
-from artifactstore.aio import open_registry
+Like this::
 
-async with open_registry() as registry:
-    print((await registry.ingest_tree(Path("docs"))).manifest_digest)
-```
+    from pathlib import Path
+    from artifactstore.aio import open_registry
+
+    async with open_registry() as registry:
+        print((await registry.ingest_tree(Path("docs"))).manifest_digest)
 
 The store runs in a thread of its own; nothing of the host's event loop is touched. Cancelling a call withdraws it, and
 the cancelled await ends when nothing of the call runs any more. Progress callbacks are called in the store's thread.
@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager, suppress
+from functools import update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, cast
 
@@ -65,8 +66,8 @@ def _awaitable[**P, R](
     async def call(self: "AsyncioRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await _answer(lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
-    call.__name__, call.__doc__ = method.__name__, method.__doc__
-    return call
+    # What it is called with and what it does is the registry's method's to say.
+    return update_wrapper(call, method, assigned=("__name__", "__doc__"))
 
 
 async def _items[T](iteration: Iteration[T]) -> AsyncGenerator[T]:

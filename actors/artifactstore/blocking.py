@@ -1,12 +1,12 @@
 """The registry for plain programs: the same methods, without `await`.
 
-```python
-from pathlib import Path
-from artifactstore.blocking import open_registry
+Like this::
 
-with open_registry() as registry:
-    print(registry.ingest_tree(Path("docs")).manifest_digest)
-```
+    from pathlib import Path
+    from artifactstore.blocking import open_registry
+
+    with open_registry() as registry:
+        print(registry.ingest_tree(Path("docs")).manifest_digest)
 
 The store runs in a thread of its own; a registry may be used from any number of threads. An exception that strikes
 while a call waits, such as KeyboardInterrupt, withdraws the call. Progress callbacks are called in the store's thread.
@@ -14,6 +14,7 @@ while a call waits, such as KeyboardInterrupt, withdraws the call. Progress call
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from contextlib import contextmanager
+from functools import update_wrapper
 from itertools import islice
 from pathlib import Path
 from typing import Concatenate
@@ -73,8 +74,8 @@ def _blocking[**P, R](
     def call(self: "BlockingRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
         return _ask(self.portal, lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
-    call.__name__, call.__doc__ = method.__name__, method.__doc__
-    return call
+    # What it is called with and what it does is the registry's method's to say.
+    return update_wrapper(call, method, assigned=("__name__", "__doc__"))
 
 
 class BlockingRegistry:

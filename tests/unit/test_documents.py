@@ -347,3 +347,21 @@ def test_prose_leaves_code_out() -> None:
 
 def test_both_distributions_carry_the_same_licence() -> None:
     assert (ROOT / "protocols" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_the_reference_has_every_public_module() -> None:
+    pages = "".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.rst"))
+    shown = set(re.findall(r"^\.\. automodule:: (\S+)$", pages, re.MULTILINE))
+    protocols = ROOT / "protocols" / "artifactstore_protocols"
+    modules = {path.stem for path in protocols.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    # What these name is part of another module's public names.
+    modules -= {"__init__", "storage_errors"}
+    assert {name.partition(".")[2] for name in shown if name.startswith("artifactstore_protocols.")} == modules
+    ours = {"", ".errors", ".aio", ".blocking", ".supervision", ".testing"}
+    assert {f"artifactstore{name}" for name in ours} <= shown
+
+
+def test_the_site_has_every_document_in_its_navigation() -> None:
+    settings = (ROOT / "docs" / "conf.py").read_text()
+    outside = {name_of(document) for document in DOCUMENTS} - {name_of(decision) for decision in DECISIONS}
+    assert {name for name in outside - {"README.md"} if f"\n{name.removesuffix('.md')}\n" not in settings} == set()

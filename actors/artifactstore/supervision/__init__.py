@@ -1,5 +1,7 @@
 """Supervised actors on trio: typed asks, bounded mailboxes that outlive crashes, restarts decided by a pure table.
 
+Like this::
+
     ref = ActorRef[StorageRole]("storage")
     spec = SupervisorSpec(name="root", children=(ActorSpec(ref=ref, factory=StorageActor),))
     async with open_tree(spec):

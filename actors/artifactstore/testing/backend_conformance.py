@@ -1,5 +1,7 @@
 """What every storage backend must do, whatever it is made of: subclass `StorageBackendConformance` and name a store.
 
+Like this::
+
     class TestMyBackend(StorageBackendConformance):
         @pytest.fixture
         @override
