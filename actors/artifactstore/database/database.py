@@ -18,12 +18,14 @@ from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
 from artifactstore.database.engines import (
     LOCK_TIMEOUT_S,
     STATEMENT_TIMEOUT_S,
+    connected,
     postgresql_listener,
     reader_engine,
     writer_engine,
 )
-from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown, Refused
+from artifactstore.database.errors import DatabaseBusy, DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown, Refused
 from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.stuck import end_stuck_writers
 from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Database", "Refused"]
 
 _SQLITE_LOOKS_EVERY_S: Final = 0.25
+_LOOK_TIMEOUT_S: Final = 5.0
 
 
 class Database:
@@ -160,7 +163,7 @@ class Database:
         _writer, reader = self._open_engines()
         with translated(self.location.name):
             self.check_file()
-            async with asyncio.timeout(timeout_s), reader.connect() as connection:
+            async with asyncio.timeout(timeout_s), connected(reader) as connection:
                 return await work(connection)
 
     async def write[T](
@@ -185,7 +188,7 @@ class Database:
                 with translated(self.location.name):
                     self.check_file()  # connecting to a file that is gone would make an empty one
                     async with asyncio.timeout(timeout_s):
-                        connection = await stack.enter_async_context(writer.connect())
+                        connection = await stack.enter_async_context(connected(writer))
                         handle = await connection.begin()
                         result = await self._with_head(connection, work)
                         self.check_file()
@@ -193,7 +196,13 @@ class Database:
                 await self._commit(connection, handle, timeout_s)
                 return result
 
-        return await self._thread.run(unit, leave_on_cancel=False)
+        try:
+            return await self._thread.run(unit, leave_on_cancel=False)
+        except DatabaseBusy:
+            if not self.location.is_sqlite:
+                with suppress(DatabaseUnavailable, DatabaseClosed):
+                    await self.read(end_stuck_writers, timeout_s=_LOOK_TIMEOUT_S)
+            raise
 
     async def _with_head[T](self, connection: AsyncConnection, work: Callable[[events.Transaction], Awaitable[T]]) -> T:
         transaction = events.Transaction(connection, await events.lock_head(connection))

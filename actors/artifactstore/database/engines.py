@@ -5,6 +5,7 @@ if every transaction began with `BEGIN IMMEDIATE`, readers would block readers, 
 `BEGIN`, it would fail at once with SQLITE_BUSY_SNAPSHOT as soon as another process had written in between.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCK_TIMEOUT_S",
     "STATEMENT_TIMEOUT_S",
+    "connected",
+    "is_direct",
     "postgresql_listener",
     "reader_engine",
     "writer_engine",
@@ -67,6 +70,21 @@ def reader_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TI
 
 
 @asynccontextmanager
+async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
+    """A connection for the block. What goes wrong as it is given back is nobody's error: the pool makes another one."""
+    connection = await engine.connect()
+    try:
+        yield connection
+    finally:
+        await asyncio.shield(asyncio.ensure_future(_give_back(connection)))
+
+
+async def _give_back(connection: AsyncConnection) -> None:
+    with suppress(SQLAlchemyError, OSError):
+        await connection.close()
+
+
+@asynccontextmanager
 async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
     """One writer's transaction on a reader's connection: for work that needs the temporary tables it made there."""
     sqlite = connection.dialect.name == "sqlite"
@@ -77,6 +95,14 @@ async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
             yield
     finally:
         await connection.execution_options(**{option: _READER_BEGIN if sqlite else _READER_ISOLATION})
+
+
+async def is_direct(connection: AsyncConnection) -> bool:
+    """Whether all transactions of a connection run in one session, as they do unless a pooler stands in between."""
+    if connection.dialect.name == "sqlite":
+        return True
+    driver = (await connection.get_raw_connection()).driver_connection
+    return cast("Session", driver).is_direct
 
 
 def _engine(

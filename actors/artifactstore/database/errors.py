@@ -9,6 +9,7 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseReplaced",
     "DatabaseUnavailable",
+    "DirectConnectionNeeded",
     "LogDamaged",
     "LogNotEmpty",
     "OutcomeUnknown",
@@ -48,6 +49,18 @@ class DatabaseReplaced(DatabaseUnavailable):
         return (
             f"database {self.database} was {self.reason} while it was open; nothing more is written. "
             "Put the file back, or restart on the new one"
+        )
+
+
+@dataclass(eq=False)
+class DirectConnectionNeeded(ArtifactStoreError):
+    """What was asked for needs a session of its own, and a pooler lends one for each transaction."""
+
+    @override
+    def __str__(self) -> str:
+        return (
+            "the database is reached through a pooler, and `artifactstore replay` needs a session of its own; "
+            "run it with a URL that leads to the server itself"
         )
 
 

@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, i
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
-from artifactstore.database.engines import writing
+from artifactstore.database.engines import is_direct, writing
+from artifactstore.database.errors import DirectConnectionNeeded
 from artifactstore.database.schema import DIFFERING, LIVE, SHADOW, TEMPORARY, ViewTables
 from artifactstore.database.views import TableViewWriter, projection_digest
 from artifactstore_protocols.identity import ContentAddress
@@ -44,7 +45,10 @@ async def rebuild(connection: AsyncConnection) -> ReplayReport:
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected; the live tables are as they were.
         LogDamaged: the log is not gapless up to its head; likewise.
+        DirectConnectionNeeded: a pooler stands in between.
     """
+    if not await is_direct(connection):
+        raise DirectConnectionNeeded  # its temporary tables would stay behind in somebody else's session
     async with connection.begin():
         await connection.run_sync(_create, SHADOW)
         await connection.run_sync(_create, DIFFERING)
