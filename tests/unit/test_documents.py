@@ -71,6 +71,11 @@ def test_every_document_is_reached_from_the_readme() -> None:
     assert reached == set(DOCUMENTS)
 
 
+def test_the_manual_links_to_every_document_and_decision() -> None:
+    linked = {(OPERATOR.parent / target.partition("#")[0]).resolve() for target in links(OPERATOR)}
+    assert {name_of(document) for document in DOCUMENTS if document not in {OPERATOR, *linked}} == set()
+
+
 @pytest.mark.parametrize("decision", DECISIONS, ids=name_of)
 def test_every_decision_is_linked_from_a_document_that_is_none(decision: Path) -> None:
     others = [document for document in DOCUMENTS if document.parent != decision.parent]
@@ -169,6 +174,13 @@ def test_every_message_of_the_manual_is_one_of_the_code() -> None:
 def test_a_message_that_nothing_says_would_be_found() -> None:
     assert said_by("disk … is full; buy another", ["disk … is full; buy another one"])
     assert not said_by("disk … is full; buy another", ["disk … is full; free room"])
+
+
+@pytest.mark.parametrize("room", ["actors/artifactstore", "protocols/artifactstore_protocols"])
+def test_the_blueprint_has_every_module(room: str) -> None:
+    shown = {word.rstrip("/") for cells in rows(BLUEPRINT, "Modules") for word in re.findall(r"`([\w/]+)`", cells[0])}
+    modules = {path.stem for path in (ROOT / room).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert modules - {"__init__", "__main__"} - shown == set()
 
 
 def test_the_blueprint_has_the_projected_tables_column_by_column() -> None:
