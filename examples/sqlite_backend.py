@@ -95,8 +95,11 @@ class SqliteBackend:
                 fcntl.flock(turn, fcntl.LOCK_EX)
                 # Held as long as the backend: the last connection that closes has to tidy up the write-ahead log.
                 self._anchor = self._connect()
-                self._anchor.execute("PRAGMA journal_mode = WAL").close()
-                self._anchor.executescript(SCHEMA).close()
+                with contextlib.ExitStack() as undo:
+                    undo.callback(self._anchor.close)
+                    self._anchor.execute("PRAGMA journal_mode = WAL").close()
+                    self._anchor.executescript(SCHEMA).close()
+                    undo.pop_all()
 
     @property
     def backend_id(self) -> str:
@@ -182,8 +185,11 @@ class SqliteBackend:
 
     def _connect(self) -> sqlite3.Connection:
         # Transactions are begun and ended below, not by the driver; and a reader may move from thread to thread.
-        database = sqlite3.connect(self._file, BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        database.execute("PRAGMA synchronous = FULL").close()
+        database = sqlite3.connect(self._file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        with contextlib.ExitStack() as undo:
+            undo.callback(database.close)
+            database.execute("PRAGMA synchronous = FULL").close()
+            undo.pop_all()
         return database
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 from artifactstore import Settings
 from artifactstore.blocking import open_registry
 from artifactstore.testing.backend_conformance import StorageBackendConformance, Store
-from artifactstore_protocols.storage import StorageDenied
+from artifactstore_protocols.storage import StorageDenied, StorageFailed
 from sqlite_backend import PIECE_BYTES, SqliteBackend
 
 
@@ -48,7 +48,9 @@ def test_a_store_runs_on_it_and_notices_damage(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_opened_is_refused_by_a_storage_error(tmp_path: Path) -> None:
-    (tmp_path / "objects.db").mkdir()
+    (tmp_path / "a directory").mkdir()
+    (tmp_path / "a text").write_text("no database, and long enough for SQLite to tell\n" * 100)
     settings = Settings(database_url=f"sqlite:///{tmp_path}/log.db")
-    with pytest.raises(StorageDenied), open_registry(settings, backend=partial(SqliteBackend, tmp_path / "objects.db")):
-        raise AssertionError("opened")
+    for name, refusal in (("a directory", StorageDenied), ("a text", StorageFailed)):
+        with pytest.raises(refusal), open_registry(settings, backend=partial(SqliteBackend, tmp_path / name)):
+            raise AssertionError("opened")

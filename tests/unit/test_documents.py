@@ -377,3 +377,10 @@ def test_the_site_has_every_document_in_its_navigation() -> None:
     settings = (ROOT / "docs" / "conf.py").read_text()
     outside = {name_of(document) for document in DOCUMENTS} - {name_of(decision) for decision in DECISIONS}
     assert {name for name in outside - {"README.md"} if f"\n{name.removesuffix('.md')}\n" not in settings} == set()
+
+
+def test_every_make_target_is_among_the_commands() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)
+    (commands,) = [block.code for block in blocks(ROOT / "AGENTS.md")]
+    assert set(targets) - {"help"} == set(re.findall(r"^make +([a-z-]+)", commands, re.MULTILINE))
