@@ -30,9 +30,10 @@ from artifactstore_protocols.storage import (
     check_object_key,
 )
 
-__all__ = ["LocalBackend"]
+__all__ = ["SCRATCH", "LocalBackend"]
 
-_SCRATCH: Final = "tmp"
+SCRATCH: Final = "tmp"
+"""Where temp files are, below the root."""
 
 
 class LocalBackend:
@@ -57,7 +58,7 @@ class LocalBackend:
         absolute = root.absolute()
         with faults_of(backend_id, "making the root"):
             _make_durable_directory(absolute)
-        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{_SCRATCH}"))
+        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}"))
         with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
             self._files.scratch.sweep()
 

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -55,19 +55,27 @@ class ScratchSpace:
         Raises:
             OSError: the directory cannot be read or written.
         """
-        leftovers: dict[str, list[str]] = {}
+        for names in self._of_the_dead():
+            for name in sorted(names, key=lambda name: name.endswith(".lock")):  # the lock goes last
+                discard(f"{self._directory}/{name}")
+
+    def leftovers(self) -> list[str]:
+        """Names of the files that a sweep would remove; raises as it does."""
+        return [name for names in self._of_the_dead() for name in names]
+
+    def _of_the_dead(self) -> Iterator[list[str]]:
+        """The files of each owner that is gone; the lock is held until the next is asked for."""
+        owned: dict[str, list[str]] = {}
         with suppress(FileNotFoundError):
             # Listed before any lock is looked at: an owner has its lock before its first temp file, so a file
             # that is listed here and has no lock below belongs to nobody.
             for name in os.listdir(self._directory):  # noqa: PTH208 - names are what is needed
                 if match := _OURS.fullmatch(name):
-                    leftovers.setdefault(match["owner"], []).append(name)
-        for owner, names in leftovers.items():
-            lock_path = f"{self._directory}/{owner}.lock"
-            with _lock_of_the_dead(lock_path) as gone:
+                    owned.setdefault(match["owner"], []).append(name)
+        for owner, names in owned.items():
+            with _lock_of_the_dead(f"{self._directory}/{owner}.lock") as gone:
                 if gone:
-                    for name in sorted(names, key=lambda name: name.endswith(".lock")):  # the lock goes last
-                        discard(f"{self._directory}/{name}")
+                    yield names
 
     def close(self) -> None:
         """Give the token up; harmless twice."""

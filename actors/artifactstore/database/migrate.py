@@ -24,7 +24,7 @@ from artifactstore.database.errors import DatabaseBusy, LogNotEmpty, SchemaTooNe
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 
-__all__ = ["ensure_schema", "exclusive", "migrations_directory", "start_afresh", "upgrade"]
+__all__ = ["ensure_schema", "exclusive", "migrations_directory", "schema_revision", "start_afresh", "upgrade"]
 
 _logger = logging.getLogger("artifactstore.database")
 
@@ -58,10 +58,10 @@ async def ensure_schema(
     """
     async with _turn(location, lock_timeout_s):
         async with reader.connect() as connection:
-            found = await connection.run_sync(_revision)
+            found = await connection.run_sync(schema_revision)
         if found is None:
             async with _transaction(writer, location) as connection:
-                found = await connection.run_sync(_revision)  # again, now that nobody else can be at it
+                found = await connection.run_sync(schema_revision)  # again, now that nobody else can be at it
                 if found is None:
                     await connection.run_sync(_run_alembic, "head")
                     _logger.info("schema %s is set up in %s", SCHEMA_REVISION, location.name)
@@ -86,7 +86,7 @@ async def upgrade(
         SchemaTooNew: the database is ahead of this release.
     """
     async with exclusive(engine, location, lock_timeout_s=lock_timeout_s) as connection:
-        found = await connection.run_sync(_revision)
+        found = await connection.run_sync(schema_revision)
         if found is not None and found not in SCHEMA_REVISIONS:
             raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
         await connection.run_sync(_run_alembic, "head")
@@ -114,7 +114,7 @@ async def start_afresh(
         SchemaTooNew: the database is ahead of this release.
     """
     async with exclusive(engine, location, lock_timeout_s=lock_timeout_s) as connection:
-        found = await connection.run_sync(_revision)
+        found = await connection.run_sync(schema_revision)
         if found is not None:
             if found not in SCHEMA_REVISIONS:
                 raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
@@ -126,7 +126,8 @@ async def start_afresh(
         _logger.info("schema %s is set up afresh in %s", SCHEMA_REVISION, location.name)
 
 
-def _revision(connection: Connection) -> str | None:
+def schema_revision(connection: Connection) -> str | None:
+    """The schema that a database has; None if it has no tables."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))

@@ -1,6 +1,13 @@
 """The data plane in this process: worker threads between the actors and the storage backends."""
 
+from artifactstore.backends.local_inspection import RootInspection, inspect_local_root
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
 
-__all__ = ["InProcessDataPlane", "open_data_plane", "open_local_data_plane"]
+__all__ = [
+    "InProcessDataPlane",
+    "RootInspection",
+    "inspect_local_root",
+    "open_data_plane",
+    "open_local_data_plane",
+]

@@ -1,0 +1,37 @@
+"""The command that finds out what is wrong: doctor."""
+
+import typer
+
+from artifactstore.cli.options import Json
+from artifactstore.cli.output import say, say_json
+from artifactstore.cli.runner import EXIT_FAILED, Finding
+
+__all__ = ["register"]
+
+
+def doctor(*, json: Json = False) -> None:
+    """Look for what is wrong with the settings and the store, and say what to do; exit 1 if anything is.
+
+    It opens no store and changes nothing.
+    """
+    from artifactstore.doctor import CHECKS, examine, look  # noqa: PLC0415 - it loads what a store needs
+    from artifactstore.facts import facts  # noqa: PLC0415
+
+    sight = look()
+    found = examine(sight)
+    if json:
+        say_json({"checks": list(CHECKS), "findings": facts(found)})
+    else:
+        for diagnosis in found:
+            say(f"{diagnosis.check}: {diagnosis.problem}")
+            say(f"    {diagnosis.remedy}")
+        if not found:
+            there = sight.database_found is not None and sight.database_found.revision is not None
+            say(f"nothing wrong with {sight.database} and {sight.root}" if there else "nothing wrong; no store yet")
+    if found:
+        raise Finding(EXIT_FAILED)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(doctor)

@@ -1,0 +1,142 @@
+"""A look into a database that sets nothing up and leaves nothing behind: for finding out what is wrong with it."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from artifactstore.database import queries
+from artifactstore.database.engines import reader_engine, writer_engine
+from artifactstore.database.errors import DatabaseBusy
+from artifactstore.database.events import lock_head
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.migrate import schema_revision
+from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
+from artifactstore.database.translation import translated
+from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.views import FILES, PACKAGES
+
+__all__ = ["DatabaseInspection", "UnfinishedPackage", "inspect_database"]
+
+_PACKAGES_SHOWN_MAX = 1000
+
+_HOLDERS = text(
+    """
+    SELECT DISTINCT a.pid, a.application_name, coalesce(host(a.client_addr), 'this host') AS client, a.xact_start
+    FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.relation = to_regclass('log_head') AND l.granted AND l.mode IN ('RowShareLock', 'RowExclusiveLock')
+      AND a.pid <> pg_backend_pid()
+    ORDER BY a.xact_start
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedPackage:
+    """A package that is open, and when something last went into it."""
+
+    package_id: str
+    changed_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseInspection:
+    """What was found. Without this release's schema, only which one there is.
+
+    Attributes:
+        revision: of the schema; None if there are no tables.
+        last_recorded_at_us: when the last event was recorded; None if there is none.
+        locations: some of the objects that the log names.
+        open_packages: those that are not sealed, oldest first.
+        head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
+    """
+
+    revision: str | None
+    last_recorded_at_us: int | None = None
+    locations: tuple[Location, ...] = ()
+    open_packages: tuple[UnfinishedPackage, ...] = ()
+    head_lock: tuple[str, ...] | None = None
+
+
+async def inspect_database(
+    location: DatabaseLocation, *, from_address: str, sample: int, lock_wait_s: float
+) -> DatabaseInspection:
+    """Look into a database that exists, from an asyncio loop.
+
+    Args:
+        location: which one.
+        from_address: the content address to begin the sample after; objects in order of address are in no order else.
+        sample: how many objects to name at most.
+        lock_wait_s: how long the head of the log may be held by somebody else without being remarkable.
+
+    Raises:
+        DatabaseUnavailable: it cannot be looked into.
+    """
+    reader = reader_engine(location, lock_timeout_s=lock_wait_s)
+    writer = writer_engine(location, lock_timeout_s=lock_wait_s)
+    try:
+        with translated(location.name):
+            async with reader.connect() as connection:
+                revision = await connection.run_sync(schema_revision)
+                if revision != SCHEMA_REVISION:
+                    return DatabaseInspection(revision)
+                latest = select(events.c.recorded_at).order_by(events.c.sequence.desc()).limit(1)
+                found = DatabaseInspection(
+                    revision,
+                    last_recorded_at_us=await connection.scalar(latest),
+                    locations=await _sample(connection, from_address, sample),
+                    open_packages=await _open_packages(connection),
+                )
+            held = await _who_holds_the_head(location, writer, reader)
+        return found if held is None else _with(found, held)
+    finally:
+        await writer.dispose()
+        await reader.dispose()
+
+
+def _with(found: DatabaseInspection, held: tuple[str, ...]) -> DatabaseInspection:
+    return DatabaseInspection(
+        found.revision, found.last_recorded_at_us, found.locations, found.open_packages, head_lock=held
+    )
+
+
+async def _sample(connection: AsyncConnection, from_address: str, count: int) -> tuple[Location, ...]:
+    found = list(await queries.locations(connection, package_id=None, after=from_address, limit=count))
+    if len(found) < count:  # round the end
+        found += await queries.locations(connection, package_id=None, after="", limit=count - len(found))
+    return tuple({location.content_address: location for location in found}.values())
+
+
+async def _open_packages(connection: AsyncConnection) -> tuple[UnfinishedPackage, ...]:
+    packages, files = LIVE[PACKAGES], LIVE[FILES]
+    changed = func.coalesce(func.max(files.c.ingested_at), packages.c.created_at)
+    query = (
+        select(packages.c.package_id, changed.label("changed_at"))
+        .select_from(packages.outerjoin(files, files.c.package_id == packages.c.package_id))
+        .where(packages.c.status == "open")
+        .group_by(packages.c.package_id, packages.c.created_at, packages.c.created_sequence)
+        .order_by(packages.c.created_sequence)
+        .limit(_PACKAGES_SHOWN_MAX)
+    )
+    return tuple(UnfinishedPackage(row.package_id, row.changed_at) for row in await connection.execute(query))
+
+
+async def _who_holds_the_head(
+    location: DatabaseLocation, writer: AsyncEngine, reader: AsyncEngine
+) -> tuple[str, ...] | None:
+    """Take the lock that every writer takes, and give it back; who has it if it cannot be had."""
+    try:
+        with translated(location.name):
+            async with writer.connect() as connection:
+                await lock_head(connection)
+                await connection.rollback()
+    except DatabaseBusy:
+        if location.is_sqlite:
+            return ()
+        async with reader.connect() as connection:
+            rows = (await connection.execute(_HOLDERS)).all()
+        return tuple(
+            f"session {row.pid} ({row.application_name or 'no name'}) from {row.client}, since {row.xact_start:%FT%TZ}"
+            for row in rows
+        )
+    return None

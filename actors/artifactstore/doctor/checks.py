@@ -1,0 +1,199 @@
+"""What can be wrong: a list of checks, each a pure function from what was seen to what it means and what to do."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from artifactstore.config import ENVIRONMENT
+from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
+from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
+from artifactstore.doctor.sight import PREFIX, Sight
+
+__all__ = ["CHECKS", "Diagnosis", "examine"]
+
+_FREE_BYTES_MIN = 64 << 20
+_FREE_INODES_MIN = 1000
+_CLOCK_BEHIND_US = 60_000_000
+_LEFT_US = 24 * 3600 * 1_000_000
+"""A package into which nothing has gone for a day was left behind, or its owner knows better."""
+_SHOWN_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Something that is wrong.
+
+    Attributes:
+        check: which check found it.
+        problem: what it is.
+        remedy: what to do.
+    """
+
+    check: str
+    problem: str
+    remedy: str
+
+
+type Findings = Iterator[tuple[str, str]]
+"""Problems, each with its remedy."""
+
+
+def examine(sight: Sight) -> tuple[Diagnosis, ...]:
+    """Everything that is wrong, in the order of the checks."""
+    return tuple(Diagnosis(name, problem, remedy) for name, check in CHECKS.items() for problem, remedy in check(sight))
+
+
+def unknown_settings(sight: Sight) -> Findings:
+    """Variables that look like settings and are none: somebody believes that they have set something."""
+    known = {name.removeprefix(PREFIX): name for name in ENVIRONMENT}
+    for name in sorted(sight.variables.keys() - ENVIRONMENT.keys()):
+        meant = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+        yield f"{name} is set, and there is no such setting", f"call it {known[meant[0]]}" if meant else "unset it"
+
+
+def settings(sight: Sight) -> Findings:
+    """Settings that cannot be used."""
+    if sight.settings_refusal is not None:
+        yield sight.settings_refusal, "set it right; nothing else could be looked at"
+
+
+def database(sight: Sight) -> Findings:
+    """A database that cannot be looked into, or is not where it was."""
+    if sight.database_failure is not None:
+        remedy = "check that it runs and accepts this user" if sight.database_file is None else "check the file"
+        yield f"database {sight.database} cannot be read: {sight.database_failure}", f"{remedy}, and the setting"
+    elif sight.database_elsewhere is not None:
+        yield (
+            f"there is no database {sight.database}, but there is {sight.database_elsewhere}",
+            "run it from there, or set ARTIFACTSTORE_DATABASE_URL and ARTIFACTSTORE_STORAGE_LOCAL_ROOT to full paths",
+        )
+
+
+def schema(sight: Sight) -> Findings:
+    """A schema of another release."""
+    found = None if sight.database_found is None else sight.database_found.revision
+    if found in {None, SCHEMA_REVISION}:
+        return
+    kind = SchemaTooOld if found in SCHEMA_REVISIONS else SchemaTooNew
+    problem, _, remedy = str(kind(sight.database, str(found), SCHEMA_REVISION)).partition("; ")
+    yield problem, remedy
+
+
+def locks(sight: Sight) -> Findings:
+    """Locks that somebody does not give up, and everybody else waits for."""
+    if sight.setup_lock is not None:
+        yield (
+            f"the set-up lock {sight.database}.lock is held by {_who(sight.setup_lock)}",
+            "wait for it or end it: every other process that opens the store waits for 30 s and gives up",
+        )
+    head = None if sight.database_found is None else sight.database_found.head_lock
+    if head is not None:
+        yield (
+            f"the head of the log is held by {_who(head)}",
+            "end it if it is stuck: nobody else can write meanwhile, and what is not committed was not acknowledged",
+        )
+
+
+def _who(holders: tuple[str, ...]) -> str:
+    return " and ".join(holders) or "somebody that the system does not name"
+
+
+def storage(sight: Sight) -> Findings:
+    """A root that cannot be used."""
+    root = sight.root_found
+    if root is None:
+        return
+    if root.failure is not None:
+        yield f"the storage root {sight.root} cannot be looked at ({root.failure})", "check that it is a directory"
+    elif not root.writable:
+        yield (
+            f"the storage root {sight.root} cannot be {'written to' if root.exists else 'made'}",
+            "mount its device writable and give it to this user; until then only reading works",
+        )
+
+
+def room(sight: Sight) -> Findings:
+    """Devices that are full, or nearly."""
+    root = sight.root_found
+    if root is not None and root.free_bytes is not None and root.free_bytes < _FREE_BYTES_MIN:
+        yield f"only {root.free_bytes} bytes are free for objects below {sight.root}", "free room on its device"
+    if root is not None and root.free_inodes is not None and root.free_inodes < _FREE_INODES_MIN:
+        yield f"only {root.free_inodes} more files fit below {sight.root}", "remove files from its device"
+    if sight.database_free_bytes is not None and sight.database_free_bytes < _FREE_BYTES_MIN:
+        yield f"only {sight.database_free_bytes} bytes are free for the database {sight.database}", "free room there"
+
+
+def leftovers(sight: Sight) -> Findings:
+    """Temp files and locks whose processes are gone."""
+    left = () if sight.root_found is None else sight.root_found.leftovers
+    if left:
+        yield (
+            f"{len(left)} temp files or locks below {sight.root} are of processes that are gone",
+            "the next command that opens the store, such as `artifactstore health`, removes them",
+        )
+
+
+def belonging(sight: Sight) -> Findings:
+    """A log and objects that are not each other's."""
+    root, found = sight.root_found, sight.database_found
+    if root is None or sight.database_failure is not None:
+        return
+    foreign = found is not None and found.revision not in {None, SCHEMA_REVISION}
+    if root.holds_objects and not foreign and (found is None or found.last_recorded_at_us is None):
+        yield (
+            f"there are objects below {sight.root}, and no log in {sight.database}",
+            "check ARTIFACTSTORE_DATABASE_URL; if the log is lost, see disaster recovery in the operator's manual",
+        )
+    looked = 0 if found is None else len(found.locations)
+    if looked and len(root.missing) == looked:
+        yield (
+            f"of {looked} objects that the log names, none is below {sight.root}",
+            "check ARTIFACTSTORE_STORAGE_LOCAL_ROOT and that its device is mounted",
+        )
+    elif root.missing:
+        yield (
+            f"of {looked} objects that the log names, {len(root.missing)} are not below {sight.root}",
+            "run `artifactstore verify` for all of them, and restore them or ingest their content again",
+        )
+
+
+def clock(sight: Sight) -> Findings:
+    """A clock that is behind what was recorded already."""
+    last = None if sight.database_found is None else sight.database_found.last_recorded_at_us
+    if last is not None and last - sight.now_us > _CLOCK_BEHIND_US:
+        behind_s = (last - sight.now_us) // 1_000_000
+        yield (
+            f"this machine's clock is {behind_s} s behind the last event",
+            "set the clock: times of events would go backwards, though their order would not",
+        )
+
+
+def left_packages(sight: Sight) -> Findings:
+    """Open packages that nobody seems to be filling."""
+    packages = () if sight.database_found is None else sight.database_found.open_packages
+    left = [package.package_id for package in packages if sight.now_us - package.changed_at_us > _LEFT_US]
+    if left:
+        more = f" and {len(left) - _SHOWN_MAX} more" if len(left) > _SHOWN_MAX else ""
+        yield (
+            f"{len(left)} packages are open and have not grown for a day: {', '.join(left[:_SHOWN_MAX])}{more}",
+            "run the interrupted `artifactstore ingest` again, or seal them by `artifactstore package finalize`",
+        )
+
+
+CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
+    {
+        "unknown settings": unknown_settings,
+        "settings": settings,
+        "database": database,
+        "schema": schema,
+        "locks": locks,
+        "storage": storage,
+        "room": room,
+        "leftovers": leftovers,
+        "belonging": belonging,
+        "clock": clock,
+        "left packages": left_packages,
+    }
+)
+"""Every check, by its name."""

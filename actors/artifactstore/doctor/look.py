@@ -1,0 +1,112 @@
+"""Looking: the environment, the database, the objects and the locks, each as far as it can be seen."""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from artifactstore.config import Settings
+from artifactstore.database.errors import DatabaseUnavailable
+from artifactstore.database.inspection import DatabaseInspection, inspect_database
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.dataplane import inspect_local_root
+from artifactstore.doctor.holders import holders_of
+from artifactstore.doctor.sight import PREFIX, Sight
+from artifactstore.ids import now_us
+from artifactstore_protocols.errors import InvalidValue
+
+__all__ = ["look"]
+
+_SAMPLE = 100
+_LOCK_WAIT_S = 2.0
+"""How long a lock may be held before it is remarkable: a set-up takes half a second, a commit much less."""
+_CONNECT_S = 10.0
+_POLL_S = 0.05
+_WAL_WRITE_LOCK = 120
+"""The byte of SQLite's shared-memory file that its writer locks (sqlite.org/walformat.html, section 2.3)."""
+
+
+def look(environment: Mapping[str, str] = os.environ, *, lock_wait_s: float = _LOCK_WAIT_S) -> Sight:
+    """Look at the store that an environment names. Blocks; for some seconds if somebody does not let go of a lock."""
+    sight = Sight(now_us(), {name: value for name, value in environment.items() if name.startswith(PREFIX)})
+    try:
+        settings = Settings.from_environment(environment)
+        location = DatabaseLocation.parse(settings.database_url)
+    except InvalidValue as refusal:
+        return replace(sight, settings_refusal=str(refusal))
+    sight = _with_database(replace(sight, database=location.name), location, lock_wait_s)
+    found = sight.database_found
+    expected = {} if found is None else {each.object_key: each.size_bytes for each in found.locations}
+    root = settings.storage_local_root.absolute()
+    return replace(sight, root=str(root), root_found=inspect_local_root(root, expected))
+
+
+def _with_database(sight: Sight, location: DatabaseLocation, lock_wait_s: float) -> Sight:
+    path = location.path
+    if path is not None:
+        sight = replace(
+            sight, database_file=path.exists(), database_elsewhere=_elsewhere(path), database_free_bytes=_room(path)
+        )
+        if not sight.database_file:
+            return sight
+        sight = replace(sight, setup_lock=_setup_lock(path, lock_wait_s))
+    try:
+        found = asyncio.run(_inspect(location, lock_wait_s))
+    except DatabaseUnavailable as failure:
+        return replace(sight, database_failure=failure.reason)
+    if path is not None and found.head_lock is not None:
+        found = replace(found, head_lock=holders_of(Path(f"{path}-shm"), "POSIX", byte=_WAL_WRITE_LOCK))
+    return replace(sight, database_found=found)
+
+
+async def _inspect(location: DatabaseLocation, lock_wait_s: float) -> DatabaseInspection:
+    start = f"blake3:{secrets.token_hex(32)}"
+    try:
+        async with asyncio.timeout(_CONNECT_S + 2 * lock_wait_s):
+            return await inspect_database(location, from_address=start, sample=_SAMPLE, lock_wait_s=lock_wait_s)
+    except TimeoutError:
+        raise DatabaseUnavailable(location.name, "it does not answer") from None
+
+
+def _elsewhere(path: Path) -> str | None:
+    """Where a path below the current directory leads to a file, if not here."""
+    here = Path.cwd()
+    if path.exists() or not path.is_relative_to(here):
+        return None
+    below = path.relative_to(here)
+    return next((str(above / below) for above in here.parents if (above / below).is_file()), None)
+
+
+def _room(path: Path) -> int | None:
+    device = next(directory for directory in path.parents if directory.exists())
+    try:
+        room = os.statvfs(device)
+    except OSError:
+        return None
+    return room.f_bavail * room.f_frsize
+
+
+def _setup_lock(path: Path, wait_s: float) -> tuple[str, ...] | None:
+    """Who holds the lock that set-ups take turns by, if nobody gives it up in time."""
+    lock = Path(f"{path}.lock")
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # nobody has set it up, or another user
+        return None
+    try:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return holders_of(lock, "FLOCK")
+                time.sleep(_POLL_S)
+            else:
+                return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,45 @@
+"""What the doctor has seen of a store, as one value: checks judge it without looking at anything themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from artifactstore.database.inspection import DatabaseInspection
+from artifactstore.dataplane import RootInspection
+
+__all__ = ["PREFIX", "Sight"]
+
+PREFIX = "ARTIFACTSTORE_"
+"""What the name of every setting begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One look.
+
+    Attributes:
+        now_us: when, by this machine's clock.
+        variables: names and values of the environment that begin with `ARTIFACTSTORE_`; a value may be a secret.
+        settings_refusal: why the settings cannot be used; then nothing else was looked at.
+        database: what it is called; a file's path, or host and name.
+        database_file: whether it is a file, and there; None for a server's database.
+        database_elsewhere: where a relative path would lead to a file, in a directory above this one; None if nowhere.
+        database_failure: why it could not be looked at.
+        database_found: what is in it; None if there is none or it could not be looked at.
+        database_free_bytes: room on its file's device; None if nobody can tell.
+        setup_lock: who holds the set-up lock longer than a set-up takes; empty if that is not known. None: nobody.
+        root: where the objects are.
+        root_found: what is there.
+    """
+
+    now_us: int
+    variables: Mapping[str, str] = field(repr=False)
+    settings_refusal: str | None = None
+    database: str = ""
+    database_file: bool | None = None
+    database_elsewhere: str | None = None
+    database_failure: str | None = None
+    database_found: DatabaseInspection | None = None
+    database_free_bytes: int | None = None
+    setup_lock: tuple[str, ...] | None = None
+    root: str = ""
+    root_found: RootInspection | None = None

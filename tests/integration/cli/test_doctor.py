@@ -1,0 +1,165 @@
+"""`doctor` on real stores: it finds what was done to them, names who holds what, and leaves everything as it was."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from artifactstore.database.engines import writer_engine
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.doctor import examine, look
+from artifactstore.doctor.holders import LOCKS
+from integration.cli.harness import Cli
+
+HOLDS = """
+import fcntl, os, sqlite3, sys
+database = sys.argv[1]
+lock = os.open(database + ".lock", os.O_RDWR)
+fcntl.flock(lock, fcntl.LOCK_EX)
+connection = sqlite3.connect(database, isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def holding(database: Path) -> Generator[int]:
+    """A process that holds the set-up lock and the head of the log, by its id."""
+    command = [sys.executable, "-c", HOLDS, str(database)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"held\n"
+        yield process.pid
+        process.communicate()
+
+
+def tree_of(directory: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a directory, with its size and modification time."""
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def test_a_store_that_is_well_and_one_that_is_not_there(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    assert cli.ok("doctor").text == "nothing wrong; no store yet\n"
+    assert not cli.database.parent.exists()
+    cli.ok("ingest", tree)
+    before, state = tree_of(cli.database.parent), cli.state()
+    assert cli.ok("doctor").text == f"nothing wrong with {cli.database} and {cli.objects}\n"
+    assert cli.json("doctor")["findings"] == []
+    assert tree_of(cli.database.parent) == before, "looking changes nothing"
+    assert cli.state() == state
+
+
+def test_everything_that_is_wrong_is_told_at_once(
+    cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = cli.json("package", "create", "left")["package_id"]
+    cli.ok("ingest", tree)
+    shown = cli.json("package", "show", "tree")
+    for file in shown["file_list"][:2]:
+        cli.object_of(file["content_address"]).unlink()
+    with cli.tables() as tables:
+        tables.execute("UPDATE artifact_packages SET created_at = 0 WHERE package_id = ?", [package])
+    (cli.objects / "tmp").mkdir(exist_ok=True)
+    (cli.objects / "tmp" / f"{'0' * 16}.{'1' * 16}").write_bytes(b"left by a process that is gone")
+    monkeypatch.setenv("ARTIFACTSTORE_PACKAGES_FILES_MAX", "7")
+    ran = cli.run("doctor", "--json")
+    assert (ran.code, ran.err) == (1, "")
+    found = {finding["check"]: finding["problem"] for finding in ran.json["findings"]}
+    assert found == {
+        "unknown settings": "ARTIFACTSTORE_PACKAGES_FILES_MAX is set, and there is no such setting",
+        "leftovers": f"1 temp files or locks below {cli.objects} are of processes that are gone",
+        "belonging": f"of 4 objects that the log names, 2 are not below {cli.objects}",
+        "left packages": f"1 packages are open and have not grown for a day: {package}",
+    }
+    assert len(cli.run("doctor").text.splitlines()) == 8
+    cli.ok("health")  # as it was told, that sweeps
+    assert "leftovers" not in {finding["check"] for finding in cli.run("doctor", "--json").json["findings"]}
+
+
+def test_other_schemas_lost_logs_and_files_that_are_no_database(
+    cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problems() -> list[str]:
+        return [finding["problem"] for finding in cli.run("doctor", "--json").json["findings"]]
+
+    cli.ok("ingest", tree)
+    with cli.tables() as tables:
+        tables.execute("UPDATE alembic_version SET version_num = '9999'")
+    assert [problem.split(",")[0] for problem in problems()] == [f"database {cli.database} has schema 9999"]
+    cli.database.rename(tmp_path / "moved")
+    assert problems() == [f"there are objects below {cli.objects}, and no log in {cli.database}"]
+    cli.database.write_bytes(b"this is no database" * 1000)
+    assert problems() == [f"database {cli.database} cannot be read: file is not a database"]
+    monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "LOUD")
+    assert problems() == ["invalid ARTIFACTSTORE_LOG_LEVEL 'LOUD': use DEBUG, INFO, WARNING or ERROR"]
+
+
+def test_a_relative_setting_in_another_directory(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "sqlite:///var/log.db")
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", "var/objects")
+    cli.ok("ingest", tree)
+    monkeypatch.chdir(tree / "bin")
+    (line, _remedy) = cli.run("doctor").text.splitlines()
+    assert line.endswith(f"there is no database {tree}/bin/var/log.db, but there is {cli.directory}/var/log.db")
+
+
+def test_locks_that_nobody_gives_up(cli: Cli, tree: Path) -> None:
+    cli.ok("ingest", tree)
+    with holding(cli.database) as process:
+        setup, head = examine(look(lock_wait_s=0))
+    assert (setup.check, head.check) == ("locks", "locks")
+    assert setup.problem.startswith(f"the set-up lock {cli.database}.lock is held by ")
+    assert head.problem.startswith("the head of the log is held by ")
+    if LOCKS.exists():
+        assert all(f"process {process} ({sys.executable}" in found.problem for found in (setup, head))
+    assert examine(look(lock_wait_s=0)) == ()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_root_that_this_user_cannot_write(cli: Cli, tree: Path) -> None:
+    cli.ok("ingest", tree)
+    cli.objects.chmod(0o500)
+    try:
+        (found,) = examine(look(lock_wait_s=0))
+    finally:
+        cli.objects.chmod(0o700)
+    assert found.check == "storage"
+
+
+def test_a_root_that_is_a_file_or_below_one(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(tree / "README.md" / "objects"))
+    (found,) = examine(look(lock_wait_s=0))
+    assert found.problem == f"the storage root {tree}/README.md/objects cannot be made"
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(tree / "README.md"))
+    (found,) = examine(look(lock_wait_s=0))
+    assert found.check == "storage"
+
+
+def test_postgresql_tells_who_holds_the_head(
+    cli: Cli, postgres_location: DatabaseLocation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_location.url.render_as_string(hide_password=False).replace("+asyncpg", "")
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", url)
+    assert examine(look(lock_wait_s=0.1)) == (), "an empty database is a store that is not there yet"
+    cli.ok("package", "create", "p")
+    assert examine(look(lock_wait_s=0.1)) == ()
+
+    async def while_held() -> tuple[str, ...]:
+        engine = writer_engine(postgres_location)
+        async with engine.connect() as connection:
+            await connection.execute(text("SELECT sequence FROM log_head FOR UPDATE"))
+            found = await asyncio.to_thread(lambda: examine(look(lock_wait_s=0.1)))
+        await engine.dispose()
+        return tuple(diagnosis.problem for diagnosis in found)
+
+    (problem,) = asyncio.run(while_held())
+    assert problem.startswith("the head of the log is held by session ")
+    assert "(artifactstore) from this host, since 20" in problem

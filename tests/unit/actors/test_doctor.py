@@ -1,0 +1,208 @@
+"""The doctor's checks: each finds its own trouble and no other, and says what to do about it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from artifactstore.config import ENVIRONMENT
+from artifactstore.database.inspection import DatabaseInspection, UnfinishedPackage
+from artifactstore.database.schema import SCHEMA_REVISION
+from artifactstore.dataplane import RootInspection
+from artifactstore.doctor import CHECKS, Sight, examine
+from artifactstore.doctor.holders import holders_of
+from artifactstore_protocols.event_store import Location
+
+NOW_US = 1_700_000_000_000_000
+DAY_US = 24 * 3600 * 1_000_000
+LOCATIONS = tuple(
+    Location(f"blake3:{digit * 64}", "local", f"blake3/{digit * 64}", "0" * 64, 7, "intact") for digit in "abc"
+)
+DATABASE = DatabaseInspection(SCHEMA_REVISION, NOW_US, LOCATIONS, (UnfinishedPackage("p1", NOW_US - DAY_US),))
+ROOT = RootInspection(exists=True, writable=True, free_bytes=1 << 40, free_inodes=None, holds_objects=True)
+WELL = Sight(
+    now_us=NOW_US,
+    variables=dict(ENVIRONMENT),
+    database="/s/log.db",
+    database_file=True,
+    database_found=DATABASE,
+    database_free_bytes=1 << 40,
+    root="/s/objects",
+    root_found=ROOT,
+)
+NEW = Sight(
+    NOW_US,
+    {},
+    database="/s/log.db",
+    database_file=False,
+    root="/s/objects",
+    root_found=replace(ROOT, exists=False, holds_objects=False),
+)
+
+
+def with_database(**seen: object) -> Sight:
+    return replace(WELL, database_found=replace(DATABASE, **seen))  # type: ignore[arg-type]  # fields of it
+
+
+def with_root(**seen: object) -> Sight:
+    return replace(WELL, root_found=replace(ROOT, **seen))  # type: ignore[arg-type]  # fields of it
+
+
+def keys(count: int) -> tuple[str, ...]:
+    return tuple(location.object_key for location in LOCATIONS[:count])
+
+
+def test_a_store_that_is_well_and_one_that_is_not_there_yet_have_nothing() -> None:
+    assert examine(WELL) == examine(NEW) == ()
+    assert examine(replace(WELL, database_file=None, database_free_bytes=None)) == ()
+    assert examine(with_database(revision=None, last_recorded_at_us=None, locations=(), open_packages=())) != ()
+
+
+TROUBLE: list[tuple[str, Sight, str, str]] = [
+    (
+        "unknown settings",
+        replace(WELL, variables={"ARTIFACTSTORE_LOG_LEVLE": "x"}),
+        "ARTIFACTSTORE_LOG_LEVLE is set, and there is no such setting",
+        "call it ARTIFACTSTORE_LOG_LEVEL",
+    ),
+    ("unknown settings", replace(WELL, variables={"ARTIFACTSTORE_Q": "x"}), "ARTIFACTSTORE_Q is set", "unset it"),
+    ("settings", Sight(NOW_US, {}, settings_refusal="it is wrong; use 1"), "it is wrong; use 1", "set it right"),
+    (
+        "database",
+        replace(WELL, database_found=None, database_file=None, database="host/x", database_failure="refused"),
+        "database host/x cannot be read: refused",
+        "check that it runs and accepts this user, and the setting",
+    ),
+    (
+        "database",
+        replace(WELL, database_found=None, database_failure="file is not a database"),
+        "database /s/log.db cannot be read: file is not a database",
+        "check the file",
+    ),
+    (
+        "database",
+        replace(NEW, database_elsewhere="/log.db"),
+        "there is no database /s/log.db, but there is /log.db",
+        "run it from there",
+    ),
+    (
+        "schema",
+        with_database(revision="9999"),
+        "has schema 9999, which this release",
+        "use the artifactstore release that wrote it",
+    ),
+    (
+        "locks",
+        replace(WELL, setup_lock=("process 7 (x)",)),
+        "the set-up lock /s/log.db.lock is held by process 7 (x)",
+        "wait for it or end it",
+    ),
+    (
+        "locks",
+        with_database(head_lock=()),
+        "the head of the log is held by somebody that the system does not name",
+        "end it if it is stuck",
+    ),
+    (
+        "storage",
+        with_root(failure="ENOTDIR", writable=False),
+        "the storage root /s/objects cannot be looked at (ENOTDIR)",
+        "check that it is a directory",
+    ),
+    ("storage", with_root(writable=False), "the storage root /s/objects cannot be written to", "give it to this user"),
+    (
+        "storage",
+        replace(NEW, root_found=RootInspection(exists=False)),
+        "the storage root /s/objects cannot be made",
+        "mount its device writable",
+    ),
+    ("room", with_root(free_bytes=5), "only 5 bytes are free for objects below /s/objects", "free room"),
+    ("room", with_root(free_inodes=5), "only 5 more files fit below /s/objects", "remove files"),
+    ("room", replace(WELL, database_free_bytes=5), "only 5 bytes are free for the database /s/log.db", "free room"),
+    (
+        "leftovers",
+        with_root(leftovers=("a.lock", "a.1")),
+        "2 temp files or locks below /s/objects are of processes that are gone",
+        "removes them",
+    ),
+    (
+        "belonging",
+        replace(NEW, root_found=ROOT),
+        "there are objects below /s/objects, and no log in /s/log.db",
+        "check ARTIFACTSTORE_DATABASE_URL",
+    ),
+    (
+        "belonging",
+        with_root(missing=keys(3)),
+        "of 3 objects that the log names, none is below /s/objects",
+        "check ARTIFACTSTORE_STORAGE_LOCAL_ROOT",
+    ),
+    (
+        "belonging",
+        with_root(missing=keys(2)),
+        "of 3 objects that the log names, 2 are not below /s/objects",
+        "run `artifactstore verify`",
+    ),
+    (
+        "clock",
+        with_database(last_recorded_at_us=NOW_US + 61_000_000),
+        "this machine's clock is 61 s behind the last event",
+        "set the clock",
+    ),
+    (
+        "left packages",
+        with_database(open_packages=tuple(UnfinishedPackage(f"p{n}", NOW_US - DAY_US - 1) for n in range(5))),
+        "5 packages are open and have not grown for a day: p0, p1, p2 and 2 more",
+        "`artifactstore package finalize`",
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "sight", "problem", "remedy"), TROUBLE, ids=[case[2] for case in TROUBLE])
+def test_each_trouble_is_found_by_its_check_alone(check: str, sight: Sight, problem: str, remedy: str) -> None:
+    (found,) = examine(sight)
+    assert found.check == check
+    assert problem in found.problem
+    assert remedy in found.remedy
+
+
+def test_every_check_has_found_something_here() -> None:
+    assert {case[0] for case in TROUBLE} == set(CHECKS)
+
+
+def test_a_schema_of_an_earlier_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artifactstore.doctor.checks.SCHEMA_REVISIONS", ("0000", SCHEMA_REVISION))
+    (found,) = examine(with_database(revision="0000"))
+    assert "has schema 0000 and this release needs" in found.problem
+    assert found.remedy == "back it up, then run `artifactstore migrate`"
+
+
+def test_no_finding_shows_a_value_of_the_environment() -> None:
+    """It may be a secret, under whatever name."""
+    sight = replace(WELL, variables={"ARTIFACTSTORE_DATABASE_UR": "postgresql://me:SECRET@host/x"})
+    assert "SECRET" not in repr((examine(sight), sight))
+
+
+LISTED: Callable[[int], str] = """\
+1: POSIX  ADVISORY  WRITE 4711 00:2e:{0} 120 120
+2: POSIX  ADVISORY  WRITE 4712 00:2e:{0} 0 EOF
+3: POSIX  ADVISORY  WRITE 4713 00:2e:{0} 121 EOF
+4: POSIX  ADVISORY  READ  4714 00:2e:{0} 120 120
+4: -> POSIX  ADVISORY  WRITE 4715 00:2e:{0} 120 120
+5: FLOCK  ADVISORY  WRITE 4716 00:2e:{0} 0 EOF
+6: POSIX  ADVISORY  WRITE 4717 00:2e:1 120 120
+7: POSIX  ADVISORY  WRITE 0 00:2e:{0} 120 120
+8: OFDLCK ADVISORY  WRITE -1 00:2e:{0} 120 120
+9: POSIX  ADVISORY  WRITE 4711 00:2e:{0} 118 122
+""".format
+
+
+def test_holders_are_read_from_the_systems_list(tmp_path: Path) -> None:
+    file, listed = tmp_path / "file", tmp_path / "locks"
+    file.touch()
+    listed.write_text(LISTED(file.stat().st_ino))
+    assert [who.split()[1] for who in holders_of(file, "POSIX", byte=120, listed=listed)] == ["4711", "4712"]
+    assert [who.split()[1] for who in holders_of(file, "FLOCK", listed=listed)] == ["4716"]
+    assert holders_of(file, "FLOCK", listed=tmp_path / "no such list") == ()
+    assert holders_of(tmp_path / "gone", "FLOCK", listed=listed) == ()
