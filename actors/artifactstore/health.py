@@ -25,17 +25,20 @@ class HealthActor(Actor[HealthRole]):
 
     Args:
         probes: what to measure, by the name of the part; all of them run at once.
+        pings: of the actors, likewise, but before the probes, whose own messages they would see waiting otherwise.
     """
 
-    def __init__(self, probes: Mapping[str, Probe]) -> None:
+    def __init__(self, probes: Mapping[str, Probe], pings: Mapping[str, Probe]) -> None:
         self._probes = probes
+        self._pings = pings
         self._version = version("artifactstore-actors")
         self._report: HealthReport | None = None
         self._reported_at = 0.0
 
     @override
     def state_summary(self) -> dict[str, str | int]:
-        return {"last report": "none" if self._report is None else str(self._report.healthy)}
+        said = {None: "none", True: "healthy", False: "unhealthy"}
+        return {"last report": said[None if self._report is None else self._report.healthy]}
 
     # Serial: askers that come while a report is being made find it fresh enough when it is their turn.
     @handles(GetHealth)
@@ -45,13 +48,14 @@ class HealthActor(Actor[HealthRole]):
         if report is None or trio.current_time() - self._reported_at > message.max_age_s:
             readings: dict[str, ComponentHealth] = {}
             self._reported_at = trio.current_time()
-            async with trio.open_nursery() as nursery:
-                for name, probe in self._probes.items():
-                    nursery.start_soon(self._measure, name, probe, readings)
+            for group in (self._pings, self._probes):
+                async with trio.open_nursery() as nursery:
+                    for name, probe in group.items():
+                        nursery.start_soon(self._measure, name, probe, readings)
             report = HealthReport(
                 version=self._version,
                 answered_at_us=now_us(),
-                components=tuple(readings[name] for name in self._probes),
+                components=tuple(readings[name] for name in (*self._probes, *self._pings)),
             )
             self._report = report
         return report

@@ -10,7 +10,14 @@ import trio
 
 from artifactstore.supervision import ActorRef, Reading
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.messages import DatabaseRole, ProbeDatabase, ProbeStorage, StorageRole
+from artifactstore_protocols.messages import (
+    DatabaseRole,
+    ProbeDatabase,
+    ProbeStorage,
+    ProbeTails,
+    ProjectionRole,
+    StorageRole,
+)
 
 __all__ = [
     "CRASHES_WITHIN_S",
@@ -21,6 +28,7 @@ __all__ = [
     "probe_database",
     "probe_registry",
     "probe_storage",
+    "probe_tails",
     "watch",
 ]
 
@@ -89,6 +97,16 @@ def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
             if backend.free_bytes is not None and backend.free_bytes < _FREE_BYTES_MIN:
                 raise PartUnwell(f"backend {backend.backend_id} has only {backend.free_bytes} bytes free", facts)
         return facts
+
+    return probe
+
+
+def probe_tails(projection: ActorRef[ProjectionRole]) -> Probe:
+    """Looks how far the tails are behind the head. One that is slow is its reader's affair: it is shown, not blamed."""
+
+    async def probe() -> Facts:
+        reading = await projection.ask(ProbeTails(), timeout=PROBE_TIMEOUT_S)
+        return {"open": reading.tails, "lag_events": reading.lag_events}
 
     return probe
 

@@ -13,7 +13,7 @@ from artifactstore.database.actor import DatabaseActor
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor
 from artifactstore.ingest import IngestActor
-from artifactstore.probes import probe_database, probe_registry, probe_storage, watch
+from artifactstore.probes import probe_database, probe_registry, probe_storage, probe_tails, watch
 from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorRef, ActorSpec, Intensity, MailboxLimits, Strategy, SupervisorSpec
@@ -87,6 +87,9 @@ def tree_spec(
         "registry": probe_registry(store),
         "database": probe_database(actors.database),
         "storage": probe_storage(actors.storage),
+        "tails": probe_tails(actors.projection),
+    }
+    pings = {
         "actor:database": watch(actors.database),
         "actor:storage": watch(actors.storage),
         "actor:event-writer": watch(actors.writer, busy_s_max=_COMMIT_TIMEOUT_S),
@@ -95,7 +98,7 @@ def tree_spec(
         "actor:health": watch(actors.health),
         **{f"actor:{service.name}": watch(service.ref) for service in services},
     }
-    health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(probes))
+    health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(probes, pings))
     return SupervisorSpec(
         name="root", strategy=Strategy.ONE_FOR_ONE, children=(core, health, *services), intensity=None
     )

@@ -9,12 +9,13 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
-from quart import Response, request
+from quart import Response, render_template, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
 from artifactstore.facts import Json, as_json, facts, health_facts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
+from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.readings import Readings
 from artifactstore.http.streams import EventStreams
@@ -56,12 +57,23 @@ def make_app(
         streams: of events.
         connections: counts those that are open.
     """
-    app = QuartTrio("artifactstore", static_folder=None)
+    app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     counts = RequestCounts()
     _mind_manners(app, counts)
     _answer_how_it_is(app, readings)
     _follow_the_log(app, streams)
+    _serve_assets(app)
+
+    @app.get("/")
+    async def get_page() -> Response:
+        try:
+            report = await readings.report()
+        except Refusal as error:
+            view = view_of(str(error), snapshot(), now_us())
+        else:
+            view = view_of(report, snapshot(), now_us())
+        return Response(await render_template(PAGE, view=view), content_type="text/html; charset=utf-8")
 
     @app.get("/metrics")
     async def get_metrics() -> Response:
@@ -120,6 +132,16 @@ def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
         answer = Response(body, content_type="text/event-stream")
         answer.timeout = None  # it ends with its client or the service, not after a while
         return answer
+
+
+def _serve_assets(app: QuartTrio) -> None:
+    files = {name: (TEMPLATES / name).read_bytes() for name in ASSETS}
+
+    @app.get("/page/<name>")
+    async def get_asset(name: str) -> Response:
+        if name not in files:
+            raise NotFound
+        return Response(files[name], content_type=f"{ASSETS[name]}; charset=utf-8")
 
 
 def _answer(value: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:

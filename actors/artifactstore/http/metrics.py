@@ -29,6 +29,10 @@ _BACKEND_GAUGES = {
     "free_inodes": ("storage_free_inodes", "Files that may still be made in a storage backend."),
     "canary_latency_s": ("storage_canary_seconds", "Time to write, sync, read back and remove a small object."),
 }
+_TAILS_GAUGES = {
+    "open": ("tails_open", "Tails of the log that this process feeds."),
+    "lag_events": ("tails_lag_events", "How many events the slowest of them is behind the head of the log."),
+}
 
 
 class RequestCounts:
@@ -131,6 +135,9 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
         yield _gauge("log_head_sequence", "The last sequence of the log, whoever wrote it.", head)
     if (free := _number(parts, "database", "free_bytes")) is not None:
         yield _gauge("database_free_bytes", "Bytes left on the device of the database.", free)
+    for fact, (name, text) in _TAILS_GAUGES.items():
+        if (number := _number(parts, "tails", fact)) is not None:
+            yield _gauge(name, text, number)
     for fact, (name, text) in _BACKEND_GAUGES.items():
         found = {
             key.removesuffix(f"_{fact}"): float(value)

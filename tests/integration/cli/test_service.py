@@ -21,6 +21,7 @@ COMPONENTS = [
     "registry",
     "database",
     "storage",
+    "tails",
     "actor:database",
     "actor:storage",
     "actor:event-writer",

@@ -14,7 +14,7 @@ from artifactstore.http.readings import Readings
 from integration.http.serving import GUARD_S, Service, ask, connect, request
 from integration.registry.samples import add
 
-PATHS = ["/health", "/livez", "/readyz", "/metrics", "/tree", "/events/stream"]
+PATHS = ["/", "/page/page.css", "/health", "/livez", "/readyz", "/metrics", "/tree", "/events/stream"]
 
 
 async def test_head_is_get_without_a_body(service: Service) -> None:
@@ -136,6 +136,7 @@ async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> 
     assert values["artifactstore_log_head_sequence",] == 2
     assert values["artifactstore_writer_events_total",] == 2
     assert values["artifactstore_writer_transactions_total",] == 2
+    assert values["artifactstore_tails_open",] == values["artifactstore_tails_lag_events",] == 0
     assert values["artifactstore_component_up", "database"] == 1
     assert values["artifactstore_storage_free_bytes", "local"] > 0
     assert values["artifactstore_database_free_bytes",] > 0

@@ -72,7 +72,7 @@ async def _reports(
         children=(
             ActorSpec(ref=database, factory=database_actor),
             ActorSpec(ref=storage, factory=lambda: _Storage(left)),
-            ActorSpec(ref=asked, factory=lambda: HealthActor(probes)),
+            ActorSpec(ref=asked, factory=lambda: HealthActor(probes, {})),
         ),
     )
     async with open_tree(spec):

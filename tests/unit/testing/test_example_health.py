@@ -23,11 +23,8 @@ ROOM = BackendHealth("local", 1 << 40, 1 << 39, None, 0.001, None)
 
 def health(database: Probe[DatabaseRole], storage: Probe[StorageRole]) -> HealthActor:
     return HealthActor(
-        {
-            "database": probe_database(database.ref),
-            "storage": probe_storage(storage.ref),
-            "actor:storage": watch(storage.ref),
-        }
+        {"database": probe_database(database.ref), "storage": probe_storage(storage.ref)},
+        {"actor:storage": watch(storage.ref)},
     )
 
 
