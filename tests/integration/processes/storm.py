@@ -25,7 +25,6 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from artifactstore import Settings, open_registry
-from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.location import DatabaseLocation
 from integration.processes.appender import (
     ASKERS,
@@ -206,18 +205,11 @@ async def _cut_a_connection(settings: Settings, draw: int) -> int:
 def _tail(settings: Settings, report: Callable[[tuple[int, str]], None]) -> None:
     async def run() -> None:
         last = Asked(LAST, 0, 0).id(1)
-        since, event_id = 0, ""
-        async with open_registry(settings) as registry:
-            while event_id != last:
-                try:
-                    async with registry.tail_events(since) as tail:
-                        async for stored in tail:
-                            since, event_id = stored.sequence, stored.event.event_id
-                            report((since, event_id))
-                            if event_id == last:
-                                break
-                except DatabaseUnavailable:  # its own connection was cut
-                    continue
+        async with open_registry(settings) as registry, registry.tail_events() as tail:
+            async for stored in tail:  # through every cut of its own connections
+                report((stored.sequence, stored.event.event_id))
+                if stored.event.event_id == last:
+                    return
 
     trio.run(run)
 
