@@ -154,6 +154,12 @@ def test_an_asyncio_registry_serves_any_asyncio_loop_and_no_other(settings: Sett
                 return (await registry.create_package("from another loop")).name
 
             assert await asyncio.to_thread(lambda: asyncio.run(elsewhere())) == "from another loop"
+            loop = asyncio.get_running_loop()
+
+            def without_a_loop() -> str:
+                return asyncio.run_coroutine_threadsafe(registry.get_package("from another loop"), loop).result().name
+
+            assert await asyncio.to_thread(without_a_loop) == "from another loop"
 
             async def by_trio() -> None:
                 await registry.create_package("never")
