@@ -144,24 +144,34 @@ def test_every_command_is_in_the_manual_with_all_of_its_options() -> None:
     assert documented == long
 
 
-def source_texts() -> list[str]:
-    """Every string in the code, with `…` where a value is filled in."""
+def texts_in(tree: ast.AST) -> list[str]:
+    """Every string in a piece of code, with `…` where a value is filled in."""
     texts: list[str] = []
-    for room in (ROOT / "actors", ROOT / "protocols"):
-        for path in sorted(room.rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    texts.append(node.value)
-                elif isinstance(node, ast.JoinedStr):
-                    parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-                    texts.append("".join(map(str, parts)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+            texts.append("".join(map(str, parts)))
     return texts
 
 
+def source_texts() -> list[str]:
+    """Every string in the code."""
+    rooms = (ROOT / "actors", ROOT / "protocols")
+    return [
+        text for room in rooms for path in sorted(room.rglob("*.py")) for text in texts_in(ast.parse(path.read_text()))
+    ]
+
+
+def phrases(message: str) -> list[str]:
+    """The runs of words between two values or marks of a message."""
+    return [piece.strip() for piece in re.split(r"[^\w ,'-]", message) if len(piece.split()) > 1]
+
+
 def said_by(message: str, texts: list[str]) -> bool:
-    """Whether each run of words between two values or marks of a message is in some text of the code."""
-    pieces = [piece.strip() for piece in re.split(r"[^\w ,'-]", message) if len(piece.split()) > 1]
-    return all(any(piece in text for text in texts) for piece in pieces)
+    """Whether each run of words of a message is in some text of the code."""
+    return all(any(piece in text for text in texts) for piece in phrases(message))
 
 
 def test_every_message_of_the_manual_is_one_of_the_code() -> None:
@@ -169,6 +179,30 @@ def test_every_message_of_the_manual_is_one_of_the_code() -> None:
     shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Common failures")]
     assert len(shown) > 20
     assert [message for message in shown if not said_by(message, texts)] == []
+
+
+def messages_of_errors() -> dict[str, list[str]]:
+    """Every class of an error that says something of its own, and what."""
+    found: dict[str, list[str]] = {}
+    for room in (ROOT / "actors", ROOT / "protocols"):
+        for path in sorted(path for path in room.rglob("*.py") if "testing" not in path.parts):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef) and node.bases:
+                    said = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__str__"]
+                    found |= {node.name: texts_in(said[0])} if said else {}
+    return found
+
+
+def test_every_error_is_in_a_manual_by_its_message_or_by_its_name() -> None:
+    shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Common failures")]
+    named = set(re.findall(r"`(\w+)`", "".join(document.read_text() for document in DOCUMENTS)))
+    errors = messages_of_errors()
+    assert len(errors) > 50
+
+    def is_shown(texts: list[str]) -> bool:
+        return any(message in texts or (phrases(message) and said_by(message, texts)) for message in shown)
+
+    assert [name for name, texts in errors.items() if name not in named and not is_shown(texts)] == []
 
 
 def test_a_message_that_nothing_says_would_be_found() -> None:
