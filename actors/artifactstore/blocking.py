@@ -100,6 +100,8 @@ class BlockingRegistry:
     read_events = _blocking(Registry.read_events)
     export_events = _blocking(Registry.export_events)
     import_events = _blocking(Registry.import_events)
+    backup = _blocking(Registry.backup)
+    restore = _blocking(Registry.restore)
     verify = _blocking(Registry.verify)
     replay = _blocking(Registry.replay)
     health = _blocking(Registry.health)

@@ -30,8 +30,10 @@ from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.supervision import Tree
+from artifactstore.transfer.backup import back_up
 from artifactstore.transfer.exporting import export_log, log_text
 from artifactstore.transfer.importing import import_log
+from artifactstore.transfer.restore import restore
 from artifactstore.tree import Actors
 from artifactstore.verify import Verification
 from artifactstore_protocols import canonical, manifest
@@ -66,6 +68,7 @@ from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.payloads import MetadataSchemaRegistered
 from artifactstore_protocols.records import (
     AuditEntry,
+    BackupReport,
     DirectoryIngest,
     ExportReport,
     FileRecord,
@@ -78,6 +81,7 @@ from artifactstore_protocols.records import (
     MetadataSchema,
     PackageRecord,
     ReplayReport,
+    RestoreReport,
     TransferProgress,
     VerifyProgress,
     VerifyReport,
@@ -462,6 +466,41 @@ class Registry:
         """
         actors = self._actors
         return await import_log(self._store, actors.writer, actors.storage, file, progress)
+
+    async def backup(
+        self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
+    ) -> BackupReport:
+        """Copy the log and all objects that it names to a directory, or bring the backup there up to date.
+
+        It is of the store as it was when this began; writing goes on meanwhile. Only events and objects that are not
+        there are copied, every byte checked. An object of this store that is not whole is in the report, and the rest
+        is copied without it. Interrupted, it goes on when it is asked for again.
+
+        Raises:
+            BackupRefused, LogDiffers: the directory holds something else, or the backup of another store.
+            LogFileInvalid: the last log file in it is damaged.
+            TargetRefused, StorageError: it cannot be written.
+            LogDamaged: an event is missing in the log.
+        """
+        return await back_up(self._store, self._actors.storage, directory, progress)
+
+    async def restore(
+        self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
+    ) -> RestoreReport:
+        """Bring this store to what a backup holds: its log, as it is, and the objects that this store lacks.
+
+        This log has to be the beginning of the backup's, as that of a new store is. Every byte is checked. An object
+        that is not whole in the backup is in the report, and the rest is restored without it. Interrupted, it goes on
+        when it is asked for again.
+
+        Raises:
+            BackupRefused: there is no backup.
+            LogFileInvalid, UnknownEventType, LogDiffers: its log is not whole, or not of this store; nothing was
+                written.
+            StorageError: an object could not be stored.
+        """
+        actors = self._actors
+        return await restore(self._store, actors.writer, actors.storage, directory, progress)
 
     async def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from artifactstore.cli import content, examining, log, packages, service
+from artifactstore.cli import content, examining, log, moving, packages, service
 from artifactstore.cli.output import printable
 from artifactstore.cli.runner import EXIT_FAILED, Finding, Interrupted
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (content, packages, log, service, examining):
+for commands in (content, packages, log, moving, service, examining):
     commands.register(app)
 
 

@@ -1,4 +1,4 @@
-"""What `artifactstore events --export` and `--import` do, and how what is wrong with objects is told."""
+"""Backup and restore, what `artifactstore events --export` and `--import` do, and how flawed objects are told of."""
 
 import shutil
 import sys
@@ -6,22 +6,24 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.options import Json
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
-from artifactstore.cli.runner import on_store
+from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, on_store, on_trio
 from artifactstore.facts import facts
 from artifactstore_protocols.records import FlawedObject, LogImport, ObjectFlaws
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
 
-__all__ = ["export_events", "flaw_text", "import_events", "say_flaws"]
+__all__ = ["export_events", "flaw_text", "import_events", "register"]
 
 _STANDARD_STREAM = Path("-")
 _FLAWS_SHOWN = 10
+_HOW_TO_MEND = "delete what is damaged below its objects, then run the backup again"
 
 
 def export_events(target: Path, *, json: bool) -> None:
@@ -69,18 +71,93 @@ def _as_file(source: Path) -> Generator[Path]:
 
 
 def _say_imported(report: LogImport) -> None:
-    if report.sequence > report.events:
-        say(f"nothing to do: this log begins with those {report.events} events and goes on to {report.sequence}")
-    else:
-        say(f"{report.events} events; {report.written} of them are new here")
+    _say_log(report.events, report.written, report.sequence)
     say(f"digest  {report.digest}")
     if report.flaws.any:
         say("the log names objects that this store does not have:")
-        say_flaws(report.flaws)
+        _say_flaws(report.flaws)
         say("copy them into the storage root, or `artifactstore restore` them; then run `artifactstore verify`")
 
 
-def say_flaws(flaws: ObjectFlaws) -> None:
+def _say_log(events: int, written: int, sequence: int) -> None:
+    if sequence > events:
+        say(f"nothing to add: this log begins with those {events} events and goes on to {sequence}")
+    else:
+        say(f"{events} events; {written} of them are new here")
+
+
+def backup(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory, or an earlier backup.")],
+    *,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only read the backup that is there, every byte; no store is opened.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Copy the log and all objects to a directory, or bring the backup there up to date.
+
+    The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.
+    """
+    if check:
+        _check(directory, json=json)
+        return
+    with progress_bar("backup") as progress:
+        report = on_store(lambda registry: registry.backup(directory, progress=progress))
+    if json:
+        say_json(facts(report))
+    else:
+        say(f"{report.events} events, {report.new_events} of them new; {report.objects} objects")
+        say(f"copied  {report.new_objects} objects, {size_text(report.new_bytes)}")
+        say(f"digest  {report.digest or 'none'}")
+        if report.flaws.any:
+            say("this store lacks objects that its log names; they are not in the backup:")
+            _say_flaws(report.flaws)
+            say("ingest the same content again, then run the backup again")
+    if report.flaws.any:
+        raise Finding(EXIT_DIFFERENT)
+
+
+def _check(directory: Path, *, json: bool) -> None:
+    from artifactstore.transfer.check import check_backup  # noqa: PLC0415 - it loads trio and the storage
+
+    with progress_bar("check") as progress:
+        report = on_trio(lambda: check_backup(directory, progress))
+    if json:
+        say_json(facts(report))
+    else:
+        say(f"read {report.events} events and {report.objects} objects, {size_text(report.bytes)}")
+        say(f"digest  {report.digest or 'none'}")
+        _say_flaws(report.flaws)
+        say(_HOW_TO_MEND if report.flaws.any else "all sound")
+    if report.flaws.any:
+        raise Finding(EXIT_DIFFERENT)
+
+
+def restore(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A backup.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Bring a new store to what a backup holds, or go on where that was interrupted.
+
+    Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.
+    """
+    with progress_bar("restore") as progress:
+        report = on_store(lambda registry: registry.restore(directory, progress=progress))
+    if json:
+        say_json(facts(report))
+    else:
+        _say_log(report.events, report.written, report.sequence)
+        say(f"restored  {report.new_objects} objects, {size_text(report.new_bytes)}")
+        say(f"digest    {report.digest or 'none'}")
+        if report.flaws.any:
+            say("the backup lacks objects that its log names, and so does this store:")
+            _say_flaws(report.flaws)
+    if report.flaws.any:
+        raise Finding(EXIT_DIFFERENT)
+
+
+def _say_flaws(flaws: ObjectFlaws) -> None:
     """How many objects are not as they should be, and the first of them."""
     for problem, count, first in (
         ("damaged", flaws.damaged_objects, flaws.damaged),
@@ -95,3 +172,9 @@ def say_flaws(flaws: ObjectFlaws) -> None:
 def flaw_text(problem: str, flaw: FlawedObject) -> str:
     """One object that is not as it should be."""
     return f"{problem} {flaw.content_address}, {flaw.size_bytes} bytes, in {', '.join(flaw.files) or 'no file'}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (backup, restore):
+        app.command()(command)

@@ -21,6 +21,7 @@ __all__ = [
     "invoker",
     "logged",
     "on_store",
+    "on_trio",
     "resume_directory",
 ]
 
@@ -58,7 +59,6 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
     """
     # A command that opens no store, such as `version`, must not pay for loading one.
     import outcome  # noqa: PLC0415
-    import trio  # noqa: PLC0415
 
     from artifactstore.open import open_registry  # noqa: PLC0415
 
@@ -68,7 +68,20 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
             done = await outcome.acapture(work, registry)
         return done.unwrap()
 
-    async def run(settings: "Settings") -> "outcome.Outcome[T]":
+    with logged() as settings:
+        return on_trio(lambda: on_registry(settings))
+
+
+def on_trio[T](work: Callable[[], Awaitable[T]]) -> T:
+    """Do `work` under trio, until it ends or a signal comes.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came.
+    """
+    import outcome  # noqa: PLC0415 - as above
+    import trio  # noqa: PLC0415
+
+    async def run() -> "outcome.Outcome[T]":
         # A signal cancels the work, and the store stops in order; as a KeyboardInterrupt it would strike anywhere.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
@@ -82,12 +95,11 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
                 nursery.start_soon(listen)
                 done: outcome.Outcome[T] | None = None
                 with scope:
-                    done = await outcome.acapture(on_registry, settings)
+                    done = await outcome.acapture(work)
                 nursery.cancel_scope.cancel()
         return outcome.Error(Interrupted(received[0])) if done is None or received else done
 
-    with logged() as settings:
-        return trio.run(run, settings).unwrap()
+    return trio.run(run).unwrap()
 
 
 @contextmanager

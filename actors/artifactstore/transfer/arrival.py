@@ -42,8 +42,8 @@ class Arrival:
         self._head = head
         self.written = 0
 
-    async def compare(self, batch: Sequence[StoredEvent]) -> tuple[StoredEvent, ...]:
-        """Hold the part of a run that should be there against what is there. Returns the rest.
+    async def compare(self, batch: Sequence[StoredEvent]) -> None:
+        """Hold the part of a run that should be there against what is there.
 
         Raises:
             LogDiffers: this log holds another event at one of their sequences.
@@ -51,15 +51,15 @@ class Arrival:
         there = [stored for stored in batch if stored.sequence <= self._head]
         if there and (sequence := await first_difference(self._store, there)) is not None:
             raise LogDiffers(self._source, sequence)
-        return tuple(batch[len(there) :])
 
-    async def take(self, new: tuple[StoredEvent, ...]) -> None:
-        """Put a run into the log, of which some may have come there by another way meanwhile.
+    async def take(self, batch: Sequence[StoredEvent]) -> None:
+        """Put into the log what was not there of a run; some of it may have come there by another way meanwhile.
 
         Raises:
             LogDiffers: somebody has written another event there meanwhile; runs before this one are in the log.
             LogFileInvalid: the database does not take the events.
         """
+        new = tuple(stored for stored in batch if stored.sequence > self._head)
         if not new:
             return
         try:

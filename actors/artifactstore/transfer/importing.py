@@ -65,7 +65,8 @@ class _Counting:
 async def _apply(file: LogFileSource, arrival: Arrival, counting: _Counting) -> None:
     async with aclosing(file.batches()) as batches:
         async for batch, piece_bytes in batches:
-            await arrival.take(await arrival.compare(batch))
+            await arrival.compare(batch)
+            await arrival.take(batch)
             counting.add(len(batch), piece_bytes)
 
 

@@ -24,7 +24,9 @@ from artifactstore_protocols.log_file import (
 )
 from artifactstore_protocols.views import ReplayFailed, project
 
-__all__ = ["LogFileSource", "LogFileText"]
+__all__ = ["LogFileSource", "LogFileText", "Version"]
+
+type Version = tuple[int, int, int, int]
 
 _EVENTS = 500
 _PIECE_BYTES = 1 << 20
@@ -97,13 +99,15 @@ class LogFileSource:
     Attributes:
         name: what errors call it.
         size_bytes: how long it is.
+        version: changes whenever the file does.
     """
 
     def __init__(self, name: str, fd: int) -> None:
         self.name = name
         self._fd = fd
-        self._found = os.fstat(fd)
-        self.size_bytes = self._found.st_size
+        found = os.fstat(fd)
+        self.size_bytes = found.st_size
+        self.version = _version(found)
 
     @classmethod
     @asynccontextmanager
@@ -157,18 +161,29 @@ class LogFileSource:
             offset += len(piece)
         reader.finish()
 
+    def check_version(self, version: Version) -> None:
+        """See that the file is the one that had this version when it was read before.
+
+        Raises:
+            LogFileInvalid: it is another one, or has been changed.
+        """
+        if _version(os.fstat(self._fd)) != version:
+            raise LogFileInvalid(self.name, 0, "it changed while it was read")
+
     async def _piece(self, offset: int) -> bytes:
         def read() -> bytes:
             piece = os.pread(self._fd, _PIECE_BYTES, offset)
-            now = os.fstat(self._fd)
-            if (now.st_size, now.st_mtime_ns) != (self._found.st_size, self._found.st_mtime_ns):
-                raise LogFileInvalid(self.name, offset, "it changed while it was read")
+            self.check_version(self.version)
             return piece
 
         try:
             return await in_thread(read)
         except OSError as error:
             raise LogFileInvalid(self.name, offset, error.strerror or str(error)) from error
+
+
+def _version(found: os.stat_result) -> Version:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _joined(encoder: LogFileEncoder, batch: Sequence[StoredEvent]) -> bytes:

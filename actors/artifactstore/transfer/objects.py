@@ -1,6 +1,7 @@
 """The objects that a log names: which they are, by event or by the views, and what is wrong with some of them."""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,9 +109,10 @@ def flaws_by_size(named: Sequence[NamedObject], found: Sequence[ObjectStat | Non
 async def unlike_the_log(store: EventStore, storage: ActorRef[StorageRole]) -> ObjectFlaws:
     """Objects that the log of a store names and its storage does not have, or has in another size."""
     notes = FlawNotes()
-    async for named in named_in_views(store):
-        found = await storage.ask(StatObjects(tuple(each.address for each in named)), timeout=_LONG_S)
-        for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
-            if flaw is not None:
-                await notes.add(flaw, each, store)
+    async with aclosing(named_in_views(store)) as pages:
+        async for named in pages:
+            found = await storage.ask(StatObjects(tuple(each.address for each in named)), timeout=_LONG_S)
+            for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
+                if flaw is not None:
+                    await notes.add(flaw, each, store)
     return notes.result()

@@ -4,7 +4,7 @@
 is wrong with it. Nothing here opens a file.
 """
 
-from artifactstore_protocols.log_file.chain import chain_of, check_link, log_file_name
+from artifactstore_protocols.log_file.chain import chain_of, check_link, check_name, log_file_name
 from artifactstore_protocols.log_file.codec import LogFileEncoder, LogFileHeader, LogFileReader, LogFileSummary
 from artifactstore_protocols.log_file.errors import LogDiffers, LogFileInvalid
 
@@ -17,5 +17,6 @@ __all__ = [
     "LogFileSummary",
     "chain_of",
     "check_link",
+    "check_name",
     "log_file_name",
 ]

@@ -7,7 +7,7 @@ from typing import Final
 from artifactstore_protocols.log_file.codec import LogFileHeader, LogFileSummary
 from artifactstore_protocols.log_file.errors import LogFileInvalid
 
-__all__ = ["chain_of", "check_link", "log_file_name"]
+__all__ = ["chain_of", "check_link", "check_name", "log_file_name"]
 
 _NAME: Final = re.compile(r"(\d{12,16})-(\d{12,16})\.cborseq")
 
@@ -32,13 +32,22 @@ def chain_of(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for _first, _last, name in ranges)
 
 
+def check_name(name: str, header: LogFileHeader) -> None:
+    """Hold a file of a chain to its name.
+
+    Raises:
+        LogFileInvalid: it holds other events than its name says.
+    """
+    if log_file_name(header) != name:
+        raise LogFileInvalid(name, 0, f"it holds the events after {header.after} up to {header.last}")
+
+
 def check_link(name: str, header: LogFileHeader, previous: LogFileSummary | None) -> None:
     """Hold a file to its name, and to the file before it in the chain (None for the first one).
 
     Raises:
-        LogFileInvalid: it holds other events than its name says, or continues another file than the one before it.
+        LogFileInvalid: as `check_name`, or it continues another file than the one before it.
     """
-    if log_file_name(header) != name:
-        raise LogFileInvalid(name, 0, f"it holds the events after {header.after} up to {header.last}")
+    check_name(name, header)
     if header.previous != (None if previous is None else previous.digest):
         raise LogFileInvalid(name, 0, "it does not continue the file before it")

@@ -1,8 +1,10 @@
-"""`events --export` and `--import` as a user has them: files and streams, words and JSON, and refusals."""
+"""Moving house as a user has it: logs in files and streams, backups and restores, in words, in JSON, and refusals."""
 
 import io
 import json
+import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,10 @@ from integration.cli.harness import Cli
 
 
 @pytest.fixture
-def elsewhere(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """The same command line, from now on, on another store that does not exist yet; `cli` was filled before."""
-    other = Cli(cli.directory, cli._capture)
-    other.database, other.objects = cli.directory / "other" / "log.db", cli.directory / "other" / "objects"
+def elsewhere(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> Cli:
+    """The command line for another store that does not exist yet; `go_to` points the environment there."""
+    other = Cli(tmp_path, capsysbinary)
+    other.database, other.objects = tmp_path / "other" / "log.db", tmp_path / "other" / "objects"
     return other
 
 
@@ -61,7 +63,7 @@ def test_an_import_tells_a_person_what_is_not_there(
     assert "artifactstore restore" in lines[-1]
     elsewhere.ok("package", "create", "further")
     assert elsewhere.ok("events", "--import", "log").text.splitlines()[0] == (
-        "nothing to do: this log begins with those 16 events and goes on to 17"
+        "nothing to add: this log begins with those 16 events and goes on to 17"
     )
 
 
@@ -114,3 +116,125 @@ def test_json_is_one_line_that_says_where_objects_are_missing(
     (line,) = elsewhere.ok("events", "--import", "log", "--json").text.splitlines()
     files = [name for flaw in json.loads(line)["flaws"]["missing"] for name in flaw["files"]]
     assert sorted(files) == sorted(f"{package}/{path.relative_to(tree)}" for path in tree.rglob("*") if path.is_file())
+
+
+def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
+    cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.ok("ingest", tree)
+    made = cli.json("backup", "kept")
+    keys = ["directory", "events", "new_events", "objects", "new_objects", "new_bytes", "digest", "flaws"]
+    assert list(made) == keys
+    assert [made[key] for key in keys[:5]] == ["kept", 7, 7, 4, 4]
+    assert made["flaws"] == {"damaged_objects": 0, "missing_objects": 0, "damaged": [], "missing": []}
+    (tree / "new").write_bytes(b"new")
+    cli.ok("ingest", tree, "--name", "second")
+    assert cli.ok("backup", "kept").text.splitlines()[:2] == [
+        "15 events, 8 of them new; 5 objects",
+        "copied  1 objects, 3 B",
+    ]
+    checked = cli.json("backup", "--check", "kept")
+    assert list(checked) == ["directory", "events", "objects", "bytes", "digest", "flaws"]
+    assert (checked["events"], checked["objects"]) == (15, 5)
+    assert cli.ok("backup", "kept", "--check").text.splitlines()[-1] == "all sound"
+
+    log, digest = cli.json_lines("events"), cli.json("replay", "--check")["projection_digest"]
+    stored = cli.stored_files()
+    go_to(elsewhere, monkeypatch)
+    restored = elsewhere.json("restore", "kept")
+    assert list(restored) == [
+        "directory",
+        "events",
+        "written",
+        "sequence",
+        "new_objects",
+        "new_bytes",
+        "digest",
+        "flaws",
+    ]
+    assert [restored[key] for key in ("events", "written", "sequence", "new_objects")] == [15, 15, 15, 5]
+    assert restored["digest"] == checked["digest"]
+    assert elsewhere.json_lines("events") == log
+    assert elsewhere.json("replay", "--check")["projection_digest"] == digest
+    assert elsewhere.stored_files() == stored
+    assert elsewhere.ok("verify").text.endswith("all sound\n")
+    assert elsewhere.ok("restore", "kept").text.splitlines()[:2] == [
+        "15 events; 0 of them are new here",
+        "restored  0 objects, 0 B",
+    ]
+
+
+def test_what_is_not_whole_is_told_with_exit_3_and_the_rest_is_done(
+    cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = cli.json("ingest", tree)["package_id"]
+    files = {file["path"]: file["content_address"] for file in cli.json("package", "show", package)["file_list"]}
+    cli.object_of(files["README.md"]).unlink()
+    ran = cli.run("backup", "kept")
+    assert (ran.code, ran.err) == (3, "")
+    assert f"missing {files['README.md']}, 8 bytes, in {package}/README.md" in ran.text.splitlines()
+    ran = cli.run("backup", "kept", "--json")
+    assert (ran.code, ran.json["flaws"]["missing_objects"], ran.json["new_objects"]) == (3, 1, 0)
+    ran = cli.run("backup", "--check", "kept")
+    assert (ran.code, ran.text.splitlines()[-1].partition(",")[0]) == (3, "delete what is damaged below its objects")
+    go_to(elsewhere, monkeypatch)
+    ran = elsewhere.run("restore", "kept")
+    assert ran.code == 3
+    assert f"missing {files['README.md']}, 8 bytes, in {package}/README.md" in ran.text.splitlines()
+    assert ran.text.splitlines()[:2] == ["7 events; 7 of them are new here", "restored  3 objects, 30 B"]
+    assert elsewhere.run("restore", "kept", "--json").code == 3
+
+
+def test_what_cannot_be_backed_up_or_restored_is_refused_in_one_line(
+    cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli.ok("ingest", tree)
+    assert "cannot use 'tree' as a backup: it holds something else" in cli.refused("backup", "tree")
+    assert "there is no artifactstore-backup in it" in cli.refused_without_a_trace("restore", "tree")
+    assert "there is no artifactstore-backup in it" in cli.refused("backup", "--check", "nowhere")
+    cli.ok("backup", "kept")
+    go_to(elsewhere, monkeypatch)
+    assert "it holds 7 events, and this log ends at 0" in elsewhere.refused_without_a_trace("backup", "kept")
+    elsewhere.ok("package", "create", "of its own")
+    assert "differ from sequence 1 on" in elsewhere.refused_without_a_trace("restore", "kept")
+
+
+def test_a_check_opens_no_store(cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.ok("ingest", tree)
+    cli.ok("backup", "kept")
+    go_to(elsewhere, monkeypatch)
+    elsewhere.ok("backup", "--check", "kept")
+    assert not elsewhere.database.parent.exists()
+
+
+def test_a_backup_and_a_restore_that_are_killed_go_on(
+    cli: Cli, elsewhere: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(60):
+        (many / str(number)).write_bytes(b"%d" % number)
+    cli.ok("ingest", many)
+    log, stored = cli.json_lines("events"), [path for path in cli.stored_files() if path.startswith("blake3/")]
+    _killed(cli, tmp_path / "kept" / "objects", "backup", "kept")
+    files = list((tmp_path / "kept" / "log").glob("*.cborseq"))
+    assert len(files) <= 1, "its only log file comes last"
+    made = cli.json("backup", "kept")
+    assert (made["events"], made["objects"]) == (62, 60)
+    assert cli.json("backup", "--check", "kept")["objects"] == 60
+    go_to(elsewhere, monkeypatch)
+    _killed(elsewhere, elsewhere.objects, "restore", "kept")
+    assert elsewhere.json("restore", "kept")["sequence"] == 62
+    assert elsewhere.json_lines("events") == log
+    assert [path for path in elsewhere.stored_files() if path.startswith("blake3/")] == stored
+    assert elsewhere.ok("verify").text.endswith("all sound\n")
+
+
+def _killed(cli: Cli, objects: Path, *command: str) -> None:
+    """Run a command as a process of its own, and kill it as soon as there is an object below a root."""
+    with cli.started(*command) as process:
+        while process.poll() is None and next(objects.glob("blake3/*/*/*"), None) is None:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.01)
+        process.kill()
+        process.communicate()

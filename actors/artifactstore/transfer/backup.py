@@ -1,0 +1,183 @@
+"""Backup: the log and the objects that it names into a directory, while the store is in use; only what is new.
+
+The head of the log is taken first. Objects are never changed and an event is written after its objects, so everything
+that the log names up to that head is there to be copied, whatever is written meanwhile. A log file is put in place
+after its objects. Each object's bytes are checked against its address as they are read and hashed with both algorithms
+as they are written; one that is not whole is named, and the rest goes on without it.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from artifactstore.abreast import abreast
+from artifactstore.dataplane import open_local_data_plane
+from artifactstore.errors import BackupRefused
+from artifactstore.export import save
+from artifactstore.supervision import ActorRef
+from artifactstore.transfer.arrival import first_difference
+from artifactstore.transfer.directory import BackupDirectory
+from artifactstore.transfer.log_files import LogFileSource, LogFileText
+from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, flaws_by_size, named_by, named_in_views
+from artifactstore_protocols.dataplane import DataPlane, SourceOverrun, SourceTruncated
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
+from artifactstore_protocols.messages import ServeObject, StorageRole
+from artifactstore_protocols.records import BackupReport, TransferProgress
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
+
+__all__ = ["back_up"]
+
+_FILE_EVENTS_MAX = 10_000
+_COPIES_AT_ONCE = 4
+_LONG_S = 24 * 3600.0
+
+
+async def back_up(
+    store: EventStore,
+    storage: ActorRef[StorageRole],
+    path: Path,
+    progress: Callable[[TransferProgress], None] | None,
+) -> BackupReport:
+    """Make a backup, or bring it up to date.
+
+    Raises:
+        BackupRefused: the directory is of no use, or holds more than this log.
+        LogDiffers: it is the backup of another store.
+        LogFileInvalid: its last log file is damaged.
+        LogDamaged: an event is missing in this log.
+        TargetRefused, StorageError: the directory cannot be written; what is complete is kept.
+    """
+    async with (
+        BackupDirectory.to_write(path) as directory,
+        open_local_data_plane(directory.objects, backend_id="backup") as plane,
+    ):
+        kept = await _kept(directory, store)
+        return await _Backup(store, storage, directory, plane, kept, progress).run()
+
+
+async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary | None:
+    """What the backup has of the log already: the end of its chain, which this log must continue."""
+    files = await directory.log_files()
+    if not files:
+        return None
+    last: list[StoredEvent] = []
+    async with LogFileSource.open(files[-1]) as file:
+        summary = await file.verify(lambda events, _bytes: last.extend(events[-1:]))
+    check_name(files[-1].name, summary.header)
+    head = (await store.probe()).head
+    if head < summary.header.last:
+        reason = f"it holds {summary.header.last} events, and this log ends at {head}; restore it, or name another"
+        raise BackupRefused(directory.name, reason)
+    # Ids are made anew for every event: logs that agree in one agree in all before it.
+    if await first_difference(store, last[-1:]) is not None:
+        await _tell_difference(files, directory.name, store)
+    return summary
+
+
+async def _tell_difference(files: Sequence[Path], name: str, store: EventStore) -> None:
+    for path in files:
+        async with LogFileSource.open(path) as file, aclosing(file.batches()) as batches:
+            async for batch, _bytes in batches:
+                if batch and (sequence := await first_difference(store, batch)) is not None:
+                    raise LogDiffers(name, sequence)
+
+
+class _Backup:
+    def __init__(
+        self,
+        store: EventStore,
+        storage: ActorRef[StorageRole],
+        directory: BackupDirectory,
+        plane: DataPlane,
+        kept: LogFileSummary | None,
+        progress: Callable[[TransferProgress], None] | None,
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._directory = directory
+        self._plane = plane
+        self._kept = kept
+        self._progress = progress
+        self._flaws = FlawNotes()
+        self._flawed: set[str] = set()
+        self._new_objects = self._new_bytes = 0
+        self._done = TransferProgress(0, 0, 0, None)
+
+    async def run(self) -> BackupReport:
+        after = 0 if self._kept is None else self._kept.header.last
+        head = (await self._store.probe()).head
+        objects, size_bytes = await self._store.location_totals(package_id=None)
+        self._done = TransferProgress(0, head - after, 0, size_bytes)
+        # First what the views have, which is everything; then, with each log file, what its events name, which is
+        # nothing more unless the views are wrong or somebody has ingested meanwhile.
+        async with aclosing(named_in_views(self._store)) as pages:
+            async for named in pages:
+                await self._copy(named)
+                self._tell(size_bytes=sum(each.size_bytes for each in named))
+        await self._write_log(after, head)
+        return BackupReport(
+            directory=self._directory.name,
+            events=head,
+            new_events=head - after,
+            objects=objects,
+            new_objects=self._new_objects,
+            new_bytes=self._new_bytes,
+            digest=None if self._kept is None else str(self._kept.digest),
+            flaws=self._flaws.result(),
+        )
+
+    async def _write_log(self, after: int, head: int) -> None:
+        while after < head:
+            last = min(head, after + _FILE_EVENTS_MAX)
+            header = LogFileHeader(after, last, None if self._kept is None else self._kept.digest)
+            text = LogFileText(self._store, header, before=self._copy_for)
+            async with aclosing(text.chunks()) as chunks:
+                await save(chunks, self._directory.log / log_file_name(header), durable=True)
+            self._kept, after = text.summary, last
+
+    async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
+        await self._copy(named_by(events))
+        self._tell(events=len(events))
+
+    async def _copy(self, named: Sequence[NamedObject]) -> None:
+        """Copy those of the objects that the backup does not have."""
+        found = await self._plane.stat_objects([each.address for each in named])
+        absent = [
+            each
+            for each, flaw in zip(named, flaws_by_size(named, found), strict=True)
+            if flaw is not None and str(each.address) not in self._flawed
+        ]
+        await abreast(absent, self._copy_one, at_once=_COPIES_AT_ONCE)
+
+    async def _copy_one(self, named: NamedObject) -> None:
+        flaw = await self._stored(named)
+        if flaw is None:
+            self._new_objects += 1
+            self._new_bytes += named.size_bytes
+        else:
+            self._flawed.add(str(named.address))
+            await self._flaws.add(flaw, named, self._store)
+
+    async def _stored(self, named: NamedObject) -> Flaw | None:
+        """Store one object, or say what is wrong with it."""
+        try:
+            stream = await self._storage.ask(ServeObject(named.address), timeout=_LONG_S)
+        except ObjectMissing:
+            return "missing"
+        try:
+            result = await self._plane.ingest_stream(stream, expected_size=named.size_bytes)
+        except ObjectMissing:  # deleted since
+            return "missing"
+        except (ObjectDamaged, SourceTruncated, SourceOverrun):
+            return "damaged"
+        finally:
+            stream.close()
+        return None if result.digests == named.digests else "damaged"
+
+    def _tell(self, *, events: int = 0, size_bytes: int = 0) -> None:
+        self._done = replace(self._done, events=self._done.events + events, bytes=self._done.bytes + size_bytes)
+        if self._progress is not None:
+            self._progress(self._done)

@@ -1,0 +1,76 @@
+"""Checking a backup where it lies: every byte of its log and of its objects, without a store and without writing."""
+
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from artifactstore.abreast import abreast
+from artifactstore.dataplane import open_local_data_plane
+from artifactstore.transfer.backup_log import BackupLog
+from artifactstore.transfer.directory import BackupDirectory
+from artifactstore.transfer.objects import FlawNotes, NamedObject, named_by
+from artifactstore_protocols.dataplane import DataPlane
+from artifactstore_protocols.records import BackupCheck, TransferProgress
+
+__all__ = ["check_backup"]
+
+_READS_AT_ONCE = 2
+
+
+async def check_backup(path: Path, progress: Callable[[TransferProgress], None] | None = None) -> BackupCheck:
+    """Read all of a backup, and compare it with its own checksums and digests.
+
+    Takes about a hundred bytes of memory for every object that it holds.
+
+    Raises:
+        BackupRefused: there is no backup.
+        LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it.
+    """
+    directory = await BackupDirectory.to_read(path)
+    async with open_local_data_plane(directory.objects, backend_id="backup") as plane:
+        return await _Check(directory, plane, progress).run(await BackupLog.verified(directory))
+
+
+class _Check:
+    def __init__(
+        self, directory: BackupDirectory, plane: DataPlane, progress: Callable[[TransferProgress], None] | None
+    ) -> None:
+        self._directory = directory
+        self._plane = plane
+        self._progress = progress
+        self._flaws = FlawNotes()
+        self._seen: set[str] = set()
+        self._bytes = 0
+
+    async def run(self, log: BackupLog) -> BackupCheck:
+        done = TransferProgress(0, log.events, 0, log.bytes)
+        async with aclosing(log.batches()) as batches:
+            async for batch in batches:
+                named = named_by(batch)
+                await self._read(named)
+                size_bytes = sum(each.size_bytes for each in named)
+                done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)
+                if self._progress is not None:
+                    self._progress(done)
+        return BackupCheck(
+            directory=self._directory.name,
+            events=log.events,
+            objects=len(self._seen),
+            bytes=self._bytes,
+            digest=log.digest,
+            flaws=self._flaws.result(),
+        )
+
+    async def _read(self, named: Sequence[NamedObject]) -> None:
+        new = [each for each in named if str(each.address) not in self._seen]
+        self._seen.update(str(each.address) for each in new)
+        await abreast(new, self._read_one, at_once=_READS_AT_ONCE)
+
+    async def _read_one(self, named: NamedObject) -> None:
+        result = await self._plane.verify_object(named.address)
+        self._bytes += named.size_bytes
+        if result.status == "missing":
+            await self._flaws.add("missing", named)
+        elif (result.digests, result.size_bytes) != (named.digests, named.size_bytes):
+            await self._flaws.add("damaged", named)

@@ -1,0 +1,144 @@
+"""A backup on disk: log files that chain, objects under their digests, and a mark that says that it is one.
+
+```
+artifactstore-backup                          one line: the format, so that nothing else is taken for a backup
+log/000000000001-000000000123.cborseq         log files, each continuing the one before it
+objects/blake3/0b/8b/0b8b60…                  as in a store's own storage root
+```
+
+A log file appears by one rename when all the objects that it names were copied, so whatever is there is complete. What
+an interrupted backup leaves are objects that no log file names yet, and partial files that the next backup removes.
+"""
+
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Final, Self
+
+from artifactstore.errors import BackupRefused
+from artifactstore.machine import in_thread
+from artifactstore_protocols.log_file import chain_of
+
+__all__ = ["BackupDirectory"]
+
+_MARK_NAME: Final = "artifactstore-backup"
+_MARK: Final = b"artifactstore backup, format 1\n"
+_LOCK_NAME: Final = ".lock"
+
+
+class BackupDirectory:
+    """One backup; `to_write` or `to_read` opens it.
+
+    Attributes:
+        name: the directory as it was given.
+        log: where its log files are.
+        objects: where its objects are: a storage root.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self.log = path / "log"
+        self.objects = path / "objects"
+
+    @classmethod
+    @asynccontextmanager
+    async def to_write(cls, path: Path) -> AsyncGenerator[Self]:
+        """Hold a backup for the block, so that nobody else writes to it; make it if there is none.
+
+        Raises:
+            BackupRefused: it holds something else, another backup into it runs, or it cannot be written.
+        """
+        backup = cls(path)
+        with _explained(path):
+            lock = await in_thread(backup._begin)
+        try:
+            yield backup
+        finally:
+            os.close(lock)
+
+    @classmethod
+    async def to_read(cls, path: Path) -> Self:
+        """A backup that is there.
+
+        Raises:
+            BackupRefused: there is none, or none that this release can read.
+        """
+        backup = cls(path)
+        with _explained(path):
+            await in_thread(backup._check_mark)
+        return backup
+
+    async def log_files(self) -> tuple[Path, ...]:
+        """The files of its log, in order.
+
+        Raises:
+            LogFileInvalid: one is missing.
+            BackupRefused: they cannot be listed.
+        """
+        with _explained(self._path):
+            names = await in_thread(lambda: [path.name for path in self.log.iterdir()] if self.log.is_dir() else [])
+        return tuple(self.log / name for name in chain_of(names))
+
+    def _begin(self) -> int:
+        self._path.mkdir(parents=True, exist_ok=True)
+        if not (self._path / _MARK_NAME).exists() and any(
+            not each.name.startswith(".") for each in self._path.iterdir()
+        ):
+            raise BackupRefused(self.name, "it holds something else; name a new or an empty directory")
+        lock = os.open(self._path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not (self._path / _MARK_NAME).exists():
+                _write_mark(self._path)
+            self._check_mark()
+            self.log.mkdir(exist_ok=True)
+            for leftover in self.log.glob(".*.partial"):
+                leftover.unlink()
+            for directory in (self._path, self._path.parent):
+                _sync(directory)
+        except BlockingIOError:
+            os.close(lock)
+            raise BackupRefused(self.name, "another backup into it is under way; wait for its end") from None
+        except BaseException:
+            os.close(lock)
+            raise
+        return lock
+
+    def _check_mark(self) -> None:
+        found = None
+        with suppress(FileNotFoundError):
+            found = (self._path / _MARK_NAME).read_bytes()
+        if found is None:
+            raise BackupRefused(
+                self.name, f"there is no {_MARK_NAME} in it; name the directory that `backup` was given"
+            )
+        if found != _MARK:
+            raise BackupRefused(self.name, "it is of another format; use the release that wrote it, or a later one")
+
+
+def _write_mark(directory: Path) -> None:
+    partial = directory / f".{_MARK_NAME}.partial"
+    with partial.open("wb") as mark:
+        mark.write(_MARK)
+        mark.flush()
+        os.fsync(mark.fileno())
+    partial.replace(directory / _MARK_NAME)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _explained(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BackupRefused(str(path), error.strerror or str(error)) from error

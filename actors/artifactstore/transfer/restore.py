@@ -1,0 +1,146 @@
+"""Restore: a backup's log and objects into a store that is new, or is the beginning of the backup.
+
+Nothing is written before every log file was read and found whole, each continuing the one before it, and this log found
+to be the beginning of theirs. Then the log arrives piece by piece, the objects of each piece before its events, as an
+ingest has it. Asked for again it goes on, and puts back objects that the store has lost since.
+"""
+
+import errno
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+from artifactstore.supervision import ActorRef
+from artifactstore.transfer.arrival import Arrival
+from artifactstore.transfer.backup_log import BackupLog
+from artifactstore.transfer.directory import BackupDirectory
+from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, flaws_by_size, named_by
+from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError, SourceUnreadable
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, WriterRole
+from artifactstore_protocols.records import RestoreReport, TransferProgress
+from artifactstore_protocols.storage import object_key_of
+
+__all__ = ["flaw_of", "restore"]
+
+_BATCH_FILES = 256
+_BATCH_BYTES = 64 << 20
+_LONG_S = 24 * 3600.0
+_ABSENT = {errno.errorcode[number] for number in (errno.ENOENT, errno.ENOTDIR)}
+_UNREADABLE = errno.errorcode[errno.EIO]
+
+
+async def restore(
+    store: EventStore,
+    writer: ActorRef[WriterRole],
+    storage: ActorRef[StorageRole],
+    path: Path,
+    progress: Callable[[TransferProgress], None] | None,
+) -> RestoreReport:
+    """Bring a store to what a backup holds.
+
+    Raises:
+        BackupRefused: there is no backup.
+        LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it; nothing was written.
+        LogDiffers: this log is not the beginning of it; nothing was written, unless it has ceased to be meanwhile.
+        StorageError: an object cannot be stored here; what was restored until then is kept.
+    """
+    directory = await BackupDirectory.to_read(path)
+    head = (await store.probe()).head
+    arrival = Arrival(store, writer, directory.name, head)
+    log = await BackupLog.verified(directory, head=head, compare=arrival.compare)
+    return await _Restore(store, storage, directory, arrival, progress).run(log)
+
+
+class _Restore:
+    def __init__(
+        self,
+        store: EventStore,
+        storage: ActorRef[StorageRole],
+        directory: BackupDirectory,
+        arrival: Arrival,
+        progress: Callable[[TransferProgress], None] | None,
+    ) -> None:
+        self._store = store
+        self._storage = storage
+        self._directory = directory
+        self._arrival = arrival
+        self._progress = progress
+        self._flaws = FlawNotes()
+        self._flawed: set[str] = set()
+        self._to_rewrite: set[ContentAddress] = set()
+        self._new_objects = self._new_bytes = 0
+
+    async def run(self, log: BackupLog) -> RestoreReport:
+        self._to_rewrite = set(await self._store.flagged_addresses())
+        done = TransferProgress(0, log.events, 0, log.bytes)
+        async with aclosing(log.batches()) as batches:
+            async for batch in batches:
+                named = named_by(batch)
+                await self._restore_objects(named)
+                await self._arrival.take(batch)
+                size_bytes = sum(each.size_bytes for each in named)
+                done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)
+                if self._progress is not None:
+                    self._progress(done)
+        return RestoreReport(
+            directory=self._directory.name,
+            events=log.events,
+            written=self._arrival.written,
+            sequence=(await self._store.probe()).head,
+            new_objects=self._new_objects,
+            new_bytes=self._new_bytes,
+            digest=log.digest,
+            flaws=self._flaws.result(),
+        )
+
+    async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
+        """Put those of the objects into the store that it does not have, or has flawed."""
+        addresses = tuple(each.address for each in named)
+        found = await self._storage.ask(StatObjects(addresses), timeout=_LONG_S)
+        wanted = [
+            each
+            for each, flaw in zip(named, flaws_by_size(named, found), strict=True)
+            if (flaw is not None or each.address in self._to_rewrite) and str(each.address) not in self._flawed
+        ]
+        for batch in _batches(wanted):
+            sources = tuple(
+                FileSource(object_key_of(each.address), str(self._directory.objects), each.digests) for each in batch
+            )
+            rewrite = frozenset(each.address for each in batch)
+            answers = await self._storage.ask(StoreFiles(sources, rewrite), timeout=_LONG_S)
+            for each, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, IngestResult):
+                    self._new_objects += 1
+                    self._new_bytes += each.size_bytes
+                    self._to_rewrite.discard(each.address)
+                elif (flaw := flaw_of(answer)) is not None:
+                    self._flawed.add(str(each.address))
+                    await self._flaws.add(flaw, each)
+                else:
+                    raise answer
+
+
+def flaw_of(error: Exception) -> Flaw | None:
+    """What an error says about an object of the backup; None if it is not about the object."""
+    if not isinstance(error, SourceError):
+        return None
+    if not isinstance(error, SourceUnreadable):
+        return "damaged"  # other bytes than it should have, or no file at all at its place
+    if error.cause in _ABSENT:
+        return "missing"
+    return "damaged" if error.cause == _UNREADABLE else None
+
+
+def _batches(named: Sequence[NamedObject]) -> Iterator[list[NamedObject]]:
+    batch, size_bytes = list[NamedObject](), 0
+    for each in named:
+        if batch and (len(batch) == _BATCH_FILES or size_bytes + each.size_bytes > _BATCH_BYTES):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(each)
+        size_bytes += each.size_bytes
+    if batch:
+        yield batch

@@ -1,0 +1,511 @@
+"""Backups: log and objects together, only what is new, every byte checked; restored, resumed, healed, or refused."""
+
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from artifactstore import Registry, Settings, open_registry
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.errors import BackupRefused
+from artifactstore.event_writer import EventWriter
+from artifactstore.storage import StorageActor
+from artifactstore.supervision import ActorCrashed
+from artifactstore.transfer import backup, log_files
+from artifactstore.transfer.check import check_backup
+from artifactstore.transfer.directory import BackupDirectory
+from artifactstore.transfer.restore import flaw_of
+from artifactstore_protocols.dataplane import SourceUnreadable
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid, LogFileReader
+from artifactstore_protocols.payloads import FileIngested
+from artifactstore_protocols.records import TransferProgress
+from artifactstore_protocols.storage import StorageError, StorageFull
+from integration.registry.samples import (
+    CHUNK,
+    add,
+    by_hand,
+    check_sound,
+    content_of,
+    crash,
+    object_file,
+    objects,
+    overwrite,
+    settings_in,
+    whole_log,
+)
+
+LARGE = b"long " * (CHUNK // 5 + 1)
+
+
+async def fill(registry: Registry, *, name: str = "p") -> str:
+    """A sealed package of five files and four contents, one of them too large to be held at once."""
+    package = (await registry.create_package(name, idempotency_key=f"create {name}")).package_id
+    for path, content in {"a": b"a", "b": b"bb", "empty": b"", "also a": b"a", "large": LARGE}.items():
+        await add(registry, package, path, content + (name.encode() if path == "b" else b""))
+    await registry.finalize_package(package)
+    return package
+
+
+@asynccontextmanager
+async def another(directory: Path) -> AsyncGenerator[Registry]:
+    async with open_registry(settings_in(directory)) as registry:
+        yield registry
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    """Where the backup goes."""
+    return tmp_path / "below" / "backup"
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log file for every three events, read a piece at a time, so that little takes many steps."""
+    monkeypatch.setattr(log_files, "_PIECE_BYTES", 700)
+    monkeypatch.setattr(log_files, "_EVENTS", 2)
+    monkeypatch.setattr(backup, "_FILE_EVENTS_MAX", 3)
+
+
+def log_names(target: Path) -> list[str]:
+    return sorted(path.name for path in (target / "log").iterdir())
+
+
+def copied(target: Path) -> dict[str, bytes]:
+    """The objects of a backup, by the hex of their digests."""
+    return {path.name: path.read_bytes() for path in target.glob("objects/blake3/??/??/*")}
+
+
+def copy_of(target: Path, content_address: str) -> Path:
+    return object_file(Settings("sqlite:///nowhere", target / "objects"), content_address)
+
+
+def inodes(target: Path) -> dict[str, int]:
+    """The files of a backup as they are; none is written into, so one that was written anew is another one."""
+    found = {str(path.relative_to(target)): path.stat().st_ino for path in target.rglob("*") if path.is_file()}
+    return {name: inode for name, inode in found.items() if not name.startswith("objects/tmp/")}
+
+
+def log_in(target: Path) -> list[StoredEvent]:
+    """What the files of a backup say, read one after the other."""
+    log: list[StoredEvent] = []
+    for name in log_names(target):
+        reader = LogFileReader(name)
+        log += reader.feed((target / "log" / name).read_bytes())
+        reader.finish()
+    return log
+
+
+def named_in(log: Sequence[StoredEvent]) -> set[str]:
+    payloads = [stored.decode() for stored in log]
+    return {payload.content_address for payload in payloads if isinstance(payload, FileIngested)}
+
+
+async def test_a_backup_brings_back_log_and_objects_on_either_database(
+    registry: Registry, settings: Settings, target: Path, tmp_path: Path, location: DatabaseLocation
+) -> None:
+    package = await fill(registry)
+    progress: list[TransferProgress] = []
+    report = await registry.backup(target, progress=progress.append)
+    log, stored = await whole_log(registry), objects(settings)
+    assert (report.events, report.new_events, report.objects, report.new_objects) == (7, 7, 4, 4)
+    assert report.new_bytes == sum(map(len, stored.values()))
+    assert not report.flaws.any
+    assert progress[-1] == TransferProgress(7, 7, report.new_bytes, report.new_bytes)
+    assert log_names(target) == ["000000000001-000000000007.cborseq"]
+    assert log_in(target) == log
+    assert copied(target) == stored
+
+    url = location.url.render_as_string(hide_password=False)
+    restored = Settings(url, tmp_path / "restored" / "objects")
+    async with open_registry(restored) as second:
+        progress.clear()
+        back = await second.restore(target, progress=progress.append)
+        assert (back.events, back.written, back.sequence, back.new_objects) == (7, 7, 7, 4)
+        assert (back.new_bytes, back.digest) == (report.new_bytes, report.digest)
+        assert not back.flaws.any
+        assert (progress[-1].events, progress[-1].bytes) == (progress[-1].events_total, progress[-1].bytes_total)
+        assert await check_sound(second) == log
+        assert objects(restored) == stored
+        assert await content_of(second, package, "large") == LARGE
+        assert (await second.verify()).sound
+        digest = (await registry.replay(check=True)).projection_digest
+        assert (await second.replay(check=True)).projection_digest == digest
+        assert (await second.create_package("p", idempotency_key="create p")).package_id == package
+        again = await second.restore(target)
+        assert (again.written, again.new_objects, again.sequence) == (0, 0, 7)
+
+
+async def test_a_second_backup_copies_only_what_is_new(registry: Registry, target: Path) -> None:
+    await fill(registry)
+    first = await registry.backup(target)
+    before = inodes(target)
+    idle = await registry.backup(target)
+    assert (idle.events, idle.new_events, idle.new_objects, idle.digest) == (7, 0, 0, first.digest)
+    assert inodes(target) == before
+    await fill(registry, name="q")
+    second = await registry.backup(target)
+    assert (second.events, second.new_events, second.objects, second.new_objects) == (14, 7, 5, 1)
+    assert second.new_bytes == len(b"bbq")
+    assert second.digest != first.digest
+    after = inodes(target)
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 2
+    assert log_names(target) == ["000000000001-000000000007.cborseq", "000000000008-000000000014.cborseq"]
+    assert log_in(target) == await whole_log(registry)
+
+
+async def test_an_empty_store_can_be_backed_up_and_restored(registry: Registry, target: Path, tmp_path: Path) -> None:
+    report = await registry.backup(target)
+    assert (report.events, report.objects, report.digest) == (0, 0, None)
+    async with another(tmp_path / "second") as second:
+        assert (await second.restore(target)).events == 0
+    check = await check_backup(target)
+    assert (check.events, check.objects, check.digest, check.flaws.any) == (0, 0, None, False)
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_a_backup_of_a_store_in_use_is_of_one_moment(registry: Registry, target: Path, tmp_path: Path) -> None:
+    await fill(registry)
+    async with trio.open_nursery() as nursery:
+
+        async def write() -> None:
+            for number in range(10_000):
+                await fill(registry, name=str(number))
+
+        nursery.start_soon(write)
+        first = await registry.backup(target)
+        second = await registry.backup(target)
+        nursery.cancel_scope.cancel()
+    assert second.events > first.events >= 7
+    log = (await whole_log(registry))[: second.events]
+    assert log_in(target) == log
+    assert {address.removeprefix("blake3:") for address in named_in(log)} <= set(copied(target))
+    async with another(tmp_path / "second") as restored:
+        assert not (await restored.restore(target)).flaws.any
+        assert await check_sound(restored) == log
+
+
+async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
+    registry: Registry, settings: Settings, target: Path, tmp_path: Path
+) -> None:
+    package = await fill(registry)
+    records = {file.path: file for file in await registry.list_files(package)}
+    overwrite(object_file(settings, records["b"].content_address), b"xxp")
+    overwrite(object_file(settings, records["large"].content_address), LARGE[:-1])
+    object_file(settings, records["a"].content_address).unlink()
+    report = await registry.backup(target)
+    flaws = report.flaws
+    assert (flaws.damaged_objects, flaws.missing_objects, report.events, report.new_objects) == (2, 1, 7, 1)
+    assert {flaw.content_address for flaw in flaws.damaged} == {
+        records["b"].content_address,
+        records["large"].content_address,
+    }
+    assert [flaw.files for flaw in flaws.missing] == [(f"{package}/a", f"{package}/also a")]
+    assert list(copied(target).values()) == [b""]
+
+    async with another(tmp_path / "second") as second:
+        back = await second.restore(target)
+        assert (back.written, back.new_objects, back.flaws.missing_objects) == (7, 1, 3)
+        assert len(await check_sound(second)) == 7
+        # Healed here, and then in the backup, and there.
+        for path, content in {"a": b"a", "b": b"bbp", "large": LARGE}.items():
+            object_file(settings, records[path].content_address).unlink(missing_ok=True)
+            await add(registry, (await registry.create_package(path)).package_id, path, content)
+        report = await registry.backup(target)
+        assert (report.flaws.any, report.new_objects) == (False, 3)
+        back = await second.restore(target)
+        assert (back.flaws.any, back.new_objects) == (False, 3)
+        assert (await second.verify()).sound
+
+
+async def test_the_backup_of_another_store_is_left_alone(registry: Registry, target: Path, tmp_path: Path) -> None:
+    await fill(registry)
+    await registry.backup(target)
+    before = inodes(target)
+    async with another(tmp_path / "second") as second:
+        with pytest.raises(BackupRefused, match="it holds 7 events, and this log ends at 0"):
+            await second.backup(target)
+        await second.restore(target)
+        await registry.create_package("here")
+        await registry.backup(target)
+        await second.create_package("there")
+        before = inodes(target)
+        with pytest.raises(LogDiffers) as differs:
+            await second.backup(target)
+        assert (differs.value.source, differs.value.sequence) == (str(target), 8)
+        mine = await whole_log(second)
+        with pytest.raises(LogDiffers) as differs:
+            await second.restore(target)
+        assert differs.value.sequence == 8
+        assert await whole_log(second) == mine
+        for number in range(8):
+            await second.create_package(str(number))
+        with pytest.raises(LogDiffers) as differs:
+            await second.backup(target)
+        assert differs.value.sequence == 8
+    assert inodes(target) == before
+
+
+async def test_what_is_no_backup_is_refused(registry: Registry, tmp_path: Path) -> None:
+    await fill(registry)
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "file").touch()
+    with pytest.raises(BackupRefused, match="it holds something else"):
+        await registry.backup(full)
+    assert [path.name for path in full.iterdir()] == ["file"]
+    for work in (registry.backup, registry.restore, check_backup):
+        with pytest.raises(BackupRefused, match=r"Not a directory|File exists"):
+            await work(full / "file")
+    for work in (registry.restore, check_backup):
+        with pytest.raises(BackupRefused, match="there is no artifactstore-backup in it"):
+            await work(full)
+        with pytest.raises(BackupRefused, match="there is no artifactstore-backup in it"):
+            await work(tmp_path / "nowhere")
+    later = tmp_path / "later"
+    await registry.backup(later)
+    (later / "artifactstore-backup").write_bytes(b"artifactstore backup, format 2\n")
+    for work in (registry.backup, registry.restore, check_backup):
+        with pytest.raises(BackupRefused, match="it is of another format"):
+            await work(later)
+
+
+async def test_one_backup_at_a_time_goes_into_a_directory(registry: Registry, target: Path) -> None:
+    async with BackupDirectory.to_write(target):
+        with pytest.raises(BackupRefused, match="another backup into it is under way"):
+            await registry.backup(target)
+        assert (await check_backup(target)).events == 0
+    assert (await registry.backup(target)).events == 0
+
+
+class Enough(Exception):
+    """What interrupts."""
+
+
+def stop_after(steps: int) -> Callable[[TransferProgress], None]:
+    left = [steps]
+
+    def tell(_told: TransferProgress) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise Enough
+
+    return tell
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_wherever_it_is_interrupted_both_ways_go_on(
+    registry: Registry, settings: Settings, target: Path, tmp_path: Path
+) -> None:
+    await fill(registry)
+    await fill(registry, name="q")
+    log, stored = await whole_log(registry), objects(settings)
+    step = 0
+    for step in range(1, 100):
+        try:
+            await registry.backup(target, progress=stop_after(step))
+            break
+        except Enough:
+            # What is there of the log is whole, and so is what it names.
+            part = log_in(target)
+            assert part == log[: len(part)]
+            assert {address.removeprefix("blake3:") for address in named_in(part)} <= set(copied(target))
+            assert copied(target).items() <= stored.items()
+    assert step > 3
+    assert (log_in(target), copied(target)) == (log, stored)
+    assert len(log_names(target)) == 5
+
+    back = settings_in(tmp_path / "second")
+    async with open_registry(back) as second:
+        step = 0
+        for step in range(1, 100):
+            try:
+                await second.restore(target, progress=stop_after(step))
+                break
+            except Enough:
+                part = await check_sound(second)
+                assert part == log[: len(part)]
+                assert {address.removeprefix("blake3:") for address in named_in(part)} <= set(objects(back))
+        assert step > 3
+        assert await check_sound(second) == log
+        assert objects(back) == stored
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_a_crash_of_an_actor_ends_the_call_and_the_next_one_goes_on(
+    registry: Registry, settings: Settings, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(registry)
+    crash(monkeypatch, StorageActor, "serve_object")
+    with pytest.raises(ActorCrashed):
+        await registry.backup(target)
+    assert log_names(target) == []
+    (target / "log" / ".left-over.partial").write_bytes(b"of somebody who was killed")
+    await registry.backup(target)
+    assert log_in(target) == await whole_log(registry)
+    back = settings_in(tmp_path / "second")
+    async with open_registry(back) as second:
+        for actor, handler in ((StorageActor, "store_files"), (EventWriter, "import_events")):
+            crash(monkeypatch, actor, handler)
+            with pytest.raises(ActorCrashed):
+                await second.restore(target)
+            await check_sound(second)
+        assert objects(back) != {}
+        await second.restore(target)
+        assert await check_sound(second) == await whole_log(registry)
+        assert objects(back) == objects(settings)
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_a_damaged_log_of_a_backup_is_refused_with_nothing_written(
+    registry: Registry, settings: Settings, target: Path, tmp_path: Path
+) -> None:
+    await fill(registry)
+    await registry.backup(target)
+    files = [target / "log" / name for name in log_names(target)]
+    assert len(files) == 3
+    back = settings_in(tmp_path / "second")
+    async with open_registry(back) as second:
+        for file in files:
+            whole = whole_file(file)
+            for at in (3, len(whole) // 2, len(whole) - 3):
+                put(file, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+                await refused(second, target, file)
+            put(file, whole[:-1])
+            await refused(second, target, file)
+            put(file, whole)
+        first, second_file = whole_file(files[0]), whole_file(files[1])
+        put(files[1], first)
+        with pytest.raises(LogFileInvalid, match="it holds the events after 0 up to 3"):
+            await second.restore(target)
+        put(files[1], second_file)
+        hidden = files[1].rename(target / "hidden")
+        with pytest.raises(LogFileInvalid, match="the files before it end at 3"):
+            await second.restore(target)
+        hidden.rename(files[1])
+        assert await whole_log(second) == []
+        assert objects(back) == {}
+        put(files[2], whole_file(files[2])[:-1])
+        with pytest.raises(LogFileInvalid):
+            await registry.backup(target)
+        files[2].unlink()
+        assert (await registry.backup(target)).new_events == 1
+        assert (await second.restore(target)).written == 7
+
+
+def whole_file(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def put(file: Path, payload: bytes) -> None:
+    file.write_bytes(payload)
+
+
+async def refused(registry: Registry, target: Path, file: Path) -> None:
+    for work in (registry.restore, check_backup):
+        with pytest.raises(LogFileInvalid) as error:
+            await work(target)
+        assert file.name in error.value.file
+
+
+@pytest.mark.usefixtures("small_steps")
+async def test_a_log_that_changes_after_it_was_found_whole_is_refused(
+    registry: Registry, target: Path, tmp_path: Path
+) -> None:
+    await fill(registry)
+    await registry.backup(target)
+    last = target / "log" / log_names(target)[-1]
+
+    def change(_told: TransferProgress) -> None:
+        put(last, whole_file(last))
+        os.utime(last, ns=(1, 1))
+
+    async with another(tmp_path / "second") as second:
+        with pytest.raises(LogFileInvalid, match="it changed while it was read"):
+            await second.restore(target, progress=change)
+        assert len(await check_sound(second)) == 6
+
+
+async def test_damaged_and_missing_objects_of_a_backup_are_named_and_never_stored(
+    registry: Registry, settings: Settings, target: Path, tmp_path: Path
+) -> None:
+    package = await fill(registry)
+    await registry.backup(target)
+    files = {file.path: file.content_address for file in await registry.list_files(package)}
+    sound = await check_backup(target)
+    assert (sound.events, sound.objects, sound.flaws.any) == (7, 4, False)
+    assert sound.bytes == sum(map(len, objects(settings).values()))
+    overwrite(copy_of(target, files["large"]), LARGE[:-1] + b"?")
+    overwrite(copy_of(target, files["b"]), b"bb?")
+    copy_of(target, files["a"]).unlink()
+    told: list[TransferProgress] = []
+    check = await check_backup(target, told.append)
+    assert {flaw.content_address for flaw in check.flaws.damaged} == {files["large"], files["b"]}
+    assert [(flaw.content_address, flaw.files) for flaw in check.flaws.missing] == [(files["a"], (f"{package}/a",))]
+    assert (told[-1].events, told[-1].bytes) == (told[-1].events_total, told[-1].bytes_total)
+    back = settings_in(tmp_path / "second")
+    async with open_registry(back) as second:
+        report = await second.restore(target)
+        assert (report.written, report.new_objects) == (7, 1)
+        assert report.flaws == check.flaws
+        assert list(objects(back).values()) == [b""]
+        assert len(await check_sound(second)) == 7
+        copy_of(target, files["large"]).unlink()
+        copy_of(target, files["b"]).unlink()
+        assert (await registry.backup(target)).new_objects == 3
+        assert (await second.restore(target)).new_objects == 3
+        assert objects(back) == objects(settings)
+
+
+async def test_a_store_that_has_gone_on_gets_back_the_objects_that_it_lost(
+    registry: Registry, settings: Settings, target: Path
+) -> None:
+    package = await fill(registry)
+    await registry.backup(target)
+    stored = objects(settings)
+    files = {file.path: object_file(settings, file.content_address) for file in await registry.list_files(package)}
+    await registry.create_package("later")
+    files["a"].unlink()
+    overwrite(files["large"], LARGE[:-1])
+    overwrite(files["b"], b"xxp")  # of the right size: only a verification finds it
+    assert not (await registry.verify()).sound
+    report = await registry.restore(target)
+    assert (report.written, report.new_objects, report.flaws.any) == (0, 3, False)
+    assert report.sequence > report.events == 7
+    assert objects(settings) == stored
+    assert (await registry.verify()).sound
+
+
+async def test_a_store_that_cannot_take_the_objects_keeps_its_log_as_it_was(
+    registry: Registry, target: Path, tmp_path: Path
+) -> None:
+    await fill(registry)
+    await registry.backup(target)
+    back = settings_in(tmp_path / "second")
+    async with open_registry(back) as second:
+        (back.storage_local_root / "blake3").write_bytes(b"in the way")
+        with pytest.raises(StorageError):
+            await second.restore(target)
+        assert await whole_log(second) == []
+        (back.storage_local_root / "blake3").unlink()
+        assert (await second.restore(target)).sequence == 7
+
+
+async def test_a_backup_notices_what_only_the_log_knows(registry: Registry, settings: Settings, target: Path) -> None:
+    """Tables that were damaged by hand lose nothing of a backup: the events name the objects."""
+    await fill(registry)
+    by_hand(settings, "DELETE FROM storage_locations")
+    report = await registry.backup(target)
+    assert (report.objects, report.new_objects) == (0, 4)
+    assert copied(target) == objects(settings)
+
+
+def test_only_what_is_wrong_with_an_object_counts_against_it() -> None:
+    assert flaw_of(SourceUnreadable("x", "ENOENT")) == "missing"
+    assert flaw_of(SourceUnreadable("x", "EIO")) == "damaged"
+    assert flaw_of(SourceUnreadable("x", "EACCES")) is None
+    assert flaw_of(StorageFull("local", "writing", "ENOSPC")) is None
