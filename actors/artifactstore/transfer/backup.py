@@ -165,16 +165,14 @@ class _Backup:
         """Store one object, or say what is wrong with it."""
         try:
             stream = await self._storage.ask(ServeObject(named.address), timeout=_LONG_S)
+            try:
+                result = await self._plane.ingest_stream(stream, expected_size=named.size_bytes)
+            finally:
+                stream.close()
         except ObjectMissing:
-            return "missing"
-        try:
-            result = await self._plane.ingest_stream(stream, expected_size=named.size_bytes)
-        except ObjectMissing:  # deleted since
             return "missing"
         except (ObjectDamaged, SourceTruncated, SourceOverrun):
             return "damaged"
-        finally:
-            stream.close()
         return None if result.digests == named.digests else "damaged"
 
     def _tell(self, *, events: int = 0, size_bytes: int = 0) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols.event_store import EventStore
@@ -50,13 +50,12 @@ def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
     for stored in events:
         if stored.event.type not in {FileIngested.TYPE, FileReplaced.TYPE}:
             continue  # the others name none, or what these have named; a manifest is long to decode
-        payload = stored.decode()
-        if isinstance(payload, FileIngested | FileReplaced):
-            digests = ContentDigests(
-                ContentAddress.parse(payload.content_address).digest, ContentAddress.parse(payload.sha256).digest
-            )
-            files = (f"{payload.package_id}/{payload.path}",)
-            named.setdefault(payload.content_address, NamedObject(digests, payload.size_bytes, files))
+        file = cast("FileIngested | FileReplaced", stored.decode())
+        digests = ContentDigests(
+            ContentAddress.parse(file.content_address).digest, ContentAddress.parse(file.sha256).digest
+        )
+        files = (f"{file.package_id}/{file.path}",)
+        named.setdefault(file.content_address, NamedObject(digests, file.size_bytes, files))
     return tuple(named.values())
 
 

@@ -14,7 +14,7 @@ from artifactstore.errors import BackupRefused
 from artifactstore.event_writer import EventWriter
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
-from artifactstore.transfer import backup, log_files
+from artifactstore.transfer import backup, log_files, restore
 from artifactstore.transfer.check import check_backup
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.restore import flaw_of
@@ -65,9 +65,10 @@ def target(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log file for every three events, read a piece at a time, so that little takes many steps."""
-    monkeypatch.setattr(log_files, "_PIECE_BYTES", 700)
+    monkeypatch.setattr(log_files, "_PIECE_BYTES", 1500)
     monkeypatch.setattr(log_files, "_EVENTS", 2)
     monkeypatch.setattr(backup, "_FILE_EVENTS_MAX", 3)
+    monkeypatch.setattr(restore, "_BATCH_FILES", 1)
 
 
 def log_names(target: Path) -> list[str]:
