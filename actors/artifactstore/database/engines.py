@@ -72,6 +72,7 @@ def reader_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TI
 @asynccontextmanager
 async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     """A connection for the block. What goes wrong as it is given back is nobody's error: the pool makes another one."""
+    await asyncio.sleep(0)  # the loop notices which connections have ended meanwhile
     connection = await engine.connect()
     try:
         yield connection

@@ -11,6 +11,7 @@ Imported only where there is such a database: loading asyncpg takes its time.
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, override
 
 from artifactstore.database.schema import CHANNEL_PREFIX
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         def get_server_pid(self) -> int: ...
         def get_server_version(self) -> tuple[int, ...]: ...
         def is_closed(self) -> bool: ...
-        async def close(self) -> None: ...
+        async def close(self, *, timeout: float | None = None) -> None: ...
         def terminate(self) -> None: ...
 
     async def connect[C: Connection](
@@ -46,6 +47,7 @@ DRIVER_ERRORS = (PostgresError, InterfaceError, OSError)
 
 _CHANNEL = f"SELECT '{CHANNEL_PREFIX}' || 'log_head'::regclass::oid"
 _STATEMENTS_CACHED = 100
+_FAREWELL_S = 1.0
 _WRITERS_ISOLATION = "READ COMMITTED"
 _SILENT_S, _PROBE_EVERY_S, _PROBES = 30, 10, 3
 _TRANSACTION_TIMEOUT_SINCE = 17
@@ -74,6 +76,12 @@ class Session(Connection):
         if query.startswith("BEGIN"):
             query += self.on_begin + (self.on_begin_writing if _WRITERS_ISOLATION in query else "")
         return await super().execute(query, *args, timeout=timeout)
+
+    @override
+    async def close(self, *, timeout: float | None = None) -> None:
+        """End it, with a farewell if the server still takes one: asyncpg would wait for it without an end."""
+        with suppress(*DRIVER_ERRORS):
+            await super().close(timeout=_FAREWELL_S if timeout is None else min(timeout, _FAREWELL_S))
 
     async def look_who_answers(self) -> None:
         """Find out whether it is direct, by the simple protocol, which every pooler carries."""
