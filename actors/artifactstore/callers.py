@@ -5,14 +5,14 @@ when the call is over, however it ended, a stream is not in use any more; one th
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from contextvars import copy_context
 from typing import cast
 
 import outcome
 import trio
 
-__all__ = ["with_progress", "with_stream"]
+__all__ = ["told_from_threads", "with_progress", "with_stream"]
 
 
 async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncIterator[bytes]], Awaitable[R]]) -> R:
@@ -76,3 +76,14 @@ async def with_progress[P, R](
         if not failures:
             return result
     raise failures[0]
+
+
+def told_from_threads[P](tell: Callable[[P], None]) -> Callable[[P], None]:
+    """A callback for any thread, that has `tell` called in the event loop of this task, in order and soon."""
+    token = trio.lowlevel.current_trio_token()
+
+    def pass_on(counts: P) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(tell, counts)
+
+    return pass_on

@@ -156,7 +156,7 @@ class ProjectionActor(Actor[ProjectionRole]):
     @handles(Replay, mode=Concurrent(1), on_cancel=OnCancel.COMPLETE)
     async def replay(self, message: Replay) -> ReplayReport:
         """Check the views against the log, or rebuild them from it."""
-        return await self._store.replay(rebuild=message.rebuild)
+        return await self._store.replay(rebuild=message.rebuild, progress=message.progress)
 
 
 def _delay_s(failures: int) -> float:

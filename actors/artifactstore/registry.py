@@ -15,7 +15,7 @@ import rfc8785
 import trio
 
 from artifactstore.audit import audit_entry
-from artifactstore.callers import with_progress, with_stream
+from artifactstore.callers import told_from_threads, with_progress, with_stream
 from artifactstore.errors import (
     AmbiguousPackage,
     FileNotInPackage,
@@ -80,6 +80,7 @@ from artifactstore_protocols.records import (
     LogImport,
     MetadataSchema,
     PackageRecord,
+    ReplayProgress,
     ReplayReport,
     RestoreReport,
     TransferProgress,
@@ -543,13 +544,21 @@ class Registry:
             await self._commit(FlagObjects(flags), actor, None)
         return report
 
-    async def replay(self, *, check: bool = False) -> ReplayReport:
+    async def replay(
+        self, *, check: bool = False, progress: Callable[[ReplayProgress], None] | None = None
+    ) -> ReplayReport:
         """Build every projection again from the log, and mend the live tables; with `check`, only compare them.
 
         Raises:
             UnknownEventType, ReplayFailed: an event cannot be projected; the tables are as they were.
+            Exception: what `progress` raised; the replay is left to its end then, unheard.
         """
-        return await self._actors.projection.ask(Replay(rebuild=not check), timeout=_LONG_S)
+
+        async def replay(tell: Callable[[ReplayProgress], None] | None) -> ReplayReport:
+            message = Replay(rebuild=not check, progress=None if tell is None else told_from_threads(tell))
+            return await self._actors.projection.ask(message, timeout=_LONG_S)
+
+        return await with_progress(progress, replay)
 
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:
         """The state of every part, from readings no older than `max_age_s` seconds."""

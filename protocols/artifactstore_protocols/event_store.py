@@ -13,7 +13,7 @@ from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 
 __all__ = ["CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
 
@@ -127,8 +127,11 @@ class EventStore(Protocol):
         """
         ...
 
-    async def replay(self, *, rebuild: bool) -> ReplayReport:
-        """Build the projections again from the log, and compare them with the live ones or mend those."""
+    async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
+        """Build the projections again from the log, and compare them with the live ones or mend those.
+
+        `progress` is called now and then, from whatever thread is at it; it must not raise.
+        """
         ...
 
     async def package(self, package_id: str) -> PackageRecord:

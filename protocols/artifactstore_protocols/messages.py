@@ -30,6 +30,7 @@ from artifactstore_protocols.records import (
     IngestProgress,
     IngestSummary,
     PackageRecord,
+    ReplayProgress,
     ReplayReport,
 )
 from artifactstore_protocols.storage import BackendHealth, ObjectStat
@@ -270,9 +271,13 @@ class ProbeTails(Request[TailsReading, ProjectionRole]):
 
 @dataclass(frozen=True, slots=True)
 class Replay(Request[ReplayReport, ProjectionRole]):
-    """Build the projections again from the log, and compare them with the live ones or mend those."""
+    """Build the projections again from the log, and compare them with the live ones or mend those.
+
+    `progress` is as for `EventStore.replay`.
+    """
 
     rebuild: bool
+    progress: Callable[[ReplayProgress], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ __all__ = [
     "MetadataSchema",
     "ObjectFlaws",
     "PackageRecord",
+    "ReplayProgress",
     "ReplayReport",
     "RestoreReport",
     "TransferProgress",
@@ -215,6 +216,14 @@ class VerifyReport:
     def sound(self) -> bool:
         """Whether nothing was found."""
         return not (self.mismatches or self.missing or self.manifest_mismatches)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProgress:
+    """How far a replay has come."""
+
+    events: int
+    events_total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import typer
 
 from artifactstore.cli import content, examining, log, moving, packages, service
-from artifactstore.cli.output import printable
+from artifactstore.cli.examples import teach
+from artifactstore.cli.output import as_loud_as_before, printable
 from artifactstore.cli.runner import EXIT_FAILED, Finding, Interrupted
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
@@ -32,10 +33,16 @@ app = typer.Typer(
 )
 for commands in (content, packages, log, moving, service, examining):
     commands.register(app)
+teach(app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns the exit code."""
+    with as_loud_as_before():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="artifactstore")
     except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage

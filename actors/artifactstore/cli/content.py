@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from artifactstore.cli.options import Json, Key, Meta, Output, Package, Retention, metadata_of
+from artifactstore.cli.options import Json, Key, Meta, Output, Package, Quiet, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import invoker, on_store, resume_directory
 from artifactstore.facts import facts
@@ -41,6 +41,7 @@ def ingest(
     key: Key = None,
     *,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Create a package, put a directory into it and seal it.
 
@@ -139,6 +140,7 @@ def export(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty directory.")],
     *,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Write a package's files to a directory, each one checked.
 

@@ -2,14 +2,14 @@
 
 import typer
 
-from artifactstore.cli.options import Json
+from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
 from artifactstore.cli.runner import EXIT_FAILED, Finding
 
 __all__ = ["register"]
 
 
-def doctor(*, json: Json = False) -> None:
+def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
     """Look for what is wrong with the settings and the store, and say what to do; exit 1 if anything is.
 
     It opens no store and changes nothing.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifactstore.cli.moving import export_events, flaw_text, import_events
-from artifactstore.cli.options import Json, OptionalPackage
-from artifactstore.cli.output import progress_bar, say, say_json, size_text
+from artifactstore.cli.options import Json, OptionalPackage, Quiet
+from artifactstore.cli.output import events_bar, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
 from artifactstore_protocols.events import StoredEvent
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
-def verify(package: OptionalPackage = None, *, json: Json = False) -> None:
+def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Read every object again and compare it with the log.
 
     Exit 3 if anything is damaged or missing; ingesting the same content again heals it.
@@ -57,9 +57,11 @@ def replay(
     *,
     check: Annotated[bool, typer.Option("--check", help="Only compare; exit 3 if they differ.")] = False,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Build every table again from the log, and mend the live ones."""
-    report = on_store(lambda registry: registry.replay(check=check))
+    with events_bar("replay") as progress:
+        report = on_store(lambda registry: registry.replay(check=check, progress=progress))
     if json:
         say_json(replay_facts(report))
     else:

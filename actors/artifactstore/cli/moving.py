@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json
+from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, on_store, on_trio
 from artifactstore.facts import facts
@@ -93,6 +93,7 @@ def backup(
         bool, typer.Option("--check", help="Only read the backup that is there, every byte; no store is opened.")
     ] = False,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Copy the log and all objects to a directory, or bring the backup there up to date.
 
@@ -137,6 +138,7 @@ def restore(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A backup.")],
     *,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Bring a new store to what a backup holds, or go on where that was interrupted.
 

@@ -5,12 +5,40 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Json", "Key", "Meta", "OptionalPackage", "Output", "Package", "Retention", "metadata_of"]
+from artifactstore.cli.output import hush
+
+__all__ = ["Json", "Key", "Meta", "OptionalPackage", "Output", "Package", "Quiet", "Retention", "metadata_of"]
+
+
+def _hush(quiet: bool) -> None:
+    if quiet:
+        hush()
+
+
+def _package_names(incomplete: str) -> list[str]:
+    from artifactstore.cli.completing import package_names  # noqa: PLC0415 - while a shell completes, and only then
+
+    return package_names(incomplete)
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for scripts.")]
-Package = Annotated[str, typer.Argument(metavar="PACKAGE", help="A package's id, or its name if only one has it.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "-q", "--quiet", callback=_hush, help="No progress and nothing for people; errors, --json and exit codes stay."
+    ),
+]
+Package = Annotated[
+    str,
+    typer.Argument(
+        metavar="PACKAGE", help="A package's id, or its name if only one has it.", autocompletion=_package_names
+    ),
+]
 OptionalPackage = Annotated[
-    str | None, typer.Argument(metavar="PACKAGE", help="A package's id or name; all packages without it.")
+    str | None,
+    typer.Argument(
+        metavar="PACKAGE", help="A package's id or name; all packages without it.", autocompletion=_package_names
+    ),
 ]
 Retention = Annotated[
     str, typer.Option("--retention", metavar="CLASS", help="ephemeral, short, standard, long or permanent.")

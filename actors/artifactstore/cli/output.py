@@ -3,11 +3,24 @@
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from artifactstore.facts import Json, as_json
+from artifactstore_protocols.records import ReplayProgress
 
-__all__ = ["ProgressCounts", "printable", "progress_bar", "say", "say_json", "size_text", "write_bytes"]
+__all__ = [
+    "ProgressCounts",
+    "as_loud_as_before",
+    "events_bar",
+    "hush",
+    "printable",
+    "progress_bar",
+    "say",
+    "say_json",
+    "size_text",
+    "write_bytes",
+]
 
 
 class ProgressCounts(Protocol):
@@ -29,9 +42,28 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def as_loud_as_before() -> Generator[None]:
+    """Let what is hushed in the block be heard again after it."""
+    token = _quiet.set(False)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def hush() -> None:
+    """Say nothing to people from now on, and show no progress."""
+    _quiet.set(True)
+
+
 def say(text: str) -> None:
-    """A line for people, on stdout."""
-    sys.stdout.write(printable(text) + "\n")
+    """A line for people, on stdout, if they want to hear it."""
+    if not _quiet.get():
+        sys.stdout.write(printable(text) + "\n")
 
 
 def say_json(value: Json) -> None:
@@ -55,29 +87,29 @@ def size_text(size: int) -> str:
     return f"{amount:.1f} TiB"
 
 
+def _is_watched() -> bool:
+    return not _quiet.get() and sys.stderr.isatty()
+
+
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None]:
-    """A progress bar on stderr while a person watches it; nothing, and None, where nobody does."""
-    if not sys.stderr.isatty():
+    """A progress bar on stderr while a person watches it; nothing, and None, where nobody does or wants to."""
+    if not _is_watched():
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415 - only a person at a terminal pays for loading it
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn  # noqa: PLC0415
+    from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - only who watches pays for loading it
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    # By default it would take over stdout as well and write it to its own console, which is stderr.
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
-    ) as progress:
-        task = progress.add_task(what, total=None)
+    with shown_progress(what, size_text) as show:
+        yield lambda counts: show(counts.bytes, counts.bytes_total)
 
-        def update(counts: ProgressCounts) -> None:
-            progress.update(task, completed=counts.bytes, total=counts.bytes_total)
 
-        yield update
+@contextmanager
+def events_bar(what: str) -> Generator[Callable[[ReplayProgress], None] | None]:
+    """As `progress_bar`, for what counts events."""
+    if not _is_watched():
+        yield None
+        return
+    from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - likewise
+
+    with shown_progress(what, lambda count: f"{count} events") as show:
+        yield lambda counts: show(counts.events, counts.events_total)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, Key, Meta, Package, Retention, metadata_of
+from artifactstore.cli.options import Json, Key, Meta, Package, Quiet, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import invoker, on_store, resume_directory
 from artifactstore.facts import facts
@@ -25,6 +25,7 @@ def create(
     key: Key = None,
     *,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Open a package."""
     metadata = metadata_of(meta)
@@ -51,6 +52,7 @@ def add(
         bool, typer.Option("--replace", help="Let new content take the place of what is there.")
     ] = False,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Put a file or a directory into an open package."""
     directory = path.is_dir()
@@ -87,7 +89,7 @@ def add(
         say(f"{added.files} files, {size_text(added.bytes)}; {added.unchanged_files} were there already")
 
 
-def finalize(package: Package, *, json: Json = False) -> None:
+def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Seal a package with its manifest; again gives the same answer."""
 
     async def work(registry: "Registry") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from artifactstore.cli.options import Json
+from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
 from artifactstore.cli.runner import EXIT_FAILED, Finding, logged, on_store
 
@@ -41,6 +41,7 @@ def migrate(
         typer.Option("--destroy-log", metavar="NAME", help="Destroy the events in it: the database's name."),
     ] = None,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Bring the database's schema up to this release's."""
     if destroy_log is not None and not fresh:
@@ -60,6 +61,7 @@ def health(
     ] = None,
     *,
     json: Json = False,
+    _quiet: Quiet = False,
 ) -> None:
     """Say whether everything works; exit 1 if not."""
     from artifactstore.cli.asking import ask_service, print_health  # noqa: PLC0415

@@ -5,7 +5,7 @@ start, takes the numbers after the head, and moves the head as it ends; so commi
 burns no number, and no reader ever sees n+1 before n, whichever process wrote it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
@@ -135,10 +135,17 @@ async def find_commands(
     return tuple(unique[sequence] for sequence in sorted(unique))
 
 
-async def replay(connection: AsyncConnection, *, into: ViewWriter, after: int = 0) -> int:
+async def replay(
+    connection: AsyncConnection,
+    *,
+    into: ViewWriter,
+    after: int = 0,
+    told: Callable[[int], None] = lambda _sequence: None,
+) -> int:
     """Feed every event after `after` through the projections into `into`. Returns the last sequence seen.
 
-    The connection's transaction decides what "every" means. Nothing but the log is read: no clock, no view.
+    The connection's transaction decides what "every" means. Nothing but the log is read: no clock, no view. `told` is
+    called with the last sequence of each batch.
 
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected; what was applied must be rolled back.
@@ -150,6 +157,7 @@ async def replay(connection: AsyncConnection, *, into: ViewWriter, after: int = 
                 raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")
         await into.apply([operation for stored in batch for operation in project(stored)])
         after = batch[-1].sequence
+        told(after)
     if after != (end := await head(connection)):
         raise LogDamaged(min(after, end) + 1, f"the last event is {after}, and the head says {end}")
     return after

@@ -5,6 +5,8 @@ A rebuild catches up without the lock, notes which rows differ, and takes the lo
 those rows: live rows that did not differ have moved on by the same events as their twins, so they need no touch.
 """
 
+from collections.abc import Callable
+
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,7 +16,7 @@ from artifactstore.database.errors import DirectConnectionNeeded
 from artifactstore.database.schema import DIFFERING, LIVE, SHADOW, TEMPORARY, ViewTables
 from artifactstore.database.views import TableViewWriter, projection_digest
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.records import ReplayReport
+from artifactstore_protocols.records import ReplayProgress, ReplayReport
 
 __all__ = ["check", "rebuild"]
 
@@ -22,8 +24,11 @@ _LITTLE_EVENTS = 256
 _CATCH_UPS_MAX = 16
 
 
-async def check(connection: AsyncConnection) -> ReplayReport:
-    """Replay and compare within one snapshot; nothing that lasts is written.
+type Told = Callable[[ReplayProgress], None] | None
+
+
+async def check(connection: AsyncConnection, progress: Told = None) -> ReplayReport:
+    """Replay and compare within one snapshot; nothing that lasts is written. `progress` is told of each batch.
 
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected.
@@ -31,16 +36,18 @@ async def check(connection: AsyncConnection) -> ReplayReport:
     """
     async with connection.begin() as transaction:
         await connection.run_sync(_create, SHADOW)
-        report = await _compare(connection, after=0, repaired_rows=0)
+        told = _teller(progress, await events.head(connection))
+        report = await _compare(connection, after=0, repaired_rows=0, told=told)
         await transaction.rollback()  # which takes the temporary tables with it
     return report
 
 
-async def rebuild(connection: AsyncConnection) -> ReplayReport:
+async def rebuild(connection: AsyncConnection, progress: Told = None) -> ReplayReport:
     """Replay, and make the live tables what the log implies.
 
     Args:
         connection: a reader's, with no transaction begun; several are begun in turn.
+        progress: told of each batch, but for what is written meanwhile.
 
     Raises:
         UnknownEventType, ReplayFailed: an event cannot be projected; the live tables are as they were.
@@ -53,7 +60,7 @@ async def rebuild(connection: AsyncConnection) -> ReplayReport:
         await connection.run_sync(_create, SHADOW)
         await connection.run_sync(_create, DIFFERING)
     try:
-        report = await _rebuild(connection)
+        report = await _rebuild(connection, progress)
         async with connection.begin():
             await connection.run_sync(TEMPORARY.drop_all, checkfirst=False)
     except BaseException:
@@ -62,10 +69,10 @@ async def rebuild(connection: AsyncConnection) -> ReplayReport:
     return report
 
 
-async def _rebuild(connection: AsyncConnection) -> ReplayReport:
+async def _rebuild(connection: AsyncConnection, progress: Told) -> ReplayReport:
     into = TableViewWriter(connection, SHADOW)
     async with connection.begin():
-        after = await events.replay(connection, into=into)
+        after = await events.replay(connection, into=into, told=_teller(progress, await events.head(connection)))
         repaired = 0
         for view, keys in DIFFERING.items():
             repaired += await _note_differences(connection, LIVE[view], SHADOW[view], keys)
@@ -94,8 +101,18 @@ def _create(connection: Connection, tables: ViewTables) -> None:
     TEMPORARY.create_all(connection, tables=tuple(tables.values()), checkfirst=False)
 
 
-async def _compare(connection: AsyncConnection, *, after: int, repaired_rows: int) -> ReplayReport:
-    sequence = await events.replay(connection, into=TableViewWriter(connection, SHADOW), after=after)
+def _teller(progress: Told, total: int) -> Callable[[int], None]:
+    def tell(sequence: int) -> None:
+        if progress is not None:
+            progress(ReplayProgress(sequence, total))
+
+    return tell
+
+
+async def _compare(
+    connection: AsyncConnection, *, after: int, repaired_rows: int, told: Callable[[int], None] = lambda _sequence: None
+) -> ReplayReport:
+    sequence = await events.replay(connection, into=TableViewWriter(connection, SHADOW), after=after, told=told)
     return ReplayReport(
         events=sequence,
         sequence=sequence,

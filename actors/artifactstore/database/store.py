@@ -1,6 +1,7 @@
 """SqlEventStore: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database's thread."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,7 +13,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 
 __all__ = ["SqlEventStore"]
 
@@ -85,10 +86,10 @@ class SqlEventStore:
         """The head, as soon as it is past a sequence."""
         return await self._database.wait_for_growth(after)
 
-    async def replay(self, *, rebuild: bool) -> ReplayReport:
+    async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
         """Check or rebuild the views."""
         work = replay.rebuild if rebuild else replay.check
-        return await self._database.read(work, timeout_s=_REPLAY_TIMEOUT_S)
+        return await self._database.read(partial(work, progress=progress), timeout_s=_REPLAY_TIMEOUT_S)
 
     async def package(self, package_id: str) -> PackageRecord:
         """One package."""

@@ -17,6 +17,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState
 
+from artifactstore.http.access import logged_requests
 from artifactstore.http.app import make_app
 from artifactstore.http.listening import Listening, open_listeners, unlink_socket, url_of
 from artifactstore.http.readings import Readings
@@ -74,7 +75,7 @@ class HttpServer(Actor[HttpRole]):
         self._config = _config()
         app = make_app(readings, snapshot, self._streams, lambda: len(self._connections))
         # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
-        self._app = ASGIWrapper(cast("ASGIFramework", app))
+        self._app = ASGIWrapper(logged_requests(cast("ASGIFramework", app)))
         self._accepting = trio.CancelScope()
         self._conversing = trio.CancelScope()
         self._stopped = trio.Event()

@@ -163,6 +163,7 @@ COMMANDS = [
     ("audit",),
     ("version",),
     ("migrate",),
+    ("doctor",),
     ("health",),
     ("tree",),
     ("dev",),

@@ -20,7 +20,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.packages import Needs, needs
 from artifactstore_protocols.payloads import PackageFinalized
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayReport
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.views import project
 
 __all__ = ["SimulatedEventStore"]
@@ -161,7 +161,7 @@ class SimulatedEventStore:
             await grown.wait()
         return await self._read("growth", self._log.head)
 
-    async def replay(self, *, rebuild: bool) -> ReplayReport:
+    async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
         """Compare, or mend."""
         await self._read("replay", lambda: None)
         if rebuild:
@@ -176,6 +176,8 @@ class SimulatedEventStore:
         finally:
             if rebuild:
                 self._log.release_head()
+        if progress is not None:
+            progress(ReplayProgress(sequence, sequence))
         built_digest, live_digest = (str(ContentAddress(each.digest())) for each in (built, live))
         return ReplayReport(sequence, sequence, built_digest, live_digest, repaired)
 

@@ -1,0 +1,35 @@
+"""Names of packages for a shell that completes a command: quick, silent, and none where they cannot be had."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from artifactstore.config import Settings
+from artifactstore_protocols.errors import ArtifactStoreError
+
+__all__ = ["package_names"]
+
+_NAMES_MAX = 50
+_PATIENCE_S = 0.5
+_SQLITE = "sqlite:///"
+
+# The newest first. Opening the store would take longer than anybody waits for a completion.
+_QUERY = """
+SELECT name FROM artifact_packages WHERE substr(name, 1, length(:begin)) = :begin
+GROUP BY name ORDER BY max(created_sequence) DESC LIMIT :limit
+"""
+
+
+def package_names(incomplete: str) -> list[str]:
+    """Names of packages that begin so, if the log is in a SQLite file; on PostgreSQL there are none."""
+    try:
+        url = Settings.from_environment().database_url
+        if not url.startswith(_SQLITE):
+            return []
+        # Only if it is there: opening would make one.
+        location = f"{Path(url.removeprefix(_SQLITE)).absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(location, timeout=_PATIENCE_S, uri=True)) as database:
+            found = database.execute(_QUERY, {"begin": incomplete, "limit": _NAMES_MAX})
+            return [name for (name,) in found]
+    except (ArtifactStoreError, sqlite3.Error):
+        return []

@@ -1,0 +1,66 @@
+"""What the help of each command ends with: examples that can be typed as they stand."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import typer
+
+__all__ = ["EXAMPLES", "teach"]
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "ingest": (
+            "artifactstore ingest build",
+            "artifactstore ingest reports --name nightly --retention short --meta branch=main",
+            "artifactstore ingest reports --json --quiet | jq -r .manifest_digest",
+        ),
+        "get": ("artifactstore get nightly index.html", "artifactstore get nightly bin/run.sh -o run.sh"),
+        "manifest": (
+            "artifactstore manifest nightly",
+            "artifactstore manifest nightly --format cbor | b3sum    # the manifest digest",
+        ),
+        "export": ("artifactstore export nightly restored",),
+        "package create": ("artifactstore package create nightly --retention long --meta branch=main",),
+        "package add": (
+            "artifactstore package add nightly reports",
+            "artifactstore package add nightly notes.txt --as docs/notes.txt --replace",
+        ),
+        "package finalize": ("artifactstore package finalize nightly",),
+        "package list": ("artifactstore package list", "artifactstore package list --json | jq -r .name"),
+        "package show": ("artifactstore package show nightly",),
+        "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
+        "replay": ("artifactstore replay --check", "artifactstore replay"),
+        "events": (
+            "artifactstore events --since 100",
+            "artifactstore events --follow --json",
+            "artifactstore events --export log.cborseq",
+        ),
+        "audit": ("artifactstore audit", "artifactstore audit nightly --json"),
+        "backup": ("artifactstore backup /mnt/backup/store", "artifactstore backup --check /mnt/backup/store"),
+        "restore": ("artifactstore restore /mnt/backup/store",),
+        "health": ("artifactstore health", "artifactstore health --url http://127.0.0.1:8000"),
+        "tree": ("artifactstore tree", "artifactstore tree --url http://127.0.0.1:8000 --watch"),
+        "doctor": ("artifactstore doctor", "artifactstore doctor --json"),
+        "migrate": ("artifactstore migrate", "artifactstore migrate --fresh"),
+        "serve": (
+            "artifactstore serve",
+            "artifactstore serve --bind unix:/run/artifactstore/http.sock",
+        ),
+        "dev": ("artifactstore dev",),
+        "version": ("artifactstore version",),
+    }
+)
+"""By the command's name, as it is typed."""
+
+
+def teach(app: typer.Typer, prefix: str = "") -> None:
+    """Put the examples below the help of the commands."""
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        examples = EXAMPLES.get(f"{prefix}{name}", ())
+        if examples:
+            # The mark keeps the lines that follow as they are.
+            command.epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            teach(group.typer_instance, f"{prefix}{group.name} ")

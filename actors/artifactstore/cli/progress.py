@@ -1,0 +1,53 @@
+"""A progress bar on stderr: how much of how much, at what rate, and how long it will take yet."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import override
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+__all__ = ["shown_progress"]
+
+
+class _Amount(ProgressColumn):
+    def __init__(self, text_of: Callable[[int], str]) -> None:
+        super().__init__()
+        self._text_of = text_of
+
+    @override
+    def render(self, task: Task) -> Text:
+        total = "?" if task.total is None else self._text_of(int(task.total))
+        return Text(f"{self._text_of(int(task.completed))} of {total}", style="progress.download")
+
+
+class _Rate(_Amount):
+    @override
+    def render(self, task: Task) -> Text:
+        # What is over before it was measured twice has a rate all the same.
+        speed = task.finished_speed or task.speed or (task.completed / task.elapsed if task.elapsed else None)
+        return Text("" if speed is None else f"{self._text_of(int(speed))}/s", style="progress.data.speed")
+
+
+@contextmanager
+def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callable[[int, int | None], None]]:
+    """Show a bar while the block lasts. What it gives is called with what is done and what there is in all.
+
+    Args:
+        what: is going on.
+        text_of: makes an amount readable, with its unit.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        _Amount(text_of),
+        _Rate(text_of),
+        TimeRemainingColumn(),
+    )
+    # By default it would take over stdout as well and write it to its own console, which is stderr.
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,44 @@
+"""Every HTTP request with a name of its own, that goes wherever it goes, and a line in the log when it is answered."""
+
+import logging
+from typing import cast
+
+import trio
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+
+from artifactstore.supervision.requests import request_named
+
+__all__ = ["logged_requests"]
+
+_logger = logging.getLogger("artifactstore.http.access")
+
+
+def logged_requests(app: ASGIFramework) -> ASGIFramework:
+    """The application, with its requests named and logged.
+
+    A line has method, path, status and duration. The query is left out, and so is what a client says of itself: either
+    may hold what is nobody's business.
+    """
+
+    async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        began = trio.current_time()
+        status = 0
+
+        async def sending(event: ASGISendEvent) -> None:
+            nonlocal status
+            if event["type"] == "http.response.start":
+                status = event["status"]
+            await send(event)
+
+        with request_named():
+            try:
+                await app(scope, receive, sending)
+            finally:
+                took_s = trio.current_time() - began
+                outcome = str(status) if status else "unanswered"
+                _logger.info("%s %s %s, %.3f s", scope["method"], scope["path"], outcome, took_s)
+
+    return cast("ASGIFramework", serve)

@@ -1,0 +1,170 @@
+"""Manners: help with examples that work, completion, quiet, progress, colours that can be refused, exit codes."""
+
+import os
+import re
+import shlex
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.core import TyperCommand, TyperGroup
+
+from artifactstore.cli.app import app
+from artifactstore.cli.examples import EXAMPLES
+from artifactstore.cli.output import as_loud_as_before
+from artifactstore.cli.runner import Interrupted
+from documents import ROOT
+from integration.cli.harness import Cli
+
+
+def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{prefix}{name} ")
+        elif isinstance(command, TyperCommand):
+            yield f"{prefix}{name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_group(app)))
+
+
+def test_every_command_has_examples() -> None:
+    assert set(EXAMPLES) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_help_of_a_command_shows_examples_that_can_be_typed(cli: Cli, name: str) -> None:
+    shown = cli.ok(*name.split(), "--help").text
+    for example in EXAMPLES[name]:
+        assert f"  {example}\n" in shown, "it was wrapped or left out"
+        words = shlex.split(example.split("|")[0], comments=True)
+        own = ["artifactstore", *name.split()]
+        assert words[: len(own)] == own
+        with as_loud_as_before():
+            assert COMMANDS[name].make_context(name, words[len(own) :]).params is not None
+
+
+DETECTION_OFF = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
+"""Typer looks for the shell among the processes above; a test says which."""
+
+SHELLS = {"bash": "complete -o default -F", "zsh": "#compdef artifactstore", "fish": "complete --command artifactstore"}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_gets_its_completion(cli: Cli, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
+    monkeypatch.setenv(DETECTION_OFF, "1")
+    assert SHELLS[shell] in cli.ok("--show-completion", shell).text
+
+
+def test_completion_is_installed_for_the_user_who_asks(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DETECTION_OFF, "1")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert "completion installed" in cli.ok("--install-completion", "bash").text
+    assert "artifactstore" in (tmp_path / "home" / ".bashrc").read_text()
+
+
+def completed(cli: Cli, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    """What a shell would offer for the last word."""
+    line = " ".join(["artifactstore", *words])
+    with monkeypatch.context() as patch:
+        patch.setenv("_ARTIFACTSTORE_COMPLETE", "complete_bash")
+        patch.setenv("COMP_WORDS", line)
+        patch.setenv("COMP_CWORD", str(len(words)))
+        return cli.run().text.split()
+
+
+def test_commands_options_and_packages_are_completed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert completed(cli, monkeypatch, "ing") == ["ingest"]
+    assert completed(cli, monkeypatch, "ingest", "--ret") == ["--retention"]
+    assert completed(cli, monkeypatch, "manifest", "nig") == []
+    assert not cli.database.exists(), "completing makes no store"
+    for name in ("nightly-1", "weekly", "nightly-2", "nightly-1"):
+        cli.ok("package", "create", name)
+    assert completed(cli, monkeypatch, "manifest", "nig") == ["nightly-1", "nightly-2"], "newest first, each once"
+    assert completed(cli, monkeypatch, "verify", "w") == ["weekly"]
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "postgresql://localhost:1/x")
+    assert completed(cli, monkeypatch, "verify", "w") == []
+    monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "LOUD")
+    assert completed(cli, monkeypatch, "verify", "w") == []
+
+
+def test_quiet_says_nothing_to_people_and_everything_to_scripts(cli: Cli, tree: Path) -> None:
+    assert {name for name, command in COMMANDS.items() if "--quiet" in str([p.opts for p in command.params])} >= {
+        "ingest",
+        "export",
+        "verify",
+        "replay",
+    }
+    silent = [
+        ("ingest", tree, "--name", "n"),
+        ("package", "create", "p"),
+        ("package", "add", "p", tree),
+        ("package", "finalize", "p"),
+        ("export", "n", "out"),
+        ("verify",),
+        ("replay",),
+        ("migrate",),
+        ("health",),
+        ("doctor",),
+    ]
+    for command in silent:
+        assert cli.ok(*command, "--quiet").out == b"", command
+    assert cli.json("ingest", tree, "-q")["files"] == 5
+    assert cli.refused("export", "n", "out", "-q").startswith("cannot write to")
+    assert cli.ok("verify").out != b"", "one that was quiet does not hush the next"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("ingest", "tree", "--name", "again"), ("verify",), ("replay", "--check"), ("export", "n", "out")],
+    ids=lambda c: c[0],
+)
+def test_progress_is_shown_to_whoever_watches_with_rate_and_remaining_time(
+    cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    cli.ok("ingest", tree, "--name", "n")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    watched = cli.run(*command)
+    assert watched.code == 0
+    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", watched.err).replace("\r", "\n").splitlines()
+    ends = [line for line in shown if re.search(r"(?P<all>\S+ \S+) of (?P=all) +\S+ \S+/s 0:00:00$", line)]
+    assert ends, shown
+    assert ends[-1].startswith(f"{command[0]} ")
+    assert cli.run(*command[:2], "--help").err == ""
+
+
+def test_colours_can_be_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    coloured = re.compile(r"\x1b\[[\d;]*3\d[\d;]*m")
+    assert coloured.search(cli.ok("tree").text)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert coloured.search(cli.ok("tree").text) is None
+
+
+def test_exit_codes_are_those_of_the_documents(cli: Cli, tree: Path) -> None:
+    cli.ok("ingest", tree)
+    assert cli.run("manifest", "nobody").code == 1
+    assert cli.run("ingest", "--no-such-option").code == 2
+    assert cli.run("nothing").code == 2
+    cli.object_of(cli.json("package", "show", "tree")["file_list"][0]["content_address"]).unlink()
+    assert cli.run("verify").code == 3
+    assert [Interrupted(number).exit_code for number in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
+    for document, codes in (("README.md", "0 1 2 3 130 143"), ("docs/OPERATOR.md", "0 1 2 3 70 130 143")):
+        text = (ROOT / document).read_text()
+        [told] = re.findall(r"^Exit codes: (.*?)\.(?: |$)", text, re.MULTILINE | re.DOTALL)
+        assert re.findall(r"(?:^|; )(\d+) ", told.replace("\n", " ")) == codes.split()
+
+
+def test_wrong_usage_is_told_in_short(cli: Cli) -> None:
+    ran = cli.run("ingest", "a", "b")
+    assert (ran.code, ran.out) == (2, b"")
+    assert os.linesep.join(ran.err.splitlines()[-1:]).startswith("Error: ")
