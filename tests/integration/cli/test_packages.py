@@ -161,6 +161,8 @@ COMMANDS = [
     ("replay",),
     ("events",),
     ("audit",),
+    ("backup",),
+    ("restore",),
     ("version",),
     ("migrate",),
     ("doctor",),
