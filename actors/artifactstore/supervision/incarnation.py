@@ -142,7 +142,7 @@ class Incarnation:
             current_caller.set(Hook((self._mailbox,), deadline))
             with trio.move_on_at(deadline) as starting:
                 await self._actor.on_start()
-            if starting.cancelled_caught:
+            if starting.cancel_called:  # although it may have come to its end in spite of that
                 raise TimeoutError(f"on_start took longer than {self._spec.start_timeout_s:g} s")
             await self._serve()
             if self._crash is None:

@@ -30,12 +30,14 @@ class Parts:
         store: an open event store.
         plane: a data plane with one backend.
         log: what is committed.
+        posix: the disk below the data plane, and what is open on it.
         world: what is to go wrong, and what happened.
     """
 
     store: EventStore
     plane: DataPlane
     log: SimulatedLog
+    posix: SimulatedPosix
     world: World
 
 
@@ -55,7 +57,7 @@ async def simulated_parts(*faults: Fault, seed: int = 0) -> AsyncGenerator[Parts
                 backend = LocalBackend(posix.admit(life))
                 try:
                     plane = InProcessDataPlane(BackendRegistry([backend]), backend.backend_id)
-                    yield Parts(store, plane, log, world)
+                    yield Parts(store, plane, log, posix, world)
                 finally:
                     backend.close()
                     with trio.CancelScope(shield=True):

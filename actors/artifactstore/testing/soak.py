@@ -26,6 +26,7 @@ class _Totals:
         self.checks = 0
         self.virtual_s = 0.0
         self.struck: Counter[FaultKind] = Counter()
+        self.lost: Counter[str] = Counter()
         self.endings: Counter[Ending] = Counter()
 
     def add(self, outcome: Outcome) -> None:
@@ -34,6 +35,7 @@ class _Totals:
         self.checks += outcome.checks
         self.virtual_s += outcome.virtual_s
         self.struck.update(outcome.struck)
+        self.lost.update(outcome.lost)
         self.endings.update(outcome.endings)
 
     def lines(self) -> list[str]:
@@ -44,6 +46,8 @@ class _Totals:
             f"oracle checks: {self.checks}",
             f"faults injected: {self.struck.total()}",
             *(f"  {kind:22} {count}" for kind, count in sorted(self.struck.items())),
+            f"lost with the power, since they were not synced: {self.lost.total()}",
+            *(f"  {what:22} {count}" for what, count in sorted(self.lost.items())),
         ]
 
 

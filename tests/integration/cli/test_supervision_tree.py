@@ -1,14 +1,17 @@
 """`artifactstore tree`, and the end of a service that is stuck."""
 
 import re
+import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from artifactstore.cli import drawing
 from artifactstore.cli.drawing import draw
 from artifactstore.facts import Json
 from integration.cli.harness import Cli
@@ -26,6 +29,22 @@ def _block(database):
 
 artifactstore.tree.probe_database = _block
 run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+"""
+
+UNSTOPPABLE = """
+import trio
+from artifactstore.health import HealthActor
+from artifactstore.http.service import run_service
+from artifactstore.supervision import ActorSpec, cell
+
+async def hold_on(self):
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+HealthActor.on_stop = hold_on
+ActorSpec.__post_init__ = lambda spec: vars(spec).update(shutdown_timeout_s=0.1)  # its own would take seconds
+cell._STALL_GRACE_S = 0.1
+run_service("127.0.0.1:0", announce=lambda line: print(line, flush=True))
 """
 
 
@@ -83,6 +102,37 @@ def drawing_of(facts: dict[str, Json]) -> str:
 def test_what_is_notable_about_an_actor_is_drawn(facts: dict[str, Json], shown: str) -> None:
     assert shown in drawing_of(facts)
     assert shown not in drawing_of({})
+
+
+def test_watching_draws_what_has_changed_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(drawing, "Console", lambda: Console(file=screen, force_terminal=True, width=100))
+    starts = iter((1, 2, 3))
+
+    def look() -> dict[str, Json]:
+        number = next(starts, None)
+        if number is None:
+            raise KeyboardInterrupt
+        return {"name": "storage", "state": "running", "starts": number, "mailbox": {"depth": number, "depth_peak": 3}}
+
+    with pytest.raises(KeyboardInterrupt):
+        drawing.show_always(look, every_s=0)
+    shown = screen.getvalue()
+    assert [f"mailbox {number} (peak 3)" in shown for number in (1, 2, 3)] == [True] * 3
+    assert [f"restarts {number}" in shown for number in (0, 1, 2, 3)] == [False, True, True, False]
+
+
+def test_a_service_with_an_actor_that_never_stops_ends_itself_too(cli: Cli) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", UNSTOPPABLE], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as service:
+        assert service.stdout is not None
+        assert b"/health" in service.stdout.readline()
+        service.send_signal(signal.SIGTERM)
+        _out, err = service.communicate()
+    assert service.returncode == 70
+    assert b"root/health does not stop" in err
+    assert b"hold_on" in err, "it shows where it stands"
 
 
 def test_a_service_whose_loop_is_blocked_ends_itself_with_its_own_exit_code(cli: Cli) -> None:

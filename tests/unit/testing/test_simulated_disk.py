@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,22 @@ def test_content_that_was_not_synced_is_whole_torn_or_gone() -> None:
     found = set(survivors(sync_file=False, sync_directory=True))
     assert {b"", b"content", bytes(7)} <= found
     assert found - {b"", b"content", bytes(7)} <= {b"content"[:size] for size in range(8)}
+
+
+def test_what_is_lost_is_counted_by_what_became_of_it() -> None:
+    counted: Counter[str] = Counter()
+    for seed in SEEDS:
+        disk = SimulatedDisk()
+        file_in(disk, "a").sync()
+        disk.root.sync()
+        file_in(disk, "b")
+        disk.root.entries["a"].data += b"content"
+        lost = disk.lose_power(random.Random(seed))  # noqa: S311 - simulated chance
+        gone, changed = disk.find("b") is None, disk.root.entries["a"].data != b"content"
+        assert lost["names"] == gone
+        assert lost.total() - lost["names"] >= changed
+        counted += lost
+    assert counted.keys() == {"names", "contents, as before", "contents, in part", "contents, as zeros"}
 
 
 def test_the_real_backend_works_on_it_and_touches_no_real_file(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ every name that was not synced is there or not, by chance, and so is every byte:
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
 __all__ = ["Inode", "SimulatedDisk"]
 
-_TEARS: Final = ("old", "new", "part", "zeros")
+_TEARS: Final = ("as before", "whole", "in part", "as zeros")
 
 
 class Inode:
@@ -92,16 +93,22 @@ class SimulatedDisk:
         for inode in _below(self.root):
             inode.sync()
 
-    def lose_power(self, chance: random.Random) -> None:
-        """Forget what was not synced, or some of it."""
+    def lose_power(self, chance: random.Random) -> Counter[str]:
+        """Forget what was not synced, or some of it; how many names and contents are not what readers saw before."""
+        lost: Counter[str] = Counter()
         for inode in list(_below(self.root)):
             if inode.is_directory:
-                inode.entries = _torn_entries(inode, chance)
-            else:
-                inode.data = bytearray(_torn_data(inode, chance))
+                survived = _torn_entries(inode, chance)
+                lost["names"] += sum(survived.get(name) is not inode.entries[name] for name in inode.entries)
+                inode.entries = survived
+            elif bytes(inode.data) != inode.synced:
+                tear = chance.choice(_TEARS)
+                inode.data = bytearray(_torn_data(inode, tear, chance))
+                lost[f"contents, {tear}"] += tear != "whole"
             inode.locked_by = None
         for inode in _below(self.root):
             inode.sync()
+        return +lost
 
 
 def _below(inode: Inode) -> Iterator[Inode]:
@@ -123,15 +130,13 @@ def _torn_entries(directory: Inode, chance: random.Random) -> dict[str, Inode]:
     return survived
 
 
-def _torn_data(file: Inode, chance: random.Random) -> bytes:
-    if bytes(file.data) == file.synced:
-        return file.synced
-    match chance.choice(_TEARS):
-        case "old":
+def _torn_data(file: Inode, tear: str, chance: random.Random) -> bytes:
+    match tear:
+        case "as before":
             return file.synced
-        case "part":
+        case "in part":
             return bytes(file.data[: chance.randrange(len(file.data) + 1)])
-        case "zeros":
+        case "as zeros":
             return bytes(len(file.data))
         case _:
             return bytes(file.data)

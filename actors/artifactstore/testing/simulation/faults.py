@@ -47,6 +47,8 @@ class CommitFailure(StrEnum):
     """The connection breaks after the commit; the writer does not know."""
     COMMIT_LATE = "commit late"
     """The connection breaks, and the commit lands `size` seconds later, holding the head until then."""
+    COMMIT_CONFLICTED = "commit conflicted"
+    """Another writer has the head for longer than this one waits; nothing is written, and the writer is told."""
     COMMIT_STALLED = "commit stalled"
     """It takes `size` seconds, holding the head."""
     COMMIT_CRASHED = "commit crashed"
@@ -73,6 +75,8 @@ class ChangeFailure(StrEnum):
     DISK_FAILED = "disk failed"
     DISK_FULL = "disk full"
     """This change and the next `size` ones find no room."""
+    WRITE_TORN = "write torn"
+    """The next write takes only half of what it is given, and fails."""
 
 
 class PreadFailure(StrEnum):

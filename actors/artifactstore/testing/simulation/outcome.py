@@ -23,6 +23,7 @@ class Outcome:
         trace_digest: of everything that happened; the same for the same plan.
         trace: the last of what happened, a line each.
         struck: faults that struck, by kind.
+        lost: names and contents that were not synced and went with the power, by what became of them.
         endings: how many calls were answered, refused, or stayed unknown.
         events: length of the log at the end.
         checks: how many times something was held to an oracle.
@@ -34,6 +35,7 @@ class Outcome:
     trace_digest: str
     trace: tuple[str, ...]
     struck: Mapping[FaultKind, int]
+    lost: Mapping[str, int]
     endings: Mapping[Ending, int]
     events: int
     checks: int

@@ -146,7 +146,9 @@ class SimulatedPosix:
 
     def lose_power(self) -> None:
         """Forget what was not synced."""
-        self.disk.lose_power(self._world.random)
+        lost = self.disk.lose_power(self._world.random)
+        self._world.lost += lost
+        self._world.trace.note("power lost, and with it", sorted(lost.items()))
 
     def open_files(self) -> int:
         """How many descriptors are open."""
@@ -213,6 +215,11 @@ class SimulatedPosix:
         """See `os.write`; takes a part of what it is given, now and then."""
         opened = self._opened(fd)
         self._change(opened.life, "write", opened.inode)
+        if (tear := self._world.tear) is not None:
+            self._world.note_struck(tear)
+            self._world.tear = None
+            opened.inode.data += data[: len(data) // 2]
+            raise _error(errno.EIO)
         taken = data if len(data) < 2 or self._world.random.random() < 0.9 else data[: len(data) // 2]  # noqa: PLR2004
         opened.inode.data += taken
         return len(taken)
@@ -354,7 +361,9 @@ class SimulatedPosix:
         _check_alive(life)
         fault = self._world.meet(ChangeFault, call, inode.number if inode else "-")
         _check_alive(life)
-        if fault is not None:
+        if fault is not None and fault.kind is ChangeFailure.WRITE_TORN:
+            self._world.tear = fault
+        elif fault is not None:
             self._world.note_struck(fault)
             if fault.kind is ChangeFailure.DISK_FAILED:
                 raise _error(errno.EIO)

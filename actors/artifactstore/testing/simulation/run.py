@@ -151,6 +151,7 @@ class _Simulation:
             trace_digest=self._world.trace.digest(),
             trace=self._world.trace.last(),
             struck=dict(self._world.struck),
+            lost=dict(self._world.lost),
             endings={ending: sum(call.ending is ending for call in calls) for ending in Ending},
             events=len(self._log.events),
             checks=self._judge.checks,

@@ -7,7 +7,7 @@ from typing import Final
 import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
-from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore.testing.simulation.batch import Batch
 from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from artifactstore.testing.simulation.log import NAME, SimulatedLog
@@ -76,6 +76,8 @@ class SimulatedEventStore:
                 if fault is not None:
                     self._world.note_struck(fault)
                 await self._world.pause()
+                if fault is not None and fault.kind is CommitFailure.COMMIT_CONFLICTED:
+                    raise DatabaseBusy(NAME, "another writer has the head of the log")
                 await self._log.lock_head()
                 return await self._transaction(fault, requests, now_us, files_per_package_max)
         finally:

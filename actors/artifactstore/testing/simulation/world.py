@@ -77,7 +77,9 @@ class World:
         random: for what the world leaves open.
         trace: what happened.
         struck: faults that have struck, by kind.
+        lost: what was not synced and went with the power, by what became of it.
         counts: how often each kind of thing was asked for, by the class of the faults that can strike it.
+        tear: the fault that will tear the next write.
         full: what has no room left, and for how many more attempts.
         on_step: told of faults that strike processes, by whoever runs those.
     """
@@ -86,7 +88,9 @@ class World:
         self.random = random.Random(f"world {seed}")  # noqa: S311 - simulated chance
         self.trace = Trace()
         self.struck: Counter[FaultKind] = Counter()
+        self.lost: Counter[str] = Counter()
         self.counts: Counter[type] = Counter()
+        self.tear: Fault | None = None
         self.full: Counter[FaultKind] = Counter()
         self.on_step: Callable[[StepFault], None] = lambda _: None
         self._due: defaultdict[tuple[type, int], list[Fault]] = defaultdict(list)
@@ -96,6 +100,7 @@ class World:
     def calm(self) -> None:
         """From now on nothing goes wrong any more."""
         self._due.clear()
+        self.tear = None
         self.full.clear()
 
     def step(self, *what: object) -> None:
