@@ -94,7 +94,8 @@ class EventWriter(Actor[WriterRole]):
             try:
                 return await attempt()
             except ArtifactStoreError as error:  # which speaks of the second attempt; the first may be there
-                raise OutcomeUnknown(unknown.database, f"{unknown.reason}; asked again: {error}") from error
+                again = error.reason if isinstance(error, OutcomeUnknown) else str(error)
+                raise OutcomeUnknown(unknown.database, f"{unknown.reason}; asked again: {again}") from error
 
     def _announce(self) -> None:
         try:

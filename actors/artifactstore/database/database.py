@@ -26,7 +26,7 @@ from artifactstore.database.engines import (
 from artifactstore.database.errors import DatabaseBusy, DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown, Refused
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.stuck import end_stuck_writers
-from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated
+from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated, was_undone
 
 if TYPE_CHECKING:
     from artifactstore.database.listener import Listener
@@ -179,7 +179,7 @@ class Database:
             DatabaseBusy: the head could not be locked in time; nothing was written.
             DatabaseUnavailable, DatabaseReplaced, DatabaseClosed: nothing was written.
             Refused: the database refused what `work` wrote; nothing was written.
-            OutcomeUnknown: the commit itself failed, so it may or may not have happened.
+            OutcomeUnknown: the commit itself failed, and it may or may not have happened.
         """
         writer, _reader = self._open_engines()
 
@@ -219,6 +219,9 @@ class Database:
             self.check_file()
         except (*DRIVER_ERRORS, DatabaseUnavailable) as error:
             await connection.invalidate()  # it may still be in that transaction, and hold the head
+            if was_undone(error):
+                with translated(self.location.name):
+                    raise
             raise OutcomeUnknown(self.location.name, reason_of(error)) from error
 
     def _open_engines(self) -> tuple[AsyncEngine, AsyncEngine]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, Refused
 
-__all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated"]
+__all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated", "was_undone"]
 
 DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError)
 """All that a database may raise: `TimeoutError` is an `OSError`, and text may hold what no database takes."""
@@ -23,7 +23,9 @@ _LOCK_NOT_AVAILABLE = "55P03"
 _CONTENT_CLASSES = {"22", "23"}  # data exception, integrity constraint violation
 _ASYNCPG_REFUSAL = "DataError"
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_UNDONE_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 _PRIMARY_CODE = 0xFF
+_SERVER_GOES_ON = "ERROR"
 
 
 @contextmanager
@@ -69,6 +71,19 @@ def is_refusal(error: BaseException) -> bool:
     # asyncpg refuses some values itself, before the server could; that error has no SQLSTATE.
     refused_by_driver = type(_original(error).__cause__).__name__ == _ASYNCPG_REFUSAL
     return refused_by_driver or _sqlstate(error)[:2] in _CONTENT_CLASSES
+
+
+def was_undone(error: BaseException) -> bool:
+    """Whether a COMMIT that failed with this has certainly undone its transaction.
+
+    A server that answers with an ERROR has rolled back; a FATAL one may come after the commit. SQLite commits by the
+    last frame of its write-ahead log: a frame that could not be written is no commit, while one that could not be
+    synced may turn up again after a crash.
+    """
+    cause = _original(error)
+    if isinstance(cause, sqlite3.Error):
+        return getattr(cause, "sqlite_errorcode", 0) in _UNDONE_CODES or is_refusal(error)
+    return getattr(cause.__cause__, "severity_en", None) == _SERVER_GOES_ON
 
 
 def reason_of(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from artifactstore.database.errors import (
     DatabaseReplaced,
     DatabaseUnavailable,
     OutcomeUnknown,
+    Refused,
 )
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
@@ -188,6 +189,36 @@ class TestCommit:
             with pytest.raises(OutcomeUnknown, match="did not answer in time"):
                 await database.write(lambda transaction: events.write(transaction, event(ids())), timeout_s=0.2)
         assert await append(database, ids) == 2
+
+    @pytest.mark.parametrize(
+        ("code", "known"),
+        [
+            (sqlite3.SQLITE_FULL, True),
+            (sqlite3.SQLITE_IOERR_WRITE, True),
+            (sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY, True),
+            (sqlite3.SQLITE_IOERR_FSYNC, False),
+            (sqlite3.SQLITE_IOERR, False),
+        ],
+    )
+    async def test_sqlite_tells_a_commit_that_was_not_written_from_one_that_was_not_synced(
+        self, sqlite_location: DatabaseLocation, monkeypatch: pytest.MonkeyPatch, code: int, known: bool
+    ) -> None:
+        """What could not be written is no commit; what could not be synced may turn up again after a crash."""
+
+        def fail(_self: AsyncAdapt_aiosqlite_connection) -> None:
+            error = (sqlite3.IntegrityError if code & 0xFF == sqlite3.SQLITE_CONSTRAINT else sqlite3.OperationalError)(
+                ""
+            )
+            error.sqlite_errorcode = code
+            raise error
+
+        ids = Ids()
+        async with opened(sqlite_location) as database:
+            with monkeypatch.context() as patch:
+                patch.setattr(AsyncAdapt_aiosqlite_connection, "commit", fail)
+                with pytest.raises((DatabaseUnavailable, Refused) if known else OutcomeUnknown):
+                    await append(database, ids)
+            assert await append(database, ids) == 1
 
 
 def _broken_commit(

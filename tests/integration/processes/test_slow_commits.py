@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from artifactstore.database import events
 from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.database import Database
-from artifactstore.database.errors import OutcomeUnknown, Refused
+from artifactstore.database.errors import Refused
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from command_strategies import Ids
@@ -108,7 +108,7 @@ async def test_rollbacks_burn_no_number(location: DatabaseLocation, seed: int) -
             await database.write(work)
 
     async def fail_at_commit(database: Database) -> None:
-        with pytest.raises(OutcomeUnknown):
+        with pytest.raises(Refused):
             await write(database, ids(), actor=DOOMED)
 
     async def succeed(database: Database) -> None:
@@ -185,7 +185,7 @@ async def test_no_reader_sees_a_number_before_those_below_it(postgres_location: 
         doomed = number % 3 == 0
         try:
             sequences = await write(database, *(ids() for _ in range(number)), actor=DOOMED if doomed else "ci")
-        except OutcomeUnknown:
+        except Refused:
             assert doomed
             refused.append(number)
         else:
