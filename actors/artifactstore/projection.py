@@ -18,7 +18,7 @@ from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 from artifactstore.machine import machine
 from artifactstore.streams import ChannelStream
-from artifactstore.supervision import Actor, Backoff, Concurrent, OnCancel, handles
+from artifactstore.supervision import Actor, Backoff, Concurrent, OnCancel, OnTaskCrash, handles
 from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
@@ -69,6 +69,7 @@ class ProjectionActor(Actor[ProjectionRole]):
         self._head = 0
         self._grown = trio.Event()
         self._opened = 0
+        self._watches = 0
         self._tails: dict[_Tail, None] = {}
         self._watch: TaskHandle | None = None
 
@@ -96,7 +97,7 @@ class ProjectionActor(Actor[ProjectionRole]):
             self.context.name,
             "tail",
             source=partial(self._follow, tail),
-            start=partial(self.context.start_child, f"tail-{self._opened}"),
+            start=partial(self.context.start_child, f"tail-{self._opened}", on_crash=OnTaskCrash.REPORT),
             items_max=_TAIL_BATCH,
         )
         return tail.stream
@@ -110,7 +111,8 @@ class ProjectionActor(Actor[ProjectionRole]):
     async def _follow(self, tail: _Tail) -> AsyncGenerator[StoredEvent]:
         self._tails[tail] = None
         if self._watch is None:
-            self._watch = self.context.start_child(f"watch-{self._opened}", self._watch_log)
+            self._watches += 1  # the one before may still be on its way out
+            self._watch = self.context.start_child(f"watch-{self._watches}", self._watch_log)
         try:
             failures = 0
             while True:

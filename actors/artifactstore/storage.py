@@ -9,7 +9,7 @@ from functools import partial
 from typing import override
 
 from artifactstore.streams import ChannelStream
-from artifactstore.supervision import Actor, Concurrent, OnCancel, handles
+from artifactstore.supervision import Actor, Concurrent, OnCancel, OnTaskCrash, handles
 from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import (
@@ -84,7 +84,7 @@ class StorageActor(Actor[StorageRole]):
             self.context.name,
             f"object {message.address}",
             source=chunks,
-            start=partial(self.context.start_child, f"serve-{self._streams}"),
+            start=partial(self.context.start_child, f"serve-{self._streams}", on_crash=OnTaskCrash.REPORT),
             items_max=0,
         )
 

@@ -3,6 +3,9 @@
 The task starts when the consumer asks for the first item, so a stream whose consumer was cancelled before it could
 take it has nothing to clean up. The consumer decides the pace, closing ends the task, and an end that is not the
 source's own end is an error: a stream that breaks off because its actor crashed or stopped never looks complete.
+
+A defect in what fills one stream concerns its consumer, who is told as the asker of a crashed handler is; the task that
+met it fails, which `start` is to have reported, and the actor goes on for all the others.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,7 +14,7 @@ from typing import Self
 
 import trio
 
-from artifactstore_protocols.supervision import ActorStopped
+from artifactstore_protocols.supervision import ActorCrashed, ActorStopped, Refusal
 
 __all__ = ["ChannelStream"]
 
@@ -42,7 +45,7 @@ class ChannelStream[T]:
         self._send, self._receive = trio.open_memory_channel[T](items_max)
         self._scope = trio.CancelScope()
         self._complete = False
-        self._failure: Exception | None = None
+        self._failure: Refusal | None = None
 
     async def _fill(self) -> None:
         with self._send, self._scope:
@@ -52,8 +55,12 @@ class ChannelStream[T]:
                         await self._send.send(item)
             except trio.BrokenResourceError:
                 return
+            except Refusal as refusal:
+                self._failure = refusal
             except Exception as error:
-                self._failure = error
+                self._failure = ActorCrashed(self._actor, self._what, may_have_taken_effect=False, cause=error)
+                self._failure.__cause__ = error
+                raise
             else:
                 self._complete = True
 

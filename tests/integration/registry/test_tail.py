@@ -1,6 +1,6 @@
 """Following the log: from any point, without a hole and without a repeat, whoever writes and whatever crashes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,11 @@ import trio.testing
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.actor import DatabaseActor
+from artifactstore.database.store import SqlEventStore
 from artifactstore.projection import ProjectionActor
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.supervision import ActorCrashed
-from integration.registry.samples import actor_named, crash, plant, quiet, whole_log
+from integration.registry.samples import Boom, actor_named, crash, plant, quiet, whole_log
 
 MANY = 700
 """More than a tail reads at a time, and more than it holds for a reader that is slow."""
@@ -146,6 +147,51 @@ async def test_an_actor_that_fails_to_open_a_tail_says_so(registry: Registry, mo
     seen: list[StoredEvent] = []
     await _follow(registry, 0, 1, seen)
     assert len(seen) == 1
+
+
+async def test_a_defect_in_one_tail_is_told_to_its_reader_and_reported_and_the_others_go_on(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tail is one of a thousand: its crash is no reason to restart the actor that feeds them all."""
+    seen: list[StoredEvent] = []
+    read_events = SqlEventStore.read_events
+
+    async def fail_from_five(
+        store: SqlEventStore, *, after: int, limit: int, subject: str | None = None
+    ) -> Sequence[StoredEvent]:
+        if after == 5:
+            raise Boom
+        return await read_events(store, after=after, limit=limit, subject=subject)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_follow, registry, 0, 10, seen)
+        await _write(registry, 4)
+        while len(seen) < 4:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        await _write(registry, 2)
+        while len(seen) < 6:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+        with monkeypatch.context() as patch:
+            patch.setattr(SqlEventStore, "read_events", fail_from_five)
+            with pytest.raises(ActorCrashed) as crashed:
+                await _follow(registry, 5, 6, [])
+        assert isinstance(crashed.value.cause, Boom)
+        await _write(registry, 4)
+    assert [stored.sequence for stored in seen] == list(range(1, 11))
+    assert actor_named(registry, "projection").starts == 1
+    reported = [record.getMessage() for record in caplog.records if record.name == "artifactstore.supervision"]
+    assert len(reported) == 1
+    assert reported[0].startswith("root/core/projection/tail-2 crashed")
+    assert "the task ends, its actor goes on" in reported[0]
+
+
+async def test_a_tail_may_begin_while_the_one_before_is_on_its_way_out(registry: Registry) -> None:
+    await _write(registry, 1)
+    async with registry.tail_events() as second:
+        async with registry.tail_events() as first:
+            assert (await anext(first)).sequence == 1
+        assert (await anext(second)).sequence == 1
+    await quiet(registry)
 
 
 @pytest.mark.parametrize("read", [0, 1, 2])

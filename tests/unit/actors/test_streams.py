@@ -8,7 +8,8 @@ import trio
 import trio.testing
 
 from artifactstore.streams import ChannelStream
-from artifactstore_protocols.supervision import ActorStopped
+from artifactstore_protocols.storage_errors import StorageFailed
+from artifactstore_protocols.supervision import ActorCrashed, ActorStopped
 
 
 class _Source:
@@ -76,16 +77,29 @@ async def test_closing_is_harmless_twice_and_before_the_first_item() -> None:
             await anext(stream)
 
 
-async def test_a_failure_of_the_source_reaches_the_consumer_with_its_cause() -> None:
-    failure = OSError("no disk")
-    failure.__cause__ = ValueError("why")
+async def test_a_refusal_of_the_source_reaches_the_consumer_with_its_cause() -> None:
+    failure = StorageFailed("local", "reading", "EIO")
+    failure.__cause__ = OSError("no disk")
     async with trio.open_nursery() as nursery:
         stream = _stream(_Source(1, failure), nursery)
         assert await anext(stream) == 1
-        with pytest.raises(OSError, match="no disk") as caught:
+        with pytest.raises(StorageFailed) as caught:
             await anext(stream)
         assert caught.value is failure
-        assert isinstance(caught.value.__cause__, ValueError)
+        assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_a_defect_of_the_source_is_a_crash_to_the_consumer_and_a_failure_of_the_task() -> None:
+    failure = KeyError("a defect")
+    with pytest.RaisesGroup(pytest.RaisesExc(KeyError, check=lambda raised: raised is failure)):
+        async with trio.open_nursery() as nursery:
+            stream = _stream(_Source(1, failure), nursery)
+            assert await anext(stream) == 1
+            with trio.CancelScope(shield=True), pytest.raises(ActorCrashed) as caught:
+                await anext(stream)
+            assert caught.value.cause is caught.value.__cause__ is failure
+            assert (caught.value.actor, caught.value.message) == ("reader", "numbers")
+            assert not caught.value.may_have_taken_effect
 
 
 async def test_a_stream_whose_actor_stops_is_not_complete() -> None:
