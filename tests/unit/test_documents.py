@@ -418,3 +418,9 @@ def test_every_make_target_is_among_the_commands() -> None:
     targets = re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)
     (commands,) = [block.code for block in blocks(ROOT / "AGENTS.md")]
     assert set(targets) - {"help"} == set(re.findall(r"^make +([a-z-]+)", commands, re.MULTILINE))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_no_diagram_has_a_semicolon(document: Path) -> None:
+    """Mermaid takes one for the end of a statement, also in the middle of a text."""
+    assert [block.code for block in blocks(document) if block.language == "mermaid" and ";" in block.code] == []
