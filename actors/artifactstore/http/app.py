@@ -8,16 +8,18 @@ of it for people.
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any, cast
 
 from quart import Response, render_template, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
 
-from artifactstore.facts import Json, as_json, facts, health_facts
+from artifactstore.facts import Json, as_json, facts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.readings import Readings
+from artifactstore.http.shortcut import HEADERS, Application, HealthAnswers, Shortcut
 from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
 from artifactstore_protocols.records import HealthReport
@@ -27,16 +29,6 @@ __all__ = ["make_app"]
 
 _logger = logging.getLogger("artifactstore.http")
 
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 _METHODS = {"GET", "HEAD"}
 _STREAM_AGAIN_AFTER_S = "5"
 _NEEDED_TO_BE_READY = {"registry", "database", "storage"}
@@ -59,9 +51,9 @@ def make_app(
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    counts = RequestCounts()
+    counts, answers = RequestCounts(), HealthAnswers(readings)
     _mind_manners(app, counts)
-    _answer_how_it_is(app, readings)
+    _answer_how_it_is(app, readings, answers)
     _follow_the_log(app, streams)
     _serve_assets(app)
 
@@ -91,10 +83,13 @@ def make_app(
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store is starting.")
         return _answer(facts(found))
 
+    # As Quart documents it for middleware, which a method cannot be to a type checker.
+    ordinary = cast("Application", app.asgi_app)
+    app.asgi_app = cast("Any", Shortcut(ordinary, answers, counts))  # type: ignore[method-assign]
     return app
 
 
-def _answer_how_it_is(app: QuartTrio, readings: Readings) -> None:
+def _answer_how_it_is(app: QuartTrio, readings: Readings, answers: HealthAnswers) -> None:
     @app.get("/livez")
     async def get_livez() -> Response:
         return _answer({"status": "alive"})
@@ -111,11 +106,10 @@ def _answer_how_it_is(app: QuartTrio, readings: Readings) -> None:
     @app.get("/health")
     async def get_health() -> Response:
         try:
-            report = await readings.report()
+            status, body = await answers.answer()
         except Refusal as error:  # the health actor itself is down
             return _answer({"status": "unavailable", "reasons": [str(error)]}, HTTPStatus.SERVICE_UNAVAILABLE)
-        status = HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE
-        return _answer(health_facts(report, now_us()), status)
+        return Response(body, status=status, content_type="application/json")
 
 
 def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
@@ -173,7 +167,7 @@ def _mind_manners(app: QuartTrio, counts: RequestCounts) -> None:
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        response.headers.update(_HEADERS)
+        response.headers.update(HEADERS)
         path = "other" if request.url_rule is None else request.url_rule.rule
         counts.count(path, request.method if request.method in _METHODS else "other", response.status_code)
         return response

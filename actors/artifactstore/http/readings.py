@@ -29,6 +29,12 @@ class Readings:
         self._measured_at = 0.0
         self._under_way: trio.Event | None = None
 
+    def fresh(self) -> HealthReport | None:
+        """The report, if it is not due to be measured again."""
+        if self._report is not None and trio.current_time() - self._measured_at <= AGE_MAX_S:
+            return self._report
+        return None
+
     async def report(self) -> HealthReport:
         """The report.
 
@@ -36,8 +42,8 @@ class Readings:
             Refusal: who measures is down.
         """
         while True:
-            if self._report is not None and trio.current_time() - self._measured_at <= AGE_MAX_S:
-                return self._report
+            if (report := self.fresh()) is not None:
+                return report
             if self._under_way is None:
                 return await self._measure_now()
             await self._under_way.wait()  # whoever measured may have been refused or cancelled: look again

@@ -1,0 +1,64 @@
+"""Many ask for health while the store works: nobody is turned away, and the short way answers as the ordinary one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from artifactstore.http import readings, shortcut
+from integration.http.serving import GUARD_S, Service, ask
+from integration.registry.samples import plant
+
+CLIENTS = Path(__file__).parents[3] / "bench" / "health_load.py"
+REQUESTS = 2000
+CONCURRENCY = 64
+
+
+async def test_two_thousand_requests_at_concurrency_64_during_an_ingest(service: Service, tmp_path: Path) -> None:
+    """By the clients of the benchmark, which has ten thousand; here too, ingests go on until they are done."""
+    arguments = json.dumps([service.url, REQUESTS, CONCURRENCY, None])
+    ingests = 0
+    with trio.fail_after(2 * GUARD_S):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, str(CLIENTS), "--ask", arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        async with process.stdin, process.stdout:
+            while process.poll() is None:
+                files = {f"{index}.bin": f"{ingests} {index} ".encode() * 2000 for index in range(40)}
+                await service.registry.ingest_tree(plant(tmp_path / f"tree {ingests}", files))
+                ingests += 1
+            outcome = json.loads(b"".join([part async for part in process.stdout]))
+    assert (outcome["requests"], outcome["errors"]) == (REQUESTS, 0), outcome
+    assert ingests > 0
+    counted = (await ask(service.url, "/metrics")).body.decode()
+    assert f'artifactstore_http_requests_total{{method="GET",path="/health",status="200"}} {REQUESTS}.0' in counted
+
+
+async def test_the_short_way_answers_as_the_ordinary_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    for method in ("GET", "HEAD"):
+        with monkeypatch.context() as patched:
+            patched.setattr(shortcut, "_is_plain", lambda _scope: False)
+            ordinary = await ask(service.url, "/health", method)
+        short = await ask(service.url, "/health", method)
+        assert short.status == ordinary.status == 200
+        assert short.headers.keys() == ordinary.headers.keys()
+        for name in short.headers.keys() - {"date", "content-length"}:
+            assert short.headers[name] == ordinary.headers[name]
+        assert bool(short.body) == bool(ordinary.body) == (method == "GET")
+        if method == "GET":
+            assert list(short.json["components"]) == list(ordinary.json["components"])
+
+
+async def test_ages_grow_while_a_report_is_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readings, "AGE_MAX_S", 3600.0)
+    monkeypatch.setattr(shortcut, "_RENDERED_FOR_S", -1.0)
+    first = (await ask(service.url, "/health")).json["components"]["database"]
+    with trio.fail_after(GUARD_S):
+        while (later := (await ask(service.url, "/health")).json["components"]["database"])["age_s"] <= first["age_s"]:
+            pass
+    assert later["measured_at"] == first["measured_at"]
