@@ -280,6 +280,10 @@ class DataPlane(Protocol):
         """
         ...
 
+    async def ingest_contents(self, contents: Sequence[bytes]) -> Sequence[IngestResult | ArtifactStoreError]:
+        """Hash and store contents that are in memory; one call per batch, answers as for `ingest_files`."""
+        ...
+
     def serve_object(
         self, address: ContentAddress, *, offset: int = 0, length: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

@@ -15,7 +15,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
 from artifactstore_protocols.storage import ObjectPut, StorageBackend, StorageError, object_key_of
 
-__all__ = ["CHUNK_BYTES", "ingest_batch", "ingest_bytes"]
+__all__ = ["CHUNK_BYTES", "ingest_batch", "ingest_bytes", "ingest_contents"]
 
 # Hashing in small pieces beside a busy event loop spends its time on the GIL: 8 MiB keeps most of its speed.
 CHUNK_BYTES: Final = 8 * 1024 * 1024
@@ -34,6 +34,26 @@ def ingest_bytes(
     if isinstance(answer, StorageError):
         raise answer
     return IngestResult(digests, answer.size_bytes, answer)
+
+
+def ingest_contents(
+    backend: StorageBackend, contents: Sequence[bytes], check_wanted: Callable[[], None]
+) -> list[IngestResult | ArtifactStoreError]:
+    """Hash and store contents that are in memory; answers come in their order."""
+    hashed: list[ContentDigests] = []
+
+    def puts() -> Iterator[ObjectPut]:
+        for content in contents:
+            check_wanted()
+            put, digests = _put_of(content, frozenset())
+            hashed.append(digests)
+            yield put
+
+    receipts = backend.put_batch(puts())
+    return [
+        receipt if isinstance(receipt, StorageError) else IngestResult(digests, receipt.size_bytes, receipt)
+        for digests, receipt in zip(hashed, receipts, strict=True)
+    ]
 
 
 def ingest_batch(

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 from artifactstore.backends.registry import BackendRegistry
-from artifactstore.dataplane.ingest import ingest_batch
+from artifactstore.dataplane.ingest import ingest_batch, ingest_contents
 from artifactstore.dataplane.reading import ObjectPieces, verify
 from artifactstore.dataplane.stream import StreamIngest
 from artifactstore.dataplane.threads import WorkerThreads
@@ -73,6 +73,10 @@ class InProcessDataPlane:
     ) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store local files, all in one worker thread."""
         return await self._threads.run(partial(ingest_batch, self._backend, batch, rewrite, check_wanted))
+
+    async def ingest_contents(self, contents: Sequence[bytes]) -> Sequence[IngestResult | ArtifactStoreError]:
+        """Hash and store contents, all in one worker thread."""
+        return await self._threads.run(partial(ingest_contents, self._backend, contents, check_wanted))
 
     @asynccontextmanager
     async def serve_object(

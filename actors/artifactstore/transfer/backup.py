@@ -6,7 +6,7 @@ after its objects. Each object's bytes are checked against its address as they a
 as they are written; one that is not whole is named, and the rest goes on without it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +19,20 @@ from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import first_difference
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, LogFileText
-from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, flaws_by_size, named_by, named_in_views
-from artifactstore_protocols.dataplane import DataPlane, SourceOverrun, SourceTruncated
+from artifactstore.transfer.objects import (
+    Flaw,
+    FlawNotes,
+    NamedObject,
+    batches_of,
+    flaws_by_size,
+    named_by,
+    named_in_views,
+)
+from artifactstore_protocols.dataplane import DataPlane, IngestResult, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
-from artifactstore_protocols.messages import ServeObject, StorageRole
+from artifactstore_protocols.messages import ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 
@@ -32,6 +40,9 @@ __all__ = ["back_up"]
 
 _FILE_EVENTS_MAX = 10_000
 _COPIES_AT_ONCE = 4
+_SMALL_BYTES = 1 << 20
+_BATCH_OBJECTS = 256
+_BATCH_BYTES = 16 << 20
 _LONG_S = 24 * 3600.0
 
 
@@ -150,30 +161,63 @@ class _Backup:
             for each, flaw in zip(named, flaws_by_size(named, found), strict=True)
             if flaw is not None and str(each.address) not in self._flawed
         ]
-        await abreast(absent, self._copy_one, at_once=_COPIES_AT_ONCE)
+        small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
+        for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):
+            await self._copy_small(batch)
+        large = [each for each in absent if each.size_bytes > _SMALL_BYTES]
+        await abreast(large, self._copy_large, at_once=_COPIES_AT_ONCE)
 
-    async def _copy_one(self, named: NamedObject) -> None:
-        flaw = await self._stored(named)
-        if flaw is None:
-            self._new_objects += 1
-            self._new_bytes += named.size_bytes
-        else:
-            self._flawed.add(str(named.address))
-            await self._flaws.add(flaw, named, self._store)
+    async def _copy_small(self, batch: Sequence[NamedObject]) -> None:
+        """Read some objects into memory, and store them together: durability is what small ones cost most."""
+        contents: list[tuple[NamedObject, bytes]] = []
 
-    async def _stored(self, named: NamedObject) -> Flaw | None:
-        """Store one object, or say what is wrong with it."""
+        async def fetch(named: NamedObject) -> None:
+            async def gather(stream: Stream[bytes]) -> None:
+                content = b""
+                async for chunk in stream:
+                    content += chunk
+                    if len(content) > named.size_bytes:
+                        raise SourceOverrun(named.size_bytes, len(content))
+                contents.append((named, content))
+
+            await self._read(named, gather)
+
+        await abreast(batch, fetch, at_once=_COPIES_AT_ONCE)
+        answers = await self._plane.ingest_contents([content for _named, content in contents])
+        for (named, _content), answer in zip(contents, answers, strict=True):
+            if not isinstance(answer, IngestResult):
+                raise answer
+            await self._settle(named, answer)
+
+    async def _copy_large(self, named: NamedObject) -> None:
+        async def store(stream: Stream[bytes]) -> None:
+            await self._settle(named, await self._plane.ingest_stream(stream, expected_size=named.size_bytes))
+
+        await self._read(named, store)
+
+    async def _read(self, named: NamedObject, use: Callable[[Stream[bytes]], Awaitable[None]]) -> None:
+        """Have an object of the store read; one that turns out not to be whole is noted."""
         try:
             stream = await self._storage.ask(ServeObject(named.address), timeout=_LONG_S)
             try:
-                result = await self._plane.ingest_stream(stream, expected_size=named.size_bytes)
+                await use(stream)
             finally:
                 stream.close()
         except ObjectMissing:
-            return "missing"
+            await self._note("missing", named)
         except (ObjectDamaged, SourceTruncated, SourceOverrun):
-            return "damaged"
-        return None if result.digests == named.digests else "damaged"
+            await self._note("damaged", named)
+
+    async def _settle(self, named: NamedObject, result: IngestResult) -> None:
+        if result.digests == named.digests:
+            self._new_objects += 1
+            self._new_bytes += named.size_bytes
+        else:
+            await self._note("damaged", named)
+
+    async def _note(self, flaw: Flaw, named: NamedObject) -> None:
+        self._flawed.add(str(named.address))
+        await self._flaws.add(flaw, named, self._store)
 
     def _tell(self, *, events: int = 0, size_bytes: int = 0) -> None:
         self._done = replace(self._done, events=self._done.events + events, bytes=self._done.bytes + size_bytes)

@@ -1,6 +1,6 @@
 """The objects that a log names: which they are, by event or by the views, and what is wrong with some of them."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -14,7 +14,16 @@ from artifactstore_protocols.payloads import FileIngested, FileReplaced
 from artifactstore_protocols.records import FlawedObject, ObjectFlaws
 from artifactstore_protocols.storage import ObjectStat
 
-__all__ = ["Flaw", "FlawNotes", "NamedObject", "flaws_by_size", "named_by", "named_in_views", "unlike_the_log"]
+__all__ = [
+    "Flaw",
+    "FlawNotes",
+    "NamedObject",
+    "batches_of",
+    "flaws_by_size",
+    "named_by",
+    "named_in_views",
+    "unlike_the_log",
+]
 
 _FLAWS_NAMED = 100
 _FILES_NAMED = 3
@@ -71,6 +80,19 @@ async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject,
             for each in page
         )
         after = page[-1].content_address
+
+
+def batches_of(named: Sequence[NamedObject], *, count_max: int, bytes_max: int) -> Iterator[list[NamedObject]]:
+    """The objects again, as many at a time as these limits allow; one that is beyond them is a batch of its own."""
+    batch, size_bytes = list[NamedObject](), 0
+    for each in named:
+        if batch and (len(batch) == count_max or size_bytes + each.size_bytes > bytes_max):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(each)
+        size_bytes += each.size_bytes
+    if batch:
+        yield batch
 
 
 class FlawNotes:

@@ -6,7 +6,7 @@ ingest has it. Asked for again it goes on, and puts back objects that the store 
 """
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import Arrival
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.directory import BackupDirectory
-from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, flaws_by_size, named_by
+from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches_of, flaws_by_size, named_by
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError, SourceUnreadable
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
@@ -105,7 +105,7 @@ class _Restore:
             for each, flaw in zip(named, flaws_by_size(named, found), strict=True)
             if (flaw is not None or each.address in self._to_rewrite) and str(each.address) not in self._flawed
         ]
-        for batch in _batches(wanted):
+        for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             sources = tuple(
                 FileSource(object_key_of(each.address), str(self._directory.objects), each.digests) for each in batch
             )
@@ -132,15 +132,3 @@ def flaw_of(error: Exception) -> Flaw | None:
     if error.cause in _ABSENT:
         return "missing"
     return "damaged" if error.cause == _UNREADABLE else None
-
-
-def _batches(named: Sequence[NamedObject]) -> Iterator[list[NamedObject]]:
-    batch, size_bytes = list[NamedObject](), 0
-    for each in named:
-        if batch and (len(batch) == _BATCH_FILES or size_bytes + each.size_bytes > _BATCH_BYTES):
-            yield batch
-            batch, size_bytes = [], 0
-        batch.append(each)
-        size_bytes += each.size_bytes
-    if batch:
-        yield batch

@@ -1,5 +1,6 @@
 """Backups: log and objects together, only what is new, every byte checked; restored, resumed, healed, or refused."""
 
+import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from artifactstore import Registry, Settings, open_registry
+from artifactstore import Registry, Settings, export, open_registry
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.errors import BackupRefused
+from artifactstore.errors import BackupRefused, TargetRefused
 from artifactstore.event_writer import EventWriter
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
@@ -194,32 +195,33 @@ async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
 ) -> None:
     package = await fill(registry)
+    await add(registry, (await registry.create_package("q")).package_id, "whole", b"sound")
     records = {file.path: file for file in await registry.list_files(package)}
     overwrite(object_file(settings, records["b"].content_address), b"xxp")
     overwrite(object_file(settings, records["large"].content_address), LARGE[:-1])
+    overwrite(object_file(settings, records["empty"].content_address), LARGE)  # far more than it should be
     object_file(settings, records["a"].content_address).unlink()
     report = await registry.backup(target)
     flaws = report.flaws
-    assert (flaws.damaged_objects, flaws.missing_objects, report.events, report.new_objects) == (2, 1, 7, 1)
+    assert (flaws.damaged_objects, flaws.missing_objects, report.events, report.new_objects) == (3, 1, 9, 1)
     assert {flaw.content_address for flaw in flaws.damaged} == {
-        records["b"].content_address,
-        records["large"].content_address,
+        records[path].content_address for path in ("b", "large", "empty")
     }
     assert [flaw.files for flaw in flaws.missing] == [(f"{package}/a", f"{package}/also a")]
-    assert list(copied(target).values()) == [b""]
+    assert list(copied(target).values()) == [b"sound"]
 
     async with another(tmp_path / "second") as second:
         back = await second.restore(target)
-        assert (back.written, back.new_objects, back.flaws.missing_objects) == (7, 1, 3)
-        assert len(await check_sound(second)) == 7
+        assert (back.written, back.new_objects, back.flaws.missing_objects) == (9, 1, 4)
+        assert len(await check_sound(second)) == 9
         # Healed here, and then in the backup, and there.
-        for path, content in {"a": b"a", "b": b"bbp", "large": LARGE}.items():
+        for path, content in {"a": b"a", "b": b"bbp", "large": LARGE, "empty": b""}.items():
             object_file(settings, records[path].content_address).unlink(missing_ok=True)
             await add(registry, (await registry.create_package(path)).package_id, path, content)
         report = await registry.backup(target)
-        assert (report.flaws.any, report.new_objects) == (False, 3)
+        assert (report.flaws.any, report.new_objects) == (False, 4)
         back = await second.restore(target)
-        assert (back.flaws.any, back.new_objects) == (False, 3)
+        assert (back.flaws.any, back.new_objects) == (False, 4)
         assert (await second.verify()).sound
 
 
@@ -494,6 +496,32 @@ async def test_a_store_that_cannot_take_the_objects_keeps_its_log_as_it_was(
         assert await whole_log(second) == []
         (back.storage_local_root / "blake3").unlink()
         assert (await second.restore(target)).sequence == 7
+
+
+async def test_a_directory_that_takes_no_more_says_so_and_is_gone_on_with_later(
+    registry: Registry, settings: Settings, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(registry)
+    await registry.backup(target / "first")  # which makes that directory
+    (target / "first" / "objects" / "blake3").rename(target / "aside")
+    in_the_way = target / "first" / "objects" / "blake3"
+    in_the_way.write_bytes(b"in the way")
+    with pytest.raises(StorageError, match="backend 'backup' failed"):
+        await registry.backup(target / "first")
+    in_the_way.unlink()
+    assert (await registry.backup(target / "first")).new_objects == 4
+
+    def full(_path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "_sync", full)
+        with pytest.raises(TargetRefused, match="No space left on device"):
+            await registry.backup(target / "second")
+    assert log_names(target / "second") == []
+    assert copied(target / "second") == objects(settings)
+    report = await registry.backup(target / "second")
+    assert (report.new_events, report.new_objects) == (7, 0)
 
 
 async def test_a_backup_notices_what_only_the_log_knows(registry: Registry, settings: Settings, target: Path) -> None:

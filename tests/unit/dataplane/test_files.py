@@ -63,6 +63,15 @@ async def test_a_file_is_stored_only_if_it_holds_what_was_expected(
     assert temp_files_in(root) == []
 
 
+async def test_contents_in_memory_are_stored_together(plane: DataPlane, root: Path) -> None:
+    answers = await plane.ingest_contents([b"", SMALL, LARGE, SMALL])
+    results = [answer for answer in answers if isinstance(answer, IngestResult)]
+    assert [result.digests for result in results] == [digests_of(content) for content in (b"", SMALL, LARGE, SMALL)]
+    assert {path.name for path in objects_in(root)} == {result.digests.primary.hex for result in results}
+    assert await read(plane, address_of(LARGE)) == LARGE
+    assert temp_files_in(root) == []
+
+
 async def test_many_objects_are_looked_up_at_once(plane: DataPlane, tree: Path) -> None:
     (tree / "small").write_bytes(SMALL)
     await plane.ingest_files([FileSource("small", str(tree))])
