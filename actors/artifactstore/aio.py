@@ -24,11 +24,12 @@ import trio
 
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_be_asyncio
-from artifactstore.portal import Call, Iteration, Portal
+from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
 from artifactstore_protocols.storage import StorageBackend
+from artifactstore_protocols.supervision import SupervisorSnapshot
 
 __all__ = ["AsyncioRegistry", "open_registry"]
 
@@ -191,6 +192,10 @@ class AsyncioRegistry:
         finally:
             if isinstance(source, AsyncGenerator):
                 await cast("AsyncGenerator[bytes]", source).aclose()
+
+    async def snapshot(self) -> SupervisorSnapshot:
+        """The supervision tree as it is now."""
+        return await _answer(lambda: self.portal.submit(snapshot_of))
 
     def list_packages(self) -> AsyncGenerator[PackageRecord]:
         """Every package, in order of creation."""

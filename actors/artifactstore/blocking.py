@@ -23,11 +23,12 @@ import trio
 
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_not_block
-from artifactstore.portal import Call, Iteration, Portal
+from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
 from artifactstore_protocols.storage import StorageBackend
+from artifactstore_protocols.supervision import SupervisorSnapshot
 
 __all__ = ["BlockingRegistry", "open_registry"]
 
@@ -139,6 +140,10 @@ class BlockingRegistry:
                 )
             ),
         )
+
+    def snapshot(self) -> SupervisorSnapshot:
+        """The supervision tree as it is now."""
+        return _ask(self.portal, lambda: self.portal.submit(snapshot_of))
 
     def list_packages(self) -> Generator[PackageRecord]:
         """Every package, in order of creation."""

@@ -24,8 +24,9 @@ from artifactstore.errors import StoreClosed, WaitsForItself, WrongProcess
 from artifactstore.open import open_registry
 from artifactstore.registry import Registry
 from artifactstore_protocols.storage import StorageBackend
+from artifactstore_protocols.supervision import SupervisorSnapshot
 
-__all__ = ["Call", "Iteration", "Portal"]
+__all__ = ["Call", "Iteration", "Portal", "snapshot_of"]
 
 type _Result[T] = outcome.Value[T] | outcome.Error
 
@@ -238,6 +239,11 @@ class Iteration[T]:
         self._portal.forget(self)
         async with self._turn:
             await self._items.aclose()
+
+
+async def snapshot_of(registry: Registry) -> SupervisorSnapshot:
+    """What the registry's thread knows of its tree; work for `Portal.submit`."""
+    return registry.snapshot()
 
 
 def _settle[T](call: Call[T], result: _Result[T]) -> None:

@@ -79,6 +79,7 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
             assert (await registry.verify()).objects == 2
             assert (await registry.replay(check=True)).identical
             assert (await registry.health()).healthy
+            assert (await registry.snapshot()).actor("root/core/ingest").starts == 1
         assert asyncio.get_running_loop() is loop
 
     _run(main())

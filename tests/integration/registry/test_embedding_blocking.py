@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from artifactstore import Settings
+from artifactstore import Registry, Settings
+from artifactstore.aio import AsyncioRegistry
 from artifactstore.blocking import BlockingRegistry, open_registry
 from artifactstore.database.errors import SchemaTooNew
 from artifactstore.errors import FileNotInPackage, NotFinalized, WaitsForItself
@@ -55,6 +56,16 @@ def test_the_whole_way(registry: BlockingRegistry, tree: Path, tmp_path: Path) -
     assert registry.verify().objects == 2
     assert registry.replay(check=True).identical
     assert registry.health().healthy
+
+
+def test_the_registry_has_every_method_of_the_one_in_trio() -> None:
+    public = {name for name in vars(Registry) if not name.startswith("_")}
+    assert public - set(vars(BlockingRegistry)) == set()
+    assert public - set(vars(AsyncioRegistry)) == set()
+
+
+def test_the_tree_is_seen_from_any_thread(registry: BlockingRegistry) -> None:
+    assert registry.snapshot().actor("root/core/ingest").starts == 1
 
 
 def test_several_threads_at_once(registry: BlockingRegistry) -> None:
