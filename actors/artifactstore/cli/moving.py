@@ -95,7 +95,7 @@ def backup(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Copy the log and all objects to a directory, or bring the backup there up to date.
+    """Copy log and objects to a directory, or bring the backup up to date.
 
     The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.
     """
@@ -140,7 +140,7 @@ def restore(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Bring a new store to what a backup holds, or go on where that was interrupted.
+    """Bring a new store to what a backup holds, or go on with that.
 
     Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.
     """
