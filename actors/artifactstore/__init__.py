@@ -5,9 +5,7 @@ asyncio and to plain programs. Importing this package starts nothing and loads n
 they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as type checkers take it; `typing` itself takes a good part of the time of a start to load
 if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.open import open_registry, run_registry
@@ -22,6 +20,8 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - likewise
+
     return getattr(import_module(f"artifactstore.{home}"), name)
 
 

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from artifactstore_protocols import manifest
-from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.payloads import PackageFinalized
-from artifactstore_protocols.records import HealthReport, ReplayReport
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import StoredEvent
+    from artifactstore_protocols.records import HealthReport, ReplayReport
 
 __all__ = ["Json", "as_json", "event_facts", "facts", "health_facts", "replay_facts", "timestamp"]
 
@@ -58,8 +57,12 @@ def _field(name: str, value: object) -> tuple[str, Json]:
     return name, facts(value)
 
 
-def event_facts(stored: StoredEvent) -> Json:
+def event_facts(stored: "StoredEvent") -> Json:
     """An event with its payload decoded; a sealed manifest is shown by what it says, without its list of files."""
+    # Every command needs this module, and only one that shows events what a manifest takes to load.
+    from artifactstore_protocols import manifest  # noqa: PLC0415
+    from artifactstore_protocols.payloads import PackageFinalized  # noqa: PLC0415
+
     event = stored.event
     payload = stored.decode()
     if isinstance(payload, PackageFinalized):
@@ -78,7 +81,7 @@ def event_facts(stored: StoredEvent) -> Json:
     }
 
 
-def replay_facts(report: ReplayReport) -> Json:
+def replay_facts(report: "ReplayReport") -> Json:
     """A replay's outcome."""
     return {
         "events": report.events,
@@ -89,7 +92,7 @@ def replay_facts(report: ReplayReport) -> Json:
     }
 
 
-def health_facts(report: HealthReport, answered_at_us: int) -> Mapping[str, Json]:
+def health_facts(report: "HealthReport", answered_at_us: int) -> Mapping[str, Json]:
     """A health report, with the age of every reading at the time of the answer (microseconds since the epoch)."""
     return {
         "status": "healthy" if report.healthy else "unhealthy",

@@ -5,7 +5,6 @@ part of a report is a reading with its time, and a part that does not answer in 
 """
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import override
 
 import trio
@@ -13,6 +12,7 @@ import trio
 from artifactstore.ids import now_us
 from artifactstore.probes import PROBE_TIMEOUT_S, PartUnwell, Probe
 from artifactstore.supervision import Actor, handles
+from artifactstore.version import VERSION
 from artifactstore_protocols.messages import GetHealth, HealthRole
 from artifactstore_protocols.records import ComponentHealth, HealthReport
 from artifactstore_protocols.supervision import Refusal
@@ -31,7 +31,7 @@ class HealthActor(Actor[HealthRole]):
     def __init__(self, probes: Mapping[str, Probe], pings: Mapping[str, Probe]) -> None:
         self._probes = probes
         self._pings = pings
-        self._version = version("artifactstore-actors")
+        self._version = VERSION
         self._report: HealthReport | None = None
         self._reported_at = 0.0
 

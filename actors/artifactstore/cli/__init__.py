@@ -6,8 +6,10 @@
 
 import os
 import sys
-from typing import TYPE_CHECKING, cast
 
+from artifactstore.version import VERSION
+
+TYPE_CHECKING = False  # as type checkers take it; loading `typing` would take half as long as Python's start
 if TYPE_CHECKING:
     import io
 
@@ -17,7 +19,8 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command in `sys.argv` and exit."""
     # A name that the locale cannot show is no reason to fail.
-    cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
+    stdout: io.TextIOWrapper = sys.stdout  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType] - it is
+    stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()  # while there is still somebody to tell that it did not get through
@@ -33,9 +36,7 @@ def _run(arguments: list[str]) -> int:
     # `artifactstore version` must cost little more than Python itself, and the toolkit that parses all the other
     # commands takes longer to load than it does to answer.
     if arguments == ["version"]:
-        from importlib.metadata import version  # noqa: PLC0415
-
-        sys.stdout.write(f"artifactstore {version('artifactstore-actors')}\n")
+        sys.stdout.write(f"artifactstore {VERSION}\n")
         return 0
     from artifactstore.cli.app import run  # noqa: PLC0415
 

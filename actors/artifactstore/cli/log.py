@@ -11,11 +11,11 @@ from artifactstore.cli.options import Json, OptionalPackage, Quiet
 from artifactstore.cli.output import events_bar, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
-from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import VerifyReport
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
+    from artifactstore_protocols.events import StoredEvent
 
 __all__ = ["register"]
 
@@ -101,7 +101,7 @@ def events(
 
 
 def _print_events(since: int, *, follow: bool, json: bool) -> None:
-    def show(stored: StoredEvent) -> None:
+    def show(stored: "StoredEvent") -> None:
         if json:
             say_json(event_facts(stored))
         else:

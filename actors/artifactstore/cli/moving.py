@@ -95,7 +95,7 @@ def backup(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Copy log and objects to a directory, or bring the backup up to date.
+    """Copy log and objects to a directory, or update the backup.
 
     The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.
     """

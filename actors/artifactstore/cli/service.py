@@ -10,6 +10,7 @@ import typer
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
 from artifactstore.cli.runner import EXIT_FAILED, Finding, logged, on_store
+from artifactstore.version import VERSION
 
 if TYPE_CHECKING:
     from artifactstore.facts import Json as Facts
@@ -24,13 +25,10 @@ _WATCH_EVERY_S = 1.0
 
 def version(*, json: Json = False) -> None:
     """Print the version."""
-    from importlib.metadata import version as distribution_version  # noqa: PLC0415
-
-    found = distribution_version("artifactstore-actors")
     if json:
-        say_json({"version": found})
+        say_json({"version": VERSION})
     else:
-        say(f"artifactstore {found}")
+        say(f"artifactstore {VERSION}")
 
 
 def migrate(

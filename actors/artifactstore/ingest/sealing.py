@@ -1,7 +1,6 @@
 """From the views of a package to its manifest: what `finalize` commits."""
 
-from importlib.metadata import version
-
+from artifactstore.version import VERSION
 from artifactstore_protocols import manifest
 from artifactstore_protocols.event_store import PackageContents
 from artifactstore_protocols.identity import ContentAddress
@@ -45,7 +44,7 @@ def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: in
         ),
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
-        producer=Producer("artifactstore", version("artifactstore-actors")),
+        producer=Producer("artifactstore", VERSION),
         actor=actor,
     )
     payload = manifest.encode(sealed)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.version import VERSION
 from integration.cli.harness import COMMAND, Cli
 
 HEAVY = "alembic asyncio asyncpg hypercorn quart sqlalchemy trio"
@@ -26,6 +27,27 @@ CHECKOUT = Path(__file__).parents[3]
 def test_a_command_that_opens_no_store_loads_none_of_what_a_store_needs(command: list[str]) -> None:
     ran = subprocess.run([sys.executable, "-c", LOADED, HEAVY, *command], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == ""
+
+
+VERSION_ALONE = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+before = set(sys.modules)
+from artifactstore.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_version_takes_hardly_more_than_python_itself() -> None:
+    """No time is measured: it loads next to nothing. Without `site`, which may load whatever is installed."""
+    command = [sys.executable, "-S", "-c", VERSION_ALONE, str(CHECKOUT / "actors"), "version"]
+    told, loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told == f"artifactstore {VERSION}"
+    assert loaded.split() == ["artifactstore", "artifactstore.cli", "artifactstore.version"]
 
 
 def test_what_went_well_is_on_stdout_and_what_did_not_on_stderr(cli: Cli, tree: Path) -> None:
@@ -94,4 +116,5 @@ def test_make_alone_lists_its_targets() -> None:
 @pytest.mark.parametrize("arguments", [("version",), ("version", "--json")], ids=" ".join)
 def test_the_version_is_that_of_the_distribution(arguments: tuple[str, ...]) -> None:
     ran = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=True)
-    assert distribution_version("artifactstore-actors") in ran.stdout
+    assert distribution_version("artifactstore-actors") == VERSION
+    assert ran.stdout in {f"artifactstore {VERSION}\n", f'{{"version": "{VERSION}"}}\n'}

@@ -1,0 +1,5 @@
+"""The version of this distribution, as a constant: looking it up takes longer than Python takes to start."""
+
+__all__ = ["VERSION"]
+
+VERSION = "0.1.0"
