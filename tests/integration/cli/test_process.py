@@ -30,7 +30,7 @@ def test_a_command_that_opens_no_store_loads_none_of_what_a_store_needs(command:
 
 
 VERSION_ALONE = """
-import sys
+import os, sys
 sys.path.insert(0, sys.argv.pop(1))
 before = set(sys.modules)
 from artifactstore.cli import main
