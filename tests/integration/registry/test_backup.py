@@ -285,6 +285,32 @@ async def test_one_backup_at_a_time_goes_into_a_directory(registry: Registry, ta
     assert (await registry.backup(target)).events == 0
 
 
+@pytest.mark.usefixtures("small_steps")
+async def test_two_restores_at_once_write_each_event_once(registry: Registry, target: Path, tmp_path: Path) -> None:
+    await fill(registry)
+    await registry.backup(target)
+    written: list[int] = []
+    async with another(tmp_path / "second") as one, another(tmp_path / "second") as two:
+
+        async def take(into: Registry) -> None:
+            written.append((await into.restore(target)).written)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take, one)
+            nursery.start_soon(take, two)
+        assert sum(written) == 7
+        assert await check_sound(two) == await whole_log(registry)
+        assert (await one.verify()).sound
+
+
+async def test_a_check_changes_nothing(registry: Registry, target: Path) -> None:
+    await fill(registry)
+    await registry.backup(target)
+    before, log = inodes(target), log_in(target)
+    await check_backup(target)
+    assert (inodes(target), log_in(target)) == (before, log)
+
+
 class Enough(Exception):
     """What interrupts."""
 

@@ -35,6 +35,10 @@ async def chunks_of(*chunks: bytes) -> AsyncGenerator[bytes]:
         yield chunk
 
 
+def size_of(file: Path) -> int:
+    return file.stat().st_size
+
+
 class Stuck:
     """A stream that is asked for a chunk and never gives one."""
 
@@ -77,6 +81,12 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
             assert [entry.sequence async for entry in registry.audit(package.package_id)] == [5, 6]
             assert (await registry.finalize_package(package.package_id)).files == 1
             assert (await registry.verify()).objects == 2
+            file = tree.with_name("log")
+            assert (await registry.export_events(file)).events == 7
+            assert len(b"".join([chunk async for chunk in registry.exported_events()])) == size_of(file)
+            assert (await registry.import_events(file)).written == 0
+            assert (await registry.backup(tree.with_name("kept"))).new_objects == 2
+            assert (await registry.restore(tree.with_name("kept"))).new_objects == 0
             assert (await registry.replay(check=True)).identical
             assert (await registry.health()).healthy
             assert (await registry.snapshot()).actor("root/core/ingest").starts == 1
