@@ -12,6 +12,7 @@ from itertools import batched
 from sqlalchemy import ColumnElement, Row, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.bulk import insert_rows
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
@@ -97,7 +98,7 @@ async def write_all(transaction: Transaction, new: Iterable[Event]) -> tuple[Sto
     """Append events whose ids are known to be new; the database's unique index holds the caller to it."""
     stored = tuple(StoredEvent(transaction.sequence + 1 + i, event) for i, event in enumerate(new))
     if stored:
-        await transaction.connection.execute(events.insert(), [_row(entry) for entry in stored])
+        await insert_rows(transaction.connection, events, [_row(entry) for entry in stored])
         transaction.sequence = stored[-1].sequence
     return stored
 

@@ -4,13 +4,14 @@
 one digest what they hold; it is the same on SQLite and PostgreSQL, since both order text bytewise.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import cache
 from itertools import groupby
 
 from sqlalchemy import Table, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.bulk import Insert, insert_rows
 from artifactstore.database.schema import ViewTables
 from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.identity import Digest
@@ -37,7 +38,6 @@ class TableViewWriter:
     def __init__(self, connection: AsyncConnection, tables: ViewTables) -> None:
         self._connection = connection
         self._tables = tables
-        self._insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
 
     async def apply(self, operations: Sequence[RowOperation]) -> None:
         """Write the operations; the transaction they are written in is the caller's."""
@@ -55,14 +55,9 @@ class TableViewWriter:
                 await self._put(first.table, rows, overwrite=isinstance(first, Put))
 
     async def _put(self, view: ViewTable, rows: Sequence[Row], *, overwrite: bool) -> None:
-        table = self._tables[view]
-        statement = self._insert(table)
-        if overwrite:
-            others = {name: statement.excluded[name] for name in view.columns if name not in view.key}
-            upsert = statement.on_conflict_do_update(index_elements=view.key, set_=others)
-        else:
-            upsert = statement.on_conflict_do_nothing(index_elements=view.key)
-        await self._connection.execute(upsert, [dict(row) for row in rows])
+        await insert_rows(
+            self._connection, self._tables[view], rows, _overwriting(view) if overwrite else _keeping(view)
+        )
 
     async def _update(self, first: Update, group: Iterable[Update]) -> None:
         table = self._tables[first.table]
@@ -75,6 +70,20 @@ class TableViewWriter:
             for entry in group
         ]
         await self._connection.execute(statement, parameters)
+
+
+@cache
+def _overwriting(view: ViewTable) -> Callable[[Insert], Insert]:
+    def on_conflict(insert: Insert) -> Insert:
+        others = {name: insert.excluded[name] for name in view.columns if name not in view.key}
+        return insert.on_conflict_do_update(index_elements=view.key, set_=others)
+
+    return on_conflict
+
+
+@cache
+def _keeping(view: ViewTable) -> Callable[[Insert], Insert]:
+    return lambda insert: insert.on_conflict_do_nothing(index_elements=view.key)
 
 
 def _statement_of(operation: RowOperation) -> tuple[str, str, tuple[str, ...]]:
