@@ -185,15 +185,6 @@ async def test_a_defect_in_one_tail_is_told_to_its_reader_and_reported_and_the_o
     assert "the task ends, its actor goes on" in reported[0]
 
 
-async def test_a_tail_may_begin_while_the_one_before_is_on_its_way_out(registry: Registry) -> None:
-    await _write(registry, 1)
-    async with registry.tail_events() as second:
-        async with registry.tail_events() as first:
-            assert (await anext(first)).sequence == 1
-        assert (await anext(second)).sequence == 1
-    await quiet(registry)
-
-
 @pytest.mark.parametrize("read", [0, 1, 2])
 async def test_a_reader_that_leaves_early_leaves_no_task_behind(registry: Registry, read: int) -> None:
     await _write(registry, 2)
