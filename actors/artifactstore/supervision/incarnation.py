@@ -218,6 +218,7 @@ class Incarnation:
                 self._fail(failure, work.messages)
         finally:
             work.scope.shield = False
+            current_caller.set(None)  # so that a worker which waits keeps no message alive
             del self.works[work]
             self._answers.leave_none(work)
             self._check_idle()

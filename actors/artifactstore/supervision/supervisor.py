@@ -330,6 +330,7 @@ class Supervisor(Member):
             self._failure.__cause__ = cause
 
     def _ready(self, name: str) -> None:
+        self._entries[name].cause = None  # its traceback would keep what was being handled alive
         self._take(Ready(name, trio.current_time()))
         starts = self._table.child(name).generation
         self._runtime.reporter.ready(self._entries[name].member.path, starts)

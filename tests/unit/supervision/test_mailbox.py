@@ -1,5 +1,9 @@
 """A mailbox: bounded by count and bytes, first come first served, and nothing in it is ever lost in silence."""
 
+import gc
+import logging
+import weakref
+
 import pytest
 import trio
 import trio.testing
@@ -145,6 +149,50 @@ async def test_an_abandoned_ask_frees_its_bytes_and_keeps_its_place_until_it_is_
         mailbox = tree.snapshot().actor("root/a").mailbox
         assert (mailbox.depth, mailbox.size_bytes) == (0, 0)
     assert script.of("a")[3:-1] == ["note fits again"]
+
+
+class Text(str):
+    """A text that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_an_idle_actor_keeps_no_message_alive() -> None:
+    """Its workers wait for the next one, and may do so for long."""
+    script = Script()
+    ref, spec = probe(script, "a")
+    async with open_tree(tree_of(spec)):
+        for make in (Echo, Parallel):
+            text = Text("a large one")
+            script.gate(text).set()
+            watched = weakref.ref(text)
+            await ref.ask(make(text))
+            script.gates.clear()
+            script.entered.clear()
+            del text
+            gc.collect()
+            assert watched() is None, make.__name__
+
+
+async def test_an_actor_that_has_recovered_keeps_no_message_of_its_crash_alive(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(logging.getLogger("artifactstore.supervision"), "disabled", True)  # pytest keeps its records
+    script = Script()
+    ref, spec = probe(script, "a", max_deliveries=1)
+    async with open_tree(tree_of(spec)) as tree:
+        text = Text("poison")
+        watched = weakref.ref(text)
+        await ref.tell(Note(text))
+        del text
+        await trio.sleep(1)
+        assert [letter.message for letter in tree.dead_letters] == [Note("poison")]
+        for _ in range(300):
+            await ref.tell(Note("refuse"))
+        assert await ref.ask(Echo("well again")) == "well again"
+        script.actors.clear()
+        gc.collect()
+        assert watched() is None, "the ring of dead letters has moved on, and nobody else has it"
 
 
 async def test_what_was_told_and_never_handled_is_a_dead_letter_when_the_actor_stops_for_good(
