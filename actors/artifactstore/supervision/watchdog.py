@@ -21,6 +21,7 @@ from artifactstore_protocols.supervision import Block
 __all__ = ["watch_loop"]
 
 _PROBES_PER_LIMIT = 4
+_WAITS_PER_LIMIT = 4
 
 
 @asynccontextmanager
@@ -65,7 +66,7 @@ class _Watchdog:
             with self._condition:
                 self._alive = False
             self._token.run_sync_soon(self._sign_of_life)
-            if not self._wait(self._limit_s):
+            if self._is_silent():
                 self._report()
                 self._wait(None)
             with self._condition:
@@ -75,6 +76,14 @@ class _Watchdog:
         with self._condition:
             self._alive = True
             self._condition.notify()
+
+    def _is_silent(self) -> bool:
+        """Whether no sign of life comes within the limit.
+
+        It is waited for in parts. A process that was stopped as a whole, by SIGSTOP or with its machine, finds the time
+        of the present wait used up when it goes on, and its loop has had no chance: that costs one part of the limit.
+        """
+        return not any(self._wait(self._limit_s / _WAITS_PER_LIMIT) for _ in range(_WAITS_PER_LIMIT))
 
     def _wait(self, limit_s: float | None) -> bool:
         with self._condition:

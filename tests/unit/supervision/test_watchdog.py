@@ -4,6 +4,7 @@ The handlers below block until the watchdog itself releases them, so nothing her
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -78,6 +79,26 @@ async def test_code_outside_the_actors_that_blocks_the_loop_is_reported_without_
     assert isinstance(report, LoopBlocked)
     assert report.path is None
     assert "test_watchdog.py" in report.stack
+
+
+async def test_a_process_that_was_stopped_as_a_whole_is_not_taken_for_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clock has gone on: the wait that it was stopped in is over at once, before its loop can say anything."""
+    going_on, reports = threading.Event(), list[Report]()
+
+    class StoppedInTheFirstWait(threading.Condition):
+        waits = 0
+
+        def wait_for[T](self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+            self.waits += 1
+            if self.waits == 1:
+                return predicate()
+            going_on.set()
+            return super().wait_for(predicate, timeout)
+
+    monkeypatch.setattr("artifactstore.supervision.watchdog.threading.Condition", StoppedInTheFirstWait)
+    async with open_tree(tree_of(), on_report=reports.append, loop_blocked_after_s=60):
+        going_on.wait()
+    assert reports == []
 
 
 async def test_the_watchdog_ends_with_its_tree() -> None:
