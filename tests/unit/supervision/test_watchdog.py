@@ -6,6 +6,7 @@ The handlers below block until the watchdog itself releases them, so nothing her
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import override
 
 import pytest
 
@@ -88,6 +89,7 @@ async def test_a_process_that_was_stopped_as_a_whole_is_not_taken_for_blocked(mo
     class StoppedInTheFirstWait(threading.Condition):
         waits = 0
 
+        @override
         def wait_for[T](self, predicate: Callable[[], T], timeout: float | None = None) -> T:
             self.waits += 1
             if self.waits == 1:
