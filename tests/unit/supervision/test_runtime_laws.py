@@ -6,9 +6,11 @@ tasks; time is virtual. The oracle is what the handlers themselves have noted:
 - every ask ends, in time, and exactly one of the things it may end with is true of it;
 - an ask is started at most once, and never when its error said that it had no effect;
 - a message that was told and accepted is handled to its end once, or a dead letter once, and never both;
+- a caller that leaves has had its ask started at most once, and its tell not sent at all if it left before it was;
 - when the tree has closed, nothing is left in any mailbox.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -107,6 +109,7 @@ class Step:
     duration_s: float
     result: Result
     timeout_s: float
+    leaves_after_s: float
     pause_s: float
 
 
@@ -116,6 +119,7 @@ class World:
     done: Counter[int] = field(default_factory=Counter[int])
     asked: dict[int, object] = field(default_factory=dict[int, object])
     told: set[int] = field(default_factory=set[int])
+    left: set[int] = field(default_factory=set[int])
 
 
 class Worker(Actor[JobRole]):
@@ -169,6 +173,7 @@ steps = st.builds(
     duration_s=st.sampled_from([0.0, 0.125, 3.0, 30.0]),
     result=st.sampled_from([Result.REPLY, Result.REPLY, Result.REFUSE, Result.CRASH]),
     timeout_s=st.sampled_from([0.0, 0.125, 5.0, 100.0]),
+    leaves_after_s=st.sampled_from([math.inf, math.inf, math.inf, 0.0, 0.0625, 4.0]),
     pause_s=st.sampled_from([0.0, 0.0, 0.0, 0.0625, 1.0]),
 )
 
@@ -192,10 +197,12 @@ def test_whatever_happens_the_laws_hold(
             case ActorStopped() | AskTimeout():
                 assert world.began[number] == outcome.may_have_taken_effect
             case _:
-                raise AssertionError(f"{number} was never answered")
+                assert number in world.left, f"{number} was never answered"
     buried = Counter(letter.message.number for letter in letters if isinstance(letter.message, Job))
     for number in world.told:
         assert world.done[number] + buried[number] == 1
+    for number in world.left - world.asked.keys():
+        assert world.began[number] + buried[number] == 0
     assert [actor.mailbox.depth for actor in actors] == [0] * len(NAMES)
     assert [actor.mailbox.size_bytes for actor in actors] == [0] * len(NAMES)
 
@@ -222,10 +229,17 @@ async def run(
                 nursery.start_soon(order, tree, step.what, f"root/{step.actor}")
             else:
                 job = step.kind(number, step.duration_s, step.result)
-                nursery.start_soon(send, world, refs[step.actor], job, step)
+                nursery.start_soon(send_or_leave, world, refs[step.actor], job, step)
             await trio.sleep(step.pause_s)
     actors = [actor for actor in tree.snapshot().children if isinstance(actor, ActorSnapshot)]
     return actors, tree.dead_letters
+
+
+async def send_or_leave(world: World, ref: ActorRef[JobRole], job: Job, step: Step) -> None:
+    with trio.move_on_after(step.leaves_after_s) as scope:
+        await send(world, ref, job, step)
+    if scope.cancelled_caught:
+        world.left.add(job.number)
 
 
 async def send(world: World, ref: ActorRef[JobRole], job: Job, step: Step) -> None:
