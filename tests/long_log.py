@@ -1,4 +1,4 @@
-"""A log as long as one likes, made as it is read: packages of a hundred files each, for what has to stream."""
+"""A log as long as one likes, made as it is read: packages of so many files each, for what has to stream."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,12 @@ from command_strategies import Ids, package_id_of
 
 __all__ = ["long_log"]
 
-_FILES = 99
 
-
-def long_log(events: int) -> Iterator[StoredEvent]:
+def long_log(events: int, *, files_each: int = 99) -> Iterator[StoredEvent]:
     """So many events."""
     ids = Ids()
     for number in range(events):
-        package, file = divmod(number, _FILES + 1)
+        package, file = divmod(number, files_each + 1)
         package_id = package_id_of(package + 1)
         payload: PackageCreated | FileIngested
         if file == 0:
