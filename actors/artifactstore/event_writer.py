@@ -21,7 +21,7 @@ from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import MailboxFull
 
-__all__ = ["COMMIT_TIMEOUT_S", "EventWriter"]
+__all__ = ["COMMIT_TIMEOUT_S", "EventWriter", "log_commit"]
 
 COMMIT_TIMEOUT_S = 120.0
 """How long an asker waits for a commit: longer than the writer itself waits for the head of the log, twice."""
@@ -66,7 +66,7 @@ class EventWriter(Actor[WriterRole]):
             self._events += sum(len(outcome.events) for outcome in written)
             self._sequence = max(outcome.sequence for outcome in written)
             self._announce()
-        _log_commit(len(messages), len(written), self._sequence, trio.current_time() - began)
+        log_commit(len(messages), len(written), self._sequence, trio.current_time() - began)
         return outcomes
 
     @handles(ImportEvents, on_cancel=OnCancel.COMPLETE)
@@ -104,7 +104,8 @@ class EventWriter(Actor[WriterRole]):
             return  # the ones that fill it say the same; tails read the log, not these messages
 
 
-def _log_commit(commands: int, written: int, sequence: int, took_s: float) -> None:
+def log_commit(commands: int, written: int, sequence: int, took_s: float) -> None:
+    """Log a transaction, the louder the longer it took: whoever asked has waited for it."""
     level = logging.WARNING if took_s >= _VERY_SLOW_S else logging.INFO if took_s >= _SLOW_S else logging.DEBUG
     what = "slow commit" if took_s >= _SLOW_S else "commit"
     _logger.log(level, "%s: %d of %d commands wrote, up to %d, %.3f s", what, written, commands, sequence, took_s)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from artifactstore.abreast import abreast
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id
 from artifactstore.ingest.resuming import Note, untouched
@@ -22,6 +23,7 @@ __all__ = ["LONG_S", "Steps", "batches", "ingested"]
 LONG_S = 24 * 3600.0
 """How long one batch may take: a single file can be as large as the disk."""
 
+_LOOK_UPS = 16
 _BATCH_FILES = 256
 _BATCH_BYTES = 64 << 20
 
@@ -81,9 +83,13 @@ class Steps:
         found = untouched(scanned, notes, records)
         sizes = {record.content_address: record.size_bytes for record in found.values()}
         flagged = {str(address) for address in await self.flagged()}
-        sound = {
-            address for address, size in sizes.items() if address not in flagged and await self._is_there(address, size)
-        }
+        sound: set[str] = set()
+
+        async def look_up(address: str) -> None:
+            if await self._is_there(address, sizes[address]):
+                sound.add(address)
+
+        await abreast(sizes.keys() - flagged, look_up, at_once=_LOOK_UPS)
         return {path: record for path, record in found.items() if record.content_address in sound}
 
     async def _is_there(self, content_address: str, size_bytes: int) -> bool:

@@ -111,6 +111,17 @@ def test_a_relative_setting_in_another_directory(cli: Cli, tree: Path, monkeypat
     assert line.endswith(f"there is no database {tree}/bin/var/log.db, but there is {cli.directory}/var/log.db")
 
 
+def test_a_database_that_does_not_answer(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(*_arguments: object, **_options: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("artifactstore.doctor.looking.inspect_database", silent)
+    monkeypatch.setattr("artifactstore.doctor.looking._CONNECT_S", 0)
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "postgresql://somewhere/store")
+    (found,) = examine(look(lock_wait_s=0))
+    assert found.problem == "database somewhere/store cannot be read: it does not answer"
+
+
 def test_locks_that_nobody_gives_up(cli: Cli, tree: Path) -> None:
     cli.ok("ingest", tree)
     with holding(cli.database) as process:
@@ -125,8 +136,12 @@ def test_locks_that_nobody_gives_up(cli: Cli, tree: Path) -> None:
 
 def test_a_root_that_this_user_cannot_write(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the system says; root itself may write anywhere."""
+
+    def may(path: Path, mode: int) -> bool:
+        return path != cli.objects or not mode & os.W_OK
+
     cli.ok("ingest", tree)
-    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != str(cli.objects) or not mode & os.W_OK)
+    monkeypatch.setattr(os, "access", may)
     (found,) = examine(look(lock_wait_s=0))
     assert found.check == "storage"
 

@@ -6,7 +6,7 @@ from typing import cast, override
 import pytest
 
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
-from artifactstore.event_writer import EventWriter
+from artifactstore.event_writer import EventWriter, log_commit
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec, handles, open_tree
 from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -106,3 +106,21 @@ async def test_events_that_are_taken_over_are_found_out_about_in_the_same_way() 
     assert await _ask(store, message) == 1
     assert store.taken_over == [(message.events, "a file")] * 2
     assert message.size_bytes > len(message.events[0].event.payload)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "level", "what"),
+    [
+        (0.9, "DEBUG", "commit"),
+        (1.0, "INFO", "slow commit"),
+        (9.9, "INFO", "slow commit"),
+        (10, "WARNING", "slow commit"),
+    ],
+)
+def test_a_commit_is_logged_the_louder_the_slower_it_was(
+    caplog: pytest.LogCaptureFixture, took_s: float, level: str, what: str
+) -> None:
+    with caplog.at_level("DEBUG", logger="artifactstore.writer"):
+        log_commit(3, 2, 7, took_s)
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == (level, f"{what}: 2 of 3 commands wrote, up to 7, {took_s:.3f} s")

@@ -1,6 +1,7 @@
 """A resume journal gives back what was written to it, and whatever befalls it, is never an error and never a lie."""
 
 import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -210,3 +211,34 @@ def test_a_journal_that_cannot_be_read_is_gone_without(tmp_path: Path, monkeypat
     journal = Journal.open(tmp_path, NAME)
     assert list(journal.notes) == ["a", "b/\u00e9"]
     journal.close()
+
+
+def test_a_journal_that_its_last_owner_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between our opening and our locking it, the ingest before this one finished."""
+    begun(tmp_path)
+    flock = fcntl.flock
+    removed: list[str] = []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not removed:
+            removed.append(file_in(tmp_path).name)
+            file_in(tmp_path).unlink()
+        flock(descriptor, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", late)
+        journal = Journal.open(tmp_path, NAME)
+    assert dict(journal.notes) == {}
+    journal.begin()
+    journal.close()
+    assert file_in(tmp_path).name == removed[0]
+
+
+def test_a_file_system_without_locks_has_no_journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert Journal.open(tmp_path, NAME).key is None
