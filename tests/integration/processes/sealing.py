@@ -17,6 +17,7 @@ import trio
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
+from artifactstore_protocols.payloads import FileIngested
 from integration.registry.samples import add
 
 _FORK = multiprocessing.get_context("fork")
@@ -41,8 +42,12 @@ async def _fill(registry: Registry, package_id: str, number: int) -> object:
 
 
 async def _seal(registry: Registry, package_id: str, _number: int) -> object:
-    while (await registry.get_package(package_id)).files < _FILES_MIN:
-        continue
+    async with registry.tail_events() as tail:
+        files = 0
+        async for stored in tail:
+            files += (stored.event.subject, stored.event.type) == (package_id, FileIngested.TYPE)
+            if files == _FILES_MIN:
+                break
     while True:
         try:
             return (await registry.finalize_package(package_id)).manifest_digest

@@ -12,7 +12,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore_protocols import manifest
 from integration.registry.samples import check_sound
 
-PACKAGES = 3
+PACKAGES = 2
 
 
 def test_a_manifest_holds_exactly_what_was_acknowledged(location: DatabaseLocation, tmp_path: Path) -> None:
