@@ -16,11 +16,17 @@ _DETAILS = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "This service takes no request bodies.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed on this request; its log has the reason.",
 }
+_TITLES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large"}  # RFC 9110; Python 3.12 has an older name
 
 
 def problem(status: HTTPStatus, detail: str) -> Response:
     """A problem of the type `about:blank`, whose title is the status' own (RFC 9457 section 4.2.1)."""
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail}
+    body = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, status.phrase),
+        "status": status.value,
+        "detail": detail,
+    }
     return Response(as_json(body) + "\n", status=status, content_type=_CONTENT_TYPE)
 
 
