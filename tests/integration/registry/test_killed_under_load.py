@@ -259,7 +259,7 @@ async def test_storage_killed_until_the_core_gives_up_is_what_health_says_and_it
             assert not report.healthy
             unwell = {part.name: part.detail for part in report.components if not part.healthy}
             down = {f"actor:{each}" for each in ACTORS if each != "health"}
-            assert set(unwell) == {"registry", "database", "storage", *down}
+            assert {"registry", "database", "storage", *down} <= unwell.keys()
             for name in ACTORS.keys() - {"health"}:
                 why = unwell[f"actor:{name}"]
                 assert "root/core gave up: root/core/storage failed too often, last with Boom()" in why
