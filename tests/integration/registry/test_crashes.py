@@ -251,7 +251,7 @@ async def test_health_tells_that_the_core_is_down_and_when_it_is_back(
     await down.wait()
     report: HealthReport = await registry.health(max_age_s=0)
     unwell = {part.name for part in report.components if not part.healthy}
-    assert {"registry", "database", "storage", *(f"actor:{name}" for name in CORE)} <= unwell
+    assert {"database", "storage", *(f"actor:{name}" for name in CORE)} <= unwell
     assert actor_named(registry, "health").starts == 1
     mended.set()
     await back.wait()
