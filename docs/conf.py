@@ -37,7 +37,10 @@ myst_heading_anchors = 5
 myst_fence_as_directive = ["mermaid"]
 
 default_role = "py:obj"  # a name in backticks is a link where it is known, and code where it is not
-suppress_warnings = ["ref.python"]  # a short name that several modules have
+suppress_warnings = [
+    "ref.python",  # a short name that several modules have
+    "misc.highlighting_failure",  # such as a command of psql among SQL: it is shown with fewer colours
+]
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
