@@ -24,6 +24,7 @@ _CONTENT_CLASSES = {"22", "23"}  # data exception, integrity constraint violatio
 _ASYNCPG_REFUSAL = "DataError"
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNDONE_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+_INPUT_OUTPUT = "SQLITE_IOERR"
 _PRIMARY_CODE = 0xFF
 _SERVER_GOES_ON = "ERROR"
 
@@ -91,7 +92,9 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     cause = _original(error)
-    return " ".join(str(cause).split()) or type(cause).__name__
+    name = getattr(cause, "sqlite_errorname", "")
+    which = f" ({name})" if name.startswith(_INPUT_OUTPUT) else ""  # all of these have the same words
+    return (" ".join(str(cause).split()) or type(cause).__name__) + which
 
 
 def _original(error: BaseException) -> BaseException:
