@@ -82,8 +82,8 @@ def test_every_decision_is_linked_from_a_document_that_is_none(decision: Path) -
     assert any(f"adr/{decision.name}" in target for document in others for target in links(document))
 
 
-def test_decisions_have_numbers_of_their_own_and_are_titled_by_them() -> None:
-    assert len({path.name[:4] for path in DECISIONS}) == len(DECISIONS)
+def test_decisions_are_numbered_without_a_gap_and_titled_by_their_numbers() -> None:
+    assert [path.name[:4] for path in DECISIONS] == [f"{number:04}" for number in range(1, len(DECISIONS) + 1)]
     for path in DECISIONS:
         assert path.read_text().startswith(f"# {path.name[:4]}: ")
         assert {"context", "decision", "consequences"} <= headings(path)
