@@ -131,4 +131,4 @@ def test_a_progress_bar_is_for_a_terminal_and_leaves_stdout_alone(
     assert ran.code == 0
     done = ran.json["bytes"]
     assert command[0] in terminal.shown
-    assert f"{done}/{done} bytes" in terminal.shown
+    assert f"{done} B of {done} B" in terminal.shown
