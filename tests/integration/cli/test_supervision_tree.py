@@ -34,6 +34,7 @@ run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=Tr
 UNSTOPPABLE = """
 import trio
 from artifactstore.health import HealthActor
+from artifactstore.http.listening import Listening
 from artifactstore.http.service import run_service
 from artifactstore.supervision import ActorSpec, cell
 
@@ -44,7 +45,7 @@ async def hold_on(self):
 HealthActor.on_stop = hold_on
 ActorSpec.__post_init__ = lambda spec: vars(spec).update(shutdown_timeout_s=0.1)  # its own would take seconds
 cell._STALL_GRACE_S = 0.1
-run_service("127.0.0.1:0", announce=lambda line: print(line, flush=True))
+run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
 """
 
 
