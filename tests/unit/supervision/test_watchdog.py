@@ -1,6 +1,7 @@
 """The watchdog thread: it names who blocks the loop, once a blockage, and lets go when the tree ends.
 
-The handlers below block until the watchdog itself releases them, so nothing here depends on how long anything takes.
+The handlers below block until the watchdog itself releases them, so nothing here depends on how long anything takes. A
+busy machine may hold up the loop for longer than the limit at any other moment, too; those reports are passed over.
 """
 
 import threading
@@ -23,7 +24,8 @@ from artifactstore.supervision import (
 
 from .probe import Script, probe, tree_of
 
-LIMIT_S = 0.01
+LIMIT_S = 0.05
+GUARD_S = 60.0
 
 
 class BlockingRole:
@@ -41,16 +43,18 @@ class Blocking(Actor[BlockingRole]):
 
     @handles(BlockLoop)
     async def block(self, _: BlockLoop) -> None:
-        self.released.wait()
+        self.released.wait(GUARD_S)
 
 
 async def test_a_handler_that_blocks_the_loop_is_named_with_its_stack() -> None:
-    released, reports, threads = threading.Event(), list[Report](), list[int]()
+    released, reports, threads = threading.Event(), list[LoopBlocked](), list[int]()
 
     def listener(report: Report) -> None:
-        reports.append(report)
-        threads.append(threading.get_ident())
-        released.set()
+        assert isinstance(report, LoopBlocked)
+        if report.path is not None:
+            reports.append(report)
+            threads.append(threading.get_ident())
+            released.set()
 
     ref = ActorRef[BlockingRole]("a")
     spec = tree_of(ActorSpec(ref=ref, factory=lambda: Blocking(released)))
@@ -58,8 +62,7 @@ async def test_a_handler_that_blocks_the_loop_is_named_with_its_stack() -> None:
         assert tree.snapshot().actor("root/a").last_block is None
         await ref.ask(BlockLoop())
         block = tree.snapshot().actor("root/a").last_block
-    report = reports[0]
-    assert isinstance(report, LoopBlocked)
+    [report] = reports
     assert (report.path, report.blocked_s) == ("root/a", LIMIT_S)
     assert "in block" in report.stack
     assert block is not None
@@ -68,18 +71,17 @@ async def test_a_handler_that_blocks_the_loop_is_named_with_its_stack() -> None:
 
 
 async def test_code_outside_the_actors_that_blocks_the_loop_is_reported_without_a_name() -> None:
-    released, reports = threading.Event(), list[Report]()
+    released, paths = threading.Event(), list[str | None]()
 
     def listener(report: Report) -> None:
-        reports.append(report)
-        released.set()
+        assert isinstance(report, LoopBlocked)
+        if "released.wait" in report.stack:
+            paths.append(report.path)
+            released.set()
 
     async with open_tree(tree_of(), on_report=listener, loop_blocked_after_s=LIMIT_S):
-        released.wait()
-    report = reports[0]
-    assert isinstance(report, LoopBlocked)
-    assert report.path is None
-    assert "test_watchdog.py" in report.stack
+        released.wait(GUARD_S)
+    assert paths == [None]
 
 
 async def test_a_process_that_was_stopped_as_a_whole_is_not_taken_for_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
