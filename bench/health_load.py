@@ -3,7 +3,8 @@
 The store, its HTTP server and the ingest run in this process, since that is the worst case: all share one event loop.
 The clients are another process. Ingests with and without requests take turns, and each one with them is compared with
 those right before and after it, so that both meet the same machine; each stores contents that nobody stored before.
-Least, median and most are printed: 1.00 means that the requests cost nothing.
+Least, median and most are printed, of time and of this process' processor time, which other work on the machine
+disturbs less: 1.00 means that the requests cost nothing.
 
     python bench/health_load.py [ROUNDS [REQUESTS]]
 """
@@ -14,12 +15,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import cast
+from time import perf_counter, process_time
+from typing import NamedTuple, cast
 
 import trio
 
@@ -35,10 +36,19 @@ ASKED: dict[str, tuple[int, float | None]] = {
     "50 requests a second": (4, 50.0),
     "64 clients that ask without a pause": (CONCURRENCY, None),
 }
-FILES = 1500
+FILES = 3000
 FILE_BYTES = 64 << 10
 
 type Outcome = dict[str, float | str]
+
+
+class Cost(NamedTuple):
+    """Seconds by the clock, and of processor time that this process used."""
+
+    wall_s: float
+    cpu_s: float
+
+
 type Client = tuple[trio.Process, trio.abc.ReceiveStream]
 
 
@@ -153,22 +163,24 @@ class Bench:
         self._directory = directory
         self._numbers = itertools.count()
 
-    async def ingest(self) -> float:
-        """Seconds that one ingest takes."""
+    async def ingest(self) -> Cost:
+        """What one ingest takes."""
         number = next(self._numbers)
         tree = self._directory / f"tree-{number}"
         await trio.to_thread.run_sync(plant, tree, number)
-        began = perf_counter()
+        began, used = perf_counter(), process_time()
         await self._registry.ingest_tree(tree)
-        return perf_counter() - began
+        return Cost(perf_counter() - began, process_time() - used)
 
-    async def ingest_while_asked(self, concurrency: int, per_s: float | None) -> tuple[float, Outcome]:
-        """Seconds of an ingest while others ask all the time, and what came of their asking."""
+    async def ingest_while_asked(self, concurrency: int, per_s: float | None) -> Cost:
+        """What an ingest takes while others ask all the time."""
         async with self._asked(None, concurrency, per_s) as (process, answers):
-            seconds = await self.ingest()
+            cost = await self.ingest()
             await cast("trio.abc.SendStream", process.stdin).aclose()
             outcome: Outcome = json.loads(b"".join([part async for part in answers]))
-        return seconds, outcome
+        if outcome["errors"]:
+            sys.exit(f"{outcome['errors']} requests failed, the first with {outcome['first error']}")
+        return cost
 
     async def ask_while_ingesting(self, requests: int, concurrency: int) -> tuple[int, Outcome]:
         """How many ingests were made while so many requests were, and what came of those."""
@@ -202,6 +214,15 @@ def plant(tree: Path, number: int) -> None:
         (tree / f"{index}.bin").write_bytes(f"{number}/{index} ".encode() * (FILE_BYTES // len(f"{number}/{index} ")))
 
 
+def spread(costs: Sequence[Cost], unit: str = "") -> str:
+    """Least, median and most of both."""
+    parts: list[str] = []
+    for name, values in zip(("time", "processor time"), zip(*costs, strict=True), strict=True):
+        least, median, most = min(values), statistics.median(values), max(values)
+        parts.append(f"{name} {least:.2f} {median:.2f} {most:.2f}{unit}")
+    return ", ".join(parts)
+
+
 async def main(rounds: int = 5, requests: int = 10_000) -> None:
     """Measure, and print what was found."""
     with tempfile.TemporaryDirectory() as name:
@@ -215,16 +236,16 @@ async def main(rounds: int = 5, requests: int = 10_000) -> None:
             ingests, outcome = await bench.ask_while_ingesting(requests, CONCURRENCY)
             print(f"{requests} requests at concurrency {CONCURRENCY} during {ingests} ingests: {json.dumps(outcome)}")
             alone = [await bench.ingest()]
-            ratios: dict[str, list[float]] = {what: [] for what in ASKED}
+            ratios: dict[str, list[Cost]] = {what: [] for what in ASKED}
             for _ in range(rounds):
                 for what, (concurrency, per_s) in ASKED.items():
-                    seconds, _outcome = await bench.ingest_while_asked(concurrency, per_s)
+                    asked = await bench.ingest_while_asked(concurrency, per_s)
                     alone.append(await bench.ingest())
-                    ratios[what].append(seconds / statistics.mean(alone[-2:]))
-    least, median, most = min(alone), statistics.median(alone), max(alone)
-    print(f"an ingest of {FILES} files, {FILES * FILE_BYTES >> 20} MiB, alone: {least:.2f} {median:.2f} {most:.2f} s")
+                    base = [statistics.mean(pair) for pair in zip(*alone[-2:], strict=True)]
+                    ratios[what].append(Cost(asked.wall_s / base[0], asked.cpu_s / base[1]))
+    print(f"an ingest of {FILES} files, {FILES * FILE_BYTES >> 20} MiB, alone: {spread(alone, ' s')}")
     for what, found in ratios.items():
-        print(f"with {what}: {min(found):.2f} {statistics.median(found):.2f} {max(found):.2f} of that")
+        print(f"with {what}, as a ratio: {spread(found)}")
     if outcome["errors"]:
         sys.exit(f"{outcome['errors']} requests failed")
 
