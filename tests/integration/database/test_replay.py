@@ -4,6 +4,7 @@ What every event store promises in terms of its interface is in `tests/integrati
 """
 
 import uuid
+from collections.abc import Callable
 
 import pytest
 import trio
@@ -166,8 +167,10 @@ async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
     waiting = iter(gates)
     replay_all = events.replay
 
-    async def with_stops(connection: AsyncConnection, *, into: ViewWriter, after: int = 0) -> int:
-        sequence = await replay_all(connection, into=into, after=after)
+    async def with_stops(
+        connection: AsyncConnection, *, into: ViewWriter, after: int = 0, told: Callable[[int], None] = lambda _: None
+    ) -> int:
+        sequence = await replay_all(connection, into=into, after=after, told=told)
         if gate := next(waiting, None):
             await gate.stop_here()
         return sequence
