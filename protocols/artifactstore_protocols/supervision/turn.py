@@ -1,10 +1,10 @@
 """One decision in the making: what becomes of the table while an event is taken in, and in which order siblings move.
 
 `Turn` sends signals to children (`lifecycle.py` says where they lead) and collects the actions that follow. `advance`
-then stops and starts whoever's turn it is. The two functions below it are all there is about order among siblings.
+then stops and starts whoever's turn it is. The two methods below it are all there is about order among siblings; each
+looks at every child once, since a supervisor may have many.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from artifactstore_protocols.supervision.events import Action, Enter, Release, Start, Stop
@@ -85,45 +85,41 @@ class Turn:
 
     def advance(self) -> None:
         """Stop and start every child whose turn it is; then see whether a phase is complete."""
-        for index in reversed(range(len(self.state.children))):
-            child = self.state.children[index]
-            if child.state is ChildState.DOOMED and not _stop_waits(self.state, index):
-                self.move(child.name, Signal.STOP)
-                self.actions.append(Stop(child.name, drain=child.drain))
+        self._stop_those_whose_turn_it_is()
         if self.state.phase in UP:
-            for index, child in enumerate(self.state.children):
-                if child.state is ChildState.QUEUED and not _start_waits(self.state, index):
-                    self.move(child.name, Signal.START)
-                    self.put(replace(self.state.child(child.name), generation=child.generation + 1))
-                    self.actions.append(Start(child.name))
+            self._start_those_whose_turn_it_is()
         states = {child.state for child in self.state.children}
         if self.state.phase is Phase.BOOTING and states <= _SETTLED:
             self._enter(Phase.RUNNING)
         elif self.state.phase in _ENDS and states <= {ChildState.IDLE}:
             self._enter(_ENDS[self.state.phase])
 
+    def _stop_those_whose_turn_it_is(self) -> None:
+        """A doomed child waits for later siblings to be down, unless they have nothing to do with each other."""
+        together = self.state.phase in UP and self.state.strategy is Strategy.ONE_FOR_ONE
+        later_go_down = False
+        for child in reversed(self.state.children):
+            if child.state is ChildState.DOOMED and (together or not later_go_down):
+                self.move(child.name, Signal.STOP)
+                self.actions.append(Stop(child.name, drain=child.drain))
+            later_go_down = later_go_down or child.state in _ON_THE_WAY_DOWN
+
+    def _start_those_whose_turn_it_is(self) -> None:
+        """A queued child waits for earlier siblings to be ready and for later ones to be down; except as above."""
+        alone = self.state.phase is not Phase.BOOTING and self.state.strategy is Strategy.ONE_FOR_ONE
+        down = _ON_THE_WAY_DOWN
+        if self.state.strategy is Strategy.ONE_FOR_ALL:
+            down = down | {ChildState.BACKOFF}
+        children = self.state.children
+        last_down = max((index for index, child in enumerate(children) if child.state in down), default=-1)
+        earlier_unsettled = False
+        for index, child in enumerate(children):
+            if child.state is ChildState.QUEUED and (alone or not (earlier_unsettled or index < last_down)):
+                self.move(child.name, Signal.START)
+                self.put(replace(self.state.child(child.name), generation=child.generation + 1))
+                self.actions.append(Start(child.name))
+            earlier_unsettled = earlier_unsettled or child.state not in _SETTLED
+
     def _enter(self, phase: Phase) -> None:
         self.state = replace(self.state, phase=phase)
         self.actions.append(Enter(phase))
-
-
-def _stop_waits(state: Supervision, index: int) -> bool:
-    """Whether a doomed child has to wait for a later sibling to be down first."""
-    if state.phase in UP and state.strategy is Strategy.ONE_FOR_ONE:
-        return False
-    return _any(state.children[index + 1 :], _ON_THE_WAY_DOWN)
-
-
-def _start_waits(state: Supervision, index: int) -> bool:
-    """Whether a queued child has to wait: for an earlier one to be ready, or for a later one to be down."""
-    if state.phase is not Phase.BOOTING and state.strategy is Strategy.ONE_FOR_ONE:
-        return False
-    later = _ON_THE_WAY_DOWN
-    if state.strategy is Strategy.ONE_FOR_ALL:
-        later = later | {ChildState.BACKOFF}
-    earlier = frozenset(ChildState) - _SETTLED
-    return _any(state.children[:index], earlier) or _any(state.children[index + 1 :], later)
-
-
-def _any(children: Iterable[Child], states: frozenset[ChildState]) -> bool:
-    return any(child.state in states for child in children)
