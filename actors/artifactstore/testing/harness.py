@@ -54,6 +54,7 @@ class Harness[Role]:
         self.tree: Tree
         self._crashes: set[tuple[str, int]] = set()
         self._steps: Counter[str] = Counter()
+        self._known: set[str] = set()
         self._may_go_on = trio.Event()
         self._may_go_on.set()
 
@@ -84,8 +85,13 @@ class Harness[Role]:
         Args:
             step: `on_start`, `on_stop`, `before M` or `after M`, where M is the name of a message type; after it, the
                 handler has done its work and its asker has not been answered.
-            occurrence: which time, from 1.
+            occurrence: which time, from 1; a batch is one time.
+
+        Raises:
+            ValueError: the actor has no such step.
         """
+        if step not in self._known:
+            raise ValueError(f"{self.ref.name} has no step {step!r}; it has {', '.join(sorted(self._known))}")
         self._crashes.add((step, self._steps[step] + occurrence))
 
     @contextmanager
@@ -122,8 +128,10 @@ class Harness[Role]:
     def prepared(self, actor: Actor[Role]) -> Actor[Role]:
         """Put the steps into a new incarnation; for `open_actor`."""
         for name in ("on_start", "on_stop"):
+            self._known.add(name)
             setattr(actor, name, self._stepping(name, getattr(actor, name)))
         for handler in type(actor).handlers.values():
+            self._known |= {f"{when} {handler.message.__name__}" for when in ("before", "after")}
             setattr(actor, handler.method, self._handling(handler.message.__name__, getattr(actor, handler.method)))
         return actor
 

@@ -391,6 +391,14 @@ def test_a_restart_by_order_stops_and_starts_without_spending_anything() -> None
     assert machine.phase is Phase.RUNNING
 
 
+def test_a_running_child_that_is_restarted_by_order_and_does_not_start_is_a_failed_restart() -> None:
+    machine = running("a", "b", intensity=Intensity(0, 1))
+    machine.do(RestartChild("a"))
+    machine.finish("a")
+    machine.crash("a")
+    assert machine.phase is Phase.GIVING_UP
+
+
 def test_a_restart_by_order_ends_a_backoff() -> None:
     machine = running("a")
     machine.crash("a")

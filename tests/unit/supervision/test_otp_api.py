@@ -1,6 +1,7 @@
 """Cases of Erlang/OTP's supervisor suite, on orders at run time and on queries; see `test_otp_start_stop.py`."""
 
 import gc
+import logging
 import weakref
 
 import pytest
@@ -270,3 +271,16 @@ async def test_a_child_that_is_stopped_before_its_task_has_run_never_starts() ->
         await trio.testing.wait_all_tasks_blocked()
         assert tree.snapshot().actor("root/a").state is ChildState.IDLE
         assert script.log == []
+
+
+async def test_otp_external_start_no_progress_log(caplog: pytest.LogCaptureFixture, autojump_clock: object) -> None:
+    """A start by order is nothing to tell an operator; the restart that a supervisor decides on is."""
+    ref, spec = probe(Script(), "a")
+    with caplog.at_level(logging.INFO, logger="artifactstore.supervision"):
+        async with open_tree(tree_of()) as tree:
+            await tree.start_child("root", spec)
+            assert caplog.messages == []
+            with pytest.raises(ActorCrashed):
+                await ref.ask(Fail())
+            await ref.ask(Echo("up again"))
+    assert "root/a is up again, start 2" in caplog.messages

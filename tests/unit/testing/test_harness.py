@@ -55,6 +55,12 @@ async def test_an_actor_fails_where_the_test_says_and_only_there(autojump_clock:
         assert len(harness.crashes) == 1
 
 
+async def test_a_step_that_the_actor_does_not_have_is_no_place_to_fail(autojump_clock: MockClock) -> None:
+    async with simulated_parts() as parts, open_actor("database", lambda: DatabaseActor(parts.store)) as harness:
+        with pytest.raises(ValueError, match=r"no step 'before ProbeDatabse'; it has after ProbeDatabase, before"):
+            harness.crash_at("before ProbeDatabse")
+
+
 async def test_a_start_fails_where_the_test_says_and_the_next_one_does_not(autojump_clock: MockClock) -> None:
     async with simulated_parts() as parts, open_actor("database", lambda: DatabaseActor(parts.store)) as harness:
         harness.crash_at("on_start")
