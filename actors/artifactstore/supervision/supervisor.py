@@ -93,6 +93,7 @@ class Supervisor(Member):
         self._entries = {child.name: self._entry(child) for child in spec.children}
         self._table = self._fresh_table()
         self._run: _Run  # of the present run, or the last; nothing acts before the first
+        self._under_way = False
         self._changed = trio.Event()
         self._failure: Exception | None = None
 
@@ -107,8 +108,10 @@ class Supervisor(Member):
         self._failure = None
         async with trio.open_nursery() as children:
             self._run = run = _Run(children, ready)
+            self._under_way = True
             self._carry_out(boot(self._table))
             await run.over.wait()
+            self._under_way = False
             children.cancel_scope.cancel(reason="all children are down")
         self._forget_dynamic_children()
         if self._failure is None:
@@ -117,7 +120,8 @@ class Supervisor(Member):
 
     @override
     def stop(self, *, drain: bool) -> None:
-        self._take(Shutdown(drain))
+        if self._under_way:  # else its task has not begun, and will not run it any more
+            self._take(Shutdown(drain))
 
     @override
     def release(self, *, removed: bool) -> None:

@@ -230,14 +230,35 @@ async def test_a_block_that_is_cancelled_while_the_tree_boots_leaves_no_actor_be
     assert script.log == [("a", "start"), ("a", "stop")]
 
 
-async def test_a_block_that_is_cancelled_before_the_tree_boots_leaves_nothing_running() -> None:
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_block_that_is_cancelled_before_the_tree_boots_leaves_nothing_running(nested: bool) -> None:
     script = Script()
-    for _ in range(20):  # whichever of its two tasks trio runs first
+    for _ in range(20):  # whichever of its tasks trio runs first
+        spec = tree_of(probe(script, "a")[1])
         with trio.CancelScope() as scope:
             scope.cancel()
-            async with open_tree(tree_of(probe(script, "a")[1])):
+            async with open_tree(SupervisorSpec(name="above", children=(spec,)) if nested else spec):
                 raise AssertionError("the block must not run")
         assert scope.cancelled_caught
+    assert script.said("start") == script.said("stop")
+
+
+async def test_a_supervisor_that_is_stopped_before_its_task_has_begun_starts_no_child() -> None:
+    script, nested = Script(), "root/nested"
+    spec = SupervisorSpec(name="nested", children=(probe(script, "a")[1],))
+
+    async def start() -> None:
+        with pytest.raises(StartFailed, match="stopped before it was ready"):
+            await tree.start_child("root", spec)
+
+    async with open_tree(tree_of()) as tree:
+        for _ in range(20):  # whichever of the tasks trio runs first
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(start)
+                while not any(child.name == "nested" for child in tree.snapshot().children):
+                    await trio.lowlevel.checkpoint()
+                await tree.stop_child(nested)
+            tree.remove_child(nested)
     assert script.said("start") == script.said("stop")
 
 
