@@ -19,8 +19,8 @@ __all__ = ["PART_BYTES_MAX", "PATH_BYTES_MAX", "PathRefused", "ancestors", "chec
 PART_BYTES_MAX = 255
 """UTF-8 bytes in one part of a path: NAME_MAX of the common file systems."""
 
-PATH_BYTES_MAX = 4096
-"""UTF-8 bytes in a whole path: PATH_MAX of Linux."""
+PATH_BYTES_MAX = 2048
+"""UTF-8 bytes in a whole path, and in its key: a row of a PostgreSQL index holds 2,704, which a package's id shares."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -46,7 +46,7 @@ def check_path(text: str) -> str:
     """Return `text` unchanged if a package may hold a file at this path.
 
     Raises:
-        PathRefused: if it is empty, absolute or too long, has an empty part, `.` or `..`, or holds a
+        PathRefused: if it is empty, absolute or too long (also under NFC), has an empty part, `.` or `..`, or holds a
             backslash, a control character (C0, DEL, C1) or a surrogate (an undecodable file name).
     """
     try:
@@ -55,6 +55,8 @@ def check_path(text: str) -> str:
         raise PathRefused(text, "the name is not valid UTF-8; rename the file") from None
     if len(encoded) > PATH_BYTES_MAX:
         raise PathRefused(text, f"{len(encoded)} bytes are too long, {PATH_BYTES_MAX} at most")
+    if (key_bytes := len(path_key(text).encode())) > PATH_BYTES_MAX:  # NFC can lengthen it threefold
+        raise PathRefused(text, f"{key_bytes} bytes under Unicode NFC are too long, {PATH_BYTES_MAX} at most")
     if "\\" in text:
         raise PathRefused(text, "a backslash is not allowed; separate the parts with '/'")
     if (control := _CONTROL.search(text)) is not None:

@@ -40,7 +40,8 @@ REFUSED = {
     "high surrogate": ("\ud83d", "not valid UTF-8"),
     "long part": ("a/" + "x" * 256, "one part has 256 bytes, 255 at most"),
     "part long in bytes": ("é" * 128, "one part has 256 bytes"),
-    "long path": ("/".join(["x" * 255] * 16) + "/y", "4097 bytes are too long, 4096 at most"),
+    "long path": ("/".join(["x" * 255] * 8) + "/y", "2049 bytes are too long, 2048 at most"),
+    "path long under NFC": ("/".join(["\u0958" * 49] * 7), "2064 bytes under Unicode NFC are too long, 2048 at most"),
 }
 
 ACCEPTED = [
@@ -62,7 +63,7 @@ ACCEPTED = [
     "\u2028",
     "x" * PART_BYTES_MAX,
     "é" * 127,
-    "/".join(["x" * 255] * 16),
+    "/".join(["x" * 255] * 8),
 ]
 
 
@@ -81,8 +82,8 @@ def test_a_plain_path_is_returned_unchanged(path: str) -> None:
     assert check_path(path) is path
 
 
-def test_the_limits_are_those_of_the_common_file_systems() -> None:
-    assert (PART_BYTES_MAX, PATH_BYTES_MAX) == (255, 4096)
+def test_the_limits_are_those_of_file_systems_and_indexes() -> None:
+    assert (PART_BYTES_MAX, PATH_BYTES_MAX) == (255, 2048)
 
 
 @given(paths())

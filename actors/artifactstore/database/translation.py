@@ -20,7 +20,7 @@ DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError)
 """All that a database may raise: `TimeoutError` is an `OSError`, and text may hold what no database takes."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
-_CONTENT_CLASSES = {"22", "23"}  # data exception, integrity constraint violation
+_CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _ASYNCPG_REFUSAL = "DataError"
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNDONE_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}

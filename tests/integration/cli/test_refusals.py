@@ -27,7 +27,7 @@ PATHS = {
     "C1": ("a\x9b2J", "control character U+009B"),
     "undecodable": ("a\udcff", "not valid UTF-8"),
     "long part": ("é" * 128, "one part has 256 bytes, 255 at most"),
-    "long path": ("/".join(["x" * 200] * 21), "4220 bytes are too long, 4096 at most"),
+    "long path": ("/".join(["x" * 200] * 21), "4220 bytes are too long, 2048 at most"),
 }
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import shake_256
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.commands import Committed
-from command_strategies import Ids, created
+from command_strategies import Ids, created, ingest, ingested
 from database_tools import Gate, Scribe, by_hand, event, opened
 
 _WORD = "geheim"
@@ -303,6 +305,24 @@ _LONG_COUNT = text(
 
 
 class TestPostgresServer:
+    async def test_a_value_that_is_too_long_for_an_index_is_refused_alone(
+        self, postgres_location: DatabaseLocation
+    ) -> None:
+        """No path that may be stored is; but whatever exceeds a limit of the server is a refusal, and no outage."""
+        ids = Ids()
+        strange = ingested("a", ids=ids)
+        object.__setattr__(strange, "path", b64encode(shake_256(b"noise").digest(3000)).decode())
+        async with opened(postgres_location) as database:
+            scribe = Scribe(SqlEventStore(database))
+            first, refused, last = await scribe.send(
+                scribe.ask(created(ids=ids)), scribe.ask(ingest(strange)), scribe.ask(ingest(ingested("b", ids=ids)))
+            )
+        assert isinstance(refused, Refused)
+        assert "index row size" in refused.reason
+        assert isinstance(first, Committed)
+        assert isinstance(last, Committed)
+        assert (first.sequence, last.sequence) == (1, 2)
+
     async def test_a_session_that_the_server_ends_is_replaced(self, postgres_location: DatabaseLocation) -> None:
         ids = Ids()
         async with opened(postgres_location) as database, opened(postgres_location) as other:

@@ -1,6 +1,8 @@
 """What every event store promises about commands and the log that they make."""
 
+from base64 import b64encode
 from dataclasses import replace
+from hashlib import shake_256
 
 import pytest
 
@@ -17,6 +19,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.events import EventConflict, IdempotencyConflict, encode_record
 from artifactstore_protocols.packages import PackageExists, PackageNotFound, PathConflict, PathTaken, TooManyFiles
+from artifactstore_protocols.paths import PATH_BYTES_MAX, check_path
 from artifactstore_protocols.views import ReplayFailed
 from command_strategies import BACKEND_ID, Ids, address_of, created, ingest, ingested, package_id_of
 from database_tools import EPOCH_US, Scribe
@@ -125,6 +128,18 @@ async def test_a_batch_larger_than_a_statement_is_judged_in_full(scribe: Scribe)
     )
     assert committed(resumed).sequence == 901
     assert {type(conflict) for conflict in conflicts} == {PathConflict}
+
+
+async def test_the_longest_path_goes_in_whatever_is_in_it(store: EventStore, scribe: Scribe) -> None:
+    """Nothing in it can be compressed, and a database's index has to hold it as it is."""
+    ids = Ids()
+    noise = b64encode(shake_256(b"noise").digest(PATH_BYTES_MAX), b"-_").decode()
+    longest = check_path("/".join(noise[start : start + 127] for start in range(0, PATH_BYTES_MAX, 128)) + "x")
+    assert len(longest) == PATH_BYTES_MAX
+    await scribe.tell(created(ids=ids), ingest(ingested("good", ids=ids)), ingest(ingested(longest, ids=ids)))
+    record = await store.file(package_id_of(1), longest)
+    assert record is not None
+    assert record.path == longest
 
 
 class TestRepeats:
