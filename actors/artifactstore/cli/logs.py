@@ -13,13 +13,14 @@ Here they become a line each: text where a person watches, JSON elsewhere. No li
 import json
 import logging
 import os
+import re
 import traceback
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TextIO, cast, override
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from artifactstore.cli.output import printable
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
@@ -32,6 +33,8 @@ __all__ = ["logging_to", "passwords_in"]
 _OURS = "artifactstore"
 _BLOT = "***"
 _CAUSES_MAX = 8
+# As SQLAlchemy reads it, whatever is in it; a URL with another @ is refused.
+_PASSWORD = re.compile(r"^[^:]*://[^:/]*:(.+)@", re.DOTALL)
 
 
 @contextmanager
@@ -60,11 +63,8 @@ def logging_to(stream: TextIO, level: str, *, secrets: Sequence[str] = ()) -> Ge
 
 def passwords_in(url: str) -> tuple[str, ...]:
     """The password of a URL, as it is written there and as it is meant."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:  # whoever needs the URL says that it is none
-        return ()
-    return () if not password else tuple({password, unquote(password)})
+    found = _PASSWORD.search(url)
+    return () if found is None else tuple({found[1], unquote(found[1])})
 
 
 class _Handler(logging.StreamHandler[TextIO]):

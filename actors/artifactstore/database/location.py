@@ -52,7 +52,7 @@ class DatabaseLocation:
         driver = _DRIVERS.get(url.drivername)
         if driver is None:
             raise InvalidValue("database URL", url.drivername, "use sqlite:///FILE or postgresql://USER@HOST/NAME")
-        return cls._sqlite(url) if driver == _SQLITE else cls._postgresql(url)
+        return cls._sqlite(url) if driver == _SQLITE else cls._postgresql(url, text)
 
     @classmethod
     def _sqlite(cls, url: URL) -> Self:
@@ -68,7 +68,11 @@ class DatabaseLocation:
         return cls(url.set(drivername=_SQLITE, database=str(path)), str(path), path)
 
     @classmethod
-    def _postgresql(cls, url: URL) -> Self:
+    def _postgresql(cls, url: URL, text: str) -> Self:
+        # One @ ends the user and the password. Another one may be in a password that is not quoted: the rest of that
+        # would be taken for the host, the database or an option, and be shown.
+        if text.count("@") > (url.username is not None):
+            raise InvalidValue("database URL", "postgresql", "write an @ in a user, a password or an option as %40")
         if not url.database:
             raise InvalidValue("database URL", "postgresql", "name the database: postgresql://USER@HOST/NAME")
         # As psql and its URLs call it, and as the driver does.

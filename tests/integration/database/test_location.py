@@ -58,6 +58,7 @@ def test_a_server_is_named_by_host_and_database(scheme: str, rest: str, name: st
         ("sqlite:///store.db?mode=memory&uri=true", "write three slashes"),
         ("postgresql://ada:geheim@db", "name the database"),
         ("postgresql://ada:geheim@db/", "name the database"),
+        ("postgresql://ada:p4ss@geheim@db/store", "write an @ in a user, a password or an option as %40"),
         ("postgresql://db/store?password=geheim", "the options it takes are host, port, ssl"),
         ("postgresql://db/store?application_name=x&ssl=require", "the options it takes are host, port, ssl"),
     ],

@@ -97,6 +97,13 @@ async def test_a_store_that_cannot_be_opened_says_nothing_of_it(
         f"postgresql://u:{PASSWORD}@h/d?password={PASSWORD}",
         f"{PASSWORD}",
         f"sqlite://u:{PASSWORD}@h/d",
+        "postgresql://u:geheim@p4ss@127.0.0.1:1/d",
+        "postgresql://u:p4ss@geheim@127.0.0.1:1/d",
+        "postgresql://u:p@geheim/x@h/d",
+        "postgresql://u:p@h/geheim@h/d",
+        "postgresql://u:p@geheim/x?y@h/d",
+        "postgresql://u:p@h/x?geheim=y@h/d",
+        "postgresql://geheim/x@h/d",
     ],
 )
 def test_a_url_that_is_refused_is_not_repeated(url: str) -> None:

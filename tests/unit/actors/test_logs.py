@@ -155,6 +155,8 @@ def test_a_password_is_blotted_out_however_it_got_there() -> None:
     assert set(secrets) == {'p@ss"word', "p%40ss%22word"}
     (line,) = written(lambda: ours.error('by p@ss"word or p%%40ss%%22word %s', 1), secrets=secrets)
     assert line["message"] == "by *** or *** 1"
+    assert passwords_in("postgresql://me:p/w?o#rd@host/name") == ("p/w?o#rd",), "as SQLAlchemy reads it"
+    assert passwords_in("postgresql://me@host/name") == passwords_in("postgresql://me:@host/name") == ()
     assert passwords_in("sqlite:///file") == passwords_in("postgresql://[nothing") == ()
 
 
