@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     # What is used of asyncpg, which comes without types.
     class PostgresError(Exception): ...
 
+    class InFailedSQLTransactionError(PostgresError):
+        severity_en: str
+
     class InterfaceError(Exception): ...
+
+    class InternalClientError(Exception): ...
 
     class Connection:
         def __init__(self, protocol: object, transport: asyncio.Transport, *rest: object) -> None: ...
@@ -38,11 +43,18 @@ if TYPE_CHECKING:
         *, connection_class: type[C], statement_cache_size: int, **arguments: object
     ) -> C: ...
 else:
-    from asyncpg import Connection, InterfaceError, PostgresError, connect
+    from asyncpg import (
+        Connection,
+        InFailedSQLTransactionError,
+        InterfaceError,
+        InternalClientError,
+        PostgresError,
+        connect,
+    )
 
 __all__ = ["DRIVER_ERRORS", "Session", "Sessions"]
 
-DRIVER_ERRORS = (PostgresError, InterfaceError, OSError)
+DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError, OSError)
 """What a session raises where SQLAlchemy does not stand in between."""
 
 _CHANNEL = f"SELECT '{CHANNEL_PREFIX}' || 'log_head'::regclass::oid"
@@ -72,10 +84,20 @@ class Session(Connection):
 
     @override
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        """As asyncpg's, which begins its transactions with it."""
+        """As asyncpg's, which begins and ends its transactions with it.
+
+        Raises:
+            InFailedSQLTransactionError: a COMMIT undid its transaction, since a statement of it had failed; the server
+                says so by its answer alone, and asyncpg does not look at that.
+        """
         if query.startswith("BEGIN"):
             query += self.on_begin + (self.on_begin_writing if _WRITERS_ISOLATION in query else "")
-        return await super().execute(query, *args, timeout=timeout)
+        answer = await super().execute(query, *args, timeout=timeout)
+        if answer == "ROLLBACK" and query.startswith("COMMIT"):
+            undone = InFailedSQLTransactionError("the server answered COMMIT with ROLLBACK")
+            undone.severity_en = "ERROR"  # what a server's own word for "undone, and nothing else is wrong" would be
+            raise undone
+        return answer
 
     @override
     async def close(self, *, timeout: float | None = None) -> None:

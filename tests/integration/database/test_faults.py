@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import shake_256
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import trio
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from artifactstore.database import events
@@ -374,6 +376,19 @@ class TestPostgresServer:
                 await gate.arrival()
                 await other.read(_end_other_sessions)
                 gate.open()
+            assert await append(database, ids) == 1
+
+    async def test_a_commit_that_is_answered_with_a_rollback_is_none(self, postgres_location: DatabaseLocation) -> None:
+        """As it is after a statement that failed and whose error nobody passed on: the driver says nothing of it."""
+        ids = Ids()
+
+        async def swallow(transaction: Transaction) -> None:
+            with suppress(DBAPIError):
+                await transaction.connection.execute(text("SELECT 1 / 0"))
+
+        async with opened(postgres_location) as database:
+            with pytest.raises(DatabaseUnavailable, match="answered COMMIT with ROLLBACK"):
+                await database.write(swallow)
             assert await append(database, ids) == 1
 
     async def test_a_server_that_is_not_there_is_not_available(self, tmp_path: Path) -> None:
