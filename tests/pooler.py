@@ -1,7 +1,7 @@
-"""A real pgbouncer in transaction mode between a test and the server, where there is one on this machine.
+"""A real pgbouncer between a test and the server, where there is one on this machine.
 
-It lends a session for one transaction at a time, and has fewer sessions than its clients have connections; so whatever
-relies on a session of its own fails soon.
+In transaction mode it lends a session for one transaction at a time, and has fewer sessions than its clients have
+connections; so whatever relies on a session of its own fails soon. In session mode each client has its own.
 """
 
 import shutil
@@ -12,22 +12,26 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from postgres_server import PostgresServer, server_user
 
-__all__ = ["PGBOUNCER", "pooled"]
+__all__ = ["PGBOUNCER", "PoolMode", "pooled"]
+
+type PoolMode = Literal["transaction", "session"]
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
 """The program, if it is installed."""
 
 _PORT = 6432
+_SESSIONS: dict[PoolMode, int] = {"transaction": 2, "session": 30}
 _CONFIGURATION = """
 [databases]
 * = host={server}
 
 [pgbouncer]
-pool_mode = transaction
-default_pool_size = 2
+pool_mode = {mode}
+default_pool_size = {sessions}
 max_client_conn = 50
 auth_type = trust
 auth_file = {directory}/users
@@ -37,7 +41,7 @@ unix_socket_dir = {directory}
 
 
 @contextmanager
-def pooled(server: PostgresServer, database: str) -> Generator[str]:
+def pooled(server: PostgresServer, database: str, mode: PoolMode = "transaction") -> Generator[str]:
     """Run one; what is given is a database's URL that leads through it."""
     if PGBOUNCER is None:
         raise RuntimeError("pgbouncer is not installed")
@@ -46,7 +50,11 @@ def pooled(server: PostgresServer, database: str) -> Generator[str]:
         directory = Path(name)
         (directory / "users").write_text('"postgres" ""\n')
         configuration = directory / "pgbouncer.ini"
-        configuration.write_text(_CONFIGURATION.format(server=server.socket_directory, directory=directory, port=_PORT))
+        configuration.write_text(
+            _CONFIGURATION.format(
+                server=server.socket_directory, directory=directory, port=_PORT, mode=mode, sessions=_SESSIONS[mode]
+            )
+        )
         if user is not None:
             shutil.chown(directory, user)
         with subprocess.Popen(

@@ -1,6 +1,10 @@
-"""Through a pooler in transaction mode, which gives each transaction another session: what works and what does not."""
+"""Through a pooler that may give each transaction another session: what works and what does not.
+
+That is transaction mode. In session mode it does not, and the store cannot know: what it does without runs in both.
+"""
 
 from collections.abc import Generator
+from typing import cast
 
 import pytest
 import trio
@@ -13,7 +17,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from command_strategies import Ids, created
 from database_tools import Scribe, by_hand, opened, whole_log
-from pooler import PGBOUNCER, pooled
+from pooler import PGBOUNCER, PoolMode, pooled
 from postgres_server import PostgresServer
 
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed; its Debian package is pgbouncer")
@@ -29,6 +33,16 @@ def pooled_location(
     """A database, empty, reached through a pooler."""
     assert postgres_location.url.database is not None
     with pooled(postgres_server, postgres_location.url.database) as url:
+        yield DatabaseLocation.parse(url)
+
+
+@pytest.fixture(params=["transaction", "session"])
+def any_pooled_location(
+    request: pytest.FixtureRequest, postgres_server: PostgresServer, postgres_location: DatabaseLocation
+) -> Generator[DatabaseLocation]:
+    """The same, in each mode."""
+    assert postgres_location.url.database is not None
+    with pooled(postgres_server, postgres_location.url.database, cast("PoolMode", request.param)) as url:
         yield DatabaseLocation.parse(url)
 
 
@@ -69,10 +83,10 @@ async def test_every_transaction_has_its_settings_and_leaves_nothing_behind(pool
             assert await other.read(look) == ["30s", "0", 0]
 
 
-async def test_growth_is_found_without_a_listener(pooled_location: DatabaseLocation) -> None:
+async def test_growth_is_found_without_a_listener(any_pooled_location: DatabaseLocation) -> None:
     """A session that listens would be lent to somebody else."""
     count = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()")
-    async with opened(pooled_location) as database, opened(pooled_location) as other:
+    async with opened(any_pooled_location) as database, opened(any_pooled_location) as other:
         assert await database.wait_for_growth(0) == 0
         await Scribe(SqlEventStore(other)).tell(created())
         while await database.wait_for_growth(0) < 1:
@@ -80,9 +94,9 @@ async def test_growth_is_found_without_a_listener(pooled_location: DatabaseLocat
         assert await other.read(lambda connection: connection.scalar(count)) == 0
 
 
-async def test_mending_is_refused_and_comparing_is_not(pooled_location: DatabaseLocation) -> None:
+async def test_mending_is_refused_and_comparing_is_not(any_pooled_location: DatabaseLocation) -> None:
     """A rebuild keeps temporary tables from one transaction to the next."""
-    async with opened(pooled_location) as database:
+    async with opened(any_pooled_location) as database:
         store = SqlEventStore(database)
         await Scribe(store).tell(created())
         with pytest.raises(DirectConnectionNeeded, match="leads to the server itself"):
