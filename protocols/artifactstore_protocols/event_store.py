@@ -116,8 +116,17 @@ class EventStore(Protocol):
         """
         ...
 
-    async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
-        """Up to `limit` events after a sequence, in order; those about one subject, if one is given."""
+    async def read_events(
+        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+    ) -> Sequence[StoredEvent]:
+        """Events after a sequence, in order.
+
+        Args:
+            after: the sequence.
+            limit: how many at most.
+            subject: only those about it, if one is given.
+            bytes_max: how long their payloads may be together, if given; one that is longer comes alone.
+        """
         ...
 
     async def wait_for_growth(self, after: int) -> int:

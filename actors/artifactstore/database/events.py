@@ -7,9 +7,9 @@ burns no number, and no reader ever sees n+1 before n, whichever process wrote i
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import batched
+from itertools import accumulate, batched
 
-from sqlalchemy import ColumnElement, Row, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.bulk import insert_rows
@@ -25,7 +25,6 @@ __all__ = [
     "lock_head",
     "move_head",
     "read",
-    "read_subject",
     "replay",
     "write",
     "write_all",
@@ -103,21 +102,19 @@ async def write_all(transaction: Transaction, new: Iterable[Event]) -> tuple[Sto
     return stored
 
 
-async def read(connection: AsyncConnection, *, after: int, limit: int) -> tuple[StoredEvent, ...]:
-    """Up to `limit` events after the sequence `after`, in order."""
-    query = select(events).where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
-    return tuple(_stored(row) for row in await connection.execute(query))
+async def read(
+    connection: AsyncConnection, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+) -> tuple[StoredEvent, ...]:
+    """Events after the sequence `after`, in order; `EventStore.read_events` says which."""
 
+    def wanted[*Columns](query: Select[*Columns]) -> Select[*Columns]:
+        query = query.where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+        return query if subject is None else query.where(events.c.subject == subject)
 
-async def read_subject(connection: AsyncConnection, subject: str, *, after: int, limit: int) -> tuple[StoredEvent, ...]:
-    """As `read`, but only events about one subject."""
-    query = (
-        select(events)
-        .where(events.c.subject == subject, events.c.sequence > after)
-        .order_by(events.c.sequence)
-        .limit(limit)
-    )
-    return tuple(_stored(row) for row in await connection.execute(query))
+    if bytes_max is not None:  # both databases know how long a value is without reading it
+        sizes = (await connection.execute(wanted(select(func.length(events.c.payload))))).scalars()
+        limit = max(1, sum(total <= bytes_max for total in accumulate(sizes)))
+    return tuple(_stored(row) for row in await connection.execute(wanted(select(events))))
 
 
 async def find_commands(

@@ -72,13 +72,13 @@ class SqlEventStore:
         """Take over another log's events."""
         return await self._database.write(lambda transaction: import_events(transaction, events, source=source))
 
-    async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
+    async def read_events(
+        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+    ) -> Sequence[StoredEvent]:
         """Events, in order."""
 
         async def read(connection: AsyncConnection) -> Sequence[StoredEvent]:
-            if subject is None:
-                return await events.read(connection, after=after, limit=limit)
-            return await events.read_subject(connection, subject, after=after, limit=limit)
+            return await events.read(connection, after=after, limit=limit, subject=subject, bytes_max=bytes_max)
 
         return await self._database.read(read)
 

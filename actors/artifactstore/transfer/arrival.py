@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from artifactstore.database.errors import Refused
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.supervision import ActorRef
+from artifactstore.transfer.log_files import READ_BYTES
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
@@ -15,10 +16,14 @@ __all__ = ["Arrival", "first_difference"]
 
 async def first_difference(store: EventStore, theirs: Sequence[StoredEvent]) -> int | None:
     """The first sequence of a run at which this log holds another event, or none."""
-    mine = await store.read_events(after=theirs[0].sequence - 1, limit=len(theirs))
-    for number, expected in enumerate(theirs):
-        if number >= len(mine) or mine[number] != expected:
-            return expected.sequence
+    while theirs:
+        mine = await store.read_events(after=theirs[0].sequence - 1, limit=len(theirs), bytes_max=READ_BYTES)
+        if not mine:
+            return theirs[0].sequence
+        for found, expected in zip(mine, theirs, strict=False):
+            if found != expected:
+                return expected.sequence
+        theirs = theirs[len(mine) :]
     return None
 
 

@@ -6,6 +6,7 @@ after its objects. Each object's bytes are checked against its address as they a
 as they are written; one that is not whole is named, and the rest goes on without it.
 """
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -74,7 +75,7 @@ async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary
     files = await directory.log_files()
     if not files:
         return None
-    last: list[StoredEvent] = []
+    last = deque[StoredEvent](maxlen=1)
     async with LogFileSource.open(files[-1]) as file:
         summary = await file.verify(lambda events, _bytes: last.extend(events[-1:]))
     check_name(files[-1].name, summary.header)
@@ -83,7 +84,7 @@ async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary
         reason = f"it holds {summary.header.last} events, and this log ends at {head}; restore it, or name another"
         raise BackupRefused(directory.name, reason)
     # Ids are made anew for every event: logs that agree in one agree in all before it.
-    if await first_difference(store, last[-1:]) is not None:
+    if await first_difference(store, tuple(last)) is not None:
         await _tell_difference(files, directory.name, store)
     return summary
 

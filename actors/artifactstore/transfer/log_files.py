@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from artifactstore.database.errors import LogDamaged
 from artifactstore.machine import in_thread
@@ -24,9 +24,12 @@ from artifactstore_protocols.log_file import (
 )
 from artifactstore_protocols.views import ReplayFailed, project
 
-__all__ = ["LogFileSource", "LogFileText", "Version"]
+__all__ = ["READ_BYTES", "LogFileSource", "LogFileText", "Version"]
 
 type Version = tuple[int, int, int, int]
+
+READ_BYTES: Final = 8 << 20
+"""How much of a log is held at a time, if no event is longer; a manifest can have 42 MB."""
 
 _EVENTS = 500
 _PIECE_BYTES = 1 << 20
@@ -80,7 +83,8 @@ class LogFileText:
         yield self._counted(encoder.end())
 
     async def _read(self, after: int) -> Sequence[StoredEvent]:
-        batch = await self._store.read_events(after=after, limit=min(_EVENTS, self._header.last - after))
+        limit = min(_EVENTS, self._header.last - after)
+        batch = await self._store.read_events(after=after, limit=limit, bytes_max=READ_BYTES)
         for expected, stored in enumerate(batch, after + 1):
             if stored.sequence != expected:
                 raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")

@@ -230,6 +230,22 @@ async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe
     assert about == [[1, 2, 3, 7], [3, 7], [1, 2]]
 
 
+async def test_a_page_of_events_is_bounded_by_what_they_weigh(store: EventStore, scribe: Scribe) -> None:
+    await tell(scribe)
+    sizes = [len(stored.event.payload) for stored in await store.read_events(after=0, limit=9)]
+    for bytes_max, expected in (
+        (sum(sizes), [1, 2, 3, 4, 5, 6, 7]),
+        (sum(sizes[:3]), [1, 2, 3]),
+        (sum(sizes[:3]) - 1, [1, 2]),
+        (0, [1]),
+    ):
+        page = await store.read_events(after=0, limit=9, bytes_max=bytes_max)
+        assert [stored.sequence for stored in page] == expected
+    page = await store.read_events(after=2, limit=9, subject=package_id_of(1), bytes_max=sizes[2] + sizes[6])
+    assert [stored.sequence for stored in page] == [3, 7]
+    assert list(await store.read_events(after=7, limit=9, bytes_max=1)) == []
+
+
 async def test_a_store_says_where_it_is_and_how_far_its_log_goes(store: EventStore, scribe: Scribe) -> None:
     assert (await store.probe()).head == 0
     await tell(scribe)

@@ -23,7 +23,7 @@ from artifactstore_protocols.event_store import EventStore, LogReading
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileEncoder, LogFileHeader, LogFileInvalid, LogFileReader
-from artifactstore_protocols.payloads import UnknownEventType
+from artifactstore_protocols.payloads import PackageCreated, UnknownEventType, encode_payload
 from artifactstore_protocols.records import TransferProgress
 from integration.registry.samples import (
     add,
@@ -390,7 +390,8 @@ class _Log:
     async def probe(self) -> LogReading:
         return LogReading(len(self._log), None)
 
-    async def read_events(self, *, after: int, limit: int) -> Sequence[StoredEvent]:
+    async def read_events(self, *, after: int, limit: int, bytes_max: int) -> Sequence[StoredEvent]:
+        assert bytes_max == log_files.READ_BYTES
         return self._log[after : after + limit]
 
 
@@ -411,3 +412,30 @@ async def test_a_long_log_is_written_and_read_within_bounded_memory(
         tracemalloc.stop()
     assert len(content(file)) > 3 << 20
     assert peak_bytes < 2 << 20
+
+
+async def test_large_events_in_a_row_are_not_held_all_at_once(registry: Registry, tmp_path: Path) -> None:
+    """Manifests can be large, and nothing keeps a log from having hundreds of them one after the other."""
+    events, large, small = 48, tmp_path / "large", tmp_path / "small"
+    write_file(large, [_with_metadata(stored, 1 << 20) for stored in long_log(events, files_each=0)])
+    write_file(small, [_with_metadata(stored, 1) for stored in long_log(events, files_each=0)])
+    tracemalloc.start()
+    try:
+        await registry.import_events(large)
+        exported = await registry.export_events(tmp_path / "exported")
+        assert (await registry.import_events(large)).written == 0
+        with pytest.raises(LogDiffers):  # small to read, and compared with what is large
+            await registry.import_events(small)
+        await registry.backup(tmp_path / "backup")
+        await registry.backup(tmp_path / "backup")
+        _now, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert content(tmp_path / "exported") == content(large)
+    assert exported.bytes > events << 20
+    assert peak_bytes < 40 << 20
+
+
+def _with_metadata(stored: StoredEvent, size_bytes: int) -> StoredEvent:
+    payload = replace(cast("PackageCreated", stored.decode()), metadata={"of": "m" * size_bytes})
+    return replace(stored, event=replace(stored.event, payload=encode_payload(payload)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import accumulate
 from typing import Final
 
 import trio
@@ -142,16 +143,23 @@ class SimulatedEventStore:
         """The head."""
         return await self._read("probe", lambda: LogReading(self._log.head(), None))
 
-    async def read_events(self, *, after: int, limit: int, subject: str | None = None) -> Sequence[StoredEvent]:
+    async def read_events(
+        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+    ) -> Sequence[StoredEvent]:
         """Events, in order."""
-        return await self._read(
-            "events",
-            lambda: [
+
+        def read() -> Sequence[StoredEvent]:
+            found = [
                 stored
                 for stored in self._log.events
                 if stored.sequence > after and subject in {None, stored.event.subject}
-            ][:limit],
-        )
+            ][:limit]
+            if bytes_max is None:
+                return found
+            sizes = accumulate(len(stored.event.payload) for stored in found)
+            return found[: max(1, sum(total <= bytes_max for total in sizes))]
+
+        return await self._read("events", read)
 
     async def wait_for_growth(self, after: int) -> int:
         """The head, as soon as it is past a sequence, or after a while; word of a commit comes to every process."""
