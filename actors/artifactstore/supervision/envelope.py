@@ -20,7 +20,7 @@ from artifactstore_protocols.supervision import Message, OnCancel
 if TYPE_CHECKING:
     from artifactstore.supervision.mailbox import Mailbox
 
-__all__ = ["Envelope", "EnvelopeState", "Hook", "Work", "current_actor", "current_caller"]
+__all__ = ["Envelope", "EnvelopeState", "Hook", "Work", "current_actor", "current_caller", "home"]
 
 
 class EnvelopeState(IntEnum):
@@ -197,6 +197,9 @@ class Hook:
 
 current_caller: ContextVar[Work | Hook | None] = ContextVar("current_caller", default=None)
 """What this task runs on behalf of; tasks that outlive it reset it."""
+
+home: ContextVar[str | None] = ContextVar("home", default=None)
+"""The path of the actor that this task is part of, as a worker, as a task of the actor, or in a nursery of either."""
 
 
 def current_actor() -> str | None:

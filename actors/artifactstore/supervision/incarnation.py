@@ -17,7 +17,7 @@ import trio
 
 from artifactstore.supervision.actor import Actor
 from artifactstore.supervision.answers import Answers
-from artifactstore.supervision.envelope import Hook, Work, current_caller
+from artifactstore.supervision.envelope import Hook, Work, current_caller, home
 from artifactstore.supervision.failures import real_failure
 from artifactstore.supervision.lane import Lane
 from artifactstore.supervision.mailbox import Mailbox
@@ -136,6 +136,7 @@ class Incarnation:
         self.tasks[handle.name] = handle
 
     async def _live(self) -> None:
+        home.set(self.path)
         async with trio.open_nursery() as self._nursery:
             deadline = trio.current_time() + self._spec.start_timeout_s
             self._watcher.due(deadline)
@@ -172,6 +173,7 @@ class Incarnation:
             await self._work_on(self._mailbox.serial)
 
     async def _work_on(self, lane: Lane) -> None:
+        home.set(self.path)  # it may have been started by the task of an asker, and have its context
         # A scope costs as much as a channel hop, so one serves for message after message until it is used up.
         while True:
             with trio.CancelScope() as scope:

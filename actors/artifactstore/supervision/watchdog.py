@@ -1,8 +1,8 @@
 """A thread that notices when the event loop stands still, which nothing inside the loop can.
 
 It asks the loop for a sign of life, again and again; the loop gives one whenever it gets round to it. When none comes
-in time, the thread looks at where the loop's thread is, finds the actor whose handler is on that stack, notes both for
-the snapshot and reports them. It reports each blockage once. It ends nothing: what follows is the listener's decision.
+in time, the thread looks at where the loop's thread is, finds the actor whose task is on that stack, notes both for the
+snapshot and reports them. It reports each blockage once. It ends nothing: what follows is the listener's decision.
 """
 
 import threading
@@ -12,7 +12,7 @@ from types import FrameType
 
 import trio
 
-from artifactstore.supervision.incarnation import Incarnation
+from artifactstore.supervision.envelope import home
 from artifactstore.supervision.reports import LoopBlocked
 from artifactstore.supervision.runtime import Runtime
 from artifactstore.supervision.stacks import frames_of_thread, stack_of_frame
@@ -99,9 +99,12 @@ class _Watchdog:
 
 
 def _actor_among(frames: Sequence[FrameType]) -> str | None:
-    """The path of the actor whose code is on this stack."""
+    """The path of the actor whose code is on this stack.
+
+    trio's own frame has the task that it runs, or ran last: then that one's frame is no part of the stack.
+    """
     for frame in frames:
-        owner = frame.f_locals.get("self") if "self" in frame.f_code.co_varnames else None
-        if isinstance(owner, Incarnation):
-            return owner.path
+        task = frame.f_locals.get("task") if "task" in frame.f_code.co_varnames else None
+        if isinstance(task, trio.lowlevel.Task) and getattr(task.coro, "cr_frame", None) in frames:
+            return task.context.get(home)
     return None

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import override
 
 import pytest
+import trio
 
 from artifactstore.supervision import (
     Actor,
     ActorRef,
     ActorSpec,
+    Concurrent,
     LoopBlocked,
     Report,
     Request,
@@ -37,6 +39,26 @@ class BlockLoop(Request[None, BlockingRole]):
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class BlockLoopInNursery(BlockLoop):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoopInWorker(BlockLoop):
+    """Handled by a worker that the asker's task started."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoopInTask(BlockLoop):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class BlockLoopInTasksNursery(BlockLoop):
+    pass
+
+
 class Blocking(Actor[BlockingRole]):
     def __init__(self, released: threading.Event) -> None:
         self.released = released
@@ -45,13 +67,35 @@ class Blocking(Actor[BlockingRole]):
     async def block(self, _: BlockLoop) -> None:
         self.released.wait(GUARD_S)
 
+    @handles(BlockLoopInNursery)
+    async def block_in_nursery(self, message: BlockLoopInNursery) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.block, message)
 
-async def test_a_handler_that_blocks_the_loop_is_named_with_its_stack() -> None:
+    @handles(BlockLoopInWorker, mode=Concurrent(2))
+    async def block_in_worker(self, message: BlockLoopInWorker) -> None:
+        await self.block(message)
+
+    @handles(BlockLoopInTask)
+    async def block_in_task(self, message: BlockLoopInTask) -> None:
+        await self.context.start_child("task", self.block, message).wait()
+
+    @handles(BlockLoopInTasksNursery)
+    async def block_in_nursery_of_a_task(self, _: BlockLoopInTasksNursery) -> None:
+        await self.context.start_child("task", self.block_in_nursery, BlockLoopInNursery()).wait()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [BlockLoop(), BlockLoopInNursery(), BlockLoopInWorker(), BlockLoopInTask(), BlockLoopInTasksNursery()],
+    ids=lambda message: type(message).__name__,
+)
+async def test_an_actor_that_blocks_the_loop_is_named_with_its_stack(message: BlockLoop) -> None:
     released, reports, threads = threading.Event(), list[LoopBlocked](), list[int]()
 
     def listener(report: Report) -> None:
         assert isinstance(report, LoopBlocked)
-        if report.path is not None:
+        if "released.wait" in report.stack:
             reports.append(report)
             threads.append(threading.get_ident())
             released.set()
@@ -60,7 +104,7 @@ async def test_a_handler_that_blocks_the_loop_is_named_with_its_stack() -> None:
     spec = tree_of(ActorSpec(ref=ref, factory=lambda: Blocking(released)))
     async with open_tree(spec, on_report=listener, loop_blocked_after_s=LIMIT_S) as tree:
         assert tree.snapshot().actor("root/a").last_block is None
-        await ref.ask(BlockLoop())
+        await ref.ask(message)
         block = tree.snapshot().actor("root/a").last_block
     [report] = reports
     assert (report.path, report.blocked_s) == ("root/a", LIMIT_S)
