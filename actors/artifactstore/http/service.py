@@ -1,8 +1,8 @@
 """The store as a process of its own: the tree with an HTTP server in it, until a signal says stop."""
 
-import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +26,9 @@ __all__ = ["EXIT_STUCK", "http_service", "run_service"]
 EXIT_STUCK = 70
 """The exit code of a service that ended itself because something in it neither went on nor stopped."""
 
+_LAST_WORDS_S = 3.0
+"""What the log is given to take the report of it. It may be the very thing that blocks, so nothing waits for it."""
+
 
 def run_service(listening: Listening, *, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain and return.
@@ -46,8 +49,9 @@ def run_service(listening: Listening, *, announce: Callable[[str], None]) -> Non
 def _end_if_stuck(report: Report) -> None:
     """Nothing inside a process can mend a blocked loop or a task that will not stop; a fresh process can."""
     if isinstance(report, LoopBlocked | StallReport):
-        logging.shutdown()
-        os._exit(EXIT_STUCK)
+        end = threading.Timer(_LAST_WORDS_S, os._exit, [EXIT_STUCK])
+        end.daemon = True
+        end.start()
 
 
 async def _serve(listening: Listening, announce: Callable[[str], None]) -> None:

@@ -38,7 +38,7 @@ async def open_tree(
         spec: the root.
         seed: what the jitter of restarts is drawn from; the same seed gives the same delays. Random unless given.
         clock: what actors get as `context.clock`; the system's unless given.
-        on_report: called with every report, beside the log: in the tree's thread, except that `LoopBlocked` comes from
+        on_report: called with every report, before the log: in the tree's thread, except that `LoopBlocked` comes from
             the watchdog's thread, since the tree's cannot run.
         loop_blocked_after_s: real seconds without a sign of life from the event loop before a watchdog thread reports
             it; no watchdog unless given.

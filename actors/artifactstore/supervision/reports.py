@@ -1,6 +1,6 @@
 """What the runtime reports on its own: crashes, children that will not stop, and a loop that stands still.
 
-A report goes to the standard logger of this package and to the callback that `open_tree` was given. The log names
+A report goes to the callback that `open_tree` was given and to the standard logger of this package. The log names
 types of messages and failures; what a failure says may quote a payload, and is for the listener alone.
 """
 
@@ -90,7 +90,21 @@ class Reporter:
         _logger.log(level, "%s is up%s", path, "" if starts == 1 else f" again, start {starts}", extra={"actor": path})
 
     def send(self, report: Report) -> None:
-        """Deliver one report. A listener that fails is logged, since nothing may stop a supervisor's work."""
+        """Deliver one report. A listener that fails is logged, since nothing may stop a supervisor's work.
+
+        The listener comes first: a loop that is blocked in a log write holds up everybody who logs.
+        """
+        failure: Exception | None = None
+        if self._listener is not None:
+            try:
+                self._listener(report)
+            except Exception as error:
+                failure = error
+        self._log(report)
+        if failure is not None:
+            _logger.error("the listener for reports failed on one about %s", report.path, exc_info=failure)
+
+    def _log(self, report: Report) -> None:
         match report:
             case CrashReport(cause=Refusal() as refusal):
                 # It says by itself what is wrong, and who asked for a start is told when that fails.
@@ -118,12 +132,6 @@ class Reporter:
                     report.stack,
                     extra={"actor": report.path},
                 )
-        if self._listener is None:
-            return
-        try:
-            self._listener(report)
-        except Exception:
-            _logger.exception("the listener for reports failed on one about %s", report.path)
 
 
 def _own_words(refusal: Refusal) -> str:

@@ -16,6 +16,8 @@ from artifactstore.cli.drawing import draw
 from artifactstore.facts import Json
 from integration.cli.harness import Cli
 
+GUARD_S = 60.0
+
 STUCK = """
 import threading, sys
 import artifactstore.open, artifactstore.tree
@@ -28,6 +30,23 @@ def _block(database):
     return lambda: threading.Event().wait()  # never returns, and never lets the loop run
 
 artifactstore.tree.probe_database = _block
+run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+"""
+
+MUTE = """
+import fcntl, logging, sys
+import artifactstore.http.service, artifactstore.open, artifactstore.tree
+from artifactstore.http.listening import Listening
+from artifactstore.http.service import run_service
+
+artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
+artifactstore.http.service._LAST_WORDS_S = 0.1
+logging.basicConfig()
+
+def _log(database):
+    return lambda: logging.error("x" * (1 << fcntl.fcntl(sys.stderr, fcntl.F_GETPIPE_SZ).bit_length()))
+
+artifactstore.tree.probe_database = _log
 run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
 """
 
@@ -144,8 +163,22 @@ def test_a_service_whose_loop_is_blocked_ends_itself_with_its_own_exit_code(cli:
         found = re.search(r"http://[\d.:]+/health", line)
         assert found is not None, line
         with pytest.raises((urllib.error.URLError, ConnectionError)):
-            urllib.request.urlopen(found.group(0))
+            urllib.request.urlopen(found.group(0), timeout=GUARD_S)
         _out, err = service.communicate()
     assert service.returncode == 70
-    assert b"the event loop has been blocked" in err
+    assert re.search(rb"the event loop has been blocked for [\d.]+ s by root/health\n", err)
     assert b"_block" in err or b"wait" in err
+
+
+def test_a_service_that_is_blocked_by_its_log_ends_itself_too(cli: Cli) -> None:
+    with subprocess.Popen([sys.executable, "-c", MUTE], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as service:
+        try:
+            assert service.stdout is not None
+            line = service.stdout.readline().decode()
+            found = re.search(r"http://[\d.:]+/health", line)
+            assert found is not None, line
+            with pytest.raises((urllib.error.URLError, ConnectionError)):
+                urllib.request.urlopen(found.group(0), timeout=GUARD_S)
+            assert service.wait(GUARD_S) == 70, "although nobody has read what it logs"
+        finally:
+            service.kill()
