@@ -18,7 +18,7 @@ import pytest
 from artifactstore.blocking import open_registry
 from artifactstore.config import Settings
 from documents import DOCUMENTS, ROOT, Block, blocks, named
-from postgres_server import PostgresServer, client_programs
+from postgres_server import PostgresServer
 
 README = ROOT / "README.md"
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
@@ -186,20 +186,3 @@ def test_the_blueprint_shows_how_to_read_a_log_file_without_any_of_this(tmp_path
     printed = printed_by(tmp_path, sys.executable, "-c", code + show)
     assert printed.split() == [stored.event.event_id for stored in log]
     assert exported.events == len(log)
-
-
-def test_a_dump_of_postgresql_can_be_restored_as_the_manual_says(
-    tmp_path: Path, postgres_server: PostgresServer
-) -> None:
-    objects = tmp_path / "objects"
-    with postgres_server.fresh_database() as url, postgres_server.fresh_database() as restored:
-        with open_registry(Settings(url, objects)) as registry:
-            sealed = registry.ingest_tree(make_reports(tmp_path))
-        code = named(OPERATOR, "pg_dump.sh").code
-        for written, instead in zip(re.findall(r"postgresql://\S+", code), (url, restored), strict=True):
-            code = code.replace(written, f"'{instead}'")
-        printed_by(tmp_path, "sh", "-euc", f"PATH={client_programs()}:$PATH\n{code}")
-        with open_registry(Settings(restored, objects)) as registry:
-            assert registry.get_package(sealed.package_id).manifest_digest == sealed.manifest_digest
-            assert registry.replay(check=True).identical
-            assert registry.verify().sound

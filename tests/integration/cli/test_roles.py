@@ -13,6 +13,7 @@ from postgres_server import PostgresServer, client_programs
 
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
 OWNER, WORKER = "store_owner", "store"
+RESTORED = "restored"
 
 type Psql = Callable[[str, str, str], subprocess.CompletedProcess[str]]
 
@@ -45,6 +46,7 @@ def roles(postgres_server: PostgresServer, psql: Psql) -> Generator[None]:
     made = psql("postgres", "postgres", named(OPERATOR, "roles.sql").code)
     assert (made.returncode, made.stderr) == (0, "")
     yield
+    postgres_server.execute(f"DROP DATABASE IF EXISTS {RESTORED}")
     postgres_server.execute(f"DROP DATABASE {WORKER}", f"DROP ROLE {WORKER}", f"DROP ROLE {OWNER}")
 
 
@@ -56,8 +58,8 @@ class Shell:
         patch.chdir(directory)
         patch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(directory / "objects"))
 
-    def code(self, role: str, command: str) -> int:
-        url = f"postgresql://{role}@/{WORKER}?host={self._server.socket_directory}"
+    def code(self, role: str, command: str, *, database: str = WORKER) -> int:
+        url = f"postgresql://{role}@/{database}?host={self._server.socket_directory}"
         self._patch.setenv("ARTIFACTSTORE_DATABASE_URL", url)
         return run(command.split())
 
@@ -68,6 +70,13 @@ def shell(postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "a.txt").write_text("a\n")
     return Shell(postgres_server, tmp_path, monkeypatch)
+
+
+def set_up(psql: Psql, shell: Shell) -> None:
+    """The owner has migrated the database and granted what the manual says."""
+    assert shell.code(OWNER, "migrate") == 0
+    granted = psql(OWNER, WORKER, named(OPERATOR, "grants.sql").code)
+    assert (granted.returncode, granted.stderr) == (0, "")
 
 
 COMMANDS = """
@@ -100,9 +109,7 @@ def test_the_working_role_can_do_all_but_migrate(
 ) -> None:
     assert shell.code(WORKER, "ingest tree") == 1
     assert "permission denied for schema public" in capsys.readouterr().err, "it sets nothing up"
-    assert shell.code(OWNER, "migrate") == 0
-    granted = psql(OWNER, WORKER, named(OPERATOR, "grants.sql").code)
-    assert (granted.returncode, granted.stderr) == (0, "")
+    set_up(psql, shell)
     capsys.readouterr()
     for command in COMMANDS.strip().splitlines():
         assert shell.code(WORKER, command) == 0, (command, capsys.readouterr().err)
@@ -118,3 +125,46 @@ def test_the_working_role_can_do_all_but_migrate(
         refused = psql(WORKER, WORKER, forbidden)
         assert re.search("permission denied|must be owner", refused.stderr), (forbidden, refused)
     assert shell.code(WORKER, "replay --check") == 0
+
+
+def test_a_dump_is_restored_as_the_manual_says_with_its_roles(
+    roles: None, psql: Psql, shell: Shell, tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    set_up(psql, shell)
+    assert shell.code(WORKER, "ingest tree --name first") == 0
+    create = re.sub(r"CREATE ROLE .*", "", named(OPERATOR, "roles.sql").code)
+    create = re.sub(rf"(DATABASE|connect) {WORKER}\b", rf"\1 {RESTORED}", create)
+    made = psql("postgres", "postgres", create)
+    assert (made.returncode, made.stderr) == (0, "")
+    code, urls = re.subn(
+        r"postgresql://(\w+):secret@db\.example\.net/(\w+)",
+        rf"'postgresql://\1@/\2?host={postgres_server.socket_directory}'",
+        named(OPERATOR, "pg_dump.sh").code,
+    )
+    assert urls == 2
+    ran = subprocess.run(
+        ["sh", "-euc", f"PATH={client_programs()}:$PATH\n{code}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for command in ("replay --check", "verify", "get first a.txt", "ingest tree --name second"):
+        assert shell.code(WORKER, command, database=RESTORED) == 0, command
+
+
+def test_a_log_moves_and_a_backup_is_restored_as_the_working_role(
+    roles: None, psql: Psql, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", f"sqlite:///{tmp_path}/log.db")
+    for command in (
+        "ingest tree --name first",
+        "events --export log.cborseq",
+        "ingest tree --name more",
+        "backup kept",
+    ):
+        assert run(command.split()) == 0
+    set_up(psql, shell)
+    for command in ("events --import log", "restore kept", "replay --check", "verify"):
+        assert shell.code(WORKER, command) == 0, command
