@@ -7,16 +7,19 @@ knows no ON CONFLICT. SQLite has no arrays, and executes a prepared statement fo
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, LargeBinary, Select, Table, Text, bindparam, cast, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
 __all__ = ["Insert", "insert_rows"]
 
-type Insert = postgresql.Insert | sqlite.Insert
+type Insert = "postgresql.Insert | sqlite.Insert"
 
 _TYPES: Final[Mapping[type, TypeEngine[Any]]] = {int: BigInteger(), str: Text(), bytes: LargeBinary()}
 
@@ -50,11 +53,15 @@ async def insert_rows(
 def _statement(table: Table, on_conflict: Callable[[Insert], Insert], dialect: str) -> Insert:
     if dialect == "sqlite":
         return on_conflict(sqlite.insert(table))
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loads every driver's module; not for SQLite
+
     return on_conflict(postgresql.insert(table).from_select(table.columns.keys(), _rows_of_arrays(table)))
 
 
 def _rows_of_arrays(table: Table) -> Select[Any]:
     """The rows whose cells come as an array for each column, named like it."""
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
+
     arrays = (
         cast(bindparam(column.name), postgresql.ARRAY(_TYPES[column.type.python_type])) for column in table.columns
     )
