@@ -166,5 +166,5 @@ def test_a_log_moves_and_a_backup_is_restored_as_the_working_role(
     ):
         assert run(command.split()) == 0
     set_up(psql, shell)
-    for command in ("events --import log", "restore kept", "replay --check", "verify"):
+    for command in ("events --import log.cborseq", "restore kept", "replay --check", "verify"):
         assert shell.code(WORKER, command) == 0, command
