@@ -39,26 +39,29 @@ SCRATCH: Final = "tmp"
 class LocalBackend:
     """A `StorageBackend` on a local directory.
 
-    Opening it makes the root if there is none and removes temp files whose writers are gone; a root that
-    cannot be written can still be opened and read. Do not carry one across `fork`.
+    Opening it makes the root if there is none and removes temp files whose writers are gone, unless it is opened to be
+    read only; a root that cannot be written can still be opened and read. Do not carry one across `fork`.
     """
 
     __slots__ = ("_files",)
 
-    def __init__(self, root: Path, backend_id: str = "local") -> None:
+    def __init__(self, root: Path, backend_id: str = "local", *, read_only: bool = False) -> None:
         """Open a root.
 
         Args:
             root: directory of the objects.
             backend_id: name in receipts.
+            read_only: leave everything below the root, and whether there is one, as it is; for who only reads.
 
         Raises:
             StorageDenied, StorageFull, StorageFailed: there is no such directory and it cannot be made.
         """
         absolute = root.absolute()
+        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}"))
+        if read_only:
+            return
         with faults_of(backend_id, "making the root"):
             _make_durable_directory(absolute)
-        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}"))
         with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
             self._files.scratch.sweep()
 

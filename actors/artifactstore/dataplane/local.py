@@ -33,14 +33,17 @@ async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerat
             await trio.to_thread.run_sync(backend.close)
 
 
-def open_local_data_plane(root: Path, *, backend_id: str = "local") -> AbstractAsyncContextManager[InProcessDataPlane]:
+def open_local_data_plane(
+    root: Path, *, backend_id: str = "local", read_only: bool = False
+) -> AbstractAsyncContextManager[InProcessDataPlane]:
     """Open a local root for the block, making it if there is none.
 
     Args:
         root: directory of the objects.
         backend_id: name of the backend in receipts.
+        read_only: change nothing by opening it; do not write then.
 
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
-    return open_data_plane(partial(LocalBackend, root, backend_id))
+    return open_data_plane(partial(LocalBackend, root, backend_id, read_only=read_only))

@@ -28,7 +28,7 @@ async def check_backup(path: Path, progress: Callable[[TransferProgress], None] 
         LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it.
     """
     directory = await BackupDirectory.to_read(path)
-    async with open_local_data_plane(directory.objects, backend_id="backup") as plane:
+    async with open_local_data_plane(directory.objects, backend_id="backup", read_only=True) as plane:
         return await _Check(directory, plane, progress).run(await BackupLog.verified(directory))
 
 
