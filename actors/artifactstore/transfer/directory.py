@@ -26,6 +26,7 @@ __all__ = ["BackupDirectory"]
 _MARK_NAME: Final = "artifactstore-backup"
 _MARK: Final = b"artifactstore backup, format 1\n"
 _LOCK_NAME: Final = ".lock"
+_OF_A_FILE_SYSTEM: Final = "lost+found"  # in the root of a disk that is empty
 
 
 class BackupDirectory:
@@ -83,9 +84,9 @@ class BackupDirectory:
         return tuple(self.log / name for name in chain_of(names))
 
     def _begin(self) -> int:
-        self._path.mkdir(parents=True, exist_ok=True)
+        _make_durable_directory(self._path)
         if not (self._path / _MARK_NAME).exists() and any(
-            not each.name.startswith(".") for each in self._path.iterdir()
+            not each.name.startswith(".") and each.name != _OF_A_FILE_SYSTEM for each in self._path.iterdir()
         ):
             raise BackupRefused(self.name, "it holds something else; name a new or an empty directory")
         lock = os.open(self._path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -97,8 +98,7 @@ class BackupDirectory:
             self.log.mkdir(exist_ok=True)
             for leftover in self.log.glob(".*.partial"):
                 leftover.unlink()
-            for directory in (self._path, self._path.parent):
-                _sync(directory)
+            _sync(self._path)
         except BlockingIOError:
             os.close(lock)
             raise BackupRefused(self.name, "another backup into it is under way; wait for its end") from None
@@ -126,6 +126,14 @@ def _write_mark(directory: Path) -> None:
         mark.flush()
         os.fsync(mark.fileno())
     partial.replace(directory / _MARK_NAME)
+
+
+def _make_durable_directory(path: Path) -> None:
+    """Make what is not there of a path; a directory that is there may belong to somebody else, and is not opened."""
+    if not path.is_dir():
+        _make_durable_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        _sync(path.parent)
 
 
 def _sync(directory: Path) -> None:

@@ -277,6 +277,34 @@ async def test_what_is_no_backup_is_refused(registry: Registry, tmp_path: Path) 
             await work(later)
 
 
+async def test_every_new_directory_of_a_backup_is_made_durable_and_no_other_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = os.fsync
+
+    def noted(fd: int) -> None:
+        synced.append(os.fstat(fd).st_ino)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    target = tmp_path / "a" / "b" / "backup"
+    async with BackupDirectory.to_write(target):
+        above = [target, *target.parents[:3]]
+        assert above[-1] == tmp_path
+        assert {path.stat().st_ino for path in above} <= set(synced)
+    synced.clear()
+    async with BackupDirectory.to_write(target):
+        assert set(synced) == {target.stat().st_ino}, "whoever may not read what is above can still write to it"
+
+
+async def test_the_root_of_an_empty_disk_is_an_empty_directory(registry: Registry, target: Path) -> None:
+    (target / "lost+found").mkdir(parents=True)
+    await fill(registry)
+    assert (await registry.backup(target)).events == 7
+    assert not (await check_backup(target)).flaws.any
+
+
 async def test_one_backup_at_a_time_goes_into_a_directory(registry: Registry, target: Path) -> None:
     async with BackupDirectory.to_write(target):
         with pytest.raises(BackupRefused, match="another backup into it is under way"):
