@@ -2,9 +2,11 @@
 
 import errno
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -38,6 +40,7 @@ from integration.registry.samples import (
     settings_in,
     whole_log,
 )
+from postgres_server import PostgresServer
 
 LARGE = b"long " * (CHUNK // 5 + 1)
 
@@ -55,6 +58,21 @@ async def fill(registry: Registry, *, name: str = "p") -> str:
 async def another(directory: Path) -> AsyncGenerator[Registry]:
     async with open_registry(settings_in(directory)) as registry:
         yield registry
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Settings]:
+    """The store that is backed up: on SQLite, unless a test asks for both databases with `on_either_database`."""
+    on_sqlite = settings_in(tmp_path / "store")
+    if getattr(request, "param", "from sqlite") == "from sqlite":
+        yield on_sqlite
+        return
+    server = cast("PostgresServer", request.getfixturevalue("postgres_server"))
+    with server.fresh_database() as url:
+        yield replace(on_sqlite, database_url=url)
+
+
+on_either_database = pytest.mark.parametrize("settings", ["from sqlite", "from postgresql"], indirect=True)
 
 
 @pytest.fixture
@@ -106,6 +124,7 @@ def named_in(log: Sequence[StoredEvent]) -> set[str]:
     return {payload.content_address for payload in payloads if isinstance(payload, FileIngested)}
 
 
+@on_either_database
 async def test_a_backup_brings_back_log_and_objects_on_either_database(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path, location: DatabaseLocation
 ) -> None:
@@ -169,6 +188,7 @@ async def test_an_empty_store_can_be_backed_up_and_restored(registry: Registry, 
     assert (check.events, check.objects, check.digest, check.flaws.any) == (0, 0, None, False)
 
 
+@on_either_database
 @pytest.mark.usefixtures("small_steps")
 async def test_a_backup_of_a_store_in_use_is_of_one_moment(registry: Registry, target: Path, tmp_path: Path) -> None:
     await fill(registry)
@@ -334,9 +354,20 @@ async def test_two_restores_at_once_write_each_event_once(registry: Registry, ta
 async def test_a_check_changes_nothing(registry: Registry, target: Path) -> None:
     await fill(registry)
     await registry.backup(target)
-    before, log = inodes(target), log_in(target)
-    await check_backup(target)
-    assert (inodes(target), log_in(target)) == (before, log)
+    (target / "objects" / "tmp" / f"{'0' * 16}.{'1' * 16}").write_bytes(b"of a backup that was killed")
+    before = everything_in(target)
+    assert not (await check_backup(target)).flaws.any
+    assert everything_in(target) == before
+    (target / "objects").rename(target.parent / "elsewhere")
+    before = everything_in(target)
+    assert (await check_backup(target)).flaws.missing_objects == 4
+    assert everything_in(target) == before
+
+
+def everything_in(target: Path) -> dict[str, tuple[int, int, int]]:
+    """Every name, with what tells a file that was written anew and a directory in which a name was made or removed."""
+    found = {str(path): path.stat() for path in (target, *target.rglob("*"))}
+    return {name: (stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
 
 
 class Enough(Exception):
@@ -354,6 +385,7 @@ def stop_after(steps: int) -> Callable[[TransferProgress], None]:
     return tell
 
 
+@on_either_database
 @pytest.mark.usefixtures("small_steps")
 async def test_wherever_it_is_interrupted_both_ways_go_on(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
