@@ -49,7 +49,7 @@ def _run(arguments: Sequence[str]) -> int:
         return leave.code if isinstance(leave.code, int) else EXIT_FAILED
     except Interrupted as interrupted:
         _complain(
-            "interrupted; what was acknowledged is kept, and the same command goes on from there; "
+            "interrupted; what was acknowledged is kept, and the same command goes on with it; "
             "`artifactstore package list` shows what is still open"
         )
         return interrupted.exit_code

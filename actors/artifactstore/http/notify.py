@@ -6,13 +6,12 @@ from contextlib import suppress
 
 __all__ = ["notify"]
 
-_VARIABLE = "NOTIFY_SOCKET"
 _ABSTRACT = "@"
 
 
 def notify(state: str) -> None:
     """Say `READY=1` or `STOPPING=1` to the service manager, if one listens; a service never fails because of it."""
-    address = os.environ.get(_VARIABLE, "")
+    address = os.environ.get("NOTIFY_SOCKET", "")
     if address.startswith(_ABSTRACT):
         address = "\0" + address.removeprefix(_ABSTRACT)
     if address:

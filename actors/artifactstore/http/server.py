@@ -38,6 +38,7 @@ GRACE_S = 2.0
 
 _KEEP_ALIVE_S = 5.0
 _READ_TIMEOUT_S = 30
+_WRITE_TIMEOUT_S = 30.0
 _HANDSHAKE_TIMEOUT_S = 10.0
 _HEAD_BYTES_MAX = 16 << 10
 
@@ -106,7 +107,8 @@ class HttpServer(Actor[HttpRole]):
             return
         self._connections.add(stream)
         try:
-            server = TCPServer(self._app, self._config, self._context, ConnectionState({}), cast("_Stream", stream))
+            impatient = cast("_Stream", _Impatient(stream))
+            server = TCPServer(self._app, self._config, self._context, ConnectionState({}), impatient)
             await server.run()
         except Exception:
             _logger.exception("a connection failed")
@@ -134,6 +136,23 @@ class HttpServer(Actor[HttpRole]):
 
 
 type _Stream = trio.SSLStream[trio.SocketStream]
+
+
+class _Impatient:
+    """A connection that is closed once its client has taken nothing for a while: Hypercorn would wait without end."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    async def send_all(self, data: bytes) -> None:
+        with trio.move_on_after(_WRITE_TIMEOUT_S):
+            await self._stream.send_all(data)
+            return
+        await trio.aclose_forcefully(self._stream)
+        raise trio.BrokenResourceError("the client takes nothing")
 
 
 def _config() -> Config:

@@ -65,7 +65,7 @@ def struck(number: signal.Signals, commits: int, *arguments: str) -> Ran:
 
 
 SAID = (
-    "artifactstore: interrupted; what was acknowledged is kept, and the same command goes on from there; "
+    "artifactstore: interrupted; what was acknowledged is kept, and the same command goes on with it; "
     "`artifactstore package list` shows what is still open\n"
 )
 

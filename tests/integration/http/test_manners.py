@@ -120,6 +120,19 @@ async def test_too_many_connections_are_closed_at_once(service: Service, monkeyp
                 assert await second.receive_some() == b""
 
 
+async def test_a_client_that_takes_no_answers_is_left(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_WRITE_TIMEOUT_S", 0.01)
+
+    async def ask_without_end(stream: trio.abc.Stream) -> None:
+        while True:  # answers fill what the kernel holds for the client, then requests what it holds for the server
+            await stream.send_all(request("/metrics") * 100)
+
+    with trio.fail_after(GUARD_S):
+        async with await connect(service.url) as stream:
+            with pytest.raises(trio.BrokenResourceError):
+                await ask_without_end(stream)
+
+
 async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> None:
     package = await service.registry.create_package("p")
     await add(service.registry, package.package_id, "f", b"content")
