@@ -10,6 +10,7 @@ from typing import Any
 
 from artifactstore.config import Settings
 from artifactstore.database.actor import DatabaseActor
+from artifactstore.database.engines import LOCK_TIMEOUT_S
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor
 from artifactstore.ingest import IngestActor
@@ -33,6 +34,12 @@ __all__ = ["Actors", "tree_spec"]
 _COMMIT_TIMEOUT_S = 60.0
 """How long a stop waits for a commit that is under way: twice as long as a commit waits for the head of the log. One
 that takes longer is not well."""
+
+_FLUSH_TIMEOUT_S = 60.0
+"""How long a stop waits for threads that write, sync or look through a directory, which nothing can interrupt."""
+
+_OPENING_TIMEOUT_S = 4 * LOCK_TIMEOUT_S
+"""How long the database may take to open: to set it up, three locks are waited for, one after the other."""
 
 _COMMANDS_BYTES_MAX = 512 << 20
 """What may wait for the writer: a command holds no file's bytes, but sealing a large package holds its manifest."""
@@ -68,8 +75,13 @@ def tree_spec(
         strategy=Strategy.REST_FOR_ONE,
         intensity=Intensity(max_restarts=5, period_s=30.0),
         children=(
-            ActorSpec(ref=actors.database, factory=lambda: DatabaseActor(store), shutdown_timeout_s=_COMMIT_TIMEOUT_S),
-            ActorSpec(ref=actors.storage, factory=lambda: StorageActor(plane)),
+            ActorSpec(
+                ref=actors.database,
+                factory=lambda: DatabaseActor(store),
+                start_timeout_s=_OPENING_TIMEOUT_S,
+                shutdown_timeout_s=_COMMIT_TIMEOUT_S,
+            ),
+            ActorSpec(ref=actors.storage, factory=lambda: StorageActor(plane), shutdown_timeout_s=_FLUSH_TIMEOUT_S),
             ActorSpec(
                 ref=actors.writer,
                 factory=lambda: EventWriter(store, actors.projection, files_per_package_max=files_max),
@@ -80,6 +92,7 @@ def tree_spec(
             ActorSpec(
                 ref=actors.ingest,
                 factory=lambda: IngestActor(store, actors.storage, actors.writer, files_per_package_max=files_max),
+                shutdown_timeout_s=_FLUSH_TIMEOUT_S,
             ),
         ),
     )
