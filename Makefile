@@ -22,7 +22,7 @@ dev: setup ## serve GET /health on 127.0.0.1:8000, on SQLite and local storage u
 
 test: setup ## run every test, in parallel, with branch coverage
 	@$(RUN) coverage erase
-	@COVERAGE_PROCESS_START=pyproject.toml $(RUN) coverage run -m pytest -n auto
+	@COVERAGE_PROCESS_START=pyproject.toml $(RUN) coverage run -m pytest -n auto --dist worksteal
 	@$(RUN) coverage combine --quiet && $(RUN) python tests/coverage_floor.py
 
 lint: setup ## check style
