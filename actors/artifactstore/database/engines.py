@@ -9,6 +9,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Connection, event
@@ -20,6 +21,8 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from artifactstore.database.location import DatabaseLocation
 
 if TYPE_CHECKING:
+    import aiosqlite
+
     from artifactstore.database.listener import Listener
     from artifactstore.database.sessions import Session, Sessions
 
@@ -28,6 +31,7 @@ __all__ = [
     "STATEMENT_TIMEOUT_S",
     "connected",
     "is_direct",
+    "open_file",
     "postgresql_listener",
     "reader_engine",
     "writer_engine",
@@ -114,6 +118,29 @@ def _engine(
     return _postgresql_engine(location, connections=connections, isolation=isolation, lock_timeout_s=lock_timeout_s)
 
 
+async def open_file(file: str | Path, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - sqlite3.connect's
+    """As `aiosqlite.connect`, and for whoever is cancelled meanwhile it closes again what its thread has opened.
+
+    aiosqlite would drop that connection open, for the collector to find. Opening a file waits for no lock.
+    """
+    import aiosqlite  # noqa: PLC0415 - not for PostgreSQL
+
+    connection = aiosqlite.connect(file, **options)
+    # As SQLAlchemy does, where it opens the file itself.
+    connection._thread.daemon = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    async def opened() -> aiosqlite.Connection:
+        return await connection
+
+    opening = asyncio.get_running_loop().create_task(opened())
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        with suppress(sqlite3.Error):
+            await (await opening).close()
+        raise
+
+
 def _sqlite_engine(location: DatabaseLocation, *, begin: str, connections: int, lock_timeout_s: float) -> AsyncEngine:
     engine = create_async_engine(
         location.url,
@@ -122,7 +149,7 @@ def _sqlite_engine(location: DatabaseLocation, *, begin: str, connections: int, 
         max_overflow=0,
         pool_timeout=lock_timeout_s,
         # The driver's own transaction control is off: SQLAlchemy would not know when its BEGIN comes, nor which.
-        connect_args={"isolation_level": None, "timeout": lock_timeout_s},
+        connect_args={"isolation_level": None, "timeout": lock_timeout_s, "async_creator_fn": open_file},
     )
 
     def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

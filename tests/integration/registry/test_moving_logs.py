@@ -433,7 +433,7 @@ async def test_large_events_in_a_row_are_not_held_all_at_once(registry: Registry
         tracemalloc.stop()
     assert content(tmp_path / "exported") == content(large)
     assert exported.bytes > events << 20
-    assert peak_bytes < 40 << 20
+    assert peak_bytes < 80 << 20  # 33 MB on Python 3.12 and 59 MB on 3.13; all at once would be over 150 MB
 
 
 def _with_metadata(stored: StoredEvent, size_bytes: int) -> StoredEvent:
