@@ -1,5 +1,6 @@
 """A log carried by a file: whole, as it is, between stores and databases; resumed, compared, or refused untouched."""
 
+import sys
 import tracemalloc
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -433,7 +434,9 @@ async def test_large_events_in_a_row_are_not_held_all_at_once(registry: Registry
         tracemalloc.stop()
     assert content(tmp_path / "exported") == content(large)
     assert exported.bytes > events << 20
-    assert peak_bytes < 80 << 20  # 33 MB on Python 3.12 and 59 MB on 3.13; all at once would be over 150 MB
+    # Measured: 33 MB on Python 3.12 and 59 MB on 3.13. All at once would be over 150 MB. On 3.12 to keep one event
+    # of each piece would be 58 MB, so the closer bound holds there.
+    assert peak_bytes < (40 if sys.version_info < (3, 13) else 80) << 20
 
 
 def _with_metadata(stored: StoredEvent, size_bytes: int) -> StoredEvent:
