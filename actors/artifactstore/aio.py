@@ -155,8 +155,6 @@ class AsyncioRegistry:
     verify = _awaitable(Registry.verify)
     replay = _awaitable(Registry.replay)
     health = _awaitable(Registry.health)
-    apply_retention = _awaitable(Registry.apply_retention)
-    change_retention = _awaitable(Registry.change_retention)
 
     async def ingest_file(
         self,

@@ -106,8 +106,6 @@ class BlockingRegistry:
     verify = _blocking(Registry.verify)
     replay = _blocking(Registry.replay)
     health = _blocking(Registry.health)
-    apply_retention = _blocking(Registry.apply_retention)
-    change_retention = _blocking(Registry.change_retention)
 
     def ingest_file(
         self,

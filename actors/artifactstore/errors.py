@@ -1,201 +1,212 @@
-"""What the registry refuses, beyond what packages, storage and database refuse themselves.
+"""Every error that the library raises on purpose, importable from here.
 
-The second half is for programs that embed a store: a registry that is used after its end, or from where it cannot be.
+All are `Refusal`s, and all but those of the actor runtime are `ArtifactStoreError`s. Each is defined beside the code
+that raises it, and is loaded when it is first used.
 """
 
-from dataclasses import dataclass
-from typing import override
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from artifactstore_protocols.errors import ArtifactStoreError
+if TYPE_CHECKING:
+    from artifactstore.database.asyncio_thread import DatabaseClosed
+    from artifactstore.database.errors import (
+        DatabaseBusy,
+        DatabaseReplaced,
+        DatabaseUnavailable,
+        DirectConnectionNeeded,
+        LogDamaged,
+        LogNotEmpty,
+        OutcomeUnknown,
+        Refused,
+        SchemaTooNew,
+        SchemaTooOld,
+    )
+    from artifactstore.ingest.actor import PackageBusy
+    from artifactstore.ingest.scan import LinkRefused, NotADirectory, SamePath, SpecialFileRefused, TreeTooLarge
+    from artifactstore.refusals import (
+        AmbiguousPackage,
+        BackupRefused,
+        BlocksEventLoop,
+        FileNotInPackage,
+        LogFilePartial,
+        NotFinalized,
+        StoreClosed,
+        TargetRefused,
+        WaitsForItself,
+        WrongEventLoop,
+        WrongProcess,
+    )
+    from artifactstore_protocols.canonical import NotCanonical, NotEncodable
+    from artifactstore_protocols.dataplane import (
+        RangeRefused,
+        SourceChanged,
+        SourceDiffers,
+        SourceError,
+        SourceOverrun,
+        SourceRefused,
+        SourceTruncated,
+        SourceUnreadable,
+    )
+    from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+    from artifactstore_protocols.events import EventConflict, IdempotencyConflict, RecordInvalid
+    from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
+    from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
+    from artifactstore_protocols.packages import (
+        PackageChanged,
+        PackageExists,
+        PackageFinalizedAlready,
+        PackageNotFound,
+        PathConflict,
+        PathTaken,
+        TooManyFiles,
+    )
+    from artifactstore_protocols.paths import PathRefused
+    from artifactstore_protocols.payloads import PayloadInvalid, UnknownEventType
+    from artifactstore_protocols.retention import UnknownRetentionClass
+    from artifactstore_protocols.storage import (
+        KeyRefused,
+        ObjectDamaged,
+        ObjectMissing,
+        StorageDenied,
+        StorageError,
+        StorageFailed,
+        StorageFault,
+        StorageFull,
+        UnknownBackend,
+    )
+    from artifactstore_protocols.supervision import (
+        ActorCrashed,
+        ActorStopped,
+        AskCycle,
+        AskError,
+        AskTimeout,
+        ChildBusy,
+        ChildExists,
+        MailboxFull,
+        Refusal,
+        StartFailed,
+        SupervisorGaveUp,
+        SupervisorNotRunning,
+        UnhandledMessage,
+        UnknownChild,
+    )
+    from artifactstore_protocols.views import ReplayFailed
 
 __all__ = [
+    "ActorCrashed",
+    "ActorStopped",
     "AmbiguousPackage",
+    "ArtifactStoreError",
+    "AskCycle",
+    "AskError",
+    "AskTimeout",
+    "BackupRefused",
     "BlocksEventLoop",
+    "ChildBusy",
+    "ChildExists",
+    "DatabaseBusy",
+    "DatabaseClosed",
+    "DatabaseReplaced",
+    "DatabaseUnavailable",
+    "DirectConnectionNeeded",
+    "EventConflict",
     "FileNotInPackage",
-    "NotBuiltYet",
+    "IdempotencyConflict",
+    "InvalidValue",
+    "KeyRefused",
+    "LinkRefused",
+    "LogDamaged",
+    "LogDiffers",
+    "LogFileInvalid",
+    "LogFilePartial",
+    "LogNotEmpty",
+    "MailboxFull",
+    "ManifestInvalid",
+    "NotADirectory",
+    "NotCanonical",
+    "NotCanonicalJson",
+    "NotEncodable",
     "NotFinalized",
+    "ObjectDamaged",
+    "ObjectMissing",
+    "OutcomeUnknown",
+    "PackageBusy",
+    "PackageChanged",
+    "PackageExists",
+    "PackageFinalizedAlready",
+    "PackageNotFound",
+    "PathConflict",
+    "PathRefused",
+    "PathTaken",
+    "PayloadInvalid",
+    "RangeRefused",
+    "RecordInvalid",
+    "Refusal",
+    "Refused",
+    "ReplayFailed",
+    "SamePath",
+    "SchemaTooNew",
+    "SchemaTooOld",
+    "SourceChanged",
+    "SourceDiffers",
+    "SourceError",
+    "SourceOverrun",
+    "SourceRefused",
+    "SourceTruncated",
+    "SourceUnreadable",
+    "SpecialFileRefused",
+    "StartFailed",
+    "StorageDenied",
+    "StorageError",
+    "StorageFailed",
+    "StorageFault",
+    "StorageFull",
     "StoreClosed",
+    "SupervisorGaveUp",
+    "SupervisorNotRunning",
     "TargetRefused",
+    "TooManyFiles",
+    "TreeTooLarge",
+    "UnhandledMessage",
+    "UnknownBackend",
+    "UnknownChild",
+    "UnknownEventType",
+    "UnknownRetentionClass",
     "WaitsForItself",
     "WrongEventLoop",
     "WrongProcess",
 ]
 
+_MODULES = (
+    "artifactstore.refusals",
+    "artifactstore_protocols.errors",
+    "artifactstore_protocols.canonical",
+    "artifactstore_protocols.dataplane",
+    "artifactstore_protocols.events",
+    "artifactstore_protocols.log_file",
+    "artifactstore_protocols.manifest",
+    "artifactstore_protocols.packages",
+    "artifactstore_protocols.paths",
+    "artifactstore_protocols.payloads",
+    "artifactstore_protocols.retention",
+    "artifactstore_protocols.storage",
+    "artifactstore_protocols.supervision",
+    "artifactstore_protocols.views",
+    "artifactstore.database.asyncio_thread",
+    "artifactstore.database.errors",
+    "artifactstore.ingest.actor",
+    "artifactstore.ingest.scan",
+)
+"""Where they are defined; the modules that load little come first."""
 
-@dataclass(eq=False)
-class AmbiguousPackage(ArtifactStoreError):
-    """A name that several packages share, where one package is meant."""
+if not TYPE_CHECKING:  # a checker must not accept just any name
 
-    name: str
-    package_ids: tuple[str, ...]
-
-    @override
-    def __str__(self) -> str:
-        shown = ", ".join(self.package_ids[:3])
-        more = f" and {len(self.package_ids) - 3} more" if len(self.package_ids) > 3 else ""  # noqa: PLR2004
-        return (
-            f"{len(self.package_ids)} packages are named {self.name!r}; use the id of one: {shown}{more} (newest first)"
-        )
-
-
-@dataclass(eq=False)
-class FileNotInPackage(ArtifactStoreError):
-    """A path that the package does not have."""
-
-    package_id: str
-    path: str
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
-
-
-@dataclass(eq=False)
-class NotFinalized(ArtifactStoreError):
-    """Something that only a sealed package has."""
-
-    package_id: str
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} is still open and has no manifest; finalise it first"
+    def __getattr__(name: str) -> object:
+        for module in _MODULES if name in __all__ else ():
+            if hasattr(home := import_module(module), name):
+                return getattr(home, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-@dataclass(eq=False)
-class NotBuiltYet(ArtifactStoreError):
-    """An operation that this release does not have; nothing was done.
-
-    Retention is recorded for every package, and this release never deletes anything because of it.
-    """
-
-    operation: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.operation} is not part of this release; packages and their retention are recorded and kept"
-
-
-@dataclass(eq=False)
-class TargetRefused(ArtifactStoreError):
-    """A place that content cannot be written to."""
-
-    path: str
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot write to {self.path!r}: {self.reason}"
-
-
-@dataclass(eq=False)
-class StoreClosed(ArtifactStoreError):
-    """The store was closed, or is being closed."""
-
-    @override
-    def __str__(self) -> str:
-        return "this store is closed; open it again with open_registry"
-
-
-@dataclass(eq=False)
-class WaitsForItself(ArtifactStoreError):
-    """A callback of the store wanted to wait for the store, which waits for the callback."""
-
-    @override
-    def __str__(self) -> str:
-        return "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
-
-
-@dataclass(eq=False)
-class WrongEventLoop(ArtifactStoreError):
-    """A registry that was opened or called where its event loop does not run; nothing was done.
-
-    Attributes:
-        wanted: the kind of event loop that it needs.
-        found: what runs the caller: `trio`, which is another run than the store's if that is wanted, `asyncio`, or
-            `no event loop`.
-    """
-
-    wanted: str
-    found: str
-
-    @override
-    def __str__(self) -> str:
-        if self.found == self.wanted:
-            return "this registry belongs to another run of trio; open one there, or come by trio.from_thread.run"
-        module = {"trio": "artifactstore", "asyncio": "artifactstore.aio"}.get(self.found, "artifactstore.blocking")
-        helped = "; a worker thread of the store's own program comes by trio.from_thread.run"
-        return (
-            f"this registry needs {self.wanted} and was called from {self.found}; use open_registry of {module} there"
-            f"{helped if (self.wanted, self.found) == ('trio', 'no event loop') else ''}"
-        )
-
-
-@dataclass(eq=False)
-class BlocksEventLoop(ArtifactStoreError):
-    """A blocking registry that was opened or called by an event loop, which would stand still; nothing was done.
-
-    Attributes:
-        loop: the kind of loop, `trio` or `asyncio`.
-    """
-
-    loop: str
-
-    @override
-    def __str__(self) -> str:
-        module = {"trio": "artifactstore"}.get(self.loop, "artifactstore.aio")
-        return (
-            f"artifactstore.blocking would hold up the {self.loop} loop that runs this code; use open_registry of "
-            f"{module} there, or call from a worker thread"
-        )
-
-
-@dataclass(eq=False)
-class WrongProcess(ArtifactStoreError):
-    """A registry that another process opened, before a fork; what runs the store stayed there. Nothing was done.
-
-    Attributes:
-        opened_in: id of the process that opened it.
-    """
-
-    opened_in: int
-
-    @override
-    def __str__(self) -> str:
-        return f"this store was opened by process {self.opened_in}, before a fork; open one after the fork"
-
-
-@dataclass(eq=False)
-class LogFilePartial(ArtifactStoreError):
-    """A log file that holds a later part of a log, where one that begins with the first event is needed.
-
-    Attributes:
-        file: the file.
-        after: the sequence before its first event.
-    """
-
-    file: str
-    after: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"log file {self.file} goes on after sequence {self.after} of its log; "
-            "a file of a backup is restored together with the others, by `artifactstore restore`"
-        )
-
-
-@dataclass(eq=False)
-class BackupRefused(ArtifactStoreError):
-    """A directory that is no backup, or not one that can be used for this.
-
-    Attributes:
-        directory: the directory.
-        reason: what is wrong with it, and what to do.
-    """
-
-    directory: str
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot use {self.directory!r} as a backup: {self.reason}"
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

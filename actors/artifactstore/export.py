@@ -12,8 +12,8 @@ from typing import Literal
 
 import trio
 
-from artifactstore.errors import TargetRefused
 from artifactstore.ids import new_id
+from artifactstore.refusals import TargetRefused
 from artifactstore_protocols.records import FileRecord
 
 __all__ = ["prepare_target", "save", "write_file"]

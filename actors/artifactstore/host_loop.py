@@ -8,7 +8,7 @@ from typing import Literal
 
 import trio
 
-from artifactstore.errors import BlocksEventLoop, WrongEventLoop
+from artifactstore.refusals import BlocksEventLoop, WrongEventLoop
 
 __all__ = ["Loop", "loop_here", "must_be_asyncio", "must_be_trio", "must_not_block"]
 

@@ -20,8 +20,8 @@ import outcome
 import trio
 
 from artifactstore.config import Settings
-from artifactstore.errors import StoreClosed, WaitsForItself, WrongProcess
 from artifactstore.open import open_registry
+from artifactstore.refusals import StoreClosed, WaitsForItself, WrongProcess
 from artifactstore.registry import Registry
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot

@@ -9,26 +9,25 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NoReturn, cast
+from typing import Literal, cast
 
 import rfc8785
 import trio
 
 from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
-from artifactstore.errors import (
-    AmbiguousPackage,
-    FileNotInPackage,
-    NotBuiltYet,
-    NotFinalized,
-    StoreClosed,
-    WrongEventLoop,
-)
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.export import prepare_target, write_file
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
+from artifactstore.refusals import (
+    AmbiguousPackage,
+    FileNotInPackage,
+    NotFinalized,
+    StoreClosed,
+    WrongEventLoop,
+)
 from artifactstore.supervision import Tree
 from artifactstore.transfer.backup import back_up
 from artifactstore.transfer.exporting import export_log, log_text
@@ -87,7 +86,7 @@ from artifactstore_protocols.records import (
     VerifyProgress,
     VerifyReport,
 )
-from artifactstore_protocols.retention import DEFAULT_RETENTION, retention_class
+from artifactstore_protocols.retention import DEFAULT_RETENTION
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
 __all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
@@ -567,25 +566,6 @@ class Registry:
     def snapshot(self) -> SupervisorSnapshot:
         """The supervision tree as it is now; after the store's end, as it was left."""
         return self._tree.snapshot()
-
-    async def apply_retention(self) -> NoReturn:
-        """Delete what has expired: a later release does.
-
-        Raises:
-            NotBuiltYet: always; nothing is deleted.
-        """
-        raise NotBuiltYet("applying retention")
-
-    async def change_retention(self, package_id: str, retention: str) -> NoReturn:
-        """Move a package to another retention class: a later release does.
-
-        Raises:
-            PackageNotFound, UnknownRetentionClass: as for any change.
-            NotBuiltYet: otherwise; nothing is changed.
-        """
-        retention_class(retention)
-        await self._store.package(package_id)
-        raise NotBuiltYet("changing retention")
 
     async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
         return await self._actors.writer.ask(

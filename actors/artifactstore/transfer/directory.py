@@ -17,8 +17,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from artifactstore.errors import BackupRefused
 from artifactstore.machine import in_thread
+from artifactstore.refusals import BackupRefused
 from artifactstore_protocols.log_file import chain_of
 
 __all__ = ["BackupDirectory"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from artifactstore.errors import LogFilePartial
+from artifactstore.refusals import LogFilePartial
 from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import Arrival
 from artifactstore.transfer.log_files import LogFileSource

@@ -5,11 +5,10 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Registry
-from artifactstore.errors import NotBuiltYet
 from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
+from artifactstore_protocols.retention import RETENTION_CLASSES
 from integration.registry.samples import add, check_sound, plant, stream_of, whole_log
 
 
@@ -48,20 +47,6 @@ async def test_retention_begins_when_a_package_is_sealed(registry: Registry, nam
     sealed = await registry.get_package(opened.package_id)
     assert sealed.finalized_at_us is not None
     assert sealed.expires_at_us == (None if promised is None else sealed.finalized_at_us + promised)
-
-
-async def test_what_is_not_built_yet_says_so_and_does_nothing(registry: Registry) -> None:
-    package = (await registry.create_package("p")).package_id
-    with pytest.raises(NotBuiltYet, match="not part of this release"):
-        await registry.apply_retention()
-    with pytest.raises(NotBuiltYet):
-        await registry.change_retention(package, "long")
-    with pytest.raises(PackageNotFound):
-        await registry.change_retention("no such package", "long")
-    with pytest.raises(UnknownRetentionClass):
-        await registry.change_retention(package, "forever")
-    assert len(await whole_log(registry)) == 1
-    assert (await registry.get_package(package)).retention_class == "standard"
 
 
 @pytest.mark.parametrize(

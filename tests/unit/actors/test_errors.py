@@ -1,21 +1,27 @@
-"""Errors hold their facts and say what to do."""
+"""Errors hold their facts, say what to do, and are importable from one place."""
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
+from artifactstore import errors
 from artifactstore.errors import (
     AmbiguousPackage,
+    ArtifactStoreError,
     BlocksEventLoop,
     FileNotInPackage,
-    NotBuiltYet,
     NotFinalized,
+    PackageBusy,
     StoreClosed,
     TargetRefused,
     WaitsForItself,
     WrongEventLoop,
     WrongProcess,
 )
-from artifactstore.ingest.actor import PackageBusy
-from artifactstore_protocols.errors import ArtifactStoreError
 
 
 @pytest.mark.parametrize(
@@ -25,7 +31,6 @@ from artifactstore_protocols.errors import ArtifactStoreError
         (AmbiguousPackage("n", ("1", "2", "3", "4", "5")), "1, 2, 3 and 2 more"),
         (FileNotInPackage("p", "f"), "package p has no file 'f'"),
         (NotFinalized("p"), "finalise it first"),
-        (NotBuiltYet("selling"), "selling is not part of this release"),
         (TargetRefused("/t", "it is full"), "cannot write to '/t': it is full"),
         (PackageBusy("p", 2), "2 ingest(s) under way"),
         (StoreClosed(), "open_registry"),
@@ -41,3 +46,45 @@ from artifactstore_protocols.errors import ArtifactStoreError
 )
 def test_an_error_says_what_to_do(error: ArtifactStoreError, words: str) -> None:
     assert words in str(error)
+
+
+ROOT = Path(__file__).parents[3]
+FRONT_DOORS = {"cli", "http"}
+"""Their errors end a command or answer a request; no caller of the library meets them."""
+
+
+def defined_errors() -> dict[str, str]:
+    """Every class of a `Refusal` that the library's modules define, with its module."""
+    found: dict[str, str] = {}
+    for room in (ROOT / "actors", ROOT / "protocols"):
+        for path in sorted(room.rglob("*.py")):
+            parts = path.relative_to(room).with_suffix("").parts
+            defines = any(isinstance(node, ast.ClassDef) for node in ast.parse(path.read_text()).body)
+            if defines and not FRONT_DOORS & set(parts):
+                name = ".".join(parts).removesuffix(".__init__")
+                classes = [value for value in vars(import_module(name)).values() if isinstance(value, type)]
+                found |= {
+                    error.__name__: name
+                    for error in classes
+                    if issubclass(error, errors.Refusal) and error.__module__ == name
+                }
+    return found
+
+
+def test_every_error_is_importable_from_one_place() -> None:
+    defined = defined_errors()
+    assert {"PackageNotFound", "StorageFull", "AskTimeout", "DatabaseBusy", "StoreClosed"} <= set(defined)
+    missing = {name: module for name, module in defined.items() if name not in errors.__all__}
+    assert missing == {}, "add these to artifactstore.errors"
+    assert set(errors.__all__) == set(defined)
+    for name, module in defined.items():
+        assert getattr(errors, name) is getattr(import_module(module), name)
+    assert set(errors.__all__) <= set(dir(errors))
+    with pytest.raises(AttributeError, match="no attribute 'PackageLost'"):
+        _ = errors.PackageLost  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue,reportUnknownMemberType,reportUnknownVariableType]
+
+
+def test_importing_the_errors_loads_none_of_the_actors() -> None:
+    code = "import sys, artifactstore.errors as e; e.PackageNotFound; print('trio' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "False\n"

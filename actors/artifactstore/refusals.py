@@ -1,0 +1,188 @@
+"""What the registry itself refuses; `artifactstore.errors` is where callers import these, and all other errors, from.
+
+The second half is for programs that embed a store: a registry that is used after its end, or from where it cannot be.
+"""
+
+from dataclasses import dataclass
+from typing import override
+
+from artifactstore_protocols.errors import ArtifactStoreError
+
+__all__ = [
+    "AmbiguousPackage",
+    "BackupRefused",
+    "BlocksEventLoop",
+    "FileNotInPackage",
+    "LogFilePartial",
+    "NotFinalized",
+    "StoreClosed",
+    "TargetRefused",
+    "WaitsForItself",
+    "WrongEventLoop",
+    "WrongProcess",
+]
+
+
+@dataclass(eq=False)
+class AmbiguousPackage(ArtifactStoreError):
+    """A name that several packages share, where one package is meant."""
+
+    name: str
+    package_ids: tuple[str, ...]
+
+    @override
+    def __str__(self) -> str:
+        shown = ", ".join(self.package_ids[:3])
+        more = f" and {len(self.package_ids) - 3} more" if len(self.package_ids) > 3 else ""  # noqa: PLR2004
+        return (
+            f"{len(self.package_ids)} packages are named {self.name!r}; use the id of one: {shown}{more} (newest first)"
+        )
+
+
+@dataclass(eq=False)
+class FileNotInPackage(ArtifactStoreError):
+    """A path that the package does not have."""
+
+    package_id: str
+    path: str
+
+    @override
+    def __str__(self) -> str:
+        return f"package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
+
+
+@dataclass(eq=False)
+class NotFinalized(ArtifactStoreError):
+    """Something that only a sealed package has."""
+
+    package_id: str
+
+    @override
+    def __str__(self) -> str:
+        return f"package {self.package_id} is still open and has no manifest; finalise it first"
+
+
+@dataclass(eq=False)
+class TargetRefused(ArtifactStoreError):
+    """A place that content cannot be written to."""
+
+    path: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"cannot write to {self.path!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class StoreClosed(ArtifactStoreError):
+    """The store was closed, or is being closed."""
+
+    @override
+    def __str__(self) -> str:
+        return "this store is closed; open it again with open_registry"
+
+
+@dataclass(eq=False)
+class WaitsForItself(ArtifactStoreError):
+    """A callback of the store wanted to wait for the store, which waits for the callback."""
+
+    @override
+    def __str__(self) -> str:
+        return "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
+
+
+@dataclass(eq=False)
+class WrongEventLoop(ArtifactStoreError):
+    """A registry that was opened or called where its event loop does not run; nothing was done.
+
+    Attributes:
+        wanted: the kind of event loop that it needs.
+        found: what runs the caller: `trio`, which is another run than the store's if that is wanted, `asyncio`, or
+            `no event loop`.
+    """
+
+    wanted: str
+    found: str
+
+    @override
+    def __str__(self) -> str:
+        if self.found == self.wanted:
+            return "this registry belongs to another run of trio; open one there, or come by trio.from_thread.run"
+        module = {"trio": "artifactstore", "asyncio": "artifactstore.aio"}.get(self.found, "artifactstore.blocking")
+        helped = "; a worker thread of the store's own program comes by trio.from_thread.run"
+        return (
+            f"this registry needs {self.wanted} and was called from {self.found}; use open_registry of {module} there"
+            f"{helped if (self.wanted, self.found) == ('trio', 'no event loop') else ''}"
+        )
+
+
+@dataclass(eq=False)
+class BlocksEventLoop(ArtifactStoreError):
+    """A blocking registry that was opened or called by an event loop, which would stand still; nothing was done.
+
+    Attributes:
+        loop: the kind of loop, `trio` or `asyncio`.
+    """
+
+    loop: str
+
+    @override
+    def __str__(self) -> str:
+        module = {"trio": "artifactstore"}.get(self.loop, "artifactstore.aio")
+        return (
+            f"artifactstore.blocking would hold up the {self.loop} loop that runs this code; use open_registry of "
+            f"{module} there, or call from a worker thread"
+        )
+
+
+@dataclass(eq=False)
+class WrongProcess(ArtifactStoreError):
+    """A registry that another process opened, before a fork; what runs the store stayed there. Nothing was done.
+
+    Attributes:
+        opened_in: id of the process that opened it.
+    """
+
+    opened_in: int
+
+    @override
+    def __str__(self) -> str:
+        return f"this store was opened by process {self.opened_in}, before a fork; open one after the fork"
+
+
+@dataclass(eq=False)
+class LogFilePartial(ArtifactStoreError):
+    """A log file that holds a later part of a log, where one that begins with the first event is needed.
+
+    Attributes:
+        file: the file.
+        after: the sequence before its first event.
+    """
+
+    file: str
+    after: int
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"log file {self.file} goes on after sequence {self.after} of its log; "
+            "a file of a backup is restored together with the others, by `artifactstore restore`"
+        )
+
+
+@dataclass(eq=False)
+class BackupRefused(ArtifactStoreError):
+    """A directory that is no backup, or not one that can be used for this.
+
+    Attributes:
+        directory: the directory.
+        reason: what is wrong with it, and what to do.
+    """
+
+    directory: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"cannot use {self.directory!r} as a backup: {self.reason}"
