@@ -8,7 +8,8 @@ import typer
 from artifactstore.cli import content, examining, log, moving, packages, service
 from artifactstore.cli.examples import teach
 from artifactstore.cli.output import as_loud_as_before, printable
-from artifactstore.cli.runner import EXIT_FAILED, Finding, Interrupted
+from artifactstore.cli.runner import EXIT_FAILED, Finding
+from artifactstore.signals import Interrupted
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
 

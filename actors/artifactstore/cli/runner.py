@@ -2,12 +2,13 @@
 
 import getpass
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from artifactstore import signals
 
 if TYPE_CHECKING:
     from artifactstore.config import Settings
@@ -17,7 +18,6 @@ __all__ = [
     "EXIT_DIFFERENT",
     "EXIT_FAILED",
     "Finding",
-    "Interrupted",
     "invoker",
     "logged",
     "on_store",
@@ -27,7 +27,6 @@ __all__ = [
 
 EXIT_FAILED = 1
 EXIT_DIFFERENT = 3
-_EXIT_BY_SIGNAL = 128
 
 
 class Finding(Exception):
@@ -38,24 +37,11 @@ class Finding(Exception):
         self.exit_code = exit_code
 
 
-class Interrupted(Exception):
-    """A signal ended a command; the store was closed in order."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.signal = signal.Signals(number)
-
-    @property
-    def exit_code(self) -> int:
-        """As a shell tells it: 130 after SIGINT, 143 after SIGTERM."""
-        return _EXIT_BY_SIGNAL + self.signal
-
-
 def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
     """Open the configured store, do `work` with its registry, close it.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; what was acknowledged by then is kept.
+        Interrupted: a signal came; what was acknowledged by then is kept.
     """
     # A command that opens no store, such as `version`, must not pay for loading one.
     import outcome  # noqa: PLC0415
@@ -76,30 +62,32 @@ def on_trio[T](work: Callable[[], Awaitable[T]]) -> T:
     """Do `work` under trio, until it ends or a signal comes.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came.
+        Interrupted: SIGINT, SIGTERM or SIGHUP came.
     """
     import outcome  # noqa: PLC0415 - as above
     import trio  # noqa: PLC0415
 
-    async def run() -> "outcome.Outcome[T]":
-        # A signal cancels the work, and the store stops in order; as a KeyboardInterrupt it would strike anywhere.
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async with trio.open_nursery() as nursery:
-                scope = trio.CancelScope()
-                received: list[int] = []
+    async def go(stops: signals.StopSignals) -> "outcome.Outcome[T]":
+        # A signal cancels the work, and the store stops in order; as an exception it would strike anywhere.
+        scope = trio.CancelScope()
+        came: list[int] = []
 
-                async def listen() -> None:
-                    received.append(await anext(signals))
-                    scope.cancel(reason="interrupted")
+        async def listen() -> None:
+            came.append(await stops.receive())
+            scope.cancel(reason="interrupted")
 
-                nursery.start_soon(listen)
-                done: outcome.Outcome[T] | None = None
-                with scope:
-                    done = await outcome.acapture(work)
-                nursery.cancel_scope.cancel()
-        return outcome.Error(Interrupted(received[0])) if done is None or received else done
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            done: outcome.Outcome[T] | None = None
+            with scope:
+                done = await outcome.acapture(work)
+            nursery.cancel_scope.cancel()
+        # Work that was complete before the signal has an answer, which is worth more than the signal.
+        if done is None or (came and isinstance(done, outcome.Error)):
+            return outcome.Error(signals.Interrupted(came[0]))
+        return done
 
-    return trio.run(run).unwrap()
+    return signals.run(go).unwrap()
 
 
 @contextmanager

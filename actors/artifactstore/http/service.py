@@ -1,13 +1,14 @@
 """The store as a process of its own: the tree with an HTTP server in it, until a signal says stop."""
 
 import os
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import outcome
 import trio
 
+from artifactstore import signals
 from artifactstore.config import Settings
 from artifactstore.http.listening import Listening
 from artifactstore.http.notify import notify
@@ -31,7 +32,7 @@ _LAST_WORDS_S = 3.0
 
 
 def run_service(listening: Listening, *, announce: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain and return.
+    """Serve until SIGTERM, SIGINT or SIGHUP, then drain and return.
 
     Args:
         listening: where and how to listen.
@@ -43,7 +44,7 @@ def run_service(listening: Listening, *, announce: Callable[[str], None]) -> Non
         CertificateUnusable: there is no TLS with these files.
         StartFailed, and what `open_registry` raises.
     """
-    trio.run(_serve, listening, announce)
+    signals.run(lambda stops: _serve(listening, announce, stops))
 
 
 def _end_if_stuck(report: Report) -> None:
@@ -54,19 +55,36 @@ def _end_if_stuck(report: Report) -> None:
         end.start()
 
 
-async def _serve(listening: Listening, announce: Callable[[str], None]) -> None:
+async def _serve(listening: Listening, announce: Callable[[str], None], stops: signals.StopSignals) -> None:
     http = ActorRef[HttpRole]("http")
     registry: Registry | None = None
     services = http_service(http, listening, lambda: None if registry is None else registry.snapshot())
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    stop, opening = trio.Event(), trio.CancelScope()
+
+    async def heed() -> None:
+        number = await stops.receive()
+        notify("STOPPING=1")
+        announce(f"artifactstore stops: {number.name}")
+        stop.set()
+        if registry is None:
+            opening.cancel(reason="stopped while it opened")
+
+    async def serve() -> None:
+        nonlocal registry
         async with open_store(Settings.from_environment(), services, on_report=_end_if_stuck) as registry:
             for url in await http.ask(BoundAddresses()):
                 announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
             notify("READY=1")
-            async for number in signals:
-                notify("STOPPING=1")
-                announce(f"artifactstore stops: {signal.Signals(number).name}")
-                break
+            await stop.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(heed)
+        served: outcome.Outcome[None] | None = None
+        with opening:
+            served = await outcome.acapture(serve)  # as a value: a nursery would make a group of an error
+        nursery.cancel_scope.cancel()
+    if served is not None and not opening.cancel_called:
+        served.unwrap()
 
 
 def http_service(

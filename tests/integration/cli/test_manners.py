@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from artifactstore.cli.app import app
 from artifactstore.cli.examples import EXAMPLES
 from artifactstore.cli.output import as_loud_as_before
-from artifactstore.cli.runner import Interrupted
+from artifactstore.signals import Interrupted
 from documents import ROOT
 from integration.cli.harness import Cli
 
@@ -157,8 +157,12 @@ def test_exit_codes_are_those_of_the_documents(cli: Cli, tree: Path) -> None:
     assert cli.run("nothing").code == 2
     cli.object_of(cli.json("package", "show", "tree")["file_list"][0]["content_address"]).unlink()
     assert cli.run("verify").code == 3
-    assert [Interrupted(number).exit_code for number in (signal.SIGINT, signal.SIGTERM)] == [130, 143]
-    for document, codes in (("README.md", "0 1 2 3 130 143"), ("docs/OPERATOR.md", "0 1 2 3 70 130 143")):
+    assert [Interrupted(number).exit_code for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == [
+        130,
+        143,
+        129,
+    ]
+    for document, codes in (("README.md", "0 1 2 3 129 130 143"), ("docs/OPERATOR.md", "0 1 2 3 70 129 130 143")):
         text = (ROOT / document).read_text()
         [told] = re.findall(r"^Exit codes: (.*?)\.(?: |$)", text, re.MULTILINE | re.DOTALL)
         assert re.findall(r"(?:^|; )(\d+) ", told.replace("\n", " ")) == codes.split()
