@@ -8,7 +8,6 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
@@ -23,7 +22,8 @@ from artifactstore.database.engines import (
     reader_engine,
     writer_engine,
 )
-from artifactstore.database.errors import DatabaseBusy, DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown, Refused
+from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Refused
+from artifactstore.database.file_guard import FileGuard
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.stuck import end_stuck_writers
 from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated, was_undone
@@ -51,7 +51,7 @@ class Database:
         self._thread = AsyncioThread(f"artifactstore-db-{location.name}")
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
         self._listener: Listener | None = None
-        self._inode: tuple[int, int] | None = None
+        self._guard: FileGuard | None = None
 
     async def open(self) -> None:
         """Start the thread, set the schema up if there is none, and make the engines.
@@ -72,11 +72,14 @@ class Database:
         try:
             with translated(self.location.name):
                 await migrate.ensure_schema(writer, reader, self.location, lock_timeout_s=self._lock_timeout_s)
+                if self.location.path is not None:
+                    self._guard = await asyncio.to_thread(
+                        FileGuard, self.location.path, lock_timeout_s=self._lock_timeout_s
+                    )
         except BaseException:
             await writer.dispose()
             await reader.dispose()
             raise
-        self._inode = _inode(self.location.path)
         self._listener = None if self.location.is_sqlite else postgresql_listener(self.location)
         self._engines = (writer, reader)
 
@@ -116,12 +119,15 @@ class Database:
         """
         engines, self._engines = self._engines, None
         listener, self._listener = self._listener, None
+        guard, self._guard = self._guard, None
 
         async def dispose() -> None:
             if listener is not None:
                 await listener.close()
             for engine in engines or ():
                 await engine.dispose()
+            if guard is not None:
+                guard.close()
 
         await self._thread.stop(dispose)
 
@@ -230,20 +236,14 @@ class Database:
         return self._engines
 
     def check_file(self) -> None:
-        """Make sure that the file at the path is still the one that is open.
-
-        SQLite commits into a deleted file without a word; such a commit would be an acknowledgement of nothing.
+        """Make sure that what is read and committed is in the files at the database's path; see `FileGuard.check`.
 
         Raises:
-            DatabaseReplaced: it is deleted, or another file.
+            DatabaseReplaced: one of them is deleted, replaced or truncated.
             DatabaseUnavailable: nobody can tell.
         """
-        try:
-            found = _inode(self.location.path)
-        except OSError as error:
-            raise DatabaseUnavailable(self.location.name, reason_of(error)) from error
-        if found != self._inode:
-            raise DatabaseReplaced(self.location.name, "deleted" if found is None else "replaced by another file")
+        if self._guard is not None:
+            self._guard.check()
 
     def free_bytes(self) -> int | None:
         """Room left on the device of a SQLite file; None for a server, which does not tell."""
@@ -252,13 +252,3 @@ class Database:
             return None
         device = os.statvfs(path.parent)
         return device.f_bavail * device.f_frsize
-
-
-def _inode(path: Path | None) -> tuple[int, int] | None:
-    if path is None:
-        return None
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino

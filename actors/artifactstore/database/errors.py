@@ -42,14 +42,18 @@ class DatabaseBusy(DatabaseUnavailable):
 
 @dataclass(eq=False)
 class DatabaseReplaced(DatabaseUnavailable):
-    """The database file at the path is no longer the one that is open; a commit into it would be lost."""
+    """A file of the database at its path is no longer the one that is open; a commit into it would be lost.
+
+    Attributes:
+        database: path of that file: the database itself, its write-ahead log or the index of that.
+        remedy: what to do.
+    """
+
+    remedy: str = "Put the file back, or restart on the new one"
 
     @override
     def __str__(self) -> str:
-        return (
-            f"database {self.database} was {self.reason} while it was open; nothing more is written. "
-            "Put the file back, or restart on the new one"
-        )
+        return f"database {self.database} was {self.reason} while it was open; nothing more is written. {self.remedy}"
 
 
 @dataclass(eq=False)
