@@ -95,12 +95,14 @@ def furnish(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("block", marked("run"))
+@pytest.mark.slow
 def test_every_example_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
     furnish(tmp_path)
     assert printed_by(tmp_path, *command_for(block.code, block.language)).strip()
 
 
 @pytest.mark.parametrize("block", marked("run on a store"))
+@pytest.mark.slow
 def test_an_example_that_needs_a_store_runs_on_one(block: Block, tmp_path: Path) -> None:
     furnish(tmp_path)
     printed_by(tmp_path, "artifactstore", "ingest", "reports", "--name", "nightly")
@@ -108,6 +110,7 @@ def test_an_example_that_needs_a_store_runs_on_one(block: Block, tmp_path: Path)
 
 
 @pytest.mark.parametrize("block", marked("run on PostgreSQL"))
+@pytest.mark.slow
 def test_an_example_on_postgresql_runs_on_a_server(
     block: Block, tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
@@ -118,6 +121,7 @@ def test_an_example_on_postgresql_runs_on_a_server(
         printed_by(tmp_path, *command_for(re.sub(r"postgresql://[^\s'\"]+", url, block.code), block.language))
 
 
+@pytest.mark.slow
 def test_the_service_of_the_manual_answers_and_stops(tmp_path: Path) -> None:
     """As it stands there but for the port, which somebody else could have."""
     code = re.sub(r":80\d\d\b", ":0", named(OPERATOR, "serve.sh").code)

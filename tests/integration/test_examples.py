@@ -13,6 +13,8 @@ import pytest
 
 from documents import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
     "embed_trio.py": ([], ["event 4: v1.package.finalized", "sealed 2 files, 10980 bytes", "read again: sample 0"]),

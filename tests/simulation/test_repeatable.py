@@ -67,6 +67,7 @@ def test_a_failure_shrinks_to_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 8])
+@pytest.mark.slow
 def test_another_process_sees_the_same(seed: int) -> None:
     outcome = outcome_of(plan_of(seed))
     for hash_seed in ("1", "2"):

@@ -163,6 +163,7 @@ def test_empty_directories_are_left_out(cli: Cli, tree: Path, tmp_path: Path) ->
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "bin", "data"]
 
 
+@pytest.mark.slow
 def test_ten_thousand_small_files(cli: Cli, tmp_path: Path) -> None:
     tree = tmp_path / "many"
     for directory in range(100):
@@ -177,6 +178,7 @@ def test_ten_thousand_small_files(cli: Cli, tmp_path: Path) -> None:
     assert len(cli.json("package", "show", "many")["file_list"]) == SMALL_FILES
 
 
+@pytest.mark.slow
 def test_a_file_of_one_gibibyte_takes_less_than_200_mebibytes_of_memory(cli: Cli, tmp_path: Path) -> None:
     tree = tmp_path / "large"
     tree.mkdir()

@@ -16,6 +16,8 @@ from artifactstore.ingest import IngestActor
 from artifactstore_protocols.storage import StorageFull
 from integration.cli.harness import Cli, Ran
 
+pytestmark = pytest.mark.slow
+
 STRIKES_ITSELF = """
 import os, sys
 from artifactstore.ingest import steps

@@ -207,6 +207,7 @@ def test_a_check_opens_no_store(cli: Cli, elsewhere: Cli, tree: Path, monkeypatc
     assert not elsewhere.database.parent.exists()
 
 
+@pytest.mark.slow
 def test_a_backup_and_a_restore_that_are_killed_go_on(
     cli: Cli, elsewhere: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,10 @@ AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 GUARD_MS = 60_000
 HOSTILE = "<img src=x onerror=document.title='taken'><script>"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no browser: install Chromium to run this test")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no browser: install Chromium to run this test"),
+]
 
 
 @dataclass

@@ -11,6 +11,8 @@ from artifactstore.cli.app import run
 from documents import ROOT, named
 from postgres_server import PostgresServer, client_programs
 
+pytestmark = pytest.mark.slow
+
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
 OWNER, WORKER = "store_owner", "store"
 RESTORED = "restored"

@@ -17,6 +17,8 @@ import pytest
 from artifactstore.http.notify import notify
 from integration.cli.harness import Cli, Facts
 
+pytestmark = pytest.mark.slow
+
 COMPONENTS = [
     "registry",
     "database",

@@ -16,6 +16,8 @@ from artifactstore.cli.drawing import draw
 from artifactstore.facts import Json
 from integration.cli.harness import Cli
 
+pytestmark = pytest.mark.slow
+
 GUARD_S = 60.0
 
 STUCK = """

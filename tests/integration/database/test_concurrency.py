@@ -33,6 +33,7 @@ async def append(database: Database, event_id: str) -> int:
     return await database.write(lambda transaction: events.write(transaction, event(event_id)))
 
 
+@pytest.mark.slow
 async def test_processes_that_race_to_first_use_share_one_gapless_log(location: DatabaseLocation) -> None:
     """Nobody has made the file, its directory or a table before they all start."""
     url = location.url.render_as_string(hide_password=False)

@@ -21,6 +21,8 @@ from artifactstore.database.location import DatabaseLocation
 from command_strategies import Ids
 from database_tools import Gate, event, opened, surgery
 
+pytestmark = pytest.mark.slow
+
 _NEVER_S = 3600
 
 

@@ -22,6 +22,8 @@ from command_strategies import BACKEND_ID, Ids, address_of, created, ingest, ing
 from database_tools import ACTOR, EPOCH_US, Scribe
 from event_stores import SimulatedStores, SqlStores, Stores, log_of
 
+pytestmark = pytest.mark.slow
+
 EVENTS = 10_000
 PACKAGES = 40
 FILES = 241

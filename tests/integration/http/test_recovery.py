@@ -24,6 +24,8 @@ from artifactstore import Settings
 from artifactstore.blocking import open_registry
 from integration.registry.samples import settings_in
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).with_name("producing_service.py")
 TESTS = Path(__file__).parents[2]
 GUARD_S = 120

@@ -27,8 +27,6 @@ class Scale:
     events_min: int
 
 
-pytestmark = pytest.mark.slow
-
 SAMPLE = {"sqlite": Scale(3, 6, 4, 400), "postgresql": Scale(3, 6, 4, 400)}
 WHOLE = {"sqlite": Scale(4, 12, 16, 4_000), "postgresql": Scale(8, 12, 32, 20_000)}
 

@@ -225,6 +225,7 @@ print("left", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_is_told_to_open_its_own(settings: Settings) -> None:
     """And it leaves the block without waiting for a thread that it does not have."""
     ran = subprocess.run(

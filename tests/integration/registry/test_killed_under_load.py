@@ -37,6 +37,8 @@ from integration.registry.samples import (
     temp_files,
 )
 
+pytestmark = pytest.mark.slow
+
 PRODUCERS = 16
 GUARD_S = 120
 """Only a test that fails takes that long: an asker that is never answered would wait for ever."""

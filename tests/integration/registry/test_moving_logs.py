@@ -365,6 +365,7 @@ async def test_a_database_that_is_away_is_no_fault_of_the_file(
             await second.import_events(file)
 
 
+@pytest.mark.slow
 async def test_a_long_log_is_one_and_the_same_on_both_databases(
     postgres_location: DatabaseLocation, tmp_path: Path
 ) -> None:
@@ -396,6 +397,7 @@ class _Log:
         return self._log[after : after + limit]
 
 
+@pytest.mark.slow
 async def test_a_long_log_is_written_and_read_within_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +417,7 @@ async def test_a_long_log_is_written_and_read_within_bounded_memory(
     assert peak_bytes < 2 << 20
 
 
+@pytest.mark.slow
 async def test_large_events_in_a_row_are_not_held_all_at_once(registry: Registry, tmp_path: Path) -> None:
     """Manifests can be large, and nothing keeps a log from having hundreds of them one after the other."""
     events, large, small = 48, tmp_path / "large", tmp_path / "small"

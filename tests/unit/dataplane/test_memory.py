@@ -25,6 +25,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.slow
 def test_a_file_of_many_chunks_takes_the_memory_of_a_few(tmp_path: Path) -> None:
     source = tmp_path / "sparse"
     with source.open("wb") as writer:

@@ -33,6 +33,8 @@ from artifactstore_protocols.supervision.lifecycle import ExitKind
 from artifactstore_protocols.supervision.policy import Backoff
 from artifactstore_protocols.supervision.table import Child, Supervision
 
+pytestmark = pytest.mark.slow
+
 BACKOFF = Backoff(initial_s=1, jitter=0, healthy_after_s=0)
 REFUSALS = (ChildBusy, ChildExists, SupervisorNotRunning, UnknownChild)
 HAS_A_TASK = {ChildState.STARTING, ChildState.RUNNING, ChildState.DOOMED, ChildState.STOPPING}
