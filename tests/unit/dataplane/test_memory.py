@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from artifactstore.dataplane.ingest import CHUNK_BYTES
 
 FILE_BYTES = 20 * CHUNK_BYTES
