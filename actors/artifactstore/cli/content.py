@@ -126,7 +126,7 @@ def manifest(
 
 
 async def _save(chunks: AsyncIterator[bytes], output: Path, *, executable: bool) -> None:
-    from artifactstore.export import save  # noqa: PLC0415 - it loads trio, which other commands do without
+    from artifactstore.saving import save  # noqa: PLC0415 - it loads trio, which other commands do without
 
     await save(chunks, output, executable=executable)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from artifactstore.abreast import abreast
 from artifactstore.dataplane import open_local_data_plane
-from artifactstore.export import save
 from artifactstore.refusals import BackupRefused
+from artifactstore.saving import save
 from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import first_difference
 from artifactstore.transfer.directory import BackupDirectory

@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from artifactstore.export import save
+from artifactstore.saving import save
 from artifactstore.transfer.log_files import LogFileText
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.log_file import LogFileHeader

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+import struct
 import sys
 import threading
 from collections.abc import Generator
@@ -54,6 +55,36 @@ def test_an_output_file_that_is_there_is_replaced_whole(cli: Cli, tree: Path, tm
     cli.ok("get", "tree", "README.md", "-o", "old")
     assert (tmp_path / "old").read_bytes() == b"# hello\n"
     assert (tmp_path / "other name").read_bytes() == b"x" * 1000
+
+
+def test_an_output_file_that_is_there_keeps_its_permissions(cli: Cli, tree: Path) -> None:
+    cli.ok("ingest", tree)
+    for before, path in ((0o600, "README.md"), (0o640, "bin/run.sh"), (0o604, "README.md")):
+        Path("private").write_bytes(b"")
+        Path("private").chmod(before)
+        cli.ok("get", "tree", path, "-o", "private")
+        assert mode(Path("private")) == before
+    cli.ok("manifest", "tree", "-o", "private")
+    cli.ok("events", "--export", "private")
+    assert mode(Path("private")) == 0o604
+
+
+@needs_root
+def test_an_output_file_that_is_there_keeps_its_owner_and_its_access_list(cli: Cli, tree: Path) -> None:
+    cli.ok("ingest", tree)
+    shared = Path("shared")
+    shared.write_bytes(b"")
+    os.chown(shared, 4711, 4712)
+    # user::rw-, user:4713:r--, group::r--, mask::r--, other::---, as the kernel writes it.
+    entries = [(1, 6, -1), (2, 4, 4713), (4, 4, -1), (16, 4, -1), (32, 0, -1)]
+    access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+    try:
+        os.setxattr(shared, "system.posix_acl_access", access)
+    except OSError:
+        pytest.skip("this file system has no access control lists")
+    cli.ok("get", "tree", "README.md", "-o", shared)
+    assert (shared.stat().st_uid, shared.stat().st_gid) == (4711, 4712)
+    assert os.getxattr(shared, "system.posix_acl_access") == access
 
 
 def test_a_link_given_as_output_is_followed_and_stays(cli: Cli, tree: Path, tmp_path: Path) -> None:
