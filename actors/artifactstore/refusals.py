@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.records import ExportReport
 
 __all__ = [
     "AmbiguousPackage",
     "BackupRefused",
     "BlocksEventLoop",
+    "ExportIncomplete",
     "FileNotInPackage",
     "LogFilePartial",
     "NotFinalized",
@@ -72,6 +74,28 @@ class TargetRefused(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"cannot write to {self.path!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class ExportIncomplete(ArtifactStoreError):
+    """An export whose target did not take some of the files; all others are there.
+
+    Attributes:
+        report: what was written, and each refused file with the reason.
+    """
+
+    report: ExportReport
+
+    @override
+    def __str__(self) -> str:
+        refused = self.report.refused
+        shown = "; ".join(f"{each.path!r}: {each.reason}" for each in refused[:3])
+        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""  # noqa: PLR2004
+        count = f"{len(refused)} of {len(refused) + self.report.files} files"
+        return (
+            f"{count} were not written to {self.report.directory!r}: "
+            f"{shown}{more}; export to another file system, or get these files by `artifactstore get`"
+        )
 
 
 @dataclass(eq=False)

@@ -7,7 +7,6 @@ offer the same to other programs.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -17,10 +16,10 @@ import trio
 from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
-from artifactstore.export import prepare_target, write_file
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
+from artifactstore.package_export import write_package
 from artifactstore.refusals import (
     AmbiguousPackage,
     FileNotInPackage,
@@ -378,21 +377,20 @@ class Registry:
         *,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> ExportReport:
-        """Write every file of a package below a new or empty directory, executable bits included.
+        """Write every file of a package below a new or empty directory, each one checked, executable bits included.
+
+        An export that was interrupted continues when it is called again for the same directory: what is there is
+        compared by content, and only what is missing is written. Nothing that is there is overwritten, and no link in
+        the directory is followed. What the file system cannot keep, such as executable bits, is in the report.
 
         Raises:
-            PackageNotFound, TargetRefused, ObjectMissing, ObjectDamaged: what was written until then stays.
+            PackageNotFound, ObjectMissing, ObjectDamaged: what was written until then stays.
+            TargetRefused: the directory holds something else, or takes no more.
+            PathRefused: the views hold a path that could lead out of the directory; nothing was written.
+            ExportIncomplete: the file system did not take some of the files; the error's report names them.
         """
         files = await self.list_files(package_id)
-        await prepare_target(directory)
-        done = IngestProgress(0, len(files), 0, sum(file.size_bytes for file in files))
-        for file in files:
-            async with self._object(file.content_address) as chunks:
-                await write_file(directory, file, chunks)
-            done = replace(done, files=done.files + 1, bytes=done.bytes + file.size_bytes)
-            if progress is not None:
-                progress(done)
-        return ExportReport(package_id, str(directory), done.files, done.bytes)
+        return await write_package(package_id, files, directory, self._object, progress)
 
     async def get_manifest_bytes(self, package_id: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
         """The manifest of a sealed package: its canonical CBOR, or the same as RFC 8785 JSON.

@@ -26,13 +26,22 @@ __all__ = [
     "MetadataSchema",
     "ObjectFlaws",
     "PackageRecord",
+    "RefusedFile",
     "ReplayProgress",
     "ReplayReport",
     "RestoreReport",
+    "TargetLimit",
     "TransferProgress",
     "VerifyProgress",
     "VerifyReport",
 ]
+
+type TargetLimit = Literal["directory_sync", "file_sync", "locks", "modes", "names"]
+"""What a file system that is written to does not keep or cannot do.
+
+`directory_sync` and `file_sync`: a loss of power can undo what was written last. `locks`: two who write there at once
+are not kept apart. `modes`: permissions, so executable bits. `names`: they are kept in another Unicode form.
+"""
 
 type PackageStatus = Literal["open", "finalized"]
 
@@ -174,13 +183,36 @@ class VerifyProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedFile:
+    """A file that the target of an export did not take, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExportReport:
-    """A package that was written to a directory."""
+    """A package that was written to a directory.
+
+    Attributes:
+        package_id: the package.
+        directory: the target.
+        files: how many of its files are there now, under their names, with
+        bytes: what they hold.
+        resumed_files: how many of them were there already, from an interrupted export.
+        refused: those that the target did not take; an export that has any raises `ExportIncomplete`.
+        limits: what the target could not keep.
+        wrong_executable_bits: files that are executable there and should not be, or the other way round.
+    """
 
     package_id: str
     directory: str
     files: int
     bytes: int
+    resumed_files: int
+    refused: tuple[RefusedFile, ...]
+    limits: tuple[TargetLimit, ...]
+    wrong_executable_bits: int
 
 
 @dataclass(frozen=True, slots=True)

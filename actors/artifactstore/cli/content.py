@@ -10,8 +10,10 @@ import typer
 
 from artifactstore.cli.options import Json, Key, Meta, Output, Package, Quiet, Retention, metadata_of
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
-from artifactstore.cli.runner import invoker, on_store, resume_directory
+from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store, resume_directory
+from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
+from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.records import ExportReport
 from artifactstore_protocols.retention import DEFAULT_RETENTION
@@ -144,19 +146,38 @@ def export(
 ) -> None:
     """Write a package's files to a directory, each one checked.
 
-    Executable bits are restored, within the umask.
+    Executable bits are restored, within the umask. After an interrupt, the same command continues. Nothing is
+    overwritten. Exit 3 if the file system does not take some of the files; the others are written.
     """
     with progress_bar("export") as progress:
 
         async def work(registry: "Registry") -> ExportReport:
             record = await registry.get_package(package)
-            return await registry.export_package(record.package_id, directory, progress=progress)
+            try:
+                return await registry.export_package(record.package_id, directory, progress=progress)
+            except ExportIncomplete as incomplete:
+                return incomplete.report
 
         report = on_store(work)
     if json:
         say_json(facts(report))
     else:
-        say(f"wrote {report.files} files, {size_text(report.bytes)}, to {report.directory}")
+        _say_exported(report)
+    if report.refused:
+        raise Finding(EXIT_DIFFERENT)
+
+
+def _say_exported(report: ExportReport) -> None:
+    say(f"wrote {report.files} files, {size_text(report.bytes)}, to {report.directory}")
+    if report.resumed_files:
+        say(f"{report.resumed_files} of them were there from an interrupted export")
+    say_limits(report.limits)
+    if report.wrong_executable_bits:
+        say(f"{report.wrong_executable_bits} files are executable and should not be, or the other way round")
+    if report.refused:
+        say(f"{len(report.refused)} files were not written:")
+        for each in report.refused:
+            say(f"  {each.path}: {each.reason}")
 
 
 def register(app: typer.Typer) -> None:

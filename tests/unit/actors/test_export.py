@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from artifactstore.errors import TargetRefused
-from artifactstore.export import prepare_target
 from artifactstore.saving import save
 
 
@@ -62,13 +61,3 @@ async def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None
     for target in (tmp_path, tmp_path / "file" / "below"):
         with pytest.raises(TargetRefused):
             await save(_chunks(b"x"), target, executable=False)
-
-
-async def test_an_export_wants_a_new_or_an_empty_directory(tmp_path: Path) -> None:
-    await prepare_target(tmp_path / "new" / "er")
-    await prepare_target(tmp_path / "new" / "er")
-    with pytest.raises(TargetRefused, match="not empty"):
-        await prepare_target(tmp_path)
-    (tmp_path / "file").touch()
-    with pytest.raises(TargetRefused):
-        await prepare_target(tmp_path / "file")

@@ -1,0 +1,156 @@
+"""What an export's target holds, compared with the package: before an export continues, and when it is done."""
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from artifactstore.dataplane.ingest import CHUNK_BYTES
+from artifactstore.package_export.target import (
+    ENTRIES_OF_OTHERS,
+    ExportTarget,
+    FileRefused,
+    Parts,
+    listed_as,
+    names_in,
+    parts_of,
+    paths_text,
+)
+from artifactstore_protocols.identity import ContentAddress, new_hasher
+from artifactstore_protocols.records import FileRecord
+
+__all__ = ["complete_files", "misnamed_files"]
+
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MISNAMED = "the target keeps it under another name, or somebody removed it meanwhile"
+
+
+@dataclass(slots=True)
+class _Directory:
+    """What a package has in one directory: files by name, and the names of directories."""
+
+    files: dict[bytes, FileRecord] = field(default_factory=dict[bytes, FileRecord])
+    directories: set[bytes] = field(default_factory=set[bytes])
+
+
+def _directories(files: Sequence[FileRecord]) -> Mapping[Parts, _Directory]:
+    """Return the directories of a package, each after the one that it is in."""
+    found: defaultdict[Parts, _Directory] = defaultdict(_Directory)
+    found[()] = _Directory()
+    for file in files:
+        *above, name = parts_of(file.path)
+        found[tuple(above)].files[name] = file
+        for depth, directory in enumerate(above):
+            found[tuple(above[:depth])].directories.add(directory)
+    return dict(sorted(found.items()))
+
+
+def complete_files(
+    target: ExportTarget, files: Sequence[FileRecord], check_wanted: Callable[[], None]
+) -> frozenset[str]:
+    """Return the paths that an interrupted export has written, by their content.
+
+    Args:
+        target: where it wrote.
+        files: of the package.
+        check_wanted: raises when the work is no longer wanted.
+
+    Raises:
+        TargetRefused: the target also holds what is not of this package.
+        OSError: it cannot be read.
+    """
+    complete = set[str]()
+    changed: list[str] = []
+    foreign: list[str] = []
+    for parts, expected in _directories(files).items():
+        try:
+            fd = target.directory(parts, make=False)
+        except FileNotFoundError:
+            continue
+        listing = names_in(fd)
+        names = {listed: name for name in expected.files if (listed := listed_as(name, listing)) is not None}
+        known = names.keys() | {listed_as(name, listing) for name in expected.directories}
+        if not parts:
+            known |= ENTRIES_OF_OTHERS
+        foreign += [os.fsdecode(b"/".join((*parts, name))) for name in sorted(listing - known)]
+        for name in sorted(names.values()):
+            check_wanted()
+            file = expected.files[name]
+            if _has_content(target, fd, name, file, check_wanted):
+                complete.add(file.path)
+            elif not _was_empty(fd, name):
+                changed.append(file.path)
+    if foreign:
+        raise target.refused(
+            f"it also holds {paths_text(foreign)}, not of this package; name a new or an empty directory"
+        )
+    if changed:
+        reason = "another content than the package, or none that can be read; delete that and export again"
+        raise target.refused(f"{paths_text(changed)} has {reason}")
+    return frozenset(complete)
+
+
+def _has_content(
+    target: ExportTarget, at: int, name: bytes, file: FileRecord, check_wanted: Callable[[], None]
+) -> bool:
+    """Tell whether a file holds what the package does; then its executable bit is made right as well."""
+    try:
+        fd = os.open(name, _READ, dir_fd=at)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != file.size_bytes:
+            return False
+        digest = ContentAddress.parse(file.content_address).digest
+        hasher = new_hasher(digest.algorithm)
+        while piece := os.read(fd, CHUNK_BYTES):
+            check_wanted()
+            hasher.update(piece)
+        if hasher.hexdigest() != digest.hex:
+            return False
+        target.set_executable(fd, executable=file.executable)
+    finally:
+        os.close(fd)
+    return True
+
+
+def _was_empty(at: int, name: bytes) -> bool:
+    """Remove an empty file, which a loss of power or a death between two steps leaves; False if it is not empty."""
+    found = os.stat(name, dir_fd=at, follow_symlinks=False)
+    if not stat.S_ISREG(found.st_mode) or found.st_size:
+        return False
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=at)
+    return True
+
+
+def misnamed_files(
+    target: ExportTarget, files: Sequence[FileRecord], check_wanted: Callable[[], None]
+) -> dict[str, str]:
+    """Return the files that were written and are not in the target under their names, each with the reason.
+
+    A target that keeps names in another Unicode form finds them under both, which is a limit and no refusal.
+
+    Raises:
+        OSError: the target cannot be read.
+    """
+    misnamed: dict[str, str] = {}
+    lost: set[Parts] = set()
+    for parts, expected in _directories(files).items():
+        check_wanted()
+        listing = frozenset[bytes]()
+        if not any(parts[:depth] in lost for depth in range(1, len(parts) + 1)):
+            with suppress(FileNotFoundError, NotADirectoryError, FileRefused):
+                listing = names_in(target.directory(parts, make=False))
+        for name in (*expected.files, *expected.directories):
+            listed = listed_as(name, listing)
+            if listed not in {None, name}:
+                target.limits.note("names")
+            elif listed is None and name in expected.files:
+                misnamed[expected.files[name].path] = _MISNAMED
+            elif listed is None:
+                lost.add((*parts, name))
+    return misnamed

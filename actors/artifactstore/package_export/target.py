@@ -1,0 +1,355 @@
+"""The directory that a package is exported to, and the only code that makes names in it.
+
+Each name is made relative to an open directory, one part of the path at a time, and no link is followed: a link that
+somebody plants while an export runs leads nowhere. A file is written under a name of the export's own, then linked to
+its real name, which fails if anything is there. So a real name has all of its bytes or does not exist, and a target
+that does not distinguish two names of a package refuses the second one.
+
+While an export is unfinished its target holds the directory `.artifactstore-export`, with the package's id and the
+files that are being written. The id lets the same export continue; the lock on it keeps a second one out.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+from unicodedata import normalize
+
+from artifactstore.ids import new_id
+from artifactstore.refusals import TargetRefused
+from artifactstore.target_limits import TargetLimits
+
+__all__ = [
+    "DIRECTORY_FLAGS",
+    "ENTRIES_OF_OTHERS",
+    "ExportTarget",
+    "FileRefused",
+    "NewFile",
+    "Parts",
+    "listed_as",
+    "names_in",
+    "parts_of",
+    "paths_text",
+    "refused_or",
+]
+
+type Parts = tuple[bytes, ...]
+
+DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MARKER: Final = b".artifactstore-export"
+_PACKAGE: Final = b"package"
+_LOST_AND_FOUND: Final = b"lost+found"  # in the root of a disk that is empty; often nobody but root may read it
+_ID_BYTES_MAX: Final = 64
+
+ENTRIES_OF_OTHERS: Final = frozenset({_MARKER, _LOST_AND_FOUND})
+"""What the root of a target may hold besides the package's files."""
+
+_TAKEN = "the target holds something under that name already; it may not distinguish names that differ only in case"
+_NOT_A_DIRECTORY = "a file or a link is in the place of a directory that leads to it"
+
+# What a target says of one file that it does not take. Any other error is about the target, and ends the export.
+_OF_ONE_FILE: Final = {
+    errno.EEXIST: _TAKEN,
+    errno.ENOTDIR: _NOT_A_DIRECTORY,
+    errno.ELOOP: _NOT_A_DIRECTORY,
+    errno.EISDIR: _TAKEN,
+    errno.ENOENT: "a directory that leads to it is gone, or the target does not take the name",
+    errno.EFBIG: "the file is too large for the target",
+    **{
+        number: f"the target does not take the name: {os.strerror(number)}"
+        for number in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM)
+    },
+}
+
+
+class FileRefused(Exception):
+    """The target does not take one file; the export continues with the others."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def parts_of(path: str) -> Parts:
+    """Return the names of a package's path as bytes: UTF-8, whatever the locale says."""
+    return tuple(path.encode().split(b"/"))
+
+
+def listed_as(name: bytes, listing: frozenset[bytes]) -> bytes | None:
+    """Return the name that a directory lists for `name`: the same, or one that is equal under Unicode NFC."""
+    if name in listing:
+        return name
+    wanted = _nfc(name)
+    return next((each for each in listing if _nfc(each) == wanted), None)
+
+
+def _nfc(name: bytes) -> str:
+    return normalize("NFC", name.decode(errors="surrogateescape"))
+
+
+def names_in(fd: int) -> frozenset[bytes]:
+    """Return the names in an open directory."""
+    return frozenset(map(os.fsencode, os.listdir(fd)))
+
+
+class ExportTarget:
+    """One directory, held for one export; used by one thread at a time. `open` makes it; close it in the end.
+
+    Attributes:
+        resumed: whether it holds an unfinished export of this package.
+        limits: what its file system could not do.
+        wrong_executable_bits: how many files are executable and should not be, or the other way round.
+    """
+
+    def __init__(self, name: str, root: int) -> None:
+        self._name = name
+        self._root = root
+        self._marker = self._lock = -1
+        self._known: set[Parts] = set()  # directories that were made, or found under their exact name
+        self._at: tuple[Parts, int] | None = None
+        self._links = True
+        self.resumed = False
+        self.limits = TargetLimits()
+        self.wrong_executable_bits = 0
+
+    @classmethod
+    def open(cls, directory: Path, package_id: str) -> Self:
+        """Take a new or empty directory, or one that holds an unfinished export of the same package.
+
+        Raises:
+            TargetRefused: it holds something else, another export into it runs, or it cannot be written.
+        """
+        try:
+            with suppress(
+                FileExistsError
+            ):  # it says of a file in the way that it exists; opening it says what is wrong
+                directory.mkdir(parents=True, exist_ok=True)
+            target = cls(str(directory), os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            try:
+                target._claim(package_id.encode())
+            except BaseException:
+                target.close()
+                raise
+        except OSError as error:
+            raise TargetRefused(str(directory), error.strerror or str(error)) from error
+        return target
+
+    def _claim(self, package_id: bytes) -> None:
+        found = names_in(self._root) - {_LOST_AND_FOUND}
+        if found and _MARKER not in found:
+            raise self.refused("it is not empty; name a new or an empty directory")
+        if not found:
+            with suppress(FileExistsError):  # another export began just now; its lock tells
+                os.mkdir(_MARKER, dir_fd=self._root)
+        self._marker = os.open(_MARKER, DIRECTORY_FLAGS, dir_fd=self._root)
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        new = not found - {_MARKER}
+        self._lock = os.open(_PACKAGE, flags | os.O_CREAT if new else flags, 0o666, dir_fd=self._marker)
+        self._take_lock()
+        held = os.pread(self._lock, _ID_BYTES_MAX, 0)
+        if held == package_id:
+            self.resumed = True
+        elif held or not new:
+            whose = f"package {held.decode(errors='replace')!r}" if held else "an unknown package"
+            raise self.refused(f"it holds an unfinished export of {whose}; name a new or an empty directory")
+        else:
+            os.pwrite(self._lock, package_id, 0)
+            self._sync_lock()
+        for leftover in names_in(self._marker) - {_PACKAGE}:
+            os.unlink(leftover, dir_fd=self._marker)
+
+    def _take_lock(self) -> None:
+        under_way = "another export into it is under way; wait for its end"
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise self.refused(under_way) from None
+        except OSError as error:
+            if not self.limits.excuse("locks", error):
+                raise
+        if _PACKAGE not in names_in(self._marker):  # that export ended, and removed it, before we locked it
+            raise self.refused(under_way)
+
+    def _sync_lock(self) -> None:
+        """Make the id durable: without it, files that survive a loss of power would be somebody else's."""
+        try:
+            os.fsync(self._lock)
+        except OSError as error:
+            if not self.limits.excuse("file_sync", error):
+                raise
+
+    def refused(self, reason: str) -> TargetRefused:
+        """Return an error about this target."""
+        return TargetRefused(self._name, reason)
+
+    def new_file(self) -> "NewFile":
+        """Begin a file.
+
+        Raises:
+            OSError: the target does not take any.
+        """
+        return NewFile(self._marker, new_id().encode())
+
+    def place(self, file: "NewFile", parts: Parts, *, executable: bool) -> None:
+        """Give a finished file its real name.
+
+        Raises:
+            FileRefused: the target does not take this one.
+            OSError: the target takes none.
+        """
+        if parts[0] == _MARKER:
+            raise FileRefused(f"{_MARKER.decode()!r} is the export's own while it runs; get the file by `get`")
+        self.set_executable(file.fd, executable=executable)
+        file.seal()
+        try:
+            self._link(file, self.directory(parts[:-1]), parts[-1])
+        except OSError as error:
+            raise refused_or(error) from error
+
+    def _link(self, file: "NewFile", at: int, name: bytes) -> None:
+        """Give a file its name, in place of nothing else, with or without hard links."""
+        if self._links:
+            try:
+                os.link(file.name, name, src_dir_fd=self._marker, dst_dir_fd=at, follow_symlinks=False)
+            except FileExistsError:
+                raise
+            except OSError:  # whether it is the link or the name that the target does not take shows below
+                pass
+            else:
+                return
+        os.close(os.open(name, _NEW_FILE, 0o600, dir_fd=at))
+        try:
+            os.replace(file.name, name, src_dir_fd=self._marker, dst_dir_fd=at)
+        except BaseException:
+            os.unlink(name, dir_fd=at)
+            raise
+        self._links = False
+
+    def set_executable(self, fd: int, *, executable: bool) -> None:
+        """Let those who may read a file run it, if it is to be executable; note if the target does not keep that."""
+        mode = os.fstat(fd).st_mode
+        if executable and not mode & stat.S_IXUSR:
+            try:
+                os.fchmod(fd, stat.S_IMODE(mode) | (mode & 0o444) >> 2)
+            except OSError as error:
+                if not self.limits.excuse("modes", error):
+                    raise
+            mode = os.fstat(fd).st_mode  # some targets say yes and do nothing
+        if executable != bool(mode & stat.S_IXUSR):
+            self.limits.note("modes")
+            self.wrong_executable_bits += 1
+
+    def directory(self, parts: Parts, *, make: bool = True) -> int:
+        """Return an open directory of the target, which stays open until another one is asked for.
+
+        Raises:
+            FileRefused: the target does not distinguish it from another one.
+            OSError: it cannot be made, or something else is in its place.
+        """
+        if self._at is not None and self._at[0] == parts:
+            return self._at[1]
+        fd = os.open(b".", DIRECTORY_FLAGS, dir_fd=self._root)
+        try:
+            for depth in range(1, len(parts) + 1):
+                if make and parts[:depth] not in self._known:
+                    self._make(fd, parts[depth - 1])
+                    self._known.add(parts[:depth])
+                below = os.open(parts[depth - 1], DIRECTORY_FLAGS, dir_fd=fd)
+                os.close(fd)
+                fd = below
+        except BaseException:
+            os.close(fd)
+            raise
+        self._leave()
+        self._at = parts, fd
+        return fd
+
+    def _make(self, fd: int, name: bytes) -> None:
+        try:
+            os.mkdir(name, dir_fd=fd)
+        except FileExistsError:
+            if listed_as(name, names_in(fd)) is None:
+                raise FileRefused(f"its directory {name.decode()!r}: {_TAKEN}") from None
+
+    def _leave(self) -> None:
+        if self._at is not None:
+            os.close(self._at[1])
+            self._at = None
+
+    def finish(self) -> None:
+        """Remove what marks an unfinished export.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        os.unlink(_PACKAGE, dir_fd=self._marker)
+        os.rmdir(_MARKER, dir_fd=self._root)
+
+    def close(self) -> None:
+        """Close all descriptors; once."""
+        self._leave()
+        for fd in (self._lock, self._marker, self._root):
+            if fd >= 0:
+                os.close(fd)
+
+
+class NewFile:
+    """A file of the target that has no real name yet; close it in the end.
+
+    Attributes:
+        name: its name among the export's own.
+        fd: its descriptor; -1 once it is sealed.
+    """
+
+    def __init__(self, directory: int, name: bytes) -> None:
+        self.name = name
+        self._directory = directory
+        self.fd = os.open(name, _NEW_FILE, 0o666, dir_fd=directory)
+
+    def write(self, content: bytes) -> None:
+        """Append bytes, all of them.
+
+        Raises:
+            FileRefused: the file is too large for the target.
+            OSError: the target takes no more.
+        """
+        view = memoryview(content)
+        try:
+            while view:
+                view = view[os.write(self.fd, view) :]
+        except OSError as error:
+            raise (refused_or(error) if error.errno == errno.EFBIG else error) from error
+
+    def seal(self) -> None:
+        """End writing.
+
+        Raises:
+            OSError: the target tells only now that it did not take the bytes, as NFS does.
+        """
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+
+    def close(self) -> None:
+        """Close it, and remove the name that it has among the export's own."""
+        if self.fd >= 0:
+            with suppress(OSError):  # what close reports of discarded bytes matters to nobody
+                os.close(self.fd)
+        with suppress(OSError):  # renamed already, or left to the export that continues this one
+            os.unlink(self.name, dir_fd=self._directory)
+
+
+def refused_or(error: OSError) -> FileRefused | OSError:
+    """Return what an error says about one file; the error itself if it is about the whole target."""
+    reason = _OF_ONE_FILE.get(error.errno or 0)
+    return error if reason is None else FileRefused(reason)
+
+
+def paths_text(paths: Sequence[str], shown: int = 3) -> str:
+    """Return the first of some paths as text for people."""
+    more = f" and {len(paths) - shown} more" if len(paths) > shown else ""
+    return f"{', '.join(map(repr, paths[:shown]))}{more}"

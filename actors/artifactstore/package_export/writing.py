@@ -1,0 +1,173 @@
+"""Exporting a package: its objects are read one after the other, checked, and written in batches by a worker thread."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from artifactstore.machine import check_wanted, in_thread
+from artifactstore.package_export.survey import complete_files, misnamed_files
+from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
+from artifactstore.refusals import ExportIncomplete, TargetRefused
+from artifactstore_protocols.dataplane import SourceOverrun
+from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress, RefusedFile
+
+__all__ = ["write_package"]
+
+_BATCH_FILES: Final = 256
+_BATCH_BYTES: Final = 4 << 20
+
+type _Read = Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+
+
+async def write_package(
+    package_id: str,
+    files: Sequence[FileRecord],
+    directory: Path,
+    read: _Read,
+    progress: Callable[[IngestProgress], None] | None,
+) -> ExportReport:
+    """Write the files of a package below a directory, or continue an export that was interrupted.
+
+    Args:
+        package_id: which package.
+        files: all of its files.
+        directory: a new or an empty one, or one that holds an unfinished export of this package.
+        read: opens the object of a content address for reading; it raises in place of the last bytes if it is damaged.
+        progress: told how far it is.
+
+    Raises:
+        PathRefused: a path that no package may hold is among them; nothing was written.
+        TargetRefused: the directory is of no use, or takes no more; the same call continues.
+        ExportIncomplete: the directory did not take some of the files; all others are there.
+    """
+    target = await in_thread(partial(_opened, package_id, files, directory))
+    try:
+        return await _Export(package_id, files, directory, target, read, progress).run()
+    finally:
+        target.close()
+
+
+def _opened(package_id: str, files: Sequence[FileRecord], directory: Path) -> ExportTarget:
+    for file in files:
+        check_path(file.path)  # whatever the tables say: they may come from a hand-made log, or be edited
+    return ExportTarget.open(directory, package_id)
+
+
+class _Export:
+    def __init__(
+        self,
+        package_id: str,
+        files: Sequence[FileRecord],
+        directory: Path,
+        target: ExportTarget,
+        read: _Read,
+        progress: Callable[[IngestProgress], None] | None,
+    ) -> None:
+        self._package_id = package_id
+        self._files = files
+        self._directory = directory
+        self._target = target
+        self._read = read
+        self._progress = progress
+        self._refused: dict[str, str] = {}
+        self._batch: list[tuple[FileRecord, bytes]] = []
+        self._done = IngestProgress(0, len(files), 0, sum(file.size_bytes for file in files))
+
+    async def run(self) -> ExportReport:
+        complete = frozenset[str]()
+        if self._target.resumed:
+            complete = await self._on_target(partial(complete_files, self._target, self._files, check_wanted))
+        self._tell([file for file in self._files if file.path in complete])
+        for file in self._files:
+            if file.path not in complete:
+                await self._export(file)
+        await self._write_batch()
+        report = await self._on_target(partial(self._report, len(complete)))
+        if report.refused:
+            raise ExportIncomplete(report)
+        await self._on_target(self._target.finish)
+        return report
+
+    async def _export(self, file: FileRecord) -> None:
+        async with self._read(file.content_address) as chunks:
+            if file.size_bytes > _BATCH_BYTES:
+                await self._write_large(file, chunks)
+                return
+            content = b""
+            async for chunk in chunks:
+                content += chunk
+                if len(content) > file.size_bytes:
+                    raise SourceOverrun(file.size_bytes, len(content))
+        self._batch.append((file, content))
+        if len(self._batch) == _BATCH_FILES or sum(len(content) for _, content in self._batch) >= _BATCH_BYTES:
+            await self._write_batch()
+
+    async def _write_batch(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            self._tell(await self._on_target(partial(self._write_small, batch)))
+
+    def _write_small(self, batch: Sequence[tuple[FileRecord, bytes]]) -> list[FileRecord]:
+        written: list[FileRecord] = []
+        for file, content in batch:
+            new = self._target.new_file()
+            try:
+                new.write(content)
+                self._target.place(new, parts_of(file.path), executable=file.executable)
+                written.append(file)
+            except FileRefused as refusal:
+                self._refused[file.path] = refusal.reason
+            finally:
+                new.close()
+        return written
+
+    async def _write_large(self, file: FileRecord, chunks: AsyncIterator[bytes]) -> None:
+        new = await self._on_target(self._target.new_file)
+        try:
+            async for chunk in chunks:
+                await self._on_target(partial(new.write, chunk))
+            place = partial(self._target.place, new, parts_of(file.path), executable=file.executable)
+            await self._on_target(place)
+            self._tell([file])
+        except FileRefused as refusal:
+            self._refused[file.path] = refusal.reason
+        finally:
+            with trio.CancelScope(shield=True):
+                await in_thread(new.close)
+
+    async def _on_target[T](self, work: Callable[[], T]) -> T:
+        """Run a call that works on the target; what the operating system reports then is about the target."""
+        try:
+            return await in_thread(work)
+        except OSError as error:
+            reason = f"{error.strerror or error}; export again to continue"
+            raise TargetRefused(str(self._directory), reason) from error
+
+    def _tell(self, written: Sequence[FileRecord]) -> None:
+        size_bytes = sum(file.size_bytes for file in written)
+        self._done = replace(self._done, files=self._done.files + len(written), bytes=self._done.bytes + size_bytes)
+        if written and self._progress is not None:
+            self._progress(self._done)
+
+    def _report(self, resumed_files: int) -> ExportReport:
+        """Look at what is really there, and say so."""
+        written = [file for file in self._files if file.path not in self._refused]
+        misnamed = misnamed_files(self._target, written, check_wanted)
+        there = [file for file in written if file.path not in misnamed]
+        refused = sorted({**self._refused, **misnamed}.items())
+        return ExportReport(
+            package_id=self._package_id,
+            directory=str(self._directory),
+            files=len(there),
+            bytes=sum(file.size_bytes for file in there),
+            resumed_files=resumed_files,
+            refused=tuple(RefusedFile(path, reason) for path, reason in refused),
+            limits=self._target.limits.noted(),
+            wrong_executable_bits=self._target.wrong_executable_bits,
+        )

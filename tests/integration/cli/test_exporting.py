@@ -1,0 +1,115 @@
+"""Export as a user has it: killed at any step and continued by the same command, and what could not be kept is said."""
+
+import errno
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli
+from odd_mount import OddMount
+
+FILES = {f"dir {number % 3}/file {number}": b"content %d" % number for number in range(9)}
+
+
+@pytest.fixture
+def files(cli: Cli, tmp_path: Path) -> dict[str, bytes]:
+    """A package named `p`."""
+    for path, content in FILES.items():
+        (tmp_path / "files" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "files" / path).write_bytes(content)
+    cli.ok("ingest", tmp_path / "files", "--name", "p")
+    return FILES
+
+
+def _found(out: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+# The command line in a process that kills itself at its n-th call of a function of `os` that names a directory by fd.
+_DYING = """
+import itertools, os, signal, sys
+from artifactstore.cli.app import run
+
+call, number, before = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "before"
+real, calls = getattr(os, call), itertools.count(1)
+
+def deadly(*arguments, **options):
+    ours = {"dir_fd", "dst_dir_fd"} & options.keys() and next(calls) == number
+    if ours and before:
+        os.kill(os.getpid(), signal.SIGKILL)
+    done = real(*arguments, **options)
+    if ours:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return done
+
+setattr(os, call, deadly)
+sys.exit(run(sys.argv[4:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("call", "number"), [("mkdir", 1), ("mkdir", 3), ("open", 2), ("link", 1), ("link", 5), ("unlink", 4), ("rmdir", 1)]
+)
+def test_an_export_that_is_killed_is_continued_by_the_same_command(
+    cli: Cli, files: dict[str, bytes], tmp_path: Path, call: str, number: int, when: str
+) -> None:
+    out = tmp_path / "out"
+    ran = subprocess.run(
+        [sys.executable, "-c", _DYING, call, str(number), when, "export", "p", str(out)],
+        check=False,
+        capture_output=True,
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGKILL, b"", b"")
+    complete = {path: content for path, content in _found(out).items() if not path.startswith(".")}
+    assert complete.items() <= files.items(), "a real name has all of its bytes"
+    if (call, when) == ("rmdir", "after"):
+        assert complete == files
+        return
+    report = cli.json("export", "p", out)
+    assert (report["files"], report["resumed_files"]) == (len(files), len(complete))
+    assert _found(out) == files
+
+
+def test_what_a_target_cannot_keep_is_said(
+    cli: Cli, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "files" / "run").write_bytes(b"#!")
+    (tmp_path / "files" / "run").chmod(0o755)
+    cli.ok("ingest", tmp_path / "files", "--name", "q")
+    mount = OddMount(tmp_path / "out", monkeypatch)
+    mount.failing["fchmod"] = errno.EPERM
+    mount.refusal = lambda name: errno.EINVAL if name == b"file 4" else None
+    ran = cli.run("export", "q", "out")
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.text.splitlines() == [
+        f"wrote {len(files)} files, 83 B, to out",
+        "the target's file system has limits: permissions are not kept",
+        "1 files are executable and should not be, or the other way round",
+        "1 files were not written:",
+        "  dir 1/file 4: the target does not take the name: Invalid argument",
+    ]
+    ran = cli.run("export", "q", "out", "--json")
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.json["refused"] == [
+        {"path": "dir 1/file 4", "reason": "the target does not take the name: Invalid argument"}
+    ]
+    assert (ran.json["resumed_files"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
+
+
+def test_an_interrupted_export_says_what_is_true(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
+    """Its message promises that the same command continues, and it does."""
+    interrupting = _DYING.replace("SIGKILL", "SIGINT")
+    ran = subprocess.run(
+        [sys.executable, "-c", interrupting, "link", "3", "before", "export", "p", str(tmp_path / "out")],
+        check=False,
+        capture_output=True,
+    )
+    assert (ran.returncode, ran.stdout) == (130, b"")
+    assert b"the same command goes on" in ran.stderr
+    assert cli.json("export", "p", "out")["files"] == len(files)
+    assert _found(tmp_path / "out") == files
