@@ -147,17 +147,16 @@ class ExportTarget:
             with suppress(FileExistsError):  # another export began just now; its lock tells
                 os.mkdir(_MARKER, dir_fd=self._root)
         self._marker = os.open(_MARKER, DIRECTORY_FLAGS, dir_fd=self._root)
-        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        new = not found - {_MARKER}
-        self._lock = os.open(_PACKAGE, flags | os.O_CREAT if new else flags, 0o666, dir_fd=self._marker)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self._lock = os.open(_PACKAGE, flags, 0o666, dir_fd=self._marker)
         self._take_lock()
         held = os.pread(self._lock, _ID_BYTES_MAX, 0)
-        if held == package_id:
-            self.resumed = True
-        elif held or not new:
-            whose = f"package {held.decode(errors='replace')!r}" if held else "an unknown package"
+        if held not in {b"", package_id}:
+            whose = f"package {held.decode(errors='replace')!r}"
             raise self.refused(f"it holds an unfinished export of {whose}; name a new or an empty directory")
-        else:
+        # Without an id it died in its first steps or in its last one. What is there is compared by content anyway.
+        self.resumed = bool(found)
+        if not held:
             os.pwrite(self._lock, package_id, 0)
             self._sync_lock()
         for leftover in names_in(self._marker) - {_PACKAGE}:
@@ -176,7 +175,7 @@ class ExportTarget:
             raise self.refused(under_way)
 
     def _sync_lock(self) -> None:
-        """Make the id durable: without it, files that survive a loss of power would be somebody else's."""
+        """Make the id durable."""
         try:
             os.fsync(self._lock)
         except OSError as error:
@@ -288,7 +287,11 @@ class ExportTarget:
             OSError: it cannot be removed.
         """
         os.unlink(_PACKAGE, dir_fd=self._marker)
-        os.rmdir(_MARKER, dir_fd=self._root)
+        try:
+            os.rmdir(_MARKER, dir_fd=self._root)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # the same export was begun again just now, and finds all of it
+                raise
 
     def close(self) -> None:
         """Close all descriptors; once."""
