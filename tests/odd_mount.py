@@ -29,6 +29,7 @@ class OddMount:
         same: what two names have in common that it does not distinguish.
         kept: what it makes of a new name.
         refusal: the error that it refuses a name with, or None.
+        modes: whether it keeps the permissions that a file is made with.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +37,7 @@ class OddMount:
         self.failing: dict[str, int] = {}
         self.same: Callable[[bytes], bytes] = bytes
         self.kept: Callable[[bytes], bytes] = bytes
+        self.modes = True
         self.refusal: Callable[[bytes], int | None] = lambda _name: None
         for module, name in ((os, "fchmod"), (os, "fsync"), (fcntl, "flock")):
             monkeypatch.setattr(module, name, self._on_descriptor(name, getattr(module, name)))
@@ -70,6 +72,8 @@ class OddMount:
             if dir_fd is not None and self._holds(dir_fd) and name != b".":
                 self._check(call, dir_fd)
                 name = self._name(dir_fd, name)
+                if call == "open" and not self.modes and len(arguments) == 2:
+                    arguments = arguments[0], 0o600
             return real(name, *arguments, dir_fd=dir_fd, **options)
 
         return stand_in

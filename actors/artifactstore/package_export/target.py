@@ -186,13 +186,13 @@ class ExportTarget:
         """Return an error about this target."""
         return TargetRefused(self._name, reason)
 
-    def new_file(self) -> "NewFile":
+    def new_file(self, *, executable: bool) -> "NewFile":
         """Begin a file.
 
         Raises:
             OSError: the target does not take any.
         """
-        return NewFile(self._marker, new_id().encode())
+        return NewFile(self._marker, new_id().encode(), 0o777 if executable else 0o666)  # less the umask
 
     def place(self, file: "NewFile", parts: Parts, *, executable: bool) -> None:
         """Give a finished file its real name.
@@ -309,10 +309,10 @@ class NewFile:
         fd: its descriptor; -1 once it is sealed.
     """
 
-    def __init__(self, directory: int, name: bytes) -> None:
+    def __init__(self, directory: int, name: bytes, mode: int) -> None:
         self.name = name
         self._directory = directory
-        self.fd = os.open(name, _NEW_FILE, 0o666, dir_fd=directory)
+        self.fd = os.open(name, _NEW_FILE, mode, dir_fd=directory)
 
     def write(self, content: bytes) -> None:
         """Append bytes, all of them.

@@ -116,7 +116,7 @@ class _Export:
     def _write_small(self, batch: Sequence[tuple[FileRecord, bytes]]) -> list[FileRecord]:
         written: list[FileRecord] = []
         for file, content in batch:
-            new = self._target.new_file()
+            new = self._target.new_file(executable=file.executable)
             try:
                 new.write(content)
                 self._target.place(new, parts_of(file.path), executable=file.executable)
@@ -128,7 +128,7 @@ class _Export:
         return written
 
     async def _write_large(self, file: FileRecord, chunks: AsyncIterator[bytes]) -> None:
-        new = await self._on_target(self._target.new_file)
+        new = await self._on_target(partial(self._target.new_file, executable=file.executable))
         try:
             async for chunk in chunks:
                 await self._on_target(partial(new.write, chunk))

@@ -82,6 +82,7 @@ def test_what_a_target_cannot_keep_is_said(
     (tmp_path / "files" / "run").chmod(0o755)
     cli.ok("ingest", tmp_path / "files", "--name", "q")
     mount = OddMount(tmp_path / "out", monkeypatch)
+    mount.modes = False
     mount.failing["fchmod"] = errno.EPERM
     mount.refusal = lambda name: errno.EINVAL if name == b"file 4" else None
     ran = cli.run("export", "q", "out")

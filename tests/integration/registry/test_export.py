@@ -223,6 +223,7 @@ async def test_a_target_without_modes_locks_and_links_gets_the_contents_and_is_t
     plant(tree, {"run": b"#!", "dir/plain": b"1"})
     (tree / "run").chmod(0o755)
     package = await sealed(registry, tree, {})
+    mount.modes = False
     mount.failing = {"fchmod": number, "flock": errno.ENOLCK, "link": number}
     report = await registry.export_package(package, out)
     assert (report.files, report.limits, report.wrong_executable_bits) == (2, ("locks", "modes"), 1)
@@ -231,7 +232,7 @@ async def test_a_target_without_modes_locks_and_links_gets_the_contents_and_is_t
 
 
 async def test_a_target_that_forgets_modes_in_silence_is_told_of(
-    registry: Registry, tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, tree: Path, out: Path, mount: OddMount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(tree, {"run": b"#!", "plain": b"1"})
     (tree / "run").chmod(0o755)
@@ -240,6 +241,7 @@ async def test_a_target_that_forgets_modes_in_silence_is_told_of(
     def forget(fd: int, mode: int) -> None:
         pass
 
+    mount.modes = False
     monkeypatch.setattr(os, "fchmod", forget)
     report = await registry.export_package(package, out)
     assert (report.limits, report.wrong_executable_bits) == (("modes",), 1)
