@@ -19,7 +19,7 @@ def run(connection: Connection) -> None:
 
 
 async def run_from_shell() -> None:
-    location = DatabaseLocation.parse(Settings.from_environment().database_url)
+    location = DatabaseLocation.parse(Settings.load().database_url)
     engine = writer_engine(location)
     try:
         async with exclusive(engine, location) as connection:

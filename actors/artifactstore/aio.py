@@ -232,20 +232,24 @@ class AsyncioRegistry:
 
 @asynccontextmanager
 async def open_registry(
-    settings: Settings | None = None, *, backend: Callable[[], StorageBackend] | None = None
+    settings: Settings | None = None,
+    *,
+    backend: Callable[[], StorageBackend] | None = None,
+    create: bool = True,
 ) -> AsyncGenerator[AsyncioRegistry]:
     """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
 
     Args:
-        settings: where log and objects are; read from the environment by default.
+        settings: where log and objects are; found as `Settings.load` finds them by default.
         backend: as for `artifactstore.open_registry`.
+        create: as for `artifactstore.open_registry`.
 
     Raises:
         As `artifactstore.open_registry`; `WrongEventLoop` where no asyncio loop runs, and `StoreClosed` from a
         registry that is used after the block.
     """
     must_be_asyncio()
-    portal = Portal(settings, backend)
+    portal = Portal(settings, backend, create=create)
     opened = portal.start()
     try:
         await asyncio.wrap_future(opened)

@@ -178,20 +178,24 @@ class BlockingRegistry:
 
 @contextmanager
 def open_registry(
-    settings: Settings | None = None, *, backend: Callable[[], StorageBackend] | None = None
+    settings: Settings | None = None,
+    *,
+    backend: Callable[[], StorageBackend] | None = None,
+    create: bool = True,
 ) -> Generator[BlockingRegistry]:
     """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
 
     Args:
-        settings: where log and objects are; read from the environment by default.
+        settings: where log and objects are; found as `Settings.load` finds them by default.
         backend: as for `artifactstore.open_registry`.
+        create: as for `artifactstore.open_registry`.
 
     Raises:
         As `artifactstore.open_registry`; `BlocksEventLoop` in a thread that runs an event loop, `WrongProcess` from
         a registry that is used after a fork, and `StoreClosed` from one that is used after the block.
     """
     must_not_block()
-    portal = Portal(settings, backend)
+    portal = Portal(settings, backend, create=create)
     opened = portal.start()
     try:
         opened.result()

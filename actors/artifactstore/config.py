@@ -1,19 +1,24 @@
-"""Settings: read once, from the environment, into one typed value.
+"""Settings: read once, from what names them, into one typed value.
 
-`ENVIRONMENT` lists every variable with its default; `.env.example` and the operator's manual are held against it.
+`ENVIRONMENT` lists every variable with its default; `.env.example` and the operator's manual are held against it. The
+command line's `--store`, the environment, a project file and the defaults are asked in this order, setting by setting.
 """
 
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Any, Final
 
+from artifactstore.places import check_text, directory, is_sqlite_url, sqlite_file, sqlite_url
+from artifactstore.project_file import ProjectFile, find_project_file, read_project_file
+from artifactstore.variables import PREFIX, meant_settings, unknown_variables
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["ENVIRONMENT", "Settings"]
+__all__ = ["ENVIRONMENT", "FoundSettings", "Settings", "find_settings"]
 
 ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
@@ -24,16 +29,30 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     }
 )
 
+_STORE_DATABASE = "artifactstore.db"
+_STORE_OBJECTS = "objects"
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_FILES_MAX: Final = 999_999_999
+"""More than any package can hold: its manifest would not fit into memory. What is longer is a mistake."""
+
+_logger = logging.getLogger("artifactstore.settings")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that a store needs to know to start.
+
+    A `~` before a directory or a file is the home directory.
 
     Attributes:
         database_url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`; kept out of `repr`, as it may hold a password.
         storage_local_root: directory of the local storage backend; made if there is none.
         log_level: of the `artifactstore` logger, for programs that ask for it.
         package_files_max: how many files one package may hold.
+
+    Raises:
+        InvalidValue: one of them cannot be meant.
     """
 
     database_url: str = field(default=ENVIRONMENT["ARTIFACTSTORE_DATABASE_URL"], repr=False)
@@ -42,25 +61,161 @@ class Settings:
     package_files_max: int = int(ENVIRONMENT["ARTIFACTSTORE_PACKAGE_FILES_MAX"])
 
     def __post_init__(self) -> None:
-        if self.log_level not in logging.getLevelNamesMapping():
-            raise InvalidValue("ARTIFACTSTORE_LOG_LEVEL", self.log_level, "use DEBUG, INFO, WARNING or ERROR")
-        if self.package_files_max < 1:
-            raise InvalidValue("ARTIFACTSTORE_PACKAGE_FILES_MAX", str(self.package_files_max), "use 1 or more")
+        for name, meaning in _MEANINGS.items():
+            object.__setattr__(self, name, meaning(name, getattr(self, name)))
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the variables of `ENVIRONMENT`; an empty one counts as not set.
+    @staticmethod
+    def load(environment: Mapping[str, str] = os.environ, *, store: str | None = None) -> "Settings":
+        """Find the settings as the command line does: `store`, the environment, a project file, the defaults.
+
+        Args:
+            environment: the variables of `ENVIRONMENT`; an empty one counts as not set. Others that look like settings
+                are warned of, in the log.
+            store: a directory, as `--store` names one.
 
         Raises:
-            InvalidValue: a variable does not hold what it is for.
+            InvalidValue: a setting does not hold what it is for, a variable is nearly one of them, or the project file
+                is not sound or another user's.
         """
-        read = {name: environment.get(name) or default for name, default in ENVIRONMENT.items()}
-        files_max = read["ARTIFACTSTORE_PACKAGE_FILES_MAX"]
-        if not files_max.isdecimal():
-            raise InvalidValue("ARTIFACTSTORE_PACKAGE_FILES_MAX", files_max, "write a whole number, 1 or more")
-        return cls(
-            database_url=read["ARTIFACTSTORE_DATABASE_URL"],
-            storage_local_root=Path(read["ARTIFACTSTORE_STORAGE_LOCAL_ROOT"]),
-            log_level=read["ARTIFACTSTORE_LOG_LEVEL"].upper(),
-            package_files_max=int(files_max),
-        )
+        found = find_settings(environment, store=store)
+        found.warn()
+        return found.settings
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSettings:
+    """Settings, and where they are from.
+
+    Attributes:
+        settings: the settings.
+        origins: by setting: `--store`, the name of a variable, the path of a project file, or `default`.
+        unknown: variables that look like settings and are none.
+    """
+
+    settings: Settings
+    origins: Mapping[str, str]
+    unknown: tuple[str, ...] = ()
+
+    def warn(self) -> None:
+        """Log a warning for each unknown variable."""
+        for name in self.unknown:
+            _logger.warning("%s is set, and there is no such setting", name)
+
+
+def find_settings(
+    environment: Mapping[str, str] = os.environ, *, store: str | None = None, tolerant: bool = False
+) -> FoundSettings:
+    """Find the settings, setting by setting, in the first source that has it.
+
+    Args:
+        environment: as for `Settings.load`.
+        store: as for `Settings.load`.
+        tolerant: pass over variables that are nearly settings, for the doctor, who reports them by himself.
+
+    Raises:
+        InvalidValue: as `Settings.load`.
+    """
+    for name, meant in () if tolerant else meant_settings(environment, ENVIRONMENT).items():
+        raise InvalidValue("environment variable", name, f"there is no such setting; did you mean {meant}?")
+    file = find_project_file(environment)
+    sources = (
+        *(() if store is None else (_of_store(store),)),
+        _of_environment(environment),
+        *(() if file is None else (_of_project(read_project_file(file, _MEANINGS)),)),
+    )
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for name in _MEANINGS:
+        source: _Source = next((each for each in sources if name in each), {})
+        origins[name] = "default"
+        if name in source:
+            values[name], origins[name] = source[name]
+    return FoundSettings(Settings(**values), origins, unknown_variables(environment, ENVIRONMENT))
+
+
+type _Source = Mapping[str, tuple[Any, str]]
+"""Values of settings that are in order, each with its origin."""
+
+
+def _of_store(text: str) -> _Source:
+    path = directory("--store", text)
+    return {
+        "database_url": (sqlite_url(path / _STORE_DATABASE), "--store"),
+        "storage_local_root": (path / _STORE_OBJECTS, "--store"),
+    }
+
+
+def _of_environment(environment: Mapping[str, str]) -> _Source:
+    found = {variable: environment[variable] for variable in ENVIRONMENT if environment.get(variable)}
+    return {
+        _setting(variable): (_MEANINGS[_setting(variable)](variable, value), variable)
+        for variable, value in found.items()
+    }
+
+
+def _of_project(file: ProjectFile) -> _Source:
+    """Values of a project file: what they name is seen from the file's directory."""
+    found: dict[str, tuple[Any, str]] = {}
+    for name, given in file.values.items():
+        what = f"{name} in {file.path}"
+        value = _MEANINGS[name](what, given)
+        if name == "storage_local_root":
+            value = file.path.parent / value
+        elif name == "database_url" and is_sqlite_url(value):
+            value = sqlite_url(file.path.parent / sqlite_file(what, value))
+        found[name] = (value, str(file.path))
+    return found
+
+
+def _setting(variable: str) -> str:
+    return variable.removeprefix(PREFIX).lower()
+
+
+def _database_url(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidValue(what, type(value).__name__, "write a URL, as text")
+    check_text(what, value, secret=True)
+    if is_sqlite_url(value):
+        sqlite_file(what, value)
+    return value
+
+
+def _storage_local_root(what: str, value: object) -> Path:
+    if not isinstance(value, str | Path):
+        raise InvalidValue(what, type(value).__name__, "name a directory")
+    return directory(what, str(value))
+
+
+def _log_level(what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidValue(what, type(value).__name__, "use DEBUG, INFO, WARNING or ERROR")
+    check_text(what, value)
+    if not value.isascii() or value.upper() not in _LOG_LEVELS:
+        raise InvalidValue(what, value[:20], "use DEBUG, INFO, WARNING or ERROR")
+    return value.upper()
+
+
+def _package_files_max(what: str, value: object) -> int:
+    if isinstance(value, str):
+        check_text(what, value)
+        if _WHOLE_NUMBER.fullmatch(value):
+            return int(value)
+        shown = value[:20]
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if 1 <= value <= _FILES_MAX:
+            return value
+        shown = str(value) if abs(value) <= _FILES_MAX else "a number of many digits"
+    else:
+        shown = type(value).__name__
+    raise InvalidValue(what, shown, f"write a whole number from 1 to {_FILES_MAX}, digits alone")
+
+
+_MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
+    {
+        "database_url": _database_url,
+        "storage_local_root": _storage_local_root,
+        "log_level": _log_level,
+        "package_files_max": _package_files_max,
+    }
+)
+"""What a value of each setting means; or why it cannot be one. A value that has been through it stays as it is."""

@@ -13,6 +13,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane import open_data_plane, open_local_data_plane
 from artifactstore.host_loop import must_be_trio
+from artifactstore.places import absolute
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorSpec, Report, StartFailed, open_tree
 from artifactstore.tree import Actors, tree_spec
@@ -28,28 +29,35 @@ _LOOP_BLOCKED_AFTER_S = 30.0
 
 @asynccontextmanager
 async def open_registry(
-    settings: Settings | None = None, *, backend: Callable[[], StorageBackend] | None = None
+    settings: Settings | None = None,
+    *,
+    backend: Callable[[], StorageBackend] | None = None,
+    create: bool = True,
 ) -> AsyncGenerator[Registry]:
     """Run a store for as long as the block lasts; leaving it finishes what was accepted, then stops every actor.
 
     Cancelling the block does the same: what was acknowledged is kept, and nothing is left half done.
 
     Args:
-        settings: where log and objects are; read from the environment by default.
+        settings: where log and objects are; found as `Settings.load` finds them by default.
         backend: opens what holds the objects, in place of the settings' local directory. It is called in a worker
             thread, and what it returns is closed with the store. A store keeps to the kind of backend, and to the
             `backend_id`, that it began with.
+        create: set the store up if there is none, as a program that keeps one expects. False, for a program that only
+            reads: a store that is not there is refused, and nothing is written.
 
     Raises:
         WrongEventLoop: the caller is not a task of trio.
         InvalidValue: a setting is wrong.
+        StoreNotFound: there is no store, and `create` is False.
         SchemaTooOld, SchemaTooNew: the database is another release's.
         DatabaseUnavailable, DatabaseBusy: it cannot be opened now.
         StorageError: the storage root cannot be used.
         StartFailed: an actor could not start for a reason that no error of this package names.
     """
     must_be_trio()
-    async with open_store(Settings.from_environment() if settings is None else settings, backend=backend) as registry:
+    found = Settings.load() if settings is None else settings
+    async with open_store(found, backend=backend, create=create) as registry:
         yield registry
 
 
@@ -57,6 +65,7 @@ async def run_registry(
     settings: Settings | None = None,
     *,
     backend: Callable[[], StorageBackend] | None = None,
+    create: bool = True,
     task_status: trio.TaskStatus[Registry] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Run a store as a child of a nursery, until it is cancelled: `registry = await nursery.start(run_registry)`.
@@ -64,12 +73,13 @@ async def run_registry(
     Args:
         settings: as for `open_registry`.
         backend: as for `open_registry`.
+        create: as for `open_registry`.
         task_status: is handed the registry once the store runs.
 
     Raises:
         As `open_registry`, out of `nursery.start`.
     """
-    async with open_registry(settings, backend=backend) as registry:
+    async with open_registry(settings, backend=backend, create=create) as registry:
         task_status.started(registry)
         await trio.sleep_forever()
 
@@ -80,6 +90,7 @@ async def open_store(
     services: Callable[[Actors], Sequence[ActorSpec[Any]]] = lambda _actors: (),
     *,
     backend: Callable[[], StorageBackend] | None = None,
+    create: bool = True,
     on_report: Callable[[Report], None] | None = None,
 ) -> AsyncGenerator[Registry]:
     """As `open_registry`, with further actors beside the core.
@@ -88,15 +99,19 @@ async def open_store(
         settings: where log and objects are.
         services: makes the specs of those actors.
         backend: as for `open_registry`.
+        create: as for `open_registry`.
         on_report: told of crashes, of actors that will not stop, and, from a thread of its own, of a blocked loop;
             all of them are logged anyway.
     """
     started = False
     closed = trio.Event()
     refusal: ArtifactStoreError | None = None
-    store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url)))
+    store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url), create=create))
     actors = Actors()
-    opening = open_local_data_plane(settings.storage_local_root) if backend is None else open_data_plane(backend)
+    if backend is None:
+        opening = open_local_data_plane(absolute("storage root", settings.storage_local_root), make=create)
+    else:
+        opening = open_data_plane(backend)
     async with opening as plane:
         spec = tree_spec(actors, settings, store, plane, services(actors))
         try:

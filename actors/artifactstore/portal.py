@@ -48,12 +48,16 @@ class Portal:
     """One store, reached from other threads.
 
     Args:
-        settings: of the store; read from the environment by default.
+        settings: of the store; found as `Settings.load` finds them by default.
         backend: opens what holds the objects; the local directory of the settings by default.
+        create: set the store up if there is none.
     """
 
-    def __init__(self, settings: Settings | None, backend: Callable[[], StorageBackend] | None) -> None:
+    def __init__(
+        self, settings: Settings | None, backend: Callable[[], StorageBackend] | None, *, create: bool
+    ) -> None:
         self._settings = settings
+        self._create = create
         self._backend = backend
         self._process = os.getpid()
         self._opened, self._ended = Future[Registry](), Future[None]()
@@ -181,7 +185,7 @@ class Portal:
             self._token = trio.lowlevel.current_trio_token()
             if self._closing:
                 self._stop.set()
-        async with open_registry(self._settings, backend=self._backend) as registry:
+        async with open_registry(self._settings, backend=self._backend, create=self._create) as registry:
             try:
                 async with trio.open_nursery() as self._calls:
                     self._opened.set_result(registry)

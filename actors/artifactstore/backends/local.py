@@ -39,18 +39,20 @@ SCRATCH: Final = "tmp"
 class LocalBackend:
     """A `StorageBackend` on a local directory.
 
-    Opening it makes the root if there is none and removes temp files whose writers are gone, unless it is opened to be
-    read only; a root that cannot be written can still be opened and read. Do not carry one across `fork`.
+    Opening it makes the root if there is none and that is wanted, and removes temp files whose writers are gone,
+    unless it is opened to be read only; a root that cannot be written can still be opened and read. Do not carry one
+    across `fork`.
     """
 
     __slots__ = ("_files",)
 
-    def __init__(self, root: Path, backend_id: str = "local", *, read_only: bool = False) -> None:
+    def __init__(self, root: Path, backend_id: str = "local", *, make: bool = True, read_only: bool = False) -> None:
         """Open a root.
 
         Args:
             root: directory of the objects.
             backend_id: name in receipts.
+            make: make the root if there is none; otherwise every write into one that is not there fails.
             read_only: leave everything below the root, and whether there is one, as it is; for who only reads.
 
         Raises:
@@ -60,8 +62,9 @@ class LocalBackend:
         self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}"))
         if read_only:
             return
-        with faults_of(backend_id, "making the root"):
-            _make_durable_directory(absolute)
+        if make:
+            with faults_of(backend_id, "making the root"):
+                _make_durable_directory(absolute)
         with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
             self._files.scratch.sweep()
 

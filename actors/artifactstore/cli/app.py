@@ -9,6 +9,7 @@ from artifactstore.cli import content, examining, log, moving, packages, service
 from artifactstore.cli.examples import teach
 from artifactstore.cli.output import as_loud_as_before, printable
 from artifactstore.cli.runner import EXIT_FAILED, Finding
+from artifactstore.cli.store_option import add_store_option, forgotten_after
 from artifactstore.signals import Interrupted
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
@@ -17,8 +18,9 @@ __all__ = ["app", "run"]
 
 _HELP = """A content-addressed artifact store with one gapless event log.
 
-Where it is, is said by the environment: ARTIFACTSTORE_DATABASE_URL (sqlite:///var/artifactstore.db by default)
-and ARTIFACTSTORE_STORAGE_LOCAL_ROOT (var/objects).
+Where the store is: --store DIR, else ARTIFACTSTORE_DATABASE_URL and ARTIFACTSTORE_STORAGE_LOCAL_ROOT, else the project
+file artifactstore.toml here or in a directory above, else var/artifactstore.db and var/objects. Only ingest, package
+create, migrate, restore, events --import, serve and dev create a store.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 130 interrupted, 143 terminated.
 """
@@ -35,11 +37,12 @@ app = typer.Typer(
 for commands in (content, packages, log, moving, service, examining):
     commands.register(app)
 teach(app)
+add_store_option(app)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns the exit code."""
-    with as_loud_as_before():
+    with as_loud_as_before(), forgotten_after():
         return _run(arguments)
 
 

@@ -2,16 +2,16 @@
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 
-from artifactstore.config import Settings
+from artifactstore.cli.store_option import named_store
+from artifactstore.config import find_settings
+from artifactstore.places import absolute, is_sqlite_url, sqlite_file
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["package_names"]
 
 _NAMES_MAX = 50
 _PATIENCE_S = 0.5
-_SQLITE = "sqlite:///"
 
 # The newest first. Opening the store would take longer than anybody waits for a completion.
 _QUERY = """
@@ -23,13 +23,13 @@ GROUP BY name ORDER BY max(created_sequence) DESC LIMIT :limit
 def package_names(incomplete: str) -> list[str]:
     """Names of packages that begin so, if the log is in a SQLite file; on PostgreSQL there are none."""
     try:
-        url = Settings.from_environment().database_url
-        if not url.startswith(_SQLITE):
+        url = find_settings(store=named_store()).settings.database_url
+        if not is_sqlite_url(url):
             return []
         # Only if it is there: opening would make one.
-        location = f"{Path(url.removeprefix(_SQLITE)).absolute().as_uri()}?mode=rw"
+        location = f"{absolute('database', sqlite_file('database', url)).as_uri()}?mode=rw"
         with closing(sqlite3.connect(location, timeout=_PATIENCE_S, uri=True)) as database:
             found = database.execute(_QUERY, {"begin": incomplete, "limit": _NAMES_MAX})
             return [name for (name,) in found]
-    except (ArtifactStoreError, sqlite3.Error):
+    except (ArtifactStoreError, sqlite3.Error, OSError):
         return []

@@ -61,7 +61,8 @@ def ingest(
                 idempotency_key=key,
                 progress=progress,
                 resume_in=resume_directory(),
-            )
+            ),
+            create=True,
         )
     if json:
         say_json(facts(summary))

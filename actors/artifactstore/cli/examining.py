@@ -5,6 +5,7 @@ import typer
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
 from artifactstore.cli.runner import EXIT_FAILED, Finding
+from artifactstore.cli.store_option import named_store
 
 __all__ = ["register"]
 
@@ -17,17 +18,18 @@ def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
     from artifactstore.doctor import CHECKS, examine, look  # noqa: PLC0415 - it loads what a store needs
     from artifactstore.facts import facts  # noqa: PLC0415
 
-    sight = look()
+    sight = look(store=named_store())
     found = examine(sight)
     if json:
-        say_json({"checks": list(CHECKS), "findings": facts(found)})
+        say_json({"settings": facts(sight.settings), "checks": list(CHECKS), "findings": facts(found)})
     else:
+        for name, setting in sight.settings.items():
+            say(f"{name:18}  {setting.value}  ({setting.origin})")
         for diagnosis in found:
             say(f"{diagnosis.check}: {diagnosis.problem}")
             say(f"    {diagnosis.remedy}")
         if not found:
-            there = sight.database_found is not None and sight.database_found.revision is not None
-            say(f"nothing wrong with {sight.database} and {sight.root}" if there else "nothing wrong; no store yet")
+            say(f"nothing wrong with {sight.database} and {sight.root}")
     if found:
         raise Finding(EXIT_FAILED)
 

@@ -50,7 +50,7 @@ async def _to_stdout(registry: "Registry") -> None:
 def import_events(source: Path, *, json: bool) -> None:
     """Take over the log in a file, or on stdin."""
     with _as_file(source) as file, progress_bar("import") as progress:
-        report = on_store(lambda registry: registry.import_events(file, progress=progress))
+        report = on_store(lambda registry: registry.import_events(file, progress=progress), create=True)
     if json:
         say_json(facts(report))
     else:
@@ -145,7 +145,7 @@ def restore(
     Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.
     """
     with progress_bar("restore") as progress:
-        report = on_store(lambda registry: registry.restore(directory, progress=progress))
+        report = on_store(lambda registry: registry.restore(directory, progress=progress), create=True)
     if json:
         say_json(facts(report))
     else:

@@ -32,7 +32,8 @@ def create(
     record = on_store(
         lambda registry: registry.create_package(
             name, retention=retention, metadata=metadata, actor=invoker(), idempotency_key=key
-        )
+        ),
+        create=True,
     )
     if json:
         say_json(facts(record))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifactstore import signals
+from artifactstore.cli.store_option import named_store
 
 if TYPE_CHECKING:
     from artifactstore.config import Settings
@@ -37,10 +38,16 @@ class Finding(Exception):
         self.exit_code = exit_code
 
 
-def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
+def on_store[T](work: "Callable[[Registry], Awaitable[T]]", *, create: bool = False) -> T:
     """Open the configured store, do `work` with its registry, close it.
 
+    Args:
+        work: what to do.
+        create: set the store up if there is none. Without it a store that is not there is refused, and nothing is
+            written: whoever reads in the wrong directory has to hear of it.
+
     Raises:
+        StoreNotFound: there is no store, and `create` is not wanted.
         Interrupted: a signal came; what was acknowledged by then is kept.
     """
     # A command that opens no store, such as `version`, must not pay for loading one.
@@ -49,7 +56,7 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]") -> T:
     from artifactstore.open import open_registry  # noqa: PLC0415
 
     async def on_registry(settings: "Settings") -> T:
-        async with open_registry(settings) as registry:
+        async with open_registry(settings, create=create) as registry:
             # Carried out of the block as a value: a refusal of the work must not look like one of the store.
             done = await outcome.acapture(work, registry)
         return done.unwrap()
@@ -98,13 +105,14 @@ def logged() -> "Generator[Settings]":
         InvalidValue: a setting is wrong.
     """
     from artifactstore.cli.logs import logging_to, passwords_in  # noqa: PLC0415 - it loads actors, as above
-    from artifactstore.config import Settings  # noqa: PLC0415
+    from artifactstore.config import find_settings  # noqa: PLC0415
     from artifactstore.supervision.requests import request_named  # noqa: PLC0415
 
-    settings = Settings.from_environment()
-    secrets = passwords_in(settings.database_url)
-    with logging_to(sys.stderr, settings.log_level, secrets=secrets), request_named():
-        yield settings
+    found = find_settings(store=named_store())
+    secrets = passwords_in(found.settings.database_url)
+    with logging_to(sys.stderr, found.settings.log_level, secrets=secrets), request_named():
+        found.warn()
+        yield found.settings
 
 
 def resume_directory() -> Path | None:

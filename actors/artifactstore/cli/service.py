@@ -149,8 +149,8 @@ def serve(
     from artifactstore.http.service import run_service  # noqa: PLC0415
 
     listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs)
-    with logged():
-        run_service(listening, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    with logged() as settings:
+        run_service(settings, listening, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
 
 
 def dev() -> None:

@@ -42,11 +42,15 @@ class Database:
 
     Args:
         location: which one.
+        create: whether opening it sets it up if it is not there.
         lock_timeout_s: how long to wait for the head of the log, for the set-up lock and for a free connection.
     """
 
-    def __init__(self, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+    def __init__(
+        self, location: DatabaseLocation, *, create: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S
+    ) -> None:
         self.location = location
+        self._create = create
         self._lock_timeout_s = lock_timeout_s
         self._thread = AsyncioThread(f"artifactstore-db-{location.name}")
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
@@ -54,10 +58,10 @@ class Database:
         self._guard: FileGuard | None = None
 
     async def open(self) -> None:
-        """Start the thread, set the schema up if there is none, and make the engines.
+        """Start the thread, set the schema up if there is none and that is wanted, and make the engines.
 
         Raises:
-            SchemaTooOld, SchemaTooNew, DatabaseBusy, DatabaseUnavailable: and the thread is stopped again.
+            StoreNotFound, SchemaTooOld, SchemaTooNew, DatabaseBusy, DatabaseUnavailable: the thread is stopped again.
         """
         self._thread.start()
         try:
@@ -71,7 +75,9 @@ class Database:
         reader = reader_engine(self.location, lock_timeout_s=self._lock_timeout_s)
         try:
             with translated(self.location.name):
-                await migrate.ensure_schema(writer, reader, self.location, lock_timeout_s=self._lock_timeout_s)
+                await migrate.ensure_schema(
+                    writer, reader, self.location, create=self._create, lock_timeout_s=self._lock_timeout_s
+                )
                 if self.location.path is not None:
                     self._guard = await asyncio.to_thread(
                         FileGuard, self.location.path, lock_timeout_s=self._lock_timeout_s

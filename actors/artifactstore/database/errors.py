@@ -16,6 +16,7 @@ __all__ = [
     "Refused",
     "SchemaTooNew",
     "SchemaTooOld",
+    "StoreNotFound",
 ]
 
 
@@ -54,6 +55,27 @@ class DatabaseReplaced(DatabaseUnavailable):
     @override
     def __str__(self) -> str:
         return f"database {self.database} was {self.reason} while it was open; nothing more is written. {self.remedy}"
+
+
+@dataclass(eq=False)
+class StoreNotFound(ArtifactStoreError):
+    """There is no store where the settings say, and what was asked for does not create one; nothing was written.
+
+    Attributes:
+        database: the file, or host and database, that was looked for.
+        reason: what is there instead.
+    """
+
+    database: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"there is no store at {self.database}: {self.reason}. Name a store with --store DIR, "
+            "ARTIFACTSTORE_DATABASE_URL or artifactstore.toml, or create one with `artifactstore ingest` or "
+            "`artifactstore migrate`"
+        )
 
 
 @dataclass(eq=False)

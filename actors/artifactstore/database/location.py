@@ -7,19 +7,14 @@ from typing import Self
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from artifactstore.places import absolute, check_text, is_sqlite_url, sqlite_file
 from artifactstore_protocols.errors import InvalidValue
 
 __all__ = ["DatabaseLocation"]
 
 _SQLITE = "sqlite+aiosqlite"
 _POSTGRESQL = "postgresql+asyncpg"
-_DRIVERS = {
-    "sqlite": _SQLITE,
-    _SQLITE: _SQLITE,
-    "postgresql": _POSTGRESQL,
-    "postgres": _POSTGRESQL,
-    _POSTGRESQL: _POSTGRESQL,
-}
+_POSTGRESQL_NAMES = frozenset({"postgresql", "postgres", _POSTGRESQL})
 _POSTGRESQL_OPTIONS = frozenset({"host", "port", "ssl"})
 
 
@@ -45,27 +40,17 @@ class DatabaseLocation:
             InvalidValue: another kind of URL, or SQLite in memory, which no second connection could read. The
                 message never repeats the URL, since it may hold a password.
         """
+        if is_sqlite_url(text):
+            path = absolute("database URL", sqlite_file("database URL", text))
+            return cls(URL.create(_SQLITE, database=str(path)), str(path), path)
+        check_text("database URL", text, secret=True)
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
             raise InvalidValue("database URL", "…", "write sqlite:///FILE or postgresql://USER@HOST/NAME") from None
-        driver = _DRIVERS.get(url.drivername)
-        if driver is None:
+        if url.drivername not in _POSTGRESQL_NAMES:
             raise InvalidValue("database URL", url.drivername, "use sqlite:///FILE or postgresql://USER@HOST/NAME")
-        return cls._sqlite(url) if driver == _SQLITE else cls._postgresql(url, text)
-
-    @classmethod
-    def _sqlite(cls, url: URL) -> Self:
-        if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-            raise InvalidValue(
-                "database URL", "sqlite in memory", "name a file, such as sqlite:///var/artifactstore.db"
-            )
-        if url.username or url.password or url.host or url.port or url.query:
-            raise InvalidValue(
-                "database URL", "sqlite", "it takes a file and nothing else; write three slashes before its path"
-            )
-        path = Path(url.database).absolute()
-        return cls(url.set(drivername=_SQLITE, database=str(path)), str(path), path)
+        return cls._postgresql(url, text)
 
     @classmethod
     def _postgresql(cls, url: URL, text: str) -> Self:

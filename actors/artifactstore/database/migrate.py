@@ -11,6 +11,7 @@ import importlib.resources
 import logging
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
@@ -20,7 +21,14 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from artifactstore.database.engines import LOCK_TIMEOUT_S
-from artifactstore.database.errors import DatabaseBusy, LogNotEmpty, SchemaTooNew, SchemaTooOld
+from artifactstore.database.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    LogNotEmpty,
+    SchemaTooNew,
+    SchemaTooOld,
+    StoreNotFound,
+)
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 
@@ -40,9 +48,14 @@ def migrations_directory() -> Path:
 
 
 async def ensure_schema(
-    writer: AsyncEngine, reader: AsyncEngine, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+    writer: AsyncEngine,
+    reader: AsyncEngine,
+    location: DatabaseLocation,
+    *,
+    create: bool = True,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
 ) -> None:
-    """Set up a database that has no tables yet; refuse one whose schema is not this release's.
+    """Set up a database that has no tables yet, if that is wanted; refuse one whose schema is not this release's.
 
     Only a set-up waits for the writers of other processes; to look needs none of their locks.
 
@@ -50,12 +63,16 @@ async def ensure_schema(
         writer: a writer's engine.
         reader: a reader's engine.
         location: of the database.
+        create: whether to set up; without it, nothing is written where there is no store.
         lock_timeout_s: how long to wait for another one that is at it.
 
     Raises:
+        StoreNotFound: there is no such database, or it has no tables, and `create` is not wanted.
         SchemaTooOld, SchemaTooNew: with the command that helps.
         DatabaseBusy: another process is setting it up and does not finish.
     """
+    if not create:
+        await _must_be_store(reader, location)
     async with _turn(location, lock_timeout_s):
         async with reader.connect() as connection:
             found = await connection.run_sync(schema_revision)
@@ -134,6 +151,33 @@ def schema_revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
+async def _must_be_store(reader: AsyncEngine, location: DatabaseLocation) -> None:
+    """See that there is a store, before anything is made: not even the lock that a set-up takes."""
+    if not _is_there(location):
+        raise StoreNotFound(location.name, "there is no such file, or it is empty")
+    async with reader.connect() as connection:
+        if await connection.run_sync(schema_revision) is None:
+            raise StoreNotFound(location.name, "that database has no artifactstore tables")
+
+
+def _is_there(location: DatabaseLocation) -> bool:
+    """Whether there is a database to open; a server has one or says so itself.
+
+    Raises:
+        DatabaseUnavailable: something else is there, which opening might wait for.
+    """
+    if location.path is None:
+        return True
+    try:
+        found = location.path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a directory; name a file in it" if stat.S_ISDIR(found.st_mode) else "no regular file"
+        raise DatabaseUnavailable(location.name, f"it is {kind}")
+    return found.st_size > 0
+
+
 def _run_alembic(connection: Connection, target: str) -> None:
     # Loading Alembic takes as long as the rest of a start: only a migration pays for it.
     from alembic import command  # noqa: PLC0415
@@ -165,6 +209,7 @@ async def _turn(location: DatabaseLocation, lock_timeout_s: float) -> AsyncGener
     if location.path is None:
         yield
         return
+    _is_there(location)  # refuses what is no file
     location.path.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(f"{location.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

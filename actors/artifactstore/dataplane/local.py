@@ -34,16 +34,17 @@ async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerat
 
 
 def open_local_data_plane(
-    root: Path, *, backend_id: str = "local", read_only: bool = False
+    root: Path, *, backend_id: str = "local", make: bool = True, read_only: bool = False
 ) -> AbstractAsyncContextManager[InProcessDataPlane]:
-    """Open a local root for the block, making it if there is none.
+    """Open a local root for the block.
 
     Args:
         root: directory of the objects.
         backend_id: name of the backend in receipts.
+        make: make the root if there is none.
         read_only: change nothing by opening it; do not write then.
 
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
-    return open_data_plane(partial(LocalBackend, root, backend_id, read_only=read_only))
+    return open_data_plane(partial(LocalBackend, root, backend_id, make=make, read_only=read_only))

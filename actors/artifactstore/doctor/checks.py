@@ -1,14 +1,12 @@
 """What can be wrong: a list of checks, each a pure function from what was seen to what it means and what to do."""
 
-import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from artifactstore.config import ENVIRONMENT
 from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
-from artifactstore.doctor.sight import PREFIX, Sight
+from artifactstore.doctor.sight import Sight
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
 
@@ -46,10 +44,10 @@ def examine(sight: Sight) -> tuple[Diagnosis, ...]:
 
 def unknown_settings(sight: Sight) -> Findings:
     """Variables that look like settings and are none: somebody believes that they have set something."""
-    known = {name.removeprefix(PREFIX): name for name in ENVIRONMENT}
-    for name in sorted(sight.variables.keys() - ENVIRONMENT.keys()):
-        meant = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
-        yield f"{name} is set, and there is no such setting", f"call it {known[meant[0]]}" if meant else "unset it"
+    for name, meant in sight.meant_settings.items():
+        yield f"{name} is set, and there is no such setting", f"use {meant}; until then every command refuses to run"
+    for name in sight.unknown_variables:
+        yield f"{name} is set, and there is no such setting", "unset it; every command warns of it"
 
 
 def settings(sight: Sight) -> Findings:
@@ -67,6 +65,17 @@ def database(sight: Sight) -> Findings:
         yield (
             f"there is no database {sight.database}, but there is {sight.database_elsewhere}",
             "run it from there, or set ARTIFACTSTORE_DATABASE_URL and ARTIFACTSTORE_STORAGE_LOCAL_ROOT to full paths",
+        )
+
+
+def store(sight: Sight) -> Findings:
+    """A place without a store."""
+    found, root = sight.database_found, sight.root_found
+    explained = sight.database_failure or sight.database_elsewhere or (root is not None and root.holds_objects)
+    if sight.settings_refusal is None and not explained and (found is None or found.revision is None):
+        yield (
+            f"there is no store at {sight.database}",
+            "name one with --store DIR or the settings above, or create one with `artifactstore ingest`",
         )
 
 
@@ -186,6 +195,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "unknown settings": unknown_settings,
         "settings": settings,
         "database": database,
+        "store": store,
         "schema": schema,
         "locks": locks,
         "storage": storage,

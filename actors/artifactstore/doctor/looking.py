@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from artifactstore.config import Settings
+from artifactstore.config import ENVIRONMENT, FoundSettings, find_settings
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.inspection import DatabaseInspection, inspect_database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.dataplane import inspect_local_root
 from artifactstore.doctor.holders import holders_of
-from artifactstore.doctor.sight import PREFIX, Sight
+from artifactstore.doctor.sight import Setting, Sight
 from artifactstore.ids import now_us
+from artifactstore.places import absolute
+from artifactstore.variables import meant_settings, unknown_variables
 from artifactstore_protocols.errors import InvalidValue
 
 __all__ = ["look"]
@@ -30,19 +32,43 @@ _WAL_WRITE_LOCK = 120
 """The byte of SQLite's shared-memory file that its writer locks (sqlite.org/walformat.html, section 2.3)."""
 
 
-def look(environment: Mapping[str, str] = os.environ, *, lock_wait_s: float = _LOCK_WAIT_S) -> Sight:
-    """Look at the store that an environment names. Blocks; for some seconds if somebody does not let go of a lock."""
-    sight = Sight(now_us(), {name: value for name, value in environment.items() if name.startswith(PREFIX)})
+def look(
+    environment: Mapping[str, str] = os.environ, *, store: str | None = None, lock_wait_s: float = _LOCK_WAIT_S
+) -> Sight:
+    """Look at the store that settings name. Blocks; for some seconds if somebody does not let go of a lock.
+
+    Args:
+        environment: as for `Settings.load`.
+        store: as for `Settings.load`.
+        lock_wait_s: how long a lock may be held by somebody else without being remarkable.
+    """
+    sight = Sight(
+        now_us(),
+        meant_settings=meant_settings(environment, ENVIRONMENT),
+        unknown_variables=unknown_variables(environment, ENVIRONMENT),
+    )
     try:
-        settings = Settings.from_environment(environment)
-        location = DatabaseLocation.parse(settings.database_url)
+        found = find_settings(environment, store=store, tolerant=True)
+        location = DatabaseLocation.parse(found.settings.database_url)
+        root = absolute("storage root", found.settings.storage_local_root)
     except InvalidValue as refusal:
         return replace(sight, settings_refusal=str(refusal))
-    sight = _with_database(replace(sight, database=location.name), location, lock_wait_s)
-    found = sight.database_found
-    expected = {} if found is None else {each.object_key: each.size_bytes for each in found.locations}
-    root = settings.storage_local_root.absolute()
+    sight = replace(sight, settings=_shown(found, location, root), database=location.name)
+    sight = _with_database(sight, location, lock_wait_s)
+    database = sight.database_found
+    expected = {} if database is None else {each.object_key: each.size_bytes for each in database.locations}
     return replace(sight, root=str(root), root_found=inspect_local_root(root, expected))
+
+
+def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict[str, Setting]:
+    """The settings without a password, and with full paths."""
+    values: dict[str, str | int] = {
+        "database_url": location.name,
+        "storage_local_root": str(root),
+        "log_level": found.settings.log_level,
+        "package_files_max": found.settings.package_files_max,
+    }
+    return {name: Setting(value, found.origins[name]) for name, value in values.items()}
 
 
 def _with_database(sight: Sight, location: DatabaseLocation, lock_wait_s: float) -> Sight:
@@ -74,7 +100,10 @@ async def _inspect(location: DatabaseLocation, lock_wait_s: float) -> DatabaseIn
 
 def _elsewhere(path: Path) -> str | None:
     """Where a path below the current directory leads to a file, if not here."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was deleted
+        return None
     if path.exists() or not path.is_relative_to(here):
         return None
     below = path.relative_to(here)

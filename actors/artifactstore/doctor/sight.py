@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from artifactstore.database.inspection import DatabaseInspection
 from artifactstore.dataplane import RootInspection
 
-__all__ = ["PREFIX", "Sight"]
+__all__ = ["Setting", "Sight"]
 
-PREFIX = "ARTIFACTSTORE_"
-"""What the name of every setting begins with."""
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a setting is, as it may be shown, and where that is from."""
+
+    value: str | int
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +24,9 @@ class Sight:
 
     Attributes:
         now_us: when, by this machine's clock.
-        variables: names and values of the environment that begin with `ARTIFACTSTORE_`; a value may be a secret.
+        meant_settings: variables that are nearly settings, each with the one that was probably meant.
+        unknown_variables: others that begin as settings do and are none.
+        settings: by name; empty if they cannot be used.
         settings_refusal: why the settings cannot be used; then nothing else was looked at.
         database: what it is called; a file's path, or host and name.
         database_file: whether it is a file, and there; None for a server's database.
@@ -32,7 +40,9 @@ class Sight:
     """
 
     now_us: int
-    variables: Mapping[str, str] = field(repr=False)
+    meant_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    unknown_variables: tuple[str, ...] = ()
+    settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
     settings_refusal: str | None = None
     database: str = ""
     database_file: bool | None = None

@@ -31,10 +31,11 @@ _LAST_WORDS_S = 3.0
 """What the log is given to take the report of it. It may be the very thing that blocks, so nothing waits for it."""
 
 
-def run_service(listening: Listening, *, announce: Callable[[str], None]) -> None:
+def run_service(settings: Settings, listening: Listening, *, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then drain and return.
 
     Args:
+        settings: of the store; it is created if there is none.
         listening: where and how to listen.
         announce: told in a line where the service listens, and that it stops.
 
@@ -44,7 +45,7 @@ def run_service(listening: Listening, *, announce: Callable[[str], None]) -> Non
         CertificateUnusable: there is no TLS with these files.
         StartFailed, and what `open_registry` raises.
     """
-    signals.run(lambda stops: _serve(listening, announce, stops))
+    signals.run(lambda stops: _serve(settings, listening, announce, stops))
 
 
 def _end_if_stuck(report: Report) -> None:
@@ -55,7 +56,9 @@ def _end_if_stuck(report: Report) -> None:
         end.start()
 
 
-async def _serve(listening: Listening, announce: Callable[[str], None], stops: signals.StopSignals) -> None:
+async def _serve(
+    settings: Settings, listening: Listening, announce: Callable[[str], None], stops: signals.StopSignals
+) -> None:
     http = ActorRef[HttpRole]("http")
     registry: Registry | None = None
     services = http_service(http, listening, lambda: None if registry is None else registry.snapshot())
@@ -71,7 +74,7 @@ async def _serve(listening: Listening, announce: Callable[[str], None], stops: s
 
     async def serve() -> None:
         nonlocal registry
-        async with open_store(Settings.from_environment(), services, on_report=_end_if_stuck) as registry:
+        async with open_store(settings, services, on_report=_end_if_stuck) as registry:
             for url in await http.ask(BoundAddresses()):
                 announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
             notify("READY=1")

@@ -47,11 +47,12 @@ def tree_of(directory: Path) -> dict[str, tuple[int, int]]:
 
 
 def test_a_store_that_is_well_and_one_that_is_not_there(cli: Cli, tree: Path, tmp_path: Path) -> None:
-    assert cli.ok("doctor").text == "nothing wrong; no store yet\n"
+    assert f"store: there is no store at {cli.database}\n" in cli.run("doctor").text
+    assert cli.run("doctor").code == 1
     assert not cli.database.parent.exists()
     cli.ok("ingest", tree)
     before, state = tree_of(cli.database.parent), cli.state()
-    assert cli.ok("doctor").text == f"nothing wrong with {cli.database} and {cli.objects}\n"
+    assert cli.ok("doctor").text.endswith(f"\nnothing wrong with {cli.database} and {cli.objects}\n")
     assert cli.json("doctor")["findings"] == []
     assert tree_of(cli.database.parent) == before, "looking changes nothing"
     assert cli.state() == state
@@ -69,18 +70,18 @@ def test_everything_that_is_wrong_is_told_at_once(
         tables.execute("UPDATE artifact_packages SET created_at = 0 WHERE package_id = ?", [package])
     (cli.objects / "tmp").mkdir(exist_ok=True)
     (cli.objects / "tmp" / f"{'0' * 16}.{'1' * 16}").write_bytes(b"left by a process that is gone")
-    monkeypatch.setenv("ARTIFACTSTORE_PACKAGES_FILES_MAX", "7")
+    monkeypatch.setenv("ARTIFACTSTORE_COLOUR", "7")
     ran = cli.run("doctor", "--json")
     assert (ran.code, ran.err) == (1, "")
     found = {finding["check"]: finding["problem"] for finding in ran.json["findings"]}
     assert found == {
-        "unknown settings": "ARTIFACTSTORE_PACKAGES_FILES_MAX is set, and there is no such setting",
+        "unknown settings": "ARTIFACTSTORE_COLOUR is set, and there is no such setting",
         "leftovers": f"1 temp files or locks below {cli.objects} are of processes that are gone",
         "belonging": f"of 4 objects that the log names, 2 are not below {cli.objects}",
         "left packages": f"1 packages are open and have not grown for a day: {package}",
     }
-    assert len(cli.run("doctor").text.splitlines()) == 8
-    cli.ok("health")  # as it was told, that sweeps
+    assert len(cli.run("doctor").text.splitlines()) == 4 + 8
+    assert cli.run("health").code == 0  # as it was told, that sweeps
     assert "leftovers" not in {finding["check"] for finding in cli.run("doctor", "--json").json["findings"]}
 
 
@@ -107,7 +108,7 @@ def test_a_relative_setting_in_another_directory(cli: Cli, tree: Path, monkeypat
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", "var/objects")
     cli.ok("ingest", tree)
     monkeypatch.chdir(tree / "bin")
-    (line, _remedy) = cli.run("doctor").text.splitlines()
+    (line, _remedy) = cli.run("doctor").text.splitlines()[4:]
     assert line.endswith(f"there is no database {tree}/bin/var/log.db, but there is {cli.directory}/var/log.db")
 
 
@@ -160,7 +161,8 @@ def test_postgresql_tells_who_holds_the_head(
 ) -> None:
     url = postgres_location.url.render_as_string(hide_password=False).replace("+asyncpg", "")
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", url)
-    assert examine(look(lock_wait_s=0.1)) == (), "an empty database is a store that is not there yet"
+    (found,) = examine(look(lock_wait_s=0.1))
+    assert found.check == "store", "an empty database is a store that is not there yet"
     cli.ok("package", "create", "p")
     assert examine(look(lock_wait_s=0.1)) == ()
 

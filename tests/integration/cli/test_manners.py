@@ -144,6 +144,7 @@ def test_progress_is_shown_to_whoever_watches_with_rate_and_remaining_time(
 def test_colours_can_be_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
+    cli.create()
     coloured = re.compile(r"\x1b\[[\d;]*3\d[\d;]*m")
     assert coloured.search(cli.ok("tree").text)
     monkeypatch.setenv("NO_COLOR", "1")

@@ -250,12 +250,11 @@ def test_a_directory_whose_name_cannot_name_a_package(cli: Cli, tmp_path: Path) 
 
 SETTINGS = {
     "log level": ("ARTIFACTSTORE_LOG_LEVEL", "LOUD", "invalid ARTIFACTSTORE_LOG_LEVEL 'LOUD': use DEBUG, "),
-    "number of files": ("ARTIFACTSTORE_PACKAGE_FILES_MAX", "many", "write a whole number, 1 or more"),
-    "no files": ("ARTIFACTSTORE_PACKAGE_FILES_MAX", "0", "use 1 or more"),
+    "number of files": ("ARTIFACTSTORE_PACKAGE_FILES_MAX", "many", "write a whole number from 1 to 999999999"),
     "kind of database": ("ARTIFACTSTORE_DATABASE_URL", "mysql://u:secret@host/db", "invalid database URL 'mysql': use"),
     "no URL": ("ARTIFACTSTORE_DATABASE_URL", "/var/log.db", "write sqlite:///FILE or postgresql://"),
     "in memory": ("ARTIFACTSTORE_DATABASE_URL", "sqlite://", "name a file, such as sqlite:///"),
-    "a directory": ("ARTIFACTSTORE_DATABASE_URL", "sqlite:////", "is not available"),
+    "a directory": ("ARTIFACTSTORE_DATABASE_URL", "sqlite:////tmp", "it is a directory; name a file in it"),
     "nobody there": (
         "ARTIFACTSTORE_DATABASE_URL",
         "postgresql://u:secret@127.0.0.1:1/db",
@@ -271,7 +270,7 @@ def test_bad_settings(
     cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    line = cli.refused("package", "list")
+    line = cli.refused("package", "create", "p")
     assert reason in line
     assert "secret" not in line
     assert not cli.database.exists()
@@ -280,7 +279,7 @@ def test_bad_settings(
 def test_an_empty_setting_counts_as_not_set(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "")
     monkeypatch.setenv("ARTIFACTSTORE_PACKAGE_FILES_MAX", "")
-    cli.ok("package", "list")
+    cli.ok("package", "create", "p")
 
 
 def test_more_files_than_a_package_may_hold(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,7 @@ def test_a_check_changes_nothing(filled: Cli) -> None:
 
 
 def test_replay_of_an_empty_log(cli: Cli) -> None:
+    cli.create()
     checked = cli.json("replay", "--check")
     assert (checked["events"], checked["identical"]) == (0, True)
     assert cli.json("replay") == checked

@@ -185,6 +185,7 @@ def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> No
 
 
 def test_health_without_a_service_opens_the_store(cli: Cli) -> None:
+    cli.ok("package", "create", "p")
     report = cli.json("health")
     assert list(report) == ["status", "reasons", "version", "components"]
     assert list(report["components"]) == COMPONENTS

@@ -24,6 +24,7 @@ STUCK = """
 import threading, sys
 import artifactstore.open, artifactstore.tree
 from artifactstore.http.listening import Listening
+from artifactstore.config import Settings
 from artifactstore.http.service import run_service
 
 artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
@@ -32,13 +33,14 @@ def _block(database):
     return lambda: threading.Event().wait()  # never returns, and never lets the loop run
 
 artifactstore.tree.probe_database = _block
-run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+run_service(Settings.load(), Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
 """
 
 MUTE = """
 import fcntl, logging, sys
 import artifactstore.http.service, artifactstore.open, artifactstore.tree
 from artifactstore.http.listening import Listening
+from artifactstore.config import Settings
 from artifactstore.http.service import run_service
 
 artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
@@ -49,13 +51,14 @@ def _log(database):
     return lambda: logging.error("x" * (1 << fcntl.fcntl(sys.stderr, fcntl.F_GETPIPE_SZ).bit_length()))
 
 artifactstore.tree.probe_database = _log
-run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+run_service(Settings.load(), Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
 """
 
 UNSTOPPABLE = """
 import trio
 from artifactstore.health import HealthActor
 from artifactstore.http.listening import Listening
+from artifactstore.config import Settings
 from artifactstore.http.service import run_service
 from artifactstore.supervision import ActorSpec, cell
 
@@ -66,11 +69,12 @@ async def hold_on(self):
 HealthActor.on_stop = hold_on
 ActorSpec.__post_init__ = lambda spec: vars(spec).update(shutdown_timeout_s=0.1)  # its own would take seconds
 cell._STALL_GRACE_S = 0.1
-run_service(Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+run_service(Settings.load(), Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
 """
 
 
 def test_tree_shows_every_actor_and_its_state(cli: Cli) -> None:
+    cli.create()
     found = cli.json("tree")
     core, health = found["children"]
     assert (found["name"], core["name"], health["name"]) == ("root", "core", "health")
@@ -86,6 +90,7 @@ def test_tree_shows_every_actor_and_its_state(cli: Cli) -> None:
 
 
 def test_tree_is_drawn_for_people(cli: Cli) -> None:
+    cli.create()
     drawn = cli.ok("tree").text
     assert [line.strip("│├└─ ").split()[:2] for line in drawn.splitlines()] == [
         ["root", "running"],

@@ -12,9 +12,9 @@ from artifactstore_protocols.errors import InvalidValue
 @pytest.mark.parametrize("scheme", ["sqlite", "sqlite+aiosqlite"])
 def test_a_file_becomes_absolute(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    location = DatabaseLocation.parse(f"{scheme}:///var/a b#1.db")
+    location = DatabaseLocation.parse(f"{scheme}:///var/a b#1%25.db")
     assert location.is_sqlite
-    assert location.path == tmp_path / "var" / "a b#1.db"
+    assert location.path == tmp_path / "var" / "a b#1%.db"
     assert location.name == str(location.path)
     assert (location.url.drivername, location.url.database) == ("sqlite+aiosqlite", str(location.path))
     assert DatabaseLocation.parse(f"{scheme}:////srv/store.db").path == Path("/srv/store.db")
@@ -55,7 +55,7 @@ def test_a_server_is_named_by_host_and_database(scheme: str, rest: str, name: st
         ("sqlite:///file:geheim?mode=memory", "name a file"),
         ("sqlite://var/store.db", "write three slashes"),
         ("sqlite://ada:geheim@/store.db", "write three slashes"),
-        ("sqlite:///store.db?mode=memory&uri=true", "write three slashes"),
+        ("sqlite:///store.db?mode=memory&uri=true", "write a ? in its name as %3F"),
         ("postgresql://ada:geheim@db", "name the database"),
         ("postgresql://ada:geheim@db/", "name the database"),
         ("postgresql://ada:p4ss@geheim@db/store", "write an @ in a user, a password or an option as %40"),

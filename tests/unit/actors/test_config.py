@@ -9,12 +9,12 @@ from artifactstore_protocols.errors import InvalidValue
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
-    assert Settings.from_environment({}) == Settings()
-    assert Settings.from_environment(dict.fromkeys(ENVIRONMENT, "")) == Settings(), "an empty variable is not set"
+    assert Settings.load({}) == Settings()
+    assert Settings.load(dict.fromkeys(ENVIRONMENT, "")) == Settings(), "an empty variable is not set"
 
 
 def test_every_variable_is_read() -> None:
-    read = Settings.from_environment(
+    read = Settings.load(
         {
             "ARTIFACTSTORE_DATABASE_URL": "postgresql://ci:secret@host/name",
             "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": "/somewhere",
@@ -38,5 +38,5 @@ def test_every_variable_is_read() -> None:
 )
 def test_a_value_that_cannot_be_is_refused_by_its_name(variable: str, value: str) -> None:
     with pytest.raises(InvalidValue) as refused:
-        Settings.from_environment({variable: value})
+        Settings.load({variable: value})
     assert (refused.value.what, refused.value.value) == (variable, value)

@@ -1,0 +1,115 @@
+"""The project file, `artifactstore.toml`: settings for everything below the directory that holds it.
+
+It is looked for in the current directory and in those above it, as git looks for a repository: up to the home
+directory, or to where the file system ends. It decides where data goes, so it is obeyed only if it is this user's.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from artifactstore_protocols.errors import InvalidValue
+
+__all__ = ["PROJECT_FILE", "ProjectFile", "find_project_file", "read_project_file"]
+
+PROJECT_FILE: Final = "artifactstore.toml"
+
+_BYTES_MAX: Final = 64 << 10
+"""A project file has a few lines. Whatever is longer is something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """A project file.
+
+    Attributes:
+        path: where it is, absolute.
+        values: what it says, by the names of settings, not looked at yet.
+    """
+
+    path: Path
+    values: Mapping[str, Any]
+
+
+def find_project_file(environment: Mapping[str, str]) -> Path | None:
+    """The nearest project file at or above the current directory; None if there is none.
+
+    Args:
+        environment: has `HOME`; directories above that one are not this user's.
+    """
+    try:
+        here = Path.cwd()
+        device = here.stat().st_dev
+    except OSError:  # the current directory was deleted
+        return None
+    home = environment.get("HOME")
+    for directory in (here, *here.parents):
+        try:
+            if directory.stat().st_dev != device:
+                return None
+            (directory / PROJECT_FILE).lstat()
+        except OSError:  # there is none, or nobody but others can see it
+            pass
+        else:
+            return directory / PROJECT_FILE
+        if home and str(directory) == os.path.normpath(home):
+            return None
+    return None
+
+
+def read_project_file(path: Path, settings: Collection[str]) -> ProjectFile:
+    """Read a project file.
+
+    Args:
+        path: where it is.
+        settings: the names that it may use.
+
+    Raises:
+        InvalidValue: another user owns it or its directory, it cannot be read or understood, or it uses another name.
+    """
+    try:
+        values = tomllib.loads(_text(path))
+    except OSError as error:
+        raise _refused(path, f"it cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise _refused(path, "it is not valid UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        raise _refused(path, f"it is not valid TOML: {str(error) or 'nested too deeply'}") from error
+    for name in values.keys() - set(settings):
+        near = get_close_matches(name, settings, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(settings)}"
+        raise _refused(path, f"it has no setting {name[:40]!r}; {meant}")
+    return ProjectFile(path, values)
+
+
+def _text(path: Path) -> str:
+    # A FIFO would be waited for.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _refused(path, "it is no regular file; move it away")
+        for owned, owner in (
+            ("it", found.st_uid),
+            ("the link", path.lstat().st_uid),
+            ("its directory", path.parent.stat().st_uid),
+        ):
+            if owner != os.geteuid():
+                raise _refused(
+                    path,
+                    f"{owned} belongs to another user (uid {owner}), who could send your data anywhere; "
+                    "run as its owner, make it yours (chown), or work in a directory that is not below it",
+                )
+        content = file.read(_BYTES_MAX + 1)
+    if len(content) > _BYTES_MAX:
+        raise _refused(path, f"it is larger than {_BYTES_MAX} bytes")
+    return content.decode()
+
+
+def _refused(path: Path, reason: str) -> InvalidValue:
+    return InvalidValue("project file", str(path), reason)

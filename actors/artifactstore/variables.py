@@ -1,0 +1,102 @@
+"""Variables that look like settings and are none: which are mistakes, and which are nobody's business.
+
+Kubernetes gives every container the addresses of the services around it, such as `ARTIFACTSTORE_PORT` and
+`ARTIFACTSTORE_SERVICE_HOST`. Those are passed over, by their shape.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+__all__ = ["PREFIX", "meant_settings", "unknown_variables"]
+
+PREFIX: Final = "ARTIFACTSTORE_"
+"""What the name of every setting begins with."""
+
+_EDITS_MAX: Final = 2
+_SERVICE_LINK: Final = re.compile(
+    r"(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)_(?:PROTO|PORT|ADDR))"
+)
+_SERVICE_LINK_URL: Final = re.compile(
+    r"(?:[A-Z0-9_]+_)?PORT(?:_\d+_(?:TCP|UDP|SCTP))?=(?:tcp|udp|sctp)://.*", re.DOTALL
+)
+_WORDS_FOR: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
+    {
+        "DB": frozenset({"DATABASE"}),
+        "URI": frozenset({"URL"}),
+        "FILE": frozenset({"URL"}),
+        "PATH": frozenset({"URL", "ROOT"}),
+        "DIR": frozenset({"ROOT"}),
+        "DIRECTORY": frozenset({"ROOT"}),
+    }
+)
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"STORE": "the option --store DIR"})
+
+
+def meant_settings(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
+    """Variables that somebody set in the belief that they are settings, each with what was probably meant.
+
+    Args:
+        environment: names and values; an empty variable counts as not set.
+        settings: names of the variables that are settings.
+    """
+    found = {name: _meant(name, settings) for name in sorted(_others(environment, settings))}
+    return {name: meant for name, meant in found.items() if meant is not None}
+
+
+def unknown_variables(environment: Mapping[str, str], settings: Collection[str]) -> tuple[str, ...]:
+    """Further variables that begin as settings do, and are like none; arguments are those of `meant_settings`."""
+    others = (name for name in _others(environment, settings) if name.startswith(PREFIX))
+    return tuple(sorted(name for name in others if _meant(name, settings) is None))
+
+
+def _others(environment: Mapping[str, str], settings: Collection[str]) -> list[str]:
+    return [
+        name
+        for name, value in environment.items()
+        if value and name not in settings and not _is_service_link(name.removeprefix(PREFIX), value)
+    ]
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_LINK_URL.fullmatch(f"{name}={value}"))
+
+
+def _meant(name: str, settings: Collection[str]) -> str | None:
+    squashed = _squashed(name)
+    for setting in settings:
+        if squashed == _squashed(setting):
+            return setting
+    name = name.upper()
+    if not name.startswith(PREFIX):
+        return None
+    name = name.removeprefix(PREFIX)
+    for setting in settings:
+        wanted = setting.removeprefix(PREFIX)
+        if _edits(_squashed(name), _squashed(wanted)) <= _EDITS_MAX or _leaves_words_out(name, wanted):
+            return setting
+    return _OPTIONS.get(name)
+
+
+def _squashed(name: str) -> str:
+    return name.upper().replace("_", "")
+
+
+def _leaves_words_out(name: str, wanted: str) -> bool:
+    """Whether a name is made of words of the wanted one, of half of them at least, in any order."""
+    words, wanted_words = set(name.split("_")), wanted.split("_")
+    found = [each for each in wanted_words if any(each in _WORDS_FOR.get(word, {word}) for word in words)]
+    known = all(word in wanted_words or _WORDS_FOR.get(word, frozenset()) & set(wanted_words) for word in words)
+    # One word says enough if it is the first: LOG, but not LEVEL.
+    return known and 2 * len(found) >= len(wanted_words) and (len(found) > 1 or found == wanted_words[:1])
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters have to be put in, left out or changed (Levenshtein's distance)."""
+    row = list(range(len(other) + 1))
+    for index, letter in enumerate(one, start=1):
+        before, row[0] = row[0], index
+        for place, wanted in enumerate(other, start=1):
+            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (letter != wanted))
+    return row[-1]
