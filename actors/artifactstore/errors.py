@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Refused,
         SchemaTooNew,
         SchemaTooOld,
+        StoreNotFound,
     )
     from artifactstore.ingest.actor import PackageBusy
     from artifactstore.ingest.scan import LinkRefused, NotADirectory, SamePath, SpecialFileRefused, TreeTooLarge
@@ -164,6 +165,7 @@ __all__ = [
     "StorageFault",
     "StorageFull",
     "StoreClosed",
+    "StoreNotFound",
     "SupervisorGaveUp",
     "SupervisorNotRunning",
     "TargetRefused",

@@ -1,7 +1,7 @@
 """Variables that look like settings and are none: which are mistakes, and which are nobody's business.
 
-Kubernetes gives every container the addresses of the services around it, such as `ARTIFACTSTORE_PORT` and
-`ARTIFACTSTORE_SERVICE_HOST`. Those are passed over, by their shape.
+Kubernetes gives every container the addresses of the services around it, in variables that end in `_SERVICE_HOST`,
+`_PORT` and the like, and begin with the service's name. Those are passed over, by their shape.
 """
 
 import re

@@ -119,7 +119,10 @@ def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, set[str
             yield from commands(command, f"{prefix}{name} ")
         else:
             options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
-            yield f"{prefix}{name}", options - {"--help", "-h", "--quiet", "-q"}  # which are told for all at once
+            yield (
+                f"{prefix}{name}",
+                options - {"--help", "-h", "--quiet", "-q", "--store"},
+            )  # which are told for all at once
 
 
 COMMANDS = dict(commands(typer.main.get_group(app)))

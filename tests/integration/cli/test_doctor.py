@@ -148,6 +148,7 @@ def test_a_root_that_this_user_cannot_write(cli: Cli, tree: Path, monkeypatch: p
 
 
 def test_a_root_that_is_a_file_or_below_one(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.create()
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(tree / "README.md" / "objects"))
     (found,) = examine(look(lock_wait_s=0))
     assert found.problem == f"the storage root {tree}/README.md/objects cannot be made"

@@ -98,6 +98,7 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
 
 
 def test_an_empty_store_lists_nothing(cli: Cli) -> None:
+    cli.create()
     for command in (("package", "list"), ("events",), ("audit",)):
         assert cli.ok(*command).out == b""
         assert cli.json_lines(*command) == []
