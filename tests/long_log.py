@@ -21,7 +21,7 @@ def long_log(events: int, *, files_each: int = 99) -> Iterator[StoredEvent]:
         package_id = package_id_of(package + 1)
         payload: PackageCreated | FileIngested
         if file == 0:
-            payload = PackageCreated(package_id, f"package {package}", "standard", None, {})
+            payload = PackageCreated(package_id, f"package {package}", "permanent", None, {})
         else:
             payload = _file(package_id, file)
         stamp = CommandStamp(ids())

@@ -109,6 +109,7 @@ class MemoryViews:
                 bool(row["executable"]),
                 _text(row, "media_type"),
                 _text(row, "content_address"),
+                f"sha256:{_text(row, 'digest_sha256')}",
             )
             for above in ancestors(key):
                 facts.directories.setdefault((package_id, above), _text(row, "path"))

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
         SourceUnreadable,
     )
     from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-    from artifactstore_protocols.events import EventConflict, IdempotencyConflict, RecordInvalid
+    from artifactstore_protocols.events import EventConflict, EventRefused, IdempotencyConflict, RecordInvalid
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
@@ -92,7 +92,6 @@ if TYPE_CHECKING:
         UnhandledMessage,
         UnknownChild,
     )
-    from artifactstore_protocols.views import ReplayFailed
 
 __all__ = [
     "ActorCrashed",
@@ -112,6 +111,7 @@ __all__ = [
     "DatabaseUnavailable",
     "DirectConnectionNeeded",
     "EventConflict",
+    "EventRefused",
     "ExportIncomplete",
     "FileNotInPackage",
     "IdempotencyConflict",
@@ -146,7 +146,6 @@ __all__ = [
     "RecordInvalid",
     "Refusal",
     "Refused",
-    "ReplayFailed",
     "SamePath",
     "SchemaTooNew",
     "SchemaTooOld",
@@ -195,7 +194,6 @@ _MODULES = (
     "artifactstore_protocols.retention",
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",
-    "artifactstore_protocols.views",
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",

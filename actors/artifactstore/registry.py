@@ -459,7 +459,7 @@ class Registry:
         when it is asked for again. The objects are not in the file; the answer says which of them this store lacks.
 
         Raises:
-            LogFileInvalid, LogFilePartial, UnknownEventType: the file is refused; nothing was written.
+            LogFileInvalid, LogFilePartial, UnknownEventType, EventRefused: the file is refused; nothing was written.
             LogDiffers: this log is not the beginning of that one.
         """
         actors = self._actors
@@ -493,8 +493,8 @@ class Registry:
 
         Raises:
             BackupRefused: there is no backup.
-            LogFileInvalid, UnknownEventType, LogDiffers: its log is not whole, or not of this store; nothing was
-                written.
+            LogFileInvalid, UnknownEventType, EventRefused, LogDiffers: its log is not whole, breaks a rule, or is
+                not of this store; nothing was written.
             StorageError: an object could not be stored.
         """
         actors = self._actors
@@ -547,7 +547,7 @@ class Registry:
         """Build every projection again from the log, and mend the live tables; with `check`, only compare them.
 
         Raises:
-            UnknownEventType, ReplayFailed: an event cannot be projected; the tables are as they were.
+            UnknownEventType, EventRefused: an event breaks a rule of the log; the tables are as they were.
             Exception: what `progress` raised; the replay is left to its end then, unheard.
         """
 

@@ -21,6 +21,7 @@ __all__ = [
     "CommandStamp",
     "Event",
     "EventConflict",
+    "EventRefused",
     "IdempotencyConflict",
     "RecordInvalid",
     "StoredEvent",
@@ -59,6 +60,28 @@ class EventConflict(ArtifactStoreError):
         return (
             f"event id {self.event_id} is already in the log at sequence {self.sequence} with other content; "
             "make a new id for a new event"
+        )
+
+
+@dataclass(eq=False)
+class EventRefused(ArtifactStoreError):
+    """An event that no command could have made at its place in the log; nothing is taken from that log.
+
+    Attributes:
+        sequence: its place.
+        event_type: what it says that it is.
+        reason: the rule that it breaks.
+    """
+
+    sequence: int
+    event_type: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"event {self.sequence} ({self.event_type[:80]}) breaks a rule of the log: {self.reason}; "
+            "it was damaged or made by hand, so take another copy of the log or backup"
         )
 
 

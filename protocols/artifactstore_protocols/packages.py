@@ -173,6 +173,7 @@ class FileState:
     executable: bool
     media_type: str
     content_address: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ class Needs:
     Attributes:
         packages: ids of packages.
         files: (package id, path key) of the files that are to be written.
-        above: (package id, path key) of every directory above them.
+        above: (package id, path key) of paths at which only a file matters, such as every directory above them.
         schemas: names of metadata schemas.
     """
 
@@ -315,7 +316,12 @@ def _ingest(command: IngestFiles, facts: Facts, files_per_package_max: int) -> I
         key = (command.package_id, path_key(file.path))
         existing = facts.files.get(key)
         state = FileState(
-            file.path, file.size_bytes, file.executable, file.media_type, str(file.digests.content_address)
+            file.path,
+            file.size_bytes,
+            file.executable,
+            file.media_type,
+            str(file.digests.content_address),
+            str(ContentAddress(file.digests.sha256)),
         )
         if existing is None:
             _check_tree(command.package_id, file.path, key[1], facts)

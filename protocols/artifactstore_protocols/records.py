@@ -377,7 +377,7 @@ class BackupReport:
     objects: int
     new_objects: int
     new_bytes: int
-    digest: str | None
+    digest: str
     flaws: ObjectFlaws
 
 
@@ -402,7 +402,7 @@ class RestoreReport:
     sequence: int
     new_objects: int
     new_bytes: int
-    digest: str | None
+    digest: str
     flaws: ObjectFlaws
 
 
@@ -414,7 +414,7 @@ class BackupCheck:
     events: int
     objects: int
     bytes: int
-    digest: str | None
+    digest: str
     flaws: ObjectFlaws
 
 

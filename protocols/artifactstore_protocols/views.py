@@ -9,13 +9,13 @@ shadow tables, a dictionary in a test) is a `ViewWriter`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, assert_never, override
+from typing import Protocol, assert_never
 
 import blake3
 
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import EventRefused, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import ManifestSummary
 from artifactstore_protocols.payloads import (
@@ -40,7 +40,6 @@ __all__ = [
     "Cell",
     "Put",
     "PutIfAbsent",
-    "ReplayFailed",
     "Row",
     "RowOperation",
     "Update",
@@ -174,19 +173,6 @@ class ViewWriter(Protocol):
         ...
 
 
-@dataclass(eq=False)
-class ReplayFailed(ArtifactStoreError):
-    """An event that cannot be projected: the replay stops there and the tables stay as they were."""
-
-    sequence: int
-    event_type: str
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"replay stopped at sequence {self.sequence} ({self.event_type}): {self.reason}"
-
-
 def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOperation, ...]:
     """The row operations that an event implies.
 
@@ -196,7 +182,7 @@ def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOpe
 
     Raises:
         UnknownEventType: a newer release wrote the event; the error names type and sequence.
-        ReplayFailed: the payload is not what its type says.
+        EventRefused: the payload is not what its type says.
     """
     try:
         payload = stored.decode() if payload is None else payload
@@ -218,7 +204,7 @@ def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOpe
     except UnknownEventType as unknown:
         raise UnknownEventType(unknown.type, stored.sequence) from None
     except ArtifactStoreError as error:
-        raise ReplayFailed(stored.sequence, stored.event.type, str(error)) from error
+        raise EventRefused(stored.sequence, stored.event.type, str(error)) from error
 
 
 def _package_created(stored: StoredEvent, created: PackageCreated) -> tuple[RowOperation, ...]:

@@ -64,9 +64,10 @@ def test_a_file_is_ingested_with_all_that_is_known_of_it() -> None:
         retrieval_tier="immediate",
         restore_status="not_required",
     )
+    sha256 = f"sha256:{file.digests.sha256.hex}"
     assert facts == Facts(
         packages={FIRST: PackageState(FIRST, False, 2, 1, 2)},
-        files={(FIRST, f"{NFC}/run"): FileState(f"{NFD}/run", 2, True, "text/x-c", str(address))},
+        files={(FIRST, f"{NFC}/run"): FileState(f"{NFD}/run", 2, True, "text/x-c", str(address), sha256)},
         directories={(FIRST, NFC): f"{NFD}/run"},
     )
 
@@ -144,7 +145,12 @@ def test_replace_lets_another_file_take_the_place(other: IngestedFile) -> None:
     assert (draft.payload.package_version, draft.payload.package_files, draft.payload.package_bytes) == (4, 2, total)
     assert facts.packages[FIRST] == PackageState(FIRST, False, 4, 2, total)
     assert facts.files[FIRST, "a"] == FileState(
-        "a", other.size_bytes, other.executable, other.media_type, str(other.digests.content_address)
+        "a",
+        other.size_bytes,
+        other.executable,
+        other.media_type,
+        str(other.digests.content_address),
+        f"sha256:{other.digests.sha256.hex}",
     )
 
 

@@ -299,11 +299,19 @@ def test_a_hole_in_a_chain_is_found_wherever_it_is(cuts: set[int], left_out: int
         chain_of(names)
 
 
-def test_an_overlap_and_an_empty_file_in_a_chain_are_found() -> None:
+def test_an_overlap_and_an_empty_file_within_a_chain_are_found() -> None:
     with pytest.raises(LogFileInvalid, match="should begin with 10"):
         chain_of(["000000000001-000000000009.cborseq", "000000000009-000000000011.cborseq"])
-    with pytest.raises(LogFileInvalid, match="should begin with 1"):
-        chain_of(["000000000001-000000000000.cborseq"])
+    with pytest.raises(LogFileInvalid, match="should begin with 10"):
+        chain_of(["000000000001-000000000009.cborseq", "000000000010-000000000009.cborseq"])
+
+
+def test_the_file_of_an_empty_log_stays_where_it_is_when_the_log_has_grown() -> None:
+    empty, grown = LogFileHeader(0, 0), LogFileHeader(0, 7)
+    names = (log_file_name(empty), log_file_name(grown))
+    assert chain_of(reversed(names)) == names
+    check_link(names[0], empty, None)
+    check_link(names[1], grown, LogFileSummary(empty, PREVIOUS))
 
 
 def test_a_file_of_a_chain_is_what_its_name_says_and_continues_the_one_before() -> None:

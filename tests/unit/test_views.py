@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import reference_cbor
 from artifactstore_protocols import manifest
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
+from artifactstore_protocols.events import CommandStamp, Event, EventRefused, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import Manifest
 from artifactstore_protocols.payloads import (
@@ -33,7 +33,6 @@ from artifactstore_protocols.views import (
     Cell,
     Put,
     PutIfAbsent,
-    ReplayFailed,
     Row,
     RowOperation,
     Update,
@@ -183,7 +182,7 @@ def test_a_payload_at_hand_projects_as_the_stored_bytes_do(payload: Payload) -> 
     for given_payload in (None, payload):
         try:
             outcomes.append(project(entry, given_payload))
-        except ReplayFailed as failed:
+        except EventRefused as failed:
             outcomes.append(str(failed))
     assert outcomes[0] == outcomes[1]
 
@@ -233,7 +232,7 @@ def test_an_unknown_event_stops_a_replay_with_its_type_and_sequence() -> None:
 )
 def test_a_payload_that_is_not_what_its_type_says_stops_a_replay(event_type: str, payload: bytes) -> None:
     event = Event(package_id_of(8), event_type, "subject", "ci", 70, payload, STAMP)
-    with pytest.raises(ReplayFailed, match=rf"^replay stopped at sequence 7 \({event_type}\): ") as refused:
+    with pytest.raises(EventRefused, match=rf"^event 7 \({event_type}\) breaks a rule of the log: ") as refused:
         project(StoredEvent(7, event))
     assert (refused.value.sequence, refused.value.event_type) == (7, event_type)
 

@@ -109,7 +109,7 @@ def backup(
     else:
         say(f"{report.events} events, {report.new_events} of them new; {report.objects} objects")
         say(f"copied  {report.new_objects} objects, {size_text(report.new_bytes)}")
-        say(f"digest  {report.digest or 'none'}")
+        say(f"digest  {report.digest}")
         if report.flaws.any:
             say("this store lacks objects that its log names; they are not in the backup:")
             _say_flaws(report.flaws)
@@ -127,7 +127,7 @@ def _check(directory: Path, *, json: bool) -> None:
         say_json(facts(report))
     else:
         say(f"read {report.events} events and {report.objects} objects, {size_text(report.bytes)}")
-        say(f"digest  {report.digest or 'none'}")
+        say(f"digest  {report.digest}")
         _say_flaws(report.flaws)
         say(_HOW_TO_MEND if report.flaws.any else "all sound")
     if report.flaws.any:
@@ -151,7 +151,7 @@ def restore(
     else:
         _say_log(report.events, report.written, report.sequence)
         say(f"restored  {report.new_objects} objects, {size_text(report.new_bytes)}")
-        say(f"digest    {report.digest or 'none'}")
+        say(f"digest    {report.digest}")
         if report.flaws.any:
             say("the backup lacks objects that its log names, and so does this store:")
             _say_flaws(report.flaws)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
 from artifactstore.database.location import DatabaseLocation
 
@@ -31,6 +31,7 @@ __all__ = [
     "STATEMENT_TIMEOUT_S",
     "connected",
     "is_direct",
+    "nameless_engine",
     "open_file",
     "postgresql_listener",
     "reader_engine",
@@ -71,6 +72,31 @@ def reader_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TI
     return _engine(
         location, begin=_READER_BEGIN, connections=_READERS, isolation=_READER_ISOLATION, lock_timeout_s=lock_timeout_s
     )
+
+
+def nameless_engine() -> AsyncEngine:
+    """An engine of one connection to an empty SQLite database of its own, which is gone when the engine is."""
+
+    async def open_nameless(_file: str, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - as `open_file`
+        return await open_file("", **options)
+
+    engine = create_async_engine(
+        "sqlite+aiosqlite://",
+        hide_parameters=True,
+        poolclass=StaticPool,
+        connect_args={"isolation_level": None, "async_creator_fn": open_nameless},
+    )
+
+    def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        # Nothing of it outlives a crash, so nothing has to survive one.
+        for pragma in ("synchronous = OFF", "journal_mode = MEMORY", "temp_store = FILE", "cache_size = -16000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", configure)
+    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
 
 
 @asynccontextmanager

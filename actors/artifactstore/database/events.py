@@ -15,11 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from artifactstore.database.bulk import insert_rows
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
+from artifactstore_protocols.admission import LogTables, admit, examine, history_needs
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
-from artifactstore_protocols.views import ViewWriter, project
+from artifactstore_protocols.views import RowOperation
 
 __all__ = [
     "Transaction",
+    "admitted",
     "find_commands",
     "head",
     "lock_head",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _REPLAY_BATCH = 1000
+_REPLAY_BYTES = 8 << 20  # of payloads at a time; a manifest can have many more, and then comes alone
 _QUERY_PARAMETERS_MAX = 500
 _NOTIFY: ColumnElement[object] = literal_column(
     f"pg_notify('{CHANNEL_PREFIX}' || log_head.tableoid, log_head.sequence::text)"
@@ -133,27 +136,51 @@ async def find_commands(
     return tuple(unique[sequence] for sequence in sorted(unique))
 
 
+async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], tables: LogTables) -> list[RowOperation]:
+    """The rows that a run of events implies, every event held to the rules of the log.
+
+    Args:
+        connection: to read which commands the log holds before the run.
+        batch: the run; the log goes up to its first event, and may hold it.
+        tables: what follows from the log before the run.
+
+    Raises:
+        UnknownEventType, EventRefused: an event may not stand there.
+    """
+    examined = [examine(stored) for stored in batch]
+    needed = history_needs(examined)
+    history = await tables.history(needed)
+    after = batch[0].sequence - 1
+    for some in batched(sorted(needed.commands), _QUERY_PARAMETERS_MAX):
+        query = select(events.c.command_id).where(events.c.command_id.in_(some), events.c.sequence <= after)
+        history.commands.update((await connection.execute(query)).scalars())
+    previous = select(events.c.command_id, events.c.actor).where(events.c.sequence == after)
+    for row in await connection.execute(previous):
+        history.last = row.command_id, row.actor
+    return [operation for each in examined for operation in admit(each, history)]
+
+
 async def replay(
     connection: AsyncConnection,
     *,
-    into: ViewWriter,
+    into: LogTables,
     after: int = 0,
     told: Callable[[int], None] = lambda _sequence: None,
 ) -> int:
     """Feed every event after `after` through the projections into `into`. Returns the last sequence seen.
 
-    The connection's transaction decides what "every" means. Nothing but the log is read: no clock, no view. `told` is
-    called with the last sequence of each batch.
+    Every event is held to the rules of the log. The connection's transaction decides what "every" means. Nothing but
+    the log and `into` is read: no clock, no other view. `told` is called with the last sequence of each batch.
 
     Raises:
-        UnknownEventType, ReplayFailed: an event cannot be projected; what was applied must be rolled back.
+        UnknownEventType, EventRefused: an event may not stand there; what was applied must be rolled back.
         LogDamaged: a sequence is missing, before the head or at its end; likewise.
     """
     async for batch in _batches(connection, after):
         for expected, stored in enumerate(batch, after + 1):
             if stored.sequence != expected:
                 raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")
-        await into.apply([operation for stored in batch for operation in project(stored)])
+        await into.apply(await admitted(connection, batch, into))
         after = batch[-1].sequence
         told(after)
     if after != (end := await head(connection)):
@@ -162,7 +189,7 @@ async def replay(
 
 
 async def _batches(connection: AsyncConnection, after: int) -> AsyncIterator[tuple[StoredEvent, ...]]:
-    while batch := await read(connection, after=after, limit=_REPLAY_BATCH):
+    while batch := await read(connection, after=after, limit=_REPLAY_BATCH, bytes_max=_REPLAY_BYTES):
         yield batch
         after = batch[-1].sequence
 

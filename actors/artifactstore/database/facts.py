@@ -1,36 +1,48 @@
-"""Loads what a batch of commands needs to know, in a handful of queries whatever the size of the batch."""
+"""Loads what a batch of commands or events needs to know, in a handful of queries whatever the size of the batch."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import column, func, select, values
+from sqlalchemy import Table, column, func, select, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from artifactstore.database.schema import LIVE
+from artifactstore.database.schema import LIVE, ViewTables
+from artifactstore_protocols.admission import Content, History, HistoryNeeds, Opened
 from artifactstore_protocols.packages import Facts, FileState, Needs, PackageState
-from artifactstore_protocols.views import FILES, PACKAGES, SCHEMAS
+from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, SCHEMAS
 
-__all__ = ["load_facts"]
-
-_packages = LIVE[PACKAGES]
-_files = LIVE[FILES]
-_schemas = LIVE[SCHEMAS]
+__all__ = ["load_facts", "load_history"]
 
 # SQLite takes 32,766 parameters in a statement and PostgreSQL 32,767; a compound of values nests no deeper than 500.
 _CHUNK = 400
 
 
-async def load_facts(connection: AsyncConnection, needs: Needs) -> Facts:
-    """The facts that `needs` names, as the connection's transaction sees them."""
+async def load_history(connection: AsyncConnection, needs: HistoryNeeds, tables: ViewTables) -> History:
+    """The history that `needs` names, but for commands, as a set of view tables has it."""
+    packages, locations = tables[PACKAGES], tables[LOCATIONS]
+    history = History(await load_facts(connection, needs.facts, tables))
+    for chunk in _chunks(sorted(needs.opened)):
+        for row in await connection.execute(select(packages).where(packages.c.package_id.in_(chunk))):
+            history.opened[row.package_id] = Opened(row.name, row.metadata, row.created_at, row.retention_class)
+    for chunk in _chunks(sorted(needs.contents)):
+        columns = select(locations.c.content_address, locations.c.digest_sha256, locations.c.size_bytes)
+        for row in await connection.execute(columns.where(locations.c.content_address.in_(chunk))):
+            history.contents[row.content_address] = Content(f"sha256:{row.digest_sha256}", row.size_bytes)
+    return history
+
+
+async def load_facts(connection: AsyncConnection, needs: Needs, tables: ViewTables = LIVE) -> Facts:
+    """The facts that `needs` names, as the connection's transaction sees them in a set of view tables."""
+    packages, schemas = tables[PACKAGES], tables[SCHEMAS]
     facts = Facts()
     for chunk in _chunks(sorted(needs.packages)):
-        for row in await connection.execute(select(_packages).where(_packages.c.package_id.in_(chunk))):
+        for row in await connection.execute(select(packages).where(packages.c.package_id.in_(chunk))):
             facts.packages[row.package_id] = PackageState(
                 row.package_id, row.status == "finalized", row.version, row.file_count, row.total_bytes
             )
     for chunk in _chunks(sorted(needs.schemas)):
-        latest = select(_schemas.c.name, func.max(_schemas.c.version)).where(_schemas.c.name.in_(chunk))
-        for name, version in await connection.execute(latest.group_by(_schemas.c.name)):
+        latest = select(schemas.c.name, func.max(schemas.c.version)).where(schemas.c.name.in_(chunk))
+        for name, version in await connection.execute(latest.group_by(schemas.c.name)):
             facts.schema_versions[name] = version
     by_package: defaultdict[str, list[str]] = defaultdict(list)
     for package_id, key in sorted(needs.files | needs.above):
@@ -40,32 +52,40 @@ async def load_facts(connection: AsyncConnection, needs: Needs) -> Facts:
         if package is None or package.file_count == 0:  # a new package has nothing to look for
             continue
         for chunk in _chunks(keys):
-            await _load_files(connection, facts, package_id, chunk)
-        await _load_directories(
-            connection, facts, package_id, [key for owner, key in needs.files if owner == package_id]
-        )
+            await _load_files(connection, tables[FILES], facts, package_id, chunk)
+        wanted = [key for owner, key in needs.files if owner == package_id]
+        await _load_directories(connection, tables[FILES], facts, package_id, wanted)
     return facts
 
 
-async def _load_files(connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]) -> None:
-    query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key.in_(keys))
+async def _load_files(
+    connection: AsyncConnection, files: Table, facts: Facts, package_id: str, keys: Sequence[str]
+) -> None:
+    query = select(files).where(files.c.package_id == package_id, files.c.path_key.in_(keys))
     for row in await connection.execute(query):
         facts.files[package_id, row.path_key] = FileState(
-            row.path, row.size_bytes, bool(row.executable), row.media_type, row.content_address
+            row.path,
+            row.size_bytes,
+            bool(row.executable),
+            row.media_type,
+            row.content_address,
+            f"sha256:{row.digest_sha256}",
         )
 
 
-async def _load_directories(connection: AsyncConnection, facts: Facts, package_id: str, keys: Sequence[str]) -> None:
+async def _load_directories(
+    connection: AsyncConnection, files: Table, facts: Facts, package_id: str, keys: Sequence[str]
+) -> None:
     """Which of the paths are directories already: the first file below each, found by its place in the index."""
     for chunk in _chunks(keys):
-        wanted = values(column("path_key", _files.c.path_key.type), name="given").data([(key,) for key in chunk])
+        wanted = values(column("path_key", files.c.path_key.type), name="given").data([(key,) for key in chunk])
         given = wanted.cte("wanted")
         below = (
-            select(_files.c.path)
+            select(files.c.path)
             .where(
-                _files.c.package_id == package_id,
-                _files.c.path_key > given.c.path_key + "/",
-                _files.c.path_key < given.c.path_key + "0",  # the character after the slash
+                files.c.package_id == package_id,
+                files.c.path_key > given.c.path_key + "/",
+                files.c.path_key < given.c.path_key + "0",  # the character after the slash
             )
             .limit(1)
             .scalar_subquery()

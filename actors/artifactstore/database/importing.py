@@ -1,7 +1,8 @@
 """One transaction that takes over events of another log: byte for byte, with the rows that they imply.
 
-Holding the head of the log, it compares what is there already and writes the rest; so an import that was interrupted
-goes on by itself, two at once of the same log do no harm, and an event that somebody else wrote in between stops it.
+Holding the head of the log, it compares what is there already, holds the rest to the rules of the log and writes it. So
+an import that was interrupted goes on by itself, two at once of the same log do no harm, and an event that somebody
+else wrote in between stops it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from artifactstore.database.schema import LIVE
 from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.views import project
 
 __all__ = ["import_events"]
 
@@ -21,7 +21,7 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
 
     Raises:
         LogDiffers: see there.
-        UnknownEventType, ReplayFailed: an event cannot be projected.
+        UnknownEventType, EventRefused: an event may not stand there.
         SQLAlchemyError: the database refused the events; nothing of them may be kept.
     """
     after, head = arriving[0].sequence - 1, transaction.sequence
@@ -32,7 +32,9 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
         if mine != theirs:
             raise LogDiffers(source, theirs.sequence)
     new = arriving[len(there) :]
-    await events.write_all(transaction, [stored.event for stored in new])
-    operations = [operation for stored in new for operation in project(stored)]
-    await TableViewWriter(transaction.connection, LIVE).apply(operations)
+    if new:
+        views = TableViewWriter(transaction.connection, LIVE)
+        operations = await events.admitted(transaction.connection, new, views)
+        await events.write_all(transaction, [stored.event for stored in new])
+        await views.apply(operations)
     return len(new)

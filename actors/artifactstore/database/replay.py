@@ -31,7 +31,7 @@ async def check(connection: AsyncConnection, progress: Told = None) -> ReplayRep
     """Replay and compare within one snapshot; nothing that lasts is written. `progress` is told of each batch.
 
     Raises:
-        UnknownEventType, ReplayFailed: an event cannot be projected.
+        UnknownEventType, EventRefused: an event breaks a rule of the log.
         LogDamaged: the log is not gapless up to its head.
     """
     async with connection.begin() as transaction:
@@ -50,7 +50,7 @@ async def rebuild(connection: AsyncConnection, progress: Told = None) -> ReplayR
         progress: told of each batch, but for what is written meanwhile.
 
     Raises:
-        UnknownEventType, ReplayFailed: an event cannot be projected; the live tables are as they were.
+        UnknownEventType, EventRefused: an event breaks a rule of the log; the live tables are as they were.
         LogDamaged: the log is not gapless up to its head; likewise.
         DirectConnectionNeeded: a pooler stands in between.
     """

@@ -1,6 +1,6 @@
 """Projected rows in tables: live ones, or temporary twins that a replay fills.
 
-`TableViewWriter` is the `ViewWriter` of databases. `projection_digest` reads a set of view tables back and says in
+`TableViewWriter` is the `LogTables` of databases. `projection_digest` reads a set of view tables back and says in
 one digest what they hold; it is the same on SQLite and PostgreSQL, since both order text bytewise.
 """
 
@@ -12,7 +12,9 @@ from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.bulk import Insert, insert_rows
+from artifactstore.database.facts import load_history
 from artifactstore.database.schema import ViewTables
+from artifactstore_protocols.admission import History, HistoryNeeds
 from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.views import (
@@ -45,6 +47,10 @@ class TableViewWriter:
             ordered = sorted(operations_of_round, key=_statement_of)
             for _statement, group in groupby(ordered, key=_statement_of):
                 await self._execute(tuple(group))
+
+    async def history(self, needed: HistoryNeeds) -> History:
+        """What is needed of the history, as the caller's transaction sees it."""
+        return await load_history(self._connection, needed, self._tables)
 
     async def _execute(self, group: tuple[RowOperation, ...]) -> None:
         match group[0]:

@@ -32,6 +32,7 @@ from artifactstore.transfer.objects import (
 from artifactstore_protocols.dataplane import DataPlane, IngestResult, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
@@ -77,7 +78,11 @@ async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary
         return None
     last = deque[StoredEvent](maxlen=1)
     async with LogFileSource.open(files[-1]) as file:
-        summary = await file.verify(lambda events, _bytes: last.extend(events[-1:]))
+
+        async def take(events: Sequence[StoredEvent], _bytes: int) -> None:
+            last.extend(events[-1:])
+
+        summary = await file.verify(take)
     check_name(files[-1].name, summary.header)
     head = (await store.probe()).head
     if head < summary.header.last:
@@ -129,7 +134,7 @@ class _Backup:
             async for named in pages:
                 await self._copy(named)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))
-        await self._write_log(after, head)
+        digest = await self._write_log(after, head)
         return BackupReport(
             directory=self._directory.name,
             events=head,
@@ -137,18 +142,21 @@ class _Backup:
             objects=objects,
             new_objects=self._new_objects,
             new_bytes=self._new_bytes,
-            digest=None if self._kept is None else str(self._kept.digest),
+            digest=str(digest),
             flaws=self._flaws.result(),
         )
 
-    async def _write_log(self, after: int, head: int) -> None:
-        while after < head:
+    async def _write_log(self, after: int, head: int) -> ContentAddress:
+        """Write the files that are missing; the digest of the last one. An empty log has a file that says so."""
+        kept = self._kept
+        while kept is None or after < head:
             last = min(head, after + _FILE_EVENTS_MAX)
-            header = LogFileHeader(after, last, None if self._kept is None else self._kept.digest)
+            header = LogFileHeader(after, last, None if kept is None or after == 0 else kept.digest)
             text = LogFileText(self._store, header, before=self._copy_for)
             async with aclosing(text.chunks()) as chunks:
                 await save(chunks, self._directory.log / log_file_name(header), durable=True)
-            self._kept, after = text.summary, last
+            kept, after = text.summary, last
+        return kept.digest
 
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
         await self._copy(named_by(events))

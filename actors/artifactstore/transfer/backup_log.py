@@ -1,10 +1,13 @@
-"""The log of a backup: all of its files read and found whole and in order, then handed out piece by piece."""
+"""The log of a backup: its files found whole and in order, its events held to the rules; then handed out in pieces."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Self
 
+from artifactstore.database.trial import LogTrial
+from artifactstore.refusals import BackupRefused
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, Version
 from artifactstore.transfer.objects import named_by
@@ -18,25 +21,30 @@ class BackupLog:
     """A log that was found whole; `verified` makes one.
 
     Attributes:
-        last: the end of its chain; None if it has no file.
-        events: how many it holds.
         bytes: of the objects that they name, counted each time.
     """
 
     def __init__(self) -> None:
         self._files: dict[Path, Version] = {}
-        self.last: LogFileSummary | None = None
+        self._last: LogFileSummary | None = None
         self.bytes = 0
+
+    @property
+    def last(self) -> LogFileSummary:
+        """The end of its chain."""
+        if self._last is None:
+            raise AssertionError("a log that was found whole has a file")
+        return self._last
 
     @property
     def events(self) -> int:
         """How many events it holds, and so the sequence of the last one."""
-        return 0 if self.last is None else self.last.header.last
+        return self.last.header.last
 
     @property
-    def digest(self) -> str | None:
-        """Checksum of the last file, which stands for the whole log; None if there is none."""
-        return None if self.last is None else str(self.last.digest)
+    def digest(self) -> str:
+        """Checksum of the last file, which stands for the whole log."""
+        return str(self.last.digest)
 
     @classmethod
     async def verified(
@@ -54,23 +62,30 @@ class BackupLog:
             compare: what to do so with.
 
         Raises:
+            BackupRefused: it has no log.
             LogFileInvalid: a file is not whole, or is missing.
             UnknownEventType: a newer release wrote it.
+            EventRefused: an event breaks a rule of the log.
         """
         log = cls()
-        for path in await directory.log_files():
-            async with LogFileSource.open(path) as file:
-                summary = await file.verify(log._count)
-                check_link(path.name, summary.header, log.last)
-                log._files[path], log.last = file.version, summary
-                if compare is not None and summary.header.after < head:
-                    async with aclosing(file.batches()) as batches:
-                        async for batch, _bytes in batches:
-                            await compare(batch)
-        return log
+        async with LogTrial.opened() as trial:
 
-    def _count(self, events: Sequence[StoredEvent], _bytes: int) -> None:
-        self.bytes += sum(each.size_bytes for each in named_by(events))
+            async def take(events: Sequence[StoredEvent], _bytes: int) -> None:
+                await trial.take(events)
+                log.bytes += sum(each.size_bytes for each in named_by(events))
+
+            for path in await directory.log_files():
+                async with LogFileSource.open(path) as file:
+                    summary = await file.verify(take, partial(check_link, path.name, previous=log._last))
+                    log._files[path], log._last = file.version, summary
+                    if compare is not None and summary.header.after < head:
+                        async with aclosing(file.batches()) as batches:
+                            async for batch, _piece_bytes in batches:
+                                await compare(batch)
+        if log._last is None:
+            reason = "it has no log: the first backup into it broke off before its end, so make the backup again"
+            raise BackupRefused(directory.name, reason)
+        return log
 
     async def batches(self) -> AsyncGenerator[tuple[StoredEvent, ...]]:
         """Its events in order.

@@ -24,8 +24,9 @@ async def check_backup(path: Path, progress: Callable[[TransferProgress], None] 
     Takes about a hundred bytes of memory for every object that it holds.
 
     Raises:
-        BackupRefused: there is no backup.
+        BackupRefused: there is no backup, or none that has come to its end.
         LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it.
+        EventRefused: an event of it breaks a rule of logs.
     """
     directory = await BackupDirectory.to_read(path)
     async with open_local_data_plane(directory.objects, backend_id="backup", read_only=True) as plane:

@@ -1,20 +1,23 @@
 """A whole log out of one file: proved whole first, then taken over piece by piece, a transaction each.
 
-Nothing is written before all of the file has been read and found whole, and this log found to be the beginning of it.
+Nothing is written before all of the file has been read and found whole, every event of it has been held to the rules of
+a log, and this log found to be the beginning of it.
 Interrupted, it has written a part that ends between two pieces; asked for again, it goes on from there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
+from artifactstore.database.trial import LogTrial
 from artifactstore.refusals import LogFilePartial
 from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import Arrival
 from artifactstore.transfer.log_files import LogFileSource
 from artifactstore.transfer.objects import unlike_the_log
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.log_file import LogFileSummary
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.log_file import LogFileHeader, LogFileSummary
 from artifactstore_protocols.messages import StorageRole, WriterRole
 from artifactstore_protocols.records import LogImport, TransferProgress
 
@@ -33,13 +36,22 @@ async def import_log(
     Raises:
         LogFileInvalid, LogFilePartial, UnknownEventType: it is not a whole log that this release can read; nothing was
             written.
+        EventRefused: one of its events breaks a rule; nothing was written.
         LogDiffers: this log is not the beginning of it, or has ceased to be while this ran.
     """
     async with LogFileSource.open(path) as file:
         counting = _Counting(2 * file.size_bytes, progress)
-        summary = await file.verify(lambda _events, piece_bytes: counting.add(0, piece_bytes))
-        if summary.header.after:
-            raise LogFilePartial(file.name, summary.header.after)
+        async with LogTrial.opened() as trial:
+
+            async def take(events: Sequence[StoredEvent], piece_bytes: int) -> None:
+                await trial.take(events)
+                counting.add(0, piece_bytes)
+
+            def check_header(header: LogFileHeader) -> None:
+                if header.after:
+                    raise LogFilePartial(file.name, header.after)
+
+            summary = await file.verify(take, check_header)
         counting.events_total = summary.header.last
         arrival = Arrival(store, writer, file.name, (await store.probe()).head)
         await _apply(file, arrival, counting)

@@ -13,8 +13,10 @@ from typing import Final, Self
 
 from artifactstore.database.errors import LogDamaged
 from artifactstore.machine import in_thread
+from artifactstore.refusals import LogFilePartial
+from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import EventRefused, StoredEvent
 from artifactstore_protocols.log_file import (
     LogFileEncoder,
     LogFileHeader,
@@ -22,7 +24,7 @@ from artifactstore_protocols.log_file import (
     LogFileReader,
     LogFileSummary,
 )
-from artifactstore_protocols.views import ReplayFailed, project
+from artifactstore_protocols.payloads import UnknownEventType
 
 __all__ = ["READ_BYTES", "LogFileSource", "LogFileText", "Version"]
 
@@ -132,24 +134,42 @@ class LogFileSource:
             os.close(fd)
 
     async def verify(
-        self, told: Callable[[Sequence[StoredEvent], int], None] = lambda _events, _bytes: None
+        self,
+        take: Callable[[Sequence[StoredEvent], int], Awaitable[None]],
+        check_header: Callable[[LogFileHeader], None] = lambda _header: None,
     ) -> LogFileSummary:
-        """Read all of it; every event must be one that this release can project.
+        """Read all of it, and find it whole.
+
+        Either argument may refuse what it gets, and neither is called again then. The rest is read all the same: what
+        they refuse may be wrong because the file is.
 
         Args:
-            told: of the events of each piece, and of the piece's length in bytes.
+            take: gets the events of each piece, and the piece's length in bytes.
+            check_header: gets the header, before the first event is taken.
 
         Raises:
             LogFileInvalid: it is not whole.
-            UnknownEventType: a newer release wrote it.
+            EventRefused, UnknownEventType, LogFilePartial: it is, and an argument has refused a part of it.
         """
         reader = LogFileReader(self.name)
-        offset = 0
+        offset, checked = 0, False
+        refusal: ArtifactStoreError | None = None
         while piece := await self._piece(offset):
-            events = await in_thread(partial(_checked, reader, piece, self.name))
-            told(events, len(piece))
+            events = await in_thread(partial(reader.feed, piece))
             offset += len(piece)
-        return reader.finish()
+            if refusal is not None or reader.header is None:
+                continue
+            try:
+                if not checked:
+                    check_header(reader.header)
+                    checked = True
+                await take(events, len(piece))
+            except (EventRefused, UnknownEventType, LogFileInvalid, LogFilePartial) as error:
+                refusal = error
+        summary = reader.finish()
+        if refusal is not None:
+            raise refusal
+        return summary
 
     async def batches(self) -> AsyncGenerator[tuple[tuple[StoredEvent, ...], int]]:
         """The events again, as many at a time as a piece of the file holds, and that piece's length in bytes.
@@ -192,13 +212,3 @@ def _version(found: os.stat_result) -> Version:
 
 def _joined(encoder: LogFileEncoder, batch: Sequence[StoredEvent]) -> bytes:
     return b"".join(map(encoder.add, batch))
-
-
-def _checked(reader: LogFileReader, piece: bytes, name: str) -> list[StoredEvent]:
-    events = reader.feed(piece)
-    for stored in events:
-        try:
-            project(stored)
-        except ReplayFailed as error:
-            raise LogFileInvalid(name, 0, f"event {error.sequence} ({error.event_type}): {error.reason}") from error
-    return events

@@ -1,8 +1,9 @@
 """Restore: a backup's log and objects into a store that is new, or is the beginning of the backup.
 
-Nothing is written before every log file was read and found whole, each continuing the one before it, and this log found
-to be the beginning of theirs. Then the log arrives piece by piece, the objects of each piece before its events, as an
-ingest has it. Asked for again it goes on, and puts back objects that the store has lost since.
+Nothing is written before every log file was read and found whole, each continuing the one before it, every event held
+to the rules of a log, and this log found to be the beginning of theirs. Then the log arrives piece by piece, the
+objects of each piece before its events, as an ingest has it. Asked for again it goes on, and puts back objects that the
+store has lost since.
 """
 
 import errno
@@ -42,8 +43,9 @@ async def restore(
     """Bring a store to what a backup holds.
 
     Raises:
-        BackupRefused: there is no backup.
+        BackupRefused: there is no backup, or none that has come to its end.
         LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it; nothing was written.
+        EventRefused: an event of it breaks a rule of logs; nothing was written.
         LogDiffers: this log is not the beginning of it; nothing was written, unless it has ceased to be meanwhile.
         StorageError: an object cannot be stored here; what was restored until then is kept.
     """

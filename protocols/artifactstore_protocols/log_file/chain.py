@@ -13,7 +13,10 @@ _NAME: Final = re.compile(r"(\d{12,16})-(\d{12,16})\.cborseq")
 
 
 def log_file_name(header: LogFileHeader) -> str:
-    """Name of a file in a chain, `<first>-<last>.cborseq` in twelve digits or more, so that names sort as logs do."""
+    """Name of a file in a chain, `<first>-<last>.cborseq` in twelve digits or more, so that names sort as logs do.
+
+    That of an empty log is from 1 to 0, and may stay where it is when the log has grown.
+    """
     return f"{header.after + 1:012}-{header.last:012}.cborseq"
 
 
@@ -26,7 +29,7 @@ def chain_of(names: Iterable[str]) -> tuple[str, ...]:
     ranges = sorted((int(match[1]), int(match[2]), match[0]) for name in names if (match := _NAME.fullmatch(name)))
     after = 0
     for first, last, name in ranges:
-        if first != after + 1 or last < first:
+        if first != after + 1 or (last < first and last != 0):
             raise LogFileInvalid(name, 0, f"the files before it end at {after}, so it should begin with {after + 1}")
         after = last
     return tuple(name for _first, _last, name in ranges)
@@ -49,5 +52,5 @@ def check_link(name: str, header: LogFileHeader, previous: LogFileSummary | None
         LogFileInvalid: as `check_name`, or it continues another file than the one before it.
     """
     check_name(name, header)
-    if header.previous != (None if previous is None else previous.digest):
+    if header.previous != (None if previous is None or header.after == 0 else previous.digest):
         raise LogFileInvalid(name, 0, "it does not continue the file before it")

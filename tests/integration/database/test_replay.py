@@ -18,7 +18,9 @@ from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
 from artifactstore.database.store import SqlEventStore
+from artifactstore_protocols.admission import LogTables
 from artifactstore_protocols.commands import FlagObjects, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.events import EventRefused
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.payloads import UnknownEventType
 from artifactstore_protocols.records import ReplayReport
@@ -29,10 +31,8 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     VIEWS,
-    ReplayFailed,
     Row,
     ViewTable,
-    ViewWriter,
 )
 from command_strategies import Create, FileStep, Ingest
 from database_tools import Gate, Scribe, event, opened, surgery
@@ -168,7 +168,7 @@ async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
     replay_all = events.replay
 
     async def with_stops(
-        connection: AsyncConnection, *, into: ViewWriter, after: int = 0, told: Callable[[int], None] = lambda _: None
+        connection: AsyncConnection, *, into: LogTables, after: int = 0, told: Callable[[int], None] = lambda _: None
     ) -> int:
         sequence = await replay_all(connection, into=into, after=after, told=told)
         if gate := next(waiting, None):
@@ -236,7 +236,7 @@ async def test_a_payload_that_nobody_can_read_stops_the_replay(
 ) -> None:
     await tell_story(scribe)
     await surgery(location, update(schema.events).where(schema.events.c.sequence == 1).values(payload=b"\xa0"))
-    with pytest.raises(ReplayFailed) as caught:
+    with pytest.raises(EventRefused) as caught:
         await store.replay(rebuild=True)
     assert caught.value.sequence == 1
 

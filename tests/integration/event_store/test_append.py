@@ -17,10 +17,9 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.events import EventConflict, IdempotencyConflict, encode_record
+from artifactstore_protocols.events import EventConflict, EventRefused, IdempotencyConflict, encode_record
 from artifactstore_protocols.packages import PackageExists, PackageNotFound, PathConflict, PathTaken, TooManyFiles
 from artifactstore_protocols.paths import PATH_BYTES_MAX, check_path
-from artifactstore_protocols.views import ReplayFailed
 from command_strategies import BACKEND_ID, Ids, address_of, created, ingest, ingested, package_id_of
 from database_tools import EPOCH_US, Scribe
 from event_stores import head_of, log_of
@@ -280,7 +279,7 @@ class TestWhatFailsAlone:
         [opened_, refused, last] = await scribe.send(
             scribe.ask(created(ids=ids)), scribe.ask(sealing), scribe.ask(ingest(ingested("b", ids=ids)))
         )
-        assert isinstance(refused, ReplayFailed)
+        assert isinstance(refused, EventRefused)
         assert (committed(opened_).sequence, committed(last).sequence) == (1, 2)
 
     @pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])

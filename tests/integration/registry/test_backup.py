@@ -181,11 +181,34 @@ async def test_a_second_backup_copies_only_what_is_new(registry: Registry, targe
 
 async def test_an_empty_store_can_be_backed_up_and_restored(registry: Registry, target: Path, tmp_path: Path) -> None:
     report = await registry.backup(target)
-    assert (report.events, report.objects, report.digest) == (0, 0, None)
+    assert (report.events, report.objects) == (0, 0)
     async with another(tmp_path / "second") as second:
         assert (await second.restore(target)).events == 0
     check = await check_backup(target)
-    assert (check.events, check.objects, check.digest, check.flaws.any) == (0, 0, None, False)
+    assert (check.events, check.objects, check.digest, check.flaws.any) == (0, 0, report.digest, False)
+    again = await registry.backup(target)
+    assert (again.events, again.digest) == (0, report.digest)
+    await fill(registry)
+    assert (await registry.backup(target)).new_events == 7
+    assert (await check_backup(target)).events == 7
+    assert log_names(target) == ["000000000001-000000000000.cborseq", "000000000001-000000000007.cborseq"]
+    async with another(tmp_path / "third") as third:
+        assert (await third.restore(target)).written == 7
+
+
+async def test_a_backup_that_broke_off_at_once_is_no_backup(registry: Registry, target: Path, tmp_path: Path) -> None:
+    await fill(registry)
+    with pytest.raises(Enough):
+        await registry.backup(target, progress=stop_after(1))
+    assert copied(target), "it has begun"
+    assert log_names(target) == []
+    async with another(tmp_path / "second") as second:
+        for work in (check_backup, second.restore):
+            with pytest.raises(BackupRefused, match="it has no log: the first backup into it broke off"):
+                await work(target)
+        assert await whole_log(second) == []
+    assert (await registry.backup(target)).events == 7
+    assert (await check_backup(target)).events == 7
 
 
 @on_either_database
@@ -329,7 +352,6 @@ async def test_one_backup_at_a_time_goes_into_a_directory(registry: Registry, ta
     async with BackupDirectory.to_write(target):
         with pytest.raises(BackupRefused, match="another backup into it is under way"):
             await registry.backup(target)
-        assert (await check_backup(target)).events == 0
     assert (await registry.backup(target)).events == 0
 
 

@@ -32,7 +32,7 @@ from artifactstore.testing.simulation.workload import (
 )
 from artifactstore.testing.simulation.world import SimulatedBug, World
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.events import IdempotencyConflict, StoredEvent
+from artifactstore_protocols.events import EventRefused, IdempotencyConflict, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import manifest_digest
 from artifactstore_protocols.payloads import (
@@ -57,7 +57,6 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, object_key_of
 from artifactstore_protocols.supervision import ActorCrashed, AskCycle, AskError, AskTimeout, Refusal, UnhandledMessage
-from artifactstore_protocols.views import ReplayFailed
 
 __all__ = ["Judge", "address_of"]
 
@@ -67,7 +66,7 @@ _NEVER: Final = (
     IdempotencyConflict,
     LogDamaged,
     PayloadInvalid,
-    ReplayFailed,
+    EventRefused,
     UnhandledMessage,
     UnknownEventType,
 )

@@ -14,6 +14,7 @@ from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, 
 from artifactstore.testing.simulation.log import NAME, SimulatedLog
 from artifactstore.testing.simulation.tables import Tables
 from artifactstore.testing.simulation.world import Life, SimulatedBug, World, shielded
+from artifactstore_protocols.admission import admit, examine, history_needs
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
@@ -22,7 +23,7 @@ from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.packages import Needs, needs
 from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
-from artifactstore_protocols.views import project
+from artifactstore_protocols.views import RowOperation
 
 __all__ = ["SimulatedEventStore"]
 
@@ -134,10 +135,20 @@ class SimulatedEventStore:
                 if events[0].sequence > self._log.head() + 1:
                     raise LogDiffers(source, self._log.head() + 1)
                 new = [stored for stored in events if stored.sequence > self._log.head()]
-                self._log.append(new, [operation for stored in new for operation in project(stored)])
+                self._log.append(new, self._admitted(new))
                 return len(new)
             finally:
                 self._log.release_head()
+
+    def _admitted(self, new: Sequence[StoredEvent]) -> list[RowOperation]:
+        examined = [examine(stored) for stored in new]
+        needed = history_needs(examined)
+        history = self._log.tables.history(needed)
+        history.commands = {command_id for command_id in needed.commands if self._log.earlier(command_id)}
+        if self._log.events:
+            last = self._log.events[-1].event
+            history.last = last.command.command_id, last.actor
+        return [operation for each in examined for operation in admit(each, history)]
 
     async def probe(self) -> LogReading:
         """The head."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from artifactstore_protocols import canonical
+from artifactstore_protocols.admission import Content, History, HistoryNeeds, Opened, admit, examine
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
@@ -29,7 +30,6 @@ from artifactstore_protocols.views import (
     ViewDigest,
     ViewTable,
     coalesce,
-    project,
 )
 
 __all__ = ["Tables"]
@@ -45,9 +45,9 @@ class Tables:
 
     @classmethod
     def built_from(cls, events: Iterable[StoredEvent]) -> "Tables":
-        """The views that a log implies."""
-        built = cls()
-        built.apply(operation for stored in events for operation in project(stored))
+        """The views that a log implies, if every event of it may stand where it does."""
+        built, history = cls(), History()
+        built.apply(operation for stored in events for operation in admit(examine(stored), history))
         return built
 
     def apply(self, operations: Iterable[RowOperation]) -> None:
@@ -103,6 +103,19 @@ class Tables:
             if name in needs.schemas:
                 facts.schema_versions[str(name)] = max(facts.schema_versions.get(str(name), 0), cast("int", version))
         return facts
+
+    def history(self, needs: HistoryNeeds) -> History:
+        """What events from elsewhere need to know, but for the commands before them."""
+        history = History(self.facts(needs.facts))
+        for package_id in needs.opened:
+            if (row := self._rows[PACKAGES.name].get((package_id,))) is not None:
+                metadata = cast("bytes", row["metadata"])
+                created = _text(row, "name"), metadata, _number(row, "created_at"), _text(row, "retention_class")
+                history.opened[package_id] = Opened(*created)
+        for row in self._rows[LOCATIONS.name].values():
+            content = Content(f"sha256:{_text(row, 'digest_sha256')}", _number(row, "size_bytes"))
+            history.contents[_text(row, "content_address")] = content
+        return history
 
     def _paths(self, package_id: str) -> Iterator[str]:
         return (str(path) for owner, path in self._rows[FILES.name] if owner == package_id)
@@ -194,6 +207,7 @@ def _file_state(row: Row) -> FileState:
         bool(row["executable"]),
         _text(row, "media_type"),
         _text(row, "content_address"),
+        f"sha256:{_text(row, 'digest_sha256')}",
     )
 
 
