@@ -9,7 +9,6 @@ Nothing here knows a database. `history_needs` says what to load; `admit` keeps 
 so one that begins with the first event needs nothing loaded at all.
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Final, Protocol, cast, get_args
@@ -63,7 +62,7 @@ __all__ = [
 
 _BACKEND_CHARACTERS_MAX: Final = 200
 _SHOWN_CHARACTERS: Final = 200
-_FILES_MAX: Final = sys.maxsize
+_FILES_MAX: Final = INTEGER_MAX
 """How many files a package holds at most is a setting of the store that takes a command, and no rule of logs."""
 
 _TIERS: Final = cast("tuple[str, ...]", get_args(RetrievalTier.__value__))
