@@ -22,7 +22,8 @@ def main(directory: Path) -> None:
 
         # Several threads may read at once.
         def measure(path: str) -> tuple[str, int]:
-            return path, sum(map(len, registry.get_file(sealed.package_id, path)))
+            with registry.get_file(sealed.package_id, path) as chunks:
+                return path, sum(map(len, chunks))
 
         with ThreadPoolExecutor(4) as readers:
             paths = [file.path for file in registry.list_files(sealed.package_id)]

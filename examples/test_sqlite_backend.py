@@ -35,9 +35,10 @@ def test_a_store_runs_on_it_and_notices_damage(tmp_path: Path) -> None:
     settings = Settings(database_url=f"sqlite:///{tmp_path}/log.db", storage_local_root=tmp_path / "not used")
     with open_registry(settings, backend=partial(SqliteBackend, tmp_path / "objects.db")) as registry:
         package = registry.ingest_tree(tmp_path / "tree").package_id
-        assert b"".join(registry.get_file(package, "large.bin")) == content
-        part = registry.get_file(package, "large.bin", offset=PIECE_BYTES - 10, length=20)
-        assert b"".join(part) == content[PIECE_BYTES - 10 : PIECE_BYTES + 10]
+        with registry.get_file(package, "large.bin") as chunks:
+            assert b"".join(chunks) == content
+        with registry.get_file(package, "large.bin", offset=PIECE_BYTES - 10, length=20) as part:
+            assert b"".join(part) == content[PIECE_BYTES - 10 : PIECE_BYTES + 10]
         assert registry.verify().sound
         with closing(sqlite3.connect(tmp_path / "objects.db")) as rotting, rotting:
             rotting.execute("UPDATE pieces SET content = zeroblob(length(content)) WHERE number = 1")

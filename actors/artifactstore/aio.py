@@ -13,15 +13,16 @@ the cancelled await ends when nothing of the call runs any more. Progress callba
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, cast
 
 import trio
 
+from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_be_asyncio
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
@@ -83,12 +84,27 @@ async def _items[T](iteration: Iteration[T]) -> AsyncGenerator[T]:
             await _uncancelled(closing.over)
 
 
-async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+@asynccontextmanager
+async def _entered[T](entering: Iteration[tuple[T, ...]]) -> AsyncGenerator[AsyncIterator[T]]:
+    """A block of the registry's: entering and leaving this one enters and leaves that one."""
+
+    async def each() -> AsyncGenerator[T]:
+        async for item in steps:
+            yield item[0]
+
+    async with aclosing(_items(entering)) as steps:
+        await anext(steps)
+        async with aclosing(each()) as items:
+            yield items
+
+
+async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
     """Runs in the store's thread, and has the caller's loop read its stream a chunk at a time."""
+    chunks = aiter(source)
 
     async def following() -> tuple[bytes, ...]:
         try:
-            return (await anext(source),)
+            return (await anext(chunks),)
         except StopAsyncIteration:
             return ()
 
@@ -156,11 +172,12 @@ class AsyncioRegistry:
     replay = _awaitable(Registry.replay)
     health = _awaitable(Registry.health)
 
+    @checked
     async def ingest_file(
         self,
-        package_id: str,
+        package: str,
         path: str,
-        source: Path | AsyncIterator[bytes],
+        source: Path | AsyncIterable[bytes],
         *,
         expected_size: int | None = None,
         executable: bool | None = None,
@@ -175,7 +192,7 @@ class AsyncioRegistry:
             return await _answer(
                 lambda: self.portal.submit(
                     lambda registry: registry.ingest_file(
-                        package_id,
+                        package,
                         path,
                         reader,
                         expected_size=expected_size,
@@ -203,31 +220,24 @@ class AsyncioRegistry:
         """The bytes of the file that `export_events` would write; close it if you stop before its end."""
         return _items(self.portal.iterate(Registry.exported_events))
 
-    def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
+    def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""
-        return _items(self.portal.iterate(lambda registry: registry.audit(package_id)))
+        return _items(self.portal.iterate(lambda registry: registry.audit(package)))
 
-    def get_file(
-        self, package_id: str, path: str, *, offset: int = 0, length: int | None = None
-    ) -> AsyncGenerator[bytes]:
-        """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
+    @asynccontextmanager
+    async def get_file(
+        self, package: str, path: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """The bytes of one file, or a range of them, as a stream of large chunks."""
+        entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
+        async with _entered(entering) as chunks:
+            yield chunks
 
-        async def chunks(registry: Registry) -> AsyncGenerator[bytes]:
-            async with registry.get_file(package_id, path, offset=offset, length=length) as stream:
-                async for chunk in stream:
-                    yield chunk
-
-        return _items(self.portal.iterate(chunks))
-
-    def tail_events(self, since: int = 0) -> AsyncGenerator[StoredEvent]:
-        """Every event after `since`, then those to come, until the store closes; close it when you have seen enough."""
-
-        async def tail(registry: Registry) -> AsyncGenerator[StoredEvent]:
-            async with registry.tail_events(since) as stored:
-                async for event in stored:
-                    yield event
-
-        return _items(self.portal.iterate(tail))
+    @asynccontextmanager
+    async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
+        """Every event after `since`, in order and each once, then those to come, until the store closes."""
+        async with _entered(self.portal.enter(lambda registry: registry.tail_events(since))) as events:
+            yield events
 
 
 @asynccontextmanager

@@ -12,8 +12,8 @@ The store runs in a thread of its own; a registry may be used from any number of
 while a call waits, such as KeyboardInterrupt, withdraws the call. Progress callbacks are called in the store's thread.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from functools import update_wrapper
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Concatenate
 
 import trio
 
+from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_not_block
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
@@ -55,6 +56,14 @@ def _items[T](portal: Portal, iteration: Iteration[T]) -> Generator[T]:
     finally:
         if (closing := iteration.close()) is not None:
             closing.over.result()
+
+
+@contextmanager
+def _entered[T](portal: Portal, entering: Iteration[tuple[T, ...]]) -> Generator[Iterator[T]]:
+    """A block of the registry's: entering and leaving this one enters and leaves that one."""
+    with closing(_items(portal, entering)) as steps:
+        next(steps)
+        yield (item[0] for item in steps)
 
 
 async def _read_in_thread(source: Iterable[bytes]) -> AsyncGenerator[bytes]:
@@ -107,9 +116,10 @@ class BlockingRegistry:
     replay = _blocking(Registry.replay)
     health = _blocking(Registry.health)
 
+    @checked
     def ingest_file(
         self,
-        package_id: str,
+        package: str,
         path: str,
         source: Path | Iterable[bytes],
         *,
@@ -126,7 +136,7 @@ class BlockingRegistry:
             self.portal,
             lambda: self.portal.submit(
                 lambda registry: registry.ingest_file(
-                    package_id,
+                    package,
                     path,
                     reader,
                     expected_size=expected_size,
@@ -151,29 +161,24 @@ class BlockingRegistry:
         """The bytes of the file that `export_events` would write; close it if you stop before its end."""
         return _items(self.portal, self.portal.iterate(Registry.exported_events))
 
-    def audit(self, package_id: str | None = None) -> Generator[AuditEntry]:
+    def audit(self, package: str | None = None) -> Generator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order."""
-        return _items(self.portal, self.portal.iterate(lambda registry: registry.audit(package_id)))
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.audit(package)))
 
-    def get_file(self, package_id: str, path: str, *, offset: int = 0, length: int | None = None) -> Generator[bytes]:
-        """The bytes of one file, or a range of them, in large chunks; close it if you stop before its end."""
+    @contextmanager
+    def get_file(
+        self, package: str, path: str, *, offset: int = 0, length: int | None = None
+    ) -> Generator[Iterator[bytes]]:
+        """The bytes of one file, or a range of them, as a stream of large chunks."""
+        entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
+        with _entered(self.portal, entering) as chunks:
+            yield chunks
 
-        async def chunks(registry: Registry) -> AsyncGenerator[bytes]:
-            async with registry.get_file(package_id, path, offset=offset, length=length) as stream:
-                async for chunk in stream:
-                    yield chunk
-
-        return _items(self.portal, self.portal.iterate(chunks))
-
-    def tail_events(self, since: int = 0) -> Generator[StoredEvent]:
-        """Every event after `since`, then those to come, until the store closes; close it when you have seen enough."""
-
-        async def tail(registry: Registry) -> AsyncGenerator[StoredEvent]:
-            async with registry.tail_events(since) as stored:
-                async for event in stored:
-                    yield event
-
-        return _items(self.portal, self.portal.iterate(tail))
+    @contextmanager
+    def tail_events(self, since: int = 0) -> Generator[Iterator[StoredEvent]]:
+        """Every event after `since`, in order and each once, then those to come, until the store closes."""
+        with _entered(self.portal, self.portal.enter(lambda registry: registry.tail_events(since))) as events:
+            yield events
 
 
 @contextmanager

@@ -4,13 +4,15 @@ What such code raises withdraws the call and is raised where the caller waits, u
 when the call is over, however it ended, a stream is not in use any more; one that is a generator is closed.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Buffer, Callable
 from contextlib import AsyncExitStack, aclosing, suppress
 from contextvars import copy_context
 from typing import cast
 
 import outcome
 import trio
+
+from artifactstore_protocols.errors import InvalidValue
 
 __all__ = ["told_from_threads", "with_progress", "with_stream"]
 
@@ -19,6 +21,7 @@ async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncItera
     """Call `use` with a stream that another task may read, while a child task of the caller reads `source`.
 
     Raises:
+        InvalidValue: a chunk of `source` is not bytes.
         Exception: what `source` or `use` raises. A stream whose source failed does not end: `use` is cancelled.
     """
     send, receive = trio.open_memory_channel[bytes](0)
@@ -29,7 +32,7 @@ async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncItera
         try:
             async for chunk in source:
                 # Its owner may write other bytes into a buffer as soon as it is asked for the next chunk.
-                await send.send(chunk if type(chunk) is bytes else bytes(memoryview(chunk)))
+                await send.send(chunk if type(chunk) is bytes else _copied(chunk))
         except Exception as error:
             failure = error
             scope.cancel(reason="the caller's stream failed")
@@ -46,6 +49,12 @@ async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncItera
     if failure is not None:
         raise failure
     return result.unwrap()
+
+
+def _copied(chunk: object) -> bytes:
+    if not isinstance(chunk, Buffer):
+        raise InvalidValue("chunk of the stream", type(chunk).__name__, "give bytes; encode text before")
+    return bytes(memoryview(chunk))
 
 
 async def with_progress[P, R](

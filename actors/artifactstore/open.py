@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import trio
 
+from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
@@ -27,6 +28,7 @@ _logger = logging.getLogger("artifactstore.store")
 _LOOP_BLOCKED_AFTER_S = 30.0
 
 
+@checked
 @asynccontextmanager
 async def open_registry(
     settings: Settings | None = None,

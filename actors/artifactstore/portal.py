@@ -11,8 +11,9 @@ tail has no end, so they break off with `StoreClosed`.
 import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +137,19 @@ class Portal:
     def iterate[T](self, source: Callable[[Registry], AsyncGenerator[T]]) -> "Iteration[T]":
         """Prepare to iterate over something of the store; nothing happens before the first step."""
         return Iteration(self, source(self._opened.result()))
+
+    def enter[T](
+        self, source: Callable[[Registry], AbstractAsyncContextManager[AsyncIterator[T]]]
+    ) -> "Iteration[tuple[T, ...]]":
+        """Prepare to iterate within a block: the first step enters it and gives `()`, each later one gives one item."""
+
+        async def items(registry: Registry) -> AsyncGenerator[tuple[T, ...]]:
+            async with source(registry) as entered:
+                yield ()
+                async for item in entered:
+                    yield (item,)
+
+        return self.iterate(items)
 
     def _begin[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
         if self._calls is None:  # the store has ended on its own between this call and its turn

@@ -5,7 +5,7 @@ writer. A registry is used by trio tasks of the run that opened it; `artifactsto
 offer the same to other programs.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Literal, cast
@@ -13,6 +13,7 @@ from typing import Literal, cast
 import rfc8785
 import trio
 
+from artifactstore.arguments import checked
 from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
@@ -101,8 +102,10 @@ class Registry:
     """A running store. `open_registry` makes one.
 
     Every change takes `actor`, who is recorded as having done it, and most take `idempotency_key`: a caller who does
-    not know whether a call went through repeats it with the same key, and gets the first answer.
+    not know whether a call went through repeats it with the same key, and gets the first answer. A `package` is the id
+    of one, or its name if only one package has it.
 
+    Every method checks its arguments first, and raises `InvalidValue` for one that its annotation does not allow.
     Besides the errors named, every method raises `AskError`s when an actor is down, `DatabaseUnavailable` and its kin
     when the database is, `StoreClosed` once the block that opened the store has been left, and `WrongEventLoop` when
     another run of trio calls it, or none: worker threads come by `trio.from_thread.run`.
@@ -132,6 +135,7 @@ class Registry:
         if here != "trio" or trio.lowlevel.current_trio_token() is not self._run:
             raise WrongEventLoop("trio", here)
 
+    @checked
     async def create_package(
         self,
         name: str,
@@ -149,11 +153,12 @@ class Registry:
         message = OpenPackage(name, retention, dict(metadata or {}), actor, idempotency_key)
         return await self._actors.ingest.ask(message, timeout=_LONG_S)
 
+    @checked
     async def ingest_file(
         self,
-        package_id: str,
+        package: str,
         path: str,
-        source: Path | AsyncIterator[bytes],
+        source: Path | AsyncIterable[bytes],
         *,
         expected_size: int | None = None,
         executable: bool | None = None,
@@ -165,7 +170,7 @@ class Registry:
         """Put one file into an open package.
 
         Args:
-            package_id: of the package.
+            package: its id, or its name if only one package has it.
             path: where it goes in there.
             source: a local file, or its bytes in chunks of any size. A stream is read by a child task of the caller's
                 and is not in use any more when this returns or raises; a generator is closed by then.
@@ -177,7 +182,8 @@ class Registry:
             idempotency_key: see the class.
 
         Raises:
-            PackageNotFound, PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: refused.
+            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
+            PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: refused.
             SourceError, StorageError: nothing of the file is in the package.
             Exception: what reading the stream raised, unchanged; nothing of the file is in the package.
         """
@@ -185,7 +191,7 @@ class Registry:
 
         async def add(bytes_of_it: FileSource | AsyncIterator[bytes]) -> FileRecord:
             message = AddFile(
-                package_id=package_id,
+                package_id=await self._package_id(package),
                 path=path,
                 source=bytes_of_it,
                 expected_size=expected_size,
@@ -201,9 +207,10 @@ class Registry:
             return await add(FileSource(str(source)))
         return await with_stream(source, add)
 
+    @checked
     async def ingest_directory(
         self,
-        package_id: str,
+        package: str,
         directory: Path,
         *,
         replace: bool = False,
@@ -223,6 +230,7 @@ class Registry:
             anything is stored.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
+        package_id = await self._package_id(package)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
             journals = None if resume_in is None else str(resume_in)
@@ -231,16 +239,19 @@ class Registry:
 
         return await with_progress(progress, add)
 
-    async def finalize_package(self, package_id: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
+    @checked
+    async def finalize_package(self, package: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
         """Seal a package; one that is sealed already gives the same answer.
 
         Raises:
-            PackageNotFound: there is no such package.
+            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
             PackageBusy: this process puts files into it just now.
             PackageChanged: another process does.
         """
-        return await self._actors.ingest.ask(FinalizePackage(package_id, actor), timeout=_LONG_S)
+        message = FinalizePackage(await self._package_id(package), actor)
+        return await self._actors.ingest.ask(message, timeout=_LONG_S)
 
+    @checked
     async def ingest_tree(
         self,
         directory: Path,
@@ -279,6 +290,7 @@ class Registry:
 
         return await with_progress(progress, ingest)
 
+    @checked
     async def register_metadata_schema(
         self,
         name: str,
@@ -300,19 +312,26 @@ class Registry:
         registered = cast("MetadataSchemaRegistered", committed.events[0].decode())
         return MetadataSchema(registered.name, registered.version, registered.schema)
 
+    @checked
     async def get_package(self, package: str) -> PackageRecord:
         """A package by its id, or by its name where only one has it.
 
         Raises:
             PackageNotFound, AmbiguousPackage.
         """
-        found = await self._store.find_packages(package)
+        # No package is called what UTF-8, or a text of PostgreSQL, cannot hold; neither database can be asked for it.
+        askable = "\0" not in package and package.encode(errors="ignore").decode() == package
+        found = await self._store.find_packages(package) if askable else ()
         if not found:
             raise PackageNotFound(package)
         if len(found) > 1:
             raise AmbiguousPackage(package, tuple(record.package_id for record in found))
         return found[0]
 
+    async def _package_id(self, package: str) -> str:
+        return (await self.get_package(package)).package_id
+
+    @checked
     async def list_packages(self) -> AsyncGenerator[PackageRecord]:
         """Every package, in order of creation, read a page at a time."""
         after = 0
@@ -324,38 +343,42 @@ class Registry:
     async def _packages_after(self, after: int) -> Sequence[PackageRecord]:
         return await self._store.packages(after=after, limit=_PAGE)
 
-    async def list_files(self, package_id: str) -> Sequence[FileRecord]:
+    @checked
+    async def list_files(self, package: str) -> Sequence[FileRecord]:
         """The files of a package, in order of their paths.
 
         Raises:
-            PackageNotFound: there is no such package.
+            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
-        return await self._store.files(package_id)
+        return await self._store.files(await self._package_id(package))
 
-    async def get_file_record(self, package_id: str, path: str) -> FileRecord:
+    @checked
+    async def get_file_record(self, package: str, path: str) -> FileRecord:
         """What is known of one file.
 
         Raises:
-            PackageNotFound, PathRefused, FileNotInPackage.
+            PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage.
         """
+        package_id = await self._package_id(package)
         record = await self._store.file(package_id, path_key(check_path(path)))
         if record is None:
             raise FileNotInPackage(package_id, path)
         return record
 
+    @checked
     @asynccontextmanager
     async def get_file(
-        self, package_id: str, path: str, *, offset: int = 0, length: int | None = None
-    ) -> AsyncGenerator[Stream[bytes]]:
+        self, package: str, path: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """The bytes of one file, or a range of them, as a stream of large chunks.
 
         A whole file is checked against its digest before the last chunk is handed over.
 
         Raises:
-            PackageNotFound, PathRefused, FileNotInPackage, RangeRefused, ObjectMissing: on entry.
+            PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, RangeRefused, ObjectMissing: on entry.
             ObjectDamaged: while reading.
         """
-        record = await self.get_file_record(package_id, path)
+        record = await self.get_file_record(package, path)
         async with self._object(record.content_address, offset=offset, length=length) as stream:
             yield stream
 
@@ -370,9 +393,10 @@ class Registry:
         finally:
             stream.close()
 
+    @checked
     async def export_package(
         self,
-        package_id: str,
+        package: str,
         directory: Path,
         *,
         progress: Callable[[IngestProgress], None] | None = None,
@@ -384,20 +408,24 @@ class Registry:
         the directory is followed. What the file system cannot keep, such as executable bits, is in the report.
 
         Raises:
-            PackageNotFound, ObjectMissing, ObjectDamaged: what was written until then stays.
+            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
+            ObjectMissing, ObjectDamaged: what was written until then stays.
             TargetRefused: the directory holds something else, or takes no more.
             PathRefused: the views hold a path that could lead out of the directory; nothing was written.
             ExportIncomplete: the file system did not take some of the files; the error's report names them.
         """
-        files = await self.list_files(package_id)
+        package_id = await self._package_id(package)
+        files = await self._store.files(package_id)
         return await write_package(package_id, files, directory, self._object, progress)
 
-    async def get_manifest_bytes(self, package_id: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
+    @checked
+    async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
         """The manifest of a sealed package: its canonical CBOR, or the same as RFC 8785 JSON.
 
         Raises:
-            PackageNotFound, NotFinalized.
+            PackageNotFound, AmbiguousPackage, NotFinalized.
         """
+        package_id = await self._package_id(package)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
             raise NotFinalized(package_id)
@@ -405,6 +433,7 @@ class Registry:
             return payload
         return await in_thread(lambda: manifest.jcs(manifest.decode(payload)))
 
+    @checked
     @asynccontextmanager
     async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
         """Every event after `since`, in order and each once, then those to come, for as long as it is read.
@@ -426,10 +455,12 @@ class Registry:
             finally:
                 stream.close()
 
+    @checked
     async def read_events(self, since: int = 0, *, limit: int = 500) -> Sequence[StoredEvent]:
         """Up to `limit` events after `since` that are in the log now."""
         return await self._store.read_events(after=since, limit=limit)
 
+    @checked
     async def export_events(
         self, file: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> LogExport:
@@ -443,12 +474,14 @@ class Registry:
         """
         return await export_log(self._store, file, progress)
 
+    @checked
     async def exported_events(self) -> AsyncGenerator[bytes]:
         """The bytes of the file that `export_events` would write."""
         async with aclosing((await log_text(self._store)).chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
 
+    @checked
     async def import_events(
         self, file: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> LogImport:
@@ -465,6 +498,7 @@ class Registry:
         actors = self._actors
         return await import_log(self._store, actors.writer, actors.storage, file, progress)
 
+    @checked
     async def backup(
         self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> BackupReport:
@@ -482,6 +516,7 @@ class Registry:
         """
         return await back_up(self._store, self._actors.storage, directory, progress)
 
+    @checked
     async def restore(
         self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> RestoreReport:
@@ -500,15 +535,14 @@ class Registry:
         actors = self._actors
         return await restore(self._store, actors.writer, actors.storage, directory, progress)
 
-    async def audit(self, package_id: str | None = None) -> AsyncGenerator[AuditEntry]:
+    @checked
+    async def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Who did what and when, to one package or to the whole store, in order.
 
         Raises:
-            PackageNotFound: there is no such package.
+            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
-        if package_id is not None:
-            wanted = package_id
-            await self._store.package(wanted)
+        package_id = None if package is None else await self._package_id(package)
         after = 0
         while page := await self._events_after(after, package_id):
             for stored in page:
@@ -518,9 +552,10 @@ class Registry:
     async def _events_after(self, after: int, subject: str | None) -> Sequence[StoredEvent]:
         return await self._store.read_events(after=after, limit=_PAGE, subject=subject)
 
+    @checked
     async def verify(
         self,
-        package_id: str | None = None,
+        package: str | None = None,
         *,
         actor: str = DEFAULT_ACTOR,
         progress: Callable[[VerifyProgress], None] | None = None,
@@ -530,10 +565,9 @@ class Registry:
         What is flawed is recorded in the log; ingesting the same content again heals it.
 
         Raises:
-            PackageNotFound: there is no such package.
+            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
-        if package_id is not None:
-            await self._store.package(package_id)
+        package_id = None if package is None else await self._package_id(package)
         verification = Verification(self._store, self._actors.storage, package_id, progress)
         report = await verification.run()
         for start in range(0, len(verification.to_flag), _FLAGS_PER_COMMAND):
@@ -541,6 +575,7 @@ class Registry:
             await self._commit(FlagObjects(flags), actor, None)
         return report
 
+    @checked
     async def replay(
         self, *, check: bool = False, progress: Callable[[ReplayProgress], None] | None = None
     ) -> ReplayReport:
@@ -557,10 +592,12 @@ class Registry:
 
         return await with_progress(progress, replay)
 
+    @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:
         """The state of every part, from readings no older than `max_age_s` seconds."""
         return await self._actors.health.ask(GetHealth(max_age_s))
 
+    @checked
     def snapshot(self) -> SupervisorSnapshot:
         """The supervision tree as it is now; after the store's end, as it was left."""
         return self._tree.snapshot()

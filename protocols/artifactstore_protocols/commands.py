@@ -28,6 +28,7 @@ from artifactstore_protocols.manifest import (
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import check_path
 from artifactstore_protocols.storage import StorageReceipt
+from artifactstore_protocols.typed import check_fields
 
 __all__ = [
     "Command",
@@ -69,6 +70,7 @@ class CreatePackage:
     metadata: Mapping[str, str]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("event id", self.event_id)
         check_id("package id", self.package_id)
         _check_name("package name", self.name)
@@ -112,6 +114,7 @@ class IngestedFile:
     receipt: StorageReceipt
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("event id", self.event_id)
         check_id("event id", self.healed_event_id)
         check_path(self.path)
@@ -130,6 +133,7 @@ class IngestFiles:
     on_existing: OnExisting
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("package id", self.package_id)
 
 
@@ -145,6 +149,7 @@ class FinalizePackage:
     """What the manifest says in brief; without it, the writer reads the manifest, while it holds the head."""
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("event id", self.event_id)
         check_id("package id", self.package_id)
         if len(self.manifest) > MANIFEST_BYTES_MAX:
@@ -166,6 +171,7 @@ class RegisterMetadataSchema:
     schema: str
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("event id", self.event_id)
         _check_name("metadata schema name", self.name)
         try:
@@ -184,6 +190,7 @@ class FlagObject:
     integrity: str
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("event id", self.event_id)
         if self.integrity not in _FLAWS:
             raise InvalidValue("integrity", self.integrity[:60], f"use one of {', '.join(_FLAWS)}")
@@ -194,6 +201,9 @@ class FlagObjects:
     """Record what verification found, so that the next ingest of the same content heals it."""
 
     objects: tuple[FlagObject, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 type Command = CreatePackage | IngestFiles | FinalizePackage | RegisterMetadataSchema | FlagObjects
@@ -216,6 +226,7 @@ class CommandRequest:
     idempotency_key: str | None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_id("command id", self.command_id)
         _check_name("actor", self.actor)
         if self.idempotency_key is not None:

@@ -29,6 +29,7 @@ __all__ = [
     "SourceUnreadable",
     "VerifyResult",
     "VerifyStatus",
+    "check_local_path",
 ]
 
 type VerifyStatus = Literal["ok", "damaged", "missing"]
@@ -181,19 +182,24 @@ class FileSource:
     def __post_init__(self) -> None:
         for path in (self.path, self.root):
             if path is not None:
-                _check_path(path)
+                check_local_path("source path", path)
         if self.root is not None and not {"", ".", ".."}.isdisjoint(self.path.split("/")):
             reason = "below a root, name it from there, without '.' and '..'"
             raise InvalidValue("source path", self.path[:80], reason)
 
 
-def _check_path(path: str) -> None:
+def check_local_path(what: str, path: str) -> None:
+    """Check that a path of this machine can exist.
+
+    Raises:
+        InvalidValue: it is empty, or holds a NUL or surrogates that no file name has.
+    """
     if not path or "\0" in path:
-        raise InvalidValue("source path", path[:80], "a path has at least one character, and no NUL")
+        raise InvalidValue(what, path[:80], "a path has at least one character, and no NUL")
     try:
         path.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise InvalidValue("source path", ascii(path)[:80], "no file name has these surrogates") from None
+        raise InvalidValue(what, ascii(path)[:80], "no file name has these surrogates") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 A message names the kind of actor that takes it and the type of its reply, so a wrong message to an actor, or a wrong
 use of a reply, is an error for the type checker. Messages are frozen; a stream in one is handed over with it.
+
+A message checks its fields when it is made, so a handler never meets a value of another type than is written here: the
+mistake is its maker's, who gets an `InvalidValue`.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -18,10 +21,11 @@ from artifactstore_protocols.commands import (
     OnExisting,
     RegisterMetadataSchema,
 )
-from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -35,6 +39,7 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.storage import BackendHealth, ObjectStat
 from artifactstore_protocols.supervision import Message, Request
+from artifactstore_protocols.typed import check_fields
 
 __all__ = [
     "AddDirectory",
@@ -71,6 +76,21 @@ __all__ = [
 
 _EVENT_BYTES = 600
 """What the fields of an event take that do not grow."""
+
+
+class _Checked:
+    """Checks the fields of the dataclass that it is a base of."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def _check_directories(directory: str, journals: str | None) -> None:
+    check_local_path("directory", directory)
+    if journals is not None:
+        check_local_path("directory for journals", journals)
 
 
 class DatabaseRole:
@@ -123,12 +143,12 @@ class DatabaseReading:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeDatabase(Request[DatabaseReading, DatabaseRole]):
+class ProbeDatabase(_Checked, Request[DatabaseReading, DatabaseRole]):
     """Read the head of the log, and check that the file is still the one that is open."""
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFiles(Request[tuple[IngestResult | ArtifactStoreError, ...], StorageRole]):
+class StoreFiles(_Checked, Request[tuple[IngestResult | ArtifactStoreError, ...], StorageRole]):
     """Hash and store a batch of local files; answers are in order, one file's error is its own."""
 
     batch: tuple[FileSource, ...]
@@ -136,7 +156,7 @@ class StoreFiles(Request[tuple[IngestResult | ArtifactStoreError, ...], StorageR
 
 
 @dataclass(frozen=True, slots=True)
-class StoreStream(Request[IngestResult, StorageRole]):
+class StoreStream(_Checked, Request[IngestResult, StorageRole]):
     """Hash and store one stream of bytes."""
 
     reader: AsyncIterator[bytes]
@@ -145,7 +165,7 @@ class StoreStream(Request[IngestResult, StorageRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class ServeObject(Request[Stream[bytes], StorageRole]):
+class ServeObject(_Checked, Request[Stream[bytes], StorageRole]):
     """Open an object, or a range of it, as a stream of chunks; a whole object is checked before its last chunk."""
 
     address: ContentAddress
@@ -154,40 +174,40 @@ class ServeObject(Request[Stream[bytes], StorageRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class StatObject(Request[ObjectStat, StorageRole]):
+class StatObject(_Checked, Request[ObjectStat, StorageRole]):
     """Say what is stored under an address."""
 
     address: ContentAddress
 
 
 @dataclass(frozen=True, slots=True)
-class StatObjects(Request[tuple[ObjectStat | None, ...], StorageRole]):
+class StatObjects(_Checked, Request[tuple[ObjectStat | None, ...], StorageRole]):
     """Say what is stored under each of many addresses, in their order; None where nothing is."""
 
     addresses: tuple[ContentAddress, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyObject(Request[VerifyResult, StorageRole]):
+class VerifyObject(_Checked, Request[VerifyResult, StorageRole]):
     """Read an object again and compare it with its address."""
 
     address: ContentAddress
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteObject(Request[bool, StorageRole]):
+class DeleteObject(_Checked, Request[bool, StorageRole]):
     """Remove an object; False if there was none."""
 
     address: ContentAddress
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeStorage(Request[tuple[BackendHealth, ...], StorageRole]):
+class ProbeStorage(_Checked, Request[tuple[BackendHealth, ...], StorageRole]):
     """Measure every backend, by a small object written, synced, read back and removed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Commit(Request[Committed, WriterRole]):
+class Commit(_Checked, Request[Committed, WriterRole]):
     """Decide a command against what is true, and write what follows, in one transaction."""
 
     request: CommandRequest
@@ -212,7 +232,7 @@ class Commit(Request[Committed, WriterRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class ImportEvents(Request[int, WriterRole]):
+class ImportEvents(_Checked, Request[int, WriterRole]):
     """Take over a run of another log's events as they are; the answer is how many were not there before.
 
     Attributes:
@@ -223,6 +243,16 @@ class ImportEvents(Request[int, WriterRole]):
     events: tuple[StoredEvent, ...]
     source: str
 
+    @override
+    def __post_init__(self) -> None:
+        _Checked.__post_init__(self)
+        if not self.events:
+            raise InvalidValue("events", "none", "an import has one event or more")
+        for stored in self.events:  # which come from outside; those that are read from a log are not checked again
+            check_fields(stored)
+            check_fields(stored.event)
+            check_fields(stored.event.command)
+
     @property
     @override
     def size_bytes(self) -> int:
@@ -231,14 +261,14 @@ class ImportEvents(Request[int, WriterRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class HeadMoved(Message[ProjectionRole]):
+class HeadMoved(_Checked, Message[ProjectionRole]):
     """The log has grown to this sequence."""
 
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTail(Request[Stream[StoredEvent], ProjectionRole]):
+class OpenTail(_Checked, Request[Stream[StoredEvent], ProjectionRole]):
     """Follow the log: every event after `since`, in order, then those to come, with no hole and no repeat."""
 
     since: int
@@ -265,12 +295,12 @@ class TailsReading:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeTails(Request[TailsReading, ProjectionRole]):
+class ProbeTails(_Checked, Request[TailsReading, ProjectionRole]):
     """Say how far behind the log the tails are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Replay(Request[ReplayReport, ProjectionRole]):
+class Replay(_Checked, Request[ReplayReport, ProjectionRole]):
     """Build the projections again from the log, and compare them with the live ones or mend those.
 
     `progress` is as for `EventStore.replay`.
@@ -281,7 +311,7 @@ class Replay(Request[ReplayReport, ProjectionRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class OpenPackage(Request[PackageRecord, IngestRole]):
+class OpenPackage(_Checked, Request[PackageRecord, IngestRole]):
     """Create a package."""
 
     name: str
@@ -292,7 +322,7 @@ class OpenPackage(Request[PackageRecord, IngestRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class AddFile(Request[FileRecord, IngestRole]):
+class AddFile(_Checked, Request[FileRecord, IngestRole]):
     """Put one file into an open package: a local path, or a stream of bytes."""
 
     package_id: str
@@ -305,9 +335,14 @@ class AddFile(Request[FileRecord, IngestRole]):
     actor: str
     idempotency_key: str | None
 
+    @override
+    def __post_init__(self) -> None:
+        _Checked.__post_init__(self)
+        check_id("package id", self.package_id)
+
 
 @dataclass(frozen=True, slots=True)
-class AddDirectory(Request[DirectoryIngest, IngestRole]):
+class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
     """Put every file below a local directory into an open package, a transaction per batch.
 
     `journals` is a directory for a resume journal; without one, nothing is remembered of an interrupted run.
@@ -320,17 +355,28 @@ class AddDirectory(Request[DirectoryIngest, IngestRole]):
     progress: Callable[[IngestProgress], None] | None
     journals: str | None = None
 
+    @override
+    def __post_init__(self) -> None:
+        _Checked.__post_init__(self)
+        check_id("package id", self.package_id)
+        _check_directories(self.directory, self.journals)
+
 
 @dataclass(frozen=True, slots=True)
-class FinalizePackage(Request[FinalizedPackage, IngestRole]):
+class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole]):
     """Seal a package."""
 
     package_id: str
     actor: str
 
+    @override
+    def __post_init__(self) -> None:
+        _Checked.__post_init__(self)
+        check_id("package id", self.package_id)
+
 
 @dataclass(frozen=True, slots=True)
-class IngestTree(Request[IngestSummary, IngestRole]):
+class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
     """Create a package, put a directory into it and seal it; nothing is created if the directory is refused.
 
     `journals` as for `AddDirectory`.
@@ -345,9 +391,14 @@ class IngestTree(Request[IngestSummary, IngestRole]):
     progress: Callable[[IngestProgress], None] | None
     journals: str | None = None
 
+    @override
+    def __post_init__(self) -> None:
+        _Checked.__post_init__(self)
+        _check_directories(self.directory, self.journals)
+
 
 @dataclass(frozen=True, slots=True)
-class GetHealth(Request[HealthReport, HealthRole]):
+class GetHealth(_Checked, Request[HealthReport, HealthRole]):
     """The state of every part, from readings that are no older than `max_age_s` seconds."""
 
     max_age_s: float

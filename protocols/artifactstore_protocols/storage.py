@@ -10,7 +10,7 @@ import re
 from collections.abc import Buffer, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self, runtime_checkable
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
@@ -255,6 +255,7 @@ class ObjectReader(Protocol):
         ...
 
 
+@runtime_checkable
 class StorageBackend(Protocol):
     """A place for objects. Synchronous: every call may block, and worker threads call it, several at once.
 

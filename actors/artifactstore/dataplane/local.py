@@ -4,12 +4,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import trio
 
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.inprocess import InProcessDataPlane
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.storage import StorageBackend
 
 __all__ = ["open_data_plane", "open_local_data_plane"]
@@ -24,8 +26,13 @@ async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerat
 
     Raises:
         StorageError: it cannot be opened.
+        InvalidValue: it is no backend.
     """
     backend = await trio.to_thread.run_sync(opening)
+    if not isinstance(cast("object", backend), StorageBackend):
+        raise InvalidValue(
+            "storage backend", type(backend).__name__, "return one that has all of StorageBackend's methods"
+        )
     try:
         yield InProcessDataPlane(BackendRegistry([backend]), backend.backend_id)
     finally:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,10 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
                 package.package_id, "c.txt", chunks_of(b"by ", b"asyncio"), expected_size=10
             )
             assert record.size_bytes == 10
-            assert b"".join([chunk async for chunk in registry.get_file(package.package_id, "c.txt")]) == b"by asyncio"
-            part = registry.get_file(package.package_id, "c.txt", offset=3, length=4)
-            assert [chunk async for chunk in part] == [b"asyn"]
+            async with registry.get_file("streamed", "c.txt") as chunks:
+                assert b"".join([chunk async for chunk in chunks]) == b"by asyncio"
+            async with registry.get_file("streamed", "c.txt", offset=3, length=4) as part:
+                assert [chunk async for chunk in part] == [b"asyn"]
             assert [found.name async for found in registry.list_packages()] == ["tree", "streamed"]
             assert [entry.sequence async for entry in registry.audit(package.package_id)] == [5, 6]
             assert (await registry.finalize_package(package.package_id)).files == 1
@@ -115,7 +116,7 @@ def test_errors_arrive_as_they_were_raised(settings: Settings) -> None:
             with pytest.raises(NotFinalized):
                 await registry.get_manifest_bytes(package)
             with pytest.raises(PackageNotFound):
-                _ = [chunk async for chunk in registry.get_file("nobody", "f")]
+                await registry.get_file("nobody", "f").__aenter__()
             with pytest.raises(ConnectionResetError) as raised:
                 await registry.ingest_file(package, "f", broken())
             assert raised.value is failure
@@ -228,7 +229,7 @@ def test_a_timeout_over_a_tail_ends_it(settings: Settings) -> None:
             waiting = asyncio.Event()
 
             async def watch() -> None:
-                async with aclosing(registry.tail_events()) as tail:
+                async with registry.tail_events() as tail:
                     async for stored in tail:
                         seen.append(stored.sequence)
                         waiting.set()
@@ -247,16 +248,15 @@ def test_a_tail_that_is_closed_early_goes_no_further(settings: Settings) -> None
     async def main() -> None:
         async with open_registry(settings) as registry:
             await registry.create_package("one")
-            tail = registry.tail_events()
-            assert (await anext(tail)).sequence == 1
-            following = asyncio.ensure_future(anext(tail))
-            await registry.create_package("two")
-            assert (await following).sequence == 2
-            await tail.aclose()
+            async with registry.tail_events() as tail:
+                assert (await anext(tail)).sequence == 1
+                following = asyncio.ensure_future(anext(tail))
+                await registry.create_package("two")
+                assert (await following).sequence == 2
             with pytest.raises(StopAsyncIteration):
                 await anext(tail)
-            unread = registry.tail_events()
-            await unread.aclose()
+            async with registry.tail_events():
+                pass
 
     _run(main())
 
@@ -272,12 +272,14 @@ def test_closing_the_store_breaks_off_tails_but_not_calls(settings: Settings) ->
             yield b"late"
 
         async def watch(registry: AsyncioRegistry) -> None:
-            async for _stored in registry.tail_events(1):
-                raise AssertionError("nothing follows")
+            async with registry.tail_events(1) as tail:
+                async for _stored in tail:
+                    raise AssertionError("nothing follows")
 
         async with open_registry(settings) as registry:
             package = (await registry.create_package("p")).package_id
-            idle = registry.tail_events()
+            leaving = AsyncExitStack()
+            idle = await leaving.enter_async_context(registry.tail_events())
             assert (await anext(idle)).sequence == 1
             watching = asyncio.create_task(watch(registry))
             ingest = asyncio.create_task(registry.ingest_file(package, "f", gated()))
@@ -286,7 +288,7 @@ def test_closing_the_store_breaks_off_tails_but_not_calls(settings: Settings) ->
         assert (await ingest).size_bytes == 4
         with pytest.raises(StoreClosed):
             await watching
-        await idle.aclose()  # harmless: the store's end has ended it
+        await leaving.aclose()  # harmless: the store's end has ended it
         with pytest.raises(StoreClosed):
             await registry.get_package(package)
         with pytest.raises(StoreClosed):

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,10 @@ def test_the_whole_way(registry: BlockingRegistry, tree: Path, tmp_path: Path) -
     package = registry.create_package("streamed").package_id
     assert registry.ingest_file(package, "c.txt", [b"by ", b"threads"], expected_size=10).size_bytes == 10
     assert registry.ingest_file(package, "d.txt", tree / "a.txt").size_bytes == 5
-    assert b"".join(registry.get_file(package, "c.txt")) == b"by threads"
-    assert list(registry.get_file(package, "c.txt", offset=3, length=4)) == [b"thre"]
+    with registry.get_file("streamed", "c.txt") as chunks:
+        assert b"".join(chunks) == b"by threads"
+    with registry.get_file("streamed", "c.txt", offset=3, length=4) as chunks:
+        assert list(chunks) == [b"thre"]
     assert [found.name for found in registry.list_packages()] == ["tree", "streamed"]
     assert [entry.sequence for entry in registry.audit(package)] == [5, 6, 7]
     assert [file.path for file in registry.list_files(package)] == ["c.txt", "d.txt"]
@@ -89,8 +91,8 @@ def test_errors_arrive_as_they_were_raised(registry: BlockingRegistry, settings:
     with pytest.raises(PackageNotFound) as refused:
         registry.get_package("nobody")
     assert refused.value.package == "nobody"
-    with pytest.raises(FileNotInPackage):
-        list(registry.get_file(package, "f"))
+    with pytest.raises(FileNotInPackage), registry.get_file(package, "f"):
+        raise AssertionError("entered")
     with pytest.raises(ConnectionResetError) as raised:
         registry.ingest_file(package, "f", broken())
     assert raised.value is failure
@@ -121,23 +123,24 @@ def test_a_generator_that_is_closed_in_the_stores_thread_does_not_wait_for_itsel
 ) -> None:
     """As the garbage collector may do, which runs in any thread."""
     plant(tree, {"a": b"a"})
-    tail = registry.tail_events()
+    leaving = ExitStack()
+    tail = leaving.enter_context(registry.tail_events())
     assert next(tail).event.subject == package
-    assert registry.ingest_tree(tree, progress=lambda _counts: tail.close()).files == 1
+    assert registry.ingest_tree(tree, progress=lambda _counts: leaving.close()).files == 1
     with pytest.raises(StopIteration):
         next(tail)
 
 
-def test_generators_may_be_closed_early(registry: BlockingRegistry, package: str) -> None:
+def test_streams_may_be_left_early(registry: BlockingRegistry, package: str) -> None:
     registry.ingest_file(package, "f", [b"x" * (20 << 20)])
-    with closing(registry.get_file(package, "f")) as chunks:
+    with registry.get_file(package, "f") as chunks:
         assert next(chunks)
-    tail = registry.tail_events()
-    assert [next(tail).sequence, next(tail).sequence] == [1, 2]
-    tail.close()
+    with registry.tail_events() as tail:
+        assert [next(tail).sequence, next(tail).sequence] == [1, 2]
     with pytest.raises(StopIteration):
         next(tail)
-    registry.tail_events().close()
+    with registry.tail_events():
+        pass
     packages = registry.list_packages()
     next(packages)
     del packages  # as a loop with a break does
@@ -145,7 +148,7 @@ def test_generators_may_be_closed_early(registry: BlockingRegistry, package: str
 
 
 def test_a_tail_follows_what_other_threads_write(registry: BlockingRegistry) -> None:
-    with ThreadPoolExecutor(1) as thread, closing(registry.tail_events()) as tail:
+    with ThreadPoolExecutor(1) as thread, registry.tail_events() as tail:
         first = thread.submit(next, tail)
         created = registry.create_package("p")
         assert first.result().event.subject == created.package_id
@@ -198,9 +201,10 @@ def test_an_interrupt_while_waiting_for_an_event_ends_the_tail(registry: Blockin
     with _interruptible() as interrupt:
 
         def watch() -> None:
-            for stored in registry.tail_events():
-                seen.append(stored.event.subject)
-                threading.Thread(target=interrupt).start()
+            with registry.tail_events() as tail:
+                for stored in tail:
+                    seen.append(stored.event.subject)
+                    threading.Thread(target=interrupt).start()
 
         with pytest.raises(Interrupted):
             watch()
@@ -235,9 +239,9 @@ def test_closing_breaks_off_tails_but_not_calls(settings: Settings) -> None:
     with ThreadPoolExecutor(2) as threads:
         with open_registry(settings) as registry:
             package = registry.create_package("p").package_id
-            idle = registry.tail_events()
-            next(idle)
-            following = registry.tail_events(1)
+            leaving = ExitStack()
+            next(leaving.enter_context(registry.tail_events()))
+            following = leaving.enter_context(registry.tail_events(1))
             waiting = threads.submit(next, following)
             ingest = threads.submit(registry.ingest_file, package, "f", gated())
             asked.wait()
@@ -245,7 +249,7 @@ def test_closing_breaks_off_tails_but_not_calls(settings: Settings) -> None:
         assert ingest.result().size_bytes == 4
         with pytest.raises(StoreClosed):
             waiting.result()
-    idle.close()  # harmless: the store's end has ended it
+    leaving.close()  # harmless: the store's end has ended it
     with pytest.raises(StoreClosed, match="open_registry"):
         registry.get_package(package)
     with pytest.raises(StoreClosed):

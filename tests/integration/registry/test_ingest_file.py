@@ -135,7 +135,7 @@ async def test_a_stream_of_something_else_than_bytes_is_the_callers_error(
     async def text() -> AsyncGenerator[bytes]:
         yield "text"  # type: ignore[misc]  # pyright: ignore[reportReturnType] - the error of a caller
 
-    with pytest.raises(TypeError, match="bytes-like"):
+    with pytest.raises(InvalidValue, match="chunk of the stream 'str': give bytes"):
         await registry.ingest_file(package, "f", text())
     await _nothing_happened(registry, settings, package)
 
@@ -301,7 +301,7 @@ async def test_a_range_may_cross_the_chunks(registry: Registry, package: str, of
         assert b"".join([chunk async for chunk in chunks]) == LARGE[offset : offset + CHUNK + 2]
 
 
-@pytest.mark.parametrize(("offset", "length"), [(-1, None), (0, 11), (11, None), (5, 6), (5, -1)])
+@pytest.mark.parametrize(("offset", "length"), [(0, 11), (11, None), (5, 6), (2**63 - 1, 2**63 - 1)])
 async def test_a_range_that_is_not_in_the_file_is_refused_on_entry(
     registry: Registry, package: str, offset: int, length: int | None
 ) -> None:

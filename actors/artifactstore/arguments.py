@@ -1,0 +1,92 @@
+"""Check the arguments of public functions against their annotations, before anything is sent or opened.
+
+A wrong argument is the caller's mistake, and the caller's alone: it is told so by an `InvalidValue`, and no actor ever
+sees the value.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import cache, wraps
+from pathlib import Path
+from typing import Any, cast, get_origin, get_type_hints
+
+from artifactstore_protocols.typed import Fit, Misfit, checked_value, fit_of
+
+__all__ = ["checked", "special"]
+
+
+def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Have the arguments of a function checked, and passed on in their plain form.
+
+    What Python itself refuses, such as an argument too many, stays a TypeError. The annotations are read at the first
+    call. A coroutine function checks when it is awaited, every other function when it is called.
+    """
+    read = cache(lambda: _fits_of(function))
+
+    def plain(args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
+        by_position, by_name = read()
+        positional = list(args)
+        for index, (name, fit) in enumerate(by_position[: len(positional)]):
+            if fit is not None:
+                positional[index] = checked_value(name, fit, positional[index])
+        named = {
+            name: checked_value(name, fit, value) if (fit := by_name.get(name)) is not None else value
+            for name, value in kwargs.items()
+        }
+        return positional, named
+
+    if inspect.iscoroutinefunction(function):
+
+        @wraps(function)
+        async def call_async(*args: object, **kwargs: object) -> object:
+            positional, named = plain(args, kwargs)
+            return await cast("Any", function)(*positional, **named)
+
+        return cast("Callable[P, R]", call_async)
+
+    @wraps(function)
+    def call(*args: object, **kwargs: object) -> object:
+        positional, named = plain(args, kwargs)
+        return cast("Any", function)(*positional, **named)
+
+    return cast("Callable[P, R]", call)
+
+
+def _fits_of(function: Callable[..., object]) -> tuple[list[tuple[str, Fit | None]], dict[str, Fit]]:
+    """The fits of a function's parameters, by position and by name; `self` has none."""
+    hints = get_type_hints(inspect.unwrap(function))
+    parameters = inspect.signature(function).parameters.values()
+    fits = {
+        parameter.name: fit_of(hints[parameter.name], special) for parameter in parameters if parameter.name in hints
+    }
+    positional = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+    return [(name, fits.get(name)) for name in positional], fits
+
+
+def special(annotation: object) -> Fit | None:
+    """What `typed` does not know: paths of this machine, and functions that are called from the event loop."""
+    if annotation is Path:
+        return _path
+    return _plain_function if get_origin(annotation) is Callable else None
+
+
+def _path(value: object) -> Path:
+    if not isinstance(value, Path):
+        raise Misfit(value, "give a pathlib.Path")
+    path = value if type(value) is type(Path()) else Path(value)
+    try:
+        text = str(path)
+        text.encode(errors="surrogateescape")  # as names that are not UTF-8 come from the file system
+    except UnicodeEncodeError:
+        raise Misfit(value, "no file name holds these surrogates", of_kind=True) from None
+    if "\0" in text:
+        raise Misfit(value, "a path holds no NUL", of_kind=True)
+    return path
+
+
+def _plain_function(value: object) -> object:
+    if not callable(value):
+        raise Misfit(value, "give a function, or another callable")
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+        raise Misfit(value, "give a plain function; this one is asynchronous, and it is called without await")
+    return value

@@ -1,0 +1,321 @@
+"""Check values against the annotations that they are given for: what a caller got wrong is an answer, not a crash.
+
+`fit_of` makes a function of an annotation. It returns a value in its plain form: a subclass of `str` or `int` becomes a
+`str` or an `int`, any mapping becomes a `dict` of its own. `check_fields` applies this to the fields of a dataclass, so
+that no message and no command of the wrong types can be made.
+
+Integers are counts here: 0 to 2^63-1, which is what both databases hold. `True` is no count and 1 is no truth value.
+"""
+
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeAliasType, Union, cast, get_args, get_origin, get_type_hints
+
+from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.errors import InvalidValue
+
+__all__ = ["COUNT_MAX", "Fit", "Misfit", "Special", "check_fields", "checked_value", "fit_of"]
+
+COUNT_MAX = 2**63 - 1
+"""The largest count: a signed 64-bit integer, as both databases have it."""
+
+_SHOWN_CHARS = 60
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+class Misfit(Exception):
+    """A value that does not fit.
+
+    Attributes:
+        shown: the value as an error may show it. Text and bytes are not shown; they may hold a secret.
+        reason: what would fit.
+        of_kind: it has the right type, and something in it is wrong.
+        place: where in the argument it is, such as `['branch']`; empty for the argument itself.
+    """
+
+    def __init__(self, value: object, reason: str, *, of_kind: bool = False) -> None:
+        super().__init__(reason)
+        self.shown = _shown(value)
+        self.reason = reason
+        self.of_kind = of_kind
+        self.place = ""
+
+
+type Fit = Callable[[object], object]
+"""Returns the plain form of a value, or raises `Misfit`."""
+
+type Special = Callable[[object], Fit | None]
+"""The fit of an annotation that this module does not know; None for all others."""
+
+
+def checked_value(what: str, fit: Fit, value: object) -> object:
+    """Return a value in its plain form.
+
+    Raises:
+        InvalidValue: it does not fit.
+    """
+    try:
+        return fit(value)
+    except Misfit as misfit:
+        raise InvalidValue(f"{what}{misfit.place}", misfit.shown, misfit.reason) from None
+
+
+def check_fields(value: object, special: Special | None = None) -> None:
+    """Check the fields of a dataclass against their annotations, and put their plain forms in place.
+
+    For `__post_init__`, before anything reads a field.
+
+    Raises:
+        InvalidValue: a field does not fit.
+    """
+    for name, fit in _FIELDS.get(type(value)) or _fits_of_fields(type(value), special):
+        given = getattr(value, name)
+        fitted = checked_value(name, fit, given)
+        if fitted is not given:
+            object.__setattr__(value, name, fitted)
+
+
+_FIELDS: dict[type, tuple[tuple[str, Fit], ...]] = {}
+
+
+def _fits_of_fields(kind: type[Any], special: Special | None = None) -> tuple[tuple[str, Fit], ...]:
+    """The fits of a dataclass's fields; worked out once, when the first one of its kind is made."""
+    hints = get_type_hints(kind)
+    found = tuple((field.name, fit_of(hints[field.name], special)) for field in fields(kind))
+    _FIELDS[kind] = found
+    return found
+
+
+def fit_of(annotation: object, special: Special | None = None) -> Fit:
+    """The check of one annotation.
+
+    Args:
+        annotation: what `get_type_hints` gives: a class, a union, a literal, a collection, a callable or an alias.
+        special: is asked first, for every part of the annotation.
+
+    Raises:
+        TypeError: there is no check for it.
+    """
+    if special is not None and (found := special(annotation)) is not None:
+        return found
+    if (plain := _PLAIN.get(cast("type", annotation))) is not None:
+        return plain
+    if annotation is CanonicalValue:
+        return _as_it_is  # a recursive type; `canonical.encode` says what is wrong with it, and where
+    if isinstance(annotation, TypeAliasType):
+        return fit_of(annotation.__value__, special)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in {Union, UnionType}:
+        return _one_of([fit_of(argument, special) for argument in arguments], _name(annotation))
+    if origin is Literal:
+        return _literal(arguments)
+    if origin in _COLLECTIONS:
+        return _COLLECTIONS[origin](*(fit_of(argument, special) for argument in arguments if argument is not ...))
+    if (instance := origin or annotation) in _INTERFACES:
+        return _INTERFACES[instance]
+    if isinstance(instance, type):
+        return _instance(instance)
+    raise TypeError(f"no value can be checked against {annotation!r}")
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+def _text(value: object) -> str:
+    if type(value) is str:
+        return value
+    if issubclass(type(value), str):  # not `isinstance`, which believes what an object says of itself
+        return str.__str__(cast("str", value))
+    raise Misfit(value, "give text (str)")
+
+
+def _count(value: object) -> int:
+    if not issubclass(type(value), int) or type(value) is bool:
+        raise Misfit(value, "give a whole number (int)")
+    number = int.__int__(cast("int", value))
+    if not 0 <= number <= COUNT_MAX:
+        raise Misfit(number, "give a whole number from 0 to 2^63-1", of_kind=True)
+    return number
+
+
+def _truth(value: object) -> bool:
+    if type(value) is bool:
+        return value
+    raise Misfit(value, "give True or False (bool)")
+
+
+def _number(value: object) -> float:
+    if not issubclass(type(value), int | float) or type(value) is bool:
+        raise Misfit(value, "give a number (float)")
+    try:
+        number = float.__float__(value) if isinstance(value, float) else float(int.__int__(cast("int", value)))
+    except OverflowError:
+        number = math.inf
+    if math.isnan(number) or number < 0:
+        raise Misfit(number, "give a number that is 0 or more", of_kind=True)
+    return number
+
+
+def _bytes(value: object) -> bytes:
+    if type(value) is bytes:
+        return value
+    if issubclass(type(value), _BYTES_LIKE):
+        return bytes(memoryview(cast("bytes", value)))
+    raise Misfit(value, "give bytes")
+
+
+def _nothing(value: object) -> None:
+    if value is not None:
+        raise Misfit(value, "give None")
+
+
+_PLAIN: dict[type, Fit] = {
+    str: _text,
+    int: _count,
+    bool: _truth,
+    float: _number,
+    bytes: _bytes,
+    NoneType: _nothing,
+    object: _as_it_is,
+}
+
+
+def _one_of(fits: Sequence[Fit], name: str) -> Fit:
+    may_be_none = _nothing in fits
+    others = [fit for fit in fits if fit is not _nothing]
+
+    def fit(value: object) -> object:
+        if value is None and may_be_none:
+            return None
+        if len(others) == 1:
+            return others[0](value)
+        for other in others:
+            try:
+                return other(value)
+            except Misfit as misfit:
+                if misfit.of_kind:
+                    raise
+        raise Misfit(value, f"give {name}")
+
+    return fit
+
+
+def _literal(values: tuple[object, ...]) -> Fit:
+    reason = f"use {' or '.join(map(str, values))}"
+
+    def fit(value: object) -> object:
+        plain = _text(value) if issubclass(type(value), str) else value
+        for each in values:
+            if type(plain) is type(each) and plain == each:
+                return each
+        raise Misfit(value, reason)
+
+    return fit
+
+
+def _instance(kind: type) -> Fit:
+    reason = f"give {kind.__name__}"
+    if issubclass(kind, Enum):
+        reason = f"use one of {', '.join(f'{kind.__name__}.{each.name}' for each in kind)}"
+
+    def fit(value: object) -> object:
+        if issubclass(type(value), kind):
+            return value
+        raise Misfit(value, reason)
+
+    return fit
+
+
+def _mapping(keys: Fit = _as_it_is, values: Fit = _as_it_is) -> Fit:
+    def fit(value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise Misfit(value, "give a mapping (dict)")
+        found: dict[object, object] = {}
+        for key, entry in cast("Mapping[object, object]", value).items():
+            place = _place(key)
+            plain = _within(f" key {place}", keys, key)
+            found[plain] = _within(place, values, entry)
+        return found
+
+    return fit
+
+
+def _tuple(each: Fit) -> Fit:
+    def fit(value: object) -> object:
+        if not isinstance(value, tuple):
+            raise Misfit(value, "give a tuple")
+        given = cast("tuple[object, ...]", value)
+        return tuple(_within(f"[{index}]", each, entry) for index, entry in enumerate(given))
+
+    return fit
+
+
+def _set(each: Fit) -> Fit:
+    def fit(value: object) -> object:
+        if not isinstance(value, frozenset):
+            raise Misfit(value, "give a frozenset")
+        given = cast("frozenset[object]", value)
+        for entry in given:
+            _within(" entry", each, entry)
+        return given
+
+    return fit
+
+
+_COLLECTIONS: dict[object, Callable[..., Fit]] = {Mapping: _mapping, dict: _mapping, tuple: _tuple, frozenset: _set}
+
+
+def _callable(value: object) -> object:
+    if callable(value):
+        return value
+    raise Misfit(value, "give a function, or another callable")
+
+
+def _iterable(value: object) -> object:
+    if issubclass(type(value), Iterable) and not issubclass(type(value), (str, Mapping, *_BYTES_LIKE)):
+        return value
+    raise Misfit(value, "give an iterable of chunks, such as a list of bytes or a generator")
+
+
+def _asynchronous(value: object) -> object:
+    if issubclass(type(value), AsyncIterable):
+        return value
+    raise Misfit(value, "give an asynchronous iterable of chunks, such as an async generator")
+
+
+_INTERFACES: dict[object, Fit] = {
+    Callable: _callable,
+    Iterable: _iterable,
+    AsyncIterable: _asynchronous,
+    AsyncIterator: _asynchronous,
+}
+
+
+def _within(place: str, fit: Fit, value: object) -> object:
+    try:
+        return fit(value)
+    except Misfit as misfit:
+        misfit.place = f"{place}{misfit.place}"
+        misfit.of_kind = True
+        raise
+
+
+def _place(key: object) -> str:
+    return f"[{key[:_SHOWN_CHARS]!r}]" if type(key) is str else f"[{_shown(key)}]"
+
+
+def _shown(value: object) -> str:
+    """A value that is no secret and whose form cannot fail, or else the name of its type."""
+    if type(value) is int and abs(value) > 1 << 100:
+        return f"an int of {value.bit_length()} bits"  # Python refuses to write the longest of them in decimal
+    if value is None or type(value) in {bool, int, float}:
+        return repr(value)
+    return type(value).__name__
+
+
+def _name(annotation: object) -> str:
+    return " or ".join(getattr(argument, "__name__", str(argument)) for argument in get_args(annotation))

@@ -1,0 +1,88 @@
+"""A package is meant by its id or by its name, in every method that takes one, at all three faces."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from artifactstore import Registry, Settings, aio, blocking
+from artifactstore.errors import AmbiguousPackage, PackageNotFound
+from integration.registry.samples import plant
+from integration.registry.test_arguments import drain, use_blocking
+
+TAKERS = [
+    name
+    for name, member in vars(Registry).items()
+    if not name.startswith("_") and "package" in inspect.signature(member).parameters
+]
+
+
+def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
+    """What a method needs beside a package."""
+    needed: dict[str, object] = {"path": "f", "source": tree / "f", "directory": tree}
+    parameters = inspect.signature(getattr(Registry, name)).parameters.values()
+    found = {each.name: needed[each.name] for each in parameters if each.default is each.empty and each.name in needed}
+    if name == "export_package":
+        found["directory"] = tree.with_name(f"exported-{package}")
+    if name == "ingest_file":
+        found["path"] = "g"
+    return {"package": package, **found}
+
+
+def in_order(names: list[str]) -> list[str]:
+    """Put files in, seal, and then all that asks for a sealed package."""
+    first = ["ingest_file", "ingest_directory", "finalize_package"]
+    return [*first, *(name for name in names if name not in first)]
+
+
+async def test_a_name_does_wherever_an_id_does(registry: Registry, tree: Path) -> None:
+    plant(tree, {"f": b"content"})
+    created = await registry.create_package("nightly")
+    for name in in_order(TAKERS):
+        await drain(getattr(registry, name)(**arguments(name, tree, "nightly")))
+    for name in TAKERS[2:]:  # it is sealed
+        if not name.startswith("ingest"):
+            await drain(getattr(registry, name)(**arguments(name, tree, created.package_id)))
+    sealed = await registry.get_package("nightly")
+    assert (sealed.package_id, sealed.status, sealed.files) == (created.package_id, "finalized", 2)
+
+
+async def test_a_name_that_several_have_or_none_is_refused_by_all(registry: Registry, tree: Path) -> None:
+    plant(tree, {"f": b"content"})
+    ids = [(await registry.create_package("nightly")).package_id for _ in range(2)]
+    for name in TAKERS:
+        with pytest.raises(AmbiguousPackage) as ambiguous:
+            await drain(getattr(registry, name)(**arguments(name, tree, "nightly")))
+        assert ambiguous.value.package_ids == (ids[1], ids[0])
+        with pytest.raises(PackageNotFound) as missing:
+            await drain(getattr(registry, name)(**arguments(name, tree, "weekly")))
+        assert missing.value.package == "weekly"
+    assert len(await registry.read_events()) == 2
+
+
+async def test_an_id_comes_before_a_name(registry: Registry) -> None:
+    first = await registry.create_package("nightly")
+    impostor = await registry.create_package(first.package_id)
+    assert (await registry.get_package(first.package_id)).name == "nightly"
+    await registry.finalize_package(first.package_id)
+    assert (await registry.get_package("nightly")).status == "finalized"
+    assert (await registry.get_package(impostor.package_id)).status == "open"
+
+
+def test_both_faces_take_names(settings: Settings, tree: Path) -> None:
+    plant(tree, {"f": b"content"})
+    with blocking.open_registry(settings) as registry:
+        registry.create_package("plain")
+        for name in in_order(TAKERS):
+            method: Callable[..., object] = getattr(registry, name)
+            use_blocking(method(**arguments(name, tree, "plain")))
+
+    async def on_asyncio() -> None:
+        async with aio.open_registry(settings) as registry:
+            await registry.create_package("asyncio")
+            for name in in_order(TAKERS):
+                await drain(getattr(registry, name)(**arguments(name, tree, "asyncio")))
+
+    asyncio.run(on_asyncio())

@@ -1,0 +1,85 @@
+"""Trio, asyncio and plain programs meet one library: the same methods, parameters, defaults and results."""
+
+import contextlib
+import inspect
+import re
+from collections import abc
+from collections.abc import Callable
+from typing import get_type_hints
+
+import pytest
+
+from artifactstore import Registry, aio, blocking, open_registry
+from artifactstore.aio import AsyncioRegistry
+from artifactstore.blocking import BlockingRegistry
+
+FACES = {"aio": AsyncioRegistry, "blocking": BlockingRegistry}
+AT_ONCE_IN_TRIO = {"snapshot"}
+"""Another thread has to wait for what trio's own need not await."""
+
+
+def methods(kind: type) -> dict[str, Callable[..., object]]:
+    return {name: member for name, member in vars(kind).items() if not name.startswith("_") and callable(member)}
+
+
+def plain(annotation: object) -> str:
+    """An annotation as a plain program would have it: `AsyncIterator` and `Iterator` are one."""
+    return re.sub(r"\bAsync(?=Iter|Gen)", "", str(annotation)).replace("contextlib._Async", "contextlib._")
+
+
+def shape(method: Callable[..., object]) -> list[tuple[object, ...]]:
+    """Everything that a caller writes, and what is given back."""
+    hints = get_type_hints(inspect.unwrap(method))
+    parameters = inspect.signature(method).parameters.values()
+    arguments: list[tuple[object, ...]] = [
+        (each.name, each.kind, each.default, plain(hints[each.name])) for each in parameters if each.name != "self"
+    ]
+    return [*arguments, ("returns", plain(hints["return"]))]
+
+
+def manner(method: Callable[..., object]) -> str:
+    """How a method is called: awaited or called, iterated over, or entered as a block."""
+    original = inspect.unwrap(method)
+    if is_block(method):
+        return "block"
+    returned = get_type_hints(original)["return"]
+    return "items" if getattr(returned, "__origin__", None) in {abc.AsyncGenerator, abc.Generator} else "call"
+
+
+def is_block(method: Callable[..., object]) -> bool:
+    made_by: list[str] = []
+    inspect.unwrap(method, stop=lambda each: made_by.append(each.__code__.co_filename))  # returns None: no stop
+    return contextlib.__file__ in made_by
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_face_has_the_methods_of_the_registry(face: str) -> None:
+    assert set(methods(FACES[face])) == set(methods(Registry))
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("name", methods(Registry))
+def test_a_method_has_the_same_shape_everywhere(face: str, name: str) -> None:
+    original, same = methods(Registry)[name], methods(FACES[face])[name]
+    assert shape(same) == shape(original)
+    assert manner(same) == manner(original)
+    assert same.__doc__
+    awaited = inspect.iscoroutinefunction(original) or name in AT_ONCE_IN_TRIO
+    assert inspect.iscoroutinefunction(same) == (awaited and face == "aio")
+
+
+def test_blocks_and_iterations_are_told_apart() -> None:
+    found = {name: manner(method) for name, method in methods(Registry).items()}
+    assert {name for name, kind in found.items() if kind == "block"} == {"get_file", "tail_events"}
+    assert {name for name, kind in found.items() if kind == "items"} == {"list_packages", "exported_events", "audit"}
+
+
+@pytest.mark.parametrize("opening", [aio.open_registry, blocking.open_registry])
+def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> None:
+    assert shape(opening)[:-1] == shape(open_registry)[:-1]
+
+
+def test_whatever_takes_a_package_calls_it_so() -> None:
+    parameters = {name: list(inspect.signature(method).parameters) for name, method in methods(Registry).items()}
+    assert [name for name, names in parameters.items() if "package_id" in names] == []
+    assert len([name for name, names in parameters.items() if "package" in names]) == 11
