@@ -23,7 +23,14 @@ if TYPE_CHECKING:
         StoreNotFound,
     )
     from artifactstore.ingest.actor import PackageBusy
-    from artifactstore.ingest.scan import LinkRefused, NotADirectory, SamePath, SpecialFileRefused, TreeTooLarge
+    from artifactstore.ingest.refusals import (
+        LinkRefused,
+        NotADirectory,
+        SamePath,
+        SourceInsideStore,
+        SpecialFileRefused,
+        TreeTooLarge,
+    )
     from artifactstore.refusals import (
         AmbiguousPackage,
         BackupRefused,
@@ -152,6 +159,7 @@ __all__ = [
     "SourceChanged",
     "SourceDiffers",
     "SourceError",
+    "SourceInsideStore",
     "SourceOverrun",
     "SourceRefused",
     "SourceTruncated",
@@ -197,7 +205,7 @@ _MODULES = (
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",
-    "artifactstore.ingest.scan",
+    "artifactstore.ingest.refusals",
 )
 """Where they are defined; the modules that load little come first."""
 

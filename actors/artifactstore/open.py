@@ -14,6 +14,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane import open_data_plane, open_local_data_plane
 from artifactstore.host_loop import must_be_trio
+from artifactstore.ingest import StorePlaces
 from artifactstore.places import absolute
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorSpec, Report, StartFailed, open_tree
@@ -108,14 +109,18 @@ async def open_store(
     started = False
     closed = trio.Event()
     refusal: ArtifactStoreError | None = None
-    store = SqlEventStore(Database(DatabaseLocation.parse(settings.database_url), create=create))
+    location = DatabaseLocation.parse(settings.database_url)
+    store = SqlEventStore(Database(location, create=create))
     actors = Actors()
     if backend is None:
-        opening = open_local_data_plane(absolute("storage root", settings.storage_local_root), make=create)
+        root = absolute("storage root", settings.storage_local_root)
+        opening = open_local_data_plane(root, make=create)
+        own = StorePlaces((root,), location.path)
     else:
         opening = open_data_plane(backend)
+        own = StorePlaces((), location.path)
     async with opening as plane:
-        spec = tree_spec(actors, settings, store, plane, services(actors))
+        spec = tree_spec(actors, settings, store, plane, services(actors), places=own)
         try:
             watched = open_tree(spec, on_report=on_report, loop_blocked_after_s=_LOOP_BLOCKED_AFTER_S)
             async with watched as tree:

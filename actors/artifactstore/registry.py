@@ -20,6 +20,7 @@ from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
+from artifactstore.os_paths import path_text
 from artifactstore.package_export import write_package
 from artifactstore.refusals import (
     AmbiguousPackage,
@@ -184,7 +185,7 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
             PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: refused.
-            SourceError, StorageError: nothing of the file is in the package.
+            SourceError, SourceInsideStore, StorageError: nothing of the file is in the package.
             Exception: what reading the stream raised, unchanged; nothing of the file is in the package.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.REFUSE
@@ -204,7 +205,7 @@ class Registry:
             return await self._actors.ingest.ask(message, timeout=_LONG_S)
 
         if isinstance(source, Path):
-            return await add(FileSource(str(source)))
+            return await add(FileSource(path_text(source)))
         return await with_stream(source, add)
 
     @checked
@@ -226,15 +227,15 @@ class Registry:
         raises interrupts it, and is raised here.
 
         Raises:
-            As `ingest_file`, and NotADirectory, LinkRefused, SpecialFileRefused, SamePath, TreeTooLarge before
-            anything is stored.
+            As `ingest_file`, and NotADirectory, LinkRefused, SpecialFileRefused, SamePath, TreeTooLarge before anything
+            is stored.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
         package_id = await self._package_id(package)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
-            journals = None if resume_in is None else str(resume_in)
-            message = AddDirectory(package_id, str(directory), on_existing, actor, tell, journals)
+            journals = None if resume_in is None else path_text(resume_in)
+            message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, journals)
             return await self._actors.ingest.ask(message, timeout=_LONG_S)
 
         return await with_progress(progress, add)
@@ -277,14 +278,14 @@ class Registry:
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
             message = IngestTree(
-                directory=str(directory),
+                directory=path_text(directory),
                 name=name,
                 retention_class=retention,
                 metadata=dict(metadata or {}),
                 actor=actor,
                 idempotency_key=idempotency_key,
                 progress=tell,
-                journals=None if resume_in is None else str(resume_in),
+                journals=None if resume_in is None else path_text(resume_in),
             )
             return await self._actors.ingest.ask(message, timeout=_LONG_S)
 

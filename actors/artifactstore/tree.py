@@ -13,7 +13,7 @@ from artifactstore.database.actor import DatabaseActor
 from artifactstore.database.engines import LOCK_TIMEOUT_S
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor
-from artifactstore.ingest import IngestActor
+from artifactstore.ingest import NOWHERE, IngestActor, StorePlaces
 from artifactstore.probes import probe_database, probe_registry, probe_storage, probe_tails, watch
 from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
@@ -58,7 +58,13 @@ class Actors:
 
 
 def tree_spec(
-    actors: Actors, settings: Settings, store: EventStore, plane: DataPlane, services: Sequence[ActorSpec[Any]]
+    actors: Actors,
+    settings: Settings,
+    store: EventStore,
+    plane: DataPlane,
+    services: Sequence[ActorSpec[Any]],
+    *,
+    places: StorePlaces = NOWHERE,
 ) -> SupervisorSpec:
     """The tree of one store.
 
@@ -68,6 +74,7 @@ def tree_spec(
         store: opened and closed by its actor.
         plane: open already, and closed by the caller after the tree has stopped.
         services: further actors, beside the core and its monitor.
+        places: where the store's own files are.
     """
     files_max = settings.package_files_max
     core = SupervisorSpec(
@@ -91,7 +98,9 @@ def tree_spec(
             ActorSpec(ref=actors.projection, factory=lambda: ProjectionActor(store)),
             ActorSpec(
                 ref=actors.ingest,
-                factory=lambda: IngestActor(store, actors.storage, actors.writer, files_per_package_max=files_max),
+                factory=lambda: IngestActor(
+                    store, actors.storage, actors.writer, files_per_package_max=files_max, places=places
+                ),
                 shutdown_timeout_s=_FLUSH_TIMEOUT_S,
             ),
         ),

@@ -75,7 +75,7 @@ class SourceUnreadable(SourceError):
 
 @dataclass(eq=False)
 class SourceChanged(SourceError):
-    """A file whose size or modification time changed while it was read.
+    """A file that changed between looking at it and having read it: its size, its kind or one of its times.
 
     Attributes:
         path: the path as it was given.
@@ -170,7 +170,8 @@ class FileSource:
     of the tree.
 
     Attributes:
-        path: below `root` if there is one, with `/` between its parts; otherwise any path of this machine.
+        path: below `root` if there is one, with `/` between its parts; otherwise any path of this machine. Both are
+            UTF-8 text whatever the locale; a byte that is not UTF-8 is a lone surrogate (PEP 383).
         root: directory that the file must lie in; None for a file that the user named directly.
         expected: what it must hold to be stored; None takes whatever it holds.
     """

@@ -119,6 +119,7 @@ class DirectoryIngest:
     """What became of a directory: files and bytes it holds, and how many of the files were there already.
 
     `resumed_files` are those of the unchanged ones that were not even read: an interrupted run had stored them.
+    `excluded` are paths in the directory that belong to the store itself, which takes in nothing of its own.
     """
 
     package_id: str
@@ -126,6 +127,7 @@ class DirectoryIngest:
     bytes: int
     unchanged_files: int
     resumed_files: int
+    excluded: tuple[str, ...]
     sequence: int
 
 
@@ -148,7 +150,8 @@ class IngestSummary:
 
     `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
     worked out from the log, so it is the same whoever asks, and whenever. `resumed_files` were not read by this call,
-    because an interrupted one had stored them and they have not been touched since.
+    because an interrupted one had stored them and they have not been touched since. `excluded` are paths in the
+    directory that belong to the store itself, which takes in nothing of its own.
     """
 
     package_id: str
@@ -159,17 +162,22 @@ class IngestSummary:
     bytes: int
     deduplicated_bytes: int
     resumed_files: int
+    excluded: tuple[str, ...]
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class IngestProgress:
-    """How far a directory ingest has come; what is counted is durable and in the log."""
+    """How far a directory ingest has come; what is counted as done is durable and in the log.
+
+    While the directory is still being scanned, `scanning` is true and the totals are what has been found so far.
+    """
 
     files: int
     files_total: int
     bytes: int
     bytes_total: int
+    scanning: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command in `sys.argv` and exit."""
-    # A name that the locale cannot show is no reason to fail.
-    stdout: io.TextIOWrapper = sys.stdout  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType] - it is
-    stdout.reconfigure(errors="backslashreplace")
+    _be_utf_8()
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()  # while there is still somebody to tell that it did not get through
@@ -30,6 +28,20 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):  # the reader of a pipe that leaves has what it wanted
             sys.stderr.write(f"artifactstore: cannot write the answer: {error.strerror or error}\n")
     sys.exit(code)
+
+
+def _be_utf_8() -> None:
+    """See that names, arguments, settings and output are UTF-8, whatever the locale and the interpreter's modes say.
+
+    What Python decoded as it started cannot be decoded again in place, so it starts once more, in UTF-8 mode, where the
+    locale says otherwise (PEP 540); the process stays the same.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable and len(sys.orig_argv) > 1:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - this very command
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where one was closed
+        text: io.TextIOWrapper = stream  # pyright: ignore[reportAssignmentType] - they are
+        # PYTHONIOENCODING goes before that mode. A name that is not UTF-8 is no reason to fail.
+        text.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _run(arguments: list[str]) -> int:

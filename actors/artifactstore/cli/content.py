@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from artifactstore.cli.options import Json, Key, Meta, Output, Package, Quiet, Retention, metadata_of
-from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
+from artifactstore.cli.output import left_out_text, progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store, resume_directory
 from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
@@ -74,6 +74,8 @@ def ingest(
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
     if summary.resumed_files:
         say(f"resumed          {summary.resumed_files} files were stored by an interrupted run")
+    if summary.excluded:
+        say(f"left out         {left_out_text(summary.excluded)}")
     say(f"sequence         {summary.sequence}")
 
 

@@ -1,7 +1,7 @@
 """What a command prints: facts as JSON for scripts or as lines for people, and progress while a person watches."""
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol
@@ -14,6 +14,7 @@ __all__ = [
     "as_loud_as_before",
     "events_bar",
     "hush",
+    "left_out_text",
     "printable",
     "progress_bar",
     "say",
@@ -41,6 +42,8 @@ def printable(text: str) -> str:
     """One line of text in which whatever a terminal could take for a command is shown as its escape."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
+
+_PATHS_SHOWN = 10
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -85,6 +88,12 @@ def size_text(size: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
+
+
+def left_out_text(paths: Sequence[str]) -> str:
+    """The files and directories of the store itself that an ingest did not take in."""
+    more = f" and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else ""
+    return f"{', '.join(paths[:_PATHS_SHOWN])}{more}: this store's own"
 
 
 def _is_watched() -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifactstore.cli.options import Json, Key, Meta, Package, Quiet, Retention, metadata_of
-from artifactstore.cli.output import progress_bar, say, say_json, size_text
+from artifactstore.cli.output import left_out_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import invoker, on_store, resume_directory
 from artifactstore.facts import facts
 from artifactstore_protocols.records import DirectoryIngest, FileRecord
@@ -88,6 +88,8 @@ def add(
         say(f"{added.path}  {size_text(added.size_bytes)}  {added.content_address}")
     else:
         say(f"{added.files} files, {size_text(added.bytes)}; {added.unchanged_files} were there already")
+        if added.excluded:
+            say(f"left out {left_out_text(added.excluded)}")
 
 
 def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:

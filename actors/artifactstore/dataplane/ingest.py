@@ -111,7 +111,7 @@ class _BatchOfFiles:
                     if opened.size_bytes > CHUNK_BYTES:
                         self._large.append(index)
                         continue
-                    content = opened.read_whole()
+                    content = opened.read_whole(self._check_wanted)
             except SourceError as error:
                 self.answers[index] = _detached(error)
                 continue

@@ -118,6 +118,7 @@ class InProcessDataPlane:
 def _stat_all(backend: StorageBackend, addresses: Sequence[ContentAddress]) -> list[ObjectStat | None]:
     found: list[ObjectStat | None] = []
     for address in addresses:
+        check_wanted()
         try:
             found.append(backend.head(object_key_of(address)))
         except ObjectMissing:

@@ -1,18 +1,19 @@
 """Opening and reading local files that somebody else may own, move or write to at the same time.
 
 Nothing that is not an ordinary file is opened if that can be told before, none is ever waited for, no
-symbolic link is followed below a root, and a file that changes while it is read is noticed by its size and
-modification time.
+symbolic link is followed below a root, and a file that changes while it is read is noticed by its size and by the times
+of its last modification and of its last change: the first can be set back, the second cannot.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from typing import Final
 
+from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import (
     FileSource,
     SourceChanged,
@@ -50,15 +51,16 @@ class OpenSource:
         """Length of the file when it was opened."""
         return self._found.st_size
 
-    def read_whole(self) -> bytes:
-        """The whole file.
+    def read_whole(self, check_wanted: Callable[[], None] = lambda: None) -> bytes:
+        """The whole file; some file systems hand it out in small pieces.
 
         Raises:
-            SourceChanged: its size or modification time changed meanwhile.
+            SourceChanged: its size, modification time or change time moved meanwhile.
         """
         limit = self.size_bytes + 1  # one more than there should be, to notice growth without following it
         data = os.read(self._fd, limit)
         while len(data) < limit and (more := os.read(self._fd, limit - len(data))):
+            check_wanted()
             data += more
         self._check_unchanged(len(data))
         return data
@@ -67,7 +69,7 @@ class OpenSource:
         """The whole file in pieces, read into each of these buffers in turn.
 
         Raises:
-            SourceChanged: its size or modification time changed meanwhile; at the end, or as soon as it is
+            SourceChanged: its size, modification time or change time moved meanwhile; at the end, or as soon as it is
             too long.
         """
         views = cycle([memoryview(buffer) for buffer in buffers])
@@ -86,6 +88,8 @@ class OpenSource:
             raise SourceChanged(self._path, reason)
         if now.st_mtime_ns != self._found.st_mtime_ns:
             raise SourceChanged(self._path, "its modification time moved")
+        if now.st_ctime_ns != self._found.st_ctime_ns:
+            raise SourceChanged(self._path, "its change time moved")
 
 
 @contextmanager
@@ -97,7 +101,8 @@ def open_source(source: FileSource) -> Generator[OpenSource]:
         SourceUnreadable: it cannot be opened, or reading it fails within the block.
     """
     try:
-        fd = _open_below(source) if source.root is not None else _open_file(source.path, source.path, None)
+        path = path_bytes(source.path)
+        fd = _open_file(source.path, path, None) if source.root is None else _open_below(source, source.root, path)
         try:
             yield OpenSource(source.path, fd)
         finally:
@@ -107,16 +112,16 @@ def open_source(source: FileSource) -> Generator[OpenSource]:
         raise SourceUnreadable(source.path, cause) from error
 
 
-def _open_below(source: FileSource) -> int:
+def _open_below(source: FileSource, root: str, path: bytes) -> int:
     """Open part by part, so that no link is followed even if one is put there meanwhile."""
-    *directories, name = source.path.split("/")
-    at = os.open(source.root or "", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    *directories, name = path.split(b"/")
+    at = os.open(path_bytes(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for directory in directories:
             try:
                 below = os.open(directory, _DIRECTORY, dir_fd=at)
             except NotADirectoryError:
-                reason = f"{directory!r} in it is a symbolic link or no directory"
+                reason = f"{path_text(directory)!r} in it is a symbolic link or no directory"
                 raise SourceRefused(source.path, reason) from None
             os.close(at)
             at = below
@@ -125,7 +130,7 @@ def _open_below(source: FileSource) -> int:
         os.close(at)
 
 
-def _open_file(path: str, name: str, at: int | None) -> int:
+def _open_file(path: str, name: bytes, at: int | None) -> int:
     # Looked at first, since opening a device can act on it; and again when it is open, since it may be swapped.
     _refuse_unless_file(path, os.stat(name, dir_fd=at, follow_symlinks=False))
     return os.open(name, _FILE, dir_fd=at)

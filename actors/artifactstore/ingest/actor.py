@@ -9,8 +9,9 @@ process may finalise it in between two batches; then the ingest is refused, and 
 """
 
 import logging
+import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,15 +20,19 @@ from typing import override
 
 import trio
 
+from artifactstore.callers import told_from_threads
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.answers import created_package, file_record
 from artifactstore.ingest.journal import Journal
+from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
+from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.resuming import Note, may_go_on, worth_noting
-from artifactstore.ingest.scan import ScannedFile, scan_directory
+from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.steps import LONG_S, Steps, batches, ingested
-from artifactstore.machine import in_thread
+from artifactstore.machine import check_wanted, in_thread
+from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import canonical, commands
 from artifactstore_protocols.canonical import CanonicalValue
@@ -71,6 +76,8 @@ __all__ = ["IngestActor", "PackageBusy"]
 
 _logger = logging.getLogger("artifactstore.ingest")
 
+type _Told = Callable[[IngestProgress], None] | None
+
 _SESSIONS = 64
 _FINALIZE_ATTEMPTS = 3
 
@@ -89,11 +96,18 @@ class PackageBusy(ArtifactStoreError):
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a scan found of a directory: its files, when it began to look, and the directory's real path."""
+    """What a scan found of a directory, and when it began to look."""
 
-    files: tuple[ScannedFile, ...]
+    scan: Scan
     looked_at_us: int
-    directory: str
+
+    @property
+    def files(self) -> tuple[ScannedFile, ...]:
+        return self.scan.files
+
+    @property
+    def root(self) -> str:
+        return self.scan.root
 
 
 class IngestActor(Actor[IngestRole]):
@@ -104,6 +118,7 @@ class IngestActor(Actor[IngestRole]):
         storage: where bytes go.
         writer: where commands go.
         files_per_package_max: how many files a package may hold.
+        places: where the store's own files are, which are never taken in.
     """
 
     def __init__(
@@ -113,11 +128,13 @@ class IngestActor(Actor[IngestRole]):
         writer: ActorRef[WriterRole],
         *,
         files_per_package_max: int,
+        places: StorePlaces = NOWHERE,
     ) -> None:
         self._store = store
         self._storage = storage
         self._steps = Steps(store, storage, writer)
         self._files_max = files_per_package_max
+        self._places = places
         self._filling: Counter[str] = Counter()
 
     @override
@@ -148,8 +165,8 @@ class IngestActor(Actor[IngestRole]):
                 await self._require_open(message.package_id)
             executable = message.executable
             if isinstance(message.source, FileSource):
-                if executable is None:
-                    executable = await in_thread(partial(_is_executable, message.source))
+                executes = await in_thread(partial(_examine, message.source, self._places))
+                executable = executes if executable is None else executable
                 result = (await self._steps.store_files((message.source,)))[0]
                 _check_size(message.expected_size, result.size_bytes)
             else:
@@ -174,8 +191,8 @@ class IngestActor(Actor[IngestRole]):
         """Put a tree into an open package."""
         with self._fills(message.package_id):
             await self._require_open(message.package_id)
-            seen = await self._scan(message.directory)
-            async with self._journal(message.journals, "add", seen.directory, message.package_id) as journal:
+            seen = await self._scan(message.directory, message.journals, message.progress)
+            async with self._journal(message.journals, "add", ascii(seen.root), message.package_id) as journal:
                 await in_thread(journal.begin)
                 added = await self._add_scanned(seen, message, journal)
                 journal.finish()
@@ -191,17 +208,21 @@ class IngestActor(Actor[IngestRole]):
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create, fill and seal, in one go."""
-        seen = await self._scan(message.directory)
-        name = Path(seen.directory).name if message.name is None else message.name
+        seen = await self._scan(message.directory, message.journals, message.progress)
+        name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, message.idempotency_key)
         creation = _creation(asked)
         metadata: CanonicalValue = dict(message.metadata)
         same = (name, message.retention_class, metadata, message.actor, message.idempotency_key)
-        async with self._journal(message.journals, "ingest", seen.directory, *same) as journal:
+        async with self._journal(message.journals, "ingest", ascii(seen.root), *same) as journal:
             # A package that is created first and cannot be filled stays open. With a caller's key or a journal it is
             # found again and filled further; nobody could otherwise, so it waits until its first batch is stored.
             found_again = message.idempotency_key is not None or journal.begun
-            ahead = () if found_again else await self._steps.store_batch(next(batches(seen.files), list[ScannedFile]()))
+            ahead = (
+                ()
+                if found_again
+                else await self._steps.store_batch(seen.root, next(batches(seen.files), list[ScannedFile]()))
+            )
             package = await self._open_for(seen, creation, asked, journal)
             resumed = 0
             if package.status == "open":
@@ -227,6 +248,7 @@ class IngestActor(Actor[IngestRole]):
             bytes=sealed.bytes,
             deduplicated_bytes=saved,
             resumed_files=resumed,
+            excluded=seen.scan.excluded,
             sequence=sealed.sequence,
         )
 
@@ -259,9 +281,9 @@ class IngestActor(Actor[IngestRole]):
     async def _journal(self, directory: str | None, *identity: CanonicalValue) -> AsyncGenerator[Journal]:
         """The journal of what is to be ingested, kept if the block does not finish it."""
         name = new_hasher("blake3")
-        name.update(canonical.encode([self._store.name, *identity]))
-        where = None if directory is None else Path(directory)
-        journal = await in_thread(partial(Journal.open, where, name.hexdigest()))
+        name.update(canonical.encode([ascii(self._store.name), *identity]))
+        where = None if directory is None else Path(os.fsdecode(path_bytes(directory)))
+        journal = await in_thread(partial(Journal.open, where, name.hexdigest(), check_wanted))
         try:
             yield journal
         finally:
@@ -290,10 +312,23 @@ class IngestActor(Actor[IngestRole]):
         # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
-    async def _scan(self, directory: str) -> _Seen:
+    async def _scan(self, directory: str, journals: str | None, progress: _Told) -> _Seen:
         looked_at_us = now_us()
-        files = await in_thread(lambda: scan_directory(directory, files_max=self._files_max))
-        return _Seen(files, looked_at_us, str(await in_thread(Path(directory).resolve)))
+
+        def scan(tell: Callable[[IngestProgress], None] | None) -> Scan:
+            return scan_directory(
+                directory,
+                files_max=self._files_max,
+                own=OwnFiles.of(self._places, *([] if journals is None else [journals])),
+                check_wanted=check_wanted,
+                tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
+            )
+
+        tell = None if progress is None else told_from_threads(progress)
+        scanned = await in_thread(partial(scan, tell))
+        if scanned.excluded:
+            _logger.info("left out what belongs to the store itself: %s", ", ".join(scanned.excluded))
+        return _Seen(scanned, looked_at_us)
 
     async def _add_scanned(
         self, seen: _Seen, message: AddDirectory, journal: Journal, ahead: tuple[IngestedFile, ...] = ()
@@ -306,11 +341,13 @@ class IngestActor(Actor[IngestRole]):
             bytes=sum(record.size_bytes for record in kept.values()),
             bytes_total=sum(file.size_bytes for file in seen.files),
         )
+        if message.progress is not None:
+            message.progress(progress)  # how much there is, before the first batch, which may be one file of any size
         if kept:
             _logger.info("%d files are there from an interrupted run", len(kept), extra={"package": message.package_id})
         written, sequence = 0, max((record.sequence for record in kept.values()), default=0)
         for batch in batches([file for file in seen.files if file.path not in kept]):
-            files, ahead = ahead or await self._steps.store_batch(batch), ()
+            files, ahead = ahead or await self._steps.store_batch(seen.root, batch), ()
             # Before the commit, so that no file that is in the log lacks its note; a note without a record is no proof.
             await in_thread(partial(journal.note, list(_notes(batch, files, seen.looked_at_us))))
             command = IngestFiles(message.package_id, files, message.on_existing)
@@ -328,7 +365,9 @@ class IngestActor(Actor[IngestRole]):
             if message.progress is not None:
                 message.progress(progress)
         unchanged = len(seen.files) - written
-        return DirectoryIngest(message.package_id, len(seen.files), progress.bytes, unchanged, len(kept), sequence)
+        return DirectoryIngest(
+            message.package_id, len(seen.files), progress.bytes, unchanged, len(kept), seen.scan.excluded, sequence
+        )
 
     async def _require_open(self, package_id: str) -> None:
         """Refuse before a byte is read; the writer checks again, in its transaction."""
@@ -357,10 +396,13 @@ def _creation(message: OpenPackage) -> CreatePackage:
     return CreatePackage(new_id(), new_id(), message.name, message.retention_class, dict(message.metadata))
 
 
-def _is_executable(source: FileSource) -> bool:
-    path = Path(source.path) if source.root is None else Path(source.root, source.path)
+def _examine(source: FileSource, places: StorePlaces) -> bool:
+    """Refuse a file of the store's own. Returns whether its owner may execute it."""
+    path = path_bytes(source.path if source.root is None else f"{source.root}/{source.path}")
+    if OwnFiles.of(places).hold(os.path.realpath(path)):
+        raise SourceInsideStore(source.path)
     try:
-        return bool(path.lstat().st_mode & 0o100)
+        return bool(os.lstat(path).st_mode & 0o100)
     except OSError:
         return False  # reading it will say what is wrong
 

@@ -10,8 +10,9 @@ while it is in use; a second ingest that runs at the same time goes without.
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self, cast
@@ -25,8 +26,14 @@ from artifactstore_protocols.ids import check_id
 __all__ = ["Journal"]
 
 _VERSION = 1
-_KEPT_S = 30 * 24 * 3600
+_KEPT_S = 7 * 24 * 3600
 """How long the journal of an ingest that nobody went on with is kept."""
+
+_SWEPT_MAX = 10_000
+"""How many journals are looked at in one go for those that are to be removed."""
+
+_LINE_BYTES_MAX = 16 << 20
+"""The longest line that is read: it notes a batch of files, whose paths are limited. A longer one is damage."""
 
 _SUFFIX = ".artifactstore-ingest"
 _MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, InvalidValue)
@@ -53,27 +60,31 @@ class Journal:
         return MappingProxyType(self._notes)
 
     @classmethod
-    def open(cls, directory: Path | None, name: str) -> Self:
+    def open(cls, directory: Path | None, name: str, check_wanted: Callable[[], None] = lambda: None) -> Self:
         """Open or begin the journal of this name. Blocks, as all of this does: call it from a worker thread.
 
         Args:
             directory: where journals are; made if there is none. None is for going without.
             name: of the journal, hex digits made of everything that two ingests must share to be the same.
+            check_wanted: raises when the journal is not wanted any more.
         """
         journal = cls()
         if directory is None:
             return journal
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sweep(directory)
+            _sweep(directory, check_wanted)
             path = directory / f"{name}{_SUFFIX}"
             descriptor = _locked(path)
             if descriptor is not None:
                 journal._file = path, descriptor
-                journal._load(descriptor)
+                journal._load(descriptor, check_wanted)
         except OSError:
             journal.close()
             return cls()
+        except BaseException:
+            journal.close()
+            raise
         return journal
 
     def begin(self) -> None:
@@ -113,12 +124,11 @@ class Journal:
                 path.unlink()
         os.close(descriptor)
 
-    def _load(self, descriptor: int) -> None:
+    def _load(self, descriptor: int, check_wanted: Callable[[], None]) -> None:
         good = 0
         with suppress(*_MALFORMED), os.fdopen(os.dup(descriptor), "rb") as lines:
-            for line in lines:
-                if not line.endswith(b"\n"):
-                    break
+            while (line := lines.readline(_LINE_BYTES_MAX)).endswith(b"\n"):
+                check_wanted()
                 self._take(json.loads(line))
                 good += len(line)
         os.ftruncate(descriptor, good)  # what was torn when its writer died must not spoil what comes after it
@@ -176,8 +186,21 @@ def _locked(path: Path) -> int | None:
         os.close(descriptor)  # its last owner removed it between our opening and our locking it
 
 
-def _sweep(directory: Path) -> None:
-    for path in directory.glob(f"*{_SUFFIX}"):
-        with suppress(OSError):
-            if path.stat().st_mtime < now_us() / 1_000_000 - _KEPT_S:
-                path.unlink()
+def _sweep(directory: Path, check_wanted: Callable[[], None]) -> None:
+    """Remove journals that nobody went on with. One that is locked is in use, however old it is."""
+    kept_since_s = now_us() / 1_000_000 - _KEPT_S
+    with os.scandir(directory) as found:
+        for entry in islice(found, _SWEPT_MAX):
+            check_wanted()
+            with suppress(OSError):
+                if entry.name.endswith(_SUFFIX) and entry.stat(follow_symlinks=False).st_mtime < kept_since_s:
+                    _remove_unless_locked(entry.path)
+
+
+def _remove_unless_locked(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.unlink(path)  # noqa: PTH108 - a plain string
+    finally:
+        os.close(descriptor)

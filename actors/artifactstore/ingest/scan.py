@@ -1,99 +1,54 @@
-"""What a directory holds, looked at before a byte is read, so that a bad tree is refused before anything is stored.
+"""What a directory holds: the files that an ingest will take, found and judged before anything is stored.
 
 Regular files are taken. A symbolic link is taken as what it leads to, file or directory, as long as that lies inside
 the tree; one that leads out of it, to nothing, or back to a directory above itself is refused. Sockets, devices and
-FIFOs are refused by their kind and never opened. Empty directories are not part of a package.
+FIFOs are refused by their kind and never opened. Empty directories are not part of a package, and neither are the
+files of the store itself.
+
+Names are bytes until they have been decoded as UTF-8, whatever the locale. The walk is a loop, so that depth costs no
+recursion; it visits a bounded number of entries, since links can make a small tree endless in practice;
+and it asks again and again whether it is still wanted.
 """
 
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import override
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
 
-from artifactstore_protocols.dataplane import FileSource
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore.ingest.links import GONE, follow, reason, refuse
+from artifactstore.ingest.own_files import OwnFiles
+from artifactstore.ingest.refusals import (
+    LinkRefused,
+    NotADirectory,
+    SamePath,
+    SourceInsideStore,
+    SpecialFileRefused,
+    TreeTooLarge,
+)
+from artifactstore.os_paths import path_bytes, path_text
+from artifactstore_protocols.dataplane import SourceChanged
 from artifactstore_protocols.paths import check_path, path_key
 
-__all__ = [
-    "FileStamp",
-    "LinkRefused",
-    "NotADirectory",
-    "SamePath",
-    "ScannedFile",
-    "SpecialFileRefused",
-    "TreeTooLarge",
-    "scan_directory",
-]
+__all__ = ["FileStamp", "Scan", "ScannedFile", "scan_directory"]
+
+_ENTRIES_A_FILE: Final = 10
+_ENTRIES_MORE: Final = 10_000
+"""Entries that a scan visits at most: these, and ten for each file that the package may hold. A tree that has more
+holds next to nothing but directories, which no package keeps."""
+
+_FILES_A_LINKED_DIRECTORY: Final = 4
+_LINKED_DIRECTORIES_MORE: Final = 1000
+"""Directories that a scan visits through links at most: these, and one for every four files that the package may hold.
+Links to directories that hold such links multiply: thirty levels of two would be a thousand million directories."""
+
+_ASK_EVERY: Final = 128
+"""Entries between two questions whether the scan is still wanted: a few milliseconds."""
+
+_TELL_EVERY: Final = 1000
+"""Files between two reports of progress."""
 
 
-@dataclass(eq=False)
-class NotADirectory(ArtifactStoreError):
-    """What was to be ingested as a directory is none, or cannot be listed."""
-
-    path: str
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} cannot be read as a directory: {self.reason}"
-
-
-@dataclass(eq=False)
-class LinkRefused(ArtifactStoreError):
-    """A symbolic link that cannot be stored as what it leads to."""
-
-    path: str
-    target: str
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"symbolic link {self.path!r} -> {self.target!r} {self.reason}; "
-            "remove it, or put what it leads to inside the tree"
-        )
-
-
-@dataclass(eq=False)
-class SpecialFileRefused(ArtifactStoreError):
-    """Something that is neither a file, a directory nor a link."""
-
-    path: str
-    kind: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} is a {self.kind}; only files can be ingested, so remove it or leave it outside the tree"
-
-
-@dataclass(eq=False)
-class SamePath(ArtifactStoreError):
-    """Two names of one tree that are the same path under Unicode NFC."""
-
-    path: str
-    other: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} and {self.other!r} are the same path under Unicode NFC; rename one of the two"
-
-
-@dataclass(eq=False)
-class TreeTooLarge(ArtifactStoreError):
-    """A tree with more files than a package may hold."""
-
-    path: str
-    limit: int
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} holds more than {self.limit} files; split it, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"
-
-
-@dataclass(frozen=True, slots=True)
-class FileStamp:
+class FileStamp(NamedTuple):
     """What an inode says of a file that nobody has touched: writing to it, or putting another in its place, shows."""
 
     size_bytes: int
@@ -103,12 +58,11 @@ class FileStamp:
     device: int
 
 
-@dataclass(frozen=True, slots=True)
-class ScannedFile:
-    """A file to ingest: its path in the package, where to read it, and what the scan saw of it."""
+class ScannedFile(NamedTuple):
+    """A file to ingest: its path in the package, its real path below the root, and what the scan saw of it."""
 
     path: str
-    source: FileSource
+    source: str
     executable: bool
     stamp: FileStamp
 
@@ -118,68 +72,208 @@ class ScannedFile:
         return self.stamp.size_bytes
 
 
-def scan_directory(directory: str, *, files_max: int) -> tuple[ScannedFile, ...]:
-    """List the files of a tree, sorted by path bytes. Blocks: call it from a worker thread.
+class Scan(NamedTuple):
+    """What a scan found.
+
+    Attributes:
+        root: real path of the directory.
+        files: sorted by the bytes of their paths.
+        excluded: paths of the store's own files and directories, which are left out; sorted likewise.
+    """
+
+    root: str
+    files: tuple[ScannedFile, ...]
+    excluded: tuple[str, ...]
+
+
+class _Directory(NamedTuple):
+    """A directory that the walk is in.
+
+    Attributes:
+        real: its real path.
+        prefix: what the paths in the package of what it holds begin with.
+        source: what their real paths below the root begin with.
+        inode: device and inode.
+        above: the directory that it was found in.
+        linked: whether a link led here, or above.
+    """
+
+    real: bytes
+    prefix: str
+    source: str
+    inode: tuple[int, int]
+    above: "_Directory | None"
+    linked: bool
+
+
+def scan_directory(
+    directory: str,
+    *,
+    files_max: int,
+    own: OwnFiles | None = None,
+    check_wanted: Callable[[], None] = lambda: None,
+    tell: Callable[[int, int], None] = lambda _files, _bytes: None,
+) -> Scan:
+    """List the files of a tree. Blocks: call it from a worker thread.
+
+    Args:
+        directory: what to list, as `path_text` gives it.
+        files_max: files that a package may hold.
+        own: the store's own files, to be left out.
+        check_wanted: raises when the scan is not wanted any more.
+        tell: told now and then how many files were found, and their size in bytes.
 
     Raises:
-        NotADirectory, LinkRefused, SpecialFileRefused, PathRefused, SamePath, TreeTooLarge: nothing was read yet.
+        NotADirectory, SourceInsideStore, LinkRefused, SpecialFileRefused, PathRefused, SamePath, TreeTooLarge,
+        SourceChanged, SourceUnreadable: nothing was read yet.
     """
     try:
-        root = Path(directory).resolve(strict=True)
-    except (OSError, RuntimeError) as error:
-        raise NotADirectory(directory, _reason(error)) from error
-    if not root.is_dir():
+        root = os.path.realpath(path_bytes(directory), strict=True)
+        found = os.stat(root)  # noqa: PTH116 - bytes
+    except (OSError, ValueError, RecursionError) as error:  # a NUL, a surrogate, or a thousand links in a row
+        raise NotADirectory(directory, reason(error)) from error
+    if not stat.S_ISDIR(found.st_mode):
         raise NotADirectory(directory, "it is not a directory")
-    found: list[ScannedFile] = []
-    names: dict[str, str] = {}
-    for entry in _walk(root, root, "", (root,)):
-        other = names.setdefault(path_key(entry.path), entry.path)
-        if other != entry.path:
-            raise SamePath(entry.path, other)
-        found.append(entry)
-        if len(found) > files_max:
-            raise TreeTooLarge(directory, files_max)
-    return tuple(sorted(found, key=lambda file: file.path.encode()))
+    if own is not None and own.hold(root):
+        raise SourceInsideStore(directory)
+    walk = _Walk(directory, root, files_max, own, check_wanted, tell)
+    walk.run(_Directory(root, "", "", _inode(found), None, linked=False))
+    walk.files.sort()  # by path, as no two are equal; text sorts as its UTF-8 does
+    return Scan(path_text(root), tuple(walk.files), tuple(sorted(walk.excluded)))
 
 
-def _walk(root: Path, directory: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[ScannedFile]:
-    """The files below `directory`, a real path inside `root`, under names that begin with `prefix`."""
-    try:
-        with os.scandir(directory) as listing:
-            entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
-    except OSError as error:
-        raise NotADirectory(prefix.removesuffix("/") or str(directory), _reason(error)) from error
-    for entry in entries:
-        path = check_path(f"{prefix}{entry.name}")
-        real = Path(entry.path)
-        if entry.is_symlink():
-            real = _resolve(root, real, path, above)
+class _Walk:
+    def __init__(
+        self,
+        name: str,
+        root: bytes,
+        files_max: int,
+        own: OwnFiles | None,
+        check_wanted: Callable[[], None],
+        tell: Callable[[int, int], None],
+    ) -> None:
+        self._name = name
+        self._root = root
+        self._inside = root.rstrip(b"/") + b"/"
+        self._files_max = files_max
+        self._own = own
+        self._check_wanted = check_wanted
+        self._tell = tell
+        self._by_key: dict[str, str] = {}
+        self._led: dict[bytes, tuple[str, bytes, os.stat_result]] = {}
+        self._entries = self._taken = self._linked = self._bytes = 0
+        self.files: list[ScannedFile] = []
+        self.excluded: list[str] = []
+
+    def run(self, start: _Directory) -> None:
+        """Go down into each directory where its name comes, so that the first of several faults is always the same."""
+        levels = [(start, self._listed(start))]
+        while levels:
+            directory, entries = levels[-1]
+            for entry in entries:
+                if (below := self._take(directory, entry)) is not None:
+                    levels.append((below, self._listed(below)))
+                    break
+            else:
+                levels.pop()
+
+    def _listed(self, directory: _Directory) -> Iterator["os.DirEntry[bytes]"]:
+        self._check_wanted()
+        entries: list[os.DirEntry[bytes]] = []
         try:
-            status = real.stat(follow_symlinks=False)
+            with os.scandir(directory.real) as listing:
+                for entry in listing:
+                    self._count_entry()
+                    entries.append(entry)
         except OSError as error:
-            raise NotADirectory(path, _reason(error)) from error
-        if stat.S_ISDIR(status.st_mode):
-            yield from _walk(root, real, f"{path}/", (*above, real))
+            path = directory.prefix.removesuffix("/")
+            if path and error.errno in GONE:
+                raise SourceChanged(path, "it was a directory and is gone") from error
+            raise NotADirectory(path or self._name, reason(error)) from error
+        return iter(sorted(entries, key=lambda entry: entry.name))
+
+    def _take(self, directory: _Directory, entry: "os.DirEntry[bytes]") -> _Directory | None:
+        self._taken += 1
+        if not self._taken % _ASK_EVERY:
+            self._check_wanted()
+        path = check_path(directory.prefix + entry.name.decode(errors="surrogateescape"))
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            refuse(path, error)
+        if self._own is not None and self._own.include(status, directory.inode, entry.name):
+            self.excluded.append(path)
         elif stat.S_ISREG(status.st_mode):
-            source = FileSource(real.relative_to(root).as_posix(), str(root))
-            yield ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), _stamp(status))
+            self._add(path, directory.source + path[len(directory.prefix) :], status)
+        elif stat.S_ISDIR(status.st_mode):
+            source = f"{directory.source}{path[len(directory.prefix) :]}/"
+            return _Directory(entry.path, f"{path}/", source, _inode(status), directory, self._behind(directory.linked))
+        elif stat.S_ISLNK(status.st_mode):
+            return self._follow(directory, path, entry.path)
         else:
             raise SpecialFileRefused(path, _kind(status.st_mode))
+        return None
+
+    def _follow(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
+        if link not in self._led:  # links behind links come by again and again
+            self._led[link] = follow(path, link)
+        target, real, status = self._led[link]
+        if self._own is not None and self._own.hold(real):
+            self.excluded.append(path)
+            return None
+        if real != self._root and not real.startswith(self._inside):
+            raise LinkRefused(path, target, "leaves the tree")
+        source = path_text(real[len(self._inside) :])
+        if stat.S_ISREG(status.st_mode):
+            self._add(path, source, status)
+        elif not stat.S_ISDIR(status.st_mode):
+            raise SpecialFileRefused(path, _kind(status.st_mode))
+        elif _leads_up(directory, status):
+            raise LinkRefused(path, target, "leads back to a directory above itself")
+        else:
+            source = f"{source}/" if source else ""
+            return _Directory(real, f"{path}/", source, _inode(status), directory, self._behind(linked=True))
+        return None
+
+    def _count_entry(self) -> None:
+        self._entries += 1
+        if not self._entries % _ASK_EVERY:
+            self._check_wanted()
+        limit = _ENTRIES_A_FILE * self._files_max + _ENTRIES_MORE
+        if self._entries > limit:
+            raise TreeTooLarge(self._name, limit, "files, directories and links", "split it")
+
+    def _add(self, path: str, source: str, status: os.stat_result) -> None:
+        other = self._by_key.setdefault(path_key(path), path)
+        if other != path:
+            raise SamePath(*sorted((path, other)))
+        self.files.append(ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), _stamp(status)))
+        self._bytes += status.st_size
+        if len(self.files) > self._files_max:
+            raise TreeTooLarge(self._name, self._files_max, "files", "split it")
+        if not len(self.files) % _TELL_EVERY:
+            self._tell(len(self.files), self._bytes)
+
+    def _behind(self, linked: bool) -> bool:
+        """Count a directory if it is behind a link; whether it is."""
+        self._linked += linked
+        limit = self._files_max // _FILES_A_LINKED_DIRECTORY + _LINKED_DIRECTORIES_MORE
+        if self._linked > limit:
+            advice = "remove links to directories that hold more such links"
+            raise TreeTooLarge(self._name, limit, "directories behind links", advice)
+        return linked
 
 
-def _resolve(root: Path, link: Path, path: str, above: tuple[Path, ...]) -> Path:
-    target = str(link.readlink())
-    try:
-        real = link.resolve(strict=True)
-    except FileNotFoundError:
-        raise LinkRefused(path, target, "leads to nothing") from None
-    except (OSError, RuntimeError):
-        raise LinkRefused(path, target, "goes round in a circle") from None
-    if not real.is_relative_to(root):
-        raise LinkRefused(path, target, "leaves the tree")
-    if real in above:
-        raise LinkRefused(path, target, "leads back to a directory above itself")
-    return real
+def _leads_up(directory: _Directory | None, status: os.stat_result) -> bool:
+    while directory is not None:
+        if directory.inode == _inode(status):
+            return True
+        directory = directory.above
+    return False
+
+
+def _inode(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _stamp(status: os.stat_result) -> FileStamp:
@@ -194,7 +288,3 @@ def _kind(mode: int) -> str:
         stat.S_IFBLK: "block device",
     }
     return kinds.get(stat.S_IFMT(mode), "special file")
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -48,9 +48,9 @@ class Steps:
             Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
 
-    async def store_batch(self, batch: Sequence[ScannedFile]) -> tuple[IngestedFile, ...]:
+    async def store_batch(self, root: str, batch: Sequence[ScannedFile]) -> tuple[IngestedFile, ...]:
         """Store the files of a directory that make up one transaction."""
-        results = await self.store_files([file.source for file in batch])
+        results = await self.store_files([FileSource(file.source, root) for file in batch])
         return tuple(
             ingested(file.path, file.executable, media_type_of(file.path), result)
             for file, result in zip(batch, results, strict=True)

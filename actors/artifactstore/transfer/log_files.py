@@ -28,7 +28,7 @@ from artifactstore_protocols.payloads import UnknownEventType
 
 __all__ = ["READ_BYTES", "LogFileSource", "LogFileText", "Version"]
 
-type Version = tuple[int, int, int, int]
+type Version = tuple[int, int, int, int, int]
 
 READ_BYTES: Final = 8 << 20
 """How much of a log is held at a time, if no event is longer; a manifest can have 42 MB."""
@@ -207,7 +207,7 @@ class LogFileSource:
 
 
 def _version(found: os.stat_result) -> Version:
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _joined(encoder: LogFileEncoder, batch: Sequence[StoredEvent]) -> bytes:

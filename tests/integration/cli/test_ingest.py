@@ -20,6 +20,7 @@ INGEST_KEYS = [
     "bytes",
     "deduplicated_bytes",
     "resumed_files",
+    "excluded",
     "sequence",
 ]
 SMALL_FILES = 10_000

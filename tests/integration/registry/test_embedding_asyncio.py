@@ -68,7 +68,7 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
             progress: list[IngestProgress] = []
             summary = await registry.ingest_tree(tree, name="tree", progress=progress.append)
             assert (summary.files, summary.bytes, summary.deduplicated_bytes) == (2, 10, 5)
-            assert [counts.files for counts in progress] == [2]
+            assert [counts.files for counts in progress] == [0, 2]
             package = await registry.create_package("streamed")
             record = await registry.ingest_file(
                 package.package_id, "c.txt", chunks_of(b"by ", b"asyncio"), expected_size=10

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,21 @@ import pytest
 import trio
 
 from artifactstore import Registry, Settings, open_registry
-from artifactstore.errors import AmbiguousPackage, TargetRefused
-from artifactstore.ingest.scan import LinkRefused, NotADirectory, SamePath, SpecialFileRefused, TreeTooLarge
+from artifactstore.errors import (
+    AmbiguousPackage,
+    LinkRefused,
+    NotADirectory,
+    SamePath,
+    SpecialFileRefused,
+    TargetRefused,
+    TreeTooLarge,
+)
 from artifactstore.storage import StorageActor
 from artifactstore_protocols.dataplane import IngestResult, SourceChanged, SourceRefused
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import StoreFiles
 from artifactstore_protocols.packages import PackageFinalizedAlready, PackageNotFound, PathTaken
-from artifactstore_protocols.paths import PathRefused
+from artifactstore_protocols.paths import PathRefused, check_path
 from artifactstore_protocols.records import IngestProgress
 from artifactstore_protocols.retention import UnknownRetentionClass
 from integration.registry.samples import (
@@ -202,6 +210,66 @@ async def test_what_is_no_directory_is_refused(registry: Registry, tree: Path) -
     assert len(await whole_log(registry)) == 1
 
 
+@pytest.fixture
+def deep(tree: Path) -> Generator[str]:
+    """A file below a thousand directories in the tree: its path, which the rules for paths allow."""
+    at = os.open(tree, os.O_RDONLY)
+    for _level in range(1000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+    yield "d/" * 1000 + "file"
+    subprocess.run(["rm", "-r", "--", tree / "d"], check=True)  # shutil.rmtree is not up to it
+
+
+async def test_depth_is_no_limit_but_that_of_a_path(registry: Registry, tree: Path, deep: str) -> None:
+    package = (await registry.ingest_tree(tree)).package_id
+    assert await paths_in(registry, package) == [deep]
+    assert all(actor.starts == 1 for actor in actors(registry)), "an actor crashed"
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["one directory", "many directories"])
+async def test_a_scan_that_is_cancelled_ends_in_its_midst(
+    registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch, *, wide: bool
+) -> None:
+    """A signal ends a command by cancelling it; so it must end a scan of whatever size."""
+    for name in range(1000):
+        (tree / f"{name}").touch() if wide else (tree / f"{name}").mkdir()
+    (tree / ("last" if wide else "999/last")).touch()
+    looked_at = 0
+
+    with trio.CancelScope() as scope:
+
+        def counting(path: str) -> str:
+            nonlocal looked_at
+            looked_at += 1
+            if looked_at == 1:
+                trio.from_thread.run_sync(scope.cancel)
+            return check_path(path)
+
+        monkeypatch.setattr("artifactstore.ingest.scan.check_path", counting)
+        await registry.ingest_tree(tree)
+    assert scope.cancelled_caught
+    await quiet(registry)
+    assert looked_at < 1001
+    assert await whole_log(registry) == []
+
+
+async def test_a_tree_of_links_that_multiply_is_refused(settings: Settings, tree: Path) -> None:
+    for level in range(30):
+        (tree / f"{level}").mkdir()
+        for name in "ab":
+            (tree / f"{level}" / name).symlink_to(f"../{level + 1}")
+    (tree / "30").mkdir()
+    async with open_registry(replace(settings, package_files_max=100)) as registry:
+        with pytest.raises(TreeTooLarge, match=r"remove links .* or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"):
+            await registry.ingest_tree(tree)
+        assert await whole_log(registry) == []
+
+
 async def test_a_tree_of_too_many_files_is_refused(settings: Settings, tree: Path) -> None:
     plant(tree, {"1": b"", "2": b"", "3": b""})
     async with open_registry(replace(settings, package_files_max=2)) as registry:
@@ -240,11 +308,26 @@ async def test_progress_counts_every_batch(registry: Registry, tree: Path, monke
     progress: list[IngestProgress] = []
     await registry.ingest_tree(tree, progress=progress.append)
     assert [(counts.files, counts.files_total, counts.bytes, counts.bytes_total) for counts in progress] == [
+        (0, 6, 0, 15),
         (3, 6, 3, 15),
         (4, 6, 4, 15),
         (5, 6, 14, 15),
         (6, 6, 15, 15),
     ]
+
+
+async def test_progress_counts_what_a_scan_has_found(
+    registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artifactstore.ingest.scan._TELL_EVERY", 2)
+    plant(tree, dict.fromkeys("abcde", b"xyz"))
+    progress: list[IngestProgress] = []
+    await registry.ingest_tree(tree, progress=progress.append)
+    assert [(counts.files, counts.files_total, counts.bytes_total) for counts in progress if counts.scanning] == [
+        (0, 2, 6),
+        (0, 4, 12),
+    ]
+    assert [counts.files for counts in progress if not counts.scanning] == [0, 5]
 
 
 async def test_what_progress_raises_interrupts_the_ingest_and_is_raised(
@@ -264,7 +347,7 @@ async def test_what_progress_raises_interrupts_the_ingest_and_is_raised(
     with pytest.raises(ValueError, match="enough") as raised:
         await registry.ingest_directory(package, tree, progress=stop)
     assert raised.value is failure
-    assert told == [1, 2]
+    assert told == [0, 1, 2]
     await quiet(registry)
     assert await paths_in(registry, package) == ["a", "b"]
     assert all(actor.starts == 1 for actor in actors(registry)), "an actor crashed"

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -162,14 +163,54 @@ def test_a_line_that_is_no_note_ends_what_is_believed(tmp_path: Path, row: str) 
     journal.close()
 
 
-def test_one_that_nobody_went_on_with_for_a_month_is_removed(tmp_path: Path) -> None:
+def aged(path: Path, days: float) -> Path:
+    changed_s = time.time() - days * 24 * 3600
+    os.utime(path, (changed_s, changed_s))
+    return path
+
+
+def test_one_that_nobody_went_on_with_for_a_week_is_removed(tmp_path: Path) -> None:
     begun(tmp_path)
-    left = file_in(tmp_path)
-    os.utime(left, (0, 0))
+    aged(file_in(tmp_path), 7.1)
     (tmp_path / "somebody else's").write_bytes(b"")
-    os.utime(tmp_path / "somebody else's", (0, 0))
+    aged(tmp_path / "somebody else's", 7.1)
     Journal.open(tmp_path, "cd" * 32).close()
     assert [path.name for path in tmp_path.iterdir()] == ["somebody else's"]
+
+
+def test_one_that_is_younger_or_in_use_is_kept(tmp_path: Path) -> None:
+    begun(tmp_path)
+    younger = aged(file_in(tmp_path), 6.9)
+    in_use = Journal.open(tmp_path, "ef" * 32)
+    in_use.begin()
+    (used,) = set(tmp_path.iterdir()) - {younger}
+    aged(used, 400)
+    Journal.open(tmp_path, "cd" * 32).close()
+    assert set(tmp_path.iterdir()) == {younger, used}
+    in_use.close()
+
+
+def test_reading_one_ends_when_it_is_not_wanted(tmp_path: Path) -> None:
+    begun(tmp_path)
+    kept = file_in(tmp_path).read_bytes()
+
+    class NotWanted(Exception):
+        pass
+
+    asked = 0
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise NotWanted
+
+    with pytest.raises(NotWanted):
+        Journal.open(tmp_path, NAME, check)
+    again = Journal.open(tmp_path, NAME)
+    assert list(again.notes) == ["a", "b/\u00e9"], "and it is neither locked nor shortened"
+    again.close()
+    assert file_in(tmp_path).read_bytes() == kept
 
 
 def test_a_place_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:

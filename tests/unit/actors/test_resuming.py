@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from artifactstore.ingest.resuming import Note, may_go_on, untouched, worth_noting
 from artifactstore.ingest.scan import FileStamp, ScannedFile
-from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.records import FileRecord
 
 ADDRESS = "blake3:" + "0" * 64
 OTHER = "blake3:" + "1" * 64
 STAMP = FileStamp(size_bytes=3, mtime_ns=1_000, ctime_ns=2_000, inode=7, device=1)
-SEEN = ScannedFile("a.txt", FileSource("a.txt", "/tree"), executable=False, stamp=STAMP)
+SEEN = ScannedFile("a.txt", "a.txt", executable=False, stamp=STAMP)
 NOTE = Note(STAMP, ADDRESS)
 RECORD = FileRecord("p", "a.txt", 3, False, "text/plain", ADDRESS, "sha256:" + "2" * 64, 9)
 
@@ -25,8 +24,8 @@ def test_a_file_that_nobody_has_touched_is_left_out() -> None:
 
 @pytest.mark.parametrize("field", ["size_bytes", "mtime_ns", "ctime_ns", "inode", "device"])
 def test_whatever_an_inode_says_otherwise_has_it_read(field: str) -> None:
-    touched = replace(STAMP, **{field: getattr(STAMP, field) + 1})
-    assert untouched([replace(SEEN, stamp=touched)], {"a.txt": NOTE}, {"a.txt": RECORD}) == {}
+    touched = STAMP._replace(**{field: getattr(STAMP, field) + 1})
+    assert untouched([SEEN._replace(stamp=touched)], {"a.txt": NOTE}, {"a.txt": RECORD}) == {}
 
 
 @pytest.mark.parametrize(
@@ -52,11 +51,11 @@ def test_neither_a_note_nor_a_record_is_enough() -> None:
 @given(changed_ns=st.integers(0, 2**62), looked_at_us=st.integers(0, 2**52))
 def test_a_file_is_noted_only_if_it_had_been_quiet_for_two_seconds(changed_ns: int, looked_at_us: int) -> None:
     quiet_ns = looked_at_us * 1000 - changed_ns
-    assert worth_noting(replace(STAMP, mtime_ns=changed_ns), looked_at_us) == (quiet_ns > 2_000_000_000)
+    assert worth_noting(STAMP._replace(mtime_ns=changed_ns), looked_at_us) == (quiet_ns > 2_000_000_000)
 
 
 def test_a_package_becomes_the_directorys_only_if_it_can() -> None:
     assert may_go_on("open", [], [SEEN])
-    assert may_go_on("open", ["a.txt"], [SEEN, replace(SEEN, path="b")])
+    assert may_go_on("open", ["a.txt"], [SEEN, SEEN._replace(path="b")])
     assert not may_go_on("finalized", ["a.txt"], [SEEN])
     assert not may_go_on("open", ["a.txt", "gone"], [SEEN])

@@ -1,0 +1,97 @@
+"""The files that belong to the store itself, which no ingest takes in.
+
+A store below the directory that is ingested would otherwise be in its own packages: each ingest would hold all objects
+of those before, and the live database. Files and directories are told by device and inode, so a link, a hard link or a
+bind mount of one is seen through. What SQLite makes and removes beside its database is told by its directory and name.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Self
+
+from artifactstore.ingest.mounts import mounted_again
+from artifactstore.os_paths import path_bytes, path_text
+
+__all__ = ["NOWHERE", "OwnFiles", "StorePlaces"]
+
+type _Inode = tuple[int, int]
+
+_BESIDE_DATABASE: Final = (b"", b"-wal", b"-shm", b"-journal", b".lock")
+"""What a SQLite database consists of, and the lock of its set-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlaces:
+    """Where a store keeps its files on this machine.
+
+    Attributes:
+        directories: that hold nothing but its files, such as the root of its objects; of native paths.
+        database: its SQLite file; None where the log is on a server.
+    """
+
+    directories: tuple[str | os.PathLike[str], ...] = ()
+    database: str | os.PathLike[str] | None = None
+
+
+NOWHERE: Final = StorePlaces()
+"""Of a store that keeps nothing on this machine."""
+
+
+class OwnFiles:
+    """The store's own files, as they are on disk now."""
+
+    __slots__ = ("_below", "_inodes", "_names")
+
+    def __init__(self, inodes: frozenset[_Inode], names: frozenset[tuple[_Inode, bytes]]) -> None:
+        self._inodes = inodes
+        self._names = names
+        self._below: dict[bytes, bool] = {}
+
+    @classmethod
+    def of(cls, places: StorePlaces, *further: str) -> Self:
+        """Look at the places of a store, and at further directories. Blocks."""
+        texts = [*map(path_text, places.directories), *further]
+        directories = [os.path.realpath(path_bytes(text)) for text in texts]
+        inodes = {_inode(path) for path in (*directories, *mounted_again(directories))}
+        names: set[tuple[_Inode, bytes]] = set()
+        if places.database is not None:
+            given = path_bytes(path_text(places.database))
+            for path in {given, os.path.realpath(given)}:  # SQLite keeps its files beside what a link leads to
+                inodes |= {_inode(path + suffix) for suffix in _BESIDE_DATABASE}
+                above = _inode(os.path.dirname(path))  # noqa: PTH120 - bytes
+                if above is not None:
+                    names |= {(above, os.path.basename(path) + suffix) for suffix in _BESIDE_DATABASE}  # noqa: PTH119
+        return cls(frozenset(inode for inode in inodes if inode is not None), frozenset(names))
+
+    def include(self, found: os.stat_result, directory: _Inode, name: bytes) -> bool:
+        """Whether a file or directory, found under this name in a directory, is one of them."""
+        return (found.st_dev, found.st_ino) in self._inodes or (directory, name) in self._names
+
+    def hold(self, real: bytes) -> bool:
+        """Whether a real path is one of them, or below one of them. Blocks."""
+        directory, name = os.path.split(real)
+        inode = _inode(directory)
+        return inode is not None and ((inode, name) in self._names or self._is_below(directory, real))
+
+    def _is_below(self, directory: bytes, path: bytes) -> bool:
+        if _inode(path) in self._inodes:
+            return True
+        if directory not in self._below:  # many links may lead into one directory
+            self._below[directory] = any(_inode(above) in self._inodes for above in _upwards(directory))
+        return self._below[directory]
+
+
+def _upwards(path: bytes) -> Iterator[bytes]:
+    yield path
+    while (above := os.path.dirname(path)) != path:  # noqa: PTH120 - bytes
+        path = above
+        yield path
+
+
+def _inode(path: bytes) -> _Inode | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - bytes
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
