@@ -18,6 +18,7 @@ from artifactstore_protocols.payloads import Payload, decode_payload
 
 __all__ = [
     "RECORD_BYTES_MAX",
+    "SEQUENCE_MAX",
     "CommandStamp",
     "Event",
     "EventConflict",
@@ -27,10 +28,14 @@ __all__ = [
     "StoredEvent",
     "decode_record",
     "encode_record",
+    "parse_sequence",
 ]
 
 RECORD_BYTES_MAX: Final = MANIFEST_BYTES_MAX + (1 << 20)
 """The largest record: a sealed manifest of the largest size, and the fields around it."""
+
+SEQUENCE_MAX: Final = 2**63 - 1
+"""The largest sequence: databases keep it in a signed 64-bit integer."""
 
 _RECORD_VERSION = 1
 _NULLABLE: Final = frozenset({"command_digest", "idempotency_key"})
@@ -228,3 +233,11 @@ def decode_record(payload: bytes) -> Event:
         )
     except (NotCanonical, InvalidValue) as error:
         raise RecordInvalid(str(error)) from error
+
+
+def parse_sequence(text: str) -> int | None:
+    """Return the sequence that a text is: ASCII digits, from 0 to `SEQUENCE_MAX`; None for anything else."""
+    if not (text.isascii() and text.isdecimal()) or len(text.lstrip("0")) > len(str(SEQUENCE_MAX)):
+        return None
+    sequence = int(text.lstrip("0") or "0")
+    return sequence if sequence <= SEQUENCE_MAX else None

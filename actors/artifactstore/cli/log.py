@@ -11,6 +11,7 @@ from artifactstore.cli.options import Json, OptionalPackage, Quiet
 from artifactstore.cli.output import events_bar, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
+from artifactstore_protocols.events import SEQUENCE_MAX
 from artifactstore_protocols.records import VerifyReport
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def replay(
 
 
 def events(
-    since: Annotated[int, typer.Option("--since", metavar="N", min=0, help="Only the events after sequence N.")] = 0,
+    since: Annotated[
+        int, typer.Option("--since", metavar="N", min=0, max=SEQUENCE_MAX, help="Only the events after sequence N.")
+    ] = 0,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with the events to come, until interrupted.")] = False,
     export: Annotated[

@@ -1,7 +1,9 @@
 """Commands for operators: version, migrate, health, tree, dev, serve."""
 
+import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -18,8 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", metavar="URL", help="Ask a running service, at http://HOST:PORT or unix:PATH, instead of the store."
+    ),
+]
+
 _DEV_BIND = "127.0.0.1:8000"
 _PORT_MAX = 65535
+_PORT_DIGITS_MAX = 5
+_DRAIN_S = 30.0
+_DRAIN_S_MAX = 86_400.0
 _WATCH_EVERY_S = 1.0
 
 
@@ -54,9 +66,7 @@ def migrate(
 
 
 def health(
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="Ask a running service instead of opening the store.")
-    ] = None,
+    url: Url = None,
     *,
     json: Json = False,
     _quiet: Quiet = False,
@@ -76,9 +86,7 @@ def health(
 
 
 def tree(
-    url: Annotated[
-        str | None, typer.Option("--url", metavar="URL", help="Ask a running service instead of opening the store.")
-    ] = None,
+    url: Url = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until interrupted.")] = False,
     json: Json = False,
@@ -113,11 +121,29 @@ def _place(bind: str) -> str:
     if bind.startswith("unix:"):
         if len(bind) == len("unix:"):
             raise typer.BadParameter("unix: needs a path, such as unix:/run/artifactstore/http.sock")
-    elif not host or not port.isdecimal() or int(port) > _PORT_MAX:
+    elif not host or not (port.isascii() and port.isdecimal()) or len(port) > _PORT_DIGITS_MAX or int(port) > _PORT_MAX:
         raise typer.BadParameter(
             f"{bind!r} is neither HOST:PORT, such as {_DEV_BIND}, nor unix:PATH; port 0 takes a free one"
         )
     return bind
+
+
+def _host_names(names: list[str] | None) -> frozenset[str]:
+    from artifactstore.http.hosts import parse_authority  # noqa: PLC0415 - it loads nothing else of the service
+
+    found: set[str] = set()
+    for name in names or ():
+        authority = parse_authority(name) or parse_authority(f"[{name}]")
+        if authority is None or authority.port:
+            raise typer.BadParameter(f"{name!r} is not the name or address of a host", param_hint="--allow-host")
+        found.add(authority.name)
+    return frozenset(found)
+
+
+def _announce(line: str) -> None:
+    """Tell the operator; a service works on when nobody listens any more."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def serve(
@@ -130,6 +156,14 @@ def serve(
         bool,
         typer.Option("--allow-remote", help="Let other machines reach it, although there is no authentication."),
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Answer requests for this host name, too, such as the name of a reverse proxy; repeatable.",
+        ),
+    ] = None,
     certfile: Annotated[
         Path | None,
         typer.Option("--certfile", metavar="FILE", help="Speak TLS, with this chain of certificates (PEM)."),
@@ -141,16 +175,28 @@ def serve(
         Path | None,
         typer.Option("--ca-certs", metavar="FILE", help="Ask clients for a certificate of these authorities (PEM)."),
     ] = None,
+    drain: Annotated[
+        float,
+        typer.Option(
+            "--drain",
+            metavar="SECONDS",
+            min=0,
+            max=_DRAIN_S_MAX,
+            help="How long requests under way may take after a signal to stop; a second signal ends that.",
+        ),
+    ] = _DRAIN_S,
 ) -> None:
-    """Run the store as a service, until SIGTERM or SIGINT."""
+    """Run the store as a service, until SIGTERM, SIGINT or SIGHUP."""
     if (certfile is None) != (keyfile is None) or (ca_certs is not None and certfile is None):
         raise typer.BadParameter("--certfile and --keyfile go together, and --ca-certs with both")
+    if math.isnan(drain):
+        raise typer.BadParameter("give a number of seconds", param_hint="--drain")
     from artifactstore.http.listening import Listening  # noqa: PLC0415
     from artifactstore.http.service import run_service  # noqa: PLC0415
 
-    listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs)
+    listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs, _host_names(allow_host))
     with logged() as settings:
-        run_service(settings, listening, announce=lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+        run_service(settings, listening, drain_s=drain, announce=_announce)
 
 
 def dev() -> None:

@@ -16,8 +16,8 @@ _logger = logging.getLogger("artifactstore.http.access")
 def logged_requests(app: ASGIFramework) -> ASGIFramework:
     """The application, with its requests named and logged.
 
-    A line has method, path, status and duration. The query is left out, and so is what a client says of itself: either
-    may hold what is nobody's business.
+    A line has method, path, status and duration. The path is as it was sent, with its escapes, so that it stays on its
+    line. The query is left out, and so is what a client says of itself: either may hold what is nobody's business.
     """
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -39,6 +39,7 @@ def logged_requests(app: ASGIFramework) -> ASGIFramework:
             finally:
                 took_s = trio.current_time() - began
                 outcome = str(status) if status else "unanswered"
-                _logger.info("%s %s %s, %.3f s", scope["method"], scope["path"], outcome, took_s)
+                path = scope["raw_path"].decode("latin-1")
+                _logger.info("%s %s %s, %.3f s", scope["method"], path, outcome, took_s)
 
     return cast("ASGIFramework", serve)

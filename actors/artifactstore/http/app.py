@@ -12,9 +12,11 @@ from typing import Any, cast
 
 from quart import Response, render_template, request
 from quart_trio import QuartTrio
-from werkzeug.exceptions import HTTPException, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, NotFound
 
 from artifactstore.facts import Json, as_json, facts
+from artifactstore.http.gate import Gate
+from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
@@ -22,6 +24,7 @@ from artifactstore.http.readings import Readings
 from artifactstore.http.shortcut import HEADERS, Application, HealthAnswers, Shortcut
 from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
+from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
 
@@ -31,6 +34,8 @@ _logger = logging.getLogger("artifactstore.http")
 
 _METHODS = {"GET", "HEAD"}
 _STREAM_AGAIN_AFTER_S = "5"
+# A proxy that collects or compresses events holds them back; nginx heeds the second one.
+_STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _NEEDED_TO_BE_READY = {"registry", "database", "storage"}
 _NEEDED_ACTORS = {f"actor:{name}" for name in ("database", "storage", "event-writer", "projection", "ingest")}
 
@@ -40,6 +45,8 @@ def make_app(
     snapshot: Callable[[], SupervisorSnapshot | None],
     streams: EventStreams,
     connections: Callable[[], int] = lambda: 0,
+    *,
+    hosts: Hosts | None = None,
 ) -> QuartTrio:
     """The application.
 
@@ -48,6 +55,7 @@ def make_app(
         snapshot: looks at the supervision tree; None while it is starting.
         streams: of events.
         connections: counts those that are open.
+        hosts: names by which clients may call the service, beside loopback names.
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -85,7 +93,7 @@ def make_app(
 
     # As Quart documents it for middleware, which a method cannot be to a type checker.
     ordinary = cast("Application", app.asgi_app)
-    app.asgi_app = cast("Any", Shortcut(ordinary, answers, counts))  # type: ignore[method-assign]
+    app.asgi_app = cast("Any", Gate(Shortcut(ordinary, answers, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
     return app
 
 
@@ -115,15 +123,16 @@ def _answer_how_it_is(app: QuartTrio, readings: Readings, answers: HealthAnswers
 def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
     @app.get("/events/stream")
     async def get_events() -> Response:
-        wanted = request.headers.get("Last-Event-ID") or request.args.get("since", "0")
-        if not (wanted.isascii() and wanted.isdecimal()):
-            return problem(HTTPStatus.BAD_REQUEST, "`since` and Last-Event-ID are sequences: whole numbers from 0 on.")
+        since = parse_sequence(request.headers.get("Last-Event-ID") or request.args.get("since", "0"))
+        if since is None:
+            detail = f"`since` and Last-Event-ID are sequences: whole numbers from 0 to {SEQUENCE_MAX}."
+            return problem(HTTPStatus.BAD_REQUEST, detail)
         if streams.full:
             full = problem(HTTPStatus.SERVICE_UNAVAILABLE, "As many streams are open as may be; try again later.")
             full.headers["Retry-After"] = _STREAM_AGAIN_AFTER_S
             return full
-        body = b"" if request.method == "HEAD" else streams.follow(int(wanted))
-        answer = Response(body, content_type="text/event-stream")
+        body = b"" if request.method == "HEAD" else streams.follow(since)
+        answer = Response(body, headers=_STREAM_HEADERS, content_type="text/event-stream")
         answer.timeout = None  # it ends with its client or the service, not after a while
         return answer
 
@@ -150,11 +159,6 @@ def _not_ready(report: HealthReport) -> list[str]:
 def _mind_manners(app: QuartTrio, counts: RequestCounts) -> None:
     """What holds for every request and every answer."""
 
-    @app.before_request
-    async def refuse_bodies() -> None:
-        if request.content_length or "Transfer-Encoding" in request.headers:
-            raise RequestEntityTooLarge
-
     @app.errorhandler(HTTPException)
     async def refuse(error: HTTPException) -> Response:
         return problem_of(error)
@@ -162,12 +166,12 @@ def _mind_manners(app: QuartTrio, counts: RequestCounts) -> None:
     @app.errorhandler(Exception)
     async def fail(error: Exception) -> Response:
         _logger.error("%s %s failed", request.method, request.path, exc_info=error)
-        detail = "The service failed on this request; its log has the reason."
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     @app.after_request
     async def finish(response: Response) -> Response:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         path = "other" if request.url_rule is None else request.url_rule.rule
         counts.count(path, request.method if request.method in _METHODS else "other", response.status_code)
         return response

@@ -4,25 +4,24 @@ There is no authentication yet, so an address that others can reach is refused u
 meant. Whoever may connect to a Unix socket is said by its permissions: its owner and its group.
 """
 
+import errno
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import cast, override
 
 import trio
-from hypercorn.config import Config
 
+from artifactstore.http.hosts import Hosts, is_loopback, parse_authority
+from artifactstore.http.tls import tls_context
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
     "AddressUnavailable",
-    "CertificateUnusable",
     "Listening",
     "RemoteBindRefused",
     "open_listeners",
@@ -33,6 +32,8 @@ __all__ = [
 _UNIX = "unix:"
 _SOCKET_MODE = 0o660
 _BACKLOG = 128
+_VANISHED_AFTER_MS = 60_000
+_NOT_HERE = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 type Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
@@ -63,18 +64,6 @@ class RemoteBindRefused(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
-class CertificateUnusable(ArtifactStoreError):
-    """TLS was asked for and cannot be had with these files."""
-
-    files: tuple[str, ...]
-    reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot use {', '.join(self.files)} for TLS: {self.reason}; give PEM files that belong together"
-
-
 @dataclass(frozen=True, slots=True)
 class Listening:
     """Where and how to listen.
@@ -85,6 +74,7 @@ class Listening:
         certfile: chain of the server's certificate, and
         keyfile: its key, both PEM; with them, TLS is spoken and nothing else.
         ca_certs: PEM file of the authorities one of whose certificates a client must show.
+        names: further names by which clients may call the service, as `parse_authority` has them.
     """
 
     bind: str
@@ -92,22 +82,33 @@ class Listening:
     certfile: Path | None = None
     keyfile: Path | None = None
     ca_certs: Path | None = None
+    names: frozenset[str] = frozenset()
+
+    @property
+    def hosts(self) -> Hosts:
+        """Names that a request may have in `Host`."""
+        host, _, _port = self.bind.rpartition(":")
+        bound = None if self.bind.startswith(_UNIX) else parse_authority(host)
+        return Hosts(self.names if bound is None else self.names | {bound.name})
 
 
-async def open_listeners(listening: Listening, config: Config) -> Sequence[Listener]:
-    """Listen; several times where a name has several addresses. `config` gets the TLS options.
+async def open_listeners(listening: Listening) -> Sequence[Listener]:
+    """Listen; several times where a name has several addresses.
 
     Raises:
         RemoteBindRefused, AddressUnavailable, CertificateUnusable: and nothing is left open.
     """
-    context = _tls(listening, config)
+    context = None
+    if listening.certfile is not None and listening.keyfile is not None:
+        context = tls_context(listening.certfile, listening.keyfile, listening.ca_certs)
     try:
         if listening.bind.startswith(_UNIX):
             opened = [_open_unix(listening.bind)]
         else:
             opened = await _open_tcp(listening)
-    except OSError as error:
-        raise AddressUnavailable(listening.bind, error.strerror or str(error)) from error
+    except (OSError, ValueError) as error:  # a ValueError is a name or a path that cannot be encoded
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise AddressUnavailable(listening.bind, reason or str(error)) from error
     if context is None:
         return opened
     return [trio.SSLListener(listener, context, https_compatible=True) for listener in opened]
@@ -133,13 +134,49 @@ def unlink_socket(url: str) -> None:
 
 
 async def _open_tcp(listening: Listening) -> list[trio.SocketListener]:
+    """Bind every address of the name, look at what was really bound, and only then listen."""
     host, _, port = listening.bind.rpartition(":")
-    host = host.strip("[]")
-    found = await trio.socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-    addresses = {str(address[0]).partition("%")[0] for *_, address in found}
-    if not listening.allow_remote and not all(ip_address(address).is_loopback for address in addresses):
+    host = host.removeprefix("[").removesuffix("]")
+    # With AI_PASSIVE, which is how `*` comes to mean every interface; so it has to be there when addresses are judged.
+    found = await trio.socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    _refuse_remote(listening, [address for *_, address in found])
+    not_here: OSError | None = None
+    bound: list[socket.socket] = []
+    with ExitStack() as opened:
+        for family, kind, protocol, _name, address in dict.fromkeys(found):
+            try:
+                bound.append(opened.enter_context(_bind(family, kind, protocol, address)))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                not_here = error  # as ::1 for localhost on a machine without IPv6
+        _refuse_remote(listening, [each.getsockname() for each in bound])
+        for each in bound:
+            each.listen(_BACKLOG)
+        opened.pop_all()
+    if not bound and not_here is not None:
+        raise not_here
+    return [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in bound]
+
+
+def _bind(family: int, kind: int, protocol: int, address: object) -> socket.socket:
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # A client's machine that vanished keeps a stream of events for no longer than this; connections inherit it.
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _VANISHED_AFTER_MS)
+        opened.bind(cast("tuple[str, int]", address))
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _refuse_remote(listening: Listening, addresses: Sequence[tuple[object, ...]]) -> None:
+    if not listening.allow_remote and not all(is_loopback(str(host).partition("%")[0]) for host, *_ in addresses):
         raise RemoteBindRefused(listening.bind)
-    return await trio.open_tcp_listeners(int(port), host=host, backlog=_BACKLOG)
 
 
 def _open_unix(bind: str) -> trio.SocketListener:
@@ -174,19 +211,3 @@ def _remove_stale_socket(bind: str, path: Path) -> None:
         except BlockingIOError:
             pass
     raise AddressUnavailable(bind, "Address already in use")
-
-
-def _tls(listening: Listening, config: Config) -> ssl.SSLContext | None:
-    if listening.certfile is None or listening.keyfile is None:
-        return None
-    config.certfile, config.keyfile = str(listening.certfile), str(listening.keyfile)
-    files = [config.certfile, config.keyfile]
-    if listening.ca_certs is not None:
-        config.ca_certs = str(listening.ca_certs)
-        config.verify_mode = ssl.CERT_REQUIRED
-        files.append(config.ca_certs)
-    try:
-        return config.create_ssl_context()
-    except (OSError, ValueError) as error:  # an ssl.SSLError is an OSError
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise CertificateUnusable(tuple(files), reason or str(error)) from error

@@ -7,31 +7,37 @@ from werkzeug.exceptions import HTTPException
 
 from artifactstore.facts import as_json
 
-__all__ = ["problem", "problem_of"]
+__all__ = ["PROBLEM_TYPE", "problem", "problem_body", "problem_of"]
 
-_CONTENT_TYPE = "application/problem+json"
+PROBLEM_TYPE = "application/problem+json"
+
 _DETAILS = {
     HTTPStatus.NOT_FOUND: "There is nothing at this path; / lists what there is.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This service is read-only: use GET or HEAD.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "This service takes no request bodies.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed on this request; its log has the reason.",
 }
-_TITLES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large"}  # RFC 9110; Python 3.12 has an older name
+# RFC 9110; Python 3.12 has older names
+_TITLES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large", HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long"}
 
 
-def problem(status: HTTPStatus, detail: str) -> Response:
-    """A problem of the type `about:blank`, whose title is the status' own (RFC 9457 section 4.2.1)."""
+def problem_body(status: HTTPStatus, detail: str = "") -> bytes:
+    """Return a problem of the type `about:blank`, whose title is the status' own (RFC 9457 section 4.2.1)."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(status, status.phrase),
         "status": status.value,
-        "detail": detail,
+        "detail": detail or _DETAILS.get(status, status.description),
     }
-    return Response(as_json(body) + "\n", status=status, content_type=_CONTENT_TYPE)
+    return f"{as_json(body)}\n".encode()
+
+
+def problem(status: HTTPStatus, detail: str = "") -> Response:
+    """Return an answer with such a problem."""
+    return Response(problem_body(status, detail), status=status, content_type=PROBLEM_TYPE)
 
 
 def problem_of(error: HTTPException) -> Response:
-    """What the framework refused, such as a path that there is not; its headers, such as `Allow`, are kept."""
+    """Return what the framework refused, such as an unknown path; its headers, such as `Allow`, are kept."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     answer = problem(status, _DETAILS.get(status) or error.description or status.description)
     for name, value in error.get_headers():

@@ -1,8 +1,7 @@
-"""HttpServer: Hypercorn as an actor, so that it starts, stops and restarts with the tree.
+"""HttpServer: HTTP as an actor, so that it starts, stops and restarts with the tree.
 
-Hypercorn speaks HTTP on each connection; accepting and ending connections is done here, for Hypercorn shields what it
-sends from cancellation, and a client that reads nothing would hold a stopping server open for good. So a stop lets
-requests finish for a moment, and then closes every socket that is left.
+Hypercorn's protocol answers on each connection; accepting, timing and ending connections is done here and in
+`connection`. A stop lets requests under way finish for a while, and then closes every connection that is left.
 """
 
 import logging
@@ -13,12 +12,12 @@ from typing import cast, override
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState
+from hypercorn.typing import ASGIFramework
 
 from artifactstore.http.access import logged_requests
 from artifactstore.http.app import make_app
+from artifactstore.http.connection import Connection
 from artifactstore.http.listening import Listening, open_listeners, unlink_socket, url_of
 from artifactstore.http.readings import Readings
 from artifactstore.http.streams import EventStreams
@@ -26,21 +25,15 @@ from artifactstore.supervision import Actor, ActorRef, handles
 from artifactstore_protocols.messages import ProjectionRole
 from artifactstore_protocols.supervision import Request, SupervisorSnapshot
 
-__all__ = ["CONNECTIONS_MAX", "GRACE_S", "BoundAddresses", "HttpRole", "HttpServer"]
+__all__ = ["CONNECTIONS_MAX", "BoundAddresses", "Drain", "HttpRole", "HttpServer"]
 
 _logger = logging.getLogger("artifactstore.http")
 
 CONNECTIONS_MAX = 512
 """Connections at a time; further ones are closed at once."""
 
-GRACE_S = 2.0
-"""How long requests under way may take when the service stops."""
-
-_KEEP_ALIVE_S = 5.0
-_READ_TIMEOUT_S = 30
-_WRITE_TIMEOUT_S = 30.0
-_HANDSHAKE_TIMEOUT_S = 10.0
-_HEAD_BYTES_MAX = 16 << 10
+_GRACE_S = 2.0
+"""How long requests under way may take when the server stops without having been drained, as for a restart."""
 
 
 class HttpRole:
@@ -50,6 +43,16 @@ class HttpRole:
 @dataclass(frozen=True, slots=True)
 class BoundAddresses(Request[tuple[str, ...], HttpRole]):
     """Where the server listens, as URLs or `unix:PATH`; of use when it was asked for port 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain(Request[None, HttpRole]):
+    """Accept nothing more, end streams of events, and answer once every request under way has been answered.
+
+    Connections that are left after `seconds`, or when the asker is cancelled, are closed when the actor stops.
+    """
+
+    seconds: float
 
 
 class HttpServer(Actor[HttpRole]):
@@ -71,15 +74,16 @@ class HttpServer(Actor[HttpRole]):
     ) -> None:
         self._listening = listening
         self._streams = EventStreams(projection)
-        self._connections: set[trio.abc.Stream] = set()
+        self._connections: set[Connection] = set()
         self._context = WorkerContext(None)
         self._config = _config()
-        app = make_app(readings, snapshot, self._streams, lambda: len(self._connections))
+        app = make_app(readings, snapshot, self._streams, lambda: len(self._connections), hosts=listening.hosts)
         # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
         self._app = ASGIWrapper(logged_requests(cast("ASGIFramework", app)))
         self._accepting = trio.CancelScope()
         self._conversing = trio.CancelScope()
         self._stopped = trio.Event()
+        self._grace_s = _GRACE_S
         self._bound: tuple[str, ...] = ()
 
     @override
@@ -88,7 +92,7 @@ class HttpServer(Actor[HttpRole]):
 
     @override
     async def on_start(self) -> None:
-        listeners = await open_listeners(self._listening, self._config)
+        listeners = await open_listeners(self._listening)
         self._bound = tuple(url_of(listener) for listener in listeners)
         self.context.start_child("connections", self._serve, listeners)
 
@@ -105,63 +109,48 @@ class HttpServer(Actor[HttpRole]):
         if len(self._connections) >= CONNECTIONS_MAX:
             await trio.aclose_forcefully(stream)
             return
-        self._connections.add(stream)
+        connection = Connection(stream, self._app, self._config, self._context)
+        self._connections.add(connection)
         try:
-            impatient = cast("_Stream", _Impatient(stream))
-            server = TCPServer(self._app, self._config, self._context, ConnectionState({}), impatient)
-            await server.run()
+            await connection.run()
         except Exception:
             _logger.exception("a connection failed")
         finally:
-            self._connections.discard(stream)
+            self._connections.discard(connection)
 
     @override
     async def on_stop(self) -> None:
+        await self._stop_accepting()
+        with trio.move_on_after(self._grace_s):
+            await self._stopped.wait()
+        self._conversing.cancel(reason="the time to finish is over")
+        await self._stopped.wait()
+
+    async def _stop_accepting(self) -> None:
         self._accepting.cancel(reason="the service stops")
         for url in self._bound:
             unlink_socket(url)
         self._streams.end()
-        await self._context.terminated.set()  # connections that only wait for another request close now
-        with trio.move_on_after(GRACE_S):
-            await self._stopped.wait()
-        for stream in tuple(self._connections):
-            await trio.aclose_forcefully(stream)
-        self._conversing.cancel(reason="the time of grace is over")
-        await self._stopped.wait()
+        await self._context.terminated.set()  # no connection takes another request
+        for connection in self._connections:
+            connection.drain()
 
     @handles(BoundAddresses)
     async def bound_addresses(self, message: BoundAddresses) -> tuple[str, ...]:  # noqa: ARG002
         """Where the server listens."""
         return self._bound
 
-
-type _Stream = trio.SSLStream[trio.SocketStream]
-
-
-class _Impatient:
-    """A connection that is closed once its client has taken nothing for a while: Hypercorn would wait without end."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-    async def send_all(self, data: bytes) -> None:
-        with trio.move_on_after(_WRITE_TIMEOUT_S):
-            await self._stream.send_all(data)
-            return
-        await trio.aclose_forcefully(self._stream)
-        raise trio.BrokenResourceError("the client takes nothing")
+    @handles(Drain)
+    async def drain(self, message: Drain) -> None:
+        """Stop accepting, and wait for the requests under way."""
+        self._grace_s = 0.0  # the asker decides how long that takes
+        await self._stop_accepting()
+        with trio.move_on_after(message.seconds):
+            await self._stopped.wait()
 
 
 def _config() -> Config:
     config = Config()
     config.errorlog = None
     config.include_server_header = False
-    config.keep_alive_timeout = _KEEP_ALIVE_S
-    config.read_timeout = _READ_TIMEOUT_S
-    config.ssl_handshake_timeout = _HANDSHAKE_TIMEOUT_S
-    config.h11_max_incomplete_size = _HEAD_BYTES_MAX
-    config.h2_max_header_list_size = _HEAD_BYTES_MAX
     return config

@@ -1,8 +1,12 @@
-"""The store as a process of its own: the tree with an HTTP server in it, until a signal says stop."""
+"""The store as a process of its own: the tree with an HTTP server in it, until a signal says stop.
+
+The first signal cancels a start that is under way, or begins to drain. The second one ends the drain.
+"""
 
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import outcome
@@ -13,14 +17,14 @@ from artifactstore.config import Settings
 from artifactstore.http.listening import Listening
 from artifactstore.http.notify import notify
 from artifactstore.http.readings import Readings
-from artifactstore.http.server import BoundAddresses, HttpRole, HttpServer
+from artifactstore.http.server import BoundAddresses, Drain, HttpRole, HttpServer
 from artifactstore.open import open_store
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorRef, ActorSpec, LoopBlocked, Report, StallReport
 from artifactstore.tree import Actors
 from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
-from artifactstore_protocols.supervision import SupervisorSnapshot
+from artifactstore_protocols.supervision import AskError, SupervisorSnapshot
 
 __all__ = ["EXIT_STUCK", "http_service", "run_service"]
 
@@ -31,12 +35,17 @@ _LAST_WORDS_S = 3.0
 """What the log is given to take the report of it. It may be the very thing that blocks, so nothing waits for it."""
 
 
-def run_service(settings: Settings, listening: Listening, *, announce: Callable[[str], None]) -> None:
+_ANSWER_TIMEOUT_S = 30.0
+_ORDERLY_SIGNALS = 2
+
+
+def run_service(settings: Settings, listening: Listening, *, drain_s: float, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then drain and return.
 
     Args:
         settings: of the store; it is created if there is none.
         listening: where and how to listen.
+        drain_s: how long requests under way may take after the signal; a second signal ends that.
         announce: told in a line where the service listens, and that it stops.
 
     Raises:
@@ -45,7 +54,7 @@ def run_service(settings: Settings, listening: Listening, *, announce: Callable[
         CertificateUnusable: there is no TLS with these files.
         StartFailed, and what `open_registry` raises.
     """
-    signals.run(lambda stops: _serve(settings, listening, announce, stops))
+    signals.run(_Service(settings, listening, drain_s, announce).run, orderly=_ORDERLY_SIGNALS)
 
 
 def _end_if_stuck(report: Report) -> None:
@@ -56,38 +65,52 @@ def _end_if_stuck(report: Report) -> None:
         end.start()
 
 
-async def _serve(
-    settings: Settings, listening: Listening, announce: Callable[[str], None], stops: signals.StopSignals
-) -> None:
-    http = ActorRef[HttpRole]("http")
-    registry: Registry | None = None
-    services = http_service(http, listening, lambda: None if registry is None else registry.snapshot())
-    stop, opening = trio.Event(), trio.CancelScope()
+class _Service:
+    """A service and the signals that it gets."""
 
-    async def heed() -> None:
+    def __init__(
+        self, settings: Settings, listening: Listening, drain_s: float, announce: Callable[[str], None]
+    ) -> None:
+        self._settings, self._listening = settings, listening
+        self._drain_s, self._announce = drain_s, announce
+        self._http = ActorRef[HttpRole]("http")
+        self._registry: Registry | None = None
+        self._opening, self._draining = trio.CancelScope(), trio.CancelScope()
+        self._told = trio.Event()
+
+    async def run(self, stops: signals.StopSignals) -> None:
+        """Serve until a signal comes, drain until the next, and close the store."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._heed, stops)
+            served: outcome.Outcome[None] | None = None
+            with self._opening:
+                served = await outcome.acapture(self._serve)  # as a value: a nursery would make a group of an error
+            nursery.cancel_scope.cancel(reason="the service has stopped")
+        if served is not None and not self._opening.cancel_called:
+            served.unwrap()
+
+    async def _heed(self, stops: signals.StopSignals) -> None:
         number = await stops.receive()
         notify("STOPPING=1")
-        announce(f"artifactstore stops: {number.name}")
-        stop.set()
-        if registry is None:
-            opening.cancel(reason="stopped while it opened")
+        self._announce(f"artifactstore stops: {number.name}")
+        self._told.set()
+        if self._registry is None:
+            self._opening.cancel(reason="stopped while it opened")
+        await stops.receive()
+        self._draining.cancel(reason="a second signal")
 
-    async def serve() -> None:
-        nonlocal registry
-        async with open_store(settings, services, on_report=_end_if_stuck) as registry:
-            for url in await http.ask(BoundAddresses()):
-                announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
+    async def _serve(self) -> None:
+        services = http_service(self._http, self._listening, self._snapshot)
+        async with open_store(self._settings, services, on_report=_end_if_stuck) as self._registry:
+            for url in await self._http.ask(BoundAddresses()):
+                self._announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
             notify("READY=1")
-            await stop.wait()
+            await self._told.wait()
+            with self._draining, suppress(AskError):
+                await self._http.ask(Drain(self._drain_s), timeout=self._drain_s + _ANSWER_TIMEOUT_S)
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(heed)
-        served: outcome.Outcome[None] | None = None
-        with opening:
-            served = await outcome.acapture(serve)  # as a value: a nursery would make a group of an error
-        nursery.cancel_scope.cancel()
-    if served is not None and not opening.cancel_called:
-        served.unwrap()
+    def _snapshot(self) -> SupervisorSnapshot | None:
+        return None if self._registry is None else self._registry.snapshot()
 
 
 def http_service(

@@ -99,10 +99,10 @@ def test_clients_that_read_nothing_do_not_hold_up_a_stop(cli: Cli) -> None:
             client.sendall(words)
             return client
 
-        following = say(b"GET /events/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        following = say(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200" in following.recv(1 << 12)
         say(b"GET /heal")
-        stalled = say(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 300, room=1)
+        stalled = say(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300, room=1)
         assert stalled.recv(1, socket.MSG_PEEK)  # it is being answered
         process.send_signal(signal.SIGTERM)
         _out, err = process.communicate()
@@ -122,7 +122,7 @@ def test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops(
             assert process.stderr.readline().decode() == f"artifactstore serves unix:{http}\n"
             with socket.socket(socket.AF_UNIX) as client:
                 client.connect(str(http))
-                client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert client.recv(1 << 12).startswith(b"HTTP/1.1 200")
             process.send_signal(signal.SIGTERM)
             assert manager.recv(64) == b"STOPPING=1"
@@ -145,6 +145,14 @@ OPTIONS = {
     "a certificate without its key": ("--certfile", "c.pem"),
     "a key without its certificate": ("--keyfile", "k.pem"),
     "authorities alone": ("--ca-certs", "a.pem"),
+    "no host": ("--bind", ":8000"),
+    "5,000 digits of a port": ("--bind", f"127.0.0.1:{'9' * 5000}"),
+    "a port in another script": ("--bind", "127.0.0.1:\u0661"),
+    "a host with a port": ("--allow-host", "store.example:8000"),
+    "no host name": ("--allow-host", "a b"),
+    "time that goes back": ("--drain", "-1"),
+    "time without end": ("--drain", "inf"),
+    "no time": ("--drain", "nan"),
 }
 
 
@@ -196,15 +204,24 @@ def test_health_without_a_service_opens_the_store(cli: Cli) -> None:
     assert cli.ok("health").text.splitlines()[0] == "healthy"
 
 
+FORMS = "a URL begins with http://, https:// or unix:"
 URLS = {
     "nobody there": ("http://127.0.0.1:1", "Connection refused"),
-    "no scheme": ("127.0.0.1:8000", "a URL begins with http:// or https://"),
-    "another scheme": ("ftp://127.0.0.1", "a URL begins with http:// or https://"),
-    "a file": ("file:///etc/passwd", "a URL begins with http:// or https://"),
-    "no host": ("http://", "a URL begins with http:// or https://"),
-    "no number for a port": ("http://127.0.0.1:http", "nonnumeric port"),
+    "no scheme": ("127.0.0.1:8000", FORMS),
+    "another scheme": ("ftp://127.0.0.1", FORMS),
+    "a file": ("file:///etc/passwd", FORMS),
+    "no host": ("http://", FORMS),
+    "no host but a port": ("http://:8000", FORMS),
+    "no number for a port": ("http://127.0.0.1:http", "Port could not be cast to integer"),
+    "a port that there is not": ("http://127.0.0.1:99999", "Port out of range 0-65535"),
+    "half an address": ("http://[::1", "Invalid IPv6 URL"),
+    "a name that no encoding knows": (f"http://{'a' * 64}.example", "too long"),
     "a space": ("http://127.0.0.1:1/a b", "can't contain control characters"),
-    "nothing": ("", "a URL begins with http:// or https://"),
+    "nothing": ("", FORMS),
+    "no path of a socket": ("unix:", "unix: needs a path"),
+    "no socket": ("unix:/no/such/socket", "No such file or directory"),
+    "no socket but a file": ("unix:/dev/null", "Connection refused"),
+    "a path that is too long": (f"unix:/{'x' * 200}", "AF_UNIX path too long"),
 }
 
 
@@ -215,6 +232,28 @@ def test_a_url_where_no_service_is(cli: Cli, command: str, url: str, reason: str
     assert line.startswith("no report from ")
     assert reason in line
     assert not cli.database.exists()
+
+
+def test_a_service_on_this_machine_is_asked_without_a_proxy(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with somebody_else(http_answer(200, b'{"status": "healthy", "components": {}}')) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        with serving(cli) as (_process, base):
+            assert len(cli.json("health", "--url", base)["components"]) == len(SERVICE_COMPONENTS)
+            here = base.replace("127.0.0.1", "localhost")
+            assert cli.json("tree", "--url", here)["name"] == "root"
+        assert cli.json("health", "--url", "http://store.invalid")["components"] == {}, "others are asked through it"
+
+
+def test_a_service_on_a_unix_socket_is_asked(cli: Cli, tmp_path: Path) -> None:
+    url = f"unix:{tmp_path / 'http.sock'}"
+    with cli.started("serve", "--bind", url) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().decode() == f"artifactstore serves {url}\n"
+        assert cli.json("health", "--url", url)["status"] == "healthy"
+        assert cli.ok("health", "--url", url).text.startswith("healthy\n")
+        assert cli.json("tree", "--url", url)["name"] == "root"
 
 
 @contextmanager
@@ -245,6 +284,13 @@ ANSWERS = {
     "a page that says it is unavailable": (http_answer(503, b"<html>"), "its answer is not JSON"),
     "no text": (http_answer(200, b"\xff\xfe\xfd"), "its answer is not JSON"),
     "a list": (http_answer(200, b"[1]"), "its answer is something else"),
+    "nested beyond measure": (http_answer(200, b"[" * 100_000), "its answer is not JSON"),
+    "a number beyond measure": (http_answer(200, b"9" * 5000), "its answer is not JSON"),
+    "components of another kind": (http_answer(200, b'{"status": 1, "components": 1}'), "its answer is something else"),
+    "a component of another kind": (
+        http_answer(200, b'{"status": 1, "components": {"a": {}}}'),
+        "its answer is something else",
+    ),
     "other facts": (http_answer(200, b'{"version": 1}'), "its answer is something else"),
     "nothing": (b"", "closed connection without response"),
     "no HTTP": (b"220 mail ready\r\n", "220 mail ready"),

@@ -3,7 +3,7 @@
 import json
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from artifactstore.http.service import http_service
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef
 
-__all__ = ["GUARD_S", "LOOPBACK", "Answer", "Service", "ask", "connect", "read_events", "serving"]
+__all__ = ["GUARD_S", "LOOPBACK", "Answer", "Service", "ask", "connect", "read_events", "serving", "talk"]
 
 GUARD_S = 60
 """Ends a test that waits for what will not come."""
@@ -76,7 +76,7 @@ async def connect(url: str, context: ssl.SSLContext | None = None) -> trio.abc.S
 
 def request(target: str, method: str = "GET", headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """The head of a request, as it goes over the wire."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: store", *(f"{name}: {value}" for name, value in headers)]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers)]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 
@@ -116,6 +116,18 @@ async def _answer(stream: trio.abc.Stream, method: str) -> Answer:
             assert head is not None
             fields = {name.decode(): value.decode() for name, value in head.headers}
             return Answer(head.status_code, fields, b"".join(parts))
+
+
+async def talk(url: str, words: bytes) -> bytes:
+    """Say exactly this on a connection of its own; everything that comes back until the service closes it."""
+    received = b""
+    with trio.fail_after(GUARD_S):
+        async with await connect(url) as stream:
+            with suppress(trio.BrokenResourceError):  # it may hang up before it was told everything
+                await stream.send_all(words)
+            while part := await stream.receive_some():
+                received += part
+    return received
 
 
 async def read_events(stream: trio.abc.Stream, count: int) -> list[dict[str, Any]]:

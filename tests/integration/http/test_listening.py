@@ -4,25 +4,29 @@ import os
 import socket
 import ssl
 import stat
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import h11
 import pytest
 import trio
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from artifactstore import Settings
-from artifactstore.http.listening import AddressUnavailable, CertificateUnusable, Listening, RemoteBindRefused
+from artifactstore.http.listening import AddressUnavailable, Listening, RemoteBindRefused, open_listeners
+from artifactstore.http.tls import CertificateUnusable
 from integration.http.serving import ask, serving
 
+EVERYWHERE = ["0.0.0.0:0", "0:0", "*:0", "[::]:0", ":::0", "[::ffff:0.0.0.0]:0", "[::ffff:192.0.2.1]:0"]
 
-@pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"])
+
+@pytest.mark.parametrize("bind", [*EVERYWHERE, "192.0.2.1:0", "[2001:db8::1]:0"])
 async def test_an_address_that_others_can_reach_is_refused_and_it_is_said_what_to_do(
-    settings: Settings, bind: str
+    bind: str,
 ) -> None:
     with pytest.raises(RemoteBindRefused, match=r"no authentication\. Bind it to .* or say --allow-remote") as refused:
-        async with serving(settings, Listening(bind)):
-            pass
+        await open_listeners(Listening(bind))
     assert refused.value.address == bind
 
 
@@ -48,12 +52,32 @@ def _has_ipv6_loopback() -> bool:
         return False
 
 
-@pytest.mark.parametrize("bind", ["192.0.2.1:0", "no.such.host.invalid:0"])
-async def test_an_address_that_is_not_there_is_refused(settings: Settings, bind: str) -> None:
+UNAVAILABLE = {
+    "an address of another machine": "192.0.2.1:0",
+    "no such host": "no.such.host.invalid:0",
+    "no name at all": ":0",
+    "a name with an empty part": "a..b:0",
+    "a name with a part that is too long": f"{'a' * 64}.example:0",
+    "a name that no encoding knows": "\udcff:0",
+    "a NUL in the name": "local\0host:0",
+    "a NUL in the path": "unix:/tmp/a\0b",
+    "a path that is too long": f"unix:/tmp/{'x' * 200}",
+    "a path in no directory": "unix:/no/such/directory/s",
+    "a path below a file": "unix:/dev/null/s",
+}
+
+
+@pytest.mark.parametrize("bind", UNAVAILABLE.values(), ids=UNAVAILABLE.keys())
+async def test_an_address_that_is_not_there_is_refused(bind: str) -> None:
     with pytest.raises(AddressUnavailable) as refused:
-        async with serving(settings, Listening(bind, allow_remote=True)):
-            pass
+        await open_listeners(Listening(bind, allow_remote=True))
     assert refused.value.address == bind
+
+
+async def test_a_service_that_cannot_listen_is_a_refusal_and_no_crash(settings: Settings) -> None:
+    with pytest.raises(AddressUnavailable, match=r"cannot listen on a\.\.b:0: "):
+        async with serving(settings, Listening("a..b:0")):
+            pass
 
 
 async def test_a_unix_socket_is_for_its_owner_and_group_and_goes_with_the_service(
@@ -96,12 +120,6 @@ async def test_what_is_in_use_is_left_alone(settings: Settings, tmp_path: Path, 
         assert os.lstat(path).st_ino == before.st_ino
 
 
-async def test_a_path_that_is_too_long_for_a_socket_is_refused(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(AddressUnavailable, match="path too long"):
-        async with serving(settings, Listening(f"unix:{tmp_path / ('x' * 120)}")):
-            pass
-
-
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
@@ -138,19 +156,65 @@ async def test_with_a_certificate_it_speaks_tls_to_those_who_have_one_too(
             await ask(service.url, "/health", context=client_of(authority, tmp_path, with_certificate=False))
 
 
-@pytest.mark.parametrize("what", ["no file", "no certificate", "another key"])
-async def test_a_certificate_that_cannot_be_used_is_refused(
-    settings: Settings, encrypted: Listening, tmp_path: Path, what: str
+def _encrypt(key: Path) -> None:
+    plain = serialization.load_pem_private_key(key.read_bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"secret")
+    key.write_bytes(
+        plain.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, secret)
+    )
+
+
+def _swap(one: Path, other: Path) -> None:
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+def _become_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+UNUSABLE: Mapping[str, tuple[Callable[[Path, Path, Path], object], str, str]] = {
+    "no file": (lambda chain, _key, _ca: chain.unlink(), "chain.pem", "it cannot be read (No such file or directory)"),
+    "no key": (lambda _chain, key, _ca: key.unlink(), "key.pem", "it cannot be read (No such file or directory)"),
+    "no authorities": (lambda _chain, _key, ca: ca.unlink(), "ca.pem", "it cannot be read (No such file"),
+    "no certificate": (
+        lambda chain, _key, _ca: chain.write_text("text"),
+        "chain.pem",
+        "it holds no certificate in PEM",
+    ),
+    "no authority": (lambda _chain, _key, ca: ca.write_text(""), "ca.pem", "it holds no certificate in PEM form"),
+    "in the wrong order": (
+        lambda chain, key, _ca: _swap(chain, key),
+        "chain.pem",
+        "it holds no certificate in PEM form",
+    ),
+    "no private key": (
+        lambda chain, key, _ca: key.write_bytes(chain.read_bytes()),
+        "key.pem",
+        "it holds no private key in PEM form",
+    ),
+    "another key": (
+        lambda _chain, key, _ca: trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(key),
+        "chain.pem, key.pem",
+        "the key does not belong to the certificate",
+    ),
+    "a key with a passphrase": (lambda _chain, key, _ca: _encrypt(key), "key.pem", "the key is encrypted"),
+    "a directory": (lambda _chain, key, _ca: _become_directory(key), "key.pem", "it cannot be read (Is a directory)"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "named", "reason"), UNUSABLE.values(), ids=UNUSABLE.keys())
+async def test_a_certificate_that_cannot_be_used_is_refused_with_its_reason(
+    encrypted: Listening,
+    tmp_path: Path,
+    spoil: Callable[[Path, Path, Path], object],
+    named: str,
+    reason: str,
 ) -> None:
-    assert encrypted.certfile is not None
-    assert encrypted.keyfile is not None
-    if what == "no file":
-        encrypted.certfile.unlink()
-    elif what == "no certificate":
-        encrypted.certfile.write_text("not a certificate")
-    else:
-        trustme.CA().issue_cert("localhost").private_key_pem.write_to_path(encrypted.keyfile)
-    with pytest.raises(CertificateUnusable, match="give PEM files that belong together") as refused:
-        async with serving(settings, encrypted):
-            pass
-    assert refused.value.files[:2] == (str(encrypted.certfile), str(encrypted.keyfile))
+    spoil(*(tmp_path / name for name in ("chain.pem", "key.pem", "ca.pem")))
+    with pytest.raises(CertificateUnusable) as refused:
+        await open_listeners(encrypted)
+    assert ", ".join(Path(each).name for each in refused.value.files) == named
+    assert refused.value.reason.startswith(reason)

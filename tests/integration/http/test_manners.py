@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from artifactstore import Settings
 from artifactstore.health import HealthActor
-from artifactstore.http import readings, server
+from artifactstore.http import connection, readings, server
 from artifactstore.http.readings import Readings
 from integration.http.serving import GUARD_S, Service, ask, connect, request
 from integration.registry.samples import add
@@ -121,7 +121,7 @@ async def test_too_many_connections_are_closed_at_once(service: Service, monkeyp
 
 
 async def test_a_client_that_takes_no_answers_is_left(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "_WRITE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(connection, "_WRITE_TIMEOUT_S", 0.01)
 
     async def ask_without_end(stream: trio.abc.Stream) -> None:
         while True:  # answers fill what the kernel holds for the client, then requests what it holds for the server

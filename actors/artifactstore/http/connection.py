@@ -1,0 +1,166 @@
+"""One connection: its bytes in and out, each with a deadline, and an end that lets the client have its answer.
+
+A client that waits for an answer may wait as long as it likes. A client that the service waits for may not: it has to
+send a whole head in time, and to take what it is sent.
+"""
+
+import math
+from contextlib import suppress
+from typing import cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState
+
+from artifactstore.http.http1 import Http1
+
+__all__ = ["Connection"]
+
+_HEAD_TIMEOUT_S = 10.0
+"""From the start of a connection, or the last answer, until the next head must be complete."""
+
+_HANDSHAKE_TIMEOUT_S = 10.0
+_WRITE_TIMEOUT_S = 30.0
+_DRAIN_WRITE_TIMEOUT_S = 2.0
+_LINGER_S = 1.0
+_LINGER_BYTES_MAX = 1 << 20
+_CLOSE_TIMEOUT_S = 1.0
+_RECEIVED_BYTES_MAX = 1 << 16
+
+
+class Connection:
+    """A connection.
+
+    Args:
+        stream: TCP, a Unix socket, or TLS over TCP.
+        app: answers.
+        config: Hypercorn's.
+        context: shared by all connections of a server.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, app: AppWrapper, config: Config, context: WorkerContext) -> None:
+        self._stream = stream
+        self._app, self._config, self._context = app, config, context
+        self._tasks = TaskGroup()
+        self._sending = trio.Lock()
+        self._send_scope: trio.CancelScope | None = None
+        self._write_timeout_s = _WRITE_TIMEOUT_S
+        self._read_scope: trio.CancelScope | None = None
+        self._read_until = trio.current_time() + _HEAD_TIMEOUT_S
+        self._idle = True
+        self._draining = self._hung_up = False
+
+    async def run(self) -> None:
+        """Converse until one of both ends it."""
+        try:
+            plain = await self._handshake()
+            if plain is not None:
+                await self._converse(plain)
+        finally:
+            with trio.move_on_after(_CLOSE_TIMEOUT_S):
+                await self._stream.aclose()
+
+    def drain(self) -> None:
+        """Answer what is being answered, then close; wait no longer for a client that takes nothing."""
+        self._draining = True
+        self._write_timeout_s = _DRAIN_WRITE_TIMEOUT_S
+        if self._send_scope is not None:
+            due = trio.current_time() + _DRAIN_WRITE_TIMEOUT_S
+            self._send_scope.deadline = min(self._send_scope.deadline, due)
+        if self._idle or self._hung_up:
+            self._wait_until(-math.inf)
+
+    async def _handshake(self) -> trio.SocketStream | None:
+        """Return the stream below TLS, if there is TLS; None if the client does not speak it, or has gone."""
+        if not isinstance(self._stream, trio.SSLStream):
+            return cast("trio.SocketStream", self._stream)
+        encrypted = cast("trio.SSLStream[trio.SocketStream]", self._stream)
+        with trio.move_on_after(_HANDSHAKE_TIMEOUT_S), suppress(trio.BrokenResourceError):
+            await encrypted.do_handshake()
+            return encrypted.transport_stream
+        return None
+
+    async def _converse(self, plain: trio.SocketStream) -> None:
+        try:
+            client, server = _address(plain.socket.getpeername()), _address(plain.socket.getsockname())
+        except OSError:  # it is gone already
+            return
+        tls = plain is not self._stream
+        async with self._tasks:
+            self._protocol = Http1(
+                self._app, self._config, self._context, self._tasks, ConnectionState({}), tls, client, server, self._do
+            )
+            await self._protocol.initiate()
+            await self._read()
+            await self._protocol.handle(Closed())
+
+    async def _read(self) -> None:
+        discarded = 0
+        while discarded <= _LINGER_BYTES_MAX:
+            with trio.CancelScope(deadline=self._read_until) as self._read_scope:
+                try:
+                    received = bytes(await self._stream.receive_some(_RECEIVED_BYTES_MAX))
+                except (trio.BrokenResourceError, trio.ClosedResourceError):
+                    return
+            if self._read_scope.cancelled_caught:
+                if self._draining or self._hung_up or not await self._protocol.refuse_late_head():
+                    return
+            elif not received:
+                return
+            elif self._hung_up:
+                discarded += len(received)
+            else:
+                await self._protocol.handle(RawData(received))
+
+    def _wait_until(self, deadline: float) -> None:
+        """Let reading, now and from now on, end at a time."""
+        self._read_until = deadline
+        if self._read_scope is not None:
+            self._read_scope.deadline = deadline
+
+    async def _do(self, event: Event) -> None:
+        """Do what the protocol asks for."""
+        over = isinstance(event, Closed) or (isinstance(event, RawData) and not await self._send(event.data))
+        if over:
+            with trio.CancelScope(shield=True):  # the application that is answering is cancelled by it
+                await self._hang_up()
+                await self._protocol.handle(Closed())
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            waits_s = -math.inf if self._draining else _HEAD_TIMEOUT_S
+            self._wait_until(trio.current_time() + waits_s if event.idle else math.inf)
+
+    async def _send(self, data: bytes) -> bool:
+        async with self._sending:
+            try:
+                with trio.move_on_after(self._write_timeout_s) as self._send_scope:
+                    await self._stream.send_all(data)
+                    return True
+                await trio.aclose_forcefully(self._stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            finally:
+                self._send_scope = None
+        return False
+
+    async def _hang_up(self) -> None:
+        """Say that nothing more comes, and read on for a moment: closing with unread input would take the answer away.
+
+        The task that reads closes the connection when the client has closed its side, or after that moment.
+        """
+        if self._hung_up:
+            return
+        self._hung_up = True
+        self._wait_until(-math.inf if self._draining else trio.current_time() + _LINGER_S)
+        if isinstance(self._stream, trio.SocketStream):
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                async with self._sending:
+                    await self._stream.send_eof()
+
+
+def _address(name: str | bytes | tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int] | None:
+    """Host and port of a socket's name; None for a Unix socket."""
+    return (name[0], name[1]) if isinstance(name, tuple) else None
