@@ -83,7 +83,7 @@ class Asking:
             sent = perf_counter()
             try:
                 stream = stream or await connect(self._url)
-                await stream.send_all(b"GET /health HTTP/1.1\r\nHost: bench\r\n\r\n")
+                await stream.send_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 head = await read_answer(stream)
             except (OSError, trio.BrokenResourceError) as error:
                 self._errors.append(repr(error))
