@@ -53,7 +53,8 @@ class OddMount:
         if call in self.failing and (call != "fsync" or os.path.isdir(f"/proc/self/fd/{fd}")):  # noqa: PTH112
             raise _error(self.failing[call])
 
-    def _name(self, fd: int, name: bytes) -> bytes:
+    def _name(self, fd: int, given: bytes | str) -> bytes:
+        name = os.fsencode(given)
         if (number := self.refusal(name)) is not None:
             raise _error(number)
         there = (entry for entry in map(os.fsencode, os.listdir(fd)) if self.same(entry) == self.same(name))
@@ -68,7 +69,7 @@ class OddMount:
         return stand_in
 
     def _on_name(self, call: str, real: Call) -> Call:
-        def stand_in(name: bytes, *arguments: object, dir_fd: int | None = None, **options: object) -> object:
+        def stand_in(name: bytes | str, *arguments: object, dir_fd: int | None = None, **options: object) -> object:
             if dir_fd is not None and self._holds(dir_fd) and name != b".":
                 self._check(call, dir_fd)
                 name = self._name(dir_fd, name)
@@ -80,7 +81,12 @@ class OddMount:
 
     def _on_two_names(self, call: str, real: Call) -> Call:
         def stand_in(
-            old: bytes, new: bytes, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None, **options: object
+            old: bytes | str,
+            new: bytes | str,
+            *,
+            src_dir_fd: int | None = None,
+            dst_dir_fd: int | None = None,
+            **options: object,
         ) -> object:
             if dst_dir_fd is not None and self._holds(dst_dir_fd):
                 self._check(call, dst_dir_fd)

@@ -16,8 +16,10 @@ from pathlib import Path
 import trio
 
 from artifactstore.descriptors import descriptor_named, write_all
+from artifactstore.durable import fsync_directory, sync_file
 from artifactstore.ids import new_id
 from artifactstore.refusals import TargetRefused
+from artifactstore.target_limits import TargetLimits
 
 __all__ = ["make_directory", "pour", "save"]
 
@@ -25,14 +27,17 @@ _ACCESS_LISTS = ("system.posix_acl_access", "security.selinux")
 _PERMISSIONS = 0o777
 
 
-async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool = False, durable: bool = False) -> None:
+async def save(
+    chunks: AsyncIterator[bytes], target: Path, *, executable: bool = False, durable: TargetLimits | None = None
+) -> None:
     """Write a stream to a file. A link is followed; a path such as `/dev/stdout` means that descriptor.
 
     Args:
         chunks: what to write.
         target: where. Its directory is made.
         executable: whether a new file may be run by those who may read it; one that is replaced keeps its mode.
-        durable: whether the file survives a loss of power once this returns.
+        durable: if given, the file survives a loss of power once this returns; a file system that cannot flush files
+            or directories is noted there.
 
     Raises:
         TargetRefused: the file system does not take it.
@@ -57,13 +62,13 @@ async def save(chunks: AsyncIterator[bytes], target: Path, *, executable: bool =
         try:
             async for chunk in chunks:
                 await blocking(partial(write_all, descriptor, chunk))
-            if durable:
-                await blocking(lambda: os.fsync(descriptor))
+            if durable is not None:
+                await blocking(lambda: sync_file(descriptor, durable))
         finally:
             os.close(descriptor)
         await blocking(lambda: fresh.replace(real))
-        if durable:
-            await blocking(lambda: _sync_directory(real.parent))
+        if durable is not None:
+            await blocking(lambda: fsync_directory(str(real.parent), durable))
     finally:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
@@ -134,15 +139,6 @@ def _keep_permissions(descriptor: int, real: Path, earlier: os.stat_result) -> N
     for name in _ACCESS_LISTS if hasattr(os, "getxattr") else ():
         with suppress(OSError):  # the file has none, or this user may not set it
             os.setxattr(descriptor, name, os.getxattr(real, name))
-
-
-def _sync_directory(path: Path) -> None:
-    """Make a directory's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def make_directory(path: Path) -> None:

@@ -335,12 +335,14 @@ class LogExport:
         events: how many it holds, and so the sequence of the last one.
         bytes: length of the file.
         digest: checksum in its footer; equal logs have equal ones.
+        limits: what the target could not keep.
     """
 
     file: str
     events: int
     bytes: int
     digest: str
+    limits: tuple[TargetLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +379,7 @@ class BackupReport:
         new_bytes: what they hold.
         digest: checksum of the last file of its log, which stands for all of the log.
         flaws: objects of this store that could not be copied, since their bytes are wrong or not there.
+        limits: what the directory's file system could not keep.
     """
 
     directory: str
@@ -387,6 +390,7 @@ class BackupReport:
     new_bytes: int
     digest: str
     flaws: ObjectFlaws
+    limits: tuple[TargetLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,10 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Final
 
-__all__ = ["BatchSync", "fsync_directory", "load_syncfs"]
+from artifactstore.durable import fsync_directory, sync_file
+from artifactstore.target_limits import TargetLimits
+
+__all__ = ["BatchSync", "load_syncfs"]
 
 # Up to here, one fsync each costs about as much as one syncfs, and does not wait for other programs' data.
 FSYNCS_MAX: Final = 4
@@ -50,15 +53,6 @@ def load_syncfs(platform: str, release: str) -> Callable[[int], None] | None:
 _SYNCFS: Final = load_syncfs(sys.platform, os.uname().release)
 
 
-def fsync_directory(path: str) -> None:
-    """Make the entries of a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 class BatchSync:
     """Durability for the files of one batch, with as few flushes as the platform allows.
 
@@ -66,9 +60,12 @@ class BatchSync:
     younger than it.
     """
 
-    __slots__ = ("_filesystem", "_held", "_shared", "_syncfs")
+    __slots__ = ("_filesystem", "_held", "_limits", "_shared", "_syncfs")
 
-    def __init__(self, root: str, syncfs: Callable[[int], None] | None = _SYNCFS) -> None:
+    def __init__(
+        self, root: str, limits: TargetLimits | None = None, syncfs: Callable[[int], None] | None = _SYNCFS
+    ) -> None:
+        self._limits = limits
         self._syncfs = syncfs
         self._filesystem = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._held: list[int] = []
@@ -82,7 +79,7 @@ class BatchSync:
         """
         self._held.append(fd)
         if self._syncfs is None:
-            os.fsync(fd)
+            sync_file(fd, self._limits)
         if len(self._held) > FSYNCS_MAX:
             self._shared = True
             self._release()
@@ -95,7 +92,7 @@ class BatchSync:
             self._syncfs(self._filesystem)
         else:
             for fd in self._held:
-                os.fsync(fd)
+                sync_file(fd, self._limits)
 
     def flush_directories(self, paths: Collection[str]) -> None:
         """Make the entries of these directories durable, children before parents."""
@@ -103,7 +100,7 @@ class BatchSync:
             self._syncfs(self._filesystem)
         else:
             for path in sorted(paths, key=lambda path: (-len(path), path)):  # in the same order in every process
-                fsync_directory(path)
+                fsync_directory(path, self._limits)
 
     def _release(self) -> None:
         for fd in self._held:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from artifactstore.backends.durability import fsync_directory
 from artifactstore.backends.local_batch import put_batch
 from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.local_health import measure_health
@@ -19,6 +18,8 @@ from artifactstore.backends.local_reader import LocalReader
 from artifactstore.backends.local_writer import LocalWriter
 from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import ScratchSpace
+from artifactstore.durable import fsync_directory, make_durable_directory
+from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.storage import (
     BackendHealth,
     KeyRefused,
@@ -46,7 +47,15 @@ class LocalBackend:
 
     __slots__ = ("_files",)
 
-    def __init__(self, root: Path, backend_id: str = "local", *, make: bool = True, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        backend_id: str = "local",
+        *,
+        make: bool = True,
+        read_only: bool = False,
+        limits: TargetLimits | None = None,
+    ) -> None:
         """Open a root.
 
         Args:
@@ -54,17 +63,18 @@ class LocalBackend:
             backend_id: name in receipts.
             make: make the root if there is none; otherwise every write into one that is not there fails.
             read_only: leave everything below the root, and whether there is one, as it is; for who only reads.
+            limits: notes what the file system cannot do, for a backup; without it that is an error.
 
         Raises:
             StorageDenied, StorageFull, StorageFailed: there is no such directory and it cannot be made.
         """
         absolute = root.absolute()
-        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}"))
+        self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}", limits), limits)
         if read_only:
             return
         if make:
             with faults_of(backend_id, "making the root"):
-                _make_durable_directory(absolute)
+                make_durable_directory(absolute, limits)
         with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
             self._files.scratch.sweep()
 
@@ -104,7 +114,7 @@ class LocalBackend:
                 os.unlink(path)  # noqa: PTH108 - paths are plain strings in this package
             except FileNotFoundError:  # another deletion came first
                 return False
-            fsync_directory(self._files.directories_of(object_key)[-1])
+            fsync_directory(self._files.directories_of(object_key)[-1], self._files.limits)
         return True
 
     def list_objects(self) -> Iterator[ObjectStat]:
@@ -141,10 +151,3 @@ def _is_key(name: str) -> bool:
     except KeyRefused:
         return False
     return True
-
-
-def _make_durable_directory(path: Path) -> None:
-    if not path.is_dir():
-        _make_durable_directory(path.parent)
-        path.mkdir(exist_ok=True)
-        fsync_directory(str(path.parent))

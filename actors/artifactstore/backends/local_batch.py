@@ -50,7 +50,7 @@ class _Staged:
 def put_batch(files: LocalFiles, puts: Iterable[ObjectPut]) -> list[StorageReceipt | StorageError]:
     """Put whole objects; see `StorageBackend.put_batch`."""
     with faults_of(files.backend_id, "opening the root"):
-        sync = BatchSync(files.root)
+        sync = BatchSync(files.root, files.limits)
     batch = _Batch(files, sync)
     try:
         for put in puts:
@@ -96,7 +96,7 @@ class _Batch:
         try:
             try:
                 write_all(fd, view.cast("B"))
-                seal(fd)
+                seal(fd, self._files.limits)
             except BaseException:
                 os.close(fd)
                 raise

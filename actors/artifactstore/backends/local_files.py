@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 
 from artifactstore.backends.scratch import ScratchSpace
+from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.storage import StorageOutcome, StorageReceipt, check_object_key
 
@@ -23,9 +24,13 @@ def write_all(fd: int, view: memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def seal(fd: int) -> None:
+def seal(fd: int, limits: TargetLimits | None) -> None:
     """Make a finished temp file read-only, as objects are."""
-    os.fchmod(fd, _READ_ONLY)
+    try:
+        os.fchmod(fd, _READ_ONLY)
+    except OSError as error:
+        if limits is None or not limits.excuse("modes", error):
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,13 @@ class LocalFiles:
         backend_id: for receipts and errors.
         root: absolute path of the directory that holds everything.
         scratch: temp files in the same file system, so that they can be renamed into place.
+        limits: notes what the file system cannot do, for a backup; None for a store, which must have all of it.
     """
 
     backend_id: str
     root: str
     scratch: ScratchSpace
+    limits: TargetLimits | None = None
 
     def path_of(self, object_key: str) -> str:
         """Path of a key.

@@ -6,10 +6,10 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from artifactstore.backends.durability import fsync_directory
 from artifactstore.backends.local_files import LocalFiles, seal, write_all
 from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import discard
+from artifactstore.durable import fsync_directory, sync_file
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.storage import StorageReceipt
 
@@ -54,12 +54,12 @@ class LocalWriter:
         with faults_of(self._files.backend_id, "storing an object"):
             outcome = self._files.outcome_of(path, self._size_bytes, rewrite=rewrite)
             if outcome != "deduplicated":
-                seal(fd)
-                os.fsync(fd)
+                seal(fd, self._files.limits)
+                sync_file(fd, self._files.limits)
                 self._files.place(self._temp_path, path)
             # Also for an object that was there: whoever renamed it may not have synced its directories yet.
             for directory in reversed(self._files.directories_of(object_key)):
-                fsync_directory(directory)
+                fsync_directory(directory, self._files.limits)
         self.abort()
         return self._files.receipt(object_key, content_address, self._size_bytes, outcome)
 

@@ -15,6 +15,8 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from artifactstore.target_limits import TargetLimits
+
 __all__ = ["ScratchSpace", "discard"]
 
 _OURS: Final = re.compile(r"(?P<owner>[0-9a-f]{16})\.(lock|[0-9a-f]{16})")
@@ -23,10 +25,12 @@ _OURS: Final = re.compile(r"(?P<owner>[0-9a-f]{16})\.(lock|[0-9a-f]{16})")
 class ScratchSpace:
     """The temp files of one backend in one directory; any thread may call it."""
 
-    __slots__ = ("_directory", "_guard", "_lock_fd", "_token")
+    __slots__ = ("_directory", "_guard", "_limits", "_lock_fd", "_token")
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, limits: TargetLimits | None = None) -> None:
+        """Name the directory; with `limits`, a file system without locks is noted there, and is no error."""
         self._directory = directory
+        self._limits = limits
         self._guard = threading.Lock()
         self._token = ""
         self._lock_fd: int | None = None
@@ -45,7 +49,7 @@ class ScratchSpace:
             if self._lock_fd is None:
                 with suppress(FileExistsError):
                     os.mkdir(self._directory)  # noqa: PTH102 - paths are plain strings on the hot way
-                self._token, self._lock_fd = _take_token(self._directory)
+                self._token, self._lock_fd = _take_token(self._directory, self._limits)
         path = f"{self._directory}/{self._token}.{secrets.token_hex(8)}"
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path
 
@@ -92,13 +96,18 @@ def discard(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - paths are plain strings on the hot way
 
 
-def _take_token(directory: str) -> tuple[str, int]:
+def _take_token(directory: str, limits: TargetLimits | None) -> tuple[str, int]:
     while True:
         token = secrets.token_hex(8)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         fd = os.open(f"{directory}/{token}.lock", flags, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            except OSError as error:
+                if limits is None or not limits.excuse("locks", error):
+                    raise
+                return token, fd  # nobody can take it for a leftover, since nobody else gets a lock either
             if os.fstat(fd).st_nlink:
                 return token, fd
         except BaseException:

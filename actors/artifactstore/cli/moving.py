@@ -13,6 +13,7 @@ import typer
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, on_store, on_trio
+from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
 from artifactstore_protocols.records import FlawedObject, LogImport, ObjectFlaws
 
@@ -40,6 +41,7 @@ def export_events(target: Path, *, json: bool) -> None:
     else:
         say(f"wrote {report.events} events, {size_text(report.bytes)}, to {report.file}")
         say(f"digest  {report.digest}")
+        say_limits(report.limits)
 
 
 async def _to_stdout(registry: "Registry") -> None:
@@ -110,6 +112,7 @@ def backup(
         say(f"{report.events} events, {report.new_events} of them new; {report.objects} objects")
         say(f"copied  {report.new_objects} objects, {size_text(report.new_bytes)}")
         say(f"digest  {report.digest}")
+        say_limits(report.limits)
         if report.flaws.any:
             say("this store lacks objects that its log names; they are not in the backup:")
             _say_flaws(report.flaws)

@@ -11,6 +11,7 @@ import trio
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.inprocess import InProcessDataPlane
+from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.storage import StorageBackend
 
@@ -41,7 +42,12 @@ async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerat
 
 
 def open_local_data_plane(
-    root: Path, *, backend_id: str = "local", make: bool = True, read_only: bool = False
+    root: Path,
+    *,
+    backend_id: str = "local",
+    make: bool = True,
+    read_only: bool = False,
+    limits: TargetLimits | None = None,
 ) -> AbstractAsyncContextManager[InProcessDataPlane]:
     """Open a local root for the block.
 
@@ -50,8 +56,9 @@ def open_local_data_plane(
         backend_id: name of the backend in receipts.
         make: make the root if there is none.
         read_only: change nothing by opening it; do not write then.
+        limits: as `LocalBackend` takes it.
 
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
-    return open_data_plane(partial(LocalBackend, root, backend_id, make=make, read_only=read_only))
+    return open_data_plane(partial(LocalBackend, root, backend_id, make=make, read_only=read_only, limits=limits))

@@ -65,7 +65,7 @@ async def back_up(
     """
     async with (
         BackupDirectory.to_write(path) as directory,
-        open_local_data_plane(directory.objects, backend_id="backup") as plane,
+        open_local_data_plane(directory.objects, backend_id="backup", limits=directory.limits) as plane,
     ):
         kept = await _kept(directory, store)
         return await _Backup(store, storage, directory, plane, kept, progress).run()
@@ -144,6 +144,7 @@ class _Backup:
             new_bytes=self._new_bytes,
             digest=str(digest),
             flaws=self._flaws.result(),
+            limits=self._directory.limits.noted(),
         )
 
     async def _write_log(self, after: int, head: int) -> ContentAddress:
@@ -154,7 +155,7 @@ class _Backup:
             header = LogFileHeader(after, last, None if kept is None or after == 0 else kept.digest)
             text = LogFileText(self._store, header, before=self._copy_for)
             async with aclosing(text.chunks()) as chunks:
-                await save(chunks, self._directory.log / log_file_name(header), durable=True)
+                await save(chunks, self._directory.log / log_file_name(header), durable=self._directory.limits)
             kept, after = text.summary, last
         return kept.digest
 

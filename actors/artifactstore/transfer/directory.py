@@ -17,8 +17,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
+from artifactstore.durable import fsync_directory, make_durable_directory, sync_file
 from artifactstore.machine import in_thread
 from artifactstore.refusals import BackupRefused
+from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.log_file import chain_of
 
 __all__ = ["BackupDirectory"]
@@ -36,6 +38,7 @@ class BackupDirectory:
         name: the directory as it was given.
         log: where its log files are.
         objects: where its objects are: a storage root.
+        limits: what its file system could not do while it was written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,6 +46,7 @@ class BackupDirectory:
         self._path = path
         self.log = path / "log"
         self.objects = path / "objects"
+        self.limits = TargetLimits()
 
     @classmethod
     @asynccontextmanager
@@ -84,21 +88,21 @@ class BackupDirectory:
         return tuple(self.log / name for name in chain_of(names))
 
     def _begin(self) -> int:
-        _make_durable_directory(self._path)
+        make_durable_directory(self._path, self.limits)
         if not (self._path / _MARK_NAME).exists() and any(
             not each.name.startswith(".") and each.name != _OF_A_FILE_SYSTEM for each in self._path.iterdir()
         ):
             raise BackupRefused(self.name, "it holds something else; name a new or an empty directory")
         lock = os.open(self._path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take_lock(lock)
             if not (self._path / _MARK_NAME).exists():
-                _write_mark(self._path)
+                self._write_mark()
             self._check_mark()
             self.log.mkdir(exist_ok=True)
             for leftover in self.log.glob(".*.partial"):
                 leftover.unlink()
-            _sync(self._path)
+            fsync_directory(str(self._path), self.limits)
         except BlockingIOError:
             os.close(lock)
             raise BackupRefused(self.name, "another backup into it is under way; wait for its end") from None
@@ -106,6 +110,23 @@ class BackupDirectory:
             os.close(lock)
             raise
         return lock
+
+    def _take_lock(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if not self.limits.excuse("locks", error):
+                raise
+
+    def _write_mark(self) -> None:
+        partial = self._path / f".{_MARK_NAME}.partial"
+        with partial.open("wb") as mark:
+            mark.write(_MARK)
+            mark.flush()
+            sync_file(mark.fileno(), self.limits)
+        partial.replace(self._path / _MARK_NAME)
 
     def _check_mark(self) -> None:
         found = None
@@ -117,31 +138,6 @@ class BackupDirectory:
             )
         if found != _MARK:
             raise BackupRefused(self.name, "it is of another format; use the release that wrote it, or a later one")
-
-
-def _write_mark(directory: Path) -> None:
-    partial = directory / f".{_MARK_NAME}.partial"
-    with partial.open("wb") as mark:
-        mark.write(_MARK)
-        mark.flush()
-        os.fsync(mark.fileno())
-    partial.replace(directory / _MARK_NAME)
-
-
-def _make_durable_directory(path: Path) -> None:
-    """Make what is not there of a path; a directory that is there may belong to somebody else, and is not opened."""
-    if not path.is_dir():
-        _make_durable_directory(path.parent)
-        path.mkdir(exist_ok=True)
-        _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

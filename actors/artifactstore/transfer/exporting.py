@@ -5,6 +5,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from artifactstore.saving import save
+from artifactstore.target_limits import TargetLimits
 from artifactstore.transfer.log_files import LogFileText
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.log_file import LogFileHeader
@@ -27,6 +28,7 @@ async def export_log(store: EventStore, target: Path, progress: Callable[[Transf
     """
     text = await log_text(store)
     head = text.summary.header.last
+    limits = TargetLimits()
 
     async def told() -> AsyncGenerator[bytes]:
         async with aclosing(text.chunks()) as chunks:
@@ -36,5 +38,5 @@ async def export_log(store: EventStore, target: Path, progress: Callable[[Transf
                     progress(TransferProgress(text.events, head, text.bytes, None))
 
     async with aclosing(told()) as chunks:
-        await save(chunks, target, durable=True)
-    return LogExport(str(target), head, text.bytes, str(text.summary.digest))
+        await save(chunks, target, durable=limits)
+    return LogExport(str(target), head, text.bytes, str(text.summary.digest), limits.noted())

@@ -32,7 +32,7 @@ def test_a_log_is_carried_to_another_store(
     cli.ok("ingest", tree, "--name", "moved")
     log, digest = cli.json_lines("events"), cli.json("replay", "--check")["projection_digest"]
     exported = cli.json("events", "--export", "log.cborseq")
-    assert list(exported) == ["file", "events", "bytes", "digest"]
+    assert list(exported) == ["file", "events", "bytes", "digest", "limits"]
     assert (exported["file"], exported["events"]) == ("log.cborseq", len(log))
     assert exported["bytes"] == Path("log.cborseq").stat().st_size
     assert cli.ok("events", "--export", "-").out == Path("log.cborseq").read_bytes()

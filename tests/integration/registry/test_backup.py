@@ -11,12 +11,13 @@ from typing import cast
 import pytest
 import trio
 
-from artifactstore import Registry, Settings, export, open_registry
+from artifactstore import Registry, Settings, open_registry, saving
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import BackupRefused, TargetRefused
 from artifactstore.event_writer import EventWriter
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
+from artifactstore.target_limits import TargetLimits
 from artifactstore.transfer import backup, log_files, restore
 from artifactstore.transfer.check import check_backup
 from artifactstore.transfer.directory import BackupDirectory
@@ -40,6 +41,7 @@ from integration.registry.samples import (
     settings_in,
     whole_log,
 )
+from odd_mount import OddMount
 from postgres_server import PostgresServer
 
 LARGE = b"long " * (CHUNK // 5 + 1)
@@ -341,6 +343,37 @@ async def test_every_new_directory_of_a_backup_is_made_durable_and_no_other_is_t
         assert set(synced) == {target.stat().st_ino}, "whoever may not read what is above can still write to it"
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+async def test_a_file_system_without_modes_locks_and_directory_syncs_takes_backups_and_logs(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As vfat, CIFS, Lustre and FUSE, which answer differently; the report says what they could not do."""
+    limits = ("directory_sync", "locks", "modes")
+    await fill(registry)
+    mount = OddMount(tmp_path / "mount", monkeypatch)
+    mount.failing = {"fchmod": errno.EPERM, "fsync": number, "flock": errno.ENOLCK}
+    target = tmp_path / "mount" / "backup"
+    report = await registry.backup(target)
+    assert (report.new_objects, report.limits) == (4, limits)
+    await add(registry, (await registry.create_package("q")).package_id, "more", b"more")
+    report = await registry.backup(target)
+    assert (report.new_objects, report.limits) == (1, limits)
+    assert not (await check_backup(target)).flaws.any
+    assert (await registry.export_events(tmp_path / "mount" / "log")).limits == ("directory_sync",)
+    async with another(tmp_path / "back") as back:
+        assert (await back.restore(target)).new_objects == 5
+        assert await check_sound(back) == await whole_log(registry)
+
+
+async def test_a_store_is_not_put_where_nothing_can_be_made_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with another(tmp_path / "store") as store:
+        OddMount(tmp_path / "store", monkeypatch).failing["fsync"] = errno.EINVAL
+        with pytest.raises(StorageError, match="EINVAL"):
+            await fill(store)
+
+
 async def test_the_root_of_an_empty_disk_is_an_empty_directory(registry: Registry, target: Path) -> None:
     (target / "lost+found").mkdir(parents=True)
     await fill(registry)
@@ -619,11 +652,11 @@ async def test_a_directory_that_takes_no_more_says_so_and_is_gone_on_with_later(
     in_the_way.unlink()
     assert (await registry.backup(target / "first")).new_objects == 4
 
-    def full(_path: Path) -> None:
+    def full(_fd: int, _limits: TargetLimits) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(export, "_sync", full)
+        patch.setattr(saving, "sync_file", full)
         with pytest.raises(TargetRefused, match="No space left on device"):
             await registry.backup(target / "second")
     assert log_names(target / "second") == []

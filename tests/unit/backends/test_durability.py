@@ -62,7 +62,7 @@ def journal(backend: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def use_syncfs(monkeypatch: pytest.MonkeyPatch, syncfs: Callable[[int], None] | None) -> None:
-    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (syncfs,))
+    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, syncfs))
 
 
 def chain(content: bytes) -> list[tuple[str, str]]:

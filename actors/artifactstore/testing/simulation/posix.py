@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Concatenate, Final, override
 
+from artifactstore import durable
 from artifactstore.backends import (
     durability,
     local,
@@ -30,6 +31,7 @@ from artifactstore.backends import (
 )
 from artifactstore.backends.durability import BatchSync
 from artifactstore.dataplane import ingest, reading, stream
+from artifactstore.target_limits import TargetLimits
 from artifactstore.testing.simulation.disk import Inode, SimulatedDisk
 from artifactstore.testing.simulation.faults import ChangeFailure, ChangeFault, FaultKind, PreadFault, StepFailure
 from artifactstore.testing.simulation.world import Life, World
@@ -46,7 +48,7 @@ _MOUNT: Final = "/simulated/"
 _FIRST_FD: Final = 1 << 24
 _CHUNK_BYTES: Final = 1024
 _MODULES: Final[tuple[ModuleType, ...]] = (
-    durability, local, local_batch, local_files, local_health, local_reader, local_writer, scratch,
+    durability, durable, local, local_batch, local_files, local_health, local_reader, local_writer, scratch,
 )  # fmt: skip
 
 
@@ -129,10 +131,10 @@ class SimulatedPosix:
             for module, name, value in before:
                 setattr(module, name, value)
 
-    def _batch_sync(self, root: str) -> BatchSync:
+    def _batch_sync(self, root: str, limits: TargetLimits | None) -> BatchSync:
         if not root.startswith(_MOUNT):
-            return BatchSync(root)
-        return BatchSync(root, self.syncfs if self._shares_syncs else None)
+            return BatchSync(root, limits)
+        return BatchSync(root, limits, self.syncfs if self._shares_syncs else None)
 
     def admit(self, life: Life) -> SimulatedPath:
         """Where a new life finds the objects' directory."""
