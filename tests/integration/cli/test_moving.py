@@ -123,7 +123,7 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
 ) -> None:
     cli.ok("ingest", tree)
     made = cli.json("backup", "kept")
-    keys = ["directory", "events", "new_events", "objects", "new_objects", "new_bytes", "digest", "flaws"]
+    keys = ["directory", "events", "new_events", "objects", "new_objects", "new_bytes", "digest", "flaws", "limits"]
     assert list(made) == keys
     assert [made[key] for key in keys[:5]] == ["kept", 7, 7, 4, 4]
     assert made["flaws"] == {"damaged_objects": 0, "missing_objects": 0, "damaged": [], "missing": []}
