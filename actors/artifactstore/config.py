@@ -126,10 +126,10 @@ def find_settings(
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for name in _MEANINGS:
-        source: _Source = next((each for each in sources if name in each), {})
         origins[name] = "default"
-        if name in source:
-            values[name], origins[name] = source[name]
+        for source in reversed(sources):  # the first one has the last word
+            if name in source:
+                values[name], origins[name] = source[name]
     return FoundSettings(Settings(**values), origins, unknown_variables(environment, ENVIRONMENT))
 
 

@@ -15,6 +15,9 @@ from artifactstore_protocols.errors import InvalidValue
 __all__ = ["absolute", "check_text", "directory", "is_sqlite_url", "sqlite_file", "sqlite_url"]
 
 _SQLITE: Final = re.compile(r"sqlite(?:\+aiosqlite)?:")
+_LENGTH_MAX: Final = 4096
+"""As long as a path can be on Linux."""
+
 _HIDDEN: Final = "…"
 """Stands for a URL in messages, which may hold a password."""
 
@@ -29,9 +32,11 @@ def check_text(what: str, text: str, *, secret: bool = False) -> None:
 
     Raises:
         InvalidValue: it holds a control character, such as the carriage return of a file from Windows; white space
-            around it; or bytes that are not UTF-8.
+            around it; or bytes that are not UTF-8; or it is longer than any path.
     """
     shown = _HIDDEN if secret else text[:80]
+    if len(text) > _LENGTH_MAX:
+        raise InvalidValue(what, shown, f"it is longer than {_LENGTH_MAX} characters")
     control = next((each for each in text if unicodedata.category(each) == "Cc"), None)
     if control is not None:
         raise InvalidValue(what, shown, f"it holds the control character U+{ord(control):04X}; remove it")
@@ -54,7 +59,9 @@ def directory(what: str, text: str) -> Path:
         raise InvalidValue(what, text, "name a directory")
     if "://" in text:
         raise InvalidValue(what, _HIDDEN, "this is a URL; name a directory")
-    return _expanded(what, text)
+    path = _expanded(what, text)
+    # Without its ./ it would be expanded by whoever reads it again.
+    return absolute(what, path) if str(path).startswith(("~", "$")) else path
 
 
 def absolute(what: str, path: Path) -> Path:

@@ -47,7 +47,7 @@ def find_project_file(environment: Mapping[str, str]) -> Path | None:
         device = here.stat().st_dev
     except OSError:  # the current directory was deleted
         return None
-    home = environment.get("HOME")
+    home = os.path.realpath(environment.get("HOME") or here.root)
     for directory in (here, *here.parents):
         try:
             if directory.stat().st_dev != device:
@@ -57,7 +57,7 @@ def find_project_file(environment: Mapping[str, str]) -> Path | None:
             pass
         else:
             return directory / PROJECT_FILE
-        if home and str(directory) == os.path.normpath(home):
+        if str(directory) == home:
             return None
     return None
 
@@ -78,8 +78,10 @@ def read_project_file(path: Path, settings: Collection[str]) -> ProjectFile:
         raise _refused(path, f"it cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError:
         raise _refused(path, "it is not valid UTF-8") from None
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise _refused(path, f"it is not valid TOML: {str(error) or 'nested too deeply'}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _refused(path, f"it is not valid TOML: {error}") from error
+    except (RecursionError, ValueError) as error:  # Python's own limits
+        raise _refused(path, "it is nested too deeply, or a number in it has too many digits") from error
     for name in values.keys() - set(settings):
         near = get_close_matches(name, settings, n=1)
         meant = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(settings)}"

@@ -1,5 +1,6 @@
 """Where the log lives: a database URL as people write it, made into what the drivers need and what may be shown."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -16,6 +17,7 @@ _SQLITE = "sqlite+aiosqlite"
 _POSTGRESQL = "postgresql+asyncpg"
 _POSTGRESQL_NAMES = frozenset({"postgresql", "postgres", _POSTGRESQL})
 _POSTGRESQL_OPTIONS = frozenset({"host", "port", "ssl"})
+_PORT_MAX = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class DatabaseLocation:
         # would be taken for the host, the database or an option, and be shown.
         if text.count("@") > (url.username is not None):
             raise InvalidValue("database URL", "postgresql", "write an @ in a user, a password or an option as %40")
+        for option in filter(None, text.rpartition("@")[2].partition("?")[2].split("&")):
+            if "=" not in option:
+                raise InvalidValue("database URL", "postgresql", "write an option as KEY=VALUE, and a ? as %3F")
         if not url.database:
             raise InvalidValue("database URL", "postgresql", "name the database: postgresql://USER@HOST/NAME")
         # As psql and its URLs call it, and as the driver does.
@@ -66,6 +71,9 @@ class DatabaseLocation:
             raise InvalidValue(
                 "database URL", key, f"the options it takes are {', '.join(sorted(_POSTGRESQL_OPTIONS))}"
             )
+        for given in (url.port, *(value for key, value in query.items() if key == "port")):
+            if given is not None and not _is_port(str(given)):
+                raise InvalidValue("database URL", "postgresql", f"a port is a number from 1 to {_PORT_MAX}")
         port = "" if url.port is None else f":{url.port}"
         name = f"{url.host or 'local'}{port}/{url.database}"
         return cls(url.set(drivername=_POSTGRESQL, query=query), name, None)
@@ -74,3 +82,7 @@ class DatabaseLocation:
     def is_sqlite(self) -> bool:
         """Whether this is a SQLite file; otherwise it is PostgreSQL."""
         return self.path is not None
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", text) is not None and 1 <= int(text) <= _PORT_MAX

@@ -210,7 +210,10 @@ async def _turn(location: DatabaseLocation, lock_timeout_s: float) -> AsyncGener
         yield
         return
     _is_there(location)  # refuses what is no file
-    location.path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        location.path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DatabaseUnavailable(location.name, f"{location.path.parent} cannot be a directory") from None
     lock = os.open(f"{location.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         await _flock(lock, location, lock_timeout_s)

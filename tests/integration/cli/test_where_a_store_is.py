@@ -1,12 +1,17 @@
 """Where a store is: what names it, which of two names wins, and that reading creates nothing where there is none."""
 
+import asyncio
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
+from artifactstore import Settings, aio, blocking, open_registry
 from artifactstore.database.location import DatabaseLocation
+from artifactstore.errors import StoreNotFound
 from integration.cli.harness import Cli
 
 READING = {
@@ -110,3 +115,155 @@ def test_reading_creates_no_schema_on_a_server(
         assert line.startswith(f"there is no store at {postgres_location.name}: that database has no artifactstore ta")
     unnamed.ok("package", "create", "p")
     unnamed.ok("package", "list")
+
+
+def test_store_is_taken_before_and_after_the_command_and_before_the_environment(
+    cli: Cli, tree: Path, tmp_path: Path
+) -> None:
+    cli.ok("--store", "first", "ingest", "tree")
+    cli.ok("package", "--store", "second", "create", "p")
+    assert len(cli.json_lines("--store=first", "package", "list")) == 1
+    assert [each["name"] for each in cli.json_lines("package", "list", "--store", "second")] == ["p"]
+    nearest = cli.json_lines("--store", "first", "package", "--store", "nowhere", "list", "--store", "second")
+    assert [each["name"] for each in nearest] == ["p"]
+    assert not cli.database.exists()
+    assert Path("first/objects/blake3").is_dir()
+    assert str(cli.database) in cli.refused("verify"), "nothing of it stays for the next command"
+
+
+def test_a_tilde_in_the_environment_and_in_the_option(
+    cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "sqlite:///~/log.db")
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", "~/objects")
+    cli.ok("ingest", "tree")
+    cli.ok("--store=~/other", "ingest", "tree")
+    assert not Path("~").exists()
+    assert {path.name for path in (tmp_path / "home").iterdir()} >= {"log.db", "objects", "other"}
+
+
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%b", "a%20b", "a b", "ä&=+"])
+def test_a_store_of_any_name_is_in_its_directory(unnamed: Cli, tmp_path: Path, name: str) -> None:
+    unnamed.ok("--store", name, "package", "create", "p")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(unnamed.json_lines("--store", name, "package", "list")) == 1
+
+
+def test_a_project_file_names_the_store_for_everything_below_it(
+    unnamed: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "artifactstore.toml"
+    file.write_text('database_url = "sqlite:///s/log.db"\nstorage_local_root = "s/objects"\n')
+    monkeypatch.chdir(tree / "bin")
+    unnamed.ok("ingest", tree)
+    assert not list(tree.rglob("*.db"))
+    monkeypatch.chdir(tmp_path)
+    assert unnamed.json("verify")["objects"] == 4
+    assert unnamed.json("doctor")["settings"] == {
+        "database_url": {"value": f"{tmp_path}/s/log.db", "origin": str(file)},
+        "storage_local_root": {"value": f"{tmp_path}/s/objects", "origin": str(file)},
+        "log_level": {"value": "WARNING", "origin": "default"},
+        "package_files_max": {"value": 100000, "origin": "default"},
+    }
+    file.write_text("database_uri = 'x'")
+    assert "did you mean database_url?" in unnamed.refused("verify")
+
+
+def test_mistaken_variables_are_refused_and_unknown_ones_are_warned_of(
+    unnamed: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_COLOUR", "x")
+    ran = unnamed.run("package", "create", "p")
+    assert ran.code == 0
+    assert "ARTIFACTSTORE_COLOUR is set, and there is no such setting" in ran.err
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URI", "sqlite:///elsewhere.db")
+    assert "did you mean ARTIFACTSTORE_DATABASE_URL?" in unnamed.refused("ingest", ".")
+    findings = unnamed.run("doctor", "--json").json["findings"]
+    assert [(finding["check"], finding["problem"].split()[0]) for finding in findings] == [
+        ("unknown settings", "ARTIFACTSTORE_DATABASE_URI"),
+        ("unknown settings", "ARTIFACTSTORE_COLOUR"),
+    ]
+
+
+def test_a_current_directory_that_was_deleted(
+    unnamed: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for command in (("verify",), ("package", "create", "p"), ("--store", "s", "migrate")):
+        assert "it is relative, and the current directory was deleted" in unnamed.refused(*command)
+    assert unnamed.run("doctor").code == 1
+    unnamed.ok("--store", tmp_path / "s", "ingest", tree)
+    unnamed.ok("--store", tmp_path / "s", "doctor")
+    monkeypatch.chdir(tmp_path)  # so that there is one to come back to
+
+
+PLACES = {
+    "a directory": ("tree", "it is a directory; name a file in it"),
+    "below a file": ("tree/README.md/log.db", "tree/README.md cannot be a directory"),
+    "a file of another kind": ("tree/README.md", "file is not a database"),
+    "a FIFO": ("fifo", "it is no regular file"),
+}
+
+
+@pytest.mark.parametrize(("place", "reason"), PLACES.values(), ids=PLACES.keys())
+def test_a_place_where_no_database_can_be_is_refused_and_left_as_it_is(
+    unnamed: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, place: str, reason: str
+) -> None:
+    os.mkfifo("fifo")
+    before = (tree / "README.md").read_bytes()
+    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", f"sqlite:///{place}")
+    for command in (("package", "create", "p"), ("migrate",)):
+        assert reason in unnamed.refused(*command)
+    assert "there is no store" in unnamed.refused("verify") or reason in unnamed.refused("verify")
+    assert (tree / "README.md").read_bytes() == before
+
+
+def test_a_shell_completes_names_of_the_store_that_the_line_names(
+    unnamed: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def completed(*words: str) -> list[str]:
+        with monkeypatch.context() as patch:
+            patch.setenv("_ARTIFACTSTORE_COMPLETE", "complete_bash")
+            patch.setenv("COMP_WORDS", " ".join(["artifactstore", *words]))
+            patch.setenv("COMP_CWORD", str(len(words)))
+            ran = unnamed.run()
+            assert ran.err == ""
+            return ran.text.split()
+
+    assert completed("manifest", "nig") == completed("--store", "s", "manifest", "nig") == []
+    assert everything_below(tmp_path) == []
+    unnamed.ok("--store", "s", "package", "create", "nightly")
+    assert completed("manifest", "nig") == []
+    assert completed("--store", "s", "manifest", "nig") == ["nightly"]
+    assert completed("manifest", "--store", "s", "nig") == ["nightly"]
+    (tmp_path / "artifactstore.toml").write_text("no TOML")
+    assert completed("--store", "s", "manifest", "nig") == []
+
+
+async def test_the_library_creates_a_store_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    settings = Settings.load({}, store=str(tmp_path / "s"))
+    before = everything_below(tmp_path)
+    with pytest.raises(StoreNotFound):
+        async with open_registry(settings, create=False):
+            pass
+    await trio.to_thread.run_sync(in_other_programs, settings)
+    assert everything_below(tmp_path) == before
+    async with open_registry(settings) as registry:
+        await registry.create_package("p")
+    async with open_registry(settings, create=False) as registry:
+        assert (await registry.get_package("p")).name == "p"
+
+
+def in_other_programs(settings: Settings) -> None:
+    async def under_asyncio() -> None:
+        async with aio.open_registry(settings, create=False):
+            pass
+
+    with pytest.raises(StoreNotFound):
+        asyncio.run(under_asyncio())
+    with pytest.raises(StoreNotFound), blocking.open_registry(settings, create=False):
+        pass
