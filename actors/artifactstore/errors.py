@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         WaitsForItself,
         WrongEventLoop,
         WrongProcess,
+        WrongStorageRoot,
     )
     from artifactstore_protocols.canonical import NotCanonical, NotEncodable
     from artifactstore_protocols.dataplane import (
@@ -186,6 +187,7 @@ __all__ = [
     "WaitsForItself",
     "WrongEventLoop",
     "WrongProcess",
+    "WrongStorageRoot",
 ]
 
 _MODULES = (

@@ -26,6 +26,7 @@ __all__ = [
     "PartUnwell",
     "Probe",
     "probe_database",
+    "probe_objects",
     "probe_registry",
     "probe_storage",
     "probe_tails",
@@ -96,6 +97,23 @@ def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
                 raise PartUnwell(f"backend {backend.backend_id}: {backend.failure}", facts)
             if backend.free_bytes is not None and backend.free_bytes < _FREE_BYTES_MIN:
                 raise PartUnwell(f"backend {backend.backend_id} has only {backend.free_bytes} bytes free", facts)
+        return facts
+
+    return probe
+
+
+def probe_objects(store: EventStore) -> Probe:
+    """Counts the objects that verification found damaged or missing and that nobody has healed."""
+
+    async def probe() -> Facts:
+        found = await store.flagged_counts()
+        facts = {problem: found.get(problem, 0) for problem in ("damaged", "missing")}
+        if found:
+            counts = " and ".join(f"{count} {problem}" for problem, count in sorted(found.items()))
+            raise PartUnwell(
+                f"objects: {counts}; `artifactstore verify` names their files, and ingesting those again heals them",
+                facts,
+            )
         return facts
 
     return probe

@@ -22,6 +22,7 @@ __all__ = [
     "WaitsForItself",
     "WrongEventLoop",
     "WrongProcess",
+    "WrongStorageRoot",
 ]
 
 
@@ -210,3 +211,19 @@ class BackupRefused(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"cannot use {self.directory!r} as a backup: {self.reason}"
+
+
+@dataclass(eq=False)
+class WrongStorageRoot(ArtifactStoreError):
+    """Nearly every object that the log names is missing, as if the store looked in another store's place."""
+
+    missing: int
+    looked_for: int
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"{self.missing} of {self.looked_for} objects are missing: this is probably not the store's object root. "
+            "Nothing was recorded; check ARTIFACTSTORE_STORAGE_LOCAL_ROOT and that its device is mounted, "
+            "or, if the objects are lost, restore a backup or ingest their content again"
+        )

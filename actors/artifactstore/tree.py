@@ -14,7 +14,7 @@ from artifactstore.database.engines import LOCK_TIMEOUT_S
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor
 from artifactstore.ingest import NOWHERE, IngestActor, StorePlaces
-from artifactstore.probes import probe_database, probe_registry, probe_storage, probe_tails, watch
+from artifactstore.probes import probe_database, probe_objects, probe_registry, probe_storage, probe_tails, watch
 from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorRef, ActorSpec, Intensity, MailboxLimits, Strategy, SupervisorSpec
@@ -109,6 +109,7 @@ def tree_spec(
         "registry": probe_registry(store),
         "database": probe_database(actors.database),
         "storage": probe_storage(actors.storage),
+        "objects": probe_objects(store),
         "tails": probe_tails(actors.projection),
     }
     pings = {

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from artifactstore.abreast import abreast
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
+from artifactstore.refusals import WrongStorageRoot
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import FlagObject
@@ -16,7 +17,7 @@ from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.messages import StorageRole, VerifyObject
+from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObject
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
 
 __all__ = ["Verification"]
@@ -25,6 +26,9 @@ _BATCH = 256
 _CONCURRENT = 2
 _FILES_NAMED = 3
 _LONG_S = 24 * 3600.0
+_SAMPLE = 100
+_GONE_PERCENT_MIN = 90
+"""From this share of missing objects on, a wrong or unmounted root is more likely than so many losses."""
 
 
 class Verification:
@@ -54,10 +58,15 @@ class Verification:
         self.to_flag: list[FlagObject] = []
 
     async def run(self) -> VerifyReport:
-        """Read everything. Flaws that the log does not know yet are left in `to_flag` for the caller to record."""
+        """Read everything. Flaws that the log does not know yet are left in `to_flag` for the caller to record.
+
+        Raises:
+            WrongStorageRoot: nearly every object of the store is missing.
+        """
         count, size = await self._store.location_totals(package_id=self._package_id)
         self._done = VerifyProgress(0, count, 0, size)
         await self._objects()
+        await self._refuse_a_wrong_root()
         manifests, differing = await self._manifests()
         return VerifyReport(
             objects=self._done.objects,
@@ -97,6 +106,16 @@ class Verification:
         if location.integrity != problem:
             self.to_flag.append(FlagObject(new_id(), address, location.backend_id, problem))
 
+    async def _refuse_a_wrong_root(self) -> None:
+        """Before missing objects are recorded, look for others: one package may have lost all of its few."""
+        if not _nearly_all(len(self._missing), self._done.objects):
+            return
+        sample = await self._store.locations(package_id=None, after="", limit=_SAMPLE)
+        addresses = tuple(ContentAddress.parse(location.content_address) for location in sample)
+        found = await self._storage.ask(StatObjects(addresses), timeout=_LONG_S)
+        if _nearly_all(gone := found.count(None), len(found)):
+            raise WrongStorageRoot(gone, len(found))
+
     async def _manifests(self) -> tuple[int, list[str]]:
         checked, differing, after = 0, list[str](), 0
         while batch := await self._packages(after):
@@ -123,6 +142,10 @@ class Verification:
 
         recorded = await self._store.files(package.package_id)
         return await in_thread(lambda: _agrees(package, payload, recorded))
+
+
+def _nearly_all(missing: int, objects: int) -> bool:
+    return objects > 0 and 100 * missing >= _GONE_PERCENT_MIN * objects
 
 
 def _problem(result: VerifyResult, location: Location) -> str | None:

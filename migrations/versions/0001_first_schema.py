@@ -126,6 +126,14 @@ def upgrade() -> None:
         integer("sequence"),
         sa.PrimaryKeyConstraint("content_address", "backend_id", name="pk_storage_locations"),
     )
+    flagged = sa.text("integrity <> 'intact'")
+    op.create_index(
+        "ix_storage_locations_flagged",
+        "storage_locations",
+        ["integrity"],
+        sqlite_where=flagged,
+        postgresql_where=flagged,
+    )
 
     op.create_table(
         "retention_state",

@@ -5,7 +5,7 @@ each, and answers questions from its views. It makes no decision: what a command
 rows an event implies is `views.project`. Every read sees one snapshot.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -189,6 +189,10 @@ class EventStore(Protocol):
 
     async def flagged_addresses(self) -> frozenset[ContentAddress]:
         """Objects that verification found flawed and that nobody has healed yet."""
+        ...
+
+    async def flagged_counts(self) -> Mapping[str, int]:
+        """How many those are, by problem: `damaged` and `missing`; a problem that no object has is left out."""
         ...
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:

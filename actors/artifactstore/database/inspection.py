@@ -1,6 +1,7 @@
 """A look into a database that sets nothing up and leaves nothing behind: for finding out what is wrong with it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -48,6 +49,7 @@ class DatabaseInspection:
         last_recorded_at_us: when the last event was recorded; None if there is none.
         locations: some of the objects that the log names.
         open_packages: those that are not sealed, oldest first.
+        flagged: how many objects verification found flawed and nobody has healed, by problem.
         head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
     """
 
@@ -55,6 +57,7 @@ class DatabaseInspection:
     last_recorded_at_us: int | None = None
     locations: tuple[Location, ...] = ()
     open_packages: tuple[UnfinishedPackage, ...] = ()
+    flagged: Mapping[str, int] = field(default_factory=dict[str, int])
     head_lock: tuple[str, ...] | None = None
 
 
@@ -86,18 +89,13 @@ async def inspect_database(
                     last_recorded_at_us=await connection.scalar(latest),
                     locations=await _sample(connection, from_address, sample),
                     open_packages=await _open_packages(connection),
+                    flagged=await queries.flagged_counts(connection),
                 )
             held = await _who_holds_the_head(location, writer, reader)
-        return found if held is None else _with(found, held)
+        return replace(found, head_lock=held)
     finally:
         await writer.dispose()
         await reader.dispose()
-
-
-def _with(found: DatabaseInspection, held: tuple[str, ...]) -> DatabaseInspection:
-    return DatabaseInspection(
-        found.revision, found.last_recorded_at_us, found.locations, found.open_packages, head_lock=held
-    )
 
 
 async def _sample(connection: AsyncConnection, from_address: str, count: int) -> tuple[Location, ...]:

@@ -8,9 +8,9 @@ event. Text compares bytewise and times are int64 microseconds UTC, so both data
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
-from artifactstore_protocols.views import VIEWS, Cell, ViewTable
+from artifactstore_protocols.views import LOCATIONS, VIEWS, Cell, ViewTable
 
 __all__ = [
     "CHANNEL_PREFIX",
@@ -181,6 +181,13 @@ LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view i
 Index(None, LIVE[VIEWS[0]].c.name)
 Index(None, LIVE[VIEWS[0]].c.created_sequence)
 Index(None, LIVE[VIEWS[1]].c.content_address)
+_flagged = text("integrity <> 'intact'")
+Index(
+    "ix_storage_locations_flagged",
+    LIVE[LOCATIONS].c.integrity,
+    sqlite_where=_flagged,
+    postgresql_where=_flagged,
+)
 
 
 TEMPORARY = MetaData()

@@ -1,6 +1,6 @@
 """SqlEventStore: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database's thread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -166,6 +166,10 @@ class SqlEventStore:
     async def flagged_addresses(self) -> frozenset[ContentAddress]:
         """Objects to be rewritten."""
         return await self._database.read(queries.flagged_addresses)
+
+    async def flagged_counts(self) -> Mapping[str, int]:
+        """How many objects are flagged, by problem."""
+        return await self._database.read(queries.flagged_counts)
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:
         """The latest version of a schema."""

@@ -167,6 +167,17 @@ def belonging(sight: Sight) -> Findings:
         )
 
 
+def flagged_objects(sight: Sight) -> Findings:
+    """Objects that verification found damaged or missing, and that nobody has healed."""
+    found = {} if sight.database_found is None else sight.database_found.flagged
+    if found:
+        counts = " and ".join(f"{count} {problem}" for problem, count in sorted(found.items()))
+        yield (
+            f"`artifactstore verify` found objects that are not whole: {counts}",
+            "run `artifactstore verify` to see their files, and ingest the same content again or restore a backup",
+        )
+
+
 def clock(sight: Sight) -> Findings:
     """A clock that is behind what was recorded already."""
     last = None if sight.database_found is None else sight.database_found.last_recorded_at_us
@@ -202,6 +213,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "room": room,
         "leftovers": leftovers,
         "belonging": belonging,
+        "flagged objects": flagged_objects,
         "clock": clock,
         "left packages": left_packages,
     }

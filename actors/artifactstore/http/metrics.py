@@ -138,6 +138,13 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
     for fact, (name, text) in _TAILS_GAUGES.items():
         if (number := _number(parts, "tails", fact)) is not None:
             yield _gauge(name, text, number)
+    flagged = [(problem, _number(parts, "objects", problem)) for problem in ("damaged", "missing")]
+    yield _gauges(
+        "objects_flagged",
+        "Objects that verification found flawed and nobody has healed.",
+        "problem",
+        ((problem, count) for problem, count in flagged if count is not None),
+    )
     for fact, (name, text) in _BACKEND_GAUGES.items():
         found = {
             key.removesuffix(f"_{fact}"): float(value)

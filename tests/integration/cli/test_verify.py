@@ -72,6 +72,44 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, 
     assert cli.json("replay", "--check")["identical"] is True
 
 
+def test_what_was_found_is_told_by_doctor_and_health_until_it_is_healed(cli: Cli, tree: Path, files: Facts) -> None:
+    flip_a_bit(cli.object_of(files["data/report.json"]["content_address"]))
+    cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
+    assert cli.run("verify").code == 3
+
+    health = cli.run("health", "--json")
+    objects = health.json["components"]["objects"]
+    assert (health.code, health.json["status"], objects["healthy"]) == (1, "unhealthy", False)
+    assert objects["facts"] == {"damaged": 1, "missing": 1}
+    doctor = cli.run("doctor")
+    assert doctor.code != 0
+    assert "1 damaged and 1 missing" in doctor.text
+
+    cli.ok("ingest", tree, "--name", "again")
+    assert cli.json("health")["components"]["objects"]["facts"] == {"damaged": 0, "missing": 0}
+    assert cli.run("doctor").code == 0
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_a_root_without_the_stores_objects_is_refused_and_nothing_is_recorded(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    cli.ok("ingest", make_tree(tmp_path / "many", {f"file {n}": f"content {n}".encode() for n in range(count)}))
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    before = cli.json_lines("events")
+    for command in (["verify"], ["verify", "many"]):
+        assert f"{count} of {count} objects are missing: this is probably not" in cli.refused(*command)
+    assert cli.json_lines("events") == before
+
+
+def test_a_package_that_lost_its_objects_in_the_right_root_is_recorded(cli: Cli, tmp_path: Path, files: Facts) -> None:
+    cli.ok("ingest", make_tree(tmp_path / "lost", {"a": b"all that it has"}))
+    lost = cli.json("package", "show", "lost")["file_list"][0]["content_address"]
+    cli.object_of(lost).unlink()
+    assert [flaw["content_address"] for flaw in cli.run("verify", "lost", "--json").json["missing"]] == [lost]
+
+
 def test_what_was_found_is_recorded_once(cli: Cli, files: Facts) -> None:
     cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
     recorded = [len(cli.json_lines("events")) for _ in range(3) if cli.run("verify").code == 3]

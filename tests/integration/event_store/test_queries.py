@@ -197,11 +197,14 @@ async def test_bytes_that_were_there_before_are_counted(store: EventStore, scrib
 async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
     assert await store.flagged_addresses() == frozenset()
+    assert await store.flagged_counts() == {}
     await scribe.tell(memory.command(Flag(((b"x", "damaged"), (b"yy", "missing")))))
     assert await store.flagged_addresses() == {address_of(b"x"), address_of(b"yy")}
+    assert await store.flagged_counts() == {"damaged": 1, "missing": 1}
     healed = ingested("again", b"x", outcome="rewritten", ids=_fresh_ids())
     await scribe.tell(ingest(healed, package=2))
     assert await store.flagged_addresses() == {address_of(b"yy")}
+    assert await store.flagged_counts() == {"missing": 1}
 
 
 def _fresh_ids() -> Ids:

@@ -12,7 +12,7 @@ from artifactstore.health import HealthActor
 from artifactstore.http import connection, readings, server
 from artifactstore.http.readings import Readings
 from integration.http.serving import GUARD_S, Service, ask, connect, request
-from integration.registry.samples import add
+from integration.registry.samples import add, object_file, overwrite
 
 PATHS = ["/", "/page/page.css", "/health", "/livez", "/readyz", "/metrics", "/tree", "/events/stream"]
 
@@ -133,6 +133,25 @@ async def test_a_client_that_takes_no_answers_is_left(service: Service, monkeypa
                 await ask_without_end(stream)
 
 
+async def test_metrics_count_the_objects_that_verify_found_flawed(service: Service, settings: Settings) -> None:
+    package = (await service.registry.create_package("p")).package_id
+    for path in ("whole", "damaged", "missing"):
+        await add(service.registry, package, path, path.encode())
+    damaged, missing = [
+        object_file(settings, (await service.registry.get_file_record(package, path)).content_address)
+        for path in ("damaged", "missing")
+    ]
+    overwrite(damaged, b"DAMAGED")
+    missing.unlink()
+    assert not (await service.registry.verify()).sound
+
+    metrics = (await ask(service.url, "/metrics")).body
+    for problem in ("damaged", "missing"):
+        assert f'artifactstore_objects_flagged{{problem="{problem}"}} 1.0'.encode() in metrics
+    assert (await ask(service.url, "/health")).status == 503
+    assert (await ask(service.url, "/readyz")).status == 200, "it still serves what is whole"
+
+
 async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> None:
     package = await service.registry.create_package("p")
     await add(service.registry, package.package_id, "f", b"content")
@@ -152,6 +171,7 @@ async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> 
     assert values["artifactstore_tails_open",] == values["artifactstore_tails_lag_events",] == 0
     assert values["artifactstore_component_up", "database"] == 1
     assert values["artifactstore_storage_free_bytes", "local"] > 0
+    assert values["artifactstore_objects_flagged", "damaged"] == values["artifactstore_objects_flagged", "missing"] == 0
     assert values["artifactstore_database_free_bytes",] > 0
     assert values["artifactstore_actor_mailbox_messages", "root/core/ingest"] == 0
     assert values["artifactstore_actor_oldest_waiting_seconds", "root/core/ingest"] == 0

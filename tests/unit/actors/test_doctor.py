@@ -120,6 +120,12 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         "the storage root /s/objects cannot be made",
         "mount its device writable",
     ),
+    (
+        "flagged objects",
+        with_database(flagged={"missing": 1, "damaged": 2}),
+        "`artifactstore verify` found objects that are not whole: 2 damaged and 1 missing",
+        "ingest the same content again or restore a backup",
+    ),
     ("room", with_root(free_bytes=5), "only 5 bytes are free for objects below /s/objects", "free room"),
     ("room", with_root(free_inodes=5), "only 5 more files fit below /s/objects", "remove files"),
     ("room", replace(WELL, database_free_bytes=5), "only 5 bytes are free for the database /s/log.db", "free room"),

@@ -1,6 +1,6 @@
 """One process's connection to the simulated log: transactions and reads, and all that can go wrong with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import accumulate
 from typing import Final
@@ -294,6 +294,14 @@ class SimulatedEventStore:
             return self._log.tables.flagged()  # a rebuild may have put new tables there meanwhile
 
         return await self._read("flagged", look)
+
+    async def flagged_counts(self) -> Mapping[str, int]:
+        """How many objects are flagged, by problem."""
+
+        def count() -> Mapping[str, int]:
+            return self._log.tables.flagged_counts()  # as above
+
+        return await self._read("flagged counts", count)
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:
         """The latest version of a schema."""

@@ -4,6 +4,7 @@ Rows are what `views.project` says, applied as `views.coalesce` folds them. Ever
 is one snapshot.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import cast
 
@@ -186,6 +187,12 @@ class Tables:
             for row in self._rows[LOCATIONS.name].values()
             if row["integrity"] != "intact"
         )
+
+    def flagged_counts(self) -> dict[str, int]:
+        """See `EventStore.flagged_counts`."""
+        problems = Counter(_text(row, "integrity") for row in self._rows[LOCATIONS.name].values())
+        del problems["intact"]
+        return dict(problems)
 
     def deduplicated_bytes(self, package_id: str) -> int:
         """See `EventStore.deduplicated_bytes`."""
