@@ -16,13 +16,15 @@ __all__ = ["Registry", "Settings", "open_registry", "run_registry"]
 _HOMES = {"Registry": "registry", "Settings": "config", "open_registry": "open", "run_registry": "open"}
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - likewise
+if not TYPE_CHECKING:  # a checker must not accept just any name
 
-    return getattr(import_module(f"artifactstore.{home}"), name)
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - likewise
+
+        return getattr(import_module(f"artifactstore.{home}"), name)
 
 
 def __dir__() -> list[str]:

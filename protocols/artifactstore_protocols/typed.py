@@ -249,7 +249,10 @@ def _tuple(each: Fit) -> Fit:
         if not isinstance(value, tuple):
             raise Misfit(value, "give a tuple")
         given = cast("tuple[object, ...]", value)
-        return tuple(_within(f"[{index}]", each, entry) for index, entry in enumerate(given))
+        try:
+            return tuple(map(each, given))
+        except Misfit:  # which of them it is matters only now
+            return tuple(_within(f"[{index}]", each, entry) for index, entry in enumerate(given))
 
     return fit
 

@@ -1,8 +1,10 @@
 """A wrong message is a type error, under mypy and under pyright: each snippet below must fail on its marked line.
 
-`accepted.py` is the other half: what must pass, checked in full by the ordinary runs of both.
+What the documents import must pass, as in a caller's program. `accepted.py` and `documented.py` must pass as a whole:
+the ordinary runs of both checkers read them.
 """
 
+import ast
 import json
 import re
 import subprocess
@@ -12,6 +14,8 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from documents import DOCUMENTS, blocks
 
 pytestmark = pytest.mark.slow
 
@@ -97,16 +101,55 @@ REJECTED: Mapping[str, str] = {
             async def on_start(self) -> None:
                 self.context.start_child("task", work, "one")  # error
     """,
+    "an error that there is none of": """
+        from artifactstore.errors import PackageLost  # error
+    """,
+    "a name that the package does not have": """
+        from artifactstore import open_store  # error
+    """,
+    "arguments of other types, at each face": """
+        from pathlib import Path
+        from artifactstore import Registry
+        from artifactstore.aio import AsyncioRegistry
+        from artifactstore.blocking import BlockingRegistry
+
+        async def use(registry: Registry, on_asyncio: AsyncioRegistry, plain: BlockingRegistry) -> None:
+            await registry.create_package(5)  # error
+            await on_asyncio.create_package(5)  # error
+            plain.create_package(5)  # error
+            plain.ingest_file("p", "f", Path("f"), expected_size="1")  # error
+            await on_asyncio.ingest_file("p", "f", "f")  # error
+    """,
 }
+
+
+def imports_in(document: Path) -> str:
+    """What a document's programs import of this project, each program in a function of its own."""
+    programs: list[str] = []
+    for number, block in enumerate(block for block in blocks(document) if block.language == "python"):
+        found = [node for node in ast.walk(ast.parse(block.code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        lines = [f"    {line}\n" for line in map(ast.unparse, found) if "artifactstore" in line]
+        programs += [f"def program_{number}() -> None:\n{''.join(lines)}"] if lines else []
+    return "\n".join(programs)
+
+
+DOCUMENTED: Mapping[str, str] = {
+    f"the imports of {document.relative_to(ROOT)}": imports
+    for document in DOCUMENTS
+    if (imports := imports_in(document))
+}
+
+CHECKED = {**REJECTED, **DOCUMENTED}
 
 
 @pytest.fixture(scope="module")
 def snippets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("rejected")
     paths: dict[str, Path] = {}
-    for index, (name, body) in enumerate(REJECTED.items()):
+    for index, (name, body) in enumerate(CHECKED.items()):
         paths[name] = folder / f"snippet_{index}.py"
-        paths[name].write_text(PREAMBLE + dedent(body), encoding="utf-8")
+        preamble = PREAMBLE if name in REJECTED else ""
+        paths[name].write_text(preamble + dedent(body), encoding="utf-8")
     return paths
 
 
@@ -164,11 +207,19 @@ def marked(path: Path) -> set[int]:
     return {number for number, line in enumerate(lines, start=1) if line.endswith(MARK)}
 
 
-@pytest.mark.parametrize("name", REJECTED)
-def test_mypy_rejects(name: str, snippets: Mapping[str, Path], found_by_mypy: Mapping[str, set[int]]) -> None:
+@pytest.mark.parametrize("name", CHECKED)
+def test_mypy_finds_what_is_marked(
+    name: str, snippets: Mapping[str, Path], found_by_mypy: Mapping[str, set[int]]
+) -> None:
     assert found_by_mypy[snippets[name].name] == marked(snippets[name])
 
 
-@pytest.mark.parametrize("name", REJECTED)
-def test_pyright_rejects(name: str, snippets: Mapping[str, Path], found_by_pyright: Mapping[str, set[int]]) -> None:
+def test_documents_import_something() -> None:
+    assert {"the imports of README.md", "the imports of docs/EMBEDDING.md"} <= set(DOCUMENTED)
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_pyright_finds_what_is_marked(
+    name: str, snippets: Mapping[str, Path], found_by_pyright: Mapping[str, set[int]]
+) -> None:
     assert found_by_pyright[snippets[name].name] == marked(snippets[name])

@@ -5,8 +5,9 @@ which spares a write if its content is stored already; a longer one is hashed an
 comes.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Buffer
 from functools import partial
+from typing import cast
 
 from artifactstore.dataplane.ingest import CHUNK_BYTES, ingest_bytes
 from artifactstore.dataplane.threads import WorkerThreads
@@ -43,10 +44,13 @@ class StreamIngest:
 
         Raises:
             SourceTruncated, SourceOverrun: it is not as long as was declared.
+            InvalidValue: a chunk of it is not bytes.
             StorageError: its bytes cannot be written.
         """
         expected = self._expected_bytes
         async for chunk in reader:
+            if not isinstance(cast("object", chunk), Buffer):
+                raise InvalidValue("chunk of the stream", type(chunk).__name__, "give bytes")
             self._received_bytes += len(chunk)
             if expected is not None and self._received_bytes > expected:
                 raise SourceOverrun(expected, self._received_bytes)
