@@ -37,11 +37,22 @@ def _be_utf_8() -> None:
     locale says otherwise (PEP 540); the process stays the same.
     """
     if sys.getfilesystemencoding() != "utf-8" and sys.executable and len(sys.orig_argv) > 1:
-        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - this very command
+        as_utf_8 = [os.fsencode(sys.executable), b"-X", b"utf8", *_arguments_as_given()[1:]]
+        os.execv(sys.executable, as_utf_8)  # noqa: S606 - this very command
     for stream in filter(None, (sys.stdout, sys.stderr)):  # None where one was closed
         text: io.TextIOWrapper = stream  # pyright: ignore[reportAssignmentType] - they are
         # PYTHONIOENCODING goes before that mode. A name that is not UTF-8 is no reason to fail.
         text.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _arguments_as_given() -> list[bytes]:
+    """The command line's bytes: what Python decoded cannot be encoded again in every locale (EUC-JP, for one)."""
+    try:
+        with open("/proc/self/cmdline", "rb") as file:  # noqa: PTH123 - pathlib takes long to load
+            given = file.read().split(b"\0")[:-1]
+    except OSError:
+        given = []
+    return given if len(given) == len(sys.orig_argv) else [*map(os.fsencode, sys.orig_argv)]
 
 
 def _run(arguments: list[str]) -> int:
