@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 from artifactstore.facts import Json, as_json
-from artifactstore_protocols.records import ReplayProgress
+from artifactstore_protocols.records import IngestProgress, ReplayProgress
 
 __all__ = [
     "ProgressCounts",
@@ -100,6 +100,13 @@ def _is_watched() -> bool:
     return not _quiet.get() and sys.stderr.isatty()
 
 
+def _found(counts: ProgressCounts) -> str:
+    """What an ingest has found so far, while it does not know yet how much there is."""
+    if isinstance(counts, IngestProgress) and counts.scanning:
+        return f"{counts.files_total} files found, {size_text(counts.bytes_total)}"
+    return ""
+
+
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None]:
     """A progress bar on stderr while a person watches it; nothing, and None, where nobody does or wants to."""
@@ -109,7 +116,7 @@ def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None
     from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - only who watches pays for loading it
 
     with shown_progress(what, size_text) as show:
-        yield lambda counts: show(counts.bytes, counts.bytes_total)
+        yield lambda counts: show(counts.bytes, counts.bytes_total, _found(counts))
 
 
 @contextmanager
@@ -121,4 +128,4 @@ def events_bar(what: str) -> Generator[Callable[[ReplayProgress], None] | None]:
     from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - likewise
 
     with shown_progress(what, lambda count: f"{count} events") as show:
-        yield lambda counts: show(counts.events, counts.events_total)
+        yield lambda counts: show(counts.events, counts.events_total, "")

@@ -18,6 +18,8 @@ class _Amount(ProgressColumn):
 
     @override
     def render(self, task: Task) -> Text:
+        if found := task.fields["found"]:
+            return Text(found, style="progress.download")
         total = "?" if task.total is None else self._text_of(int(task.total))
         return Text(f"{self._text_of(int(task.completed))} of {total}", style="progress.download")
 
@@ -25,14 +27,18 @@ class _Amount(ProgressColumn):
 class _Rate(_Amount):
     @override
     def render(self, task: Task) -> Text:
+        if task.fields["found"]:
+            return Text("")
         # What is over before it was measured twice has a rate all the same.
         speed = task.finished_speed or task.speed or (task.completed / task.elapsed if task.elapsed else None)
         return Text("" if speed is None else f"{self._text_of(int(speed))}/s", style="progress.data.speed")
 
 
 @contextmanager
-def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callable[[int, int | None], None]]:
-    """Show a bar while the block lasts. What it gives is called with what is done and what there is in all.
+def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callable[[int, int | None, str], None]]:
+    """Show a bar while the block lasts. What it gives is called with what is done, what there is in all, and a text.
+
+    The text, unless it is empty, is shown in place of the two: what was found while the whole is not known yet.
 
     Args:
         what: is going on.
@@ -49,5 +55,9 @@ def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callab
     with Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(what, total=None, found="")
+
+        def show(done: int, total: int | None, found: str) -> None:
+            progress.update(task, completed=done, total=None if found else total, found=found)
+
+        yield show

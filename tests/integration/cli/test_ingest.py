@@ -164,6 +164,23 @@ def test_empty_directories_are_left_out(cli: Cli, tree: Path, tmp_path: Path) ->
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "bin", "data"]
 
 
+def test_the_store_is_left_out_of_what_it_lies_in_and_that_is_said(cli: Cli, tree: Path) -> None:
+    beside = [f"store/log.db{suffix}" for suffix in ("", "-shm", "-wal", ".lock")]
+    for number in range(2):
+        answer = cli.json("ingest", ".", "--name", f"json {number}")
+        journals = ["state/artifactstore/ingests"] if number else []  # which the first one makes after its scan
+        assert set(answer["excluded"]) == {*beside, "store/objects", *journals}
+        assert answer["files"] == 5, "the tree, and nothing that an ingest before has left"
+    lines = cli.ok("ingest", ".", "--name", "people").text.splitlines()
+    (said,) = [line for line in lines if line.startswith("left out ")]
+    assert said.endswith(": this store's own")
+    assert "store/objects" in said
+    cli.ok("package", "create", "p")
+    assert "store/log.db" in cli.ok("package", "add", "p", ".").text
+    assert "belongs to this store itself" in cli.refused_without_a_trace("ingest", "store/objects", "--name", "x")
+    assert "belongs to this store itself" in cli.refused_without_a_trace("package", "add", "p", "store/log.db")
+
+
 @pytest.mark.slow
 def test_ten_thousand_small_files(cli: Cli, tmp_path: Path) -> None:
     tree = tmp_path / "many"

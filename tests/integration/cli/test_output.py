@@ -12,6 +12,8 @@ from typing import Self
 
 import pytest
 
+from artifactstore.cli.output import progress_bar
+from artifactstore_protocols.records import IngestProgress
 from integration.cli.harness import Cli, make_tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device files")
@@ -163,3 +165,18 @@ def test_a_progress_bar_is_for_a_terminal_and_leaves_stdout_alone(
     done = ran.json["bytes"]
     assert command[0] in terminal.shown
     assert f"{done} B of {done} B" in terminal.shown
+
+
+def test_a_progress_bar_counts_what_a_scan_has_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    with (
+        Terminal() as terminal,
+        os.fdopen(terminal.descriptor, "w", closefd=False) as stderr,
+        monkeypatch.context() as at,
+    ):
+        at.setattr(sys, "stderr", stderr)
+        with progress_bar("ingest") as progress:
+            assert progress is not None
+            progress(IngestProgress(0, 3000, 0, 5, scanning=True))  # the last state is drawn in any case
+    assert "3000 files found, 5 B" in terminal.shown
+    assert " of ?" not in terminal.shown.rpartition("3000 files")[2]
