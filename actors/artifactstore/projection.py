@@ -155,7 +155,7 @@ class ProjectionActor(Actor[ProjectionRole]):
                     self._wake(head)
                 failures = 0
 
-    @handles(Replay, mode=Concurrent(1), on_cancel=OnCancel.COMPLETE)
+    @handles(Replay, mode=Concurrent(1), on_cancel=OnCancel.CANCEL)
     async def replay(self, message: Replay) -> ReplayReport:
         """Check the views against the log, or rebuild them from it."""
         return await self._store.replay(rebuild=message.rebuild, progress=message.progress)

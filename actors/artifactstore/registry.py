@@ -584,7 +584,7 @@ class Registry:
 
         Raises:
             UnknownEventType, EventRefused: an event breaks a rule of the log; the tables are as they were.
-            Exception: what `progress` raised; the replay is left to its end then, unheard.
+            Exception: what `progress` raised; the replay ends with its next batch then.
         """
 
         async def replay(tell: Callable[[ReplayProgress], None] | None) -> ReplayReport:

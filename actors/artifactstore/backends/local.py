@@ -6,7 +6,7 @@ beside this one.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -55,6 +55,7 @@ class LocalBackend:
         make: bool = True,
         read_only: bool = False,
         limits: TargetLimits | None = None,
+        check_wanted: Callable[[], None] = lambda: None,
     ) -> None:
         """Open a root.
 
@@ -64,6 +65,7 @@ class LocalBackend:
             make: make the root if there is none; otherwise every write into one that is not there fails.
             read_only: leave everything below the root, and whether there is one, as it is; for who only reads.
             limits: notes what the file system cannot do, for a backup; without it that is an error.
+            check_wanted: raises when opening is not wanted any more; asked while leftovers are removed.
 
         Raises:
             StorageDenied, StorageFull, StorageFailed: there is no such directory and it cannot be made.
@@ -76,7 +78,7 @@ class LocalBackend:
             with faults_of(backend_id, "making the root"):
                 make_durable_directory(absolute, limits)
         with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
-            self._files.scratch.sweep()
+            self._files.scratch.sweep(check_wanted)
 
     @property
     def backend_id(self) -> str:

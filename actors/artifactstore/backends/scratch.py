@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -53,14 +53,18 @@ class ScratchSpace:
         path = f"{self._directory}/{self._token}.{secrets.token_hex(8)}"
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path
 
-    def sweep(self) -> None:
+    def sweep(self, check_wanted: Callable[[], None] = lambda: None) -> None:
         """Remove the temp files of owners that are gone.
+
+        Args:
+            check_wanted: raises when the sweep is not wanted any more; the rest is left to the next one.
 
         Raises:
             OSError: the directory cannot be read or written.
         """
         for names in self._of_the_dead():
             for name in sorted(names, key=lambda name: name.endswith(".lock")):  # the lock goes last
+                check_wanted()
                 discard(f"{self._directory}/{name}")
 
     def leftovers(self) -> list[str]:

@@ -72,7 +72,8 @@ async def rebuild(connection: AsyncConnection, progress: Told = None) -> ReplayR
 async def _rebuild(connection: AsyncConnection, progress: Told) -> ReplayReport:
     into = TableViewWriter(connection, SHADOW)
     async with connection.begin():
-        after = await events.replay(connection, into=into, told=_teller(progress, await events.head(connection)))
+        told = _teller(progress, await events.head(connection))
+        after = await events.replay(connection, into=into, told=told)
         repaired = 0
         for view, keys in DIFFERING.items():
             repaired += await _note_differences(connection, LIVE[view], SHADOW[view], keys)

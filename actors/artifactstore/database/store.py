@@ -1,5 +1,6 @@
 """SqlEventStore: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database's thread."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -87,9 +88,20 @@ class SqlEventStore:
         return await self._database.wait_for_growth(after)
 
     async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
-        """Check or rebuild the views."""
+        """Check or rebuild the views. A cancelled caller leaves at once, and the work ends after its next batch."""
+        left = False
+
+        def told(counts: ReplayProgress) -> None:
+            if left:
+                raise asyncio.CancelledError
+            if progress is not None:
+                progress(counts)
+
         work = replay.rebuild if rebuild else replay.check
-        return await self._database.read(partial(work, progress=progress), timeout_s=_REPLAY_TIMEOUT_S)
+        try:
+            return await self._database.read(partial(work, progress=told), timeout_s=_REPLAY_TIMEOUT_S)
+        finally:
+            left = True
 
     async def package(self, package_id: str) -> PackageRecord:
         """One package."""

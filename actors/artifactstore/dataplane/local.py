@@ -61,4 +61,9 @@ def open_local_data_plane(
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
-    return open_data_plane(partial(LocalBackend, root, backend_id, make=make, read_only=read_only, limits=limits))
+    check_wanted = trio.from_thread.check_cancelled
+    return open_data_plane(
+        partial(
+            LocalBackend, root, backend_id, make=make, read_only=read_only, limits=limits, check_wanted=check_wanted
+        )
+    )

@@ -301,7 +301,9 @@ class IngestActor(Actor[IngestRole]):
     async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
         contents = await self._store.contents(package_id)
         if contents.package.status == "open":
-            payload, summary = await in_thread(lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us()))
+            payload, summary = await in_thread(
+                lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
+            )
             command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
             committed = await self._steps.commit(command, actor, None)
             if committed.events:

@@ -1,5 +1,7 @@
 """From the views of a package to its manifest: what `finalize` commits."""
 
+from collections.abc import Callable, Iterable, Iterator
+
 from artifactstore.version import VERSION
 from artifactstore_protocols import manifest
 from artifactstore_protocols.event_store import PackageContents
@@ -17,10 +19,12 @@ from artifactstore_protocols.records import FinalizedPackage, PackageRecord
 __all__ = ["build_manifest", "finalized_package", "newly_finalized"]
 
 
-def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: int) -> tuple[bytes, ManifestSummary]:
+def build_manifest(
+    contents: PackageContents, *, actor: str, finalized_at_us: int, check_wanted: Callable[[], None] = lambda: None
+) -> tuple[bytes, ManifestSummary]:
     """The canonical bytes of the package's manifest, and what they say in brief.
 
-    Takes seconds for 100,000 files: call it from a worker thread.
+    Takes seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when nobody wants it any more.
     """
     package = contents.package
     sealed = Manifest.build(
@@ -36,19 +40,27 @@ def build_manifest(contents: PackageContents, *, actor: str, finalized_at_us: in
                 ContentAddress.parse(file.content_address).digest,
                 ContentAddress.parse(file.sha256).digest,
             )
-            for file in contents.files
+            for file in _while_wanted(contents.files, check_wanted)
         ),
         storage_receipts=(
             ManifestReceipt(ContentAddress.parse(at.content_address), at.backend_id, at.object_key, at.size_bytes)
-            for at in contents.locations
+            for at in _while_wanted(contents.locations, check_wanted)
         ),
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", VERSION),
         actor=actor,
     )
+    check_wanted()
     payload = manifest.encode(sealed)
+    check_wanted()
     return payload, manifest.summarize(payload, sealed)
+
+
+def _while_wanted[T](items: Iterable[T], check_wanted: Callable[[], None]) -> Iterator[T]:
+    for item in items:
+        check_wanted()
+        yield item
 
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:

@@ -52,6 +52,29 @@ def test_a_temp_file_without_a_lock_belongs_to_nobody(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_ends_when_the_store_is_not_wanted_any_more(tmp_path: Path) -> None:
+    """A signal during start-up must not wait for a million leftovers."""
+    (tmp_path / "tmp").mkdir()
+    for number in range(5):
+        (tmp_path / "tmp" / f"{'a' * 16}.{number:016}").write_bytes(b"")
+    asked = 0
+
+    class NotWanted(Exception):
+        pass
+
+    def check() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            raise NotWanted
+
+    with pytest.raises(NotWanted):
+        LocalBackend(tmp_path, check_wanted=check)
+    assert suffixes(tmp_path / "tmp") == ["temp"] * 3
+    LocalBackend(tmp_path).close()
+    assert suffixes(tmp_path / "tmp") == []
+
+
 def test_a_sweep_takes_only_what_is_named_as_a_temp_file(tmp_path: Path) -> None:
     foreign = {"notes.txt", f"{'a' * 16}.txt", f"{'A' * 16}.lock", ".lock"}
     for name in foreign:
