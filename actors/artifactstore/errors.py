@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from artifactstore.database.asyncio_thread import DatabaseClosed
     from artifactstore.database.errors import (
         DatabaseBusy,
+        DatabaseDamaged,
         DatabaseReplaced,
         DatabaseUnavailable,
         DirectConnectionNeeded,
@@ -115,6 +116,7 @@ __all__ = [
     "ChildExists",
     "DatabaseBusy",
     "DatabaseClosed",
+    "DatabaseDamaged",
     "DatabaseReplaced",
     "DatabaseUnavailable",
     "DirectConnectionNeeded",

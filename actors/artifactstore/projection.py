@@ -15,7 +15,7 @@ from typing import Final, override
 import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
-from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
+from artifactstore.database.errors import DatabaseDamaged, DatabaseReplaced, DatabaseUnavailable, LogDamaged
 from artifactstore.machine import machine
 from artifactstore.streams import ChannelStream
 from artifactstore.supervision import Actor, Backoff, Concurrent, OnCancel, OnTaskCrash, handles
@@ -41,6 +41,7 @@ _PROBES: Final = 4
 _AGAIN: Final = Backoff(initial_s=0.1, maximum_s=5.0, jitter=0.5)
 _DRAW_BITS: Final = 16
 _AWAY: Final = (DatabaseUnavailable, DatabaseClosed)
+_UNWATCHED: Final = (*_AWAY, LogDamaged)
 
 _logger = logging.getLogger("artifactstore.projection")
 
@@ -119,7 +120,7 @@ class ProjectionActor(Actor[ProjectionRole]):
                 grown = self._grown  # taken before the read, so that growth in between is not slept through
                 try:
                     batch = await self._store.read_events(after=tail.sent, limit=_TAIL_BATCH)
-                except DatabaseReplaced:
+                except (DatabaseDamaged, DatabaseReplaced):
                     raise
                 except _AWAY:
                     with trio.move_on_after(_delay_s(failures)):
@@ -144,7 +145,7 @@ class ProjectionActor(Actor[ProjectionRole]):
         while True:
             try:
                 head = await self._store.wait_for_growth(self._head)
-            except _AWAY as error:
+            except _UNWATCHED as error:
                 if not failures:
                     _logger.warning("events cannot be followed for now: %s", error)
                     self._wake(self._head)  # they find out for themselves what it means for them

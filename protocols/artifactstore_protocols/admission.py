@@ -165,8 +165,8 @@ def examine(stored: StoredEvent) -> Examined:
         command = _command(event, payload, sealed)
         _check_event(event, command)
         return Examined(stored, payload, command, sealed)
-    except UnknownEventType as unknown:
-        raise UnknownEventType(unknown.type, stored.sequence) from None
+    except (EventRefused, UnknownEventType):
+        raise
     except ArtifactStoreError as error:
         raise EventRefused(stored.sequence, event.type, str(error)) from error
 

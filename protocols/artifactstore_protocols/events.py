@@ -14,7 +14,7 @@ from artifactstore_protocols.canonical import NotCanonical, RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
-from artifactstore_protocols.payloads import Payload, decode_payload
+from artifactstore_protocols.payloads import Payload, UnknownEventType, decode_payload
 
 __all__ = [
     "RECORD_BYTES_MAX",
@@ -177,8 +177,18 @@ class StoredEvent:
     event: Event
 
     def decode(self) -> Payload:
-        """The payload as a value; see `decode_payload` for what it raises."""
-        return decode_payload(self.event.type, self.event.payload)
+        """The payload as a value.
+
+        Raises:
+            UnknownEventType: this release does not know the type.
+            EventRefused: the payload is not what its type says.
+        """
+        try:
+            return decode_payload(self.event.type, self.event.payload)
+        except UnknownEventType as unknown:
+            raise UnknownEventType(unknown.type, self.sequence) from None
+        except ArtifactStoreError as error:
+            raise EventRefused(self.sequence, self.event.type, str(error)) from error
 
 
 def encode_record(event: Event) -> bytes:

@@ -201,8 +201,8 @@ def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOpe
                 return (_integrity(payload.content_address, payload.backend_id, "intact"),)
             case _:
                 assert_never(payload)
-    except UnknownEventType as unknown:
-        raise UnknownEventType(unknown.type, stored.sequence) from None
+    except (EventRefused, UnknownEventType):
+        raise
     except ArtifactStoreError as error:
         raise EventRefused(stored.sequence, stored.event.type, str(error)) from error
 

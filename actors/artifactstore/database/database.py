@@ -191,6 +191,7 @@ class Database:
             DatabaseBusy: the head could not be locked in time; nothing was written.
             DatabaseUnavailable, DatabaseReplaced, DatabaseClosed: nothing was written.
             Refused: the database refused what `work` wrote; nothing was written.
+            LogDamaged: the head of the log is not its last event; nothing was written.
             OutcomeUnknown: the commit itself failed, and it may or may not have happened.
         """
         writer, _reader = self._open_engines()
@@ -217,8 +218,9 @@ class Database:
             raise
 
     async def _with_head[T](self, connection: AsyncConnection, work: Callable[[events.Transaction], Awaitable[T]]) -> T:
-        transaction = events.Transaction(connection, await events.lock_head(connection))
-        before = transaction.sequence
+        before = await events.lock_head(connection)
+        await events.check_end(connection, before)  # not in one statement, which would not see what the lock waited for
+        transaction = events.Transaction(connection, before)
         result = await work(transaction)
         if transaction.sequence != before:
             await events.move_head(transaction)

@@ -7,6 +7,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
     "DatabaseBusy",
+    "DatabaseDamaged",
     "DatabaseReplaced",
     "DatabaseUnavailable",
     "DirectConnectionNeeded",
@@ -39,6 +40,18 @@ class DatabaseBusy(DatabaseUnavailable):
     @override
     def __str__(self) -> str:
         return f"database {self.database} is busy: {self.reason}; try again shortly"
+
+
+@dataclass(eq=False)
+class DatabaseDamaged(DatabaseUnavailable):
+    """The database holds what cannot be read, or what nothing of ours has written; nothing was written now."""
+
+    @override
+    def __str__(self) -> str:
+        return (
+            f"database {self.database} is damaged: {self.reason}; restore it from a backup, or run `artifactstore "
+            "replay` if only tables beside the log are damaged"
+        )
 
 
 @dataclass(eq=False)

@@ -16,12 +16,14 @@ from artifactstore.database.bulk import insert_rows
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
 from artifactstore_protocols.admission import LogTables, admit, examine, history_needs
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
 from artifactstore_protocols.views import RowOperation
 
 __all__ = [
     "Transaction",
     "admitted",
+    "check_end",
     "find_commands",
     "head",
     "lock_head",
@@ -58,14 +60,29 @@ async def lock_head(connection: AsyncConnection) -> int:
 
     On SQLite the transaction's own BEGIN IMMEDIATE is the lock, and FOR UPDATE is left out of the statement.
     """
-    sequence: int = (await connection.execute(select(log_head.c.sequence).with_for_update())).scalar_one()
-    return sequence
+    return _only((await connection.execute(select(log_head.c.sequence).with_for_update())).scalars().all())
 
 
 async def head(connection: AsyncConnection) -> int:
     """The last sequence that is committed; 0 before the first event."""
-    sequence: int = (await connection.execute(select(log_head.c.sequence))).scalar_one()
-    return sequence
+    return _only((await connection.execute(select(log_head.c.sequence))).scalars().all())
+
+
+def _only(heads: Sequence[int]) -> int:
+    if len(heads) != 1:
+        raise LogDamaged(1, f"{len(heads)} rows say where its head is")
+    return heads[0]
+
+
+async def check_end(connection: AsyncConnection, sequence: int) -> None:
+    """Make sure that the head of the log is its last event, before anything is written after it.
+
+    Raises:
+        LogDamaged: it is another one.
+    """
+    last = (await connection.execute(select(func.max(events.c.sequence)))).scalar_one() or 0
+    if last != sequence:
+        raise LogDamaged(min(last, sequence) + 1, f"the last event is {last}, and the head says {sequence}")
 
 
 async def move_head(transaction: Transaction) -> None:
@@ -183,8 +200,7 @@ async def replay(
         await into.apply(await admitted(connection, batch, into))
         after = batch[-1].sequence
         told(after)
-    if after != (end := await head(connection)):
-        raise LogDamaged(min(after, end) + 1, f"the last event is {after}, and the head says {end}")
+    await check_end(connection, await head(connection))
     return after
 
 
@@ -211,13 +227,16 @@ def _row(stored: StoredEvent) -> dict[str, object]:
 
 
 def _stored(row: Row[tuple[object, ...]]) -> StoredEvent:
-    event = Event(
-        event_id=row.event_id,
-        type=row.type,
-        subject=row.subject,
-        actor=row.actor,
-        recorded_at_us=row.recorded_at,
-        payload=row.payload,
-        command=CommandStamp(row.command_id, row.command_digest, row.idempotency_key),
-    )
+    try:
+        event = Event(
+            event_id=row.event_id,
+            type=row.type,
+            subject=row.subject,
+            actor=row.actor,
+            recorded_at_us=row.recorded_at,
+            payload=row.payload,
+            command=CommandStamp(row.command_id, row.command_digest, row.idempotency_key),
+        )
+    except InvalidValue as error:
+        raise LogDamaged(row.sequence, str(error)) from error
     return StoredEvent(row.sequence, event)

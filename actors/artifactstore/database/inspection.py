@@ -1,6 +1,7 @@
 """A look into a database that sets nothing up and leaves nothing behind: for finding out what is wrong with it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select, text
@@ -8,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from artifactstore.database import queries
 from artifactstore.database.engines import reader_engine, writer_engine
-from artifactstore.database.errors import DatabaseBusy
-from artifactstore.database.events import lock_head
+from artifactstore.database.errors import DatabaseBusy, LogDamaged
+from artifactstore.database.events import check_end, head, lock_head
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
@@ -50,6 +51,7 @@ class DatabaseInspection:
         locations: some of the objects that the log names.
         open_packages: those that are not sealed, oldest first.
         flagged: how many objects verification found flawed and nobody has healed, by problem.
+        log_damage: what is wrong with the head of the log; None if it is its last event.
         head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
     """
 
@@ -58,6 +60,7 @@ class DatabaseInspection:
     locations: tuple[Location, ...] = ()
     open_packages: tuple[UnfinishedPackage, ...] = ()
     flagged: Mapping[str, int] = field(default_factory=dict[str, int])
+    log_damage: LogDamaged | None = None
     head_lock: tuple[str, ...] | None = None
 
 
@@ -90,12 +93,21 @@ async def inspect_database(
                     locations=await _sample(connection, from_address, sample),
                     open_packages=await _open_packages(connection),
                     flagged=await queries.flagged_counts(connection),
+                    log_damage=await _log_damage(connection),
                 )
             held = await _who_holds_the_head(location, writer, reader)
         return replace(found, head_lock=held)
     finally:
         await writer.dispose()
         await reader.dispose()
+
+
+async def _log_damage(connection: AsyncConnection) -> LogDamaged | None:
+    try:
+        await check_end(connection, await head(connection))
+    except LogDamaged as damage:
+        return damage
+    return None
 
 
 async def _sample(connection: AsyncConnection, from_address: str, count: int) -> tuple[Location, ...]:
@@ -126,7 +138,8 @@ async def _who_holds_the_head(
     try:
         with translated(location.name):
             async with writer.connect() as connection:
-                await lock_head(connection)
+                with suppress(LogDamaged):  # which is told already
+                    await lock_head(connection)
                 await connection.rollback()
     except DatabaseBusy:
         if location.is_sqlite:

@@ -6,8 +6,11 @@ from typing import cast
 from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.cells import DamagedCell
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import NotCanonical
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
@@ -119,7 +122,10 @@ async def files_with_content(connection: AsyncConnection, content_address: str, 
 async def flagged_addresses(connection: AsyncConnection) -> frozenset[ContentAddress]:
     """Objects that verification found damaged or missing and that nobody has healed yet."""
     query = select(_locations.c.content_address).where(_IS_FLAGGED)
-    return frozenset(ContentAddress.parse(address) for address in (await connection.execute(query)).scalars())
+    try:
+        return frozenset(ContentAddress.parse(address) for address in (await connection.execute(query)).scalars())
+    except InvalidValue as error:
+        raise DamagedCell(f"a flagged object has an {error}") from error
 
 
 async def flagged_counts(connection: AsyncConnection) -> dict[str, int]:
@@ -153,7 +159,10 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
     """The latest version of a metadata schema, if there is one."""
     query = select(_schemas).where(_schemas.c.name == name).order_by(_schemas.c.version.desc()).limit(1)
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else MetadataSchema(row.name, row.version, row.schema.decode())
+    try:
+        return None if row is None else MetadataSchema(row.name, row.version, row.schema.decode())
+    except UnicodeDecodeError as error:
+        raise DamagedCell(f"metadata schema {name!r} is not UTF-8") from error
 
 
 async def list_files(connection: AsyncConnection, package_id: str) -> list[FileRecord]:
@@ -163,7 +172,6 @@ async def list_files(connection: AsyncConnection, package_id: str) -> list[FileR
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
-    metadata = cast("dict[str, str]", canonical.decode(row.metadata))
     return PackageRecord(
         package_id=row.package_id,
         name=row.name,
@@ -174,7 +182,7 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         retention_class=row.retention_class,
         retention_duration_us=row.duration_us,
         expires_at_us=row.expires_at,
-        metadata=metadata,
+        metadata=_metadata(row),
         created_by=row.created_by,
         created_at_us=row.created_at,
         finalized_at_us=row.finalized_at,
@@ -183,6 +191,16 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         created_sequence=row.created_sequence,
         finalized_sequence=row.finalized_sequence,
     )
+
+
+def _metadata(row: Row[tuple[object, ...]]) -> dict[str, str]:
+    try:
+        metadata = canonical.decode(row.metadata)
+    except NotCanonical as error:
+        raise DamagedCell(f"the metadata of package {row.package_id} is {error}") from error
+    if not isinstance(metadata, dict):
+        raise DamagedCell(f"the metadata of package {row.package_id} is no map")
+    return cast("dict[str, str]", metadata)
 
 
 def _location(row: Row[tuple[object, ...]]) -> Location:

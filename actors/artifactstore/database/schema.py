@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
+from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
 from artifactstore_protocols.views import LOCATIONS, VIEWS, Cell, ViewTable
 
 __all__ = [
@@ -42,21 +43,23 @@ METADATA = MetaData(
     }
 )
 
-_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
-# SQLite keeps a table in key order without a second index only for a column of type INTEGER.
-_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
-
 
 def _text(name: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
-    return Column(name, _TEXT, primary_key=key, nullable=nullable)
+    text = Text(collation="C").with_variant(CheckedText(name), "sqlite")
+    return Column(name, text, primary_key=key, nullable=nullable)
 
 
 def _integer(name: str, *, key: bool = False, nullable: bool = False) -> Column[int]:
-    return Column(name, BigInteger(), primary_key=key, nullable=nullable, autoincrement=False)
+    number = BigInteger().with_variant(CheckedBigInteger(name), "sqlite")
+    return Column(name, number, primary_key=key, nullable=nullable, autoincrement=False)
 
 
 def _bytes(name: str) -> Column[bytes]:
-    return Column(name, LargeBinary(), nullable=False)
+    return Column(name, LargeBinary().with_variant(CheckedBytes(name), "sqlite"), nullable=False)
+
+
+# SQLite keeps a table in key order without a second index only for a column of type INTEGER, which takes no other.
+_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
 
 events = Table(

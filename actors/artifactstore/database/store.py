@@ -46,10 +46,12 @@ class SqlEventStore:
         await self._database.close()
 
     async def probe(self) -> LogReading:
-        """Read the head, and see that the file is the one that was opened."""
+        """Read the head, and see that it is the last event, and the file the one that was opened."""
 
         async def look(connection: AsyncConnection) -> LogReading:
-            return LogReading(await events.head(connection), self._database.free_bytes())
+            head = await events.head(connection)
+            await events.check_end(connection, head)
+            return LogReading(head, self._database.free_bytes())
 
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 

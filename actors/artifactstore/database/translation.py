@@ -12,16 +12,20 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, Refused
+from artifactstore.database.cells import DamagedCell
+from artifactstore.database.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnavailable, Refused
 
 __all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated", "was_undone"]
 
-DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError)
-"""All that a database may raise: `TimeoutError` is an `OSError`, and text may hold what no database takes."""
+DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError, OverflowError, DamagedCell)
+"""All that a database may raise: `TimeoutError` is an `OSError`, and text or a number may be what no database takes."""
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _ASYNCPG_REFUSAL = "DataError"
+_DAMAGE_CODES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_DAMAGE_STATES = {"XX001", "XX002"}  # data or an index is corrupted
+_NOT_UTF8 = "Could not decode to UTF-8"
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNDONE_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 _INPUT_OUTPUT = "SQLITE_IOERR"
@@ -39,6 +43,7 @@ def translated(database: str) -> Generator[None]:
     Raises:
         Refused: a constraint or a value was at fault.
         DatabaseBusy: a lock or a connection could not be had in time.
+        DatabaseDamaged: what it holds cannot be read.
         DatabaseUnavailable: anything else. Nothing was written in either case, so a commit must not happen inside.
     """
     try:
@@ -48,6 +53,8 @@ def translated(database: str) -> Generator[None]:
         reason = reason_of(error)
         if is_refusal(error):
             raise Refused(reason) from error
+        if _is_damage(error):
+            raise DatabaseDamaged(database, reason) from error
         if isinstance(error, PoolTimeout):
             raise DatabaseBusy(database, "all of its connections were in use for too long") from error
         if _is_busy(error):
@@ -67,7 +74,7 @@ def _clear_frames(error: BaseException | None) -> None:
 
 def is_refusal(error: BaseException) -> bool:
     """Whether the database refused a value, rather than failed."""
-    if isinstance(error, IntegrityError | DataError | UnicodeEncodeError):
+    if isinstance(error, IntegrityError | DataError | UnicodeEncodeError | OverflowError):
         return True
     # asyncpg refuses some values itself, before the server could; that error has no SQLSTATE.
     refused_by_driver = type(_original(error).__cause__).__name__ == _ASYNCPG_REFUSAL
@@ -103,6 +110,15 @@ def _original(error: BaseException) -> BaseException:
 
 def _sqlstate(error: BaseException) -> str:
     return getattr(_original(error), "sqlstate", None) or ""
+
+
+def _is_damage(error: BaseException) -> bool:
+    cause = _original(error)
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", None)
+        # The module's own errors have no code, and this one is told from the others by its text alone.
+        return str(cause).startswith(_NOT_UTF8) if code is None else code & _PRIMARY_CODE in _DAMAGE_CODES
+    return isinstance(cause, DamagedCell) or _sqlstate(error) in _DAMAGE_STATES
 
 
 def _is_busy(error: BaseException) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import cache
 from itertools import groupby
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Table, bindparam, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NULLTYPE
 
 from artifactstore.database.bulk import Insert, insert_rows
 from artifactstore.database.facts import load_history
@@ -111,7 +112,9 @@ async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> 
 
 
 async def _rows(connection: AsyncConnection, view: ViewTable, table: Table) -> AsyncIterator[tuple[Cell, ...]]:
-    query = select(*(table.c[name] for name in view.columns)).order_by(*(table.c[name] for name in view.key))
+    # As they are: a cell that is damaged makes another digest, and no error.
+    cells = (type_coerce(table.c[name], NULLTYPE).label(name) for name in view.columns)
+    query = select(*cells).order_by(*(table.c[name] for name in view.key))
     async with connection.stream(query, execution_options={"yield_per": _FETCH_ROWS}) as result:
         async for row in result:
             yield tuple(row)

@@ -89,6 +89,14 @@ def schema(sight: Sight) -> Findings:
     yield problem, remedy
 
 
+def log(sight: Sight) -> Findings:
+    """A log whose head is not its last event: nothing is written to it."""
+    damage = None if sight.database_found is None else sight.database_found.log_damage
+    if damage is not None:
+        problem, _, remedy = str(damage).partition("; ")
+        yield problem, f"{remedy}: until then nothing can be written"
+
+
 def locks(sight: Sight) -> Findings:
     """Locks that somebody does not give up, and everybody else waits for."""
     if sight.setup_lock is not None:
@@ -208,6 +216,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "database": database,
         "store": store,
         "schema": schema,
+        "log": log,
         "locks": locks,
         "storage": storage,
         "room": room,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.database.errors import LogDamaged
 from artifactstore.database.inspection import DatabaseInspection, UnfinishedPackage
 from artifactstore.database.schema import SCHEMA_REVISION
 from artifactstore.dataplane import RootInspection
@@ -96,10 +97,22 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         "use the artifactstore release that wrote it",
     ),
     (
+        "log",
+        with_database(log_damage=LogDamaged(8, "the last event is 7, and the head says 9")),
+        "the log is damaged at sequence 8: the last event is 7, and the head says 9",
+        "restore the database from a backup",
+    ),
+    (
         "locks",
         replace(WELL, setup_lock=("process 7 (x)",)),
         "the set-up lock /s/log.db.lock is held by process 7 (x)",
         "wait for it or end it",
+    ),
+    (
+        "log",
+        with_database(log_damage=LogDamaged(8, "the last event is 7, and the head says 9")),
+        "the log is damaged at sequence 8: the last event is 7, and the head says 9",
+        "restore the database from a backup",
     ),
     (
         "locks",

@@ -1,0 +1,159 @@
+"""A database that somebody has changed by hand: called damaged by whoever reads it, and written to by nobody."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Executable, delete, update
+
+from artifactstore import Registry, Settings, open_registry
+from artifactstore.database.errors import DatabaseDamaged, LogDamaged
+from artifactstore.database.location import DatabaseLocation
+from artifactstore.database.schema import events, log_head
+from artifactstore.doctor import examine, look
+from artifactstore.machine import in_thread
+from artifactstore_protocols.events import EventRefused
+from database_tools import surgery
+from integration.registry.samples import actors, add, by_hand, settings_in, whole_log
+
+
+async def fill(registry: Registry) -> str:
+    package = (await registry.create_package("p", metadata={"k": "v"})).package_id
+    await add(registry, package, "a", b"a")
+    return package
+
+
+def crashes(registry: Registry) -> list[str]:
+    """Actors that did not answer, but crashed."""
+    return [actor.name for actor in actors(registry) if actor.last_failure is not None]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        update(log_head).values(sequence=log_head.c.sequence + 1),
+        update(log_head).values(sequence=log_head.c.sequence - 1),
+        update(log_head).values(sequence=-7),
+        delete(events).where(events.c.sequence == 2),
+        delete(log_head),
+    ],
+    ids=["ahead", "behind", "negative", "last event gone", "no head"],
+)
+async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_health_and_doctor(
+    tmp_path: Path, location: DatabaseLocation, statement: Executable
+) -> None:
+    settings = settings_in(tmp_path)
+    settings = replace(settings, database_url=location.url.render_as_string(hide_password=False))
+    async with open_registry(settings) as registry:
+        package = await fill(registry)
+        assert (await registry.health(max_age_s=0)).healthy
+        await surgery(location, statement)
+        log = await whole_log(registry)
+        for write in (
+            registry.create_package("q"),
+            add(registry, package, "b", b"b"),
+            registry.finalize_package(package),
+        ):
+            with pytest.raises(LogDamaged):
+                await write
+        for carry in (registry.export_events, registry.backup):
+            with pytest.raises(LogDamaged):
+                await carry(tmp_path / "out")
+        assert await whole_log(registry) == log
+        health = await registry.health(max_age_s=0)
+        assert not health.healthy
+        assert any("the log is damaged at sequence" in reason for reason in health.reasons)
+        assert crashes(registry) == []
+    environment = {
+        "ARTIFACTSTORE_DATABASE_URL": settings.database_url,
+        "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": str(settings.storage_local_root),
+    }
+    findings = await in_thread(lambda: examine(look(environment)))
+    assert [finding.check for finding in findings] == ["log"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "readers"),
+    [
+        ("UPDATE log_head SET sequence = 'abc'", {"health", "create", "replay", "export"}),
+        ("UPDATE log_head SET sequence = 1.5", {"health", "create", "replay", "export"}),
+        ("UPDATE events SET payload = 'text' WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
+        ("UPDATE events SET payload = 17 WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
+        ("UPDATE events SET recorded_at = 'soon' WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
+        ("UPDATE events SET actor = CAST(x'ff' AS text) WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
+        ("UPDATE artifact_packages SET metadata = x'ff'", {"packages"}),
+        ("UPDATE artifact_packages SET metadata = 'abc'", {"packages"}),
+        ("UPDATE artifact_packages SET metadata = x'01'", {"packages"}),
+        ("UPDATE artifact_packages SET version = 'abc'", {"packages", "add"}),
+        ("UPDATE artifact_files SET size_bytes = x'00'", {"files", "add"}),
+        ("UPDATE artifact_files SET path = x'07'", {"files", "add"}),
+        ("UPDATE storage_locations SET integrity = x'00'", {"verify"}),
+        ("UPDATE storage_locations SET integrity = 'missing', content_address = 'abc'", {"add"}),
+    ],
+)
+async def test_what_nothing_of_ours_has_written_is_called_damage_and_crashes_nobody(
+    registry: Registry, settings: Settings, tmp_path: Path, statement: str, readers: set[str]
+) -> None:
+    package = await fill(registry)
+    by_hand(settings, statement)
+
+    async def tail() -> None:
+        async with registry.tail_events() as events:
+            async for _event in events:
+                pass
+
+    async def audit() -> None:
+        assert [entry async for entry in registry.audit()]
+
+    async def packages() -> None:
+        assert [record async for record in registry.list_packages()]
+
+    async def health() -> None:
+        report = await registry.health(max_age_s=0)
+        if not report.healthy:
+            raise DatabaseDamaged("", " ".join(report.reasons))
+
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "health": health,
+        "create": lambda: registry.create_package("q"),
+        "add": lambda: add(registry, package, "a", b"other"),
+        "replay": lambda: registry.replay(check=True),
+        "export": lambda: registry.export_events(tmp_path / "log"),
+        "audit": audit,
+        "tail": tail,
+        "packages": packages,
+        "files": lambda: registry.list_files(package),
+        "verify": registry.verify,
+    }
+    for name in sorted(readers):
+        with pytest.raises(DatabaseDamaged, match="is damaged: "):
+            await ways[name]()
+    assert crashes(registry) == []
+
+
+def corrupt(file: Path) -> None:
+    """Overwrite the beginning of every page but the first, which holds the schema."""
+    content = bytearray(file.read_bytes())
+    page_bytes = int.from_bytes(content[16:18])
+    for start in range(page_bytes, len(content), page_bytes):
+        content[start : start + 8] = b"\xff" * 8
+    file.write_bytes(bytes(content))
+
+
+async def test_a_file_that_is_corrupted_is_called_damaged(registry: Registry, settings: Settings) -> None:
+    """As by a failing disk."""
+    await fill(registry)
+    by_hand(settings, "PRAGMA wal_checkpoint(TRUNCATE)")
+    corrupt(Path(settings.database_url.removeprefix("sqlite:///")))
+    with pytest.raises(DatabaseDamaged, match="malformed"):
+        await registry.read_events()
+
+
+async def test_a_payload_that_is_not_what_its_type_says_is_named(registry: Registry, settings: Settings) -> None:
+    await fill(registry)
+    by_hand(settings, "UPDATE events SET payload = x'a0' WHERE sequence = 2")
+    with pytest.raises(EventRefused, match=r"^event 2 \(v1.file.ingested\) breaks a rule of the log: payload"):
+        assert [entry async for entry in registry.audit()]
+    with pytest.raises(EventRefused, match=r"^event 2 "):
+        await registry.replay(check=True)
