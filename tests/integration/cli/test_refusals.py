@@ -143,15 +143,15 @@ def deny(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Let the system refuse to open or list what is called `name`, as it would for somebody who is not root."""
     real_open, real_scandir = os.open, os.scandir
 
-    def refuse(path: str | os.PathLike[str]) -> None:
-        if Path(path).name == name:
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    def refuse(path: str | bytes | os.PathLike[str]) -> None:
+        if Path(os.fsdecode(path)).name == name:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fsdecode(path))
 
-    def guarded_open(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+    def guarded_open(path: str | bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         refuse(path)
         return real_open(path, flags, mode, dir_fd=dir_fd)
 
-    def guarded_scandir(path: str) -> AbstractContextManager[Iterator[os.DirEntry[str]]]:
+    def guarded_scandir(path: bytes) -> AbstractContextManager[Iterator[os.DirEntry[bytes]]]:
         refuse(path)
         return real_scandir(path)
 
