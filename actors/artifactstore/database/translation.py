@@ -99,6 +99,8 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     cause = _original(error)
+    if isinstance(cause, OSError) and cause.filename is not None:
+        return f"{cause.filename}: {cause.strerror}"
     name = getattr(cause, "sqlite_errorname", "")
     which = f" ({name})" if name.startswith(_INPUT_OUTPUT) else ""  # all of these have the same words
     return (" ".join(str(cause).split()) or type(cause).__name__) + which

@@ -1,6 +1,7 @@
 """Where a store is: what names it, which of two names wins, and that reading creates nothing where there is none."""
 
 import asyncio
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -199,6 +200,20 @@ def test_a_current_directory_that_was_deleted(
     unnamed.ok("--store", tmp_path / "s", "ingest", tree)
     unnamed.ok("--store", tmp_path / "s", "doctor")
     monkeypatch.chdir(tmp_path)  # so that there is one to come back to
+
+
+def test_a_place_that_may_not_be_looked_at(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the system says to others than root."""
+    real = Path.stat
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == cli.database:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    for command in (("verify",), ("migrate",)):
+        assert cli.refused(*command) == f"database {cli.database} is not available: {cli.database}: Permission denied"
 
 
 PLACES = {
