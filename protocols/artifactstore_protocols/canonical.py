@@ -6,8 +6,8 @@ JSON can hold too: null, booleans, text, integers within ±(2^53-1), arrays and 
 
 Promises: what `decode` accepts re-encodes to the same bytes; no tag is ever acted on (cbor2 would build
 dates, patterns and addresses from them); nothing recurses deeper than `MAX_DEPTH` containers. What the
-values mean is left to the callers. Decoding can take about 70 times the payload in memory (an empty map is
-one byte): that is what `max_bytes` is for.
+values mean is left to the callers. An empty map is one byte, and 72 in memory: so the items of a payload are
+counted before any of them is made, and no more are taken than `items_allowed` says.
 """
 
 from bisect import bisect_left
@@ -20,8 +20,10 @@ import cbor2
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
+    "BYTES_PER_ITEM",
     "DECODED_BYTES_MAX",
     "INTEGER_MAX",
+    "ITEMS_FREE",
     "MAX_DEPTH",
     "CanonicalValue",
     "NotCanonical",
@@ -31,6 +33,7 @@ __all__ = [
     "decode_record",
     "encode",
     "encode_record",
+    "items_allowed",
 ]
 
 type CanonicalValue = bool | int | str | list[CanonicalValue] | dict[str, CanonicalValue] | None
@@ -48,7 +51,16 @@ INTEGER_MAX = 2**53 - 1
 DECODED_BYTES_MAX = 64 * 1024 * 1024
 """The largest payload that is decoded unless the caller sets another limit."""
 
+ITEMS_FREE = 4096
+"""How many items any payload may have, however short it is. An event that lists no files has a few hundred at most."""
+
+BYTES_PER_ITEM = 8
+"""How many bytes each further item takes at least, on average. In a manifest it is 16 with the shortest names."""
+
 _SHOWN_CHARS = 80
+_BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
+_ONE_BYTE = 24
+_RESERVED = 28
 
 
 @dataclass(eq=False)
@@ -109,19 +121,30 @@ def decode(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX) -> CanonicalVa
 
     Raises:
         NotCanonical: for anything else: other types, tags, indefinite lengths, longer heads than needed, keys
-            out of order or repeated, trailing or missing bytes, nesting beyond `MAX_DEPTH`, or more than
-            `max_bytes` bytes.
+            out of order or repeated, trailing or missing bytes, nesting beyond `MAX_DEPTH`, more than
+            `max_bytes` bytes, or more items than `items_allowed`.
     """
-    return cast("CanonicalValue", _decode(payload, max_bytes, bytes_allowed=False))
+    return cast("CanonicalValue", _decode(payload, max_bytes, items_allowed(len(payload)), bytes_allowed=False))
 
 
-def decode_record(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX) -> RecordValue:
+def decode_record(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX, items_max: int | None = None) -> RecordValue:
     """As `decode`, for values that may hold `bytes`.
+
+    Args:
+        payload: the encoding.
+        max_bytes: how long it may be.
+        items_max: how many items it may have, where its form says so.
 
     Raises:
         NotCanonical: as `decode`, but not for byte strings.
     """
-    return _decode(payload, max_bytes, bytes_allowed=True)
+    allowed = items_allowed(len(payload)) if items_max is None else items_max
+    return _decode(payload, max_bytes, allowed, bytes_allowed=True)
+
+
+def items_allowed(payload_bytes: int) -> int:
+    """How many items (keys, values, arrays and maps) a payload of this length may hold."""
+    return ITEMS_FREE + payload_bytes // BYTES_PER_ITEM
 
 
 def _encode(value: object, *, bytes_allowed: bool) -> bytes:
@@ -134,9 +157,10 @@ def _encode(value: object, *, bytes_allowed: bool) -> bytes:
     return cbor2.dumps(value, canonical=not walk.sorted())
 
 
-def _decode(payload: bytes, max_bytes: int, *, bytes_allowed: bool) -> RecordValue:
+def _decode(payload: bytes, max_bytes: int, items_max: int, *, bytes_allowed: bool) -> RecordValue:
     if len(payload) > max_bytes:
         raise NotCanonical(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
+    _check_items(payload, items_max)
     try:
         value = cast(
             "RecordValue",
@@ -157,6 +181,45 @@ def _decode(payload: bytes, max_bytes: int, *, bytes_allowed: bool) -> RecordVal
     if canonical != payload:
         raise NotCanonical(_difference(payload, canonical))
     return value
+
+
+def _steps() -> list[int]:
+    """How far it is from a head to the next one, by the head's first byte; 0 where more than that byte says so."""
+    steps: list[int] = []
+    for first in range(256):
+        major, information = first >> 5, first & 0x1F
+        if information < _ONE_BYTE:
+            steps.append(1 + (information if major in {_BYTES, _TEXT} else 0))
+        else:
+            steps.append(0)
+    return steps
+
+
+_STEPS = _steps()
+
+
+def _check_items(payload: bytes, items_max: int) -> None:
+    """Count the items of a payload without making any, and refuse too many; the rest is for the decoder to judge."""
+    steps, size = _STEPS, len(payload)
+    position = items = 0
+    while position < size:
+        first = payload[position]
+        items += 1
+        if items > items_max:
+            raise NotCanonical(f"it has more than {items_max} items in {size} bytes, and no more are read here")
+        if step := steps[first]:
+            position += step
+            continue
+        major, information = first >> 5, first & 0x1F
+        if information >= _RESERVED:
+            return  # the decoder stops here at the latest
+        body = position + 1 + (1 << (information - _ONE_BYTE))
+        argument = int.from_bytes(payload[position + 1 : body])
+        position = body
+        if major in {_BYTES, _TEXT}:
+            position += argument
+        elif major in {_ARRAY, _MAP} and argument > items_max:  # room would be made for all of them at once
+            raise NotCanonical(f"an array or a map says that it has {argument} items, and at most {items_max} are read")
 
 
 def _difference(payload: bytes, canonical: bytes) -> str:

@@ -38,6 +38,7 @@ SEQUENCE_MAX: Final = 2**63 - 1
 """The largest sequence: databases keep it in a signed 64-bit integer."""
 
 _RECORD_VERSION = 1
+_RECORD_ITEMS_MAX = 64  # it has 21; one with some more is told by what it has
 _NULLABLE: Final = frozenset({"command_digest", "idempotency_key"})
 _FIELDS: Final[Mapping[str, type]] = {
     "version": int,
@@ -222,7 +223,7 @@ def decode_record(payload: bytes) -> Event:
         RecordInvalid: it is not a record, or one of a version that this release does not know.
     """
     try:
-        fields = canonical.decode_record(payload, max_bytes=RECORD_BYTES_MAX)
+        fields = canonical.decode_record(payload, max_bytes=RECORD_BYTES_MAX, items_max=_RECORD_ITEMS_MAX)
         if not isinstance(fields, dict) or fields.keys() != _FIELDS.keys():
             raise RecordInvalid(f"expected a map with exactly the keys {', '.join(sorted(_FIELDS))}")
         for name, wanted in _FIELDS.items():

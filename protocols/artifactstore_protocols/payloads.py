@@ -163,6 +163,9 @@ type Payload = (
     | ObjectHealed
 )
 
+_PAYLOAD_BYTES_MAX = 8 << 20
+"""More than any payload has but a manifest: the most metadata that a package may have takes 5 MB."""
+
 _Mapped = PackageCreated | FileIngested | FileReplaced | MetadataSchemaRegistered | ObjectFlagged | ObjectHealed
 _BY_TYPE: Mapping[str, type[_Mapped]] = {
     mapped.TYPE: mapped
@@ -207,7 +210,7 @@ def decode_payload(event_type: str, payload: bytes) -> Payload:
     mapped = _BY_TYPE.get(event_type)
     if mapped is None:
         raise UnknownEventType(event_type)
-    value = canonical.decode(payload)
+    value = canonical.decode(payload, max_bytes=_PAYLOAD_BYTES_MAX)
     hints = _HINTS[event_type]
     if not isinstance(value, dict) or value.keys() != hints.keys():
         raise PayloadInvalid(event_type, f"expected a map with exactly the keys {', '.join(sorted(hints))}")

@@ -260,7 +260,7 @@ def test_nesting_is_limited_on_both_ways() -> None:
     with pytest.raises(NotCanonical, match="nesting depth"):
         decode(b"\x81" + encode(value))
     with pytest.raises(NotCanonical, match="nesting depth"):
-        decode(b"\x81" * 1_000_000)
+        decode(b"\x81" * 1_000)
 
 
 def test_a_cycle_is_refused() -> None:

@@ -242,7 +242,7 @@ def test_an_encoder_writes_nothing_that_a_reader_would_refuse() -> None:
 def test_a_sequence_is_split_where_its_items_end(values: list[canonical.RecordValue], piece_bytes: int) -> None:
     items = [canonical.encode_record(value) for value in values]
     payload = b"".join(items)
-    splitter = ItemSplitter(10_000)
+    splitter = ItemSplitter(10_000, 10_000)
     found = [
         item
         for start in range(0, len(payload), piece_bytes)
@@ -254,7 +254,7 @@ def test_a_sequence_is_split_where_its_items_end(values: list[canonical.RecordVa
 
 @given(piece=st.binary(max_size=60))
 def test_whatever_comes_is_kept_within_bounds(piece: bytes) -> None:
-    splitter = ItemSplitter(20)
+    splitter = ItemSplitter(20, 20)
     try:
         for _ in range(5):
             assert all(len(item) <= 20 for item in splitter.feed(piece))
@@ -273,7 +273,7 @@ def test_whatever_comes_is_kept_within_bounds(piece: bytes) -> None:
     ],
 )
 def test_an_item_that_will_be_too_long_is_refused_before_it_is_kept(first: bytes, second: bytes) -> None:
-    splitter = ItemSplitter(20)
+    splitter = ItemSplitter(20, 20)
     with pytest.raises(NotAnItem, match="more than 20 bytes"):
         splitter.feed(first + second)
 

@@ -27,6 +27,7 @@ __all__ = ["LogFileEncoder", "LogFileHeader", "LogFileReader", "LogFileSummary"]
 _FORMAT: Final = "artifactstore-log"
 _VERSION: Final = 1
 _ITEM_BYTES_MAX: Final = RECORD_BYTES_MAX + 32  # an event's item has three heads around its record
+_ITEM_VALUES_MAX: Final = 64  # a header has 11, a footer and an event fewer
 _HEADER_KEYS: Final = frozenset({"format", "version", "after", "last", "previous"})
 _FOOTER_KEYS: Final = frozenset({"count", "last", "digest"})
 
@@ -137,7 +138,7 @@ class LogFileReader:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._splitter = ItemSplitter(_ITEM_BYTES_MAX)
+        self._splitter = ItemSplitter(_ITEM_BYTES_MAX, _ITEM_VALUES_MAX)
         self._hasher = blake3()
         self._offset = 0
         self._header: LogFileHeader | None = None
@@ -183,7 +184,7 @@ class LogFileReader:
         if self._footer:
             raise self._invalid("bytes follow its end")
         try:
-            value = canonical.decode_record(item, max_bytes=_ITEM_BYTES_MAX)
+            value = canonical.decode_record(item, max_bytes=_ITEM_BYTES_MAX, items_max=_ITEM_VALUES_MAX)
         except NotCanonical as error:
             raise self._invalid(str(error)) from error
         if self._header is not None and isinstance(value, dict):

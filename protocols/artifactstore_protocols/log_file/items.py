@@ -1,7 +1,7 @@
 """CBOR sequences (RFC 8742) as they arrive: bytes in pieces of any size go in, whole items come out.
 
-Only what can be an item of ours is let through: definite lengths, no tags, no more bytes than a limit. Whether an item
-is canonical, and what it means, is for those who decode it; here it is only found out where it ends.
+Only what can be an item of ours is let through: definite lengths, no tags, no more bytes and values than a limit.
+Whether an item is canonical, and what it means, is for those who decode it; here it is only found out where it ends.
 """
 
 from typing import Final
@@ -23,11 +23,14 @@ class ItemSplitter:
 
     Args:
         item_bytes_max: how long an item may be, which bounds what is kept.
+        item_values_max: how many values an item may have, itself included.
     """
 
-    __slots__ = ("_buffer", "_item_bytes_max", "_pending", "_position")
+    __slots__ = ("_buffer", "_item_bytes_max", "_item_values_max", "_pending", "_position", "_values")
 
-    def __init__(self, item_bytes_max: int) -> None:
+    def __init__(self, item_bytes_max: int, item_values_max: int) -> None:
+        self._item_values_max = item_values_max
+        self._values = 1  # how many the item has, as far as it has been looked at
         self._item_bytes_max = item_bytes_max
         self._buffer = bytearray()
         self._position = 0  # up to where the item at the start of the buffer has been looked at
@@ -42,7 +45,7 @@ class ItemSplitter:
         """The items that `piece` completes, in order.
 
         Raises:
-            NotAnItem: an item has a tag or an indefinite length, or is longer than it may be. The splitter is of no
+            NotAnItem: an item has a tag or an indefinite length, or is larger than it may be. The splitter is of no
                 more use then.
         """
         self._buffer += piece
@@ -51,7 +54,7 @@ class ItemSplitter:
         while self._advance(start):
             end = start + self._position
             items.append(bytes(self._buffer[start:end]))
-            start, self._position, self._pending = end, 0, 1
+            start, self._position, self._pending, self._values = end, 0, 1, 1
         del self._buffer[:start]
         return items
 
@@ -71,6 +74,9 @@ class ItemSplitter:
                 return False
             self._position += head_bytes + body_bytes
             self._pending += inner - 1
+            self._values += inner
+            if self._values > self._item_values_max:
+                raise NotAnItem(f"an item has more than {self._item_values_max} values")
         return True
 
     def _head(self, offset: int) -> tuple[int, int, int] | None:

@@ -7,8 +7,9 @@ what `jcs_to_cbor` gives.
 """
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Never, cast, override
+from typing import Final, Never, cast, override
 
 import rfc8785
 
@@ -20,6 +21,13 @@ from artifactstore_protocols.manifest.model import Manifest
 
 __all__ = ["NotCanonicalJson", "jcs", "jcs_to_cbor"]
 
+_BYTES_PER_ITEM: Final = 4
+"""As `canonical.BYTES_PER_ITEM`, for JSON that is no manifest: a schema has a member in about 5 bytes."""
+
+_OPENING: Final = (b":", b",", b"[", b"{")
+"""A colon has an item before it, a comma one after it, and a bracket one in it."""
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[:,[{]', re.DOTALL)
+_QUOTE: Final = ord('"')
 _INTEGER_CHARS_MAX = len(str(-canonical.INTEGER_MAX))
 
 
@@ -49,10 +57,11 @@ def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes
     Raises:
         NotCanonicalJson: not UTF-8, not JSON, not in RFC 8785 form, larger than `max_bytes`, or beyond what
             canonical values hold: repeated keys, floats, NaN, integers beyond ±(2^53-1), lone surrogates,
-            nesting deeper than `canonical.MAX_DEPTH`.
+            nesting deeper than `canonical.MAX_DEPTH`, or more items than a payload of this length may hold.
     """
     if len(payload) > max_bytes:
         raise NotCanonicalJson(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
+    _check_items(payload)
     try:
         value = _parse(payload.decode())
         encoded = canonical.encode(value)
@@ -67,6 +76,18 @@ def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes
     if rfc8785.dumps(value) != payload:
         raise NotCanonicalJson("spaces, escapes or the order of keys are not those that RFC 8785 prescribes")
     return encoded
+
+
+def _check_items(payload: bytes) -> None:
+    """Count the items of a payload without making any, and refuse too many."""
+    items_max = canonical.ITEMS_FREE + len(payload) // _BYTES_PER_ITEM
+    if sum(map(payload.count, _OPENING)) < items_max:
+        return  # with what stands within texts, which is more than there are
+    items = 1
+    for token in _TOKEN.finditer(payload):
+        items += payload[token.start()] != _QUOTE
+        if items > items_max:
+            raise NotCanonicalJson(f"it has more than {items_max} items in {len(payload)} bytes")
 
 
 def _parse(text: str) -> CanonicalValue:

@@ -1,0 +1,154 @@
+"""What comes from outside cannot cost many times its own size: items are counted before any of them is made."""
+
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+from blake3 import blake3
+
+from artifactstore_protocols import canonical, manifest
+from artifactstore_protocols.canonical import ITEMS_FREE, MAX_DEPTH, NotCanonical, items_allowed
+from artifactstore_protocols.commands import RegisterMetadataSchema
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.events import decode_record
+from artifactstore_protocols.log_file import LogFileReader
+from artifactstore_protocols.manifest import jcs_to_cbor
+from artifactstore_protocols.payloads import FileIngested, PackageCreated, PackageFinalized, decode_payload
+from command_strategies import package_id_of
+from manifest_samples import sample_manifest
+
+COUNT = 1_000_000
+HEAD = b"\x9a" + COUNT.to_bytes(4)
+SMALL = {
+    "empty maps": b"\xa0",
+    "empty arrays": b"\x80",
+    "arrays of one": b"\x81\x00",
+    "numbers": b"\x19\x01\x00",
+    "short texts": b"\x62aa",
+    "short texts in maps": b"\xa1\x61a\x61a",
+}
+READERS: dict[str, Callable[[bytes], object]] = {
+    "value": canonical.decode,
+    "record value": canonical.decode_record,
+    "record of an event": decode_record,
+    "payload": lambda content: decode_payload(PackageCreated.TYPE, content),
+    "payload of a file": lambda content: decode_payload(FileIngested.TYPE, content),
+    "manifest": manifest.decode,
+    "log file": lambda content: LogFileReader("log").feed(content),
+    "event of a log file": lambda content: LogFileReader("log").feed(_log_with(content)),
+}
+
+
+def _log_with(record: bytes) -> bytes:
+    header: dict[str, canonical.CanonicalValue] = {
+        "format": "artifactstore-log",
+        "version": 1,
+        "after": 0,
+        "last": 1,
+        "previous": None,
+    }
+    return canonical.encode(header) + canonical.encode_record([1, record])
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """How much memory some refused work takes at most, beyond what it was given."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtifactStoreError, match=r"more than|nested deeper"):
+            work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("item", SMALL.values(), ids=SMALL)
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_many_small_items_are_refused_before_they_are_made(read: Callable[[bytes], object], item: bytes) -> None:
+    content = HEAD + item * COUNT
+    with pytest.raises(ArtifactStoreError, match=r"more than \d+ (items|values|bytes)|says that it has \d+ items"):
+        read(content)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_refusal_takes_no_more_memory_than_a_copy_or_two(read: Callable[[bytes], object]) -> None:
+    """Many maps one after another, so that no head of an array says beforehand how many they are."""
+    nested = b"\x98\xff" + b"\xa0" * 255
+    content = b"\x99\x0f\xff" + nested * 0x0FFF
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArtifactStoreError):
+            read(content)
+        _now, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5 * len(content)
+
+
+def test_an_array_that_only_says_that_it_is_long_gets_no_room() -> None:
+    for head in (b"\x9a\x7f\xff\xff\xff", b"\xba\x7f\xff\xff\xff", b"\x81\x9b\x00\x00\x00\x7f\xff\xff\xff\xff"):
+        with pytest.raises(NotCanonical, match="says that it has"):
+            canonical.decode(head)
+
+
+def test_what_is_allowed_is_counted_item_by_item() -> None:
+    values: list[canonical.CanonicalValue] = [{} for _ in range(ITEMS_FREE)]
+    payload = canonical.encode(values)
+    assert len(values) + 1 <= items_allowed(len(payload))
+    assert canonical.decode(payload) == values
+    longer = canonical.encode([*values, *({} for _ in range(ITEMS_FREE // 4))])
+    with pytest.raises(NotCanonical, match=f"at most {items_allowed(len(longer))} are read"):
+        canonical.decode(longer)
+    by_two = canonical.encode([[{}, {}] for _ in range(ITEMS_FREE // 2)])
+    with pytest.raises(NotCanonical, match=f"more than {items_allowed(len(by_two))} items"):
+        canonical.decode(by_two)
+
+
+def test_the_manifest_with_the_shortest_names_is_far_from_the_limit() -> None:
+    """A manifest of 100,000 files is a legitimate one; its share of items is that of a short one with short names."""
+    sealed = sample_manifest()
+    payload = manifest.encode(sealed)
+    items = 13 * len(sealed.files) + 9 * len(sealed.storage_receipts)
+    assert len(payload) > 16 * items
+    many: list[canonical.CanonicalValue] = [
+        {
+            "path": f"{number:x}",
+            "digest": f"blake3:{blake3(b'').hexdigest()}",
+            "sha256": f"sha256:{'0' * 64}",
+            "executable": False,
+            "media_type": "a/b",
+            "size_bytes": 0,
+        }
+        for number in range(20_000)
+    ]
+    assert canonical.decode(canonical.encode(many)) == many
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "[" + ",".join(["{}"] * 300_000) + "]",
+        "[" + ",".join(["0"] * 500_000) + "]",
+        '{"a":[' + ",".join(['{"":{}}'] * 100_000) + "]}",
+        "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1),
+    ],
+    ids=["empty objects", "numbers", "objects in objects", "too deep"],
+)
+def test_a_schema_of_many_small_items_is_refused_before_they_are_made(schema: str) -> None:
+    text = schema.encode()
+    peak = peak_bytes(lambda: jcs_to_cbor(text))
+    assert peak < 3 * len(text) + (64 << 10)
+    with pytest.raises(ArtifactStoreError):
+        RegisterMetadataSchema(package_id_of(1), "s", schema)
+
+
+def test_what_looks_like_structure_within_a_text_is_none() -> None:
+    text = '"' + '[{:,\\"' * 50_000 + '"'
+    assert canonical.decode(jcs_to_cbor(text.encode())) == '[{:,"' * 50_000
+
+
+def test_a_manifest_in_an_event_is_read_when_it_is_judged_and_not_before() -> None:
+    content = b"\x9a" + COUNT.to_bytes(4) + b"\xa0" * COUNT
+    payload = decode_payload(PackageFinalized.TYPE, content)
+    assert isinstance(payload, PackageFinalized)
+    with pytest.raises(ArtifactStoreError, match="says that it has"):
+        manifest.summarize(payload.manifest)
