@@ -9,11 +9,14 @@ import trio.testing
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.actor import DatabaseActor
+from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
+from artifactstore.errors import InvalidValue, Refused
 from artifactstore.projection import ProjectionActor
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.supervision import ActorCrashed
-from integration.registry.samples import Boom, actor_named, crash, plant, quiet, whole_log
+from database_tools import opened
+from integration.registry.samples import Boom, actor_named, actors, crash, plant, quiet, whole_log
 
 MANY = 700
 """More than a tail reads at a time, and more than it holds for a reader that is slow."""
@@ -238,3 +241,26 @@ async def test_closing_the_store_ends_a_tail_with_an_error(settings: Settings) -
         while not seen:
             await trio.testing.wait_all_tasks_blocked(0.001)
     assert [type(error).__name__ for error in caught] == ["StoreClosed"]
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 10**30, 10**5000], ids=["negative", "one too large", "large", "huge"])
+async def test_a_number_that_is_no_sequence_is_refused_and_crashes_nobody(registry: Registry, number: int) -> None:
+    await registry.create_package("p")
+    with pytest.raises(InvalidValue, match="invalid since"):
+        await registry.read_events(number)
+    with pytest.raises(InvalidValue, match="invalid limit"):
+        await registry.read_events(0, limit=number)
+    with pytest.raises(InvalidValue, match="invalid since"):
+        async with registry.tail_events(number) as tail:
+            await anext(tail)
+    assert await registry.read_events(2**63 - 1) == []
+    assert [actor.name for actor in actors(registry) if actor.last_failure is not None] == []
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+async def test_a_store_that_is_asked_past_the_numbers_of_a_database_refuses(
+    location: DatabaseLocation, number: int
+) -> None:
+    async with opened(location) as database:
+        with pytest.raises(Refused):
+            await SqlEventStore(database).read_events(after=number, limit=1)
