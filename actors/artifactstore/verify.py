@@ -1,10 +1,12 @@
-"""Verification: read every object again, and hold manifests against what the views say.
+"""Verification: read every object again, and hold manifests and the rules against what the views say.
 
 Nothing is trusted that can be measured: every byte is read and hashed with both algorithms. What is found is recorded
 in the log, so that the next ingest of the same content heals it, and so that an audit shows it.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 
 from artifactstore.abreast import abreast
 from artifactstore.ids import new_id
@@ -16,9 +18,12 @@ from artifactstore_protocols.commands import FlagObject
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
-from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.identity import ContentAddress, ContentDigests
+from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObject
+from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
+from artifactstore_protocols.storage import object_key_of
 
 __all__ = ["Verification"]
 
@@ -26,6 +31,7 @@ _BATCH = 256
 _CONCURRENT = 2
 _FILES_NAMED = 3
 _LONG_S = 24 * 3600.0
+_ROW_FLAWS_NAMED = 100
 _SAMPLE = 100
 _GONE_PERCENT_MIN = 90
 """From this share of missing objects on, a wrong or unmounted root is more likely than so many losses."""
@@ -55,6 +61,7 @@ class Verification:
         self._done = VerifyProgress(0, 0, 0, 0)
         self._mismatches: list[FlawedObject] = []
         self._missing: list[FlawedObject] = []
+        self._row_flaws: list[str] = []
         self.to_flag: list[FlagObject] = []
 
     async def run(self) -> VerifyReport:
@@ -67,7 +74,7 @@ class Verification:
         self._done = VerifyProgress(0, count, 0, size)
         await self._objects()
         await self._refuse_a_wrong_root()
-        manifests, differing = await self._manifests()
+        manifests, differing = await self._check_packages()
         return VerifyReport(
             objects=self._done.objects,
             bytes=self._done.bytes,
@@ -75,6 +82,7 @@ class Verification:
             missing=tuple(sorted(self._missing, key=lambda flaw: flaw.content_address)),
             manifests=manifests,
             manifest_mismatches=tuple(differing),
+            row_flaws=tuple(self._row_flaws[:_ROW_FLAWS_NAMED]),
         )
 
     async def _objects(self) -> None:
@@ -88,6 +96,8 @@ class Verification:
 
     async def _object(self, location: Location) -> None:
         address = ContentAddress.parse(location.content_address)
+        if location.object_key != object_key_of(address):
+            self._row_flaws.append(f"object {address} has the key {location.object_key!r}, which is not its own")
         result = await self._storage.ask(VerifyObject(address), timeout=_LONG_S)
         problem = _problem(result, location)
         if problem is not None:
@@ -116,14 +126,17 @@ class Verification:
         if _nearly_all(gone := found.count(None), len(found)):
             raise WrongStorageRoot(gone, len(found))
 
-    async def _manifests(self) -> tuple[int, list[str]]:
+    async def _check_packages(self) -> tuple[int, list[str]]:
         checked, differing, after = 0, list[str](), 0
         while batch := await self._packages(after):
             for package in batch:
+                package, recorded = await self._with_files(package)  # noqa: PLW2901 - as it is now
+                if len(self._row_flaws) < _ROW_FLAWS_NAMED:
+                    self._row_flaws += await in_thread(partial(_flaws_of, package, recorded))
                 if package.status != "finalized":
                     continue
                 checked += 1
-                if not await self._manifest_agrees(package):
+                if not await self._manifest_agrees(package, recorded):
                     differing.append(package.package_id)
             after = batch[-1].created_sequence
             if self._package_id is not None:
@@ -136,11 +149,18 @@ class Verification:
             return [await self._store.package(package_id)]
         return await self._store.packages(after=after, limit=_BATCH)
 
-    async def _manifest_agrees(self, package: PackageRecord) -> bool:
+    async def _with_files(self, package: PackageRecord) -> tuple[PackageRecord, Sequence[FileRecord]]:
+        """A package and its files in one snapshot; one that is sealed stays as it is."""
+        if package.status != "finalized":
+            contents = await self._store.contents(package.package_id)
+            if contents.package.status != "finalized":
+                return contents.package, contents.files
+            package = contents.package
+        return package, await self._store.files(package.package_id)
+
+    async def _manifest_agrees(self, package: PackageRecord, recorded: Sequence[FileRecord]) -> bool:
         """Whether the sealed bytes are the ones that the view names, and list the files that the view has."""
         payload = await self._store.manifest_bytes(package.package_id)
-
-        recorded = await self._store.files(package.package_id)
         return await in_thread(lambda: _agrees(package, payload, recorded))
 
 
@@ -158,6 +178,28 @@ def _problem(result: VerifyResult, location: Location) -> str | None:
         and result.size_bytes == location.size_bytes
     )
     return None if same else "damaged"
+
+
+def _flaws_of(package: PackageRecord, recorded: Sequence[FileRecord]) -> list[str]:
+    """Rows of a package and of its files that no event could have put there."""
+    flaws: list[str] = []
+    for file in recorded:
+        try:
+            check_path(file.path)
+            check_media_type(file.media_type)
+            ContentDigests(ContentAddress.parse(file.content_address).digest, ContentAddress.parse(file.sha256).digest)
+        except ArtifactStoreError as error:
+            flaws.append(f"a file of package {package.package_id}: {error}")
+        if file.size_bytes < 0:
+            flaws.append(f"file {file.path!r} of package {package.package_id} has {file.size_bytes} bytes")
+    keys = [path_key(file.path) for file in recorded]
+    if any(before >= after for before, after in pairwise(keys)):
+        flaws.append(f"the files of package {package.package_id} are not under the keys of their paths")
+    counted = len(recorded), sum(file.size_bytes for file in recorded)
+    if counted != (package.files, package.bytes):
+        stated = f"package {package.package_id} says that it has {package.files} files and {package.bytes} bytes"
+        flaws.append(f"{stated}, and has {counted[0]} and {counted[1]}")
+    return flaws
 
 
 def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[FileRecord]) -> bool:

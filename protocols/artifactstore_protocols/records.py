@@ -243,6 +243,7 @@ class VerifyReport:
         missing: objects that are not there.
         manifests: how many sealed manifests were checked against files and views.
         manifest_mismatches: ids of packages whose manifest says something else than the views.
+        row_flaws: rows of the views that no event could have put there, in words; the first hundred.
     """
 
     objects: int
@@ -251,11 +252,12 @@ class VerifyReport:
     missing: tuple[FlawedObject, ...]
     manifests: int
     manifest_mismatches: tuple[str, ...]
+    row_flaws: tuple[str, ...]
 
     @property
     def sound(self) -> bool:
         """Whether nothing was found."""
-        return not (self.mismatches or self.missing or self.manifest_mismatches)
+        return not (self.mismatches or self.missing or self.manifest_mismatches or self.row_flaws)
 
 
 @dataclass(frozen=True, slots=True)

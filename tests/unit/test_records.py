@@ -7,7 +7,7 @@ import pytest
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.records import ComponentHealth, FlawedObject, HealthReport, ReplayReport, VerifyReport
 
-SOUND = VerifyReport(3, 30, (), (), 1, ())
+SOUND = VerifyReport(3, 30, (), (), 1, (), ())
 FLAW = FlawedObject("blake3:0", 10, ("p/a",))
 DATABASE = ComponentHealth("database", True, "head 7", {"head": 7}, 0.001, 70)
 STORAGE = ComponentHealth("storage", True, "1 GB free", {"free_bytes": 10**9}, 0.002, 71)
@@ -19,6 +19,7 @@ def test_a_verification_is_sound_if_nothing_was_found() -> None:
         replace(SOUND, mismatches=(FLAW,)),
         replace(SOUND, missing=(FLAW,)),
         replace(SOUND, manifest_mismatches=("p",)),
+        replace(SOUND, row_flaws=("p",)),
     ):
         assert not found.sound
 

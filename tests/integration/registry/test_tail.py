@@ -253,7 +253,7 @@ async def test_a_number_that_is_no_sequence_is_refused_and_crashes_nobody(regist
     with pytest.raises(InvalidValue, match="invalid since"):
         async with registry.tail_events(number) as tail:
             await anext(tail)
-    assert await registry.read_events(2**63 - 1) == []
+    assert not await registry.read_events(2**63 - 1)
     assert [actor.name for actor in actors(registry) if actor.last_failure is not None] == []
 
 

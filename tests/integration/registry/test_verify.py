@@ -192,3 +192,29 @@ async def test_what_ends_a_verification_is_raised_as_it_is(
             await registry.verify()
     assert (await registry.verify()).objects == 3
     await quiet(registry)
+
+
+@pytest.mark.parametrize(
+    ("statement", "flaw"),
+    [
+        ("UPDATE artifact_files SET path = '../../x' WHERE path = 'a'", "path '../../x' refused"),
+        ("UPDATE artifact_files SET path = '/abs/x' WHERE path = 'a'", "path '/abs/x' refused"),
+        ("UPDATE artifact_files SET path = 'a' || char(10) WHERE path = 'a'", "control character"),
+        ("UPDATE artifact_files SET media_type = 'x' WHERE path = 'a'", "invalid media type 'x'"),
+        ("UPDATE artifact_files SET size_bytes = -1 WHERE path = 'a'", "has -1 bytes"),
+        ("UPDATE artifact_files SET path_key = 'z' WHERE path = 'a'", "not under the keys of their paths"),
+        ("UPDATE artifact_packages SET file_count = 7", "says that it has 7 files"),
+        ("UPDATE artifact_packages SET total_bytes = -7", "and -7 bytes"),
+        ("UPDATE storage_locations SET object_key = '../../../x'", "has the key '../../../x', which is not its own"),
+    ],
+)
+async def test_rows_that_no_event_could_have_put_there_are_named_and_not_sound(
+    registry: Registry, settings: Settings, package: str, statement: str, flaw: str
+) -> None:
+    """Of an open package, whose files no manifest lists."""
+    assert (await registry.verify()).sound
+    by_hand(settings, statement)
+    for what in (None, package):
+        report = await registry.verify(what)
+        assert not report.sound
+        assert any(flaw in named for named in report.row_flaws), report.row_flaws

@@ -197,6 +197,7 @@ class Judge:
                 {_key_of(each) for each in named} <= self._posix.harmed_once, "verification named sound objects:", named
             )
         self.require(not report.manifest_mismatches, "manifests differ:", report.manifest_mismatches)
+        self.require(not report.row_flaws, "rows break rules:", report.row_flaws)
 
     def tidy(self) -> None:
         """Nothing is left over when every process has ended in order."""
