@@ -10,7 +10,7 @@ from pathlib import Path
 
 from artifactstore import Settings
 from artifactstore.blocking import open_registry
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore.errors import ArtifactStoreError
 
 SETTINGS = Settings(database_url="sqlite:///script-store/log.db", storage_local_root=Path("script-store/objects"))
 

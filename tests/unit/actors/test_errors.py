@@ -22,6 +22,7 @@ from artifactstore.errors import (
     WrongEventLoop,
     WrongProcess,
 )
+from documents import DOCUMENTS, ROOT, blocks
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,6 @@ def test_an_error_says_what_to_do(error: ArtifactStoreError, words: str) -> None
     assert words in str(error)
 
 
-ROOT = Path(__file__).parents[3]
 FRONT_DOORS = {"cli", "http"}
 """Their errors end a command or answer a request; no caller of the library meets them."""
 
@@ -88,3 +88,20 @@ def test_importing_the_errors_loads_none_of_the_actors() -> None:
     code = "import sys, artifactstore.errors as e; e.PackageNotFound; print('trio' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"
+
+
+ALONE = {ROOT / "protocols" / "README.md"}
+"""What is installed without the library, and so without this module."""
+
+
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS} - ALONE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_documents_import_errors_from_there(document: Path) -> None:
+    programs = [ast.parse(block.code) for block in blocks(document) if block.language == "python"]
+    imports = [node for program in programs for node in ast.walk(program) if isinstance(node, ast.ImportFrom)]
+    elsewhere = [
+        f"{node.module}.{name.name}"
+        for node in imports
+        for name in node.names
+        if name.name in errors.__all__ and node.module != "artifactstore.errors"
+    ]
+    assert elsewhere == []
