@@ -19,8 +19,9 @@ __all__ = ["Json", "as_json", "event_facts", "facts", "health_facts", "replay_fa
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
-# C1 controls, line and paragraph separators, and what changes the direction of writing; JSON escapes C0 by itself.
-_UNSAFE = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# C1 controls, line and paragraph separators, what changes the direction of writing, and the surrogates that stand for
+# bytes which are no UTF-8; JSON escapes C0 by itself.
+_UNSAFE = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

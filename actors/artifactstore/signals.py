@@ -30,11 +30,13 @@ class Interrupted(BaseException):
 
     Attributes:
         signal: the signal.
+        advice: what the user can do now, if there is anything.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
+    def __init__(self, number: int, advice: str = "") -> None:
+        super().__init__(number, advice)
         self.signal = signal.Signals(number)
+        self.advice = advice
 
     @property
     def exit_code(self) -> int:

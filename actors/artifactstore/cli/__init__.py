@@ -1,17 +1,15 @@
 """The command line: `artifactstore …`.
 
 `main` is the entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 verification found a difference,
-130 interrupted, 143 terminated.
+129 hung up, 130 interrupted, 143 terminated.
 """
 
+import errno
 import os
 import sys
 
+from artifactstore.cli.streams import AnswerLost, adopt
 from artifactstore.version import VERSION
-
-TYPE_CHECKING = False  # as type checkers take it; loading `typing` would take half as long as Python's start
-if TYPE_CHECKING:
-    import io
 
 __all__ = ["main"]
 
@@ -19,14 +17,14 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command in `sys.argv` and exit."""
     _be_utf_8()
+    adopt()
     try:
         code = _run(sys.argv[1:])
-        sys.stdout.flush()  # while there is still somebody to tell that it did not get through
-    except OSError as error:
+        sys.stdout.flush()
+    except AnswerLost as lost:
         code = 1
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
-        if not isinstance(error, BrokenPipeError):  # the reader of a pipe that leaves has what it wanted
-            sys.stderr.write(f"artifactstore: cannot write the answer: {error.strerror or error}\n")
+        if lost.error.errno != errno.EPIPE:  # the reader of a pipe that leaves has what it wanted
+            sys.stderr.write(f"artifactstore: {lost}\n")
     sys.exit(code)
 
 
@@ -39,10 +37,6 @@ def _be_utf_8() -> None:
     if sys.getfilesystemencoding() != "utf-8" and sys.executable and len(sys.orig_argv) > 1:
         as_utf_8 = [os.fsencode(sys.executable), b"-X", b"utf8", *_arguments_as_given()[1:]]
         os.execv(sys.executable, as_utf_8)  # noqa: S606 - this very command
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where one was closed
-        text: io.TextIOWrapper = stream  # pyright: ignore[reportAssignmentType] - they are
-        # PYTHONIOENCODING goes before that mode. A name that is not UTF-8 is no reason to fail.
-        text.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _arguments_as_given() -> list[bytes]:
@@ -58,9 +52,20 @@ def _arguments_as_given() -> list[bytes]:
 def _run(arguments: list[str]) -> int:
     # `artifactstore version` must cost little more than Python itself, and the toolkit that parses all the other
     # commands takes longer to load than it does to answer.
-    if arguments == ["version"]:
+    if arguments in (["version"], ["--version"]):
         sys.stdout.write(f"artifactstore {VERSION}\n")
         return 0
-    from artifactstore.cli.app import run  # noqa: PLC0415
+    from artifactstore.signals import Interrupted, raise_on_signals  # noqa: PLC0415
 
-    return run(arguments)
+    raise_on_signals()  # before what takes long to load
+    code = None
+    try:
+        from artifactstore.cli.app import run  # noqa: PLC0415
+
+        code = run(arguments)
+        sys.stdout.flush()  # a reader that takes its time can be left
+    except Interrupted as interrupted:
+        done = "" if code is None else "; the command is done, but not all of its answer was read"
+        sys.stderr.write(f"artifactstore: interrupted{done}\n")
+        return interrupted.exit_code
+    return code

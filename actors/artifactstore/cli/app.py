@@ -1,7 +1,10 @@
 """All commands, and what becomes of an error: one line on stderr, and the exit code that scripts rely on."""
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -10,7 +13,9 @@ from artifactstore.cli.examples import teach
 from artifactstore.cli.output import as_loud_as_before, printable
 from artifactstore.cli.runner import EXIT_FAILED, Finding
 from artifactstore.cli.store_option import add_store_option, forgotten_after
+from artifactstore.cli.streams import answer
 from artifactstore.signals import Interrupted
+from artifactstore.version import VERSION
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
 
@@ -22,12 +27,12 @@ Where the store is: --store DIR, else ARTIFACTSTORE_DATABASE_URL and ARTIFACTSTO
 file artifactstore.toml here or in a directory above, else var/artifactstore.db and var/objects. Only ingest, package
 create, migrate, restore, events --import, serve and dev create a store.
 
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 130 interrupted, 143 terminated.
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 129 hung up, 130 interrupted,
+143 terminated.
 """
 
 app = typer.Typer(
     name="artifactstore",
-    help=_HELP,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -38,6 +43,22 @@ for commands in (content, packages, log, moving, service, examining):
     commands.register(app)
 teach(app)
 add_store_option(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"artifactstore {VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback(help=_HELP)
+def artifactstore(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,10 +73,9 @@ def _run(arguments: Sequence[str]) -> int:
     except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage
         return leave.code if isinstance(leave.code, int) else EXIT_FAILED
     except Interrupted as interrupted:
-        _complain(
-            "interrupted; what was acknowledged is kept, and the same command goes on with it; "
-            "`artifactstore package list` shows what is still open"
-        )
+        if (own := answer()) is not None:
+            own.discard()
+        _complain(f"interrupted; {interrupted.advice}" if interrupted.advice else "interrupted")
         return interrupted.exit_code
     except Finding as finding:
         return finding.exit_code
@@ -63,7 +83,21 @@ def _run(arguments: Sequence[str]) -> int:
         return _complain(_root_cause(failure))
     except Refusal as refusal:
         return _complain(str(refusal))
+    except OSError as error:
+        return _complain(_told(error))
     return 0
+
+
+def _told(error: OSError) -> str:
+    """An error of the operating system that nothing named better, with what it is about."""
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"cannot use {os.fsdecode(error.filename)!r}: {reason}"
+    try:
+        Path.cwd()
+    except OSError:
+        return "the current directory is gone; change to another one, and run the command there"
+    return reason
 
 
 def _root_cause(failure: BaseException) -> str:

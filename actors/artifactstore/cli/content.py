@@ -1,6 +1,6 @@
 """Commands that move content: ingest, get, manifest, export."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Key, Meta, Output, Package, Quiet, Retention, metadata_of
-from artifactstore.cli.output import left_out_text, progress_bar, say, say_json, size_text, write_bytes
-from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store, resume_directory
+from artifactstore.cli.output import counted, left_out_text, progress_bar, say, say_json, size_text
+from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, Finding, invoker, on_store, on_trio, resume_directory
 from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
 from artifactstore.refusals import ExportIncomplete
@@ -45,10 +46,7 @@ def ingest(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Create a package, put a directory into it and seal it.
-
-    After an interrupt, the same command goes on: what was stored and has not been touched is not read again.
-    """
+    """Run `artifactstore ingest`."""
     metadata = metadata_of(meta)
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
         summary = on_store(
@@ -63,6 +61,7 @@ def ingest(
                 resume_in=resume_directory(),
             ),
             create=True,
+            interrupted=f"what was stored is kept; {CONTINUES}",
         )
     if json:
         say_json(facts(summary))
@@ -73,7 +72,7 @@ def ingest(
     say(f"files            {summary.files}, {size_text(summary.bytes)}")
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
     if summary.resumed_files:
-        say(f"resumed          {summary.resumed_files} files were stored by an interrupted run")
+        say(f"resumed          {counted(summary.resumed_files, 'file')} from an interrupted run")
     if summary.excluded:
         say(f"left out         {left_out_text(summary.excluded)}")
     say(f"sequence         {summary.sequence}")
@@ -96,17 +95,14 @@ def get(
     path: Annotated[str, typer.Argument(metavar="PATH", help="Where the file is in the package.")],
     output: Output = None,
 ) -> None:
-    """Write one file of a package to stdout, or to a file."""
+    """Run `artifactstore get`."""
+    target = file_of(output)
 
     async def work(registry: "Registry") -> None:
         record = await registry.get_package(package)
         file = await registry.get_file_record(record.package_id, path)
         async with registry.get_file(record.package_id, path) as chunks:
-            if output is not None:
-                await _save(chunks, output, executable=file.executable)
-                return
-            async for chunk in chunks:
-                write_bytes(chunk)
+            await deliver(chunks, target, executable=file.executable)
 
     on_store(work)
 
@@ -116,24 +112,18 @@ def manifest(
     output: Output = None,
     form: Annotated[Form, typer.Option("--format", help="The manifest digest is of the cbor form.")] = Form.JSON,
 ) -> None:
-    """Print a sealed package's manifest, byte for byte."""
+    """Run `artifactstore manifest`."""
     wanted: Literal["cbor", "json"] = "cbor" if form is Form.CBOR else "json"
+    target = file_of(output)
+    if output is None and form is Form.CBOR:
+        refuse_terminal("CBOR", "--format")
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: "Registry") -> bytes:
         record = await registry.get_package(package)
-        payload = await registry.get_manifest_bytes(record.package_id, wanted)
-        if output is None:
-            write_bytes(payload)
-        else:
-            await _save(_whole(payload), output, executable=False)
+        return await registry.get_manifest_bytes(record.package_id, wanted)
 
-    on_store(work)
-
-
-async def _save(chunks: AsyncIterator[bytes], output: Path, *, executable: bool) -> None:
-    from artifactstore.saving import save  # noqa: PLC0415 - it loads trio, which other commands do without
-
-    await save(chunks, output, executable=executable)
+    payload = on_store(work)
+    on_trio(lambda: deliver(_whole(payload), target))
 
 
 async def _whole(payload: bytes) -> AsyncGenerator[bytes]:
@@ -147,11 +137,7 @@ def export(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Write a package's files to a directory, each one checked.
-
-    Executable bits are restored, within the umask. After an interrupt, the same command continues. Nothing is
-    overwritten. Exit 3 if the file system does not take some of the files; the others are written.
-    """
+    """Run `artifactstore export`."""
     with progress_bar("export") as progress:
 
         async def work(registry: "Registry") -> ExportReport:
@@ -161,7 +147,7 @@ def export(
             except ExportIncomplete as incomplete:
                 return incomplete.report
 
-        report = on_store(work)
+        report = on_store(work, interrupted=f"what was written is kept; {CONTINUES}")
     if json:
         say_json(facts(report))
     else:
@@ -171,14 +157,14 @@ def export(
 
 
 def _say_exported(report: ExportReport) -> None:
-    say(f"wrote {report.files} files, {size_text(report.bytes)}, to {report.directory}")
+    say(f"wrote {counted(report.files, 'file')}, {size_text(report.bytes)}, to {report.directory}")
     if report.resumed_files:
-        say(f"{report.resumed_files} of them were there from an interrupted export")
+        say(f"{report.resumed_files} of them there from an interrupted export")
     say_limits(report.limits)
     if report.wrong_executable_bits:
-        say(f"{report.wrong_executable_bits} files are executable and should not be, or the other way round")
+        say(f"not kept: the executable bit of {counted(report.wrong_executable_bits, 'file')}")
     if report.refused:
-        say(f"{len(report.refused)} files were not written:")
+        say(f"not written: {counted(len(report.refused), 'file')}")
         for each in report.refused:
             say(f"  {each.path}: {each.reason}")
 

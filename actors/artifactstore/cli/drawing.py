@@ -3,6 +3,7 @@
 The drawing is made from the same facts that `--json` prints and that a service answers at `/tree`.
 """
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
@@ -28,7 +29,13 @@ def show(facts: Facts) -> None:
 
 
 def show_always(look: Callable[[], Facts], *, every_s: float) -> None:
-    """Draw the tree again and again, until interrupted."""
+    """Draw the tree again and again, until interrupted: in one place on a terminal, one below the other elsewhere."""
+    if not Console().is_terminal:
+        while True:
+            show(look())
+            sys.stdout.write("\n")
+            sys.stdout.flush()
+            time.sleep(every_s)
     with Live(draw(look()), console=Console(), auto_refresh=False) as live:
         while True:
             time.sleep(every_s)

@@ -11,10 +11,7 @@ __all__ = ["register"]
 
 
 def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
-    """Find what is wrong with the store and its settings.
-
-    Each finding comes with what to do about it. Exit 1 if there is any. It opens no store and changes nothing.
-    """
+    """Run `artifactstore doctor`."""
     from artifactstore.doctor import CHECKS, examine, look  # noqa: PLC0415 - it loads what a store needs
     from artifactstore.facts import facts  # noqa: PLC0415
 

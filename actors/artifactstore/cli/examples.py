@@ -5,6 +5,8 @@ from types import MappingProxyType
 
 import typer
 
+from artifactstore.cli.help_texts import HELP
+
 __all__ = ["EXAMPLES", "teach"]
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -54,9 +56,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 
 def teach(app: typer.Typer, prefix: str = "") -> None:
-    """Put the examples below the help of the commands."""
+    """Give each command its help, and put the examples below it."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "")
+        command.help = HELP[f"{prefix}{name}"]
         examples = EXAMPLES.get(f"{prefix}{name}", ())
         if examples:
             # The mark keeps the lines that follow as they are.

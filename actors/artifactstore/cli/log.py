@@ -1,6 +1,5 @@
 """Commands about the log and what follows from it: verify, replay, events, audit."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from artifactstore.cli.moving import export_events, flaw_text, import_events
 from artifactstore.cli.options import Json, OptionalPackage, Quiet
-from artifactstore.cli.output import events_bar, progress_bar, say, say_json, size_text
+from artifactstore.cli.output import PAGE_BYTES, counted, delivered, events_bar, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
 from artifactstore.facts import event_facts, facts, replay_facts, timestamp
 from artifactstore_protocols.events import SEQUENCE_MAX
@@ -22,10 +21,7 @@ __all__ = ["register"]
 
 
 def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False) -> None:
-    """Read every object again and compare it with the log.
-
-    Exit 3 if anything is damaged or missing; ingesting the same content again heals it.
-    """
+    """Run `artifactstore verify`."""
     with progress_bar("verify") as progress:
 
         async def work(registry: "Registry") -> VerifyReport:
@@ -42,7 +38,8 @@ def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet
 
 
 def _say_verified(report: VerifyReport) -> None:
-    say(f"read {report.objects} objects, {size_text(report.bytes)}, and {report.manifests} manifests")
+    objects, manifests = counted(report.objects, "object"), counted(report.manifests, "manifest")
+    say(f"read {objects}, {size_text(report.bytes)}, and {manifests}")
     for problem, flaws in (("damaged", report.mismatches), ("missing", report.missing)):
         for flaw in flaws:
             say(flaw_text(problem, flaw))
@@ -62,16 +59,16 @@ def replay(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Build every table again from the log, and mend the live ones."""
+    """Run `artifactstore replay`."""
     with events_bar("replay") as progress:
         report = on_store(lambda registry: registry.replay(check=check, progress=progress))
     if json:
         say_json(replay_facts(report))
     else:
-        say(f"replayed {report.events} events")
+        say(f"replayed {counted(report.events, 'event')}")
         say(f"projection digest  {report.projection_digest}")
         if report.repaired_rows:
-            say(f"mended {report.repaired_rows} rows")
+            say(f"repaired {counted(report.repaired_rows, 'row')}")
         say("identical" if report.identical else f"different: the tables have {report.live_digest}")
     if not report.identical:
         raise Finding(EXIT_DIFFERENT)
@@ -91,10 +88,7 @@ def events(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Print the log: one event a line, in order. Or carry it to another store.
-
-    A log is taken over by a store whose own log is its beginning, such as a new one; the objects are not in the file.
-    """
+    """Run `artifactstore events`."""
     if [since > 0 or follow, export is not None, imported is not None].count(True) > 1:
         raise typer.BadParameter("give one of --since or --follow, --export, --import")
     if export is not None:
@@ -112,25 +106,25 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
         else:
             event = stored.event
             say(f"{stored.sequence:>8}  {timestamp(event.recorded_at_us)}  {event.type:24}  {event.subject}")
-        if follow:
-            sys.stdout.flush()  # whoever follows through a pipe waits for this line, not for a full buffer
 
     async def work(registry: "Registry") -> None:
         if follow:
             async with registry.tail_events(since) as tail:
                 async for stored in tail:
                     show(stored)
+                    await delivered()  # whoever follows through a pipe waits for this line, not for a full buffer
         after = since
         while page := await registry.read_events(after):
             for stored in page:
                 show(stored)
+                await delivered(least_bytes=PAGE_BYTES)
             after = page[-1].sequence
 
     on_store(work)
 
 
 def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
-    """Who did what, and when."""
+    """Run `artifactstore audit`."""
 
     async def work(registry: "Registry") -> None:
         package_id = None if package is None else (await registry.get_package(package)).package_id
@@ -139,6 +133,7 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
                 say_json(facts(entry))
             else:
                 say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
+            await delivered(least_bytes=PAGE_BYTES)
 
     on_store(work)
 

@@ -6,53 +6,54 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Quiet
-from artifactstore.cli.output import progress_bar, say, say_json, size_text, write_bytes
-from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, on_store, on_trio
+from artifactstore.cli.output import counted, progress_bar, say, say_json, size_text
+from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, Finding, on_store, on_trio
 from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
+from artifactstore.refusals import TargetRefused
 from artifactstore_protocols.records import FlawedObject, LogImport, ObjectFlaws
-
-if TYPE_CHECKING:
-    from artifactstore.registry import Registry
 
 __all__ = ["export_events", "flaw_text", "import_events", "register"]
 
 _STANDARD_STREAM = Path("-")
 _FLAWS_SHOWN = 10
+_KEPT = "what was copied is kept"
 _HOW_TO_MEND = "delete what is damaged below its objects, then run the backup again"
 
 
 def export_events(target: Path, *, json: bool) -> None:
     """Write the log to a file, or to stdout, where nothing else is printed then."""
-    if target == _STANDARD_STREAM:
+    file = file_of(target)
+    if file is None:
         if json:
             raise typer.BadParameter("stdout takes the log or JSON, not both", param_hint="--export")
-        on_store(_to_stdout)
+        refuse_terminal("a log", "--export")
+        on_store(lambda registry: deliver(registry.exported_events(), None))
         return
     with progress_bar("export") as progress:
-        report = on_store(lambda registry: registry.export_events(target, progress=progress))
+        report = on_store(lambda registry: registry.export_events(file, progress=progress))
     if json:
         say_json(facts(report))
     else:
-        say(f"wrote {report.events} events, {size_text(report.bytes)}, to {report.file}")
+        say(f"wrote {counted(report.events, 'event')}, {size_text(report.bytes)}, to {report.file}")
         say(f"digest  {report.digest}")
         say_limits(report.limits)
-
-
-async def _to_stdout(registry: "Registry") -> None:
-    async for chunk in registry.exported_events():
-        write_bytes(chunk)
 
 
 def import_events(source: Path, *, json: bool) -> None:
     """Take over the log in a file, or on stdin."""
     with _as_file(source) as file, progress_bar("import") as progress:
-        report = on_store(lambda registry: registry.import_events(file, progress=progress), create=True)
+        report = on_store(
+            lambda registry: registry.import_events(file, progress=progress),
+            create=True,
+            interrupted=f"{_KEPT}; {CONTINUES}",
+        )
     if json:
         say_json(facts(report))
     else:
@@ -67,8 +68,11 @@ def _as_file(source: Path) -> Generator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="artifactstore-") as directory:
         file = Path(directory, "standard-input")
-        with file.open("wb") as spooled:
-            shutil.copyfileobj(sys.stdin.buffer, spooled)
+        try:
+            with file.open("wb") as spooled:
+                shutil.copyfileobj(sys.stdin.buffer, spooled)
+        except OSError as error:
+            raise TargetRefused(directory, f"{error.strerror}; name a larger place by TMPDIR") from error
         yield file
 
 
@@ -83,9 +87,9 @@ def _say_imported(report: LogImport) -> None:
 
 def _say_log(events: int, written: int, sequence: int) -> None:
     if sequence > events:
-        say(f"nothing to add: this log begins with those {events} events and goes on to {sequence}")
+        say(f"nothing to add: this log begins with those {counted(events, 'event')} and goes on to {sequence}")
     else:
-        say(f"{events} events; {written} of them are new here")
+        say(f"{counted(events, 'event')}; {written} new here")
 
 
 def backup(
@@ -97,20 +101,19 @@ def backup(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Copy log and objects to a directory, or update the backup.
-
-    The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.
-    """
+    """Run `artifactstore backup`."""
     if check:
         _check(directory, json=json)
         return
     with progress_bar("backup") as progress:
-        report = on_store(lambda registry: registry.backup(directory, progress=progress))
+        report = on_store(
+            lambda registry: registry.backup(directory, progress=progress), interrupted=f"{_KEPT}; {CONTINUES}"
+        )
     if json:
         say_json(facts(report))
     else:
-        say(f"{report.events} events, {report.new_events} of them new; {report.objects} objects")
-        say(f"copied  {report.new_objects} objects, {size_text(report.new_bytes)}")
+        say(f"{counted(report.events, 'event')}, {report.new_events} new; {counted(report.objects, 'object')}")
+        say(f"copied  {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")
         say(f"digest  {report.digest}")
         say_limits(report.limits)
         if report.flaws.any:
@@ -129,7 +132,8 @@ def _check(directory: Path, *, json: bool) -> None:
     if json:
         say_json(facts(report))
     else:
-        say(f"read {report.events} events and {report.objects} objects, {size_text(report.bytes)}")
+        events, objects = counted(report.events, "event"), counted(report.objects, "object")
+        say(f"read {events} and {objects}, {size_text(report.bytes)}")
         say(f"digest  {report.digest}")
         _say_flaws(report.flaws)
         say(_HOW_TO_MEND if report.flaws.any else "all sound")
@@ -143,17 +147,18 @@ def restore(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Bring a new store to what a backup holds, or go on with that.
-
-    Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.
-    """
+    """Run `artifactstore restore`."""
     with progress_bar("restore") as progress:
-        report = on_store(lambda registry: registry.restore(directory, progress=progress), create=True)
+        report = on_store(
+            lambda registry: registry.restore(directory, progress=progress),
+            create=True,
+            interrupted=f"{_KEPT}; {CONTINUES}",
+        )
     if json:
         say_json(facts(report))
     else:
         _say_log(report.events, report.written, report.sequence)
-        say(f"restored  {report.new_objects} objects, {size_text(report.new_bytes)}")
+        say(f"restored  {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")
         say(f"digest    {report.digest}")
         if report.flaws.any:
             say("the backup lacks objects that its log names, and so does this store:")
@@ -176,7 +181,9 @@ def _say_flaws(flaws: ObjectFlaws) -> None:
 
 def flaw_text(problem: str, flaw: FlawedObject) -> str:
     """One object that is not as it should be."""
-    return f"{problem} {flaw.content_address}, {flaw.size_bytes} bytes, in {', '.join(flaw.files) or 'no file'}"
+    return (
+        f"{problem} {flaw.content_address}, {counted(flaw.size_bytes, 'byte')}, in {', '.join(flaw.files) or 'no file'}"
+    )
 
 
 def register(app: typer.Typer) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from artifactstore.cli.output import hush
+from artifactstore_protocols.retention import RETENTION_CLASSES
 
 __all__ = ["Json", "Key", "Meta", "OptionalPackage", "Output", "Package", "Quiet", "Retention", "metadata_of"]
 
@@ -19,6 +20,10 @@ def _package_names(incomplete: str) -> list[str]:
     from artifactstore.cli.completing import package_names  # noqa: PLC0415 - while a shell completes, and only then
 
     return package_names(incomplete)
+
+
+def _retention_classes(incomplete: str) -> list[str]:
+    return [name for name in RETENTION_CLASSES if name.startswith(incomplete)]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for scripts.")]
@@ -41,7 +46,13 @@ OptionalPackage = Annotated[
     ),
 ]
 Retention = Annotated[
-    str, typer.Option("--retention", metavar="CLASS", help="ephemeral, short, standard, long or permanent.")
+    str,
+    typer.Option(
+        "--retention",
+        metavar="CLASS",
+        help="ephemeral, short, standard, long or permanent.",
+        autocompletion=_retention_classes,
+    ),
 ]
 Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="A fact about the package; repeatable.")]
 Key = Annotated[
@@ -51,7 +62,7 @@ Key = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout.")
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout; - is stdout.")
 ]
 
 

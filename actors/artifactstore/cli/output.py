@@ -1,17 +1,22 @@
 """What a command prints: facts as JSON for scripts or as lines for people, and progress while a person watches."""
 
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
+from artifactstore.cli.streams import answer
 from artifactstore.facts import Json, as_json
 from artifactstore_protocols.records import IngestProgress, ReplayProgress
 
 __all__ = [
+    "PAGE_BYTES",
     "ProgressCounts",
+    "answer_held",
     "as_loud_as_before",
+    "counted",
+    "delivered",
     "events_bar",
     "hush",
     "left_out_text",
@@ -20,8 +25,12 @@ __all__ = [
     "say",
     "say_json",
     "size_text",
+    "text_of",
     "write_bytes",
 ]
+
+PAGE_BYTES = 1 << 16
+"""So much is said at a time by what says much."""
 
 
 class ProgressCounts(Protocol):
@@ -71,13 +80,63 @@ def say(text: str) -> None:
 
 def say_json(value: Json) -> None:
     """One line of JSON on stdout, in UTF-8 whatever the locale (RFC 8259 section 8.1)."""
-    sys.stdout.buffer.write(f"{as_json(value)}\n".encode())
+    _stdout().write(f"{as_json(value)}\n".encode())
 
 
-def write_bytes(payload: bytes) -> None:
-    """Exact bytes on stdout."""
-    sys.stdout.buffer.write(payload)
-    sys.stdout.buffer.flush()
+async def write_bytes(payload: bytes) -> None:
+    """Exact bytes on stdout. Waits for their reader without blocking the event loop."""
+    _stdout().write(payload)
+    await delivered()
+
+
+async def delivered(*, least_bytes: int = 0) -> None:
+    """Wait until what was said has been taken, if it is so much. What is said under trio waits for this."""
+    if (own := answer()) is not None:
+        await own.drain(least_bytes=least_bytes)
+    else:
+        sys.stdout.flush()
+
+
+@contextmanager
+def answer_held() -> Generator[None]:
+    """Let nothing that is said in the block wait for its reader, but for `delivered`: an event loop runs."""
+    own = answer()
+    if own is not None:
+        own.hold(held=True)
+    try:
+        yield
+    finally:
+        if own is not None:
+            own.hold(held=False)
+
+
+def _stdout() -> BinaryIO:
+    """Where data goes, which must not be lost as lines for people may be."""
+    if (own := answer()) is not None:
+        own.require()
+    return sys.stdout.buffer
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things: 1 file, 2 files."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def text_of(value: Json) -> str:
+    """A fact as people read it: nothing is -, a mapping is k=v, and so on."""
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return value
+        case Mapping():
+            return ", ".join(f"{key}={text_of(item)}" for key, item in value.items()) or "-"
+        case Sequence():
+            return ", ".join(map(text_of, value)) or "-"
+        case _:
+            return str(value)
 
 
 def size_text(size: int) -> str:

@@ -1,18 +1,30 @@
 """Commands for packages step by step: package create, add, finalize, list, show."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from artifactstore.cli.options import Json, Key, Meta, Package, Quiet, Retention, metadata_of
-from artifactstore.cli.output import left_out_text, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import invoker, on_store, resume_directory
+from artifactstore.cli.output import (
+    PAGE_BYTES,
+    counted,
+    delivered,
+    left_out_text,
+    progress_bar,
+    say,
+    say_json,
+    size_text,
+    text_of,
+)
+from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, invoker, on_store, resume_directory
 from artifactstore.facts import facts
-from artifactstore_protocols.records import DirectoryIngest, FileRecord
+from artifactstore_protocols.records import DirectoryIngest, FileRecord, FinalizedPackage, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
+    from artifactstore.facts import Json as Facts
     from artifactstore.registry import Registry
 
 __all__ = ["register"]
@@ -27,13 +39,14 @@ def create(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Open a package."""
+    """Run `artifactstore package create`."""
     metadata = metadata_of(meta)
     record = on_store(
         lambda registry: registry.create_package(
             name, retention=retention, metadata=metadata, actor=invoker(), idempotency_key=key
         ),
         create=True,
+        interrupted=MAY_BE_DONE,
     )
     if json:
         say_json(facts(record))
@@ -55,7 +68,7 @@ def add(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Put a file or a directory into an open package."""
+    """Run `artifactstore package add`."""
     directory = path.is_dir()
     if directory and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
@@ -81,63 +94,63 @@ def add(
                 idempotency_key=key,
             )
 
-        added = on_store(work)
+        added = on_store(work, interrupted=f"what was stored is kept; {CONTINUES}" if directory else MAY_BE_DONE)
     if json:
         say_json(facts(added))
     elif isinstance(added, FileRecord):
         say(f"{added.path}  {size_text(added.size_bytes)}  {added.content_address}")
     else:
-        say(f"{added.files} files, {size_text(added.bytes)}; {added.unchanged_files} were there already")
+        say(f"{counted(added.files, 'file')}, {size_text(added.bytes)}; {added.unchanged_files} there already")
         if added.excluded:
             say(f"left out {left_out_text(added.excluded)}")
 
 
 def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:
-    """Seal a package with its manifest; again gives the same answer."""
+    """Run `artifactstore package finalize`."""
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: "Registry") -> FinalizedPackage:
         record = await registry.get_package(package)
-        sealed = await registry.finalize_package(record.package_id, actor=invoker())
-        if json:
-            say_json(facts(sealed))
-        else:
-            say(f"{sealed.package_id}  {sealed.manifest_digest}")
+        return await registry.finalize_package(record.package_id, actor=invoker())
 
-    on_store(work)
+    sealed = on_store(work, interrupted=MAY_BE_DONE)
+    if json:
+        say_json(facts(sealed))
+    else:
+        say(f"{sealed.package_id}  {sealed.manifest_digest}")
 
 
 def list_packages(*, json: Json = False) -> None:
-    """List all packages, oldest first; with --json a line for each."""
+    """Run `artifactstore package list`."""
 
     async def work(registry: "Registry") -> None:
         async for record in registry.list_packages():
             if json:
                 say_json(facts(record))
             else:
-                size = size_text(record.bytes)
-                say(f"{record.package_id}  {record.status:9}  {record.files:>7} files  {size:>10}  {record.name}")
+                files, size = counted(record.files, "file"), size_text(record.bytes)
+                say(f"{record.package_id}  {record.status:9}  {files:>13}  {size:>10}  {record.name}")
+            await delivered(least_bytes=PAGE_BYTES)
 
     on_store(work)
 
 
 def show(package: Package, *, json: Json = False) -> None:
-    """Show a package and its files."""
+    """Run `artifactstore package show`."""
 
-    async def work(registry: "Registry") -> None:
+    async def work(registry: "Registry") -> tuple[PackageRecord, Sequence[FileRecord]]:
         record = await registry.get_package(package)
-        files = await registry.list_files(record.package_id)
-        shown = facts(record)
-        if json and isinstance(shown, dict):
-            say_json({**shown, "file_list": facts(files)})
-            return
-        if isinstance(shown, dict):
-            for key, value in shown.items():
-                say(f"{key:18} {'-' if value is None else value}")
-        for file in files:
-            mark = "x" if file.executable else "-"
-            say(f"{mark} {file.size_bytes:>12}  {file.media_type:32}  {file.content_address}  {file.path}")
+        return record, await registry.list_files(record.package_id)
 
-    on_store(work)
+    record, files = on_store(work)
+    shown = cast("Mapping[str, Facts]", facts(record))
+    if json:
+        say_json({**shown, "file_list": facts(files)})
+        return
+    for key, value in shown.items():
+        say(f"{key:18} {text_of(value)}")
+    for file in files:
+        mark = "x" if file.executable else "-"
+        say(f"{mark} {file.size_bytes:>12}  {file.media_type:32}  {file.content_address}  {file.path}")
 
 
 def register(app: typer.Typer) -> None:

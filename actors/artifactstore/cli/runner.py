@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifactstore import signals
+from artifactstore.cli.output import answer_held
 from artifactstore.cli.store_option import named_store
 
 if TYPE_CHECKING:
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from artifactstore.registry import Registry
 
 __all__ = [
+    "CONTINUES",
     "EXIT_DIFFERENT",
     "EXIT_FAILED",
+    "MAY_BE_DONE",
     "Finding",
     "invoker",
     "logged",
@@ -29,6 +32,10 @@ __all__ = [
 EXIT_FAILED = 1
 EXIT_DIFFERENT = 3
 
+CONTINUES = "run the same command again to continue"
+MAY_BE_DONE = "it may have taken effect; `artifactstore audit` shows what was recorded"
+"""What there is to say to whoever interrupts a command."""
+
 
 class Finding(Exception):
     """A command that did its work and found something that its exit code must say."""
@@ -38,13 +45,14 @@ class Finding(Exception):
         self.exit_code = exit_code
 
 
-def on_store[T](work: "Callable[[Registry], Awaitable[T]]", *, create: bool = False) -> T:
+def on_store[T](work: "Callable[[Registry], Awaitable[T]]", *, create: bool = False, interrupted: str = "") -> T:
     """Open the configured store, do `work` with its registry, close it.
 
     Args:
         work: what to do.
         create: set the store up if there is none. Without it a store that is not there is refused, and nothing is
             written: whoever reads in the wrong directory has to hear of it.
+        interrupted: what its user can do after a signal.
 
     Raises:
         StoreNotFound: there is no store, and `create` is not wanted.
@@ -62,10 +70,10 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]", *, create: bool = Fa
         return done.unwrap()
 
     with logged() as settings:
-        return on_trio(lambda: on_registry(settings))
+        return on_trio(lambda: on_registry(settings), interrupted=interrupted)
 
 
-def on_trio[T](work: Callable[[], Awaitable[T]]) -> T:
+def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
     """Do `work` under trio, until it ends or a signal comes.
 
     Raises:
@@ -91,10 +99,11 @@ def on_trio[T](work: Callable[[], Awaitable[T]]) -> T:
             nursery.cancel_scope.cancel()
         # Work that was complete before the signal has an answer, which is worth more than the signal.
         if done is None or (came and isinstance(done, outcome.Error)):
-            return outcome.Error(signals.Interrupted(came[0]))
+            return outcome.Error(signals.Interrupted(came[0], interrupted))
         return done
 
-    return signals.run(go).unwrap()
+    with answer_held():
+        return signals.run(go).unwrap()
 
 
 @contextmanager

@@ -36,7 +36,7 @@ _WATCH_EVERY_S = 1.0
 
 
 def version(*, json: Json = False) -> None:
-    """Print the version."""
+    """Run `artifactstore version`."""
     if json:
         say_json({"version": VERSION})
     else:
@@ -53,7 +53,7 @@ def migrate(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Bring the database's schema up to this release's."""
+    """Run `artifactstore migrate`."""
     if destroy_log is not None and not fresh:
         raise typer.BadParameter("--destroy-log goes with --fresh")
     from artifactstore.cli.migrating import migrate_database  # noqa: PLC0415
@@ -71,7 +71,7 @@ def health(
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
-    """Say whether everything works; exit 1 if not."""
+    """Run `artifactstore health`."""
     from artifactstore.cli.asking import ask_service, print_health  # noqa: PLC0415
 
     if url is not None:
@@ -91,7 +91,7 @@ def tree(
     watch: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until interrupted.")] = False,
     json: Json = False,
 ) -> None:
-    """Draw the supervision tree, and what each actor in it does."""
+    """Run `artifactstore tree`."""
     if watch and (json or url is None):
         raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
     from artifactstore.cli.asking import ask_tree  # noqa: PLC0415
@@ -186,7 +186,7 @@ def serve(
         ),
     ] = _DRAIN_S,
 ) -> None:
-    """Run the store as a service, until SIGTERM, SIGINT or SIGHUP."""
+    """Run `artifactstore serve`."""
     if (certfile is None) != (keyfile is None) or (ca_certs is not None and certfile is None):
         raise typer.BadParameter("--certfile and --keyfile go together, and --ca-certs with both")
     if math.isnan(drain):
@@ -200,7 +200,7 @@ def serve(
 
 
 def dev() -> None:
-    """Run the service on 127.0.0.1:8000, for trying things out."""
+    """Run `artifactstore dev`."""
     serve(_DEV_BIND)
 
 

@@ -66,10 +66,7 @@ def struck(number: signal.Signals, commits: int, *arguments: str) -> Ran:
     return Ran(process.returncode, out, err.decode())
 
 
-SAID = (
-    "artifactstore: interrupted; what was acknowledged is kept, and the same command goes on with it; "
-    "`artifactstore package list` shows what is still open\n"
-)
+SAID = "artifactstore: interrupted; what was stored is kept; run the same command again to continue\n"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +121,7 @@ def test_an_ingest_that_failed_is_gone_on_with_as_well(cli: Cli, tree: Path, uns
     assert "is full" in cli.refused("ingest", tree)
     unsealable.undo()
     shown = cli.ok("ingest", tree).text.splitlines()
-    assert "resumed          5 files were stored by an interrupted run" in shown
+    assert "resumed          5 files from an interrupted run" in shown
     assert "resumed" not in cli.ok("ingest", tree).text
 
 

@@ -57,7 +57,7 @@ def test_an_import_tells_a_person_what_is_not_there(
     cli.ok("events", "--export", "log")
     go_to(elsewhere, monkeypatch)
     lines = elsewhere.ok("events", "--import", "log").text.splitlines()
-    assert lines[0] == "16 events; 16 of them are new here"
+    assert lines[0] == "16 events; 16 new here"
     assert len([line for line in lines if line.startswith("missing blake3:")]) == 10
     assert "missing: 13 objects in all" in lines
     assert "artifactstore restore" in lines[-1]
@@ -130,7 +130,7 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     (tree / "new").write_bytes(b"new")
     cli.ok("ingest", tree, "--name", "second")
     assert cli.ok("backup", "kept").text.splitlines()[:2] == [
-        "15 events, 8 of them new; 5 objects",
+        "15 events, 8 new; 5 objects",
         "copied  1 objects, 3 B",
     ]
     checked = cli.json("backup", "--check", "kept")
@@ -159,7 +159,7 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     assert elsewhere.stored_files() == stored
     assert elsewhere.ok("verify").text.endswith("all sound\n")
     assert elsewhere.ok("restore", "kept").text.splitlines()[:2] == [
-        "15 events; 0 of them are new here",
+        "15 events; 0 new here",
         "restored  0 objects, 0 B",
     ]
 
@@ -181,7 +181,7 @@ def test_what_is_not_whole_is_told_with_exit_3_and_the_rest_is_done(
     ran = elsewhere.run("restore", "kept")
     assert ran.code == 3
     assert f"missing {files['README.md']}, 8 bytes, in {package}/README.md" in ran.text.splitlines()
-    assert ran.text.splitlines()[:2] == ["7 events; 7 of them are new here", "restored  3 objects, 30 B"]
+    assert ran.text.splitlines()[:2] == ["7 events; 7 new here", "restored  3 objects, 30 B"]
     assert elsewhere.run("restore", "kept", "--json").code == 3
 
 

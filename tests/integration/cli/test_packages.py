@@ -73,7 +73,7 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
 
 def test_a_package_and_one_ingest_of_the_same_tree_have_the_same_tree_digest(cli: Cli, tree: Path) -> None:
     whole = cli.json("ingest", tree)
-    cli.ok("package", "create", "steps")
+    cli.ok("package", "create", "steps", "--meta", "os=linux", "--meta", "branch=main")
     for path in sorted(tree.rglob("*"), reverse=True):
         if path.is_file():
             cli.ok("package", "add", "steps", path, "--as", path.relative_to(tree).as_posix())
@@ -81,12 +81,12 @@ def test_a_package_and_one_ingest_of_the_same_tree_have_the_same_tree_digest(cli
 
 
 def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
-    package = cli.ok("package", "create", "steps").text.split()[0]
+    package = cli.ok("package", "create", "steps", "--meta", "os=linux", "--meta", "branch=main").text.split()[0]
     assert cli.ok("package", "create", "other").text.split()[1:] == ["other", "open"]
     added = cli.json("package", "add", package, tree / "README.md", "--as", "a")
     again = cli.ok("package", "add", package, tree / "README.md", "--as", "b").text
     assert again == f"b  8 B  {added['content_address']}\n"
-    assert cli.ok("package", "add", package, tree).text == "5 files, 51 B; 0 were there already\n"
+    assert cli.ok("package", "add", package, tree).text == "5 files, 51 B; 0 there already\n"
     sealed = cli.ok("package", "finalize", package).text
     shown = cli.json("package", "show", package)
     assert sealed == f"{package}  {shown['manifest_digest']}\n"
@@ -95,7 +95,7 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     assert second.split()[1:] == ["open", "0", "files", "0", "B", "other"]
     lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:17])
     assert list(lines) == PACKAGE_KEYS
-    assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "{}")
+    assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "branch=main, os=linux")
 
 
 def test_an_empty_store_lists_nothing(cli: Cli) -> None:

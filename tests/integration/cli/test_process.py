@@ -47,7 +47,8 @@ def test_the_version_takes_hardly_more_than_python_itself() -> None:
     command = [sys.executable, "-S", "-c", VERSION_ALONE, str(CHECKOUT / "actors"), "version"]
     told, loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert told == f"artifactstore {VERSION}"
-    assert loaded.split() == ["artifactstore", "artifactstore.cli", "artifactstore.version"]
+    own = ["", ".cli", ".cli.streams", ".descriptors", ".version"]
+    assert loaded.split() == [f"artifactstore{module}" for module in own]
 
 
 def test_what_went_well_is_on_stdout_and_what_did_not_on_stderr(cli: Cli, tree: Path) -> None:
@@ -89,8 +90,7 @@ def test_events_are_followed_line_by_line_until_interrupted(cli: Cli, tree: Path
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, out) == (130, b"")
-    assert err.decode().startswith("artifactstore: interrupted; what was acknowledged is kept")
-    assert err.count(b"\n") == 1
+    assert err == b"artifactstore: interrupted\n"
 
 
 def test_text_is_utf_8_whatever_the_locale_says(
@@ -113,7 +113,9 @@ def test_make_alone_lists_its_targets() -> None:
     assert all(len(line.split()) > 2 for line in listed.splitlines()), "a target is not explained"
 
 
-@pytest.mark.parametrize("arguments", [("version",), ("version", "--json")], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [("version",), ("--version",), ("version", "--json"), ("--version", "package")], ids=" ".join
+)
 def test_the_version_is_that_of_the_distribution(arguments: tuple[str, ...]) -> None:
     ran = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, check=True)
     assert distribution_version("artifactstore-actors") == VERSION

@@ -34,7 +34,7 @@ def test_a_sound_store_is_said_to_be_sound(cli: Cli, files: Facts) -> None:
         "manifest_mismatches": [],
         "row_flaws": [],
     }
-    assert cli.ok("verify").text == "read 4 objects, 38 B, and 1 manifests\nall sound\n"
+    assert cli.ok("verify").text == "read 4 objects, 38 B, and 1 manifest\nall sound\n"
 
 
 def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, tree: Path, files: Facts) -> None:
@@ -52,7 +52,7 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, 
     assert (shown.code, shown.text.splitlines()) == (
         3,
         [
-            "read 4 objects, 38 B, and 1 manifests",
+            "read 4 objects, 38 B, and 1 manifest",
             f"damaged {flipped}, 13 bytes, in {reports[0]}, {reports[1]}",
             f"missing {deleted}, 17 bytes, in {package}/bin/run.sh",
             "ingest the same content again to heal what is damaged or missing",
