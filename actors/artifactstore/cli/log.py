@@ -1,5 +1,6 @@
 """Commands about the log and what follows from it: verify, replay, events, audit."""
 
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,12 +129,13 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
 
     async def work(registry: "Registry") -> None:
         package_id = None if package is None else (await registry.get_package(package)).package_id
-        async for entry in registry.audit(package_id):
-            if json:
-                say_json(facts(entry))
-            else:
-                say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
-            await delivered(least_bytes=PAGE_BYTES)
+        async with aclosing(registry.audit(package_id)) as entries:
+            async for entry in entries:
+                if json:
+                    say_json(facts(entry))
+                else:
+                    say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
+                await delivered(least_bytes=PAGE_BYTES)
 
     on_store(work)
 

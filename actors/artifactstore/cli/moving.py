@@ -4,7 +4,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +34,7 @@ def export_events(target: Path, *, json: bool) -> None:
         if json:
             raise typer.BadParameter("stdout takes the log or JSON, not both", param_hint="--export")
         refuse_terminal("a log", "--export")
-        on_store(lambda registry: deliver(registry.exported_events(), None))
+        on_store(_to_stdout)
         return
     with progress_bar("export") as progress:
         report = on_store(lambda registry: registry.export_events(file, progress=progress))
@@ -44,6 +44,11 @@ def export_events(target: Path, *, json: bool) -> None:
         say(f"wrote {counted(report.events, 'event')}, {size_text(report.bytes)}, to {report.file}")
         say(f"digest  {report.digest}")
         say_limits(report.limits)
+
+
+async def _to_stdout(registry: "Registry") -> None:
+    async with aclosing(registry.exported_events()) as chunks:
+        await deliver(chunks, None)
 
 
 def import_events(source: Path, *, json: bool) -> None:

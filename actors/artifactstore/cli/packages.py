@@ -1,6 +1,7 @@
 """Commands for packages step by step: package create, add, finalize, list, show."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -123,13 +124,14 @@ def list_packages(*, json: Json = False) -> None:
     """Run `artifactstore package list`."""
 
     async def work(registry: "Registry") -> None:
-        async for record in registry.list_packages():
-            if json:
-                say_json(facts(record))
-            else:
-                files, size = counted(record.files, "file"), size_text(record.bytes)
-                say(f"{record.package_id}  {record.status:9}  {files:>13}  {size:>10}  {record.name}")
-            await delivered(least_bytes=PAGE_BYTES)
+        async with aclosing(registry.list_packages()) as records:
+            async for record in records:
+                if json:
+                    say_json(facts(record))
+                else:
+                    files, size = counted(record.files, "file"), size_text(record.bytes)
+                    say(f"{record.package_id}  {record.status:9}  {files:>13}  {size:>10}  {record.name}")
+                await delivered(least_bytes=PAGE_BYTES)
 
     on_store(work)
 
