@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
 from artifactstore.refusals import TargetRefused
 from artifactstore_protocols.records import FlawedObject, LogImport, ObjectFlaws
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
 
 __all__ = ["export_events", "flaw_text", "import_events", "register"]
 

@@ -4,6 +4,8 @@ import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +48,26 @@ def test_the_help_of_a_command_shows_examples_that_can_be_typed(cli: Cli, name: 
             assert COMMANDS[name].make_context(name, words[len(own) :]).params is not None
 
 
+HELPS = """
+import sys
+from artifactstore.cli.app import run
+for name in sys.argv[1:]:
+    run([*name.split(), "--help"])
+"""
+
+
+def test_help_does_not_depend_on_docstrings() -> None:
+    """Which `PYTHONOPTIMIZE=2` drops."""
+    plain, stripped = (
+        subprocess.run(
+            [sys.executable, *options, "-c", HELPS, *COMMANDS, "package", ""], capture_output=True, check=True
+        )
+        for options in ((), ("-OO",))
+    )
+    assert plain.stdout.count(b"Usage: ") == len(COMMANDS) + 2
+    assert stripped.stdout == plain.stdout
+
+
 DETECTION_OFF = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
 """Typer looks for the shell among the processes above; a test says which."""
 
@@ -81,6 +103,7 @@ def completed(cli: Cli, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[st
 def test_commands_options_and_packages_are_completed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(cli, monkeypatch, "ing") == ["ingest"]
     assert completed(cli, monkeypatch, "ingest", "--ret") == ["--retention"]
+    assert completed(cli, monkeypatch, "ingest", "x", "--retention", "l") == ["long"]
     assert completed(cli, monkeypatch, "manifest", "nig") == []
     assert not cli.database.exists(), "completing makes no store"
     for name in ("nightly-1", "weekly", "nightly-2", "nightly-1"):

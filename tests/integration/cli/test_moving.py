@@ -131,7 +131,7 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     cli.ok("ingest", tree, "--name", "second")
     assert cli.ok("backup", "kept").text.splitlines()[:2] == [
         "15 events, 8 new; 5 objects",
-        "copied  1 objects, 3 B",
+        "copied  1 object, 3 B",
     ]
     checked = cli.json("backup", "--check", "kept")
     assert list(checked) == ["directory", "events", "objects", "bytes", "digest", "flaws"]

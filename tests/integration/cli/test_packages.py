@@ -95,7 +95,7 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     assert second.split()[1:] == ["open", "0", "files", "0", "B", "other"]
     lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:17])
     assert list(lines) == PACKAGE_KEYS
-    assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "branch=main, os=linux")
+    assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "os=linux, branch=main")
 
 
 def test_an_empty_store_lists_nothing(cli: Cli) -> None:

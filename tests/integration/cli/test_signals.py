@@ -66,6 +66,34 @@ def test_a_signal_that_was_ignored_at_the_start_stays_ignored(cli: Cli, number: 
         assert ended(process)[0] == 143
 
 
+STARTS = """
+import signal, sys
+from artifactstore.cli import main
+
+class Loading:
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            del sys.argv[1]
+            sys.meta_path.remove(self)
+            print("loading", flush=True)
+            signal.pause()  # until there is a handler that raises
+
+sys.meta_path.insert(0, Loading())
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "trio", "artifactstore.http.service"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_command_that_still_loads_modules_is_ended(cli: Cli, number: signal.Signals, module: str) -> None:
+    """By a handler of its own: process 1 of a container is sent no other signal."""
+    with started(sys.executable, "-c", STARTS, module, "serve", "--bind", "127.0.0.1:0") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(number)
+        assert ended(process) == (128 + number, b"artifactstore: interrupted\n")
+
+
 STUCK_LOOP = """
 import time
 from artifactstore import signals
