@@ -70,10 +70,11 @@ STARTS = """
 import signal, sys
 from artifactstore.cli import main
 
+slow = sys.argv.pop(1)
+
 class Loading:
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[1]:
-            del sys.argv[1]
+        if name == slow:
             sys.meta_path.remove(self)
             print("loading", flush=True)
             signal.pause()  # until there is a handler that raises
