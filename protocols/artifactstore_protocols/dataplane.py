@@ -315,6 +315,10 @@ class DataPlane(Protocol):
         """Read all of an object and say whether it is what its address says; a damaged one raises nothing."""
         ...
 
+    async def verify_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[VerifyResult]:
+        """As `verify_object` for many small ones at once, in their order."""
+        ...
+
     async def stat_object(self, address: ContentAddress) -> ObjectStat:
         """Say what is stored under an address, without reading it.
 

@@ -273,9 +273,10 @@ class StorageBackend(Protocol):
         """Put whole objects that share what durability costs; answers come in the order of the puts.
 
         The iterable is consumed one by one, so that the caller needs memory for one object only. An object
-        that is there already, at the right size, is not written again; one of another size is damaged and is
-        replaced. One object's failure never fails its neighbours, except where the shared sync fails. An
-        exception of the iterable itself abandons the whole batch.
+        that is there already is compared with the bytes at hand, a very large one by a sample. If it has
+        them, it is not written again; if not, it is damaged and is replaced. One object's failure never fails
+        its neighbours, except where the shared sync fails. An exception of the iterable itself abandons the
+        whole batch.
 
         Raises:
             StorageDenied, StorageFailed: the backend is out of reach, so that no batch can be begun.

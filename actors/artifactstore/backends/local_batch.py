@@ -85,7 +85,10 @@ class _Batch:
     def _staged(self, put: ObjectPut) -> _Staged:
         path = self._files.path_of(put.object_key)
         with memoryview(put.content) as view, faults_of(self._files.backend_id, "writing an object"):
-            outcome = self._files.outcome_of(path, view.nbytes, rewrite=put.rewrite)
+            content = view.cast("B")
+            outcome = self._files.outcome_of(
+                path, view.nbytes, lambda offset, length: content[offset : offset + length], rewrite=put.rewrite
+            )
             staged = _Staged(put.object_key, put.content_address, view.nbytes, outcome)
             if outcome != "deduplicated":
                 staged.temp_path = self._written(view)

@@ -4,18 +4,40 @@ An object appears by renaming a finished, synced, read-only temp file: so a name
 bytes or not at all, and two who put the same content replace it by itself.
 """
 
+import errno
 import os
 import stat
+from collections.abc import Buffer, Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.storage import StorageOutcome, StorageReceipt, check_object_key
 
-__all__ = ["LocalFiles", "seal", "write_all"]
+__all__ = ["COMPARED_BYTES_MAX", "LocalFiles", "seal", "write_all"]
+
+COMPARED_BYTES_MAX: Final = 1 << 30
+"""How much of an object is compared before it is taken for a content that is at hand.
+
+Comparing 1 GiB takes 0.5 s from memory and 1.5 s from a disk that reads 0.7 GB/s, beside 2.5 s for its SHA-256.
+"""
 
 _READ_ONLY = 0o444
+_PIECE_BYTES = 1 << 20
+_NOT_WHOLE = frozenset({errno.EIO, errno.EACCES, errno.ENOENT, errno.ELOOP})
+
+
+def _pieces(size_bytes: int) -> Iterator[tuple[int, int]]:
+    """Offset and length of each piece to compare, the first and the last byte among them."""
+    if size_bytes <= COMPARED_BYTES_MAX:
+        for offset in range(0, size_bytes, _PIECE_BYTES):
+            yield offset, min(_PIECE_BYTES, size_bytes - offset)
+        return
+    count = COMPARED_BYTES_MAX // _PIECE_BYTES
+    for number in range(count):
+        yield (size_bytes - _PIECE_BYTES) * number // (count - 1), _PIECE_BYTES
 
 
 def write_all(fd: int, view: memoryview) -> None:
@@ -66,14 +88,35 @@ class LocalFiles:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def outcome_of(self, path: str, size_bytes: int, *, rewrite: bool) -> StorageOutcome:
-        """What putting an object of this size under this path now amounts to."""
+    def outcome_of(
+        self, path: str, size_bytes: int, read_at: Callable[[int, int], Buffer], *, rewrite: bool
+    ) -> StorageOutcome:
+        """What putting an object of this size and these bytes under this path now amounts to; see `holds`."""
         present = self.size_of(path)
         if rewrite:
             return "rewritten"
         if present is None:
             return "stored"
-        return "deduplicated" if present == size_bytes else "rewritten"
+        return "deduplicated" if present == size_bytes and self.holds(path, size_bytes, read_at) else "rewritten"
+
+    def holds(self, path: str, size_bytes: int, read_at: Callable[[int, int], Buffer]) -> bool:
+        """Tell whether the object at this path, of this size, has the bytes that `read_at(offset, length)` gives.
+
+        Up to `COMPARED_BYTES_MAX` every byte is compared, beyond that as many, spread evenly. An object that is gone or
+        cannot be read does not have them.
+        """
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                return all(
+                    os.pread(fd, length, offset) == read_at(offset, length) for offset, length in _pieces(size_bytes)
+                )
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno not in _NOT_WHOLE:
+                raise
+            return False
 
     def place(self, temp_path: str, path: str) -> None:
         """Rename a finished temp file into place; its directories are made when they are missed."""

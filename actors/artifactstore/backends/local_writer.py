@@ -52,7 +52,9 @@ class LocalWriter:
         fd = self._open_fd()
         path = self._files.path_of(object_key)
         with faults_of(self._files.backend_id, "storing an object"):
-            outcome = self._files.outcome_of(path, self._size_bytes, rewrite=rewrite)
+            outcome = self._files.outcome_of(
+                path, self._size_bytes, lambda offset, length: os.pread(fd, length, offset), rewrite=rewrite
+            )
             if outcome != "deduplicated":
                 seal(fd, self._files.limits)
                 sync_file(fd, self._files.limits)

@@ -98,6 +98,10 @@ class InProcessDataPlane:
         """Read all of an object and compare it with its address."""
         return await self._threads.run(partial(verify, self._backend, address, check_wanted))
 
+    async def verify_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[VerifyResult]:
+        """Read many objects, all in one worker thread, and compare each with its address."""
+        return await self._threads.run(lambda: [verify(self._backend, each, check_wanted) for each in addresses])
+
     async def stat_object(self, address: ContentAddress) -> ObjectStat:
         """Say what is stored under an address."""
         return await self._threads.run(partial(self._backend.head, object_key_of(address)))

@@ -193,12 +193,23 @@ class StorageBackendConformance:
     def test_a_rewrite_replaces_what_is_there_or_should_be(
         self, backend: StorageBackend, any_put: Callable[..., StorageReceipt]
     ) -> None:
-        put(backend, b"dAmaged", key=key_of(b"damaged"))
-        assert put(backend, b"damaged").outcome == "deduplicated"
+        put(backend, b"damaged")
         assert any_put(backend, b"damaged", rewrite=True).outcome == "rewritten"
         assert read(backend, key_of(b"damaged")) == b"damaged"
         assert any_put(backend, b"missing", rewrite=True).outcome == "rewritten"
         assert read(backend, key_of(b"missing")) == b"missing"
+
+    @pytest.mark.parametrize("at", [0, 3 << 20, -1])
+    def test_an_object_of_the_same_size_and_other_bytes_is_damaged_and_replaced(
+        self, backend: StorageBackend, any_put: Callable[..., StorageReceipt], at: int
+    ) -> None:
+        content = bytearray(b"0123456789abcdef" * (5 << 16))
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        put(backend, bytes(damaged), key=key_of(bytes(content)))
+        assert any_put(backend, bytes(content)).outcome == "rewritten"
+        assert read(backend, key_of(bytes(content))) == content
+        assert any_put(backend, bytes(content)).outcome == "deduplicated"
 
     def test_an_object_of_another_size_is_damaged_and_replaced(
         self, backend: StorageBackend, any_put: Callable[..., StorageReceipt]

@@ -29,7 +29,7 @@ from artifactstore.transfer.objects import (
     named_by,
     named_in_views,
 )
-from artifactstore_protocols.dataplane import DataPlane, IngestResult, SourceOverrun, SourceTruncated
+from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -43,6 +43,7 @@ __all__ = ["back_up"]
 _FILE_EVENTS_MAX = 10_000
 _COPIES_AT_ONCE = 4
 _SMALL_BYTES = 1 << 20
+_SAMPLE_BYTES = 64 << 10
 _BATCH_OBJECTS = 256
 _BATCH_BYTES = 16 << 20
 _LONG_S = 24 * 3600.0
@@ -132,7 +133,7 @@ class _Backup:
         # nothing more unless the views are wrong or somebody has ingested meanwhile.
         async with aclosing(named_in_views(self._store)) as pages:
             async for named in pages:
-                await self._copy(named)
+                await self._copy(named, compare=True)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))
         digest = await self._write_log(after, head)
         return BackupReport(
@@ -160,22 +161,54 @@ class _Backup:
         return kept.digest
 
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
-        await self._copy(named_by(events))
+        await self._copy(named_by(events), compare=False)
         self._tell(events=len(events))
 
-    async def _copy(self, named: Sequence[NamedObject]) -> None:
-        """Copy those of the objects that the backup does not have."""
+    async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
+        """Copy those of the objects that the backup does not have, or has otherwise, as far as a comparison tells."""
         found = await self._plane.stat_objects([each.address for each in named])
-        absent = [
-            each
-            for each, flaw in zip(named, flaws_by_size(named, found), strict=True)
-            if flaw is not None and str(each.address) not in self._flawed
-        ]
+        flaws = flaws_by_size(named, found)
+        present = [each for each, flaw in zip(named, flaws, strict=True) if flaw is None]
+        wanted = [each for each, flaw in zip(named, flaws, strict=True) if flaw is not None]
+        wanted += await self._different(present) if compare else []
+        absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
         for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):
             await self._copy_small(batch)
         large = [each for each in absent if each.size_bytes > _SMALL_BYTES]
         await abreast(large, self._copy_large, at_once=_COPIES_AT_ONCE)
+
+    async def _different(self, named: Sequence[NamedObject]) -> list[NamedObject]:
+        """Those that are in the backup with their size and other bytes: small ones are read whole, others sampled."""
+        different: list[NamedObject] = []
+        small = [each for each in named if each.size_bytes <= _SMALL_BYTES]
+        for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):
+            results = await self._plane.verify_objects([each.address for each in batch])
+            different += [each for each, result in zip(batch, results, strict=True) if result.status != "ok"]
+
+        async def compare(large: NamedObject) -> None:
+            if not await self._samples_equal(large):
+                different.append(large)
+
+        await abreast([each for each in named if each.size_bytes > _SMALL_BYTES], compare, at_once=_COPIES_AT_ONCE)
+        return different
+
+    async def _samples_equal(self, named: NamedObject) -> bool:
+        """Compare the beginning, the middle and the end of an object in the store and in the backup."""
+        last = named.size_bytes - _SAMPLE_BYTES
+        try:
+            for offset in (0, last // 2, last):
+                async with self._plane.serve_object(named.address, offset=offset, length=_SAMPLE_BYTES) as chunks:
+                    kept = b"".join([chunk async for chunk in chunks])
+                stream = await self._storage.ask(ServeObject(named.address, offset, _SAMPLE_BYTES), timeout=_LONG_S)
+                try:
+                    if kept != b"".join([chunk async for chunk in stream]):
+                        return False
+                finally:
+                    stream.close()
+        except (ObjectMissing, ObjectDamaged, RangeRefused):
+            return False  # copying it tells which of the two it is
+        return True
 
     async def _copy_small(self, batch: Sequence[NamedObject]) -> None:
         """Read some objects into memory, and store them together: durability is what small ones cost most."""

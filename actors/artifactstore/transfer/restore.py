@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
+from artifactstore.abreast import abreast
 from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import Arrival
 from artifactstore.transfer.backup_log import BackupLog
@@ -20,7 +21,7 @@ from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError, SourceUnreadable
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, WriterRole
+from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObject, WriterRole
 from artifactstore_protocols.records import RestoreReport, TransferProgress
 from artifactstore_protocols.storage import object_key_of
 
@@ -28,6 +29,7 @@ __all__ = ["flaw_of", "restore"]
 
 _BATCH_FILES = 256
 _BATCH_BYTES = 64 << 20
+_READS_AT_ONCE = 4
 _LONG_S = 24 * 3600.0
 _ABSENT = {errno.errorcode[number] for number in (errno.ENOENT, errno.ENOTDIR)}
 _UNREADABLE = errno.errorcode[errno.EIO]
@@ -72,6 +74,7 @@ class _Restore:
         self._progress = progress
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
+        self._sound: set[str] = set()  # written or read by this restore, so that each is read at most once
         self._to_rewrite: set[ContentAddress] = set()
         self._new_objects = self._new_bytes = 0
 
@@ -99,14 +102,26 @@ class _Restore:
         )
 
     async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
-        """Put those of the objects into the store that it does not have, or has flawed."""
+        """Put those of the objects into the store that it does not have, or has flawed; those it has are read."""
         addresses = tuple(each.address for each in named)
         found = await self._storage.ask(StatObjects(addresses), timeout=_LONG_S)
-        wanted = [
-            each
-            for each, flaw in zip(named, flaws_by_size(named, found), strict=True)
-            if (flaw is not None or each.address in self._to_rewrite) and str(each.address) not in self._flawed
-        ]
+        wanted: list[NamedObject] = []
+        to_read: list[NamedObject] = []
+        for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
+            if str(each.address) in self._flawed:
+                continue
+            if flaw is not None or each.address in self._to_rewrite:
+                wanted.append(each)
+            elif str(each.address) not in self._sound:
+                to_read.append(each)
+
+        async def read(each: NamedObject) -> None:
+            result = await self._storage.ask(VerifyObject(each.address), timeout=_LONG_S)
+            if result.status != "ok":
+                wanted.append(each)
+
+        await abreast(to_read, read, at_once=_READS_AT_ONCE)
+        self._sound.update(str(each.address) for each in named)
         for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             sources = tuple(
                 FileSource(object_key_of(each.address), str(self._directory.objects), each.digests) for each in batch

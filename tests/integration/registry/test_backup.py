@@ -574,6 +574,35 @@ async def test_a_log_that_changes_after_it_was_found_whole_is_refused(
         assert len(await check_sound(second)) == 6
 
 
+@pytest.mark.parametrize("at", [0, len(LARGE) // 2, len(LARGE) - 1])
+async def test_a_backup_heals_what_is_damaged_in_it_at_equal_length(
+    registry: Registry, settings: Settings, target: Path, at: int
+) -> None:
+    package = await fill(registry)
+    await registry.backup(target)
+    files = {file.path: file.content_address for file in await registry.list_files(package)}
+    overwrite(copy_of(target, files["large"]), LARGE[:at] + b"?" + LARGE[at + 1 :])
+    overwrite(copy_of(target, files["a"]), b"?")
+    report = await registry.backup(target)
+    assert (report.new_objects, report.flaws.any) == (2, False)
+    assert copied(target) == objects(settings)
+    assert (await registry.backup(target)).new_objects == 0
+
+
+async def test_a_restore_heals_what_is_damaged_in_the_store_at_equal_length(
+    registry: Registry, settings: Settings, target: Path
+) -> None:
+    package = await fill(registry)
+    await registry.backup(target)
+    files = {file.path: file.content_address for file in await registry.list_files(package)}
+    overwrite(object_file(settings, files["large"]), LARGE[:100] + b"?" + LARGE[101:])
+    overwrite(object_file(settings, files["a"]), b"?")
+    report = await registry.restore(target)
+    assert (report.new_objects, report.flaws.any) == (2, False)
+    assert objects(settings) == copied(target)
+    assert not (await check_backup(target)).flaws.any
+
+
 async def test_damaged_and_missing_objects_of_a_backup_are_named_and_never_stored(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from artifactstore.supervision import ActorCrashed
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import VerifyProgress
 from integration.registry.samples import (
+    CHUNK,
     add,
     by_hand,
     check_sound,
@@ -123,6 +124,27 @@ async def test_ingesting_the_same_file_again_heals_it_without_changing_its_packa
         "v1.object.healed",
     ]
     assert (await registry.verify()).mismatches == ()
+
+
+@pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "stream"])
+@pytest.mark.parametrize("size", [12, CHUNK + 5], ids=["small", "large"])
+async def test_damage_of_equal_length_is_healed_in_passing_though_nobody_has_noticed_it(
+    registry: Registry, settings: Settings, tree: Path, size: int, *, by_directory: bool
+) -> None:
+    content = bytes(range(256)) * (size // 256 + 1)
+    package = (await registry.create_package("p")).package_id
+    await add(registry, package, "a", content)
+    overwrite(await _stored(registry, settings, package, "a"), content[:-1] + b"?")
+    healer = (await registry.create_package("healer")).package_id
+    if by_directory:
+        await registry.ingest_directory(healer, plant(tree, {"again": content}))
+    else:
+        await add(registry, healer, "again", content)
+    assert await content_of(registry, package, "a") == content
+    report = await registry.verify()
+    assert report.mismatches == report.missing == ()
+    kinds = Counter(event.event.type for event in await check_sound(registry))
+    assert (kinds["v1.object.flagged"], kinds["v1.object.healed"]) == (0, 1)
 
 
 async def test_one_package_alone_can_be_verified(registry: Registry, settings: Settings, package: str) -> None:
