@@ -299,7 +299,7 @@ class Judge:
 
     def _durable(self, address: str, who: str) -> None:
         key = _key_of(address)
-        if self._posix.is_harmed(key):
+        if self._posix.was_harmed_durably(key):
             return
         inode = self._posix.disk.find(f"{OBJECTS}/{key}", synced=True)
         content = None if inode is None else inode.synced

@@ -176,8 +176,15 @@ class SimulatedPosix:
 
     def is_harmed(self, key: str) -> bool:
         """Whether an object is not what was stored, because of a fault."""
-        inode = self.disk.find(f"{OBJECTS}/{key}")
-        return key in self.harmed_once and (inode is None or inode.spoilt)
+        return key in self.harmed_once and self._is_spoilt(key, synced=False)
+
+    def was_harmed_durably(self, key: str) -> bool:
+        """Whether a loss of power would leave an object that a fault has spoilt; it may be replaced just now."""
+        return key in self.harmed_once and (self._is_spoilt(key, synced=False) or self._is_spoilt(key, synced=True))
+
+    def _is_spoilt(self, key: str, *, synced: bool) -> bool:
+        inode = self.disk.find(f"{OBJECTS}/{key}", synced=synced)
+        return inode is None or inode.spoilt
 
     # What follows are the system calls, under the names and with the arguments of the `os` module.
 
