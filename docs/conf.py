@@ -187,6 +187,15 @@ def add_front_page(app: Sphinx, error: Exception | None) -> None:
         shutil.copyfile(app.outdir / "README.html", app.outdir / "index.html")
 
 
+def skip_errors_of_protocols(
+    app: Sphinx, _what: str, _name: str, member: object, _skip: bool, _options: object
+) -> bool | None:
+    """Leave an error that `artifactstore.errors` only passes on to the page of the module that defines it."""
+    is_error = isinstance(member, type) and issubclass(member, BaseException)
+    passed_on = is_error and member.__module__.startswith("artifactstore_protocols")
+    return True if passed_on and app.env.docname == "docs/api/artifactstore" else None
+
+
 def setup(app: Sphinx) -> None:
     """Join the above to Sphinx."""
     package = importlib.util.find_spec("artoo_mermaid")
@@ -198,6 +207,7 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("autodoc-process-docstring", mend_raises, priority=400)  # before napoleon reads the section
     app.connect("autodoc-process-signature", without_constructor)
+    app.connect("autodoc-skip-member", skip_errors_of_protocols)
     app.connect("source-read", add_navigation)
     app.connect("html-page-context", add_diagrams)
     app.connect("build-finished", add_front_page)
