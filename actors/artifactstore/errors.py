@@ -17,11 +17,13 @@ if TYPE_CHECKING:
         DirectConnectionNeeded,
         LogDamaged,
         LogNotEmpty,
+        NoTemporaryDirectory,
         OutcomeUnknown,
         Refused,
         SchemaTooNew,
         SchemaTooOld,
         StoreNotFound,
+        StoreReadOnly,
     )
     from artifactstore.ingest.actor import PackageBusy
     from artifactstore.ingest.refusals import (
@@ -135,6 +137,7 @@ __all__ = [
     "LogNotEmpty",
     "MailboxFull",
     "ManifestInvalid",
+    "NoTemporaryDirectory",
     "NotADirectory",
     "NotCanonical",
     "NotCanonicalJson",
@@ -176,6 +179,7 @@ __all__ = [
     "StorageFull",
     "StoreClosed",
     "StoreNotFound",
+    "StoreReadOnly",
     "SupervisorGaveUp",
     "SupervisorNotRunning",
     "TargetRefused",

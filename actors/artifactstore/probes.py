@@ -73,8 +73,10 @@ def probe_database(database: ActorRef[DatabaseRole]) -> Probe:
         facts: dict[str, str | int | float] = {"database": reading.database, "head": reading.head}
         if reading.free_bytes is not None:
             facts["free_bytes"] = reading.free_bytes
-            if reading.free_bytes < _FREE_BYTES_MIN:
-                raise PartUnwell(f"its device has only {reading.free_bytes} bytes free", facts)
+        if reading.read_only is not None:
+            raise PartUnwell(f"the store is read-only because {reading.read_only}", facts)
+        if reading.free_bytes is not None and reading.free_bytes < _FREE_BYTES_MIN:
+            raise PartUnwell(f"its device has only {reading.free_bytes} bytes free", facts)
         return facts
 
     return probe

@@ -7,6 +7,7 @@ offer the same to other programs.
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -16,6 +17,7 @@ import trio
 from artifactstore.arguments import checked
 from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
+from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
@@ -563,7 +565,7 @@ class Registry:
     ) -> VerifyReport:
         """Read every object again, of one package or of the whole store, and hold the manifests against the views.
 
-        What is flawed is recorded in the log; ingesting the same content again heals it.
+        What is flawed is recorded in the log, or the report says why not. Ingesting the same content again heals it.
 
         Raises:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
@@ -571,9 +573,12 @@ class Registry:
         package_id = None if package is None else await self._package_id(package)
         verification = Verification(self._store, self._actors.storage, package_id, progress)
         report = await verification.run()
-        for start in range(0, len(verification.to_flag), _FLAGS_PER_COMMAND):
-            flags = tuple(verification.to_flag[start : start + _FLAGS_PER_COMMAND])
-            await self._commit(FlagObjects(flags), actor, None)
+        try:
+            for start in range(0, len(verification.to_flag), _FLAGS_PER_COMMAND):
+                flags = tuple(verification.to_flag[start : start + _FLAGS_PER_COMMAND])
+                await self._commit(FlagObjects(flags), actor, None)
+        except (DatabaseUnavailable, OutcomeUnknown) as error:  # what took hours to find is told all the same
+            return replace(report, not_recorded=str(error))
         return report
 
     @checked

@@ -28,10 +28,12 @@ class LogReading:
     Attributes:
         head: the last sequence of its log.
         free_bytes: room that is left where it is kept; None where that cannot be told.
+        read_only: why nothing can be written; None if it can.
     """
 
     head: int
     free_bytes: int | None
+    read_only: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class EventStore(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way and let go; harmless when closed."""
+        ...
+
+    def must_be_writable(self) -> None:
+        """Refuse a change before it begins, where none can be written; raises the error that `commit` would raise."""
         ...
 
     async def probe(self) -> LogReading:

@@ -135,11 +135,19 @@ class Stream[T](Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DatabaseReading:
-    """What a probe of the database found: its name, the log's head, and the room left (None if nobody can tell)."""
+    """What a probe of the database found.
+
+    Attributes:
+        database: its name.
+        head: the last sequence of the log.
+        free_bytes: the room left; None if nobody can tell.
+        read_only: why nothing can be written; None if it can.
+    """
 
     database: str
     head: int
     free_bytes: int | None
+    read_only: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,7 @@ class VerifyReport:
         manifests: how many sealed manifests were checked against files and views.
         manifest_mismatches: ids of packages whose manifest says something else than the views.
         row_flaws: rows of the views that no event could have put there, in words; the first hundred.
+        not_recorded: why what was found is not in the log; None if it is.
     """
 
     objects: int
@@ -253,6 +254,7 @@ class VerifyReport:
     manifests: int
     manifest_mismatches: tuple[str, ...]
     row_flaws: tuple[str, ...]
+    not_recorded: str | None = None
 
     @property
     def sound(self) -> bool:

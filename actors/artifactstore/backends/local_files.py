@@ -47,9 +47,9 @@ def write_all(fd: int, view: memoryview) -> None:
 
 
 def seal(fd: int, limits: TargetLimits | None) -> None:
-    """Make a finished temp file read-only, as objects are."""
+    """Make a finished temp file read-only, as objects are, for those whom the umask lets read it."""
     try:
-        os.fchmod(fd, _READ_ONLY)
+        os.fchmod(fd, os.fstat(fd).st_mode & _READ_ONLY)
     except OSError as error:
         if limits is None or not limits.excuse("modes", error):
             raise

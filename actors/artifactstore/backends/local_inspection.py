@@ -1,16 +1,37 @@
 """A look at a local root that makes, removes and writes nothing: for finding out what is wrong with it."""
 
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from artifactstore.backends.local import SCRATCH
 from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.os_errors import error_name
 from artifactstore.backends.scratch import ScratchSpace
+from artifactstore.permissions import may, owner_of
 
-__all__ = ["RootInspection", "inspect_local_root"]
+__all__ = ["ClosedPath", "RootInspection", "inspect_local_root"]
+
+_LEVELS: Final = 3
+"""How deep directories lie below a root: `blake3/ab/cd`, at most 65,793 of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPath:
+    """Something that this user may not use.
+
+    Attributes:
+        path: of a directory or a file.
+        owner: name of its owner, or the number of one without a name.
+        problem: what this user may not do.
+    """
+
+    path: str
+    owner: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +47,7 @@ class RootInspection:
         holds_objects: whether there is any object.
         leftovers: temp files and locks of processes that are gone.
         missing: those of the expected objects that are not there with their size.
+        closed: what this user may not use as it must: directories, and some of the expected objects.
     """
 
     exists: bool
@@ -36,6 +58,7 @@ class RootInspection:
     holds_objects: bool = False
     leftovers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    closed: tuple[ClosedPath, ...] = ()
 
 
 def inspect_local_root(root: Path, expected: Mapping[str, int]) -> RootInspection:
@@ -51,18 +74,65 @@ def inspect_local_root(root: Path, expected: Mapping[str, int]) -> RootInspectio
         room = os.statvfs(there)
         found = replace(
             found,
-            writable=there.is_dir() and os.access(there, os.W_OK | os.X_OK) and not room.f_flag & os.ST_RDONLY,
+            writable=there.is_dir() and may(str(there), os.W_OK | os.X_OK) and not room.f_flag & os.ST_RDONLY,
             free_bytes=room.f_bavail * room.f_frsize,
             free_inodes=room.f_favail if room.f_files else None,
         )
         if not found.exists:
             return found
         files = LocalFiles("local", str(root), ScratchSpace(str(root / SCRATCH)))
+        found = replace(found, closed=tuple(_closed(files, found.writable, expected)))
         return replace(
             found,
             holds_objects=next(root.glob("*/??/??/*"), None) is not None,
             leftovers=tuple(files.scratch.leftovers()),
-            missing=tuple(key for key, size in expected.items() if files.size_of(files.path_of(key)) != size),
+            missing=tuple(key for key, size in expected.items() if not _is_there(files.path_of(key), size)),
         )
     except OSError as error:
         return replace(found, failure=error_name(error))
+
+
+def _is_there(path: str, size_bytes: int) -> bool:
+    """Whether an object is there, as far as this user may look."""
+    try:
+        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - a name that is text
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
+
+
+def _closed(files: LocalFiles, writable: bool, expected: Mapping[str, int]) -> Iterator[ClosedPath]:
+    """What this user may not use. On a root that cannot be written, only what cannot be read."""
+    wanted, problem = (os.R_OK | os.W_OK | os.X_OK, "written to") if writable else (os.R_OK | os.X_OK, "read")
+    for directory in _directories(files.root, _LEVELS):
+        if not may(directory, wanted):
+            yield _closed_path(directory, problem)
+        elif writable and _is_sticky_for_us(directory):
+            yield _closed_path(directory, "cleared of the files of others, since it is sticky,")
+    for key in expected:
+        path = files.path_of(key)
+        if os.path.exists(path) and not may(path, os.R_OK):  # noqa: PTH110 - a name that is text
+            yield _closed_path(path, "read")
+
+
+def _directories(directory: str, levels: int) -> Iterator[str]:
+    yield directory
+    if levels:
+        try:
+            with os.scandir(directory) as found:
+                below = [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
+        except PermissionError:
+            return
+        for path in sorted(below):
+            yield from _directories(path, levels - 1)
+
+
+def _is_sticky_for_us(directory: str) -> bool:
+    found = os.stat(directory)  # noqa: PTH116 - a name that is text
+    return bool(found.st_mode & stat.S_ISVTX) and os.geteuid() not in {0, found.st_uid}
+
+
+def _closed_path(path: str, problem: str) -> ClosedPath:
+    return ClosedPath(path, owner_of(path), problem)

@@ -4,8 +4,11 @@ Each process that writes owns a token: a lock file `<token>.lock` on which it ho
 `<token>.<number>` beside it. The kernel drops the lock when the owner dies, so a sweep removes exactly the
 files of those that are gone, and never one that is being written by another process. The lock is taken at the
 first temp file: a store on a read-only device can still be read.
+
+Modes follow the umask, so that the users of a group can share a store.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -19,6 +22,8 @@ from artifactstore.target_limits import TargetLimits
 
 __all__ = ["ScratchSpace", "discard"]
 
+_LOCK_MODE: Final = 0o666
+_FILE_MODE: Final = 0o644
 _OURS: Final = re.compile(r"(?P<owner>[0-9a-f]{16})\.(lock|[0-9a-f]{16})")
 
 
@@ -51,7 +56,7 @@ class ScratchSpace:
                     os.mkdir(self._directory)  # noqa: PTH102 - paths are plain strings on the hot way
                 self._token, self._lock_fd = _take_token(self._directory, self._limits)
         path = f"{self._directory}/{self._token}.{secrets.token_hex(8)}"
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), path
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE), path
 
     def sweep(self, check_wanted: Callable[[], None] = lambda: None) -> None:
         """Remove the temp files of owners that are gone.
@@ -104,7 +109,7 @@ def _take_token(directory: str, limits: TargetLimits | None) -> tuple[str, int]:
     while True:
         token = secrets.token_hex(8)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(f"{directory}/{token}.lock", flags, 0o600)
+        fd = os.open(f"{directory}/{token}.lock", flags, _LOCK_MODE)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)
@@ -122,11 +127,14 @@ def _take_token(directory: str, limits: TargetLimits | None) -> tuple[str, int]:
 
 @contextmanager
 def _lock_of_the_dead(lock_path: str) -> Generator[bool]:
-    """Hold an owner's lock for the block; False if the owner lives."""
+    """Hold an owner's lock for the block; False if the owner lives, or nobody can tell."""
     try:
-        fd = os.open(lock_path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = _open_lock(lock_path)
     except FileNotFoundError:
         yield True
+        return
+    except PermissionError:  # the lock of another user
+        yield False
         return
     try:
         try:
@@ -137,3 +145,13 @@ def _lock_of_the_dead(lock_path: str) -> Generator[bool]:
             yield True
     finally:
         os.close(fd)
+
+
+def _open_lock(path: str) -> int:
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | flags)  # NFS locks only what may be written
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EROFS}:
+            raise
+        return os.open(path, os.O_RDONLY | flags)

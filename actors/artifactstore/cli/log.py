@@ -48,6 +48,8 @@ def _say_verified(report: VerifyReport) -> None:
         say(f"manifest of {package_id} differs from the tables; `artifactstore replay` mends them")
     for row in report.row_flaws:
         say(f"{row}; `artifactstore replay` mends the tables, or says which event is wrong")
+    if report.not_recorded is not None:
+        say(f"not recorded in the log: {report.not_recorded}")
     if report.sound:
         say("all sound")
     elif report.mismatches or report.missing:

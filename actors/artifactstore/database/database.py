@@ -8,11 +8,13 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from artifactstore.database import events, migrate
+from artifactstore.database.access import Access, obstacle_to_writing, with_access
 from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
 from artifactstore.database.engines import (
     LOCK_TIMEOUT_S,
@@ -22,8 +24,8 @@ from artifactstore.database.engines import (
     reader_engine,
     writer_engine,
 )
-from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Refused
-from artifactstore.database.file_guard import FileGuard
+from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown, Refused, StoreReadOnly
+from artifactstore.database.file_guard import FileGuard, SnapshotGuard
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.stuck import end_stuck_writers
 from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated, was_undone
@@ -55,7 +57,8 @@ class Database:
         self._thread = AsyncioThread(f"artifactstore-db-{location.name}")
         self._engines: tuple[AsyncEngine, AsyncEngine] | None = None
         self._listener: Listener | None = None
-        self._guard: FileGuard | None = None
+        self._guard: FileGuard | SnapshotGuard | None = None
+        self._read_only: str | None = None
 
     async def open(self) -> None:
         """Start the thread, set the schema up if there is none and that is wanted, and make the engines.
@@ -71,23 +74,41 @@ class Database:
             raise
 
     async def _open(self) -> None:
-        writer = writer_engine(self.location, lock_timeout_s=self._lock_timeout_s)
-        reader = reader_engine(self.location, lock_timeout_s=self._lock_timeout_s)
+        with translated(self.location.name):
+            await with_access(self.location.path, self._open_with)
+
+    async def _open_with(self, access: Access | None) -> None:
+        location, timeout_s = self.location, self._lock_timeout_s
+        writer = writer_engine(location, access, lock_timeout_s=timeout_s)
+        reader = reader_engine(location, access, lock_timeout_s=timeout_s)
         try:
-            with translated(self.location.name):
-                await migrate.ensure_schema(
-                    writer, reader, self.location, create=self._create, lock_timeout_s=self._lock_timeout_s
-                )
-                if self.location.path is not None:
-                    self._guard = await asyncio.to_thread(
-                        FileGuard, self.location.path, lock_timeout_s=self._lock_timeout_s
-                    )
+            if access is not None and access.read_only is not None:
+                await migrate.require_schema(reader, location)
+            else:
+                await migrate.ensure_schema(writer, reader, location, create=self._create, lock_timeout_s=timeout_s)
+            if location.path is not None and access is not None:
+                self._guard = await asyncio.to_thread(_guard_of, location.path, access, timeout_s)
         except BaseException:
             await writer.dispose()
             await reader.dispose()
             raise
-        self._listener = None if self.location.is_sqlite else postgresql_listener(self.location)
+        self._read_only = None if access is None else access.read_only
+        self._listener = None if location.is_sqlite else postgresql_listener(location)
         self._engines = (writer, reader)
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be written, as far as was found when it was opened."""
+        return self._read_only
+
+    def must_be_writable(self) -> None:
+        """Refuse what would write, where nothing can be.
+
+        Raises:
+            StoreReadOnly: the reason.
+        """
+        if self._read_only is not None:
+            raise StoreReadOnly(self.location.name, self._read_only)
 
     async def migrate(self) -> tuple[str | None, str]:
         """Upgrade the schema of a database that is not open. Returns the revision before and after."""
@@ -105,6 +126,10 @@ class Database:
 
     async def _alone[T](self, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         async def run() -> T:
+            path = self.location.path
+            obstacle = None if path is None else await asyncio.to_thread(obstacle_to_writing, path)
+            if obstacle is not None:
+                raise StoreReadOnly(self.location.name, obstacle)
             engine = writer_engine(self.location, lock_timeout_s=self._lock_timeout_s)
             try:
                 with translated(self.location.name):
@@ -192,8 +217,10 @@ class Database:
             DatabaseUnavailable, DatabaseReplaced, DatabaseClosed: nothing was written.
             Refused: the database refused what `work` wrote; nothing was written.
             LogDamaged: the head of the log is not its last event; nothing was written.
+            StoreReadOnly: it was opened to be read only; nothing was written.
             OutcomeUnknown: the commit itself failed, and it may or may not have happened.
         """
+        self.must_be_writable()
         writer, _reader = self._open_engines()
 
         async def unit() -> T:
@@ -260,3 +287,9 @@ class Database:
             return None
         device = os.statvfs(path.parent)
         return device.f_bavail * device.f_frsize
+
+
+def _guard_of(path: Path, access: Access, lock_timeout_s: float) -> FileGuard | SnapshotGuard:
+    if access.read_only is None:
+        return FileGuard(path, access, lock_timeout_s=lock_timeout_s)
+    return SnapshotGuard(path, access)

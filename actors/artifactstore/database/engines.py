@@ -18,6 +18,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
+from artifactstore.database.access import Access
 from artifactstore.database.location import DatabaseLocation
 
 if TYPE_CHECKING:
@@ -60,17 +61,31 @@ _READER_BEGIN = "BEGIN"
 _READER_ISOLATION = "REPEATABLE READ"
 
 
-def writer_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> AsyncEngine:
-    """An engine of one connection whose transactions begin with the right to write."""
-    return _engine(
-        location, begin=_WRITER_BEGIN, connections=1, isolation=_WRITER_ISOLATION, lock_timeout_s=lock_timeout_s
-    )
+def writer_engine(
+    location: DatabaseLocation, access: Access | None = None, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> AsyncEngine:
+    """An engine of one connection whose transactions begin with the right to write.
+
+    Args:
+        location: which database.
+        access: how to open its file; by default, a SQLite file is made if there is none.
+        lock_timeout_s: how long to wait for a lock, and for a free connection.
+    """
+    if location.is_sqlite:
+        return _sqlite_engine(location, access, begin=_WRITER_BEGIN, connections=1, lock_timeout_s=lock_timeout_s)
+    return _postgresql_engine(location, connections=1, isolation=_WRITER_ISOLATION, lock_timeout_s=lock_timeout_s)
 
 
-def reader_engine(location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> AsyncEngine:
-    """An engine whose transactions each see one snapshot of the whole database."""
-    return _engine(
-        location, begin=_READER_BEGIN, connections=_READERS, isolation=_READER_ISOLATION, lock_timeout_s=lock_timeout_s
+def reader_engine(
+    location: DatabaseLocation, access: Access | None = None, *, lock_timeout_s: float = LOCK_TIMEOUT_S
+) -> AsyncEngine:
+    """An engine whose transactions each see one snapshot of the whole database; its arguments as above."""
+    if location.is_sqlite:
+        return _sqlite_engine(
+            location, access, begin=_READER_BEGIN, connections=_READERS, lock_timeout_s=lock_timeout_s
+        )
+    return _postgresql_engine(
+        location, connections=_READERS, isolation=_READER_ISOLATION, lock_timeout_s=lock_timeout_s
     )
 
 
@@ -136,14 +151,6 @@ async def is_direct(connection: AsyncConnection) -> bool:
     return cast("Session", driver).is_direct
 
 
-def _engine(
-    location: DatabaseLocation, *, begin: str, connections: int, isolation: str, lock_timeout_s: float
-) -> AsyncEngine:
-    if location.is_sqlite:
-        return _sqlite_engine(location, begin=begin, connections=connections, lock_timeout_s=lock_timeout_s)
-    return _postgresql_engine(location, connections=connections, isolation=isolation, lock_timeout_s=lock_timeout_s)
-
-
 async def open_file(file: str | Path, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - sqlite3.connect's
     """As `aiosqlite.connect`, and for whoever is cancelled meanwhile it closes again what its thread has opened.
 
@@ -167,7 +174,12 @@ async def open_file(file: str | Path, **options: Any) -> "aiosqlite.Connection":
         raise
 
 
-def _sqlite_engine(location: DatabaseLocation, *, begin: str, connections: int, lock_timeout_s: float) -> AsyncEngine:
+def _sqlite_engine(
+    location: DatabaseLocation, access: Access | None, *, begin: str, connections: int, lock_timeout_s: float
+) -> AsyncEngine:
+    async def open_by_uri(file: str, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - as `open_file`
+        return await (open_file(file, **options) if access is None else open_file(access.uri, uri=True, **options))
+
     engine = create_async_engine(
         location.url,
         hide_parameters=True,
@@ -175,11 +187,13 @@ def _sqlite_engine(location: DatabaseLocation, *, begin: str, connections: int, 
         max_overflow=0,
         pool_timeout=lock_timeout_s,
         # The driver's own transaction control is off: SQLAlchemy would not know when its BEGIN comes, nor which.
-        connect_args={"isolation_level": None, "timeout": lock_timeout_s, "async_creator_fn": open_file},
+        connect_args={"isolation_level": None, "timeout": lock_timeout_s, "async_creator_fn": open_by_uri},
     )
 
     def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
+        for statement in () if access is None else access.first_statements():
+            cursor.execute(statement)
         # WAL itself is set once, under the lock that guards first use; it is a property of the file.
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = FILE", "cache_size = -16000"):
             cursor.execute(f"PRAGMA {pragma}")

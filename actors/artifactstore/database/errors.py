@@ -13,11 +13,13 @@ __all__ = [
     "DirectConnectionNeeded",
     "LogDamaged",
     "LogNotEmpty",
+    "NoTemporaryDirectory",
     "OutcomeUnknown",
     "Refused",
     "SchemaTooNew",
     "SchemaTooOld",
     "StoreNotFound",
+    "StoreReadOnly",
 ]
 
 
@@ -88,6 +90,27 @@ class StoreNotFound(ArtifactStoreError):
             f"there is no store at {self.database}: {self.reason}. Name a store with --store DIR, "
             "ARTIFACTSTORE_DATABASE_URL or artifactstore.toml, or create one with `artifactstore ingest` or "
             "`artifactstore migrate`"
+        )
+
+
+@dataclass(eq=False)
+class StoreReadOnly(DatabaseUnavailable):
+    """The database can be read and not written; nothing was written."""
+
+    @override
+    def __str__(self) -> str:
+        return f"the store is read-only because {self.reason}; reading works, and nothing was written"
+
+
+@dataclass(eq=False)
+class NoTemporaryDirectory(ArtifactStoreError):
+    """SQLite found no place for temporary tables, or a full one."""
+
+    @override
+    def __str__(self) -> str:
+        return (
+            "there is no room for temporary files: no directory can be written, or it is full; "
+            "set TMPDIR to a directory that has as much room as the database file"
         )
 
 

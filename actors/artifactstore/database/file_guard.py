@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from artifactstore.database.access import Access, side_files
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 
-__all__ = ["FileGuard"]
+__all__ = ["FileGuard", "SnapshotGuard"]
 
 _INDEX: Final = struct.Struct("=12xBxHI4x2I8s8x")
 """The header of the index, which has two copies of it: is it complete, page size, last frame, its checksum, salts."""
@@ -67,6 +68,7 @@ class FileGuard:
 
     Args:
         path: of the database. It exists, and is in WAL mode.
+        access: to it, to write.
         lock_timeout_s: how long opening waits for another process that recovers the log.
 
     Raises:
@@ -74,13 +76,12 @@ class FileGuard:
         sqlite3.Error, OSError: it cannot be opened.
     """
 
-    def __init__(self, path: Path, *, lock_timeout_s: float) -> None:
+    def __init__(self, path: Path, access: Access, *, lock_timeout_s: float) -> None:
         self._path = path
-        real = os.path.realpath(path)  # SQLite keeps the other two beside the file that a link leads to
-        self._log_path, self._index_path = f"{real}-wal", f"{real}-shm"
+        self._log_path, self._index_path = side_files(path)
         self._damaged = False
         self._last: _Index | None = None
-        self._connection = sqlite3.connect(path, timeout=lock_timeout_s, isolation_level=None, check_same_thread=False)
+        self._connection = access.connect(timeout_s=lock_timeout_s)
         try:
             self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log and its index
             self._file = _identity(path)
@@ -192,6 +193,43 @@ class FileGuard:
         os.close(self._log_fd)
         self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, self._damaged)
         self._connection.close()
+
+
+class SnapshotGuard:
+    """Watches a database file that is only read.
+
+    Args:
+        path: of the database.
+        access: how it is read. Without locks, nobody else may change it meanwhile.
+    """
+
+    def __init__(self, path: Path, access: Access) -> None:
+        log, _index = side_files(path)
+        self._path = path
+        self._watched = (path,) if access.is_locked else (path, Path(log))
+        self._is_locked = access.is_locked
+        self._seen = self._look()
+
+    def check(self) -> None:
+        """Make sure that what is read is in the files at these paths.
+
+        Raises:
+            DatabaseReplaced: another file is there, or somebody has changed what is read without locks.
+        """
+        if self._look() != self._seen:
+            raise DatabaseReplaced(str(self._path), "changed by another process", "Start again to read what it is now")
+
+    def _look(self) -> list[tuple[int, ...]]:
+        seen: list[tuple[int, ...]] = []
+        for path in self._watched:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = path.stat()
+                change = () if self._is_locked else (found.st_size, found.st_mtime_ns)
+                seen.append((found.st_dev, found.st_ino, *change))
+        return seen
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def _identity(path: Path | str) -> _Identity:

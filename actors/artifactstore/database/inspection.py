@@ -8,6 +8,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from artifactstore.database import queries
+from artifactstore.database.access import Access, with_access
 from artifactstore.database.engines import reader_engine, writer_engine
 from artifactstore.database.errors import DatabaseBusy, LogDamaged
 from artifactstore.database.events import check_end, head, lock_head
@@ -53,6 +54,7 @@ class DatabaseInspection:
         flagged: how many objects verification found flawed and nobody has healed, by problem.
         log_damage: what is wrong with the head of the log; None if it is its last event.
         head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
+        read_only: why nothing can be written; None if it can.
     """
 
     revision: str | None
@@ -62,6 +64,7 @@ class DatabaseInspection:
     flagged: Mapping[str, int] = field(default_factory=dict[str, int])
     log_damage: LogDamaged | None = None
     head_lock: tuple[str, ...] | None = None
+    read_only: str | None = None
 
 
 async def inspect_database(
@@ -78,24 +81,34 @@ async def inspect_database(
     Raises:
         DatabaseUnavailable: it cannot be looked into.
     """
-    reader = reader_engine(location, lock_timeout_s=lock_wait_s)
-    writer = writer_engine(location, lock_timeout_s=lock_wait_s)
+    with translated(location.name):
+        return await with_access(
+            location.path, lambda access: _inspected(location, access, from_address, sample, lock_wait_s)
+        )
+
+
+async def _inspected(
+    location: DatabaseLocation, access: Access | None, from_address: str, sample: int, lock_wait_s: float
+) -> DatabaseInspection:
+    read_only = None if access is None else access.read_only
+    reader = reader_engine(location, access, lock_timeout_s=lock_wait_s)
+    writer = writer_engine(location, access, lock_timeout_s=lock_wait_s)
     try:
-        with translated(location.name):
-            async with reader.connect() as connection:
-                revision = await connection.run_sync(schema_revision)
-                if revision != SCHEMA_REVISION:
-                    return DatabaseInspection(revision)
-                latest = select(events.c.recorded_at).order_by(events.c.sequence.desc()).limit(1)
-                found = DatabaseInspection(
-                    revision,
-                    last_recorded_at_us=await connection.scalar(latest),
-                    locations=await _sample(connection, from_address, sample),
-                    open_packages=await _open_packages(connection),
-                    flagged=await queries.flagged_counts(connection),
-                    log_damage=await _log_damage(connection),
-                )
-            held = await _who_holds_the_head(location, writer, reader)
+        async with reader.connect() as connection:
+            revision = await connection.run_sync(schema_revision)
+            if revision != SCHEMA_REVISION:
+                return DatabaseInspection(revision, read_only=read_only)
+            latest = select(events.c.recorded_at).order_by(events.c.sequence.desc()).limit(1)
+            found = DatabaseInspection(
+                revision,
+                last_recorded_at_us=await connection.scalar(latest),
+                locations=await _sample(connection, from_address, sample),
+                open_packages=await _open_packages(connection),
+                flagged=await queries.flagged_counts(connection),
+                log_damage=await _log_damage(connection),
+                read_only=read_only,
+            )
+        held = None if read_only is not None else await _who_holds_the_head(location, writer, reader)
         return replace(found, head_lock=held)
     finally:
         await writer.dispose()

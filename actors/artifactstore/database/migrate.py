@@ -10,16 +10,16 @@ import fcntl
 import importlib.resources
 import logging
 import os
-import sqlite3
 import stat
 import threading
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from artifactstore.database.access import to_write
 from artifactstore.database.engines import LOCK_TIMEOUT_S
 from artifactstore.database.errors import (
     DatabaseBusy,
@@ -32,13 +32,23 @@ from artifactstore.database.errors import (
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 
-__all__ = ["ensure_schema", "exclusive", "migrations_directory", "schema_revision", "start_afresh", "upgrade"]
+__all__ = [
+    "ensure_schema",
+    "exclusive",
+    "migrations_directory",
+    "require_schema",
+    "schema_revision",
+    "start_afresh",
+    "upgrade",
+]
 
 _logger = logging.getLogger("artifactstore.database")
 
 _ALEMBIC_LOCK = threading.Lock()
 _ADVISORY_LOCK = 0x6172_7466  # "artf": any number, as long as every release takes the same one
 _LOCK_POLL_S = 0.02
+_SHARED_MODE = 0o666
+"""Of the database and of its lock, less the umask: a group can share a store if its umask is 002."""
 
 
 def migrations_directory() -> Path:
@@ -83,10 +93,26 @@ async def ensure_schema(
                     await connection.run_sync(_run_alembic, "head")
                     _logger.info("schema %s is set up in %s", SCHEMA_REVISION, location.name)
                     return
+    _must_be_current(location, found)
+
+
+async def require_schema(reader: AsyncEngine, location: DatabaseLocation) -> None:
+    """Refuse a database that has not the schema of this release. Nothing is written.
+
+    Raises:
+        StoreNotFound, SchemaTooOld, SchemaTooNew: as `ensure_schema`.
+    """
+    await _must_be_store(reader, location)
+    async with reader.connect() as connection:
+        found = await connection.run_sync(schema_revision)
+    _must_be_current(location, found)
+
+
+def _must_be_current(location: DatabaseLocation, found: str | None) -> None:
     if found in SCHEMA_REVISIONS[:-1]:
         raise SchemaTooOld(location.name, found, SCHEMA_REVISION)
     if found != SCHEMA_REVISION:
-        raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
+        raise SchemaTooNew(location.name, str(found), SCHEMA_REVISION)
 
 
 async def upgrade(
@@ -214,7 +240,7 @@ async def _turn(location: DatabaseLocation, lock_timeout_s: float) -> AsyncGener
         location.path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise DatabaseUnavailable(location.name, f"{location.path.parent} cannot be a directory") from None
-    lock = os.open(f"{location.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = _open_lock(f"{location.path}.lock")
     try:
         await _flock(lock, location, lock_timeout_s)
         await asyncio.to_thread(_enable_wal, location.path, lock_timeout_s)
@@ -233,9 +259,23 @@ async def _transaction(engine: AsyncEngine, location: DatabaseLocation) -> Async
 
 
 def _enable_wal(path: Path, lock_timeout_s: float) -> None:
-    """Write-ahead logging is a property of the file, and can only be set while nobody else has it open."""
-    with closing(sqlite3.connect(path, timeout=lock_timeout_s)) as connection:
+    """Write-ahead logging is a property of the file, and can only be set while nobody else has it open.
+
+    A file is made here with a mode that follows the umask, and SQLite gives the `-wal` and the `-shm` the same mode.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _SHARED_MODE))
+    with closing(to_write(path, make=not path.exists()).connect(timeout_s=lock_timeout_s)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _open_lock(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _SHARED_MODE)
+    except PermissionError:  # made by another user; a lock needs no more than this
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def _flock(lock: int, location: DatabaseLocation, timeout_s: float) -> None:

@@ -45,13 +45,17 @@ class SqlEventStore:
         """Close the database."""
         await self._database.close()
 
+    def must_be_writable(self) -> None:
+        """Refuse to write where that cannot be."""
+        self._database.must_be_writable()
+
     async def probe(self) -> LogReading:
         """Read the head, and see that it is the last event, and the file the one that was opened."""
 
         async def look(connection: AsyncConnection) -> LogReading:
             head = await events.head(connection)
             await events.check_end(connection, head)
-            return LogReading(head, self._database.free_bytes())
+            return LogReading(head, self._database.free_bytes(), self._database.read_only)
 
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
@@ -91,6 +95,8 @@ class SqlEventStore:
 
     async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
         """Check or rebuild the views. A cancelled caller leaves at once, and the work ends after its next batch."""
+        if rebuild:
+            self._database.must_be_writable()
         left = False
 
         def told(counts: ReplayProgress) -> None:

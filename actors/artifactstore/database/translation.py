@@ -4,6 +4,7 @@ SQLAlchemy wraps most of it, but not all: a socket's errors and our own use of `
 (SQLSTATE, SQLite's result code), never texts, which change with the release and the server's language.
 """
 
+import errno
 import sqlite3
 import traceback
 from collections.abc import Generator
@@ -13,13 +14,21 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from artifactstore.database.cells import DamagedCell
-from artifactstore.database.errors import DatabaseBusy, DatabaseDamaged, DatabaseUnavailable, Refused
+from artifactstore.database.errors import (
+    DatabaseBusy,
+    DatabaseDamaged,
+    DatabaseUnavailable,
+    NoTemporaryDirectory,
+    Refused,
+    StoreReadOnly,
+)
 
-__all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated", "was_undone"]
+__all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated", "was_undone", "write_obstacle"]
 
 DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError, OverflowError, DamagedCell)
 """All that a database may raise: `TimeoutError` is an `OSError`, and text or a number may be what no database takes."""
 
+_READ_ONLY_TRANSACTION = "25006"
 _LOCK_NOT_AVAILABLE = "55P03"
 _CONTENT_CLASSES = {"22", "23", "54"}  # data exception, integrity constraint violation, program limit exceeded
 _ASYNCPG_REFUSAL = "DataError"
@@ -28,6 +37,11 @@ _DAMAGE_STATES = {"XX001", "XX002"}  # data or an index is corrupted
 _NOT_UTF8 = "Could not decode to UTF-8"
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNDONE_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+_NO_TEMPORARY_CODE = sqlite3.SQLITE_IOERR_GETTEMPPATH
+_CANNOT_WRITE_CODES = {sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE}
+_CANNOT_WRITE_KINDS = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+_CANNOT_WRITE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+_FULL_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE}
 _INPUT_OUTPUT = "SQLITE_IOERR"
 _PRIMARY_CODE = 0xFF
 _SERVER_GOES_ON = "ERROR"
@@ -44,6 +58,8 @@ def translated(database: str) -> Generator[None]:
         Refused: a constraint or a value was at fault.
         DatabaseBusy: a lock or a connection could not be had in time.
         DatabaseDamaged: what it holds cannot be read.
+        StoreReadOnly: it can only be read.
+        NoTemporaryDirectory: a temporary table found no place.
         DatabaseUnavailable: anything else. Nothing was written in either case, so a commit must not happen inside.
     """
     try:
@@ -59,6 +75,10 @@ def translated(database: str) -> Generator[None]:
             raise DatabaseBusy(database, "all of its connections were in use for too long") from error
         if _is_busy(error):
             raise DatabaseBusy(database, f"another process held its lock for too long ({reason})") from error
+        if _is_read_only(error):
+            raise StoreReadOnly(database, f"database {database} takes no changes ({reason})") from error
+        if _code(error) == _NO_TEMPORARY_CODE:
+            raise NoTemporaryDirectory from error
         raise DatabaseUnavailable(database, reason) from error
 
 
@@ -90,7 +110,7 @@ def was_undone(error: BaseException) -> bool:
     """
     cause = _original(error)
     if isinstance(cause, sqlite3.Error):
-        return getattr(cause, "sqlite_errorcode", 0) in _UNDONE_CODES or is_refusal(error)
+        return _code(error) in _UNDONE_CODES or is_refusal(error)
     return getattr(cause.__cause__, "severity_en", None) == _SERVER_GOES_ON
 
 
@@ -104,6 +124,18 @@ def reason_of(error: BaseException) -> str:
     name = getattr(cause, "sqlite_errorname", "")
     which = f" ({name})" if name.startswith(_INPUT_OUTPUT) else ""  # all of these have the same words
     return (" ".join(str(cause).split()) or type(cause).__name__) + which
+
+
+def write_obstacle(error: BaseException) -> str | None:
+    """Why a database could not be opened to write, if an error says that it may still be read; None if not."""
+    if isinstance(error, OSError):
+        told = error.errno in _CANNOT_WRITE_ERRNOS
+        return f"{error.filename or 'a file'} cannot be written ({error.strerror})" if told else None
+    code = _code(error)
+    if code in _FULL_CODES:
+        return f"there is no room on its disk ({reason_of(error)})"
+    told = code in _CANNOT_WRITE_CODES or code & _PRIMARY_CODE in _CANNOT_WRITE_KINDS
+    return f"its files cannot be written ({reason_of(error)})" if told else None
 
 
 def _original(error: BaseException) -> BaseException:
@@ -124,8 +156,13 @@ def _is_damage(error: BaseException) -> bool:
 
 
 def _is_busy(error: BaseException) -> bool:
-    cause = _original(error)
-    if isinstance(cause, sqlite3.Error):
-        # An error that the module made itself, without SQLite, has no code.
-        return getattr(cause, "sqlite_errorcode", 0) & _PRIMARY_CODE in _BUSY_CODES
-    return _sqlstate(error) == _LOCK_NOT_AVAILABLE
+    return _code(error) & _PRIMARY_CODE in _BUSY_CODES or _sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def _is_read_only(error: BaseException) -> bool:
+    return _code(error) & _PRIMARY_CODE == sqlite3.SQLITE_READONLY or _sqlstate(error) == _READ_ONLY_TRANSACTION
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's extended result code; 0 if there is none, as in an error that the `sqlite3` module made itself."""
+    return getattr(_original(error), "sqlite_errorcode", 0)

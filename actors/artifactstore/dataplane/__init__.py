@@ -1,10 +1,11 @@
 """The data plane in this process: worker threads between the actors and the storage backends."""
 
-from artifactstore.backends.local_inspection import RootInspection, inspect_local_root
+from artifactstore.backends.local_inspection import ClosedPath, RootInspection, inspect_local_root
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
 
 __all__ = [
+    "ClosedPath",
     "InProcessDataPlane",
     "RootInspection",
     "inspect_local_root",

@@ -1,11 +1,13 @@
 """What can be wrong: a list of checks, each a pure function from what was seen to what it means and what to do."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
+from artifactstore.dataplane import ClosedPath
 from artifactstore.doctor.sight import Sight
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
@@ -61,6 +63,14 @@ def database(sight: Sight) -> Findings:
     if sight.database_failure is not None:
         remedy = "check that it runs and accepts this user" if sight.database_file is None else "check the file"
         yield f"database {sight.database} cannot be read: {sight.database_failure}", f"{remedy}, and the setting"
+    elif sight.database_found is not None and sight.database_found.read_only is not None:
+        yield (
+            f"the store is read-only because {sight.database_found.read_only}",
+            (
+                "mount it writable, free room, or give its files to this user (as root, "
+                f"`chown {sight.user} {shlex.quote(sight.database)}*`); until then only reading works"
+            ),
+        )
     elif sight.database_elsewhere is not None:
         yield (
             f"there is no database {sight.database}, but there is {sight.database_elsewhere}",
@@ -127,6 +137,25 @@ def storage(sight: Sight) -> Findings:
         yield (
             f"the storage root {sight.root} cannot be {'written to' if root.exists else 'made'}",
             "mount its device writable and give it to this user; until then only reading works",
+        )
+
+
+def permissions(sight: Sight) -> Findings:
+    """Directories below the root, and objects, that this user may not use: another one made them."""
+    by_problem: dict[str, list[ClosedPath]] = {}
+    for closed in () if sight.root_found is None else sight.root_found.closed:
+        by_problem.setdefault(closed.problem, []).append(closed)
+    root = shlex.quote(sight.root)
+    for problem, paths in by_problem.items():
+        shown = ", ".join(f"{closed.path} (of {closed.owner})" for closed in paths[:_SHOWN_MAX])
+        more = f" and {len(paths) - _SHOWN_MAX} more" if len(paths) > _SHOWN_MAX else ""
+        sticky = f" and `chmod -R -t {root}`" if "sticky" in problem else ""
+        yield (
+            f"{len(paths)} directories or objects below {sight.root} cannot be {problem} by this user: {shown}{more}",
+            (
+                f"as root, run `chown -R {sight.user} {root}`{sticky}; where a group shares the store, run "
+                f"`chmod -R g+rX {root} && find {root} -type d -exec chmod g+w {{}} +`, and use umask 002"
+            ),
         )
 
 
@@ -219,6 +248,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "log": log,
         "locks": locks,
         "storage": storage,
+        "permissions": permissions,
         "room": room,
         "leftovers": leftovers,
         "belonging": belonging,

@@ -44,6 +44,7 @@ def look(
     """
     sight = Sight(
         now_us(),
+        user=f"{os.geteuid()}:{os.getegid()}",
         meant_settings=meant_settings(environment, ENVIRONMENT),
         unknown_variables=unknown_variables(environment, ENVIRONMENT),
     )

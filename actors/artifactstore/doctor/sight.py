@@ -27,6 +27,7 @@ class Sight:
         meant_settings: variables that are nearly settings, each with the one that was probably meant.
         unknown_variables: others that begin as settings do and are none.
         settings: by name; empty if they cannot be used.
+        user: who looks, as `chown` takes it.
         settings_refusal: why the settings cannot be used; then nothing else was looked at.
         database: what it is called; a file's path, or host and name.
         database_file: whether it is a file, and there; None for a server's database.
@@ -43,6 +44,7 @@ class Sight:
     meant_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     unknown_variables: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
+    user: str = ""
     settings_refusal: str | None = None
     database: str = ""
     database_file: bool | None = None

@@ -160,6 +160,7 @@ class IngestActor(Actor[IngestRole]):
         check_path(message.path)
         media_type = message.media_type or media_type_of(message.path)
         check_media_type(media_type)
+        self._store.must_be_writable()
         with self._fills(message.package_id):
             if message.idempotency_key is None:  # a repeated call is answered, whatever became of the package
                 await self._require_open(message.package_id)
@@ -189,6 +190,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(AddDirectory, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_directory(self, message: AddDirectory) -> DirectoryIngest:
         """Put a tree into an open package."""
+        self._store.must_be_writable()
         with self._fills(message.package_id):
             await self._require_open(message.package_id)
             seen = await self._scan(message.directory, message.journals, message.progress)
@@ -208,6 +210,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create, fill and seal, in one go."""
+        self._store.must_be_writable()
         seen = await self._scan(message.directory, message.journals, message.progress)
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, message.idempotency_key)

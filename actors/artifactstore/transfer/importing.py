@@ -39,6 +39,7 @@ async def import_log(
         EventRefused: one of its events breaks a rule; nothing was written.
         LogDiffers: this log is not the beginning of it, or has ceased to be while this ran.
     """
+    store.must_be_writable()
     async with LogFileSource.open(path) as file:
         counting = _Counting(2 * file.size_bytes, progress)
         async with LogTrial.opened() as trial:

@@ -51,6 +51,7 @@ async def restore(
         LogDiffers: this log is not the beginning of it; nothing was written, unless it has ceased to be meanwhile.
         StorageError: an object cannot be stored here; what was restored until then is kept.
     """
+    store.must_be_writable()
     directory = await BackupDirectory.to_read(path)
     head = (await store.probe()).head
     arrival = Arrival(store, writer, directory.name, head)

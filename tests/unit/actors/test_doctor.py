@@ -9,7 +9,7 @@ import pytest
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.inspection import DatabaseInspection, UnfinishedPackage
 from artifactstore.database.schema import SCHEMA_REVISION
-from artifactstore.dataplane import RootInspection
+from artifactstore.dataplane import ClosedPath, RootInspection
 from artifactstore.doctor import CHECKS, Sight, examine
 from artifactstore.doctor.holders import holders_of
 from artifactstore_protocols.event_store import Location
@@ -23,6 +23,7 @@ DATABASE = DatabaseInspection(SCHEMA_REVISION, NOW_US, LOCATIONS, (UnfinishedPac
 ROOT = RootInspection(exists=True, writable=True, free_bytes=1 << 40, free_inodes=None, holds_objects=True)
 WELL = Sight(
     now_us=NOW_US,
+    user="7:8",
     database="/s/log.db",
     database_file=True,
     database_found=DATABASE,
@@ -89,6 +90,18 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         NEW,
         "there is no store at /s/log.db",
         "name one with --store DIR",
+    ),
+    (
+        "database",
+        with_database(read_only="this user may not write to /s/log.db, which belongs to root"),
+        "the store is read-only because this user may not write to /s/log.db, which belongs to root",
+        "as root, `chown 7:8 /s/log.db*`",
+    ),
+    (
+        "permissions",
+        with_root(closed=tuple(ClosedPath(f"/s/objects/{n}", "root", "written to") for n in range(5))),
+        "/s/objects/0 (of root), /s/objects/1 (of root), /s/objects/2 (of root) and 2 more",
+        "as root, run `chown -R 7:8 /s/objects`",
     ),
     (
         "schema",

@@ -150,6 +150,9 @@ class SimulatedEventStore:
             history.last = last.command.command_id, last.actor
         return [operation for each in examined for operation in admit(each, history)]
 
+    def must_be_writable(self) -> None:
+        """It always is."""
+
     async def probe(self) -> LogReading:
         """The head."""
         return await self._read("probe", lambda: LogReading(self._log.head(), None))

@@ -1,0 +1,64 @@
+"""Runs commands where this test cannot be: as another user, or where something else is mounted. It needs root.
+
+What the process does that runs them is in `elsewhere_process`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Ran
+
+__all__ = ["Elsewhere", "let_others_in", "needs_root"]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount, and act as other users")
+
+_PROCESS = Path(__file__).with_name("elsewhere_process.py")
+_NO_MOUNTS = 9
+
+type Command = Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A place to run commands in.
+
+    Attributes:
+        mounts: shell commands, run in a mount namespace of its own.
+        user: user and group, by number; root by default.
+        umask: of the commands.
+    """
+
+    mounts: Sequence[str] = ()
+    user: tuple[int, int] | None = None
+    umask: int = 0o022
+
+    def run(self, *commands: Command) -> list[Ran]:
+        """Run commands one after the other in one process; what came of each."""
+        order = {
+            "mounts": list(self.mounts),
+            "user": self.user,
+            "umask": self.umask,
+            "commands": [[str(word) for word in command] for command in commands],
+        }
+        done = subprocess.run(
+            [sys.executable, str(_PROCESS)], input=json.dumps(order), capture_output=True, text=True, check=False
+        )
+        if done.returncode == _NO_MOUNTS:
+            pytest.skip(f"nothing can be mounted here: {done.stderr}")
+        assert done.returncode == 0, done.stderr
+        return [Ran(code, out.encode(), err) for code, out, err in json.loads(done.stdout)]
+
+
+def let_others_in(directory: Path) -> None:
+    """Let every user pass through the directories above one, and read it; the test's own are closed to others."""
+    for above in (directory, *directory.parents):
+        mode = above.stat().st_mode
+        if not mode & 0o001:
+            above.chmod(mode | 0o055)
