@@ -178,8 +178,16 @@ _BY_TYPE: Mapping[str, type[_Mapped]] = {
         ObjectHealed,
     )
 }
-_HINTS: Mapping[str, Mapping[str, object]] = {
-    name: {field.name: typing.get_type_hints(mapped)[field.name] for field in fields(mapped)}
+
+
+def _kinds_of(hint: object) -> frozenset[type]:
+    """The types that a decoded value may have where a payload's field has this annotation; a bool is no int here."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return frozenset(cast("type", typing.get_origin(option) or option) for option in options)
+
+
+_KINDS: Mapping[str, Mapping[str, frozenset[type]]] = {
+    name: {field.name: _kinds_of(typing.get_type_hints(mapped)[field.name]) for field in fields(mapped)}
     for name, mapped in _BY_TYPE.items()
 }
 
@@ -189,7 +197,7 @@ def encode_payload(payload: Payload) -> bytes:
     if isinstance(payload, PackageFinalized):
         return payload.manifest
     value: dict[str, CanonicalValue] = {}
-    for name in _HINTS[payload.TYPE]:
+    for name in _KINDS[payload.TYPE]:
         held: CanonicalValue | Mapping[str, str] = getattr(payload, name)
         value[name] = dict(held) if isinstance(held, Mapping) else held
     return canonical.encode(value)
@@ -211,25 +219,17 @@ def decode_payload(event_type: str, payload: bytes) -> Payload:
     if mapped is None:
         raise UnknownEventType(event_type)
     value = canonical.decode(payload, max_bytes=_PAYLOAD_BYTES_MAX)
-    hints = _HINTS[event_type]
-    if not isinstance(value, dict) or value.keys() != hints.keys():
-        raise PayloadInvalid(event_type, f"expected a map with exactly the keys {', '.join(sorted(hints))}")
-    for name, hint in hints.items():
-        if not _fits(value[name], hint):
+    kinds = _KINDS[event_type]
+    if not isinstance(value, dict) or value.keys() != kinds.keys():
+        raise PayloadInvalid(event_type, f"expected a map with exactly the keys {', '.join(sorted(kinds))}")
+    for name, allowed in kinds.items():
+        held = value[name]
+        if type(held) not in allowed and not (type(held) is dict and Mapping in allowed and _is_of_text(held)):
             raise PayloadInvalid(event_type, f"{name} has the wrong type")
     # Every field was just checked against its annotation; only the constructor's signature is not expressible.
     construct = cast("typing.Callable[..., _Mapped]", mapped)
     return construct(**value)
 
 
-def _fits(value: object, hint: object) -> bool:
-    """Whether a decoded value has the type that a payload's field is annotated with."""
-    if isinstance(hint, types.UnionType):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if typing.get_origin(hint) is not None:  # Mapping[str, str]: text keys are already certain
-        return isinstance(value, dict) and all(
-            isinstance(item, str) for item in cast("dict[str, object]", value).values()
-        )
-    if hint is int:  # to Python a bool is one, and it must not pass for a count
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(hint, type) and isinstance(value, hint)
+def _is_of_text(value: dict[str, CanonicalValue]) -> bool:
+    return all(type(item) is str for item in value.values())
