@@ -1,6 +1,8 @@
 """The page for people, in a browser: it shows the tree, changes by itself, and everybody can read it."""
 
+import re
 import shutil
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,6 +103,36 @@ def test_the_page_shows_the_tree_and_what_happens_without_being_loaded_again(cli
         assert page.locator(".reasons").count() == 0
         assert page.evaluate("window.loadedOnce") is True
         assert visit.complaints == []
+
+
+COLOURS = """[...document.querySelectorAll("#status, .pill, .failure, .parts > li")].flatMap(each => {
+    const {color, backgroundColor, borderColor} = getComputedStyle(each);
+    return [color, backgroundColor, borderColor];
+})"""
+
+
+def coloured(page: Page) -> bool:
+    """Whether anything says with its colour how the service is: red, green and blue differ much."""
+    channels = [[int(part) for part in re.findall(r"\d+", colour)[:3]] for colour in set(page.evaluate(COLOURS))]
+    return any(max(each) - min(each) > 40 for each in channels)
+
+
+def test_a_page_whose_service_does_not_answer_is_grey(cli: Cli) -> None:
+    with serving(cli) as (process, base), browsing() as browser, visiting(browser, base) as visit:
+        page = visit.page
+        page.locator("#status.good").wait_for()
+        assert coloured(page)
+        process.send_signal(signal.SIGSTOP)
+        visit.shows("no answer", within="#status")
+        assert not coloured(page)
+        process.send_signal(signal.SIGCONT)
+        page.locator("#status.good").wait_for()
+        assert coloured(page)
+        process.kill()
+        visit.shows("no answer", within="#status")
+        assert not coloured(page)
+        assert page.title() == "artifactstore: no answer"
+        visit.is_accessible()
 
 
 def test_everybody_can_read_it(cli: Cli) -> None:

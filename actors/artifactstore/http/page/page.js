@@ -3,6 +3,7 @@
 "use strict";
 
 const EVERY_MS = 2000;
+const ANSWER_WITHIN_MS = 3 * EVERY_MS;
 const EVENTS_MAX = 50;
 const byId = (id) => document.getElementById(id);
 
@@ -19,23 +20,30 @@ function renew(old, fresh) {
   was.slice(is.length).forEach((node) => node.remove());
 }
 
-function say(status, good) {
+// What was true when the service last answered may be so no longer: without an answer, nothing is green or red.
+function age(stale, status, kind, title) {
+  document.body.classList.toggle("stale", stale);
   const place = byId("status");
-  place.className = good ? "good" : "bad";
+  if (place.className !== kind) place.className = kind;
   if (place.textContent !== status) place.textContent = status;
+  if (document.title !== title) document.title = title;
 }
 
+let looking = false;
+
 async function look() {
+  if (looking) return;
+  looking = true;
   try {
-    const answer = await fetch("/", { signal: AbortSignal.timeout(10 * EVERY_MS) });
+    const answer = await fetch("/", { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of ["now", "meta"]) renew(byId(id), page.getElementById(id));
     const status = page.getElementById("status");
-    say(status.textContent, status.className === "good");
-    document.title = page.title;
+    age(false, status.textContent, status.className, page.title);
   } catch {
-    say("no answer", false);
-    document.title = "artifactstore: no answer";
+    age(true, "no answer", "unknown", "artifactstore: no answer");
+  } finally {
+    looking = false;
   }
 }
 
