@@ -26,7 +26,7 @@ from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import AskError, SupervisorSnapshot
 
-__all__ = ["EXIT_STUCK", "http_service", "run_service"]
+__all__ = ["EXIT_STUCK", "Service", "http_service", "run_service"]
 
 EXIT_STUCK = 70
 """The exit code of a service that ended itself because something in it neither went on nor stopped."""
@@ -54,7 +54,7 @@ def run_service(settings: Settings, listening: Listening, *, drain_s: float, ann
         CertificateUnusable: there is no TLS with these files.
         StartFailed, and what `open_registry` raises.
     """
-    signals.run(_Service(settings, listening, drain_s, announce).run, orderly=_ORDERLY_SIGNALS)
+    signals.run(Service(settings, listening, drain_s, announce).run, orderly=_ORDERLY_SIGNALS)
 
 
 def _end_if_stuck(report: Report) -> None:
@@ -65,7 +65,7 @@ def _end_if_stuck(report: Report) -> None:
         end.start()
 
 
-class _Service:
+class Service:
     """A service and the signals that it gets."""
 
     def __init__(
