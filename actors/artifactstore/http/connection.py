@@ -75,8 +75,8 @@ class Connection:
 
     async def _handshake(self) -> trio.SocketStream | None:
         """Return the stream below TLS, if there is TLS; None if the client does not speak it, or has gone."""
-        if not isinstance(self._stream, trio.SSLStream):
-            return cast("trio.SocketStream", self._stream)
+        if isinstance(self._stream, trio.SocketStream):
+            return self._stream
         encrypted = cast("trio.SSLStream[trio.SocketStream]", self._stream)
         with trio.move_on_after(_HANDSHAKE_TIMEOUT_S), suppress(trio.BrokenResourceError):
             await encrypted.do_handshake()
@@ -100,12 +100,13 @@ class Connection:
     async def _read(self) -> None:
         discarded = 0
         while discarded <= _LINGER_BYTES_MAX:
+            received: bytes | None = None
             with trio.CancelScope(deadline=self._read_until) as self._read_scope:
                 try:
                     received = bytes(await self._stream.receive_some(_RECEIVED_BYTES_MAX))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
-            if self._read_scope.cancelled_caught:
+            if received is None:  # it is time to do something else
                 if self._draining or self._hung_up or not await self._protocol.refuse_late_head():
                     return
             elif not received:

@@ -64,7 +64,7 @@ class HeadBuffer:
         """
         while self._bytes.startswith(b"\r\n"):  # RFC 9112 section 2.2: some clients send one too many
             del self._bytes[:2]
-        if self._bytes and self._bytes[0] < _FIRST_BYTE_MIN and self._bytes != b"\r":
+        if self._bytes and self._bytes[0] < _FIRST_BYTE_MIN and bytes(self._bytes) != b"\r":
             raise BadHead(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")
         end = _END.search(self._bytes, self._searched)
         self._searched = max(0, len(self._bytes) - _END_BYTES_MAX + 1)

@@ -26,7 +26,6 @@ _HEAD_LATE = "The request did not arrive in time."
 class Http1(H11Protocol):
     """The protocol of a connection."""
 
-    connection: h11.Connection
     _heads: HeadBuffer
     _over = False
 

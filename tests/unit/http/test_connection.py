@@ -119,7 +119,7 @@ async def test_a_stream_lasts_as_long_as_its_client_and_the_service(autojump_clo
     async with open_tree(spec), connected(app) as (client, _connection, _over):
         await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         received = b""
-        heartbeats = []
+        heartbeats = list[float]()
         while trio.current_time() < HOURS_S:
             part = await client.receive_some()
             assert part, "the stream was cut"
