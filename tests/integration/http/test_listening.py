@@ -6,6 +6,7 @@ import ssl
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, override
 
 import h11
 import pytest
@@ -28,6 +29,24 @@ async def test_an_address_that_others_can_reach_is_refused_and_it_is_said_what_t
     with pytest.raises(RemoteBindRefused, match=r"no authentication\. Bind it to .* or say --allow-remote") as refused:
         await open_listeners(Listening(bind))
     assert refused.value.address == bind
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """Has a name that means two machines."""
+
+    @override
+    async def getaddrinfo(self, host: bytes | None, port: object, *_arguments: object, **_options: object) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in ("127.0.0.1", "192.0.2.1")]
+
+    @override
+    async def getnameinfo(self, sockaddr: object, flags: int) -> Any:
+        raise NotImplementedError
+
+
+async def test_every_address_of_a_name_counts() -> None:
+    trio.socket.set_custom_hostname_resolver(Resolver())
+    with pytest.raises(RemoteBindRefused):
+        await open_listeners(Listening("two.example:0"))
 
 
 async def test_it_listens_there_when_it_is_told_that_it_is_meant(settings: Settings) -> None:
