@@ -23,6 +23,7 @@ COMPONENTS = [
     "registry",
     "database",
     "storage",
+    "objects",
     "tails",
     "actor:database",
     "actor:storage",
