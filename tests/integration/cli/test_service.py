@@ -176,7 +176,8 @@ def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> No
         shutil.rmtree(cli.objects)
         status, report = get(f"{base}/health")  # the first report, so that it cannot be an older one
         assert (status, report["status"]) == (503, "unhealthy")
-        registry, database, storage = report["reasons"]
+        registry, database, storage, objects = report["reasons"]
+        assert objects.startswith("objects: database ")
         assert registry == f"registry: {database.removeprefix('database: ')}"
         assert database.startswith(f"database: database {cli.database} was deleted while it was open")
         assert storage == "storage: backend local: the root cannot be used (ENOENT)"
@@ -188,6 +189,7 @@ def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> No
             ["BAD", "registry"],
             ["BAD", "database"],
             ["BAD", "storage"],
+            ["BAD", "objects"],
         ]
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0
