@@ -90,8 +90,8 @@ def test_what_a_target_cannot_keep_is_said(
     assert ran.text.splitlines() == [
         f"wrote {len(files)} files, {sum(map(len, files.values())) - len(b'content 4') + len(b'#!')} B, to out",
         "the target's file system has limits: permissions are not kept",
-        "1 files are executable and should not be, or the other way round",
-        "1 files were not written:",
+        "not kept: the executable bit of 1 file",
+        "not written: 1 file",
         "  dir 1/file 4: the target does not take the name: Invalid argument",
     ]
     ran = cli.run("export", "q", "out", "--json")
@@ -111,6 +111,6 @@ def test_an_interrupted_export_says_what_is_true(cli: Cli, files: dict[str, byte
         capture_output=True,
     )
     assert (ran.returncode, ran.stdout) == (130, b"")
-    assert b"the same command goes on" in ran.stderr
+    assert b"run the same command again to continue" in ran.stderr
     assert cli.json("export", "p", "out")["files"] == len(files)
     assert _found(tmp_path / "out") == files

@@ -33,7 +33,7 @@ def _block(database):
     return lambda: threading.Event().wait()  # never returns, and never lets the loop run
 
 artifactstore.tree.probe_database = _block
-run_service(Settings.load(), Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+run_service(Settings.load(), Listening("127.0.0.1:0"), drain_s=0, announce=lambda line: print(line, flush=True))
 """
 
 MUTE = """
@@ -51,7 +51,7 @@ def _log(database):
     return lambda: logging.error("x" * (1 << fcntl.fcntl(sys.stderr, fcntl.F_GETPIPE_SZ).bit_length()))
 
 artifactstore.tree.probe_database = _log
-run_service(Settings.load(), Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+run_service(Settings.load(), Listening("127.0.0.1:0"), drain_s=0, announce=lambda line: print(line, flush=True))
 """
 
 UNSTOPPABLE = """
@@ -69,7 +69,7 @@ async def hold_on(self):
 HealthActor.on_stop = hold_on
 ActorSpec.__post_init__ = lambda spec: vars(spec).update(shutdown_timeout_s=0.1)  # its own would take seconds
 cell._STALL_GRACE_S = 0.1
-run_service(Settings.load(), Listening("127.0.0.1:0"), announce=lambda line: print(line, flush=True))
+run_service(Settings.load(), Listening("127.0.0.1:0"), drain_s=0, announce=lambda line: print(line, flush=True))
 """
 
 
