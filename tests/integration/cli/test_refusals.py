@@ -204,7 +204,7 @@ USAGE = {
     "metadata without a value": (("ingest", "tree", "--meta", "nonsense"), "'nonsense' is not K=V"),
     "metadata without a key": (("ingest", "tree", "--meta", "=v"), "'=v' is not K=V"),
     "metadata twice": (("package", "create", "p", "--meta", "a=1", "--meta", "a=2"), "'a' is given twice"),
-    "since before the beginning": (("events", "--since", "-1"), "not in the range x>=0"),
+    "since before the beginning": (("events", "--since", "-1"), "not in the range 0<=x<="),
     "since when": (("events", "--since", "yesterday"), "valid int"),
     "another form of manifest": (("manifest", "p", "--format", "xml"), "cbor"),
     "--as for a directory": (("package", "add", "p", "tree", "--as", "x"), "--as and --idempotency-key are for"),

@@ -224,8 +224,12 @@ class Judge:
         self.require(
             len(ids) == len(events), "event ids come twice:", [each for each, count in ids.items() if count > 1]
         )
-        built = Tables.built_from(events)
-        self.require(built.digest() == self._log.tables.digest(), "a replay differs from the views")
+        try:
+            built = Tables.built_from(events).digest()
+        except EventRefused as refused:
+            self.require(False, "the log breaks a rule:", refused)
+        else:
+            self.require(built == self._log.tables.digest(), "a replay differs from the views")
         by_actor: defaultdict[str, int] = defaultdict(int)
         for stored in events:
             if not isinstance(stored.decode(), ObjectHealed | ObjectFlagged):
