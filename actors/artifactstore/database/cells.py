@@ -4,8 +4,7 @@ PostgreSQL holds a column to its type. In SQLite, whoever changes a database by 
 belongs; that is told as damage, wherever it is read.
 """
 
-from collections.abc import Callable
-from typing import Any, override
+from typing import Any, Protocol, override
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Text
 
@@ -18,8 +17,15 @@ class DamagedCell(Exception):
     """A cell that holds what nothing of ours has written; the message says which, and what."""
 
 
-def _checked[T](column: str, kind: type[T]) -> Callable[[Any], T | None]:
-    def check(value: object) -> T | None:
+class _Check[T](Protocol):
+    """What a cell goes through on its way out."""
+
+    def __call__(self, value: Any) -> T | None:  # noqa: ANN401 - as SQLAlchemy has it
+        ...
+
+
+def _checked[T](column: str, kind: type[T]) -> _Check[T]:
+    def check(value: Any) -> T | None:  # noqa: ANN401 - as SQLAlchemy has it
         if value is None or type(value) is kind:
             return value
         raise DamagedCell(f"column {column} holds {repr(value)[:_SHOWN_CHARACTERS]}, which is not {kind.__name__}")
@@ -35,7 +41,7 @@ class CheckedText(Text):
         self.column = column
 
     @override
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], str | None]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Check[str]:
         return _checked(self.column, str)
 
 
@@ -47,7 +53,7 @@ class CheckedBigInteger(BigInteger):
         self.column = column
 
     @override
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], int | None]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Check[int]:
         return _checked(self.column, int)
 
 
@@ -59,5 +65,5 @@ class CheckedBytes(LargeBinary):
         self.column = column
 
     @override
-    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bytes | None]:
+    def result_processor(self, dialect: Dialect, coltype: object) -> _Check[bytes]:
         return _checked(self.column, bytes)
