@@ -1,6 +1,7 @@
 """Opening a store: settings in, a running registry out."""
 
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
@@ -110,7 +111,8 @@ async def open_store(
     closed = trio.Event()
     refusal: ArtifactStoreError | None = None
     location = DatabaseLocation.parse(settings.database_url)
-    store = SqlEventStore(Database(location, create=create))
+    database = Database(location, create=create)
+    store = SqlEventStore(database)
     actors = Actors()
     if backend is None:
         root = absolute("storage root", settings.storage_local_root)
@@ -130,6 +132,8 @@ async def open_store(
                     yield Registry(actors, store, tree, closed)
                 finally:
                     closed.set()
+                    if trio.current_effective_deadline() == -math.inf:  # cancelled
+                        database.hurry()
         except StartFailed as failed:
             # Who opens a store asks what is wrong with it, not which actor met it first.
             if started or not isinstance(failed.cause, ArtifactStoreError):

@@ -1,13 +1,13 @@
 """What `artifactstore migrate` does: open no store, only the database, and move its schema."""
 
-import trio
-
-from artifactstore.cli.runner import logged
+from artifactstore.cli.runner import logged, on_trio
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION
 
 __all__ = ["migrate_database"]
+
+_AGAIN = "the schema is as it was, or done; run the same command again"
 
 
 def migrate_database(*, fresh: bool, destroy_log: str | None) -> tuple[str, str | None, str]:
@@ -19,7 +19,7 @@ def migrate_database(*, fresh: bool, destroy_log: str | None) -> tuple[str, str 
     with logged() as settings:
         database = Database(DatabaseLocation.parse(settings.database_url))
         if fresh:
-            trio.run(lambda: database.start_afresh(destroy_log=destroy_log))
+            on_trio(lambda: database.start_afresh(destroy_log=destroy_log), interrupted=_AGAIN)
             return database.location.name, None, SCHEMA_REVISION
-        before, after = trio.run(database.migrate)
+        before, after = on_trio(database.migrate, interrupted=_AGAIN)
         return database.location.name, before, after

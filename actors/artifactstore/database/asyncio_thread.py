@@ -87,6 +87,11 @@ class AsyncioThread:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(thread.join)
 
+    def call_soon(self, work: Callable[[], None]) -> None:
+        """Call `work` on the loop, if it runs; hear nothing of it."""
+        if self._running is not None:
+            self._running[0].loop.call_soon_threadsafe(work)
+
     async def run[T](self, work: _Work[T], *, leave_on_cancel: bool) -> T:
         """Run `work()` on the loop and hand over what it returns or raises.
 

@@ -6,8 +6,8 @@ so that callers meet only typed errors that say whether anything may have been w
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +37,7 @@ __all__ = ["Database", "Refused"]
 
 _SQLITE_LOOKS_EVERY_S: Final = 0.25
 _LOOK_TIMEOUT_S: Final = 5.0
+_HURRIED_PATIENCE_S: Final = 2.0
 
 
 class Database:
@@ -59,6 +60,8 @@ class Database:
         self._listener: Listener | None = None
         self._guard: FileGuard | SnapshotGuard | None = None
         self._read_only: str | None = None
+        self._lock_patience_s: float | None = None
+        self._waiting = set[asyncio.Timeout]()
 
     async def open(self) -> None:
         """Start the thread, set the schema up if there is none and that is wanted, and make the engines.
@@ -68,7 +71,7 @@ class Database:
         """
         self._thread.start()
         try:
-            await self._thread.run(self._open, leave_on_cancel=False)
+            await self._thread.run(self._open, leave_on_cancel=True)  # it changes nothing, or all in one transaction
         except BaseException:
             await self._thread.stop()
             raise
@@ -139,9 +142,38 @@ class Database:
 
         self._thread.start()
         try:
-            return await self._thread.run(run, leave_on_cancel=False)
+            return await self._thread.run(run, leave_on_cancel=True)  # its one transaction is undone then
         finally:
             await self._thread.stop()
+
+    def hurry(self) -> None:
+        """Wait for the right to write for a moment only, from now on: the program is to end.
+
+        It may be another process that has it. A commit that has begun is not cut short.
+        """
+        self._thread.call_soon(self._shorten_waits)
+
+    def _shorten_waits(self) -> None:
+        self._lock_patience_s = _HURRIED_PATIENCE_S
+        for waiting in self._waiting:
+            waiting.reschedule(asyncio.get_running_loop().time() + _HURRIED_PATIENCE_S)
+
+    @asynccontextmanager
+    async def _patient(self) -> AsyncGenerator[None]:
+        """Wait in the block for as long as the database lets it, or less where somebody is in a hurry."""
+        patience = asyncio.timeout(self._lock_patience_s)
+        try:
+            async with patience:
+                self._waiting.add(patience)
+                try:
+                    yield
+                finally:
+                    self._waiting.discard(patience)
+        except TimeoutError as error:
+            if not patience.expired():
+                raise
+            reason = "another process holds its lock, and this one is to end"
+            raise DatabaseBusy(self.location.name, reason) from error
 
     async def close(self) -> None:
         """Finish what is under way, close every connection and end the thread. Harmless when closed.
@@ -228,9 +260,11 @@ class Database:
                 with translated(self.location.name):
                     self.check_file()  # connecting to a file that is gone would make an empty one
                     async with asyncio.timeout(timeout_s):
-                        connection = await stack.enter_async_context(connected(writer))
-                        handle = await connection.begin()
-                        result = await self._with_head(connection, work)
+                        async with self._patient():
+                            connection = await stack.enter_async_context(connected(writer))
+                            handle = await connection.begin()
+                            before = await events.lock_head(connection)
+                        result = await self._with_head(connection, before, work)
                         self.check_file()
                 # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.
                 await self._commit(connection, handle, timeout_s)
@@ -244,8 +278,9 @@ class Database:
                     await self.read(end_stuck_writers, timeout_s=_LOOK_TIMEOUT_S)
             raise
 
-    async def _with_head[T](self, connection: AsyncConnection, work: Callable[[events.Transaction], Awaitable[T]]) -> T:
-        before = await events.lock_head(connection)
+    async def _with_head[T](
+        self, connection: AsyncConnection, before: int, work: Callable[[events.Transaction], Awaitable[T]]
+    ) -> T:
         await events.check_end(connection, before)  # not in one statement, which would not see what the lock waited for
         transaction = events.Transaction(connection, before)
         result = await work(transaction)

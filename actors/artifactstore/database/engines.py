@@ -10,11 +10,12 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
@@ -53,6 +54,8 @@ _IDLE_TIMEOUT_S = 30
 STATEMENT_TIMEOUT_S = 300
 """How long a unit of work may take, and one statement of it on PostgreSQL."""
 
+_WRITER_ASKS_EVERY_S = 1.0
+_PRIMARY_CODE = 0xFF
 _READERS = 4
 _BEGIN_OPTION = "artifactstore_begin"
 _WRITER_BEGIN = "BEGIN IMMEDIATE"
@@ -183,6 +186,9 @@ def _sqlite_engine(
     async def open_by_uri(file: str, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - as `open_file`
         return await (open_file(file, **options) if access is None else open_file(access.uri, uri=True, **options))
 
+    # SQLite cannot be interrupted while it waits for the right to write. So a writer asks for it again and again, and
+    # can be cancelled in between.
+    wait_s = min(lock_timeout_s, _WRITER_ASKS_EVERY_S) if begin == _WRITER_BEGIN else lock_timeout_s
     engine = create_async_engine(
         location.url,
         hide_parameters=True,
@@ -190,7 +196,7 @@ def _sqlite_engine(
         max_overflow=0,
         pool_timeout=lock_timeout_s,
         # The driver's own transaction control is off: SQLAlchemy would not know when its BEGIN comes, nor which.
-        connect_args={"isolation_level": None, "timeout": lock_timeout_s, "async_creator_fn": open_by_uri},
+        connect_args={"isolation_level": None, "timeout": wait_s, "async_creator_fn": open_by_uri},
     )
 
     def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -203,7 +209,17 @@ def _sqlite_engine(
         cursor.close()
 
     def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN_OPTION, begin))
+        statement = connection.get_execution_options().get(_BEGIN_OPTION, begin)
+        deadline_s = monotonic() + lock_timeout_s
+        while True:
+            try:
+                connection.exec_driver_sql(statement)
+            except OperationalError as error:
+                busy = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
+                if not busy or monotonic() >= deadline_s:
+                    raise
+            else:
+                return
 
     def let_go(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _reason: BaseException | None) -> None:
         # A statement that was cut short lives on in whoever keeps the exception, and SQLite closes a connection, and

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
@@ -123,6 +124,42 @@ class TestLocks:
                 assert await database.read(events.head) == 0
                 gate.open()
             assert await append(database, ids) == 1
+
+    async def test_a_writer_in_a_hurry_does_not_wait_for_the_head(self, location: DatabaseLocation) -> None:
+        """A program that is to end; the one that waits already, and the next."""
+        gate = Gate()
+
+        async def hold(_transaction: Transaction) -> None:
+            await gate.stop_here()
+
+        async with opened(location) as holder, opened(location, lock_timeout_s=3600) as database:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(holder.write, hold)
+                await gate.arrival()
+
+                async def refused() -> None:
+                    with pytest.raises(DatabaseBusy, match="another process holds its lock, and this one is to end"):
+                        await append(database, Ids())
+
+                async with trio.open_nursery() as waiting:
+                    waiting.start_soon(refused)
+                    await trio.testing.wait_all_tasks_blocked()
+                    database.hurry()
+                await refused()
+                gate.open()
+            assert await append(database, Ids()) == 1
+
+    async def test_an_opening_that_waits_for_the_lock_can_be_cancelled(self, tmp_path: Path) -> None:
+        path = tmp_path / "new.db"
+        with sqlite3.connect(path, isolation_level=None) as held:
+            held.execute("PRAGMA journal_mode = WAL")
+            held.execute("BEGIN IMMEDIATE")
+            database = Database(DatabaseLocation.parse(f"sqlite:///{path}"), lock_timeout_s=3600)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(database.open)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.cancel_scope.cancel(reason="a signal")
+        held.close()
 
     async def test_a_process_that_dies_with_the_head_gives_it_back(self, location: DatabaseLocation) -> None:
         """Its transaction is undone, and the next writer takes the number that it had taken."""
