@@ -194,7 +194,7 @@ class IngestActor(Actor[IngestRole]):
         with self._fills(message.package_id):
             await self._require_open(message.package_id)
             seen = await self._scan(message.directory, message.journals, message.progress)
-            async with self._journal(message.journals, "add", ascii(seen.root), message.package_id) as journal:
+            async with self._journal(message.journals, seen, "add", message.package_id) as journal:
                 await in_thread(journal.begin)
                 added = await self._add_scanned(seen, message, journal)
                 journal.finish()
@@ -217,7 +217,7 @@ class IngestActor(Actor[IngestRole]):
         creation = _creation(asked)
         metadata: CanonicalValue = dict(message.metadata)
         same = (name, message.retention_class, metadata, message.actor, message.idempotency_key)
-        async with self._journal(message.journals, "ingest", ascii(seen.root), *same) as journal:
+        async with self._journal(message.journals, seen, "ingest", *same) as journal:
             # A package that is created first and cannot be filled stays open. With a caller's key or a journal it is
             # found again and filled further; nobody could otherwise, so it waits until its first batch is stored.
             found_again = message.idempotency_key is not None or journal.begun
@@ -281,12 +281,15 @@ class IngestActor(Actor[IngestRole]):
         return package if may_go_on(package.status, recorded, seen.files) else None
 
     @asynccontextmanager
-    async def _journal(self, directory: str | None, *identity: CanonicalValue) -> AsyncGenerator[Journal]:
+    async def _journal(
+        self, directory: str | None, seen: _Seen, kind: str, *identity: CanonicalValue
+    ) -> AsyncGenerator[Journal]:
         """The journal of what is to be ingested, kept if the block does not finish it."""
         name = new_hasher("blake3")
-        name.update(canonical.encode([ascii(self._store.name), *identity]))
+        name.update(canonical.encode([ascii(self._store.name), kind, ascii(seen.root), *identity]))
         where = None if directory is None else Path(os.fsdecode(path_bytes(directory)))
-        journal = await in_thread(partial(Journal.open, where, name.hexdigest(), check_wanted))
+        opening = partial(Journal.open, where, name.hexdigest(), check_wanted, files=len(seen.files))
+        journal = await in_thread(opening)
         try:
             yield journal
         finally:

@@ -4,12 +4,14 @@ One small file for one ingest of one directory, in a directory that its owner ch
 that the package is about to be created with, so that the same package is found again however early the process died,
 and goes on with notes of the files that were read, a line a batch. It is a hint and no more (`resuming` decides what is
 believed): one that is damaged, or cannot be written, makes an ingest read more, and is never its error. It is locked
-while it is in use; a second ingest that runs at the same time goes without.
+while it is in use; a second ingest that runs at the same time goes without, and so does one that finds something else
+than an ordinary file in the journal's place.
 """
 
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import islice
@@ -34,6 +36,11 @@ _SWEPT_MAX = 10_000
 
 _LINE_BYTES_MAX = 16 << 20
 """The longest line that is read: it notes a batch of files, whose paths are limited. A longer one is damage."""
+
+_NOTES_A_FILE = 10
+_NOTES_MORE = 10_000
+"""Notes that are read at most: these, and ten for each file of the directory. A file is noted again when it changed
+between two interrupted runs; a journal that has more notes was not written by ingests."""
 
 _SUFFIX = ".artifactstore-ingest"
 _MALFORMED = (ValueError, TypeError, KeyError, OverflowError, RecursionError, InvalidValue)
@@ -60,13 +67,16 @@ class Journal:
         return MappingProxyType(self._notes)
 
     @classmethod
-    def open(cls, directory: Path | None, name: str, check_wanted: Callable[[], None] = lambda: None) -> Self:
+    def open(
+        cls, directory: Path | None, name: str, check_wanted: Callable[[], None] = lambda: None, *, files: int = 0
+    ) -> Self:
         """Open or begin the journal of this name. Blocks, as all of this does: call it from a worker thread.
 
         Args:
             directory: where journals are; made if there is none. None is for going without.
             name: of the journal, hex digits made of everything that two ingests must share to be the same.
             check_wanted: raises when the journal is not wanted any more.
+            files: how many files the ingest is about.
         """
         journal = cls()
         if directory is None:
@@ -78,7 +88,7 @@ class Journal:
             descriptor = _locked(path)
             if descriptor is not None:
                 journal._file = path, descriptor
-                journal._load(descriptor, check_wanted)
+                journal._load(descriptor, _NOTES_A_FILE * files + _NOTES_MORE, check_wanted)
         except OSError:
             journal.close()
             return cls()
@@ -124,24 +134,28 @@ class Journal:
                 path.unlink()
         os.close(descriptor)
 
-    def _load(self, descriptor: int, check_wanted: Callable[[], None]) -> None:
-        good = 0
+    def _load(self, descriptor: int, notes_max: int, check_wanted: Callable[[], None]) -> None:
+        good = read = 0
         with suppress(*_MALFORMED), os.fdopen(os.dup(descriptor), "rb") as lines:
             while (line := lines.readline(_LINE_BYTES_MAX)).endswith(b"\n"):
                 check_wanted()
-                self._take(json.loads(line))
+                read += self._take(json.loads(line))
                 good += len(line)
+                if read > notes_max:
+                    break
         os.ftruncate(descriptor, good)  # what was torn when its writer died must not spoil what comes after it
         self.key = self.key or new_id()
 
-    def _take(self, line: dict[str, Any]) -> None:  # or whatever else JSON can be, and then using it fails
+    def _take(self, line: dict[str, Any]) -> int:  # or whatever else JSON can be, and then using it fails
         if self.begun:
-            self._notes |= dict(_noted(row) for row in cast("list[list[Any]]", line["files"]))
-        elif line["journal"] == _VERSION:
+            rows = cast("list[list[Any]]", line["files"])
+            self._notes |= dict(map(_noted, rows))
+            return len(rows)
+        if line["journal"] == _VERSION:
             self.key = check_id("idempotency key", line["key"])
             self.begun = True
-        else:
-            raise ValueError("another release's")
+            return 0
+        raise ValueError("another release's")
 
     def _append(self, line: object) -> None:
         if self._file is not None:
@@ -170,10 +184,15 @@ def _noted(row: list[Any]) -> tuple[str, Note]:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock of the file; None if somebody else has it."""
+    """A descriptor that holds the lock of the file; None if somebody else has it, or it is no file of a journal's."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, flags, 0o600)
         try:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:  # reading a FIFO would never end
+                os.close(descriptor)
+                return None
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_nlink:
                 return descriptor
@@ -198,7 +217,7 @@ def _sweep(directory: Path, check_wanted: Callable[[], None]) -> None:
 
 
 def _remove_unless_locked(path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.unlink(path)  # noqa: PTH108 - a plain string

@@ -220,6 +220,48 @@ def test_a_place_that_cannot_be_used_is_no_error(tmp_path: Path) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "link", "hard link"])
+def test_what_is_no_file_of_a_journal_is_left_alone(tmp_path: Path, kind: str) -> None:
+    """A FIFO can be opened for reading and writing, and then gives nothing and never ends."""
+    begun(tmp_path / "journals")
+    place = file_in(tmp_path / "journals")
+    other = place.rename(tmp_path / "other")
+    kept = other.read_bytes()
+    match kind:
+        case "FIFO":
+            os.mkfifo(place)
+        case "directory":
+            place.mkdir()
+        case "link":
+            place.symlink_to(other)
+        case _:
+            place.hardlink_to(other)
+    journal = Journal.open(tmp_path / "journals", NAME)
+    assert journal.key is None
+    journal.begin()
+    journal.note([("c", NOTE)])
+    journal.finish()
+    journal.close()
+    assert place.exists()
+    assert other.read_bytes() == kept
+
+
+def test_no_more_notes_are_read_than_ingests_write(tmp_path: Path) -> None:
+    key = begun(tmp_path)
+    row = ["a", NOTE.content_address, 1, 1, 1, 1, 1]
+    line = json.dumps({"files": [[f"{number}/{row[0]}", *row[1:]] for number in range(1000)]}) + "\n"
+    with file_in(tmp_path).open("a") as file:
+        for _ in range(30):
+            file.write(line.replace("/a", f"/{file.tell()}"))
+    journal = Journal.open(tmp_path, NAME, files=5)
+    assert journal.key == key
+    assert 10_000 < len(journal.notes) <= 11_100
+    journal.close()
+    journal = Journal.open(tmp_path, NAME, files=5000)
+    assert len(journal.notes) <= 11_100, "what was not believed is gone"
+    journal.close()
+
+
 def test_a_disk_that_fills_up_ends_the_journal_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
