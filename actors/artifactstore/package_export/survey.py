@@ -1,17 +1,17 @@
 """What an export's target holds, compared with the package: before an export continues, and when it is done."""
 
+import errno
 import os
 import stat
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore.package_export.target import (
     ENTRIES_OF_OTHERS,
+    OWN_DIRECTORY,
     ExportTarget,
-    FileRefused,
     Parts,
     listed_as,
     names_in,
@@ -24,27 +24,38 @@ from artifactstore_protocols.records import FileRecord
 __all__ = ["complete_files", "misnamed_files"]
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 _MISNAMED = "the target keeps it under another name, or somebody removed it meanwhile"
 
 
 @dataclass(slots=True)
 class _Directory:
-    """What a package has in one directory: files by name, and the names of directories."""
+    """What a package has in one directory, by name."""
 
     files: dict[bytes, FileRecord] = field(default_factory=dict[bytes, FileRecord])
-    directories: set[bytes] = field(default_factory=set[bytes])
+    directories: "dict[bytes, _Directory]" = field(default_factory=dict[bytes, "_Directory"])
 
 
-def _directories(files: Sequence[FileRecord]) -> Mapping[Parts, _Directory]:
-    """Return the directories of a package, each after the one that it is in."""
-    found: defaultdict[Parts, _Directory] = defaultdict(_Directory)
-    found[()] = _Directory()
+def _directories(files: Sequence[FileRecord]) -> Iterator[tuple[Parts, _Directory]]:
+    """Go through the directories of a package, each followed by all that are below it."""
+    top = _Directory()
     for file in files:
+        directory = top
         *above, name = parts_of(file.path)
-        found[tuple(above)].files[name] = file
-        for depth, directory in enumerate(above):
-            found[tuple(above[:depth])].directories.add(directory)
-    return dict(sorted(found.items()))
+        for each in above:
+            directory = directory.directories.setdefault(each, _Directory())
+        directory.files[name] = file
+    yield (), top
+    levels: list[tuple[Parts, Iterator[bytes], _Directory]] = [((), iter(sorted(top.directories)), top)]
+    while levels:
+        parts, names, directory = levels[-1]
+        for name in names:
+            here, below = (*parts, name), directory.directories[name]
+            yield here, below
+            levels.append((here, iter(sorted(below.directories)), below))
+            break
+        else:
+            levels.pop()
 
 
 def complete_files(
@@ -64,16 +75,21 @@ def complete_files(
     complete = set[str]()
     changed: list[str] = []
     foreign: list[str] = []
-    for parts, expected in _directories(files).items():
-        try:
-            fd = target.directory(parts, make=False)
-        except FileNotFoundError:
+    beyond: Parts | None = None  # a directory that is not there: there is nothing below it either
+    for parts, expected in _directories(files):
+        check_wanted()
+        if beyond is not None and parts[: len(beyond)] == beyond:
+            continue
+        fd = _found(target, parts, changed)
+        if fd is None:
+            beyond = parts
             continue
         listing = names_in(fd)
         names = {listed: name for name in expected.files if (listed := listed_as(name, listing)) is not None}
         known = names.keys() | {listed_as(name, listing) for name in expected.directories}
         if not parts:
             known |= ENTRIES_OF_OTHERS
+            names.pop(OWN_DIRECTORY, None)  # a file of that name is refused, not changed
         foreign += [os.fsdecode(b"/".join((*parts, name))) for name in sorted(listing - known)]
         for name in sorted(names.values()):
             check_wanted()
@@ -90,6 +106,20 @@ def complete_files(
         reason = "another content than the package, or none that can be read; delete that and export again"
         raise target.refused(f"{paths_text(changed)} has {reason}")
     return frozenset(complete)
+
+
+def _found(target: ExportTarget, parts: Parts, changed: list[str]) -> int | None:
+    """Open a directory; None if none of the package's files can be in it. What is in its place counts as changed."""
+    try:
+        fd = target.directory(parts, make=False)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in _NO_DIRECTORY:
+            raise
+        changed.append(os.fsdecode(b"/".join(parts)))
+        return None
+    return None if target.is_own(fd) else fd
 
 
 def _has_content(
@@ -139,12 +169,19 @@ def misnamed_files(
     """
     misnamed: dict[str, str] = {}
     lost: set[Parts] = set()
-    for parts, expected in _directories(files).items():
+    beyond: Parts | None = None  # a directory that is lost, with all that is below it
+    target.look_again()
+    for parts, expected in _directories(files):
         check_wanted()
+        if parts in lost:
+            beyond = parts
         listing = frozenset[bytes]()
-        if not any(parts[:depth] in lost for depth in range(1, len(parts) + 1)):
-            with suppress(FileNotFoundError, NotADirectoryError, FileRefused):
+        if beyond is None or parts[: len(beyond)] != beyond:
+            try:
                 listing = names_in(target.directory(parts, make=False))
+            except OSError as error:
+                if error.errno not in {errno.ENOENT, *_NO_DIRECTORY}:
+                    raise
         for name in (*expected.files, *expected.directories):
             listed = listed_as(name, listing)
             if listed not in {None, name}:

@@ -16,16 +16,19 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 from unicodedata import normalize
 
 from artifactstore.ids import new_id
 from artifactstore.refusals import TargetRefused
 from artifactstore.target_limits import TargetLimits
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.ids import check_id
 
 __all__ = [
     "DIRECTORY_FLAGS",
     "ENTRIES_OF_OTHERS",
+    "OWN_DIRECTORY",
     "ExportTarget",
     "FileRefused",
     "NewFile",
@@ -38,15 +41,22 @@ __all__ = [
 ]
 
 type Parts = tuple[bytes, ...]
+type _Known = dict[bytes, _Known]
 
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MARKER: Final = b".artifactstore-export"
 _PACKAGE: Final = b"package"
 _LOST_AND_FOUND: Final = b"lost+found"  # in the root of a disk that is empty; often nobody but root may read it
 _ID_BYTES_MAX: Final = 64
 
-ENTRIES_OF_OTHERS: Final = frozenset({_MARKER, _LOST_AND_FOUND})
+_OPEN_MAX: Final = 64
+"""Directories that are kept open: the deepest of those that lead to the one in use. Its neighbours are opened from
+them, so a deep tree costs neither a descent from its root for every directory nor all descriptors of the process."""
+
+OWN_DIRECTORY: Final = b".artifactstore-export"
+"""Holds what marks an unfinished export, in the root of its target."""
+
+ENTRIES_OF_OTHERS: Final = frozenset({OWN_DIRECTORY, _LOST_AND_FOUND})
 """What the root of a target may hold besides the package's files."""
 
 _TAKEN = "the target holds something under that name already; it may not distinguish names that differ only in case"
@@ -110,8 +120,9 @@ class ExportTarget:
         self._name = name
         self._root = root
         self._marker = self._lock = -1
-        self._known: set[Parts] = set()  # directories that were made, or found under their exact name
-        self._at: tuple[Parts, int] | None = None
+        self._known: _Known = {}  # directories that were made, or found under their exact name
+        self._at: Parts = ()
+        self._open: list[_OpenDirectory] = []  # that lead to `_at`, the root and perhaps others above them left out
         self._links = True
         self.resumed = False
         self.limits = TargetLimits()
@@ -141,14 +152,12 @@ class ExportTarget:
 
     def _claim(self, package_id: bytes) -> None:
         found = names_in(self._root) - {_LOST_AND_FOUND}
-        if found and _MARKER not in found:
+        if found and OWN_DIRECTORY not in found:
             raise self.refused("it is not empty; name a new or an empty directory")
         if not found:
             with suppress(FileExistsError):  # another export began just now; its lock tells
-                os.mkdir(_MARKER, dir_fd=self._root)
-        self._marker = os.open(_MARKER, DIRECTORY_FLAGS, dir_fd=self._root)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        self._lock = os.open(_PACKAGE, flags, 0o666, dir_fd=self._marker)
+                os.mkdir(OWN_DIRECTORY, dir_fd=self._root)
+        self._open_marker()
         self._take_lock()
         held = os.pread(self._lock, _ID_BYTES_MAX, 0)
         if held not in {b"", package_id}:
@@ -156,11 +165,40 @@ class ExportTarget:
             raise self.refused(f"it holds an unfinished export of {whose}; name a new or an empty directory")
         # Without an id it died in its first steps or in its last one. What is there is compared by content anyway.
         self.resumed = bool(found)
+        leftovers = names_in(self._marker) - {_PACKAGE}
+        for leftover in leftovers:
+            self._check_leftover(leftover)
         if not held:
             os.pwrite(self._lock, package_id, 0)
             self._sync_lock()
-        for leftover in names_in(self._marker) - {_PACKAGE}:
+        for leftover in leftovers:
             os.unlink(leftover, dir_fd=self._marker)
+
+    def _open_marker(self) -> None:
+        """Open what marks an unfinished export, or refuse what no export made: to write into it could harm a file."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            self._marker = os.open(OWN_DIRECTORY, DIRECTORY_FLAGS, dir_fd=self._root)
+            self._lock = os.open(_PACKAGE, flags, 0o666, dir_fd=self._marker)
+            found = os.fstat(self._lock)
+        except OSError as error:
+            if error.errno not in {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}:
+                raise
+            raise self._foreign_marker(b"") from error
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise self._foreign_marker(b"")
+
+    def _check_leftover(self, name: bytes) -> None:
+        try:
+            check_id("name", name.decode())
+        except (UnicodeDecodeError, InvalidValue):
+            raise self._foreign_marker(b"/" + name) from None
+        if not stat.S_ISREG(os.stat(name, dir_fd=self._marker, follow_symlinks=False).st_mode):
+            raise self._foreign_marker(b"/" + name)
+
+    def _foreign_marker(self, below: bytes) -> TargetRefused:
+        name = os.fsdecode(OWN_DIRECTORY + below)
+        return self.refused(f"no export made its {name!r}; remove that, or name a new or an empty directory")
 
     def _take_lock(self) -> None:
         under_way = "another export into it is under way; wait for its end"
@@ -201,8 +239,8 @@ class ExportTarget:
             FileRefused: the target does not take this one.
             OSError: the target takes none.
         """
-        if parts[0] == _MARKER:
-            raise FileRefused(f"{_MARKER.decode()!r} is the export's own while it runs; get the file by `get`")
+        if parts[0] == OWN_DIRECTORY:
+            raise FileRefused(f"{OWN_DIRECTORY.decode()!r} is the export's own while it runs; get the file by `get`")
         self.set_executable(file.fd, executable=executable)
         file.seal()
         try:
@@ -250,22 +288,21 @@ class ExportTarget:
             FileRefused: the target does not distinguish it from another one.
             OSError: it cannot be made, or something else is in its place.
         """
-        if self._at is not None and self._at[0] == parts:
-            return self._at[1]
-        fd = os.open(b".", DIRECTORY_FLAGS, dir_fd=self._root)
-        try:
-            for depth in range(1, len(parts) + 1):
-                if make and parts[:depth] not in self._known:
-                    self._make(fd, parts[depth - 1])
-                    self._known.add(parts[:depth])
-                below = os.open(parts[depth - 1], DIRECTORY_FLAGS, dir_fd=fd)
-                os.close(fd)
-                fd = below
-        except BaseException:
-            os.close(fd)
-            raise
-        self._leave()
-        self._at = parts, fd
+        shared = _shared(self._at, parts)
+        while self._open and (self._open[-1].depth > shared or (make and self._open[-1].known is None)):
+            self._close_deepest()
+        depth, fd, known = self._open[-1] if self._open else (0, self._root, self._known)
+        for name in parts[depth:]:
+            if make and known is not None and name not in known:
+                self._make(fd, name)
+                known[name] = {}
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=fd)
+            depth += 1
+            known = None if known is None else known.get(name)
+            self._open.append(_OpenDirectory(depth, fd, known))
+            self._at = parts[:depth]
+            if len(self._open) > _OPEN_MAX:
+                os.close(self._open.pop(0).fd)
         return fd
 
     def _make(self, fd: int, name: bytes) -> None:
@@ -275,10 +312,19 @@ class ExportTarget:
             if listed_as(name, names_in(fd)) is None:
                 raise FileRefused(f"its directory {name.decode()!r}: {_TAKEN}") from None
 
-    def _leave(self) -> None:
-        if self._at is not None:
-            os.close(self._at[1])
-            self._at = None
+    def is_own(self, fd: int) -> bool:
+        """Tell whether an open directory is the export's own, under whatever name it was opened."""
+        return os.path.sameopenfile(fd, self._marker)
+
+    def look_again(self) -> None:
+        """Forget which directories were found, so that the next one is looked up by its name."""
+        while self._open:
+            self._close_deepest()
+
+    def _close_deepest(self) -> None:
+        closed = self._open.pop()
+        self._at = self._at[: closed.depth - 1]
+        os.close(closed.fd)
 
     def finish(self) -> None:
         """Remove what marks an unfinished export.
@@ -288,17 +334,38 @@ class ExportTarget:
         """
         os.unlink(_PACKAGE, dir_fd=self._marker)
         try:
-            os.rmdir(_MARKER, dir_fd=self._root)
+            os.rmdir(OWN_DIRECTORY, dir_fd=self._root)
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:  # the same export was begun again just now, and finds all of it
                 raise
 
     def close(self) -> None:
         """Close all descriptors; once."""
-        self._leave()
+        self.look_again()
         for fd in (self._lock, self._marker, self._root):
             if fd >= 0:
                 os.close(fd)
+
+
+class _OpenDirectory(NamedTuple):
+    """A directory of the target that is open.
+
+    Attributes:
+        depth: how many names lead to it.
+        fd: its descriptor.
+        known: what is known to be in it; None if its own name was not looked at.
+    """
+
+    depth: int
+    fd: int
+    known: _Known | None
+
+
+def _shared(one: Parts, other: Parts) -> int:
+    """Return how many names two paths have in common."""
+    return next(
+        (depth for depth, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 class NewFile:

@@ -13,6 +13,7 @@ import pytest
 
 from artifactstore import Registry, Settings
 from artifactstore.errors import ExportIncomplete, TargetRefused
+from artifactstore.ids import new_id
 from artifactstore.package_export import writing
 from artifactstore_protocols.paths import PathRefused
 from artifactstore_protocols.records import ExportReport, IngestProgress
@@ -276,7 +277,7 @@ async def test_an_interrupted_export_continues_with_what_is_missing(
     registry: Registry, tree: Path, out: Path, files: int
 ) -> None:
     package = await interrupted(registry, tree, out, files=files)
-    (out / UNFINISHED / "left by a dead process").write_bytes(b"half")
+    (out / UNFINISHED / new_id()).write_bytes(b"half")  # left by a dead process
     before = inodes(out)
     report = await registry.export_package(package, out)
     assert (report.files, report.resumed_files, report.bytes) == (5, files, 15)
@@ -328,6 +329,91 @@ async def test_a_file_that_was_changed_since_is_not_overwritten(
         await registry.export_package(package, out)
     assert stat.S_IFMT((out / "a").lstat().st_mode) == kind
     assert not (out / "d").exists(), "nothing was written"
+
+
+@pytest.mark.usefixtures("one_by_one")
+@pytest.mark.parametrize("kind", ["file", "empty file", "link"])
+async def test_what_is_in_the_place_of_a_directory_is_named_and_left_alone(
+    registry: Registry, tree: Path, out: Path, tmp_path: Path, kind: str
+) -> None:
+    package = await interrupted(registry, tree, out)
+    if kind == "link":
+        (tmp_path / "elsewhere" / "e").mkdir(parents=True)
+        (out / "d").symlink_to(tmp_path / "elsewhere")
+    else:
+        (out / "d").write_bytes(b"mine" if kind == "file" else b"")
+    before = inodes(out)
+    with pytest.raises(TargetRefused, match="'d' has another content"):
+        await registry.export_package(package, out)
+    assert inodes(out) == before
+    assert found(tmp_path / "elsewhere") == {}
+
+
+LEFTOVER = "01a22511-edc5-7aac-b1d7-9cd987348bc4"
+PLANTED = {
+    "": ["FIFO", "link", "file"],
+    "package": ["FIFO", "link", "hard link", "directory"],
+    "notes": ["FIFO", "link", "hard link", "directory", "file"],
+    LEFTOVER: ["FIFO", "link", "directory"],
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in PLANTED.items() for kind in kinds])
+async def test_what_no_export_made_is_neither_written_nor_removed(
+    registry: Registry, tree: Path, out: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    package = await sealed(registry, tree, FILES)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"")
+    planted = out / UNFINISHED / name
+    planted.parent.mkdir(parents=True)
+    match kind:
+        case "FIFO":
+            os.mkfifo(planted)
+        case "link":
+            planted.symlink_to(victim)
+        case "hard link":
+            planted.hardlink_to(victim)
+        case "directory":
+            planted.mkdir()
+        case _:
+            planted.write_bytes(b"mine")
+    with pytest.raises(TargetRefused, match="no export made its"):
+        await registry.export_package(package, out)
+    assert planted.is_symlink() or planted.exists()
+    assert victim.read_bytes() == b""
+    assert not (out / "a").exists(), "nothing was written"
+
+
+@pytest.mark.parametrize("name", [f"{UNFINISHED}/package", f"{UNFINISHED}/other", UNFINISHED])
+async def test_files_that_are_named_as_the_export_names_its_own_are_refused_each_time(
+    registry: Registry, tree: Path, out: Path, name: str
+) -> None:
+    package = await sealed(registry, tree, {"a": b"1", name: b"2"})
+    for resumed in (0, 1):
+        report = await incomplete(registry, package, out)
+        assert refused_paths(report) == [name]
+        assert (report.files, report.resumed_files) == (1, resumed)
+
+
+async def test_a_deep_tree_costs_a_few_calls_for_each_directory(
+    registry: Registry, tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depth = 500
+    files = {f"{'d/' * level}f": b"" for level in range(depth)}
+    package = await sealed(registry, tree, files)
+    opened = 0
+    real = os.open
+
+    def counted(path: str | bytes, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        nonlocal opened
+        opened += 1
+        return real(path, flags, mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", counted)
+    await registry.export_package(package, out)
+    assert len(found(out)) == depth
+    assert opened < 25 * depth, "from the root each time, it would be half of the depth for each"
 
 
 @pytest.mark.usefixtures("one_by_one")
