@@ -2,7 +2,8 @@
 
 A store below the directory that is ingested would otherwise be in its own packages: each ingest would hold all objects
 of those before, and the live database. Files and directories are told by device and inode, so a link, a hard link or a
-bind mount of one is seen through. What SQLite makes and removes beside its database is told by its directory and name.
+bind mount of one is seen through, and so is an overlay that the store is a layer of. What SQLite makes and removes
+beside its database is told by its directory and name.
 """
 
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
-from artifactstore.ingest.mounts import mounted_again
+from artifactstore.ingest.mounts import mounted_again, overlaid_places
 from artifactstore.os_paths import path_bytes, path_text
 
 __all__ = ["NOWHERE", "OwnFiles", "StorePlaces"]
@@ -59,9 +60,10 @@ class OwnFiles:
             given = path_bytes(path_text(places.database))
             for path in {given, os.path.realpath(given)}:  # SQLite keeps its files beside what a link leads to
                 inodes |= {_inode(path + suffix) for suffix in _BESIDE_DATABASE}
-                above = _inode(os.path.dirname(path))  # noqa: PTH120 - bytes
-                if above is not None:
-                    names |= {(above, os.path.basename(path) + suffix) for suffix in _BESIDE_DATABASE}  # noqa: PTH119
+                above, name = os.path.split(path)
+                for place in (above, *overlaid_places(os.path.realpath(above))):
+                    if (inode := _inode(place)) is not None:
+                        names |= {(inode, name + suffix) for suffix in _BESIDE_DATABASE}
         return cls(frozenset(inode for inode in inodes if inode is not None), frozenset(names))
 
     def include(self, found: os.stat_result, directory: _Inode, name: bytes) -> bool:

@@ -160,6 +160,7 @@ class _Walk:
         self._check_wanted = check_wanted
         self._tell = tell
         self._by_key: dict[str, str] = {}
+        self._above: dict[str, str] = {}  # by key: the directories that hold files, at any depth
         self._led: dict[bytes, tuple[str, bytes, os.stat_result]] = {}
         self._entries = self._taken = self._linked = self._bytes = 0
         self.files: list[ScannedFile] = []
@@ -244,15 +245,25 @@ class _Walk:
             raise TreeTooLarge(self._name, limit, "files, directories and links", "split it")
 
     def _add(self, path: str, source: str, status: os.stat_result) -> None:
-        other = self._by_key.setdefault(path_key(path), path)
-        if other != path:
+        key = path_key(path)
+        other = self._by_key.setdefault(key, path)
+        if other != path or (other := self._above.get(key, path)) != path:
             raise SamePath(*sorted((path, other)))
+        self._add_above(key, path)
         self.files.append(ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), _stamp(status)))
         self._bytes += status.st_size
         if len(self.files) > self._files_max:
             raise TreeTooLarge(self._name, self._files_max, "files", "split it")
         if not len(self.files) % _TELL_EVERY:
             self._tell(len(self.files), self._bytes)
+
+    def _add_above(self, key: str, path: str) -> None:
+        """Note the directories of a file. One that is the same path as a file cannot be in a package with it."""
+        while (key := key.rpartition("/")[0]) and key not in self._above:
+            path = path.rpartition("/")[0]
+            self._above[key] = path
+            if (file := self._by_key.get(key)) is not None:
+                raise SamePath(*sorted((path, file)))
 
     def _behind(self, linked: bool) -> bool:
         """Count a directory if it is behind a link; whether it is."""

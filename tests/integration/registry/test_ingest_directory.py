@@ -158,6 +158,14 @@ def _same_under_nfc(tree: Path) -> None:
     plant(tree, {"z\u00e9": b"", "ze\u0301": b""})
 
 
+def _file_and_directory_same_under_nfc(tree: Path) -> None:
+    plant(tree, {"z\u00e9": b"", "ze\u0301/below/it": b""})
+
+
+def _directory_and_file_same_under_nfc(tree: Path) -> None:
+    plant(tree, {"ze\u0301": b"", "z\u00e9/below/it": b""})
+
+
 def _backslash(tree: Path) -> None:
     plant(tree, {"z\\": b""})
 
@@ -179,6 +187,8 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (_fifo, "is a FIFO"),
     (_socket, "is a socket"),
     (_same_under_nfc, "NFC"),
+    (_file_and_directory_same_under_nfc, "NFC"),
+    (_directory_and_file_same_under_nfc, "NFC"),
     (_backslash, "backslash"),
     (_control_character, "control"),
     (_no_utf_8, "UTF-8"),

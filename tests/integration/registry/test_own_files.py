@@ -9,6 +9,7 @@ import pytest
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import SourceInsideStore
+from artifactstore.ingest import mounts
 from integration.registry.samples import add, paths_in, plant, settings_in
 
 STORE = ["artifactstore.db", "artifactstore.db-shm", "artifactstore.db-wal", "artifactstore.db.lock", "objects"]
@@ -107,15 +108,15 @@ async def test_a_database_behind_a_link_is_known_with_what_is_beside_it(tree: Pa
 
 
 @pytest.fixture
-def mounted(tree: Path) -> Generator[Callable[[Path, Path], None]]:
-    """Mounts a file or a directory a second time."""
+def mounted() -> Generator[Callable[..., None]]:
+    """Mounts as the command does with these arguments."""
     places: list[Path] = []
 
-    def mount(what: Path, where: Path) -> None:
-        done = subprocess.run(["mount", "--bind", what, where], check=False, capture_output=True)
+    def mount(*command: str | Path) -> None:
+        done = subprocess.run(["mount", *command], check=False, capture_output=True)
         if done.returncode:
             pytest.skip(f"nothing can be mounted here: {done.stderr.decode().strip()}")
-        places.append(where)
+        places.append(Path(command[-1]))
 
     yield mount
     for place in reversed(places):
@@ -124,17 +125,17 @@ def mounted(tree: Path) -> Generator[Callable[[Path, Path], None]]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
 async def test_a_store_that_is_mounted_a_second_time_is_known(
-    registry: Registry, settings: Settings, tree: Path, mounted: Callable[[Path, Path], None]
+    registry: Registry, settings: Settings, tree: Path, mounted: Callable[..., None]
 ) -> None:
     package = (await registry.create_package("p")).package_id
     await add(registry, package, "x", b"content")
     second = plant(tree / "second", {"a": b"a", "database": b""})
     for name in ("objects", "below", "var"):
         (second / name).mkdir()
-    mounted(settings.storage_local_root, second / "objects")
-    mounted(settings.storage_local_root / "blake3", second / "below")
-    mounted(tree / "var", second / "var")
-    mounted(tree / "var" / "artifactstore.db", second / "database")
+    mounted("--bind", settings.storage_local_root, second / "objects")
+    mounted("--bind", settings.storage_local_root / "blake3", second / "below")
+    mounted("--bind", tree / "var", second / "var")
+    mounted("--bind", tree / "var" / "artifactstore.db", second / "database")
     summary = await registry.ingest_tree(second)
     assert await paths_in(registry, summary.package_id) == ["a"]
     assert set(summary.excluded) == {"below", "database", "objects", *(f"var/{name}" for name in STORE)}
@@ -142,3 +143,58 @@ async def test_a_store_that_is_mounted_a_second_time_is_known(
         await registry.ingest_tree(second / "objects")
     with pytest.raises(SourceInsideStore):
         await registry.ingest_tree(second / "below")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount")
+@pytest.mark.parametrize("layer", ["above the store", "of the store", "below the store", "with the store on it"])
+async def test_a_store_in_an_overlay_is_known(
+    tree: Path, tmp_path: Path, mounted: Callable[..., None], layer: str
+) -> None:
+    upper, work, merged = tmp_path / "upper", tmp_path / "work", tmp_path / "merged"
+    for directory in (upper, work, merged):
+        directory.mkdir()
+    plant(tree, {"a": b"a"})
+
+    def overlay(lower: Path) -> None:
+        mounted("-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", merged)
+
+    if layer == "with the store on it":
+        overlay(tree)
+    settings = settings_in((merged if layer == "with the store on it" else tree) / "var")
+    async with open_registry(settings) as registry:
+        package = (await registry.create_package("p")).package_id
+        await add(registry, package, "x", b"content")
+        match layer:
+            case "above the store":
+                overlay(tree)
+                summary = await registry.ingest_tree(merged)
+                assert summary.excluded == tuple(f"var/{name}" for name in STORE)
+                assert await paths_in(registry, summary.package_id) == ["a"]
+                with pytest.raises(SourceInsideStore):
+                    await registry.ingest_tree(merged / "var" / "objects" / "blake3")
+            case "of the store":
+                overlay(tree / "var")
+                assert (await registry.ingest_tree(merged)).excluded == tuple(STORE)
+            case "below the store":
+                overlay(tree / "var" / "objects" / "blake3")
+                with pytest.raises(SourceInsideStore):
+                    await registry.ingest_tree(merged)
+            case _:
+                summary = await registry.ingest_tree(upper)
+                assert await paths_in(registry, summary.package_id) == []
+                assert summary.excluded == tuple(f"var/{name}" for name in STORE)
+
+
+def test_a_layer_is_known_by_an_odd_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = os.fsencode(tmp_path) + b"/a:b, c"
+    named = layer.replace(b":", rb"\134:").replace(b",", rb"\054").replace(b" ", rb"\040")
+    table = tmp_path / "mountinfo"
+    lines = [
+        b"1 0 8:1 / / rw - ext4 /dev/sda rw",
+        b"2 1 0:9 / /merged rw - overlay none rw,lowerdir=relative:/x:" + named + b",upperdir=/u,xino=off",
+    ]
+    table.write_bytes(b"\n".join(lines))
+    monkeypatch.setattr(mounts, "_TABLE", table)
+    assert mounts.overlaid_places(layer + b"/d/e") == [b"/merged/d/e"]
+    assert mounts.overlaid_places(b"/merged/d") == [b"/x/d", layer + b"/d", b"/u/d"]
+    assert mounts.mounted_again([os.fsencode(tmp_path)]) == [b"/merged"]
