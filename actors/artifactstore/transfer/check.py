@@ -9,7 +9,7 @@ from artifactstore.abreast import abreast
 from artifactstore.dataplane import open_local_data_plane
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.directory import BackupDirectory
-from artifactstore.transfer.objects import FlawNotes, NamedObject, named_by
+from artifactstore.transfer.objects import FlawNotes, NamedObject, flaws_by_size, named_by
 from artifactstore_protocols.dataplane import DataPlane
 from artifactstore_protocols.records import BackupCheck, TransferProgress
 
@@ -66,11 +66,18 @@ class _Check:
     async def _read(self, named: Sequence[NamedObject]) -> None:
         new = [each for each in named if str(each.address) not in self._seen]
         self._seen.update(str(each.address) for each in new)
-        await abreast(new, self._read_one, at_once=_READS_AT_ONCE)
+        found = await self._plane.stat_objects([each.address for each in new])
+        whole: list[NamedObject] = []
+        for each, flaw in zip(new, flaws_by_size(new, found), strict=True):
+            self._bytes += each.size_bytes
+            if flaw is None:
+                whole.append(each)
+            else:  # one that is too long can be too long to read
+                await self._flaws.add(flaw, each)
+        await abreast(whole, self._read_one, at_once=_READS_AT_ONCE)
 
     async def _read_one(self, named: NamedObject) -> None:
         result = await self._plane.verify_object(named.address)
-        self._bytes += named.size_bytes
         if result.status == "missing":
             await self._flaws.add("missing", named)
         elif (result.digests, result.size_bytes) != (named.digests, named.size_bytes):

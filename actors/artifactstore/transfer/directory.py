@@ -10,8 +10,10 @@ A log file appears by one rename when all the objects that it names were copied,
 an interrupted backup leaves are objects that no log file names yet, and partial files that the next backup removes.
 """
 
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +23,7 @@ from artifactstore.durable import fsync_directory, make_durable_directory, sync_
 from artifactstore.machine import in_thread
 from artifactstore.refusals import BackupRefused
 from artifactstore.target_limits import TargetLimits
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.log_file import chain_of
 
 __all__ = ["BackupDirectory"]
@@ -28,6 +31,7 @@ __all__ = ["BackupDirectory"]
 _MARK_NAME: Final = "artifactstore-backup"
 _MARK: Final = b"artifactstore backup, format 1\n"
 _LOCK_NAME: Final = ".lock"
+_ANY_FILE: Final = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # somebody else may have put a pipe or a link there
 _OF_A_FILE_SYSTEM: Final = "lost+found"  # in the root of a disk that is empty
 
 
@@ -93,12 +97,13 @@ class BackupDirectory:
             not each.name.startswith(".") and each.name != _OF_A_FILE_SYSTEM for each in self._path.iterdir()
         ):
             raise BackupRefused(self.name, "it holds something else; name a new or an empty directory")
-        lock = os.open(self._path / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = self._open_own(_LOCK_NAME, os.O_RDWR | os.O_CREAT)
         try:
             self._take_lock(lock)
             if not (self._path / _MARK_NAME).exists():
                 self._write_mark()
             self._check_mark()
+            self._refuse_links()
             self.log.mkdir(exist_ok=True)
             for leftover in self.log.glob(".*.partial"):
                 leftover.unlink()
@@ -122,16 +127,47 @@ class BackupDirectory:
 
     def _write_mark(self) -> None:
         partial = self._path / f".{_MARK_NAME}.partial"
-        with partial.open("wb") as mark:
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with os.fdopen(descriptor, "wb") as mark:
             mark.write(_MARK)
             mark.flush()
             sync_file(mark.fileno(), self.limits)
         partial.replace(self._path / _MARK_NAME)
 
+    def _refuse_links(self) -> None:
+        for own in (self.log, self.objects, self.objects / PRIMARY_ALGORITHM):
+            if own.is_symlink():
+                reason = f"{own.relative_to(self._path)} in it is a symbolic link, which no backup has made; remove it"
+                raise BackupRefused(self.name, reason)
+
+    def _open_own(self, name: str, flags: int) -> int:
+        """Open a file of the backup itself.
+
+        Raises:
+            BackupRefused: it is something else than a file.
+            OSError: it cannot be opened.
+        """
+        refused = BackupRefused(self.name, f"{name} in it is no regular file; move it away")
+        try:
+            descriptor = os.open(self._path / name, flags | _ANY_FILE, 0o600)
+        except OSError as error:
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                raise refused from error
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise refused
+        return descriptor
+
     def _check_mark(self) -> None:
         found = None
         with suppress(FileNotFoundError):
-            found = (self._path / _MARK_NAME).read_bytes()
+            descriptor = self._open_own(_MARK_NAME, os.O_RDONLY)
+            try:
+                found = os.read(descriptor, len(_MARK) + 1)
+            finally:
+                os.close(descriptor)
         if found is None:
             raise BackupRefused(
                 self.name, f"there is no {_MARK_NAME} in it; name the directory that `backup` was given"

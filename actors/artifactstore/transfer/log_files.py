@@ -5,6 +5,7 @@ for the events. Both readings use one open file, and notice when it changes in b
 """
 
 import os
+import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -87,9 +88,6 @@ class LogFileText:
     async def _read(self, after: int) -> Sequence[StoredEvent]:
         limit = min(_EVENTS, self._header.last - after)
         batch = await self._store.read_events(after=after, limit=limit, bytes_max=READ_BYTES)
-        for expected, stored in enumerate(batch, after + 1):
-            if stored.sequence != expected:
-                raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")
         if not batch:
             raise LogDamaged(after + 1, f"it is missing, and the head says {self._header.last}")
         return batch
@@ -125,10 +123,14 @@ class LogFileSource:
         """
         name = name or str(path)
         try:
-            fd = await in_thread(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            # A pipe would wait for somebody who writes to it.
+            fd = await in_thread(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError as error:
             raise LogFileInvalid(name, 0, error.strerror or str(error)) from error
         try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                reason = "it is no regular file; what comes through a pipe is read from stdin, named -"
+                raise LogFileInvalid(name, 0, reason)
             yield cls(name, fd)
         finally:
             os.close(fd)

@@ -7,12 +7,14 @@ store has lost since.
 """
 
 import errno
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 
 from artifactstore.abreast import abreast
+from artifactstore.machine import in_thread
 from artifactstore.supervision import ActorRef
 from artifactstore.transfer.arrival import Arrival
 from artifactstore.transfer.backup_log import BackupLog
@@ -123,6 +125,7 @@ class _Restore:
 
         await abreast(to_read, read, at_once=_READS_AT_ONCE)
         self._sound.update(str(each.address) for each in named)
+        wanted = await self._of_right_size(wanted)
         for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             sources = tuple(
                 FileSource(object_key_of(each.address), str(self._directory.objects), each.digests) for each in batch
@@ -139,6 +142,28 @@ class _Restore:
                     await self._flaws.add(flaw, each)
                 else:
                     raise answer
+
+    async def _of_right_size(self, wanted: Sequence[NamedObject]) -> list[NamedObject]:
+        """Note those that have another size in the backup: one that is too long can be too long to read."""
+        root = self._directory.objects
+        sizes = await in_thread(lambda: [_size_of(root / object_key_of(each.address)) for each in wanted])
+        right: list[NamedObject] = []
+        for each, size_bytes in zip(wanted, sizes, strict=True):
+            if size_bytes in (None, each.size_bytes):
+                right.append(each)
+            else:
+                self._flawed.add(str(each.address))
+                await self._flaws.add("damaged", each)
+        return right
+
+
+def _size_of(path: Path) -> int | None:
+    """How long a file is; None for what is none, or cannot be looked at."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def flaw_of(error: Exception) -> Flaw | None:

@@ -1,0 +1,116 @@
+"""Backup directories into which somebody has put what no backup makes: links, pipes and files without end."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from artifactstore import Registry, open_registry
+from artifactstore.errors import BackupRefused
+from artifactstore.transfer.check import check_backup
+from artifactstore_protocols.log_file import LogFileInvalid
+from integration.registry.samples import add, object_file, objects, settings_in, whole_log
+
+_MARK = "artifactstore-backup"
+_ENDLESS = 1 << 40
+
+
+@pytest.fixture
+async def backup(registry: Registry, tmp_path: Path) -> Path:
+    """The backup of a store with one file."""
+    package = (await registry.create_package("p")).package_id
+    await add(registry, package, "a", b"a")
+    await registry.backup(tmp_path / "backup")
+    return tmp_path / "backup"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A directory of somebody else, with a file that looks like a leftover."""
+    directory = tmp_path / "elsewhere"
+    directory.mkdir()
+    (directory / ".x.partial").write_text("precious")
+    return directory
+
+
+def content(directory: Path) -> dict[str, str]:
+    return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("*") if path.is_file()}
+
+
+def instead(path: Path, make: Callable[[Path], object]) -> None:
+    """Put something else in the place of a file or directory, which is kept under another name."""
+    if path.exists():
+        path.rename(path.with_name(f".was-{path.name}"))
+    make(path)
+
+
+@pytest.mark.parametrize("name", [".lock", "log", "objects", "objects/blake3"])
+async def test_a_backup_writes_through_no_link(registry: Registry, backup: Path, elsewhere: Path, name: str) -> None:
+    target = elsewhere / "made" if name == ".lock" else elsewhere
+    instead(backup / name, lambda path: path.symlink_to(target))
+    with pytest.raises(BackupRefused, match=rf"{name} in it is "):
+        await registry.backup(backup)
+    assert content(elsewhere) == {".x.partial": "precious"}
+
+
+async def test_a_new_backup_overwrites_nothing_that_a_planted_link_leads_to(
+    registry: Registry, elsewhere: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "backup"
+    target.mkdir()
+    (target / f".{_MARK}.partial").symlink_to(elsewhere / ".x.partial")
+    await registry.backup(target)
+    assert content(elsewhere) == {".x.partial": "precious"}
+    assert not (target / _MARK).is_symlink()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+async def test_nobody_waits_for_or_reads_a_mark_or_lock_that_is_no_file(
+    registry: Registry, backup: Path, make: Callable[[Path], object]
+) -> None:
+    instead(backup / ".lock", make)
+    with pytest.raises(BackupRefused, match="in it is no regular file"):
+        await registry.backup(backup)
+    instead(backup / _MARK, make)
+    for work in (registry.restore, check_backup):
+        with pytest.raises(BackupRefused, match=f"{_MARK} in it is no regular file"):
+            await work(backup)
+
+
+async def test_a_mark_without_end_is_not_read(registry: Registry, backup: Path) -> None:
+    os.truncate(backup / _MARK, _ENDLESS)
+    for work in (registry.restore, registry.backup, check_backup):
+        with pytest.raises(BackupRefused, match="another format"):
+            await work(backup)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+async def test_nobody_waits_for_a_log_that_is_no_file(
+    registry: Registry, backup: Path, make: Callable[[Path], object]
+) -> None:
+    [file] = (backup / "log").iterdir()
+    instead(file, make)
+    for work in (registry.restore, registry.backup, check_backup):
+        with pytest.raises(LogFileInvalid, match="it is no regular file"):
+            await work(backup)
+    with pytest.raises(LogFileInvalid, match="it is no regular file"):
+        await registry.import_events(file)
+
+
+async def test_an_object_that_is_too_long_is_damaged_and_not_read(
+    registry: Registry, backup: Path, tmp_path: Path
+) -> None:
+    [package] = [record async for record in registry.list_packages()]
+    [record] = await registry.list_files(package.package_id)
+    copy = object_file(settings_in(backup), record.content_address)
+    copy.chmod(0o600)
+    os.truncate(copy, _ENDLESS)
+    found = await check_backup(backup)
+    assert [flaw.content_address for flaw in found.flaws.damaged] == [record.content_address]
+    second = settings_in(tmp_path / "second")
+    async with open_registry(second) as other:
+        report = await other.restore(backup)
+        assert (report.flaws.damaged_objects, report.new_objects) == (1, 0)
+        assert await whole_log(other) == await whole_log(registry)
+    assert objects(second) == {}
