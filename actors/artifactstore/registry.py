@@ -17,7 +17,7 @@ import trio
 from artifactstore.arguments import checked
 from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
-from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.database.errors import DatabaseDamaged, DatabaseUnavailable, OutcomeUnknown
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
@@ -429,9 +429,11 @@ class Registry:
             PackageNotFound, AmbiguousPackage, NotFinalized.
         """
         package_id = await self._package_id(package)
+        if (await self._store.package(package_id)).status == "open":
+            raise NotFinalized(package_id)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
-            raise NotFinalized(package_id)
+            raise DatabaseDamaged(self._store.name, f"the event that sealed package {package_id} is not in its place")
         if form == "cbor":
             return payload
         return await in_thread(lambda: manifest.jcs(manifest.decode(payload)))

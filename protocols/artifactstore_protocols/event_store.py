@@ -132,6 +132,9 @@ class EventStore(Protocol):
             limit: how many at most.
             subject: only those about it, if one is given.
             bytes_max: how long their payloads may be together, if given; one that is longer comes alone.
+
+        Raises:
+            LogDamaged: the very next event is missing. Without a subject, a run of events has no hole.
         """
         ...
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.bulk import insert_rows
+from artifactstore.database.cells import time_in
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
 from artifactstore_protocols.admission import LogTables, admit, examine, history_needs
@@ -125,16 +126,32 @@ async def write_all(transaction: Transaction, new: Iterable[Event]) -> tuple[Sto
 async def read(
     connection: AsyncConnection, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
 ) -> tuple[StoredEvent, ...]:
-    """Events after the sequence `after`, in order; `EventStore.read_events` says which."""
+    """Events after the sequence `after`, in order; `EventStore.read_events` says which.
+
+    Raises:
+        LogDamaged: the next one is missing. What is there of the log can be read up to it.
+    """
 
     def wanted[*Columns](query: Select[*Columns]) -> Select[*Columns]:
         query = query.where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
         return query if subject is None else query.where(events.c.subject == subject)
 
     if bytes_max is not None:  # both databases know how long a value is without reading it
-        sizes = (await connection.execute(wanted(select(func.length(events.c.payload))))).scalars()
+        sizes = (await connection.execute(wanted(select(func.coalesce(func.length(events.c.payload), 0))))).scalars()
         limit = max(1, sum(total <= bytes_max for total in accumulate(sizes)))
-    return tuple(_stored(row) for row in await connection.execute(wanted(select(events))))
+    found = tuple(_stored(row) for row in await connection.execute(wanted(select(events))))
+    return found if subject is not None else await _gapless(connection, found, after)
+
+
+async def _gapless(connection: AsyncConnection, found: tuple[StoredEvent, ...], after: int) -> tuple[StoredEvent, ...]:
+    """Events up to the first one that is missing; where that is the very next one, or the head says so, an error."""
+    whole = tuple(stored for expected, stored in enumerate(found, after + 1) if stored.sequence == expected)
+    if whole:
+        return whole
+    if found:
+        raise LogDamaged(after + 1, f"it is missing, and {found[0].sequence} comes next")
+    await check_end(connection, await head(connection))
+    return ()
 
 
 async def find_commands(
@@ -194,13 +211,9 @@ async def replay(
         LogDamaged: a sequence is missing, before the head or at its end; likewise.
     """
     async for batch in _batches(connection, after):
-        for expected, stored in enumerate(batch, after + 1):
-            if stored.sequence != expected:
-                raise LogDamaged(expected, f"it is missing, and {stored.sequence} comes next")
         await into.apply(await admitted(connection, batch, into))
         after = batch[-1].sequence
         told(after)
-    await check_end(connection, await head(connection))
     return after
 
 
@@ -233,7 +246,7 @@ def _stored(row: Row[tuple[object, ...]]) -> StoredEvent:
             type=row.type,
             subject=row.subject,
             actor=row.actor,
-            recorded_at_us=row.recorded_at,
+            recorded_at_us=time_in("recorded_at", row.recorded_at),
             payload=row.payload,
             command=CommandStamp(row.command_id, row.command_digest, row.idempotency_key),
         )

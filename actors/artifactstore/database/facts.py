@@ -90,9 +90,9 @@ async def _load_directories(
             .limit(1)
             .scalar_subquery()
         )
-        query = select(given.c.path_key, below.label("below"))
+        query = select(given.c.path_key, func.coalesce(below, "").label("below"))
         for row in await connection.execute(query):
-            if row.below is not None:
+            if row.below:
                 facts.directories[package_id, row.path_key] = row.below
 
 

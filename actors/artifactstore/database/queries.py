@@ -6,7 +6,7 @@ from typing import cast
 from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from artifactstore.database.cells import DamagedCell
+from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -34,6 +34,8 @@ __all__ = [
     "package",
     "packages",
 ]
+
+_SHOWN_CHARACTERS = 60
 
 _packages, _files, _locations = LIVE[PACKAGES], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
@@ -172,6 +174,15 @@ async def list_files(connection: AsyncConnection, package_id: str) -> list[FileR
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
+    sealed = (row.finalized_at, row.manifest_digest, row.tree_digest, row.finalized_sequence)
+    if row.status not in {"open", "finalized"} or (row.status == "finalized" and None in sealed):
+        raise DamagedCell(
+            f"package {row.package_id} is {row.status[:_SHOWN_CHARACTERS]!r}, and no event has made it so"
+        )
+    times = {"created_at": row.created_at, "finalized_at": row.finalized_at, "expires_at": row.expires_at}
+    for column, us in times.items():
+        if us is not None:
+            time_in(column, us)
     return PackageRecord(
         package_id=row.package_id,
         name=row.name,
@@ -198,8 +209,8 @@ def _metadata(row: Row[tuple[object, ...]]) -> dict[str, str]:
         metadata = canonical.decode(row.metadata)
     except NotCanonical as error:
         raise DamagedCell(f"the metadata of package {row.package_id} is {error}") from error
-    if not isinstance(metadata, dict):
-        raise DamagedCell(f"the metadata of package {row.package_id} is no map")
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise DamagedCell(f"the metadata of package {row.package_id} is no map of text")
     return cast("dict[str, str]", metadata)
 
 

@@ -45,12 +45,12 @@ METADATA = MetaData(
 
 
 def _text(name: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
-    text = Text(collation="C").with_variant(CheckedText(name), "sqlite")
+    text = Text(collation="C").with_variant(CheckedText(name, nullable=nullable), "sqlite")
     return Column(name, text, primary_key=key, nullable=nullable)
 
 
 def _integer(name: str, *, key: bool = False, nullable: bool = False) -> Column[int]:
-    number = BigInteger().with_variant(CheckedBigInteger(name), "sqlite")
+    number = BigInteger().with_variant(CheckedBigInteger(name, nullable=nullable), "sqlite")
     return Column(name, number, primary_key=key, nullable=nullable, autoincrement=False)
 
 

@@ -4,6 +4,7 @@ Who takes events from a file reads it to its end first, since only there stands 
 for the events. Both readings use one open file, and notice when it changes in between.
 """
 
+import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -128,8 +129,10 @@ class LogFileSource:
         except OSError as error:
             raise LogFileInvalid(name, 0, error.strerror or str(error)) from error
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                reason = "it is no regular file; what comes through a pipe is read from stdin, named -"
+            mode = os.fstat(fd).st_mode
+            if not stat.S_ISREG(mode):
+                pipe = "it is no regular file; what comes through a pipe is read from stdin, named -"
+                reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else pipe
                 raise LogFileInvalid(name, 0, reason)
             yield cls(name, fd)
         finally:

@@ -10,18 +10,42 @@ from sqlalchemy import Executable, delete, update
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.errors import DatabaseDamaged, LogDamaged
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.database.schema import events, log_head
+from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.doctor import examine, look
+from artifactstore.errors import NotFinalized
 from artifactstore.machine import in_thread
-from artifactstore_protocols.events import EventRefused
+from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.views import PACKAGES, RETENTION
 from database_tools import surgery
-from integration.registry.samples import actors, add, by_hand, settings_in, whole_log
+from integration.registry.samples import actors, add, by_hand, settings_in
 
 
 async def fill(registry: Registry) -> str:
     package = (await registry.create_package("p", metadata={"k": "v"})).package_id
     await add(registry, package, "a", b"a")
     return package
+
+
+async def readable(registry: Registry) -> list[StoredEvent]:
+    """The events that can be read; that they are not all is told at their end, and to those who follow the log."""
+    log: list[StoredEvent] = []
+    followed: list[StoredEvent] = []
+
+    async def read() -> None:
+        while page := await registry.read_events(len(log)):
+            log.extend(page)
+
+    async def follow() -> None:
+        async with registry.tail_events() as events:
+            async for stored in events:
+                followed.append(stored)  # noqa: PERF401 - what came before the error counts
+
+    with pytest.raises(LogDamaged):
+        await read()
+    with pytest.raises(LogDamaged):
+        await follow()
+    assert followed == log
+    return log
 
 
 def crashes(registry: Registry) -> list[str]:
@@ -49,7 +73,7 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
         package = await fill(registry)
         assert (await registry.health(max_age_s=0)).healthy
         await surgery(location, statement)
-        log = await whole_log(registry)
+        log = await readable(registry)
         for write in (
             registry.create_package("q"),
             add(registry, package, "b", b"b"),
@@ -60,7 +84,7 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
         for carry in (registry.export_events, registry.backup):
             with pytest.raises(LogDamaged):
                 await carry(tmp_path / "out")
-        assert await whole_log(registry) == log
+        assert await readable(registry) == log
         health = await registry.health(max_age_s=0)
         assert not health.healthy
         assert any("the log is damaged at sequence" in reason for reason in health.reasons)
@@ -85,6 +109,10 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
         ("UPDATE artifact_packages SET metadata = x'ff'", {"packages"}),
         ("UPDATE artifact_packages SET metadata = 'abc'", {"packages"}),
         ("UPDATE artifact_packages SET metadata = x'01'", {"packages"}),
+        ("UPDATE artifact_packages SET metadata = x'a1616b01'", {"packages", "finalize"}),
+        ("UPDATE artifact_packages SET metadata = x'a1616ba0'", {"packages", "finalize"}),
+        ("UPDATE artifact_packages SET status = 'finalized'", {"packages", "finalize"}),
+        ("UPDATE artifact_packages SET status = 'abc'", {"packages", "finalize"}),
         ("UPDATE artifact_packages SET version = 'abc'", {"packages", "add"}),
         ("UPDATE artifact_files SET size_bytes = x'00'", {"files", "add"}),
         ("UPDATE artifact_files SET path = x'07'", {"files", "add"}),
@@ -118,6 +146,7 @@ async def test_what_nothing_of_ours_has_written_is_called_damage_and_crashes_nob
         "health": health,
         "create": lambda: registry.create_package("q"),
         "add": lambda: add(registry, package, "a", b"other"),
+        "finalize": lambda: registry.finalize_package(package),
         "replay": lambda: registry.replay(check=True),
         "export": lambda: registry.export_events(tmp_path / "log"),
         "audit": audit,
@@ -157,3 +186,77 @@ async def test_a_payload_that_is_not_what_its_type_says_is_named(registry: Regis
         assert [entry async for entry in registry.audit()]
     with pytest.raises(EventRefused, match=r"^event 2 "):
         await registry.replay(check=True)
+
+
+@pytest.mark.parametrize("sequence", [1, 2], ids=["first", "second"])
+async def test_a_hole_in_the_log_is_told_when_a_reader_comes_to_it(
+    tmp_path: Path, location: DatabaseLocation, sequence: int
+) -> None:
+    settings = replace(settings_in(tmp_path), database_url=location.url.render_as_string(hide_password=False))
+    async with open_registry(settings) as registry:
+        package = await fill(registry)
+        await add(registry, package, "b", b"b")
+        await surgery(location, delete(events).where(events.c.sequence == sequence))
+        assert [stored.sequence for stored in await readable(registry)] == list(range(1, sequence))
+        with pytest.raises(LogDamaged, match=f"damaged at sequence {sequence}: it is missing"):
+            await registry.read_events(sequence - 1)
+        assert crashes(registry) == []
+
+
+@pytest.mark.parametrize("us", [2**63 - 1, -(2**63)])
+async def test_a_time_that_no_calendar_has_is_called_damage(
+    tmp_path: Path, location: DatabaseLocation, us: int
+) -> None:
+    settings = replace(settings_in(tmp_path), database_url=location.url.render_as_string(hide_password=False))
+    packages, retention = LIVE[PACKAGES], LIVE[RETENTION]
+    async with open_registry(settings) as registry:
+        package = await fill(registry)
+        await surgery(location, update(packages).values(created_at=us))
+        with pytest.raises(DatabaseDamaged, match="created_at"):
+            await registry.get_package(package)
+        await surgery(location, update(packages).values(created_at=1), update(retention).values(expires_at=us))
+        with pytest.raises(DatabaseDamaged, match="expires_at"):
+            await registry.get_package(package)
+        await surgery(location, update(events).values(recorded_at=us))
+        with pytest.raises(DatabaseDamaged, match="recorded_at"):
+            await registry.read_events()
+        assert crashes(registry) == []
+
+
+async def test_a_seal_whose_event_is_elsewhere_is_damage_and_not_an_open_package(
+    registry: Registry, settings: Settings
+) -> None:
+    package = await fill(registry)
+    with pytest.raises(NotFinalized):
+        await registry.get_manifest_bytes(package)
+    await registry.finalize_package(package)
+    by_hand(settings, "UPDATE artifact_packages SET finalized_sequence = 1")
+    with pytest.raises(DatabaseDamaged, match="the event that sealed package"):
+        await registry.get_manifest_bytes(package)
+
+
+@pytest.mark.parametrize("column", ["recorded_at", "actor", "payload", "event_id", "command_id"])
+async def test_a_cell_that_is_empty_and_must_not_be_is_called_damage(
+    registry: Registry, settings: Settings, column: str
+) -> None:
+    """As after a table was rebuilt without its constraints."""
+    package = await fill(registry)
+    without_constraints(settings, "events")
+    by_hand(settings, f"UPDATE events SET {column} = NULL WHERE sequence = 2")  # noqa: S608 - a name from above
+    for work in (registry.read_events, lambda: registry.replay(check=True)):
+        with pytest.raises(DatabaseDamaged, match=f"column {column} holds None"):
+            await work()
+    without_constraints(settings, "log_head")
+    by_hand(settings, "UPDATE log_head SET sequence = NULL")
+    with pytest.raises(DatabaseDamaged, match="column sequence holds None"):
+        await registry.finalize_package(package)
+    assert crashes(registry) == []
+
+
+def without_constraints(settings: Settings, table: str) -> None:
+    for statement in (
+        f"CREATE TABLE again AS SELECT * FROM {table}",  # noqa: S608 - a name from above
+        f"DROP TABLE {table}",
+        f"ALTER TABLE again RENAME TO {table}",
+    ):
+        by_hand(settings, statement)
