@@ -42,6 +42,7 @@ __all__ = [
     "IngestedFile",
     "OnExisting",
     "RegisterMetadataSchema",
+    "check_caller",
     "command_digest",
 ]
 
@@ -50,6 +51,17 @@ _METADATA_ENTRIES_MAX = 256
 _METADATA_TEXT_MAX = 4096
 _SCHEMA_BYTES_MAX = 1 << 20
 _FLAWS = ("damaged", "missing")
+
+
+def check_caller(actor: str, idempotency_key: str | None = None) -> None:
+    """Refuse an actor or a key that no command may have; for work that comes before the command.
+
+    Raises:
+        InvalidValue: one of the two is not a short printable text.
+    """
+    _check_name("actor", actor)
+    if idempotency_key is not None:
+        _check_name("idempotency key", idempotency_key)
 
 
 def _check_name(what: str, text: str) -> None:
@@ -228,9 +240,7 @@ class CommandRequest:
     def __post_init__(self) -> None:
         check_fields(self)
         check_id("command id", self.command_id)
-        _check_name("actor", self.actor)
-        if self.idempotency_key is not None:
-            _check_name("idempotency key", self.idempotency_key)
+        check_caller(self.actor, self.idempotency_key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class StorageFault(StorageError):
     Attributes:
         backend_id: which backend.
         operation: what was being done.
-        cause: name of the underlying error, such as `ENOSPC`.
+        cause: name of the underlying error, such as `ENOSPC`, and where it is if something is in the way there.
     """
 
     backend_id: str

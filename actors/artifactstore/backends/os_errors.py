@@ -5,6 +5,7 @@ decided here.
 """
 
 import errno
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
@@ -16,6 +17,15 @@ __all__ = ["error_name", "faults_of"]
 # EFBIG is what a file size limit gives (RLIMIT_FSIZE, or a file system's own).
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+
+_IN_THE_WAY: Final = {
+    errno.EEXIST: "something else is in the place of",
+    errno.EISDIR: "a directory is in the place of",
+    errno.ENOTDIR: "no directory leads to",
+    errno.ELOOP: "a link is in the place of",
+    errno.EXDEV: "another device holds a part of the way to",
+}
+"""What is not the device's fault, and can be found by its path only."""
 
 
 def error_name(error: OSError) -> str:
@@ -29,7 +39,14 @@ def _fault(backend_id: str, operation: str, error: OSError) -> StorageFault:
         kind = StorageFull
     elif error.errno in _DENIED:
         kind = StorageDenied
-    return kind(backend_id, operation, error_name(error))
+    return kind(backend_id, operation, _cause(error))
+
+
+def _cause(error: OSError) -> str:
+    path = error.filename2 or error.filename
+    if path is None or error.errno not in _IN_THE_WAY:
+        return error_name(error)
+    return f"{error_name(error)}: {_IN_THE_WAY[error.errno]} {os.fsdecode(path)}"
 
 
 @contextmanager

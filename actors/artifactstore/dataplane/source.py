@@ -56,6 +56,7 @@ class OpenSource:
 
         Raises:
             SourceChanged: its size, modification time or change time moved meanwhile.
+            SourceRefused: none of them did, and there are not as many bytes as its size says.
         """
         limit = self.size_bytes + 1  # one more than there should be, to notice growth without following it
         data = os.read(self._fd, limit)
@@ -71,6 +72,7 @@ class OpenSource:
         Raises:
             SourceChanged: its size, modification time or change time moved meanwhile; at the end, or as soon as it is
             too long.
+            SourceRefused: as for `read_whole`.
         """
         views = cycle([memoryview(buffer) for buffer in buffers])
         received = 0
@@ -83,6 +85,11 @@ class OpenSource:
 
     def _check_unchanged(self, received: int) -> None:
         now = os.fstat(self._fd)
+        if received != self.size_bytes and _change(now) == _change(self._found):
+            reason = (
+                f"its size is given as {self.size_bytes} bytes, and another number can be read, as in /proc and /sys"
+            )
+            raise SourceRefused(self._path, reason)
         if received != self.size_bytes or now.st_size != self.size_bytes:
             reason = f"it had {self.size_bytes} bytes, then {max(received, now.st_size)}"
             raise SourceChanged(self._path, reason)
@@ -110,6 +117,10 @@ def open_source(source: FileSource) -> Generator[OpenSource]:
     except OSError as error:
         cause = errno.errorcode.get(error.errno or 0, str(error))
         raise SourceUnreadable(source.path, cause) from error
+
+
+def _change(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _open_below(source: FileSource, root: str, path: bytes) -> int:

@@ -157,6 +157,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_file(self, message: AddFile) -> FileRecord:
         """Store one file, then record it."""
+        commands.check_caller(message.actor, message.idempotency_key)
         check_path(message.path)
         media_type = message.media_type or media_type_of(message.path)
         check_media_type(media_type)
@@ -190,6 +191,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(AddDirectory, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_directory(self, message: AddDirectory) -> DirectoryIngest:
         """Put a tree into an open package."""
+        commands.check_caller(message.actor)
         self._store.must_be_writable()
         with self._fills(message.package_id):
             await self._require_open(message.package_id)
@@ -210,6 +212,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create, fill and seal, in one go."""
+        commands.check_caller(message.actor, message.idempotency_key)
         self._store.must_be_writable()
         seen = await self._scan(message.directory, message.journals, message.progress)
         name = seen.root.rpartition("/")[2] if message.name is None else message.name

@@ -22,7 +22,7 @@ from artifactstore.errors import (
 )
 from artifactstore.storage import StorageActor
 from artifactstore_protocols.dataplane import IngestResult, SourceChanged, SourceRefused
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.messages import StoreFiles
 from artifactstore_protocols.packages import PackageFinalizedAlready, PackageNotFound, PathTaken
 from artifactstore_protocols.paths import PathRefused, check_path
@@ -207,6 +207,23 @@ async def test_a_tree_that_cannot_be_kept_is_refused_before_anything_is_stored(
     assert await whole_log(registry) == []
     assert objects(settings) == {}
     assert all(actor.starts == 1 for actor in actors(registry))
+
+
+@pytest.mark.parametrize(("actor", "key"), [("", None), ("a\n", None), ("a", ""), ("a", "\ud800"), ("a", "x" * 201)])
+async def test_a_caller_that_no_command_can_have_is_refused_before_anything_is_stored(
+    registry: Registry, settings: Settings, tree: Path, actor: str, key: str | None
+) -> None:
+    plant(tree, {"a": b"content"})
+    package = (await registry.create_package("p")).package_id
+    with pytest.raises(InvalidValue, match="actor" if key is None else "idempotency key"):
+        await registry.ingest_tree(tree, actor=actor, idempotency_key=key, resume_in=tree.parent / "journals")
+    with pytest.raises(InvalidValue, match="actor" if key is None else "idempotency key"):
+        await registry.ingest_file(package, "a", tree / "a", actor=actor, idempotency_key=key)
+    if key is None:
+        with pytest.raises(InvalidValue, match="actor"):
+            await registry.ingest_directory(package, tree, actor=actor)
+    assert len(await whole_log(registry)) == 1
+    assert objects(settings) == {}
 
 
 async def test_what_is_no_directory_is_refused(registry: Registry, tree: Path) -> None:

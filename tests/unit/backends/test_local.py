@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,10 +160,26 @@ def test_an_object_that_cannot_be_opened_is_not_missing(backend: LocalBackend, m
 
 def test_a_root_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(StorageFailed, match="making the root"):
+    with pytest.raises(StorageFailed, match=rf"making the root \(EEXIST: .* in the place of {tmp_path}/file\)"):
         LocalBackend(tmp_path / "file")
-    with pytest.raises(StorageFailed, match="making the root"):
+    with pytest.raises(StorageFailed, match=rf"making the root \(\w+: .* {tmp_path}/file"):
         LocalBackend(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("place", ["object", "directory", "temp files"])
+def test_what_is_in_the_way_of_an_object_is_named(root: Path, backend: LocalBackend, place: str) -> None:
+    key = put(backend, b"content").object_key
+    at = {"object": root / key, "directory": (root / key).parent, "temp files": root / "tmp"}[place]
+    backend.close()
+    shutil.rmtree(root)
+    root.mkdir()
+    if place == "object":
+        at.mkdir(parents=True)
+    else:
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.write_bytes(b"")
+    with pytest.raises(StorageFailed, match=str(at)):
+        put(backend, b"content")
 
 
 def test_a_root_that_is_gone_fails_a_batch_and_is_told_by_health(root: Path, backend: LocalBackend) -> None:

@@ -263,6 +263,15 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
         opened.read_whole() if content is SMALL else list(opened.pieces([bytearray(1 << 20)]))
 
 
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="only Linux has files without a size")
+def test_a_file_of_another_length_than_its_size_is_refused_for_that() -> None:
+    with open_source(FileSource("/proc/self/limits")) as opened:
+        with pytest.raises(SourceRefused, match="size is given as 0 bytes"):
+            opened.read_whole()
+        with pytest.raises(SourceRefused, match="as in /proc"):
+            list(opened.pieces([bytearray(10)]))
+
+
 def test_a_file_that_grows_for_ever_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.write_bytes(b"x" * 100)
