@@ -61,6 +61,7 @@ def ingest(
                 resume_in=resume_directory(),
             ),
             create=True,
+            check=lambda: _check_source(path),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )
     if json:
@@ -76,6 +77,14 @@ def ingest(
     if summary.excluded:
         say(f"left out         {left_out_text(summary.excluded)}")
     say(f"sequence         {summary.sequence}")
+
+
+async def _check_source(path: Path) -> None:
+    from artifactstore.ingest.scan import directory_at  # noqa: PLC0415 - it loads trio, as do these
+    from artifactstore.machine import in_thread  # noqa: PLC0415
+    from artifactstore.os_paths import path_text  # noqa: PLC0415
+
+    await in_thread(lambda: directory_at(path_text(path)))
 
 
 @contextmanager

@@ -1,9 +1,15 @@
-"""What `artifactstore migrate` does: open no store, only the database, and move its schema."""
+"""What `artifactstore migrate` does: open no store, only the database, and move its schema.
+
+A store that is new gets its object root too, so that it is whole. That of a store that is there already is never made:
+an empty one would hide that it is missing.
+"""
 
 from artifactstore.cli.runner import logged, on_trio
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import SCHEMA_REVISION
+from artifactstore.dataplane import open_local_data_plane
+from artifactstore.places import absolute
 
 __all__ = ["migrate_database"]
 
@@ -15,11 +21,22 @@ def migrate_database(*, fresh: bool, destroy_log: str | None) -> tuple[str, str 
 
     Raises:
         LogNotEmpty, SchemaTooNew, DatabaseUnavailable: nothing was changed.
+        StorageError: the object root cannot be made; the database is set up.
     """
     with logged() as settings:
         database = Database(DatabaseLocation.parse(settings.database_url))
-        if fresh:
-            on_trio(lambda: database.start_afresh(destroy_log=destroy_log), interrupted=_AGAIN)
-            return database.location.name, None, SCHEMA_REVISION
-        before, after = on_trio(database.migrate, interrupted=_AGAIN)
-        return database.location.name, before, after
+        root = absolute("storage root", settings.storage_local_root)
+
+        async def migrate() -> tuple[str | None, str]:
+            before: str | None = None
+            after = SCHEMA_REVISION
+            if fresh:
+                await database.start_afresh(destroy_log=destroy_log)
+            else:
+                before, after = await database.migrate()
+            if before is None:
+                async with open_local_data_plane(root):
+                    pass
+            return before, after
+
+        return database.location.name, *on_trio(migrate, interrupted=_AGAIN)

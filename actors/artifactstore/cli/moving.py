@@ -60,12 +60,20 @@ def import_events(source: Path, *, json: bool) -> None:
         report = on_store(
             lambda registry: registry.import_events(file, progress=progress),
             create=True,
+            check=lambda: _check_log(file),
             interrupted=f"{_KEPT}; {CONTINUES}",
         )
     if json:
         say_json(facts(report))
     else:
         _say_imported(report)
+
+
+async def _check_log(file: Path) -> None:
+    from artifactstore.transfer.log_files import LogFileSource  # noqa: PLC0415 - it loads trio
+
+    async with LogFileSource.open(file):
+        pass
 
 
 @contextmanager
@@ -160,6 +168,7 @@ def restore(
         report = on_store(
             lambda registry: registry.restore(directory, progress=progress),
             create=True,
+            check=lambda: _check_backup(directory),
             interrupted=f"{_KEPT}; {CONTINUES}",
         )
     if json:
@@ -173,6 +182,12 @@ def restore(
             _say_flaws(report.flaws)
     if report.flaws.any:
         raise Finding(EXIT_DIFFERENT)
+
+
+async def _check_backup(directory: Path) -> None:
+    from artifactstore.transfer.directory import BackupDirectory  # noqa: PLC0415 - it loads trio
+
+    await BackupDirectory.to_read(directory)
 
 
 def _say_flaws(flaws: ObjectFlaws) -> None:

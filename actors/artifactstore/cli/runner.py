@@ -45,13 +45,20 @@ class Finding(Exception):
         self.exit_code = exit_code
 
 
-def on_store[T](work: "Callable[[Registry], Awaitable[T]]", *, create: bool = False, interrupted: str = "") -> T:
+def on_store[T](
+    work: "Callable[[Registry], Awaitable[T]]",
+    *,
+    create: bool = False,
+    check: Callable[[], Awaitable[object]] | None = None,
+    interrupted: str = "",
+) -> T:
     """Open the configured store, do `work` with its registry, close it.
 
     Args:
         work: what to do.
         create: set the store up if there is none. Without it a store that is not there is refused, and nothing is
             written: whoever reads in the wrong directory has to hear of it.
+        check: looks at the source before the store is opened, so that a wrong one leaves no new store behind.
         interrupted: what its user can do after a signal.
 
     Raises:
@@ -64,6 +71,8 @@ def on_store[T](work: "Callable[[Registry], Awaitable[T]]", *, create: bool = Fa
     from artifactstore.open import open_registry  # noqa: PLC0415
 
     async def on_registry(settings: "Settings") -> T:
+        if check is not None:
+            await check()
         async with open_registry(settings, create=create) as registry:
             # Carried out of the block as a value: a refusal of the work must not look like one of the store.
             done = await outcome.acapture(work, registry)

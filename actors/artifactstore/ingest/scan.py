@@ -29,7 +29,7 @@ from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import SourceChanged
 from artifactstore_protocols.paths import check_path, path_key
 
-__all__ = ["FileStamp", "Scan", "ScannedFile", "scan_directory"]
+__all__ = ["FileStamp", "Scan", "ScannedFile", "directory_at", "scan_directory"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
@@ -106,6 +106,22 @@ class _Directory(NamedTuple):
     linked: bool
 
 
+def directory_at(directory: str) -> tuple[bytes, os.stat_result]:
+    """The real path of a directory, and what the system says of it. Blocks.
+
+    Raises:
+        NotADirectory: there is none, or it is something else.
+    """
+    try:
+        root = os.path.realpath(path_bytes(directory), strict=True)
+        found = os.stat(root)  # noqa: PTH116 - bytes
+    except (OSError, ValueError, RecursionError) as error:  # a NUL, a surrogate, or a thousand links in a row
+        raise NotADirectory(directory, reason(error)) from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectory(directory, "it is not a directory")
+    return root, found
+
+
 def scan_directory(
     directory: str,
     *,
@@ -127,13 +143,7 @@ def scan_directory(
         NotADirectory, SourceInsideStore, LinkRefused, SpecialFileRefused, PathRefused, SamePath, TreeTooLarge,
         SourceChanged, SourceUnreadable: nothing was read yet.
     """
-    try:
-        root = os.path.realpath(path_bytes(directory), strict=True)
-        found = os.stat(root)  # noqa: PTH116 - bytes
-    except (OSError, ValueError, RecursionError) as error:  # a NUL, a surrogate, or a thousand links in a row
-        raise NotADirectory(directory, reason(error)) from error
-    if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectory(directory, "it is not a directory")
+    root, found = directory_at(directory)
     if own is not None and own.hold(root):
         raise SourceInsideStore(directory)
     walk = _Walk(directory, root, files_max, own, check_wanted, tell)

@@ -1,5 +1,6 @@
 """`migrate`: up to date, afresh, and never over a log that holds events unless that log is named."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ def test_a_new_database_is_set_up_and_then_up_to_date(cli: Cli) -> None:
     assert cli.json("migrate") == {"database": name, "before": None, "after": SCHEMA_REVISION}
     assert cli.json("migrate") == {"database": name, "before": SCHEMA_REVISION, "after": SCHEMA_REVISION}
     assert cli.ok("migrate").text == f"{name}: schema {SCHEMA_REVISION} -> {SCHEMA_REVISION}\n"
+
+
+def test_a_new_store_is_whole_and_one_that_lost_its_objects_is_not_covered_up(cli: Cli) -> None:
+    cli.ok("migrate")
+    assert cli.json("health")["status"] == "healthy"
+    shutil.rmtree(cli.objects)
+    cli.ok("migrate")
+    assert not cli.objects.exists()
 
 
 def test_an_empty_log_may_be_started_afresh(cli: Cli) -> None:

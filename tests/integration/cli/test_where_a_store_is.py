@@ -85,6 +85,27 @@ def test_the_other_commands_create_the_store(unnamed: Cli, tree: Path, command: 
     assert unnamed.run("package", "list", "--store", "new").code == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (("ingest", "nowhere"), "No such file"),
+        (("ingest", "file"), "it is not a directory"),
+        (("restore", "nowhere"), "there is no artifactstore-backup in it"),
+        (("restore", "file"), "cannot use 'file' as a backup"),
+        (("events", "--import", "nowhere"), "No such file or directory"),
+        (("events", "--import", "pipe"), "no regular file"),
+    ],
+)
+def test_a_source_that_is_not_there_leaves_no_store_behind(
+    unnamed: Cli, tmp_path: Path, command: tuple[str, ...], reason: str
+) -> None:
+    Path("file").touch()
+    os.mkfifo("pipe")
+    before = everything_below(tmp_path)
+    assert reason in unnamed.refused(*command)
+    assert everything_below(tmp_path) == before
+
+
 def test_a_database_that_is_no_store_is_left_as_it_is(unnamed: Cli, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     database = tmp_path / "other" / "artifactstore.db"
@@ -100,6 +121,7 @@ def test_a_database_that_is_no_store_is_left_as_it_is(unnamed: Cli, tmp_path: Pa
 
 def test_reading_makes_no_object_root_either(unnamed: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unnamed.ok("migrate", "--store", "new")
+    Path("new/objects").rmdir()
     before = everything_below(tmp_path)
     unnamed.ok("verify", "--store", "new")
     assert not Path("new/objects").exists()
