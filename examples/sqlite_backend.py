@@ -18,8 +18,9 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Buffer, Generator, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast
@@ -56,6 +57,15 @@ CREATE TABLE IF NOT EXISTS objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UN
 CREATE TABLE IF NOT EXISTS pieces (object_id INTEGER, number INTEGER, content BLOB, PRIMARY KEY (object_id, number));
 CREATE TABLE IF NOT EXISTS canaries (token TEXT PRIMARY KEY);
 """
+
+
+type Pieces = Callable[[], Iterable[Buffer]]
+"""Begins to give a content from its start, in pieces of `PIECE_BYTES`."""
+
+
+def pieces_of(content: memoryview) -> Iterator[memoryview]:
+    """A content that is in memory, in such pieces."""
+    return (content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES))
 
 
 @contextlib.contextmanager
@@ -116,7 +126,7 @@ class SqliteBackend:
                     answers.append(refusal)
                     continue
                 content = memoryview(put.content).cast("B")
-                pieces = (content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES))
+                pieces = partial(pieces_of, content)
                 outcome = self._insert(database, put.object_key, len(content), pieces, rewrite=put.rewrite)
                 answers.append(receipt(put.object_key, put.content_address, len(content), outcome))
         return answers
@@ -177,7 +187,7 @@ class SqliteBackend:
     def close(self) -> None:
         self._anchor.close()
 
-    def commit(self, object_key: str, size_bytes: int, pieces: Iterable[Buffer], *, rewrite: bool) -> StorageOutcome:
+    def commit(self, object_key: str, size_bytes: int, pieces: Pieces, *, rewrite: bool) -> StorageOutcome:
         """Store one object in a transaction of its own; for the writer."""
         check_object_key(object_key)
         with self._writing("write") as database:
@@ -204,19 +214,26 @@ class SqliteBackend:
         database: sqlite3.Connection,
         object_key: str,
         size_bytes: int,
-        pieces: Iterable[Buffer],
+        pieces: Pieces,
         *,
         rewrite: bool,
     ) -> StorageOutcome:
         found = self._find(database, object_key)
         if found is not None:
-            if found[1] == size_bytes and not rewrite:
+            if found[1] == size_bytes and not rewrite and self._holds(database, found[0], pieces()):
                 return "deduplicated"
             self._remove(database, found[0])
         object_id = database.execute("INSERT INTO objects VALUES (NULL, ?, ?)", (object_key, size_bytes)).lastrowid
-        rows = ((object_id, number, piece) for number, piece in enumerate(pieces))
+        rows = ((object_id, number, piece) for number, piece in enumerate(pieces()))
         database.executemany("INSERT INTO pieces VALUES (?, ?, ?)", rows).close()
         return "stored" if found is None and not rewrite else "rewritten"
+
+    @staticmethod
+    def _holds(database: sqlite3.Connection, object_id: int, pieces: Iterable[Buffer]) -> bool:
+        """Whether an object of the right size has the right bytes, too: it may be damaged."""
+        query = "SELECT content FROM pieces WHERE object_id = ? ORDER BY number"
+        with contextlib.closing(database.execute(query, (object_id,))) as stored:
+            return all(row is not None and row[0] == piece for row, piece in zip_longest(stored, pieces))
 
     @staticmethod
     def _find(database: sqlite3.Connection, object_key: str) -> tuple[int, int] | None:
@@ -261,13 +278,15 @@ class SqliteWriter:
     def commit(self, object_key: str, content_address: ContentAddress, *, rewrite: bool) -> StorageReceipt:
         self._check_open()
         with self, faults("write"):
-            self._waiting.seek(0)
-            pieces = iter(lambda: self._waiting.read(PIECE_BYTES), b"")
-            outcome = self._backend.commit(object_key, self._size_bytes, pieces, rewrite=rewrite)
+            outcome = self._backend.commit(object_key, self._size_bytes, self._pieces, rewrite=rewrite)
         return receipt(object_key, content_address, self._size_bytes, outcome)
 
     def abort(self) -> None:
         self._waiting.close()
+
+    def _pieces(self) -> Iterator[bytes]:
+        self._waiting.seek(0)
+        return iter(lambda: self._waiting.read(PIECE_BYTES), b"")
 
     def _check_open(self) -> None:
         if self._waiting.closed:
