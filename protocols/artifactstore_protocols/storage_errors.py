@@ -102,7 +102,7 @@ class StorageFault(StorageError):
     Attributes:
         backend_id: which backend.
         operation: what was being done.
-        cause: name of the underlying error, such as `ENOSPC`, and where it is if something is in the way there.
+        cause: name of the underlying error, such as `ENOSPC`; explained where it is not the device's.
     """
 
     backend_id: str
@@ -133,4 +133,5 @@ class StorageFailed(StorageFault):
 
     @override
     def __str__(self) -> str:
-        return f"backend {self.backend_id!r} failed during {self.operation} ({self.cause}); check the device"
+        advice = "check the device" if self.cause.isalnum() else "put that right, then try again"
+        return f"backend {self.backend_id!r} failed during {self.operation} ({self.cause}); {advice}"

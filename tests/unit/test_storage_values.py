@@ -124,6 +124,7 @@ def test_sources_that_can_be(path: str, root: str | None) -> None:
         (StorageFull("local", "writing", "ENOSPC"), ("local", "writing", "ENOSPC", "free room")),
         (StorageDenied("local", "writing", "EROFS"), ("local", "writing", "EROFS", "check")),
         (StorageFailed("local", "writing", "EIO"), ("local", "writing", "EIO", "check the device")),
+        (StorageFailed("local", "writing", "EISDIR: at /x"), ("local", "writing", "EISDIR: at /x", "put that right")),
         (UnknownBackend("s3", ("a", "b")), ("s3", "a, b")),
         (UnknownBackend("s3", ()), ("s3", "none")),
         (SourceRefused("p", "it is a pipe"), ("p", "it is a pipe")),

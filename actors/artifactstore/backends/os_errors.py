@@ -27,6 +27,13 @@ _IN_THE_WAY: Final = {
 }
 """What is not the device's fault, and can be found by its path only."""
 
+_SHORT_OF: Final = {
+    errno.EMFILE: "this process may not open more files",
+    errno.ENFILE: "this machine may not open more files",
+    errno.ENOMEM: "there is no memory left",
+}
+"""What is not the device's fault either."""
+
 
 def error_name(error: OSError) -> str:
     """Symbolic name of an error, such as `ENOSPC`; its text where it has no number that is known."""
@@ -43,6 +50,8 @@ def _fault(backend_id: str, operation: str, error: OSError) -> StorageFault:
 
 
 def _cause(error: OSError) -> str:
+    if (shortage := _SHORT_OF.get(error.errno or 0)) is not None:
+        return f"{error_name(error)}: {shortage}"
     path = error.filename2 or error.filename
     if path is None or error.errno not in _IN_THE_WAY:
         return error_name(error)

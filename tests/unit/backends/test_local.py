@@ -154,7 +154,7 @@ def test_an_object_that_cannot_be_opened_is_not_missing(backend: LocalBackend, m
 
     key = put(backend, b"there").object_key
     monkeypatch.setattr(os, "open", failing)
-    with pytest.raises(StorageFailed, match="EMFILE"):
+    with pytest.raises(StorageFailed, match=r"EMFILE: .* may not open more files.*put that right"):
         backend.open_object(key)
 
 
