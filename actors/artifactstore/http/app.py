@@ -7,6 +7,7 @@ of it for people.
 
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sour
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.readings import Readings
-from artifactstore.http.shortcut import HEADERS, Application, HealthAnswers, Shortcut
+from artifactstore.http.shortcut import HEADERS, Application, HealthAnswers, Receive, Scope, Send, Shortcut
 from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
 from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
@@ -36,6 +37,7 @@ _METHODS = {"GET", "HEAD"}
 _STREAM_AGAIN_AFTER_S = "5"
 # A proxy that collects or compresses events holds them back; nginx heeds the second one.
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+_AT_ITS_END = "artifactstore.at_its_end"
 _NEEDED_TO_BE_READY = {"registry", "database", "storage"}
 _NEEDED_ACTORS = {f"actor:{name}" for name in ("database", "storage", "event-writer", "projection", "ingest")}
 
@@ -93,8 +95,18 @@ def make_app(
 
     # As Quart documents it for middleware, which a method cannot be to a type checker.
     ordinary = cast("Application", app.asgi_app)
-    app.asgi_app = cast("Any", Gate(Shortcut(ordinary, answers, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
+    app.asgi_app = cast("Any", Gate(Shortcut(_ended(ordinary), answers, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
     return app
+
+
+def _ended(application: Application) -> Application:
+    """The application, with a stack of what to do when a request is over, however it ended."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        with ExitStack() as at_its_end:
+            await application({**scope, _AT_ITS_END: at_its_end}, receive, send)
+
+    return serve
 
 
 def _answer_how_it_is(app: QuartTrio, readings: Readings, answers: HealthAnswers) -> None:
@@ -127,10 +139,13 @@ def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
         if since is None:
             detail = f"`since` and Last-Event-ID are sequences: whole numbers from 0 to {SEQUENCE_MAX}."
             return problem(HTTPStatus.BAD_REQUEST, detail)
-        if streams.full:
+        if not streams.take():
             full = problem(HTTPStatus.SERVICE_UNAVAILABLE, "As many streams are open as may be; try again later.")
             full.headers["Retry-After"] = _STREAM_AGAIN_AFTER_S
             return full
+        # Now and not when the body begins: many requests may have come to here before the first of those does.
+        at_its_end: ExitStack = cast("Scope", request.scope)[_AT_ITS_END]
+        at_its_end.callback(streams.give_back)
         body = b"" if request.method == "HEAD" else streams.follow(since)
         answer = Response(body, headers=_STREAM_HEADERS, content_type="text/event-stream")
         answer.timeout = None  # it ends with its client or the service, not after a while

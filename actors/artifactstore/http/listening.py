@@ -24,7 +24,9 @@ __all__ = [
     "AddressUnavailable",
     "Listening",
     "RemoteBindRefused",
+    "SocketFile",
     "open_listeners",
+    "socket_file",
     "unlink_socket",
     "url_of",
 ]
@@ -126,11 +128,33 @@ def url_of(listener: Listener) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def unlink_socket(url: str) -> None:
-    """Remove a Unix socket that was listened on."""
-    if url.startswith(_UNIX):
-        with suppress(OSError):
-            Path(url.removeprefix(_UNIX)).unlink()
+@dataclass(frozen=True, slots=True)
+class SocketFile:
+    """The file of a Unix socket: where it is, and which one it is."""
+
+    path: Path
+    identity: tuple[int, int]
+
+
+def socket_file(listener: Listener) -> SocketFile | None:
+    """The file of a listener that has just been opened; None if it has none."""
+    url = url_of(listener)
+    if not url.startswith(_UNIX):
+        return None
+    path = Path(url.removeprefix(_UNIX))
+    return SocketFile(path, _identity(path))
+
+
+def unlink_socket(file: SocketFile) -> None:
+    """Remove a socket that was listened on, unless something else has come to be in its place."""
+    with suppress(OSError):
+        if _identity(file.path) == file.identity:
+            file.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
 
 
 async def _open_tcp(listening: Listening) -> list[trio.SocketListener]:

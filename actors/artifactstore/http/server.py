@@ -18,7 +18,7 @@ from hypercorn.typing import ASGIFramework
 from artifactstore.http.access import logged_requests
 from artifactstore.http.app import make_app
 from artifactstore.http.connection import Connection
-from artifactstore.http.listening import Listening, open_listeners, unlink_socket, url_of
+from artifactstore.http.listening import Listening, SocketFile, open_listeners, socket_file, unlink_socket, url_of
 from artifactstore.http.readings import Readings
 from artifactstore.http.streams import EventStreams
 from artifactstore.supervision import Actor, ActorRef, handles
@@ -85,6 +85,7 @@ class HttpServer(Actor[HttpRole]):
         self._stopped = trio.Event()
         self._grace_s = _GRACE_S
         self._bound: tuple[str, ...] = ()
+        self._files: tuple[SocketFile, ...] = ()
 
     @override
     def state_summary(self) -> dict[str, str | int]:
@@ -94,6 +95,7 @@ class HttpServer(Actor[HttpRole]):
     async def on_start(self) -> None:
         listeners = await open_listeners(self._listening)
         self._bound = tuple(url_of(listener) for listener in listeners)
+        self._files = tuple(file for listener in listeners if (file := socket_file(listener)) is not None)
         self.context.start_child("connections", self._serve, listeners)
 
     async def _serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
@@ -128,8 +130,8 @@ class HttpServer(Actor[HttpRole]):
 
     async def _stop_accepting(self) -> None:
         self._accepting.cancel(reason="the service stops")
-        for url in self._bound:
-            unlink_socket(url)
+        for file in self._files:
+            unlink_socket(file)
         self._streams.end()
         await self._context.terminated.set()  # no connection takes another request
         for connection in self._connections:

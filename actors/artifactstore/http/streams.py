@@ -50,6 +50,17 @@ class EventStreams:
         """Whether no further one may be opened."""
         return self._ended or self._taken >= STREAMS_MAX
 
+    def take(self) -> bool:
+        """Take a place, if there is one. Who takes it gives it back."""
+        if self.full:
+            return False
+        self._taken += 1
+        return True
+
+    def give_back(self) -> None:
+        """Give a place back that was taken."""
+        self._taken -= 1
+
     def end(self) -> None:
         """End every stream, and let none be opened any more."""
         self._ended = True
@@ -58,27 +69,23 @@ class EventStreams:
 
     async def follow(self, since: int) -> AsyncGenerator[bytes]:
         """The events after a sequence, as they go over the wire, until the client leaves or the service stops."""
-        self._taken += 1
-        try:
-            yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
-            while not self._ended:
-                tail = await self._open(since)
-                if tail is None:
-                    return  # the client comes again, and asks for what it has not seen
-                try:
-                    while True:
-                        stored = await _next(tail)
-                        yield b": still here\n\n" if stored is None else _message(stored)
-                        since = since if stored is None else stored.sequence
-                except ActorStopped:
-                    continue  # its actor has been restarted; the next tail goes on from where this one was
-                except (trio.ClosedResourceError, ArtifactStoreError):
-                    return
-                finally:
-                    self._tails.discard(tail)
-                    tail.close()
-        finally:
-            self._taken -= 1
+        yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
+        while not self._ended:
+            tail = await self._open(since)
+            if tail is None:
+                return  # the client comes again, and asks for what it has not seen
+            try:
+                while True:
+                    stored = await _next(tail)
+                    yield b": still here\n\n" if stored is None else _message(stored)
+                    since = since if stored is None else stored.sequence
+            except ActorStopped:
+                continue  # its actor has been restarted; the next tail goes on from where this one was
+            except (trio.ClosedResourceError, ArtifactStoreError):
+                return
+            finally:
+                self._tails.discard(tail)
+                tail.close()
 
     async def _open(self, since: int) -> Stream[StoredEvent] | None:
         try:

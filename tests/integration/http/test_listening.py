@@ -111,6 +111,14 @@ async def test_a_unix_socket_is_for_its_owner_and_group_and_goes_with_the_servic
     assert not path.exists()
 
 
+async def test_what_has_come_in_the_place_of_its_socket_stays(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    async with serving(settings, Listening(f"unix:{path}")):
+        path.unlink()
+        path.write_text("somebody else's")
+    assert path.read_text() == "somebody else's"
+
+
 async def test_the_socket_of_a_service_that_was_killed_is_taken_over(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
     with socket.socket(socket.AF_UNIX) as left_behind:

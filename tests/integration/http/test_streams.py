@@ -1,5 +1,7 @@
 """The log as server-sent events: in order and each once, from where the client was, for as many as there may be."""
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
 
@@ -86,6 +88,19 @@ async def test_there_are_only_so_many_streams_and_a_place_is_free_again(
     with trio.fail_after(GUARD_S):
         while b"artifactstore_http_event_streams 0.0" not in (await ask(service.url, "/metrics")).body:
             pass  # the service hears of a client that has left when its connection does
+
+
+async def test_there_are_not_more_streams_when_all_ask_at_once(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "STREAMS_MAX", 2)
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await connect(service.url)) for _ in range(20)]
+        for client in clients:
+            await client.send_all(request("/events/stream"))
+        with trio.fail_after(GUARD_S):
+            statuses = [bytes(await client.receive_some(1 << 12)).split()[1] for client in clients]
+    assert sorted(statuses) == [b"200"] * 2 + [b"503"] * 18
 
 
 async def test_an_event_of_a_later_release_is_shown_as_such(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
