@@ -2,18 +2,23 @@
 
 A service on this machine is never asked through a proxy: what a proxy calls 127.0.0.1 is the proxy's own machine. For
 other machines, `http_proxy`, `https_proxy` and `no_proxy` hold as usual.
+
+Whatever listens there is a stranger until its answer has been read: it gets so much time in all and so many bytes, it
+sends nobody elsewhere, and what it says is looked at before it is shown.
 """
 
 import http.client
 import json
+import queue
 import socket
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import cast, override
+from typing import NoReturn, cast, override
 from urllib.parse import urlsplit
 
 from artifactstore.cli.output import say, say_json
@@ -23,7 +28,11 @@ from artifactstore_protocols.errors import ArtifactStoreError
 __all__ = ["ServiceUnreachable", "ask_service", "ask_tree", "print_health"]
 
 _TIMEOUT_S = 10
-_ANSWER_BYTES_MAX = 16 << 20
+"""For the whole answer, however it arrives."""
+
+_ANSWER_BYTES_MAX = 1 << 20
+_TREE_DEPTH_MAX = 32
+_TREE_PARTS = {"mailbox": ("depth", "depth_peak"), "stall": ("since",), "last_failure": ("kind", "text")}
 _ANSWERS = (200, 503)
 _UNIX = "unix:"
 _FORMS = "a URL begins with http://, https:// or unix:"
@@ -50,12 +59,12 @@ def ask_service(url: str) -> Mapping[str, Json]:
     Raises:
         ServiceUnreachable: nobody is there, or somebody else is.
     """
-    return _get(url, "/health", having="status")
+    return _get(url, "/health", _is_report)
 
 
 def ask_tree(url: str) -> Mapping[str, Json]:
     """Return the supervision tree of a running service, which is at `url`; raises as `ask_service` does."""
-    return _get(url, "/tree", having="state")
+    return _get(url, "/tree", _is_tree)
 
 
 def print_health(report: Mapping[str, Json], *, json: bool) -> bool:
@@ -69,32 +78,107 @@ def print_health(report: Mapping[str, Json], *, json: bool) -> bool:
     return report["status"] == "healthy"
 
 
-def _get(url: str, path: str, *, having: str) -> Mapping[str, Json]:
+def _get(url: str, path: str, fits: Callable[[object], bool]) -> Mapping[str, Json]:
     target = url if url.startswith(_UNIX) else url.rstrip("/").removesuffix("/health") + path
     try:
-        status, body = _read_unix(url.removeprefix(_UNIX), path) if url.startswith(_UNIX) else _read(target)
+        status, body = _in_time(
+            lambda: _read_unix(url.removeprefix(_UNIX), path) if url.startswith(_UNIX) else _read(target)
+        )
     except (OSError, ValueError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        text = (reason.strerror if isinstance(reason, OSError) else None) or str(reason)
-        raise ServiceUnreachable(target, text or type(error).__name__) from error
+        raise ServiceUnreachable(target, _reason(error)) from error
     if status not in _ANSWERS:
         raise ServiceUnreachable(target, f"it answers HTTP {status}")
     try:
-        answer: object = json.loads(body)
+        answer: object = json.loads(body.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ServiceUnreachable(target, "its answer is not JSON") from error
-    if not isinstance(answer, Mapping) or having not in answer or not _is_report(cast("Mapping[str, object]", answer)):
+    if not fits(answer):
         raise ServiceUnreachable(target, "its answer is something else")
     return cast("Mapping[str, Json]", answer)
 
 
-def _is_report(answer: Mapping[str, object]) -> bool:
-    """Return whether it can be shown: its components, if it has any, are what `print_health` looks at."""
-    parts = answer.get("components", {})
-    return isinstance(parts, Mapping) and all(
-        isinstance(part, Mapping) and "healthy" in part and "detail" in part
-        for part in cast("Mapping[str, object]", parts).values()
+def _in_time[T](ask: Callable[[], T]) -> T:
+    """Ask in a thread, which is left behind if it takes too long: the timeout of a socket begins anew with each byte.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    done: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            done.put(ask())
+        except Exception as error:
+            done.put(error)
+
+    threading.Thread(target=work, name="ask-service", daemon=True).start()
+    try:
+        found = done.get(timeout=_TIMEOUT_S)
+    except queue.Empty:
+        raise TimeoutError(f"the answer took longer than {_TIMEOUT_S} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "its answer breaks off"
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, OSError):
+        return "it does not speak HTTP"
+    reason = getattr(error, "reason", error)
+    return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(error).__name__
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _is_report(answer: object) -> bool:
+    """Return whether it can be shown: status and components are what `print_health` looks at."""
+    if not isinstance(answer, dict):
+        return False
+    report = cast("dict[str, object]", answer)
+    parts = report.get("components", {})
+    if not isinstance(report.get("status"), str) or not isinstance(parts, dict):
+        return False
+    for part in cast("dict[str, object]", parts).values():
+        match part:
+            case {"healthy": bool(), "detail": str()}:
+                pass
+            case _:
+                return False
+    return True
+
+
+def _is_tree(answer: object, depth: int = 0) -> bool:
+    """Return whether it can be drawn."""
+    if not isinstance(answer, dict) or depth >= _TREE_DEPTH_MAX:
+        return False
+    tree = cast("dict[str, object]", answer)
+    children, work = tree.get("children") or [], tree.get("work") or []
+    return (
+        isinstance(tree.get("name"), str)
+        and isinstance(tree.get("state"), str)
+        and isinstance(tree.get("starts"), int)
+        and all(_is_part(tree.get(name), *keys) for name, keys in _TREE_PARTS.items())
+        and isinstance(work, list)
+        and all(_is_work(each) for each in cast("list[object]", work))
+        and isinstance(children, list)
+        and all(_is_tree(child, depth + 1) for child in cast("list[object]", children))
     )
+
+
+def _is_part(part: object, *keys: str) -> bool:
+    return part is None or (isinstance(part, dict) and all(key in cast("dict[str, object]", part) for key in keys))
+
+
+def _is_work(work: object) -> bool:
+    match work:
+        case {"message": str(), "age_s": int() | float()}:
+            return True
+        case _:
+            return False
 
 
 def _read(target: str) -> tuple[int, bytes]:
@@ -103,14 +187,39 @@ def _read(target: str) -> tuple[int, bytes]:
         raise ValueError(_FORMS)
     if parts.port == 0:  # looking at it refuses what is no port; a system call would take the rest of 99999 by 65536
         raise ValueError("port 0 is no port of a service")
-    handlers = [urllib.request.ProxyHandler({})] if _is_here(parts.hostname) else []
+    handlers: list[urllib.request.BaseHandler] = [_StayHere()]
+    if _is_here(parts.hostname):
+        handlers.append(urllib.request.ProxyHandler({}))
     opener = urllib.request.build_opener(*handlers)
     try:
         with opener.open(target, timeout=_TIMEOUT_S) as response:
-            return cast("int", response.status), cast("bytes", response.read(_ANSWER_BYTES_MAX))
+            return cast("int", response.status), _body(response)
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read(_ANSWER_BYTES_MAX)
+            return error.code, _body(cast("http.client.HTTPResponse", error.fp)) if error.code in _ANSWERS else b""
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows nobody elsewhere: the answer is asked of the place that was named, and of no other."""
+
+    @override
+    def redirect_request(self, *_args: object, **_kwargs: object) -> None:
+        """Say that there is no request to follow with."""
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        ValueError: it is too long.
+        http.client.IncompleteRead: it breaks off.
+    """
+    body = response.read(_ANSWER_BYTES_MAX + 1)
+    if len(body) > _ANSWER_BYTES_MAX:
+        raise ValueError(f"its answer has more than {_ANSWER_BYTES_MAX} bytes")
+    if response.length:  # `read` with a number of bytes does not look at that
+        raise http.client.IncompleteRead(body, response.length)
+    return body
 
 
 def _is_here(host: str) -> bool:
@@ -128,7 +237,7 @@ def _read_unix(path: str, target: str) -> tuple[int, bytes]:
     with closing(_UnixConnection(path)) as connection:
         connection.request("GET", target)
         response = connection.getresponse()
-        return response.status, response.read(_ANSWER_BYTES_MAX)
+        return response.status, _body(response)
 
 
 class _UnixConnection(http.client.HTTPConnection):

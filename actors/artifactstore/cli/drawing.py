@@ -56,20 +56,20 @@ def _grow(drawn: Tree, facts: Facts) -> None:
 
 def _line(facts: Facts) -> Text:
     state = str(facts["state"])
-    line = Text.assemble((str(facts["name"]), "bold"), "  ", (state, _STYLES.get(state, "")))
+    line = Text.assemble((printable(str(facts["name"])), "bold"), "  ", (printable(state), _STYLES.get(state, "")))
     starts = cast("int", facts["starts"])
     if starts > 1:
         line.append(f"  restarts {starts - 1}", "yellow")
     if "strategy" in facts:
-        line.append(f"  {facts['strategy']}", "dim")
+        line.append(f"  {printable(str(facts['strategy']))}", "dim")
     if isinstance(mailbox := facts.get("mailbox"), Mapping):
-        line.append(f"  mailbox {mailbox['depth']} (peak {mailbox['depth_peak']})", "dim")
+        line.append(printable(f"  mailbox {mailbox['depth']} (peak {mailbox['depth_peak']})"), "dim")
     for work in _list(facts.get("work"))[:1]:
-        line.append(f"  {work['message']} for {cast('float', work['age_s']):.1f} s", "cyan")
+        line.append(f"  {printable(str(work['message']))} for {cast('float', work['age_s']):.1f} s", "cyan")
     if isinstance(stall := facts.get("stall"), Mapping):
-        line.append(f"  will not stop, since {stall['since']}", "red")
+        line.append(f"  will not stop, since {printable(str(stall['since']))}", "red")
     if isinstance(failure := facts.get("last_failure"), Mapping):
-        line.append(f"  last failure {failure['kind']}: {printable(str(failure['text']))}", "red")
+        line.append(f"  last failure {printable(f'{failure["kind"]}: {failure["text"]}')}", "red")
     return line
 
 

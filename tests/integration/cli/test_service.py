@@ -1,5 +1,6 @@
 """`serve` as a process: what it says, how it ends, and that its health is measured and never a constant."""
 
+import functools
 import json
 import shutil
 import signal
@@ -9,7 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -260,15 +261,17 @@ def test_a_service_on_a_unix_socket_is_asked(cli: Cli, tmp_path: Path) -> None:
 
 
 @contextmanager
-def somebody_else(answer: bytes) -> Generator[str]:
-    """A server that answers one request with the same bytes whatever it is asked, and hangs up."""
+def somebody_else(answer: bytes, again: bytes = b"") -> Generator[str]:
+    """A server that answers one request with the same bytes whatever it is asked, and hangs up; or goes on for ever."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer_once() -> None:
             connection, _address = listening.accept()
-            with connection:
+            with connection, suppress(ConnectionError):
                 connection.recv(1 << 16)
                 connection.sendall(answer)
+                while again:
+                    connection.sendall(again)
 
         thread = threading.Thread(target=answer_once)
         thread.start()
@@ -296,7 +299,19 @@ ANSWERS = {
     ),
     "other facts": (http_answer(200, b'{"version": 1}'), "its answer is something else"),
     "nothing": (b"", "closed connection without response"),
-    "no HTTP": (b"220 mail ready\r\n", "220 mail ready"),
+    "no HTTP": (b"220 mail ready\r\n", "it does not speak HTTP"),
+    "less than was promised": (
+        b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"status": "healthy"}',
+        "its answer breaks off",
+    ),
+    "half a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{", "its answer breaks off"),
+    "too much": (http_answer(200, b" " * (1 << 20) + b"{}"), "its answer has more than 1048576 bytes"),
+    "a way to elsewhere": (
+        b"HTTP/1.1 302 X\r\nLocation: ftp://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        "it answers HTTP 302",
+    ),
+    "a status of another kind": (http_answer(200, b'{"status": {}}'), "its answer is something else"),
+    "no number that JSON has": (http_answer(200, b'{"status": NaN}'), "its answer is not JSON"),
 }
 
 
@@ -306,3 +321,57 @@ def test_somebody_else_answers(cli: Cli, answer: bytes, reason: str) -> None:
         line = cli.refused("health", "--url", url)
     assert line.startswith(f"no report from {url}/health: ")
     assert reason in line
+
+
+ROOT = {"name": "root", "state": "running", "starts": 1}
+NO_TREES: dict[str, object] = {
+    "nothing but a state": {"state": "running"},
+    "a name of another kind": ROOT | {"name": None},
+    "a count of another kind": ROOT | {"starts": "1"},
+    "children of another kind": ROOT | {"children": 5},
+    "a child of another kind": ROOT | {"children": [ROOT, 1]},
+    "a mailbox of another kind": ROOT | {"mailbox": {}},
+    "work of another kind": ROOT | {"work": [{"message": "M"}]},
+    "a stall of another kind": ROOT | {"stall": 1},
+    "a failure of another kind": ROOT | {"last_failure": {"kind": "K"}},
+    "too deep": functools.reduce(lambda below, _: ROOT | {"children": [below]}, range(32), ROOT),
+}
+
+
+@pytest.mark.parametrize("answer", NO_TREES.values(), ids=NO_TREES.keys())
+def test_somebody_else_answers_with_no_tree(cli: Cli, answer: object) -> None:
+    with somebody_else(http_answer(200, json.dumps(answer).encode())) as url:
+        line = cli.refused("tree", "--url", url)
+    assert "its answer is something else" in line
+
+
+def test_nothing_in_a_tree_is_a_command_to_a_terminal(cli: Cli) -> None:
+    evil = "\x1b[2J"
+    tree = {
+        **ROOT,
+        "name": evil,
+        "state": evil,
+        "strategy": evil,
+        "mailbox": {"depth": evil, "depth_peak": evil},
+        "work": [{"message": evil, "age_s": 1}],
+        "stall": {"since": evil},
+        "last_failure": {"kind": evil, "text": evil},
+    }
+    with somebody_else(http_answer(200, json.dumps(tree).encode())) as url:
+        shown = cli.ok("tree", "--url", url).text
+    assert "\\x1b[2J" in shown
+    assert "\x1b" not in shown
+
+
+ENDLESS = {
+    "lines before the answer": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "lines after the answer": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n"),
+}
+
+
+@pytest.mark.parametrize(("beginning", "again"), ENDLESS.values(), ids=ENDLESS.keys())
+def test_an_answer_that_does_not_end_is_given_up(cli: Cli, beginning: bytes, again: bytes) -> None:
+    with somebody_else(beginning, again * 1000) as url, cli.started("health", "--url", url) as process:
+        _out, err = process.communicate()
+    assert process.returncode == 1
+    assert b"the answer took longer than 10 s" in err
