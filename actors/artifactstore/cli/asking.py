@@ -156,7 +156,8 @@ def _is_tree(answer: object, depth: int = 0) -> bool:
     if not isinstance(answer, dict) or depth >= _TREE_DEPTH_MAX:
         return False
     tree = cast("dict[str, object]", answer)
-    children, work = tree.get("children") or [], tree.get("work") or []
+    nothing: list[object] = []
+    children, work = tree.get("children") or nothing, tree.get("work") or nothing
     return (
         isinstance(tree.get("name"), str)
         and isinstance(tree.get("state"), str)
