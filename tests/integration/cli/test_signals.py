@@ -13,6 +13,8 @@ import pytest
 
 from integration.cli.harness import COMMAND, Cli
 
+pytestmark = pytest.mark.slow
+
 GRACE_S = 60
 IGNORES = """
 import os, signal, sys

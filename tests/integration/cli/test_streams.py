@@ -18,6 +18,8 @@ import pytest
 
 from integration.cli.harness import COMMAND, Cli, Ran
 
+pytestmark = pytest.mark.slow
+
 GRACE_S = 60
 """Only a guard."""
 SIZE = 3_000_000

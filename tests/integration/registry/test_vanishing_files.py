@@ -15,6 +15,8 @@ from artifactstore import Registry, open_registry
 from artifactstore.config import Settings
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown
 
+pytestmark = pytest.mark.slow
+
 type Damage = Callable[[Path], None]
 
 
