@@ -53,6 +53,7 @@ __all__ = [
     "Examined",
     "History",
     "HistoryNeeds",
+    "LastEvent",
     "LogTables",
     "Opened",
     "admit",
@@ -64,6 +65,10 @@ _BACKEND_CHARACTERS_MAX: Final = 200
 _SHOWN_CHARACTERS: Final = 200
 _FILES_MAX: Final = INTEGER_MAX
 """How many files a package holds at most is a setting of the store that takes a command, and no rule of logs."""
+
+_FILE_TYPES: Final = frozenset({FileIngested.TYPE, FileReplaced.TYPE})
+_TOGETHER: Final = (_FILE_TYPES | {ObjectHealed.TYPE}, frozenset({ObjectFlagged.TYPE}))
+"""Types of which one command may make several events."""
 
 _TIERS: Final = cast("tuple[str, ...]", get_args(RetrievalTier.__value__))
 _RESTORES: Final = cast("tuple[str, ...]", get_args(RestoreStatus.__value__))
@@ -121,6 +126,21 @@ class HistoryNeeds:
     commands: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """What an event says of its command. `package_id` is that of the command's last file, None if that is not known."""
+
+    command_id: str
+    actor: str
+    type: str
+    package_id: str | None
+
+    @classmethod
+    def of(cls, command_id: str, actor: str, event_type: str, subject: str) -> "LastEvent":
+        """Made of the fields of an event."""
+        return cls(command_id, actor, event_type, subject if event_type in _FILE_TYPES else None)
+
+
 @dataclass(slots=True)
 class History:
     """What the events so far have made true; holds at least what `history_needs` named and exists.
@@ -130,14 +150,14 @@ class History:
         opened: packages by id.
         contents: by content address.
         commands: ids of commands that have written events.
-        last: command and actor of the last event; None before the first one.
+        last: the last event; None before the first one.
     """
 
     facts: Facts = field(default_factory=Facts)
     opened: dict[str, Opened] = field(default_factory=dict[str, Opened])
     contents: dict[str, Content] = field(default_factory=dict[str, Content])
     commands: set[str] = field(default_factory=set[str])
-    last: tuple[str, str] | None = None
+    last: LastEvent | None = None
 
 
 class LogTables(ViewWriter, Protocol):
@@ -285,14 +305,26 @@ def _check_event(event: Event, command: Command | None) -> None:
 def _follow_command(event: Event, history: History) -> None:
     """The events of a command stand together, and the first one alone speaks for it."""
     command_id = event.command.command_id
-    if history.last is not None and history.last[0] == command_id:
-        _check_equal("actor", event.actor, history.last[1])
+    now = LastEvent.of(command_id, event.actor, event.type, event.subject)
+    if history.last is not None and history.last.command_id == command_id:
+        _check_equal("actor", event.actor, history.last.actor)
+        now = _check_same_command(now, history.last)
         if event.command.digest is not None:
             raise InvalidValue("command digest", event.command.digest, "only a command's first event has it")
     elif command_id in history.commands:
         raise InvalidValue("command id", command_id, "the events of a command stand together, and it has others before")
     history.commands.add(command_id)
-    history.last = command_id, event.actor
+    history.last = now
+
+
+def _check_same_command(now: LastEvent, last: LastEvent) -> LastEvent:
+    """A command flags objects, or puts files into one package; every other one makes one event."""
+    if not any({now.type, last.type} <= together for together in _TOGETHER):
+        raise InvalidValue("event type", now.type, f"no command makes it after {last.type}")
+    package_id = now.package_id or last.package_id
+    if last.package_id is not None:
+        _check_equal("package of the command", package_id, last.package_id)
+    return LastEvent(now.command_id, now.actor, now.type, package_id)
 
 
 def _check_content(payload: Payload, history: History) -> None:

@@ -16,7 +16,7 @@ from artifactstore.database.bulk import insert_rows
 from artifactstore.database.cells import time_in
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
-from artifactstore_protocols.admission import LogTables, admit, examine, history_needs
+from artifactstore_protocols.admission import LastEvent, LogTables, admit, examine, history_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
 from artifactstore_protocols.views import RowOperation
@@ -188,9 +188,11 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
     for some in batched(sorted(needed.commands), _QUERY_PARAMETERS_MAX):
         query = select(events.c.command_id).where(events.c.command_id.in_(some), events.c.sequence <= after)
         history.commands.update((await connection.execute(query)).scalars())
-    previous = select(events.c.command_id, events.c.actor).where(events.c.sequence == after)
+    previous = select(events.c.command_id, events.c.actor, events.c.type, events.c.subject).where(
+        events.c.sequence == after
+    )
     for row in await connection.execute(previous):
-        history.last = row.command_id, row.actor
+        history.last = LastEvent.of(row.command_id, row.actor, row.type, row.subject)
     return [operation for each in examined for operation in admit(each, history)]
 
 

@@ -68,6 +68,11 @@ def hostile_logs(log: Log) -> Iterator[tuple[str, Log, int]]:
     for name, more in _APPENDED.items():
         yield name, [*log, _appended(log, more(log))], len(log) + 1
     yield "an event before its package", _renumbered([log[1], *log[:1], *log[2:]]), 1
+    moved = _file_in(log, _SECOND, path="d", path_key="d", package_version=2, package_files=1, package_bytes=2)
+    into_another = {**_continuing(log, _SECOND), "payload": encode_payload(replace(moved, package_id=_package(log)))}
+    into_another["subject"] = _package(log)
+    spread = [log[0], log[_OTHER - 1], log[1], log[_SECOND - 1], _of(log[_OPEN - 1], into_another)]
+    yield "a command that adds to two packages", _renumbered(spread), 5
     yield "a replaced file that was not there", _renumbered([*log[:4], *log[5:]]), 5
     yield "a healed object that was never stored", _renumbered([log[0], log[_HEALED - 1]]), 2
 
@@ -129,6 +134,13 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "an event id that comes twice": (_OTHER, lambda log: {"event_id": log[0].event.event_id}),
     "a command that goes on later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
     "a command that changes hands": (_SECOND, lambda log: _stamp(log, _SECOND, command_id=_command(log, _FIRST))),
+    "a command that opens and adds": (_FIRST, lambda log: _continuing(log, _CREATED)),
+    "a command that adds and opens": (_OTHER, lambda log: _continuing(log, _SECOND)),
+    "a command that opens and adds to another package": (_OPEN, lambda log: _continuing(log, _OTHER)),
+    "a command that adds and registers": (_SCHEMA, lambda log: _continuing(log, _REPLACED)),
+    "a command that registers and flags": (_FLAGGED, lambda log: _continuing(log, _SCHEMA)),
+    "a command that flags and adds": (_AGAIN, lambda log: _continuing(log, _FLAGGED)),
+    "a command that adds and seals": (_FINALIZED, lambda log: _continuing(log, _HEALED)),
     "a digest that is none": (_OTHER, lambda log: _stamp(log, _OTHER, digest="blake3:00")),
     "a digest of another kind": (_OTHER, lambda log: _stamp(log, _OTHER, digest=f"sha256:{'0' * 64}")),
     "a key without a digest": (_OTHER, lambda log: _stamp(log, _OTHER, digest=None, idempotency_key="k")),
@@ -198,8 +210,23 @@ def _stamp(log: Log, sequence: int, **changes: str | None) -> dict[str, Any]:
     return {"command": stamp} | ({"actor": "mallory"} if sequence == _SECOND else {})
 
 
+def _continuing(log: Log, before: int) -> dict[str, Any]:
+    """What an event says that goes on with the command of the one before it."""
+    earlier = log[before - 1].event
+    return {"actor": earlier.actor, "command": replace(earlier.command, digest=None, idempotency_key=None)}
+
+
 def _command(log: Log, sequence: int) -> str:
     return log[sequence - 1].event.command.command_id
+
+
+def _package(log: Log) -> str:
+    """The package that stays open."""
+    return log[_OTHER - 1].event.subject
+
+
+def _of(stored: StoredEvent, changes: dict[str, Any]) -> StoredEvent:
+    return replace(stored, event=replace(stored.event, **changes))
 
 
 def _renumbered(log: Log) -> Log:

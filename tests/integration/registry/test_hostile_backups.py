@@ -45,6 +45,11 @@ def instead(path: Path, make: Callable[[Path], object]) -> None:
     make(path)
 
 
+def endless(path: Path) -> None:
+    """A link to what can be read for ever."""
+    path.symlink_to("/dev/zero")
+
+
 @pytest.mark.parametrize("name", [".lock", "log", "objects", "objects/blake3"])
 async def test_a_backup_writes_through_no_link(registry: Registry, backup: Path, elsewhere: Path, name: str) -> None:
     target = elsewhere / "made" if name == ".lock" else elsewhere
@@ -65,7 +70,7 @@ async def test_a_new_backup_overwrites_nothing_that_a_planted_link_leads_to(
     assert not (target / _MARK).is_symlink()
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, endless])
 async def test_nobody_waits_for_or_reads_a_mark_or_lock_that_is_no_file(
     registry: Registry, backup: Path, make: Callable[[Path], object]
 ) -> None:
@@ -85,7 +90,7 @@ async def test_a_mark_without_end_is_not_read(registry: Registry, backup: Path) 
             await work(backup)
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("make", [os.mkfifo, endless])
 async def test_nobody_waits_for_a_log_that_is_no_file(
     registry: Registry, backup: Path, make: Callable[[Path], object]
 ) -> None:

@@ -14,7 +14,7 @@ from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, 
 from artifactstore.testing.simulation.log import NAME, SimulatedLog
 from artifactstore.testing.simulation.tables import Tables
 from artifactstore.testing.simulation.world import Life, SimulatedBug, World, shielded
-from artifactstore_protocols.admission import admit, examine, history_needs
+from artifactstore_protocols.admission import LastEvent, admit, examine, history_needs
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
@@ -147,7 +147,7 @@ class SimulatedEventStore:
         history.commands = {command_id for command_id in needed.commands if self._log.earlier(command_id)}
         if self._log.events:
             last = self._log.events[-1].event
-            history.last = last.command.command_id, last.actor
+            history.last = LastEvent.of(last.command.command_id, last.actor, last.type, last.subject)
         return [operation for each in examined for operation in admit(each, history)]
 
     def must_be_writable(self) -> None:
