@@ -80,6 +80,8 @@ def _with_database(sight: Sight, location: DatabaseLocation, lock_wait_s: float)
         )
         if not sight.database_file:
             return sight
+        if not path.is_file():
+            return replace(sight, database_failure="it is no regular file")
         sight = replace(sight, setup_lock=_setup_lock(path, lock_wait_s))
     try:
         found = asyncio.run(_inspect(location, lock_wait_s))
@@ -124,7 +126,7 @@ def _setup_lock(path: Path, wait_s: float) -> tuple[str, ...] | None:
     """Who holds the lock that set-ups take turns by, if nobody gives it up in time."""
     lock = Path(f"{path}.lock")
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait
     except OSError:  # nobody has set it up, or another user
         return None
     try:

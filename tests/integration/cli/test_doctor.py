@@ -178,3 +178,16 @@ def test_postgresql_tells_who_holds_the_head(
     (problem,) = asyncio.run(while_held())
     assert problem.startswith("the head of the log is held by session ")
     assert "(artifactstore) from this host, since 20" in problem
+
+
+def test_nobody_waits_for_a_pipe(cli: Cli, tree: Path) -> None:
+    cli.ok("ingest", tree)
+    lock = Path(f"{cli.database}.lock")
+    lock.unlink()
+    os.mkfifo(lock)
+    assert cli.json("doctor")["findings"] == []
+    cli.database.rename(cli.database.with_name("kept"))
+    os.mkfifo(cli.database)
+    answer = cli.run("doctor")
+    assert (answer.code, answer.err) == (1, "")
+    assert "it is no regular file" in answer.text
