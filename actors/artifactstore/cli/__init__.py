@@ -11,11 +11,20 @@ import sys
 from artifactstore.cli.streams import AnswerLost, adopt
 from artifactstore.version import VERSION
 
+TYPE_CHECKING = False  # as type checkers take it; `typing` takes long to load
+if TYPE_CHECKING:
+    import signal as _signal
+else:
+    import _signal  # what `signal` wraps in enumerations, which take long to load
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command in `sys.argv` and exit."""
+    # Until `raise_on_signals` runs, an interrupt ends the process silently, as SIGTERM does: no traceback of an import.
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _be_utf_8()
     adopt()
     try:

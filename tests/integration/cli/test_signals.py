@@ -97,6 +97,14 @@ def test_a_command_that_still_loads_modules_is_ended(cli: Cli, number: signal.Si
         assert ended(process) == (128 + number, b"artifactstore: interrupted\n")
 
 
+def test_an_interrupt_before_there_is_a_handler_leaves_no_traceback(cli: Cli) -> None:
+    with started(sys.executable, "-c", STARTS, "artifactstore.signals", "package", "list") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"loading\n"
+        process.send_signal(signal.SIGINT)
+        assert ended(process) == (-signal.SIGINT, b"")
+
+
 STUCK_LOOP = """
 import time
 from artifactstore import signals
