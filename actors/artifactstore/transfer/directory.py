@@ -180,5 +180,8 @@ class BackupDirectory:
 def _explained(path: Path) -> Generator[None]:
     try:
         yield
+    except FileExistsError as error:  # the system says that something exists, not that it is in the way
+        reason = f"{error.filename} is no directory; name another, or move it away"
+        raise BackupRefused(str(path), reason) from error
     except OSError as error:
         raise BackupRefused(str(path), error.strerror or str(error)) from error

@@ -307,7 +307,7 @@ async def test_what_is_no_backup_is_refused(registry: Registry, tmp_path: Path) 
         await registry.backup(full)
     assert [path.name for path in full.iterdir()] == ["file"]
     for work in (registry.backup, registry.restore, check_backup):
-        with pytest.raises(BackupRefused, match=r"Not a directory|File exists"):
+        with pytest.raises(BackupRefused, match=r"Not a directory|is no directory"):
             await work(full / "file")
     for work in (registry.restore, check_backup):
         with pytest.raises(BackupRefused, match="there is no artifactstore-backup in it"):

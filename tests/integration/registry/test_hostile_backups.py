@@ -83,6 +83,15 @@ async def test_nobody_waits_for_or_reads_a_mark_or_lock_that_is_no_file(
             await work(backup)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, Path.touch])
+async def test_what_is_in_the_way_of_a_directory_is_named(
+    registry: Registry, tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / "backup")
+    with pytest.raises(BackupRefused, match=f"{tmp_path / 'backup'} is no directory"):
+        await registry.backup(tmp_path / "backup")
+
+
 async def test_a_mark_without_end_is_not_read(registry: Registry, backup: Path) -> None:
     os.truncate(backup / _MARK, _ENDLESS)
     for work in (registry.restore, registry.backup, check_backup):
