@@ -4,7 +4,6 @@ Who takes events from a file reads it to its end first, since only there stands 
 for the events. Both readings use one open file, and notice when it changes in between.
 """
 
-import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -13,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
+from artifactstore.backends.os_errors import error_name
 from artifactstore.database.errors import LogDamaged
 from artifactstore.machine import in_thread
 from artifactstore.refusals import LogFilePartial
+from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import EventRefused, StoredEvent
@@ -120,19 +121,21 @@ class LogFileSource:
         """Open a file for the block.
 
         Raises:
-            LogFileInvalid: there is none, or it cannot be read.
+            SourceUnreadable: there is none, or it cannot be read.
+            LogFileInvalid: it is no regular file.
         """
         name = name or str(path)
         try:
             # A pipe would wait for somebody who writes to it.
             fd = await in_thread(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError as error:
-            raise LogFileInvalid(name, 0, error.strerror or str(error)) from error
+            raise SourceUnreadable(name, error_name(error)) from error
         try:
             mode = os.fstat(fd).st_mode
+            if stat.S_ISDIR(mode):
+                raise SourceUnreadable(name, "EISDIR")
             if not stat.S_ISREG(mode):
-                pipe = "it is no regular file; what comes through a pipe is read from stdin, named -"
-                reason = os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else pipe
+                reason = "it is no regular file; what comes through a pipe is read from stdin, named -"
                 raise LogFileInvalid(name, 0, reason)
             yield cls(name, fd)
         finally:
