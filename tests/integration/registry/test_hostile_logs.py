@@ -99,6 +99,7 @@ _OF_THE_DATABASE = {"an event id that comes twice", "a key that comes twice"}
 """What its indexes do not let in, by hand neither."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [True, False], ids=["check", "mend"])
 async def test_a_replay_refuses_them_and_leaves_the_views(
     tmp_path: Path, location: DatabaseLocation, check: bool
