@@ -9,8 +9,8 @@ MINUTES ?= 10
 PYTHON ?= python3
 export UV_PYTHON_DOWNLOADS ?= never
 PYTEST := -m pytest -n auto --dist worksteal -q
-# Name the place that opened a file, socket or connection which a test leaked. It costs time, so `make test` leaves it out.
-NAME_LEAKS := PYTHONTRACEMALLOC=5
+# Name the line that opened a file, socket or connection which a test leaked: tests/leaks.py.
+NAME_LEAKS := NAME_LEAKS=1
 # Where pyenv keeps several Pythons, the checkout's .python-version hides this one unless it is named.
 PYTHON_313 = $(shell PYENV_VERSION=3.13 python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null)
 
