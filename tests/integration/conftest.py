@@ -8,14 +8,13 @@ import pytest
 from hypothesis import settings
 
 from artifactstore.database.location import DatabaseLocation
-from leaks import leaks_are_named
 from postgres_server import PostgresServer, running_server
 
 # The same examples in every run, and no deadline that a busy machine could miss.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
-__all__ = ["leaks_are_named", "location", "postgres_location", "postgres_server", "sqlite_location"]
+__all__ = ["location", "postgres_location", "postgres_server", "sqlite_location"]
 
 
 @pytest.fixture(scope="session")

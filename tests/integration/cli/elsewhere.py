@@ -47,15 +47,8 @@ class Elsewhere:
             "umask": self.umask,
             "commands": [[str(word) for word in command] for command in commands],
         }
-        # Not measured for coverage: it could not write its data there, and would read sources as another user.
-        unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
         done = subprocess.run(
-            [sys.executable, str(_PROCESS)],
-            input=json.dumps(order),
-            env=unmeasured,
-            capture_output=True,
-            text=True,
-            check=False,
+            [sys.executable, str(_PROCESS)], input=json.dumps(order), capture_output=True, text=True, check=False
         )
         if done.returncode == _NO_MOUNTS:
             pytest.skip(f"nothing can be mounted here: {done.stderr}")

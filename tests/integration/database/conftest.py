@@ -8,8 +8,9 @@ from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from database_tools import Scribe, opened
+from leaks import leaks_are_named
 
-__all__ = ["database", "scribe", "store"]
+__all__ = ["database", "leaks_are_named", "scribe", "store"]
 
 
 @pytest.fixture

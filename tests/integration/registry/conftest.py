@@ -7,6 +7,9 @@ import pytest
 
 from artifactstore import Registry, Settings, open_registry
 from integration.registry.samples import settings_in
+from leaks import leaks_are_named
+
+__all__ = ["leaks_are_named", "registry", "settings", "tree"]
 
 
 @pytest.fixture
