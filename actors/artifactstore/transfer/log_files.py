@@ -4,6 +4,7 @@ Who takes events from a file reads it to its end first, since only there stands 
 for the events. Both readings use one open file, and notice when it changes in between.
 """
 
+import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -12,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
-from artifactstore.backends.os_errors import error_name
 from artifactstore.database.errors import LogDamaged
 from artifactstore.machine import in_thread
 from artifactstore.refusals import LogFilePartial
@@ -129,7 +129,7 @@ class LogFileSource:
             # A pipe would wait for somebody who writes to it.
             fd = await in_thread(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError as error:
-            raise SourceUnreadable(name, error_name(error)) from error
+            raise SourceUnreadable(name, errno.errorcode.get(error.errno or 0, str(error))) from error
         try:
             mode = os.fstat(fd).st_mode
             if stat.S_ISDIR(mode):
