@@ -55,8 +55,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "comment": (b"[1/**/]", "delimiter"),
     "trailing comma": (b"[1,]", "at character"),
     "too deep": (b"[" * 33 + b"]" * 33, "nested deeper than 32"),
-    "far too deep": (b"[" * 4_000, "nested deeper than 32"),
-    "objects far too deep": (b'{"":' * 3_000, "nested deeper than 32"),
+    "far too deep": (b"[" * 4_000 + b"]" * 4_000, "nested deeper than 32"),
+    "objects far too deep": (b'{"":' * 3_000 + b"0" + b"}" * 3_000, "nested deeper than 32"),
     "too many arrays": (b"[" * 1_000_000, "more than 254096 items"),
     "too many objects": (b'{"":' * 1_000_000, "more than 1004096 items"),
 }
