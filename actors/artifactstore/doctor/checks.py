@@ -206,7 +206,7 @@ def belonging(sight: Sight) -> Findings:
 
 def flagged_objects(sight: Sight) -> Findings:
     """Objects that verification found damaged or missing, and that nobody has healed."""
-    found = {} if sight.database_found is None else sight.database_found.flagged
+    found = None if sight.database_found is None else sight.database_found.flagged
     if found:
         counts = " and ".join(f"{count} {problem}" for problem, count in sorted(found.items()))
         yield (

@@ -153,7 +153,8 @@ def test_flaws_that_cannot_be_recorded_are_told_all_the_same(filled: Cli, tmp_pa
 def test_a_store_on_a_full_disk_is_read(filled: Cli, tmp_path: Path, log: str) -> None:
     if log == "left":
         log_left(filled)
-    store, names = filled.database.parent, {"sealed", "open"} | ({"newest"} if log == "left" else set())
+    store = filled.database.parent
+    names = {"sealed", "open", "newest"} if log == "left" else {"sealed", "open"}
     place = Elsewhere(
         [
             f"cp -a '{store}' '{tmp_path}/copy'",
