@@ -41,6 +41,7 @@ def expected(log: Sequence[StoredEvent]) -> dict[str, int | None]:
     return {name: sequence for name, _hostile, sequence in hostile_logs(log)}
 
 
+@pytest.mark.slow
 async def test_an_import_refuses_them_and_writes_nothing(tmp_path: Path, location: DatabaseLocation) -> None:
     log = await valid_log(tmp_path / "origin")
     url = location.url.render_as_string(hide_password=False)

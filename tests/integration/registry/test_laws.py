@@ -160,6 +160,7 @@ async def _keep_one_object(registry: Registry) -> None:
     await registry.ingest_file(package, "kept", stream_of(b"kept"))
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(steps=st.lists(_STEPS, min_size=4, max_size=16))
 def test_views_equal_the_log_whatever_was_asked(
