@@ -2,7 +2,6 @@ import datetime as dt
 import decimal
 import enum
 import random
-import tracemalloc
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import cast
@@ -25,6 +24,7 @@ from artifactstore_protocols.canonical import (
     encode_record,
 )
 from strategies import canonical_values, mutations, record_values
+from traced import traced
 
 # RFC 8949 Appendix A, as far as the values are canonical values.
 RFC_8949_VALUES: list[tuple[CanonicalValue, str]] = [
@@ -241,13 +241,10 @@ def test_no_tag_is_acted_on_whatever_it_holds(content: str) -> None:
 @pytest.mark.parametrize("major", [2, 3, 4, 5])
 @pytest.mark.parametrize("length", [2**16, 2**31, 2**32, 2**40, 2**63 - 1, 2**63, 2**64 - 1])
 def test_a_huge_declared_length_is_refused_without_reserving_it(major: int, length: int) -> None:
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         with pytest.raises(NotCanonical):
             decode_record(reference_cbor.head(major, length) + b"\x00")
-        assert tracemalloc.get_traced_memory()[1] < 16_000_000  # what is loaded at first use counts, too
-    finally:
-        tracemalloc.stop()
+        assert peak() < 16_000_000  # what is loaded at first use counts, too
 
 
 def test_nesting_is_limited_on_both_ways() -> None:

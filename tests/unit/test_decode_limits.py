@@ -1,6 +1,5 @@
 """What comes from outside cannot cost many times its own size: items are counted before any of them is made."""
 
-import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +15,7 @@ from artifactstore_protocols.manifest import jcs_to_cbor
 from artifactstore_protocols.payloads import FileIngested, PackageCreated, PackageFinalized, decode_payload
 from command_strategies import package_id_of
 from manifest_samples import sample_manifest
+from traced import traced
 
 COUNT = 1_000_000
 HEAD = b"\x9a" + COUNT.to_bytes(4)
@@ -52,13 +52,10 @@ def _log_with(record: bytes) -> bytes:
 
 def peak_bytes(work: Callable[[], object]) -> int:
     """How much memory some refused work takes at most, beyond what it was given."""
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         with pytest.raises(ArtifactStoreError, match=r"more than|nested deeper"):
             work()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+        return peak()
 
 
 @pytest.mark.parametrize("item", SMALL.values(), ids=SMALL)
@@ -74,14 +71,10 @@ def test_a_refusal_takes_no_more_memory_than_a_copy_or_two(read: Callable[[bytes
     """Many maps one after another, so that no head of an array says beforehand how many they are."""
     nested = b"\x98\xff" + b"\xa0" * 255
     content = b"\x99\x0f\xff" + nested * 0x0FFF
-    tracemalloc.start()
-    try:
+    with traced() as peak:
         with pytest.raises(ArtifactStoreError):
             read(content)
-        _now, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 5 * len(content)
+        assert peak() < 5 * len(content)
 
 
 def test_an_array_that_only_says_that_it_is_long_gets_no_room() -> None:

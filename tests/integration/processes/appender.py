@@ -7,7 +7,8 @@ that it was killed over. It says what was acknowledged before it goes on; a repo
 import os
 import signal
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -47,6 +48,7 @@ __all__ = [
     "append",
     "append_the_last",
     "events_of",
+    "opened",
 ]
 
 ASKERS = 8
@@ -179,6 +181,19 @@ class Appender:
     doom: Doom | None
 
 
+@asynccontextmanager
+async def opened[T](opening: Callable[[], AbstractAsyncContextManager[T]]) -> AsyncGenerator[T]:
+    """Open a store, again as often as its connection is cut over it."""
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                store = await stack.enter_async_context(opening())
+            except DatabaseUnavailable:
+                continue
+            break
+        yield store
+
+
 def append(appender: Appender, report: Callable[[Report], None]) -> None:
     """Be that process."""
     trio.run(_append, appender, report)
@@ -189,8 +204,8 @@ def append_the_last(settings: Settings) -> None:
 
     async def run() -> None:
         writers: list[ActorRef[WriterRole]] = []
-        async with open_store(settings, lambda actors: _take_writer(actors, writers)):
-            await writers[0].ask(Commit(Asked(LAST, 0, 0).request(0)))
+        async with opened(lambda: open_store(settings, lambda actors: _take_writer(actors, writers))):
+            await writers[-1].ask(Commit(Asked(LAST, 0, 0).request(0)))
 
     trio.run(run)
 
@@ -236,8 +251,8 @@ async def _append(appender: Appender, report: Callable[[Report], None]) -> None:
     fate = _Fate(appender.doom, report)
     _die_at_commits(fate)
     writers: list[ActorRef[WriterRole]] = []
-    async with open_store(appender.settings, lambda actors: _take_writer(actors, writers)):
-        [writer] = writers
+    async with opened(lambda: open_store(appender.settings, lambda actors: _take_writer(actors, writers))):
+        writer = writers[-1]
 
         async def ask_all(asker: int) -> None:
             for index in range(appender.begin[asker], appender.commands):
