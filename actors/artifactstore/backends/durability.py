@@ -1,8 +1,8 @@
 """Making files and directory entries survive a power loss, for one object or for a batch that shares the cost.
 
 A single `fsync` costs a flush of the device's cache, so a batch of small files is flushed by one `syncfs`
-where that is known to report errors. It writes back everybody's data on that file system, so a few files are
-synced one by one.
+where kernel and file system are known to report errors through it. It writes back everybody's data on that file
+system, so a few files are synced one by one.
 """
 
 import ctypes
@@ -15,17 +15,32 @@ from typing import Final
 from artifactstore.durable import fsync_directory, sync_file
 from artifactstore.target_limits import TargetLimits
 
-__all__ = ["BatchSync", "load_syncfs"]
+__all__ = ["BatchSync", "load_syncfs", "syncfs_for"]
+
+type Syncfs = Callable[[int], None]
 
 # Up to here, one fsync each costs about as much as one syncfs, and does not wait for other programs' data.
 FSYNCS_MAX: Final = 4
 DIRECTORY_FSYNCS_MAX: Final = 4 * FSYNCS_MAX  # the chain of an object has four directories
 
-# Before Linux 5.8 syncfs answered success even when write-back had failed.
-_SYNCFS_REPORTS_ERRORS: Final = (5, 8)
+# Before Linux 5.8 syncfs answered success when write-back had failed, before 5.17 when the journal's commit had.
+_SYNCFS_REPORTS_ERRORS: Final = (5, 17)
+
+# The file systems whose failed writes syncfs reports, by their magic numbers (statfs(2)). On others it may report
+# success: a FUSE server is not told of it at all, and an overlay does not hear of its upper layer's failed writes.
+_REPORTING_TYPES: Final = frozenset(
+    {
+        0x0000EF53,  # ext4
+        0x58465342,  # XFS
+        0x9123683E,  # Btrfs
+        0xF2F52010,  # F2FS
+    }
+)
+_STATFS_BYTES: Final = 256  # more than the structure has anywhere; the type is its first field
+_TYPE_MASK: Final = 0xFFFF_FFFF
 
 
-def load_syncfs(platform: str, release: str) -> Callable[[int], None] | None:
+def load_syncfs(platform: str, release: str) -> Syncfs | None:
     """Bind `syncfs(2)` where it exists and reports write-back errors; None elsewhere.
 
     Args:
@@ -53,6 +68,19 @@ def load_syncfs(platform: str, release: str) -> Callable[[int], None] | None:
 _SYNCFS: Final = load_syncfs(sys.platform, os.uname().release)
 
 
+def syncfs_for(fd: int) -> Syncfs | None:
+    """Return `syncfs(2)` if the file system of this descriptor is known to report errors through it, else None."""
+    return _SYNCFS if _SYNCFS is not None and _filesystem_type(fd) in _REPORTING_TYPES else None
+
+
+def _filesystem_type(fd: int) -> int | None:
+    """The magic number of a descriptor's file system; None if the kernel does not say."""
+    answer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if ctypes.CDLL(None).fstatfs(fd, answer) != 0:
+        return None
+    return ctypes.c_ulong.from_buffer(answer).value & _TYPE_MASK
+
+
 class BatchSync:
     """Durability for the files of one batch, with as few flushes as the platform allows.
 
@@ -63,11 +91,14 @@ class BatchSync:
     __slots__ = ("_filesystem", "_held", "_limits", "_shared", "_syncfs")
 
     def __init__(
-        self, root: str, limits: TargetLimits | None = None, syncfs: Callable[[int], None] | None = _SYNCFS
+        self,
+        root: str,
+        limits: TargetLimits | None = None,
+        find_syncfs: Callable[[int], Syncfs | None] = syncfs_for,
     ) -> None:
         self._limits = limits
-        self._syncfs = syncfs
         self._filesystem = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._syncfs = find_syncfs(self._filesystem)
         self._held: list[int] = []
         self._shared = False  # whether there were too many files to sync them one by one
 

@@ -1,5 +1,6 @@
 """What is acknowledged was synced: the content before its name appears, then all directories that lead to it."""
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -8,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from artifactstore.backends import durability
-from artifactstore.backends.durability import DIRECTORY_FSYNCS_MAX, FSYNCS_MAX, load_syncfs
+from artifactstore.backends.durability import DIRECTORY_FSYNCS_MAX, FSYNCS_MAX, load_syncfs, syncfs_for
 from artifactstore.backends.local import LocalBackend
 from artifactstore.testing.backend_conformance import key_of, put, put_of, stored, write
 
 LATE = 2 * FSYNCS_MAX
+ANY_FD = 12345
+PROC_MAGIC = 0x9FA0
 
 
 def path_of(fd: int) -> str:
@@ -62,7 +65,7 @@ def journal(backend: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def use_syncfs(monkeypatch: pytest.MonkeyPatch, syncfs: Callable[[int], None] | None) -> None:
-    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, syncfs))
+    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, lambda _: syncfs))
 
 
 def chain(content: bytes) -> list[tuple[str, str]]:
@@ -144,10 +147,58 @@ def test_without_a_shared_sync_the_object_that_cannot_be_synced_is_refused_alone
 
 
 @pytest.mark.parametrize(
-    ("platform", "release"), [("darwin", "24.1.0"), ("linux", "5.7.19"), ("linux", "4.19.0-27-amd64"), ("linux", "odd")]
+    ("platform", "release"),
+    [("darwin", "24.1.0"), ("linux", "5.16.20"), ("linux", "4.19.0-27-amd64"), ("linux", "odd")],
 )
 def test_a_syncfs_that_hides_errors_is_not_used(platform: str, release: str) -> None:
     assert load_syncfs(platform, release) is None
+
+
+class KernelThatSays:
+    """The C library of a system where every file is on one kind of file system."""
+
+    def __init__(self, magic: int | None) -> None:
+        self._magic = magic
+
+    def fstatfs(self, fd: int, answer: ctypes.Array[ctypes.c_char]) -> int:
+        assert fd == ANY_FD
+        if self._magic is None:
+            return -1
+        ctypes.c_ulong.from_buffer(answer).value = self._magic
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "magic", "used"),
+    [
+        ("ext4", 0xEF53, True),
+        ("XFS", 0x58465342, True),
+        ("Btrfs", 0x9123683E, True),
+        ("F2FS", 0xF2F52010, True),
+        ("Btrfs, sign-extended", 0x9123683E - (1 << 32), True),
+        ("FUSE", 0x65735546, False),
+        ("overlayfs", 0x794C7630, False),
+        ("NFS", 0x6969, False),
+        ("ZFS", 0x2FC12FC1, False),
+        ("tmpfs", 0x01021994, False),
+        ("not said", None, False),
+    ],
+)
+def test_syncfs_is_used_only_where_it_is_known_to_report_errors(
+    monkeypatch: pytest.MonkeyPatch, filesystem: str, magic: int | None, used: bool
+) -> None:
+    monkeypatch.setattr(durability, "_SYNCFS", os.fsync)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: KernelThatSays(magic))
+    assert (syncfs_for(ANY_FD) is not None) == used, filesystem
+
+
+def test_the_type_of_a_real_file_system_is_read_as_the_kernel_says_it() -> None:
+    """`/proc` has the same magic number on every Linux."""
+    fd = os.open("/proc", os.O_RDONLY)
+    try:
+        assert durability._filesystem_type(fd) == PROC_MAGIC
+    finally:
+        os.close(fd)
 
 
 def test_a_c_library_without_syncfs_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:

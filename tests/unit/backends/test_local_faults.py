@@ -148,7 +148,7 @@ def test_a_content_that_cannot_be_synced_is_not_acknowledged(
 ) -> None:
     broken = failing(errno.EIO)
     monkeypatch.setattr(os, "fsync", broken)
-    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (broken,))
+    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, lambda _: broken))
     answers = backend.put_batch([put_of(b"%d" % number) for number in range(count)])
     assert [(type(answer), getattr(answer, "operation", "")) for answer in answers] == [
         (StorageFailed, "syncing objects")

@@ -134,7 +134,7 @@ class SimulatedPosix:
     def _batch_sync(self, root: str, limits: TargetLimits | None) -> BatchSync:
         if not root.startswith(_MOUNT):
             return BatchSync(root, limits)
-        return BatchSync(root, limits, self.syncfs if self._shares_syncs else None)
+        return BatchSync(root, limits, lambda _: self.syncfs if self._shares_syncs else None)
 
     def admit(self, life: Life) -> SimulatedPath:
         """Where a new life finds the objects' directory."""
