@@ -59,7 +59,7 @@ demo: setup ## ingest DIR (docs/ by default), verify it and replay the log, in a
 
 soak: setup ## storms and loads at full scale, then simulated faults under ever new seeds for MINUTES (10 by default)
 	@$(RUN) python -m pytest -m soak
-	@$(RUN) python -m artifactstore.testing.soak --minutes $(MINUTES)
+	@PYTHONPATH=tests $(RUN) python -m simulation.soak --minutes $(MINUTES)
 
 bench: setup ## measure, side by side
 	@for each in bench/*.py; do echo "== $$each"; $(RUN) python $$each; done

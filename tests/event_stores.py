@@ -11,13 +11,13 @@ from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.database.store import SqlEventStore
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.store import SimulatedEventStore
-from artifactstore.testing.simulation.world import Life, World
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.views import PACKAGES, Update
 from database_tools import surgery
+from simulation.log import SimulatedLog
+from simulation.store import SimulatedEventStore
+from simulation.world import Life, World
 
 __all__ = ["SimulatedStores", "SqlStores", "Stores", "head_of", "log_of"]
 

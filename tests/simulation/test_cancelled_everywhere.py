@@ -15,12 +15,12 @@ from trio.abc import Instrument
 
 from artifactstore import Registry, Settings
 from artifactstore.supervision import Tree, open_tree
-from artifactstore.testing.parts import Parts, simulated_parts
 from artifactstore.testing.scheduling import run_seeded
-from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.supervision import ActorSnapshot
 from integration.registry.samples import plant, stream_of
+from simulation.parts import Parts, simulated_parts
+from simulation.posix import OBJECTS, SCRATCH
 
 FILES: Final = {"a": b"first", "sub/b": b"second", "sub/c": b"third" * 500}
 STEPS_MAX: Final = 3000

@@ -4,8 +4,7 @@ from typing import Final
 
 import pytest
 
-from artifactstore.testing.simulate import plan_of
-from artifactstore.testing.simulation.faults import (
+from simulation.faults import (
     ChangeFailure,
     ChangeFault,
     CommitFailure,
@@ -23,7 +22,8 @@ from artifactstore.testing.simulation.faults import (
     ThreadFailure,
     ThreadFault,
 )
-from artifactstore.testing.simulation.run import simulate
+from simulation.run import simulate
+from simulation.simulate import plan_of
 
 ALL: Final[list[Fault]] = [
     *(OpenFault(kind, 1, 1) for kind in OpenFailure),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault
-from artifactstore.testing.simulation.run import simulate
-from artifactstore.testing.simulation.workload import Client, CreatePackage, Operation, Workload
+from simulation.faults import CommitFailure, CommitFault, Fault
+from simulation.run import simulate
+from simulation.workload import Client, CreatePackage, Operation, Workload
 
 CREATE = CreatePackage(0, keyed=False)
 

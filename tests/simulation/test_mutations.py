@@ -12,12 +12,6 @@ from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.projection import ProjectionActor
 from artifactstore.supervision.handlers import Handler
 from artifactstore.supervision.mailbox import Mailbox
-from artifactstore.testing.simulate import plan_of
-from artifactstore.testing.simulation import batch
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.run import simulate
-from artifactstore.testing.simulation.store import SimulatedEventStore
-from artifactstore.testing.simulation.workload import Client, CreatePackage, Finalize, IngestFile, LookAround, Workload
 from artifactstore_protocols.commands import Command, CommandRequest, FinalizePackage
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.events import StoredEvent
@@ -25,6 +19,12 @@ from artifactstore_protocols.messages import OpenTail, Stream
 from artifactstore_protocols.packages import Draft, Facts, decide
 from artifactstore_protocols.supervision import Message
 from artifactstore_protocols.views import RowOperation
+from simulation import batch
+from simulation.log import SimulatedLog
+from simulation.run import simulate
+from simulation.simulate import plan_of
+from simulation.store import SimulatedEventStore
+from simulation.workload import Client, CreatePackage, Finalize, IngestFile, LookAround, Workload
 
 type Patch = pytest.MonkeyPatch
 

@@ -11,15 +11,16 @@ import sys
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
-from artifactstore.testing import simulate as command
-from artifactstore.testing import soak
-from artifactstore.testing.simulate import plan_of
-from artifactstore.testing.simulation.grammar import as_json, from_json, sample
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.outcome import Outcome
-from artifactstore.testing.simulation.plan import Plan
-from artifactstore.testing.simulation.run import simulate
-from artifactstore.testing.strategies import plans
+from documents import ROOT
+from simulation import simulate as command
+from simulation import soak
+from simulation.grammar import as_json, from_json, sample
+from simulation.log import SimulatedLog
+from simulation.outcome import Outcome
+from simulation.plan import Plan
+from simulation.run import simulate
+from simulation.simulate import plan_of
+from simulation.strategies import plans
 
 
 def outcome_of(plan: Plan) -> Outcome:
@@ -72,11 +73,12 @@ def test_another_process_sees_the_same(seed: int) -> None:
     outcome = outcome_of(plan_of(seed))
     for hash_seed in ("1", "2"):
         run = subprocess.run(
-            [sys.executable, *shlex.split(outcome.command)[1:]],
+            [sys.executable, *shlex.split(outcome.command)[2:]],
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": "tests"},
+            cwd=ROOT,
         )
         assert run.returncode == 0, run.stderr
         assert f"trace: {outcome.trace_digest}" in run.stdout
@@ -89,7 +91,7 @@ def test_a_violation_is_told_with_the_command_that_shows_it_again(
     outcome = outcome_of(plan_of(1))
     with pytest.raises(AssertionError, match=re.escape(outcome.command)):
         outcome.check()
-    assert command.main(shlex.split(outcome.command)[3:]) == 1
+    assert command.main(shlex.split(outcome.command)[4:]) == 1
     assert f"VIOLATED: {outcome.violations[0]}" in capsys.readouterr().out
     assert soak.main(["--minutes", "0", "--first", "1"]) == 1
     assert outcome.command in capsys.readouterr().out

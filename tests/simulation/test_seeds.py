@@ -5,8 +5,8 @@
 
 import pytest
 
-from artifactstore.testing.simulate import plan_of
-from artifactstore.testing.simulation.run import simulate
+from simulation.run import simulate
+from simulation.simulate import plan_of
 
 SEEDS = 1000
 CHUNK = 50

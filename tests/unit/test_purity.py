@@ -97,8 +97,7 @@ def test_the_protocols_call_nothing_that_reaches_outside() -> None:
 
 
 def test_only_the_data_plane_and_backends_import_backends() -> None:
-    # What tests with it is the one stranger: it puts a disk of its own under the real backend.
-    entitled = ("artifactstore.dataplane", "artifactstore.backends", "artifactstore.testing")
+    entitled = ("artifactstore.dataplane", "artifactstore.backends")
     importers = {
         name
         for name, tree in modules(ACTORS)

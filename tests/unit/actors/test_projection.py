@@ -9,13 +9,14 @@ import trio.testing
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 from artifactstore.ids import new_id, now_us
 from artifactstore.projection import ProjectionActor
-from artifactstore.testing import Parts, open_actor, simulated_parts
-from artifactstore.testing.simulation.faults import ReadFailure, ReadFault
-from artifactstore.testing.simulation.store import SimulatedEventStore
+from artifactstore.testing import open_actor
 from artifactstore_protocols.commands import CommandRequest, CreatePackage
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import OpenTail, ProbeTails, Stream, TailsReading
 from artifactstore_protocols.retention import DEFAULT_RETENTION
+from simulation.faults import ReadFailure, ReadFault
+from simulation.parts import Parts, simulated_parts
+from simulation.store import SimulatedEventStore
 
 MANY = 1000
 

@@ -12,10 +12,10 @@ import trio.testing
 from artifactstore.config import Settings
 from artifactstore.database.engines import LOCK_TIMEOUT_S
 from artifactstore.supervision import ActorSpec, Report, SupervisorSpec, open_tree
-from artifactstore.testing.parts import simulated_parts
-from artifactstore.testing.simulation.store import SimulatedEventStore
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.messages import StoreStream
+from simulation.parts import simulated_parts
+from simulation.store import SimulatedEventStore
 
 UNIT = Path(__file__).parents[3] / "docs" / "artifactstore.service"
 STALL_GRACE_S = 1.0

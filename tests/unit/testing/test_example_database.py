@@ -5,9 +5,10 @@ import trio
 
 from artifactstore.database.actor import DatabaseActor
 from artifactstore.supervision import ActorCrashed
-from artifactstore.testing import open_actor, simulated_parts
-from artifactstore.testing.simulation.faults import OpenFailure, OpenFault
+from artifactstore.testing import open_actor
 from artifactstore_protocols.messages import ProbeDatabase
+from simulation.faults import OpenFailure, OpenFault
+from simulation.parts import simulated_parts
 
 
 async def test_it_says_where_the_log_is_and_how_long(autojump_clock: trio.testing.MockClock) -> None:

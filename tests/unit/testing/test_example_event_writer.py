@@ -8,11 +8,12 @@ from artifactstore.event_writer import EventWriter
 from artifactstore.ids import new_id
 from artifactstore.projection import ProjectionActor
 from artifactstore.supervision import ActorCrashed, MailboxFull, MailboxLimits
-from artifactstore.testing import Parts, Probe, open_actor, simulated_parts
-from artifactstore.testing.simulation.faults import CommitFailure, CommitFault
+from artifactstore.testing import Probe, open_actor
 from artifactstore_protocols.commands import CommandRequest, CreatePackage
 from artifactstore_protocols.messages import Commit, HeadMoved, ProjectionRole
 from artifactstore_protocols.retention import DEFAULT_RETENTION
+from simulation.faults import CommitFailure, CommitFault
+from simulation.parts import Parts, simulated_parts
 
 FILES_MAX = 10
 

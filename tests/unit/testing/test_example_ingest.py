@@ -10,12 +10,13 @@ from artifactstore.ids import new_id, now_us
 from artifactstore.ingest import IngestActor
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
-from artifactstore.testing import Parts, Probe, open_actor, simulated_parts
+from artifactstore.testing import Probe, open_actor
 from artifactstore_protocols.commands import CommandRequest, CreatePackage, IngestFiles, OnExisting
 from artifactstore_protocols.messages import AddFile, Commit, StorageRole, StoreStream, WriterRole
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 from artifactstore_protocols.storage import StorageFull
+from simulation.parts import Parts, simulated_parts
 
 FILES_MAX = 10
 

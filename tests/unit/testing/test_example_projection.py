@@ -6,11 +6,12 @@ import trio.testing
 
 from artifactstore.ids import new_id, now_us
 from artifactstore.projection import ProjectionActor
-from artifactstore.testing import Parts, open_actor, simulated_parts
+from artifactstore.testing import open_actor
 from artifactstore.testing.scheduling import run_seeded
 from artifactstore_protocols.commands import CommandRequest, CreatePackage
 from artifactstore_protocols.messages import HeadMoved, OpenTail, Replay
 from artifactstore_protocols.retention import DEFAULT_RETENTION
+from simulation.parts import Parts, simulated_parts
 
 
 async def commit(parts: Parts) -> None:

@@ -7,11 +7,12 @@ import trio
 
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
-from artifactstore.testing import open_actor, simulated_parts
-from artifactstore.testing.simulation.faults import ChangeFailure, ChangeFault
-from artifactstore.testing.simulation.world import SimulatedBug
+from artifactstore.testing import open_actor
 from artifactstore_protocols.messages import ServeObject, StoreStream, VerifyObject
 from artifactstore_protocols.storage import StorageFull
+from simulation.faults import ChangeFailure, ChangeFault
+from simulation.parts import simulated_parts
+from simulation.world import SimulatedBug
 
 CONTENT = b"a report\n" * 500
 

@@ -7,8 +7,9 @@ from trio.testing import MockClock
 from artifactstore.database.actor import DatabaseActor
 from artifactstore.projection import ProjectionActor
 from artifactstore.supervision import ActorCrashed, StartFailed
-from artifactstore.testing import InjectedCrash, Probe, open_actor, simulated_parts
+from artifactstore.testing import InjectedCrash, Probe, open_actor
 from artifactstore_protocols.messages import HeadMoved, ProbeDatabase, Replay
+from simulation.parts import simulated_parts
 
 
 async def test_a_probe_says_what_it_was_sent_instead(autojump_clock: MockClock) -> None:

@@ -11,11 +11,11 @@ import pytest
 from artifactstore.backends import local_files, scratch
 from artifactstore.backends.local import LocalBackend
 from artifactstore.testing.scheduling import run_seeded
-from artifactstore.testing.simulation.disk import Inode, SimulatedDisk
-from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
-from artifactstore.testing.simulation.world import Life, World
 from artifactstore_protocols.identity import ContentHasher
 from artifactstore_protocols.storage import ObjectMissing, ObjectPut, object_key_of
+from simulation.disk import Inode, SimulatedDisk
+from simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
+from simulation.world import Life, World
 
 SEEDS = range(40)
 

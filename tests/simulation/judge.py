@@ -13,24 +13,6 @@ import blake3
 
 from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
-from artifactstore.testing.simulation.calls import Answer, Call, Ending, StreamBroke
-from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
-from artifactstore.testing.simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFailure, ThreadFailure
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
-from artifactstore.testing.simulation.tables import Tables
-from artifactstore.testing.simulation.workload import (
-    CreatePackage,
-    Finalize,
-    GetFile,
-    IngestDirectory,
-    IngestFile,
-    IngestTree,
-    RegisterSchema,
-    Replay,
-    Tail,
-)
-from artifactstore.testing.simulation.world import SimulatedBug, World
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import EventRefused, IdempotencyConflict, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -57,6 +39,24 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, object_key_of
 from artifactstore_protocols.supervision import ActorCrashed, AskCycle, AskError, AskTimeout, Refusal, UnhandledMessage
+from simulation.calls import Answer, Call, Ending, StreamBroke
+from simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+from simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFailure, ThreadFailure
+from simulation.log import SimulatedLog
+from simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
+from simulation.tables import Tables
+from simulation.workload import (
+    CreatePackage,
+    Finalize,
+    GetFile,
+    IngestDirectory,
+    IngestFile,
+    IngestTree,
+    RegisterSchema,
+    Replay,
+    Tail,
+)
+from simulation.world import SimulatedBug, World
 
 __all__ = ["Judge", "address_of"]
 

@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from artifactstore.testing.simulation.calls import Ending
-from artifactstore.testing.simulation.faults import FaultKind
-from artifactstore.testing.simulation.grammar import as_json
-from artifactstore.testing.simulation.plan import Plan
+from simulation.calls import Ending
+from simulation.faults import FaultKind
+from simulation.grammar import as_json
+from simulation.plan import Plan
 
 __all__ = ["Outcome"]
 
@@ -45,7 +45,7 @@ class Outcome:
     def command(self) -> str:
         """A command line that simulates the same again."""
         plan = json.dumps(as_json(self.plan), separators=(",", ":"))
-        return f"python -m artifactstore.testing.simulate --plan {shlex.quote(plan)}"
+        return f"PYTHONPATH=tests python -m simulation.simulate --plan {shlex.quote(plan)}"
 
     def check(self) -> None:
         """Pass if no oracle was violated.

@@ -4,12 +4,12 @@ from typing import Final
 
 import trio
 
-from artifactstore.testing.simulation.calls import Answer, Call, Ending, Performer
-from artifactstore.testing.simulation.judge import Judge
-from artifactstore.testing.simulation.process import Process, Running
-from artifactstore.testing.simulation.workload import Client, CreatePackage, Operation
-from artifactstore.testing.simulation.world import World
 from artifactstore_protocols.records import PackageRecord
+from simulation.calls import Answer, Call, Ending, Performer
+from simulation.judge import Judge
+from simulation.process import Process, Running
+from simulation.workload import Client, CreatePackage, Operation
+from simulation.world import World
 
 __all__ = ["Clients"]
 

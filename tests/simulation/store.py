@@ -9,11 +9,6 @@ import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
-from artifactstore.testing.simulation.batch import Batch
-from artifactstore.testing.simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
-from artifactstore.testing.simulation.log import NAME, SimulatedLog
-from artifactstore.testing.simulation.tables import Tables
-from artifactstore.testing.simulation.world import Life, SimulatedBug, World, shielded
 from artifactstore_protocols.admission import LastEvent, admit, examine, history_needs
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
@@ -24,6 +19,11 @@ from artifactstore_protocols.packages import Needs, needs
 from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.views import RowOperation
+from simulation.batch import Batch
+from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
+from simulation.log import NAME, SimulatedLog
+from simulation.tables import Tables
+from simulation.world import Life, SimulatedBug, World, shielded
 
 __all__ = ["SimulatedEventStore"]
 

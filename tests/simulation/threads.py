@@ -12,8 +12,8 @@ from typing import Final, override
 import trio
 
 from artifactstore.machine import Machine
-from artifactstore.testing.simulation.faults import ThreadFailure, ThreadFault
-from artifactstore.testing.simulation.world import SimulatedBug, World, shielded
+from simulation.faults import ThreadFailure, ThreadFault
+from simulation.world import SimulatedBug, World, shielded
 
 __all__ = ["SimulatedMachine"]
 

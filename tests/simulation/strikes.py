@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import trio
 
 from artifactstore.supervision import Tree
-from artifactstore.testing.simulation.faults import StepFailure, StepFault
-from artifactstore.testing.simulation.posix import SimulatedPosix
-from artifactstore.testing.simulation.process import ACTOR_PATHS, Process
-from artifactstore.testing.simulation.world import World
 from artifactstore_protocols.supervision import Refusal
+from simulation.faults import StepFailure, StepFault
+from simulation.posix import SimulatedPosix
+from simulation.process import ACTOR_PATHS, Process
+from simulation.world import World
 
 __all__ = ["Strikes"]
 

@@ -12,10 +12,10 @@ from typing import Final
 import trio
 
 from artifactstore.database.errors import DatabaseBusy
-from artifactstore.testing.simulation.tables import Tables
-from artifactstore.testing.simulation.world import World
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.views import RowOperation
+from simulation.tables import Tables
+from simulation.world import World
 
 __all__ = ["NAME", "SimulatedLog"]
 

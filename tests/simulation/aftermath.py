@@ -7,13 +7,13 @@ import trio
 
 from artifactstore.probes import CRASHES_WITHIN_S
 from artifactstore.refusals import WrongStorageRoot
-from artifactstore.testing.simulation.calls import Call, Ending
-from artifactstore.testing.simulation.clients import Clients
-from artifactstore.testing.simulation.contents import CONTENT_OF
-from artifactstore.testing.simulation.judge import Judge, address_of
-from artifactstore.testing.simulation.process import Running
-from artifactstore.testing.simulation.workload import CreatePackage, IngestFile
 from artifactstore_protocols.events import EventRefused
+from simulation.calls import Call, Ending
+from simulation.clients import Clients
+from simulation.contents import CONTENT_OF
+from simulation.judge import Judge, address_of
+from simulation.process import Running
+from simulation.workload import CreatePackage, IngestFile
 
 __all__ = ["look_back"]
 

@@ -11,21 +11,21 @@ import trio
 from artifactstore.machine import machine
 from artifactstore.supervision import Report
 from artifactstore.testing.scheduling import run_seeded
-from artifactstore.testing.simulation.aftermath import look_back
-from artifactstore.testing.simulation.calls import Ending, Performer
-from artifactstore.testing.simulation.clients import Clients
-from artifactstore.testing.simulation.faults import Fault, StepFault
-from artifactstore.testing.simulation.follower import Follower
-from artifactstore.testing.simulation.judge import Judge
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.outcome import Outcome
-from artifactstore.testing.simulation.plan import Plan
-from artifactstore.testing.simulation.posix import SimulatedPosix
-from artifactstore.testing.simulation.process import Process
-from artifactstore.testing.simulation.strikes import Strikes
-from artifactstore.testing.simulation.threads import SimulatedMachine
-from artifactstore.testing.simulation.workload import PROCESSES, Workload
-from artifactstore.testing.simulation.world import World
+from simulation.aftermath import look_back
+from simulation.calls import Ending, Performer
+from simulation.clients import Clients
+from simulation.faults import Fault, StepFault
+from simulation.follower import Follower
+from simulation.judge import Judge
+from simulation.log import SimulatedLog
+from simulation.outcome import Outcome
+from simulation.plan import Plan
+from simulation.posix import SimulatedPosix
+from simulation.process import Process
+from simulation.strikes import Strikes
+from simulation.threads import SimulatedMachine
+from simulation.workload import PROCESSES, Workload
+from simulation.world import World
 
 __all__ = ["simulate"]
 

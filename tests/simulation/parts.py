@@ -10,14 +10,14 @@ from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.machine import machine
-from artifactstore.testing.simulation.faults import Fault
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.posix import SimulatedPosix
-from artifactstore.testing.simulation.store import SimulatedEventStore
-from artifactstore.testing.simulation.threads import SimulatedMachine
-from artifactstore.testing.simulation.world import Life, World
 from artifactstore_protocols.dataplane import DataPlane
 from artifactstore_protocols.event_store import EventStore
+from simulation.faults import Fault
+from simulation.log import SimulatedLog
+from simulation.posix import SimulatedPosix
+from simulation.store import SimulatedEventStore
+from simulation.threads import SimulatedMachine
+from simulation.world import Life, World
 
 __all__ = ["Parts", "simulated_parts"]
 

@@ -1,4 +1,4 @@
-"""Simulate one seed after the other for as long as told: `python -m artifactstore.testing.soak --minutes 10`.
+"""Simulate one seed after the other for as long as told: `PYTHONPATH=tests python -m simulation.soak --minutes 10`.
 
 It says what it has done at the end, and stops at the first seed that violates an oracle, with the command to see it
 again. Exit status: 0 when none did, 1 when one did.
@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from artifactstore.testing.simulate import plan_of
-from artifactstore.testing.simulation.calls import Ending
-from artifactstore.testing.simulation.faults import FaultKind
-from artifactstore.testing.simulation.outcome import Outcome
-from artifactstore.testing.simulation.run import simulate
+from simulation.calls import Ending
+from simulation.faults import FaultKind
+from simulation.outcome import Outcome
+from simulation.run import simulate
+from simulation.simulate import plan_of
 
 __all__ = ["main"]
 
@@ -53,7 +53,7 @@ class _Totals:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `sys.argv` unless given."""
-    parser = argparse.ArgumentParser(prog="python -m artifactstore.testing.soak", description="Simulate many seeds.")
+    parser = argparse.ArgumentParser(prog="python -m simulation.soak", description="Simulate many seeds.")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to go on (10)")
     parser.add_argument("--first", type=int, default=1000, help="the first seed (1000: the suite has those before)")
     given = parser.parse_args(arguments)

@@ -124,7 +124,7 @@ def _torn_entries(directory: Inode, chance: random.Random) -> dict[str, Inode]:
     known = {**directory.synced_entries, **directory.entries}
     for name in sorted(known, key=lambda name: known[name].number):
         now, then = directory.entries.get(name), directory.synced_entries.get(name)
-        inode = now if now is then or chance.random() < 0.5 else then  # noqa: PLR2004
+        inode = now if now is then or chance.random() < 0.5 else then
         if inode is not None:
             survived[name] = inode
     return survived

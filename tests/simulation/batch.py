@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from artifactstore.testing.simulation.log import SimulatedLog
 from artifactstore_protocols.commands import CommandRequest, Committed, command_digest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
@@ -11,6 +10,7 @@ from artifactstore_protocols.events import CommandStamp, Event, EventConflict, I
 from artifactstore_protocols.packages import Draft, Facts, decide
 from artifactstore_protocols.payloads import encode_payload
 from artifactstore_protocols.views import RowOperation, project
+from simulation.log import SimulatedLog
 
 __all__ = ["Batch"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-from artifactstore.testing.simulation.bounds import Within
+from simulation.bounds import Within
 
 __all__ = [
     "ChangeFailure",

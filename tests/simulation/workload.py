@@ -7,8 +7,8 @@ Numbers stand for things: package 0 is whatever the clients call the first packa
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from artifactstore.testing.simulation.bounds import Within
-from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+from simulation.bounds import Within
+from simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
 
 __all__ = [
     "PROCESSES",

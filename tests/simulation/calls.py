@@ -10,8 +10,20 @@ from typing import assert_never
 import trio
 
 from artifactstore.registry import Registry
-from artifactstore.testing.simulation.contents import CONTENT_OF, PATH_OF, file_of, tree_at
-from artifactstore.testing.simulation.workload import (
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.records import (
+    DirectoryIngest,
+    FileRecord,
+    FinalizedPackage,
+    HealthReport,
+    IngestSummary,
+    MetadataSchema,
+    PackageRecord,
+    ReplayReport,
+    VerifyReport,
+)
+from simulation.contents import CONTENT_OF, PATH_OF, file_of, tree_at
+from simulation.workload import (
     CreatePackage,
     Finalize,
     GetFile,
@@ -25,19 +37,7 @@ from artifactstore.testing.simulation.workload import (
     Tail,
     Verify,
 )
-from artifactstore.testing.simulation.world import World
-from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import (
-    DirectoryIngest,
-    FileRecord,
-    FinalizedPackage,
-    HealthReport,
-    IngestSummary,
-    MetadataSchema,
-    PackageRecord,
-    ReplayReport,
-    VerifyReport,
-)
+from simulation.world import World
 
 __all__ = ["Answer", "Call", "Ending", "Performer", "StreamBroke"]
 

@@ -81,7 +81,7 @@ class Tables:
 
     def differences(self, other: "Tables") -> int:
         """How many rows one of the two does not have like the other."""
-        mine, theirs = self._rows, other._rows  # noqa: SLF001 - of the same class
+        mine, theirs = self._rows, other._rows
         return sum(
             mine[name].get(key) != theirs[name].get(key) for name in mine for key in {*mine[name], *theirs[name]}
         )

@@ -4,10 +4,10 @@ from typing import Final
 
 import trio
 
-from artifactstore.testing.simulation.process import Process, Running
-from artifactstore.testing.simulation.world import SimulatedBug
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.supervision import Refusal
+from simulation.process import Process, Running
+from simulation.world import SimulatedBug
 
 __all__ = ["Follower"]
 

@@ -1,4 +1,6 @@
-"""See a simulation again: `python -m artifactstore.testing.simulate --seed N`, or `--plan` with what a failure printed.
+"""See a simulation again, from a seed or from the plan that a failure printed.
+
+`PYTHONPATH=tests python -m simulation.simulate --seed N` or `--plan JSON`.
 
 Exit status: 0 when no oracle was violated, 1 when one was, 2 for a command line that says nothing useful.
 """
@@ -10,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from artifactstore.testing.simulation.grammar import from_json, sample
-from artifactstore.testing.simulation.outcome import Outcome
-from artifactstore.testing.simulation.plan import Plan
-from artifactstore.testing.simulation.run import simulate
+from simulation.grammar import from_json, sample
+from simulation.outcome import Outcome
+from simulation.plan import Plan
+from simulation.run import simulate
 
 __all__ = ["Outcome", "Plan", "main", "plan_of", "simulate"]
 
@@ -25,7 +27,7 @@ def plan_of(seed: int) -> Plan:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `sys.argv` unless given."""
-    parser = argparse.ArgumentParser(prog="python -m artifactstore.testing.simulate", description="Run one simulation.")
+    parser = argparse.ArgumentParser(prog="python -m simulation.simulate", description="Run one simulation.")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seed", type=int, help="workload and faults are sampled from this number")
     what.add_argument("--plan", help="the plan as JSON, as a failure printed it")

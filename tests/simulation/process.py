@@ -19,13 +19,13 @@ from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.machine import machine
 from artifactstore.registry import Registry
 from artifactstore.supervision import Clock, Report, StartFailed, Tree, open_tree
-from artifactstore.testing.simulation.log import SimulatedLog
-from artifactstore.testing.simulation.posix import SimulatedPosix
-from artifactstore.testing.simulation.store import SimulatedEventStore
-from artifactstore.testing.simulation.world import Life, World
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.storage import StorageError
 from artifactstore_protocols.supervision import ActorSnapshot
+from simulation.log import SimulatedLog
+from simulation.posix import SimulatedPosix
+from simulation.store import SimulatedEventStore
+from simulation.world import Life, World
 
 __all__ = ["ACTOR_PATHS", "Process", "Running"]
 

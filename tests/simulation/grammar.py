@@ -12,8 +12,8 @@ from enum import Enum
 from functools import cache
 from typing import Any, cast
 
-from artifactstore.testing.simulation.bounds import Within
-from artifactstore.testing.simulation.plan import Plan
+from simulation.bounds import Within
+from simulation.plan import Plan
 
 __all__ = ["Field", "Json", "as_json", "fields_of", "from_json", "sample", "weight_of"]
 

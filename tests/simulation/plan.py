@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from artifactstore.testing.simulation.bounds import Within
-from artifactstore.testing.simulation.faults import Fault
-from artifactstore.testing.simulation.workload import Workload
+from simulation.bounds import Within
+from simulation.faults import Fault
+from simulation.workload import Workload
 
 __all__ = ["Plan"]
 

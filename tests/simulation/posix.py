@@ -32,9 +32,9 @@ from artifactstore.backends import (
 from artifactstore.backends.durability import BatchSync
 from artifactstore.dataplane import ingest, reading, stream
 from artifactstore.target_limits import TargetLimits
-from artifactstore.testing.simulation.disk import Inode, SimulatedDisk
-from artifactstore.testing.simulation.faults import ChangeFailure, ChangeFault, FaultKind, PreadFault, StepFailure
-from artifactstore.testing.simulation.world import Life, World
+from simulation.disk import Inode, SimulatedDisk
+from simulation.faults import ChangeFailure, ChangeFault, FaultKind, PreadFault, StepFailure
+from simulation.world import Life, World
 
 __all__ = ["OBJECTS", "SCRATCH", "SimulatedPath", "SimulatedPosix"]
 
@@ -106,7 +106,7 @@ class SimulatedPosix:
         self._lives: dict[int, Life] = {}
         self._open: dict[int, _Open] = {}
         self._next_fd = _FIRST_FD
-        self._shares_syncs = world.random.random() < 0.5  # noqa: PLR2004 - platforms without syncfs are as frequent
+        self._shares_syncs = world.random.random() < 0.5
         self.disk.root.entries[OBJECTS] = self.disk.make(is_directory=True, mode=0o755)
         self.disk.root.sync()
 
@@ -229,7 +229,7 @@ class SimulatedPosix:
             self._world.tear = None
             opened.inode.data += data[: len(data) // 2]
             raise _error(errno.EIO)
-        taken = data if len(data) < 2 or self._world.random.random() < 0.9 else data[: len(data) // 2]  # noqa: PLR2004
+        taken = data if len(data) < 2 or self._world.random.random() < 0.9 else data[: len(data) // 2]
         opened.inode.data += taken
         return len(taken)
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from artifactstore.testing.simulation.grammar import Field, fields_of
-from artifactstore.testing.simulation.plan import Plan
+from simulation.grammar import Field, fields_of
+from simulation.plan import Plan
 
 __all__ = ["plans"]
 

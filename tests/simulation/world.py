@@ -13,8 +13,8 @@ from typing import Final
 
 import trio
 
-from artifactstore.testing.simulation.faults import Fault, FaultKind, StepFault
-from artifactstore.testing.simulation.trace import Trace
+from simulation.faults import Fault, FaultKind, StepFault
+from simulation.trace import Trace
 
 __all__ = ["Life", "SimulatedBug", "World", "shielded"]
 
