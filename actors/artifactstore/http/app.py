@@ -21,8 +21,7 @@ from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
-from artifactstore.http.readings import Readings
-from artifactstore.http.shortcut import HEADERS, Application, HealthAnswers, Receive, Scope, Send, Shortcut
+from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, Scope, Send, Shortcut, render
 from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
 from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
@@ -43,7 +42,7 @@ _NEEDED_ACTORS = {f"actor:{name}" for name in ("database", "storage", "event-wri
 
 
 def make_app(
-    readings: Readings,
+    measure: Measure,
     snapshot: Callable[[], SupervisorSnapshot | None],
     streams: EventStreams,
     connections: Callable[[], int] = lambda: 0,
@@ -53,7 +52,7 @@ def make_app(
     """The application.
 
     Args:
-        readings: has the health report.
+        measure: answers with the health report.
         snapshot: looks at the supervision tree; None while it is starting.
         streams: of events.
         connections: counts those that are open.
@@ -61,16 +60,16 @@ def make_app(
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    counts, answers = RequestCounts(), HealthAnswers(readings)
+    counts = RequestCounts()
     _mind_manners(app, counts)
-    _answer_how_it_is(app, readings, answers)
+    _answer_how_it_is(app, measure)
     _follow_the_log(app, streams)
     _serve_assets(app)
 
     @app.get("/")
     async def get_page() -> Response:
         try:
-            report = await readings.report()
+            report = await measure()
         except Refusal as error:
             view = view_of(str(error), snapshot(), now_us())
         else:
@@ -80,7 +79,7 @@ def make_app(
     @app.get("/metrics")
     async def get_metrics() -> Response:
         try:
-            report = await readings.report()
+            report = await measure()
         except Refusal:  # said by artifactstore_healthy
             report = None
         sources = Sources(report, snapshot(), connections(), streams.open)
@@ -95,7 +94,7 @@ def make_app(
 
     # As Quart documents it for middleware, which a method cannot be to a type checker.
     ordinary = cast("Application", app.asgi_app)
-    app.asgi_app = cast("Any", Gate(Shortcut(_ended(ordinary), answers, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
+    app.asgi_app = cast("Any", Gate(Shortcut(_ended(ordinary), measure, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
     return app
 
 
@@ -109,7 +108,7 @@ def _ended(application: Application) -> Application:
     return serve
 
 
-def _answer_how_it_is(app: QuartTrio, readings: Readings, answers: HealthAnswers) -> None:
+def _answer_how_it_is(app: QuartTrio, measure: Measure) -> None:
     @app.get("/livez")
     async def get_livez() -> Response:
         return _answer({"status": "alive"})
@@ -117,7 +116,7 @@ def _answer_how_it_is(app: QuartTrio, readings: Readings, answers: HealthAnswers
     @app.get("/readyz")
     async def get_readyz() -> Response:
         try:
-            reasons = _not_ready(await readings.report())
+            reasons = _not_ready(await measure())
         except Refusal as error:
             reasons = [f"health: {error}"]
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
@@ -126,7 +125,7 @@ def _answer_how_it_is(app: QuartTrio, readings: Readings, answers: HealthAnswers
     @app.get("/health")
     async def get_health() -> Response:
         try:
-            status, body = await answers.answer()
+            status, body = render(await measure())
         except Refusal as error:  # the health actor itself is down
             return _answer({"status": "unavailable", "reasons": [str(error)]}, HTTPStatus.SERVICE_UNAVAILABLE)
         return Response(body, status=status, content_type="application/json")

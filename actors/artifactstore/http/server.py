@@ -19,7 +19,7 @@ from artifactstore.http.access import logged_requests
 from artifactstore.http.app import make_app
 from artifactstore.http.connection import Connection
 from artifactstore.http.listening import Listening, SocketFile, open_listeners, socket_file, unlink_socket, url_of
-from artifactstore.http.readings import Readings
+from artifactstore.http.shortcut import Measure
 from artifactstore.http.streams import EventStreams
 from artifactstore.supervision import Actor, ActorRef, handles
 from artifactstore_protocols.messages import ProjectionRole
@@ -60,7 +60,7 @@ class HttpServer(Actor[HttpRole]):
 
     Args:
         listening: where.
-        readings: has the health report.
+        measure: answers with the health report.
         snapshot: looks at the supervision tree; None while it is starting.
         projection: opens tails of the log.
     """
@@ -68,7 +68,7 @@ class HttpServer(Actor[HttpRole]):
     def __init__(
         self,
         listening: Listening,
-        readings: Readings,
+        measure: Measure,
         snapshot: Callable[[], SupervisorSnapshot | None],
         projection: ActorRef[ProjectionRole],
     ) -> None:
@@ -77,7 +77,7 @@ class HttpServer(Actor[HttpRole]):
         self._connections: set[Connection] = set()
         self._context = WorkerContext(None)
         self._config = _config()
-        app = make_app(readings, snapshot, self._streams, lambda: len(self._connections), hosts=listening.hosts)
+        app = make_app(measure, snapshot, self._streams, lambda: len(self._connections), hosts=listening.hosts)
         # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
         self._app = ASGIWrapper(logged_requests(cast("ASGIFramework", app)))
         self._accepting = trio.CancelScope()

@@ -16,7 +16,6 @@ from artifactstore import signals
 from artifactstore.config import Settings
 from artifactstore.http.listening import Listening
 from artifactstore.http.notify import notify
-from artifactstore.http.readings import Readings
 from artifactstore.http.server import BoundAddresses, Drain, HttpRole, HttpServer
 from artifactstore.open import open_store
 from artifactstore.registry import Registry
@@ -26,7 +25,7 @@ from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import AskError, SupervisorSnapshot
 
-__all__ = ["EXIT_STUCK", "Service", "http_service", "run_service"]
+__all__ = ["EXIT_STUCK", "REPORT_AGE_MAX_S", "Service", "http_service", "run_service"]
 
 EXIT_STUCK = 70
 """The exit code of a service that ended itself because something in it neither went on nor stopped."""
@@ -34,6 +33,8 @@ EXIT_STUCK = 70
 _LAST_WORDS_S = 3.0
 """What the log is given to take the report of it. It may be the very thing that blocks, so nothing waits for it."""
 
+REPORT_AGE_MAX_S = 1.0
+"""How old a health report may be, in seconds, before it is measured again."""
 
 _ANSWER_TIMEOUT_S = 30.0
 _ORDERLY_SIGNALS = 2
@@ -126,9 +127,8 @@ def http_service(
 
     def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
         async def measure() -> HealthReport:
-            return await actors.health.ask(GetHealth(max_age_s=0))
+            return await actors.health.ask(GetHealth(REPORT_AGE_MAX_S))
 
-        readings = Readings(measure)  # outlives a restart of the server
-        return (ActorSpec(ref=http, factory=lambda: HttpServer(listening, readings, snapshot, actors.projection)),)
+        return (ActorSpec(ref=http, factory=lambda: HttpServer(listening, measure, snapshot, actors.projection)),)
 
     return services

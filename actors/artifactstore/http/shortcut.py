@@ -1,7 +1,6 @@
-"""A short way for the one question that is asked most: `/health`, answered from bytes that are there already.
+"""A short way for the one question that is asked most: `/health`.
 
-Monitors ask often and all get the same answer, so it is put into bytes once in a tenth of a second at most, and while
-the report behind it is fresh it goes out without passing the framework, which costs more than half of an answer.
+Monitors ask it often, so the answer goes out without passing the framework, which costs more than half of an answer.
 Everything else, and whatever is unusual about a request, takes the ordinary way, and is answered the same.
 """
 
@@ -9,15 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-import trio
-
 from artifactstore.facts import as_json, health_facts
 from artifactstore.http.metrics import RequestCounts
-from artifactstore.http.readings import Readings
 from artifactstore.ids import now_us
 from artifactstore_protocols.records import HealthReport
+from artifactstore_protocols.supervision import Refusal
 
-__all__ = ["HEADERS", "Application", "HealthAnswers", "Shortcut"]
+__all__ = ["HEADERS", "Application", "Measure", "Receive", "Scope", "Send", "Shortcut", "render"]
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -31,7 +28,6 @@ HEADERS = {
 }
 """What every answer of the service says."""
 
-_RENDERED_FOR_S = 0.1
 _PATH = "/health"
 _METHODS = frozenset({"GET", "HEAD"})
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
@@ -43,36 +39,14 @@ type Send = Callable[[dict[str, Any]], Awaitable[None]]
 type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class HealthAnswers:
-    """The report as bytes, with ages that are right to a tenth of a second.
+type Measure = Callable[[], Awaitable[HealthReport]]
+"""Answers with a report that is fresh enough, or raises a `Refusal` where who measures is down."""
 
-    Args:
-        readings: has the report.
-    """
 
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
-        self._rendered: tuple[HealthReport, float, bytes] | None = None
-
-    async def answer(self) -> tuple[HTTPStatus, bytes]:
-        """Status and body; measured first, where that is due.
-
-        Raises:
-            Refusal: who measures is down.
-        """
-        return self._render(await self._readings.report())
-
-    def fresh(self) -> tuple[HTTPStatus, bytes] | None:
-        """Status and body, if nothing has to be measured for them."""
-        report = self._readings.fresh()
-        return None if report is None else self._render(report)
-
-    def _render(self, report: HealthReport) -> tuple[HTTPStatus, bytes]:
-        now = trio.current_time()
-        kept = self._rendered
-        if kept is None or kept[0] is not report or now - kept[1] > _RENDERED_FOR_S:
-            kept = self._rendered = report, now, f"{as_json(health_facts(report, now_us()))}\n".encode()
-        return HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE, kept[2]
+def render(report: HealthReport) -> tuple[HTTPStatus, bytes]:
+    """Status and body of the answer to `/health`."""
+    body = f"{as_json(health_facts(report, now_us()))}\n".encode()
+    return HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE, body
 
 
 class Shortcut:
@@ -80,24 +54,27 @@ class Shortcut:
 
     Args:
         application: what answers everything else.
-        answers: to `/health`.
+        measure: answers with the health report.
         counts: of all requests.
     """
 
-    def __init__(self, application: Application, answers: HealthAnswers, counts: RequestCounts) -> None:
+    def __init__(self, application: Application, measure: Measure, counts: RequestCounts) -> None:
         self._application = application
-        self._answers = answers
+        self._measure = measure
         self._counts = counts
         fields = {"Content-Type": "application/json", **HEADERS}
         self._headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass it on."""
-        found = self._answers.fresh() if _is_plain(scope) else None
-        if found is None:
+        if not _is_plain(scope):
             await self._application(scope, receive, send)
             return
-        status, body = found
+        try:
+            status, body = render(await self._measure())
+        except Refusal:
+            await self._application(scope, receive, send)
+            return
         headers = [*self._headers, (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status.value, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -9,9 +9,10 @@ import pytest
 import trio
 
 from artifactstore import Settings
-from artifactstore.http.readings import Readings
+from artifactstore.health import HealthActor
 from artifactstore.http.service import Service
 from artifactstore.signals import StopSignals
+from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport
 from integration.http.serving import GUARD_S, LOOPBACK, connect, request
 
@@ -67,14 +68,14 @@ class Slow:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
     found = Slow(trio.Event(), trio.Event())
-    report = Readings.report
+    report = HealthActor.get_health
 
-    async def slowly(self: Readings) -> HealthReport:
+    async def slowly(self: HealthActor, message: GetHealth) -> HealthReport:
         found.begun.set()
         await found.go_on.wait()
-        return await report(self)
+        return await report(self, message)
 
-    monkeypatch.setattr(Readings, "report", slowly)
+    monkeypatch.setattr(HealthActor, "get_health", slowly)
     return found
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from artifactstore.http import readings, shortcut
+from artifactstore.http import service as http_service
+from artifactstore.http import shortcut
 from integration.http.serving import GUARD_S, Service, ask
 from integration.registry.samples import plant
 
@@ -57,8 +58,7 @@ async def test_the_short_way_answers_as_the_ordinary_one(service: Service, monke
 
 
 async def test_ages_grow_while_a_report_is_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readings, "AGE_MAX_S", 3600.0)
-    monkeypatch.setattr(shortcut, "_RENDERED_FOR_S", -1.0)
+    monkeypatch.setattr(http_service, "REPORT_AGE_MAX_S", 3600.0)
     first = (await ask(service.url, "/health")).json["components"]["database"]
     with trio.fail_after(GUARD_S):
         while (later := (await ask(service.url, "/health")).json["components"]["database"])["age_s"] <= first["age_s"]:

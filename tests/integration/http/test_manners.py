@@ -9,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from artifactstore import Settings
 from artifactstore.health import HealthActor
-from artifactstore.http import connection, readings, server
-from artifactstore.http.readings import Readings
+from artifactstore.http import app, connection, server
+from artifactstore.http import service as http_service
+from artifactstore_protocols.records import HealthReport
 from integration.http.serving import GUARD_S, Service, ask, connect, request
 from integration.registry.samples import add, object_file, overwrite
 
@@ -61,14 +62,14 @@ async def test_errors_are_problem_details(service: Service) -> None:
 async def test_a_defect_is_a_500_that_says_nothing_of_what_is_inside(
     service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(_self: Readings) -> object:
+    def fail(_report: HealthReport) -> object:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(Readings, "report", fail)
-    answer = await ask(service.url, "/health")
+    monkeypatch.setattr(app, "_not_ready", fail)
+    answer = await ask(service.url, "/readyz")
     assert (answer.status, answer.headers["content-type"]) == (500, "application/problem+json")
     assert b"secret" not in answer.body
-    assert "GET /health failed" in caplog.text
+    assert "GET /readyz failed" in caplog.text
     assert "a secret" in caplog.text
 
 
@@ -191,7 +192,7 @@ async def test_metrics_are_read_by_the_librarys_own_parser(service: Service) -> 
 async def test_health_measures_and_says_which_part_is_unwell(
     service: Service, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readings, "AGE_MAX_S", -1.0)  # each request has it measured again
+    monkeypatch.setattr(http_service, "REPORT_AGE_MAX_S", 0)  # each request has it measured again
     report = await ask(service.url, "/health")
     assert (report.status, report.json["status"]) == (200, "healthy")
     assert {"healthy", "detail", "facts", "latency_s", "measured_at", "age_s"} == set(
@@ -218,5 +219,5 @@ async def test_health_without_its_actor_is_unavailable(
     for path in ("/health", "/readyz"):
         answer = await ask(service.url, path)
         assert answer.status == 503
-        assert "crashed on GetHealth" in answer.json["reasons"][0]
+        assert "stopped and did not answer GetHealth" in answer.json["reasons"][0]
     assert b"artifactstore_healthy 0.0" in (await ask(service.url, "/metrics")).body

@@ -13,6 +13,7 @@ from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.health import HealthActor
 from artifactstore.probes import (
     CRASHES_WITHIN_S,
+    PROBE_TIMEOUT_S,
     PartUnwell,
     Probe,
     probe_database,
@@ -34,7 +35,7 @@ from artifactstore_protocols.messages import (
 from artifactstore_protocols.records import ComponentHealth, HealthReport, PackageRecord
 from artifactstore_protocols.storage import BackendHealth
 from artifactstore_protocols.storage_errors import StorageFailed
-from artifactstore_protocols.supervision import Message
+from artifactstore_protocols.supervision import ActorStopped, Message
 
 _WELL = BackendHealth("local", 1 << 40, 1 << 39, 1000, 0.001, None)
 
@@ -134,6 +135,65 @@ async def test_what_does_not_answer_in_time_is_unwell(autojump_clock: trio.testi
     [report] = await _reports(_WELL, database_actor=_Stuck)
     assert [part.name for part in report.components if not part.healthy] == ["database"]
     assert "within 5 s" in report.reasons[0]
+
+
+@asynccontextmanager
+async def _measured_by(probe: Probe) -> AsyncGenerator[ActorRef[HealthRole]]:
+    asked = ActorRef[HealthRole]("health")
+    spec = ActorSpec(ref=asked, factory=lambda: HealthActor({"part": probe}, {}))
+    async with open_tree(SupervisorSpec(name="root", children=(spec,))):
+        yield asked
+
+
+async def test_those_who_ask_while_a_report_is_made_share_it(autojump_clock: trio.testing.MockClock) -> None:
+    """Also with an age of 0, with which each of them had one made for itself, one after the other."""
+    reports: list[HealthReport] = []
+
+    async def ask(asked: ActorRef[HealthRole]) -> None:
+        reports.append(await asked.ask(GetHealth(0)))
+
+    began = trio.current_time()
+    async with _measured_by(trio.sleep_forever) as asked, trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(ask, asked)
+    assert trio.current_time() - began == PROBE_TIMEOUT_S
+    assert reports == [reports[0]] * 8
+
+
+async def test_an_asker_who_leaves_takes_the_report_from_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    measured = 0
+
+    async def probe() -> dict[str, int]:
+        nonlocal measured
+        await trio.sleep(1)
+        measured += 1
+        return {"measured": measured}
+
+    async with _measured_by(probe) as asked, trio.open_nursery() as nursery:
+        nursery.start_soon(asked.ask, GetHealth(0))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            report = await asked.ask(GetHealth(0))
+            assert [part.facts for part in report.components] == [{"measured": 1}]
+            assert await asked.ask(GetHealth(max_age_s=1)) is report
+            assert await asked.ask(GetHealth(max_age_s=0.5)) is not report
+
+
+async def test_a_measurement_that_crashes_answers_no_asker_with_an_older_report(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def probe() -> dict[str, int]:
+        await trio.sleep(1)
+        if trio.current_time() - began < 2:
+            return {}
+        raise RuntimeError("as it was told")
+
+    began = trio.current_time()
+    async with _measured_by(probe) as asked:
+        await asked.ask(GetHealth(0))
+        with pytest.raises(ActorStopped):
+            await asked.ask(GetHealth(0))
 
 
 def test_a_part_that_is_unwell_keeps_what_it_measured() -> None:

@@ -15,7 +15,6 @@ from hypercorn.typing import ASGIFramework
 
 from artifactstore.http.app import make_app
 from artifactstore.http.connection import Connection
-from artifactstore.http.readings import Readings
 from artifactstore.http.streams import EventStreams
 from artifactstore.streams import ChannelStream
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec, handles, open_tree
@@ -114,7 +113,7 @@ async def test_a_stream_lasts_as_long_as_its_client_and_the_service(autojump_clo
 
     projection = ActorRef[ProjectionRole]("projection")
     streams = EventStreams(projection)
-    app = make_app(Readings(measure), lambda: None, streams)
+    app = make_app(measure, lambda: None, streams)
     spec = SupervisorSpec(name="root", children=(ActorSpec(ref=projection, factory=Quiet),))
     async with open_tree(spec), connected(app) as (client, _connection, _over):
         await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -6,7 +6,6 @@ import trio
 
 from artifactstore.http.app import make_app
 from artifactstore.http.page import view_of
-from artifactstore.http.readings import Readings
 from artifactstore.http.streams import EventStreams
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, Strategy, SupervisorSpec, open_tree
 from artifactstore_protocols.messages import ProjectionRole
@@ -112,7 +111,7 @@ async def _rendered(parts: Sequence[ComponentHealth], tree: SupervisorSnapshot |
     async def measure() -> HealthReport:
         return report_of(*parts)
 
-    app = make_app(Readings(measure), lambda: tree, EventStreams(ActorRef[ProjectionRole]("projection")))
+    app = make_app(measure, lambda: tree, EventStreams(ActorRef[ProjectionRole]("projection")))
     answer = await app.test_client().get("/")
     assert answer.content_type == "text/html; charset=utf-8"
     return await answer.get_data(as_text=True)
