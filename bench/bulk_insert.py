@@ -48,7 +48,7 @@ async def many_values(connection: AsyncConnection, rows: Rows) -> None:
 
 async def arrays(connection: AsyncConnection, rows: Rows) -> None:
     """One statement with an array for each column: the store's own way."""
-    await insert_rows(connection, events, rows)
+    await insert_rows(connection, events, [tuple(row.values()) for row in rows])
 
 
 async def copy(connection: AsyncConnection, rows: Rows) -> None:

@@ -24,14 +24,16 @@ from artifactstore_protocols.manifest import Manifest, ManifestFile, ManifestPac
 from artifactstore_protocols.packages import Draft, Facts, FileState, PackageState, decide
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.payloads import encode_payload
+from artifactstore_protocols.storage import object_key_of
 from artifactstore_protocols.views import (
+    CONTENTS,
     FILES,
     LOCATIONS,
     PACKAGES,
     RETENTION,
     SCHEMAS,
     VIEWS,
-    Cell,
+    NamedCells,
     Put,
     PutIfAbsent,
     Row,
@@ -64,26 +66,27 @@ class MemoryViews:
     """Tables as dictionaries, by key; holds every operation to what a database would hold it to."""
 
     def __init__(self, tables: Sequence[ViewTable] = VIEWS) -> None:
-        self.tables: dict[ViewTable, dict[tuple[Cell, ...], Row]] = {table: {} for table in tables}
+        self.tables: dict[ViewTable, dict[Row, NamedCells]] = {table: {} for table in tables}
 
     def apply(self, operations: Iterable[RowOperation]) -> None:
         """Write them one by one, in the order in which they stand."""
         for operation in operations:
             table = self.tables[operation.table]
             match operation:
-                case Put(view, row) | PutIfAbsent(view, row):
-                    assert sorted(row) == sorted(view.columns)
-                    key = view.key_of(row)
-                    if isinstance(operation, Put) or key not in table:
-                        table[key] = dict(row)
+                case Put(view, rows) | PutIfAbsent(view, rows):
+                    for row in rows:
+                        named = dict(zip(view.columns, row, strict=True))
+                        key = tuple(named[name] for name in view.key)
+                        if isinstance(operation, Put) or key not in table:
+                            table[key] = named
                 case Update(view, key, values):
-                    assert set(values) <= set(view.columns) - set(view.key)
+                    assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:
                         table[key] = {**table[key], **values}
 
-    def rows(self, view: ViewTable) -> list[Row]:
+    def rows(self, view: ViewTable) -> list[NamedCells]:
         """All rows in key order; text that is valid sorts as its UTF-8 does."""
-        by_key = cast("dict[tuple[str, ...], Row]", self.tables[view])
+        by_key = cast("dict[tuple[str, ...], NamedCells]", self.tables[view])
         return [by_key[key] for key in sorted(by_key)]
 
     def digest(self) -> Digest:
@@ -103,19 +106,36 @@ class MemoryViews:
             facts.packages[package_id] = PackageState(package_id, row["status"] == "finalized", *numbers)
         for row in self.rows(FILES):
             package_id, key = _text(row, "package_id"), _text(row, "path_key")
+            primary, sha256, size_bytes = self._content(row)
             facts.files[package_id, key] = FileState(
-                _text(row, "path"),
-                _number(row, "size_bytes"),
+                _path(row),
+                size_bytes,
                 bool(row["executable"]),
                 _text(row, "media_type"),
-                _text(row, "content_address"),
-                f"sha256:{_text(row, 'digest_sha256')}",
+                str(ContentAddress(primary)),
+                str(ContentAddress(sha256)),
             )
             for above in ancestors(key):
-                facts.directories.setdefault((package_id, above), _text(row, "path"))
+                facts.directories.setdefault((package_id, above), _path(row))
         for row in self.rows(SCHEMAS):
             facts.schema_versions[_text(row, "name")] = _number(row, "version")
         return facts
+
+    def _content(self, row: NamedCells) -> tuple[Digest, Digest, int]:
+        """Both digests and the size of what a row refers to."""
+        content = self.tables[CONTENTS][row["digest_primary"],]
+        primary = Digest(_text(content, "digest_algorithm"), _octets(content, "digest_primary").hex())
+        return primary, Digest("sha256", _octets(content, "digest_sha256").hex()), _number(content, "size_bytes")
+
+    def manifest_file(self, row: NamedCells) -> ManifestFile:
+        """A row of files as a manifest lists it."""
+        primary, sha256, size_bytes = self._content(row)
+        return ManifestFile(_path(row), size_bytes, bool(row["executable"]), _text(row, "media_type"), primary, sha256)
+
+    def manifest_receipt(self, row: NamedCells) -> ManifestReceipt:
+        """A row of locations as a manifest lists it."""
+        primary, _sha256, size_bytes = self._content(row)
+        return ManifestReceipt(ContentAddress(primary), _text(row, "backend_id"), _text(row, "object_key"), size_bytes)
 
 
 class MemoryLog:
@@ -173,7 +193,8 @@ class MemoryLog:
                 return FlagObjects(tuple(one for one in found if self._is_stored(one)))
 
     def _is_stored(self, found: FlagObject) -> bool:
-        return (str(found.content_address), found.backend_id) in self.views.tables[LOCATIONS]
+        key = (found.content_address.digest.raw, found.backend_id, object_key_of(found.content_address))
+        return key in self.views.tables[LOCATIONS]
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that seals a package, if there is one, as it stands in the views."""
@@ -190,7 +211,7 @@ class MemoryLog:
         package = self.views.tables[PACKAGES][(package_id,)]
         retention = self.views.tables[RETENTION][(package_id,)]
         files = [row for row in self.views.rows(FILES) if row["package_id"] == package_id]
-        stored = {row["content_address"] for row in files}
+        stored = {row["digest_primary"] for row in files}
         metadata = package["metadata"]
         assert isinstance(metadata, bytes)
         labels = decode(metadata)
@@ -205,9 +226,11 @@ class MemoryLog:
                 1_000_000 + len(self.events),
                 {key: str(value) for key, value in labels.items()},
             ),
-            files=[_manifest_file(row) for row in files],
+            files=[self.views.manifest_file(row) for row in files],
             storage_receipts=[
-                _manifest_receipt(row) for row in self.views.rows(LOCATIONS) if row["content_address"] in stored
+                self.views.manifest_receipt(row)
+                for row in self.views.rows(LOCATIONS)
+                if row["digest_primary"] in stored
             ],
             retention_class=_text(package, "retention_class"),
             retention_duration_us=duration_us,
@@ -216,29 +239,23 @@ class MemoryLog:
         )
 
 
-def _manifest_file(row: Row) -> ManifestFile:
-    return ManifestFile(
-        _text(row, "path"),
-        _number(row, "size_bytes"),
-        bool(row["executable"]),
-        _text(row, "media_type"),
-        Digest(_text(row, "digest_algorithm"), _text(row, "digest_primary")),
-        Digest("sha256", _text(row, "digest_sha256")),
-    )
+def _path(row: NamedCells) -> str:
+    return _text(row, "path_key" if row["path"] is None else "path")
 
 
-def _manifest_receipt(row: Row) -> ManifestReceipt:
-    address = ContentAddress.parse(_text(row, "content_address"))
-    return ManifestReceipt(address, _text(row, "backend_id"), _text(row, "object_key"), _number(row, "size_bytes"))
-
-
-def _text(row: Row, column: str) -> str:
+def _text(row: NamedCells, column: str) -> str:
     cell = row[column]
     assert isinstance(cell, str)
     return cell
 
 
-def _number(row: Row, column: str) -> int:
+def _number(row: NamedCells, column: str) -> int:
     cell = row[column]
     assert isinstance(cell, int)
+    return cell
+
+
+def _octets(row: NamedCells, column: str) -> bytes:
+    cell = row[column]
+    assert isinstance(cell, bytes)
     return cell

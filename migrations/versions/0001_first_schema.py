@@ -22,8 +22,8 @@ def integer(name: str, *, nullable: bool = False) -> sa.Column[int]:
     return sa.Column(name, sa.BigInteger(), nullable=nullable, autoincrement=False)
 
 
-def octets(name: str) -> sa.Column[bytes]:
-    return sa.Column(name, sa.LargeBinary(), nullable=False)
+def octets(name: str, *, nullable: bool = False) -> sa.Column[bytes]:
+    return sa.Column(name, sa.LargeBinary(), nullable=nullable)
 
 
 def upgrade() -> None:
@@ -93,38 +93,46 @@ def upgrade() -> None:
     op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
 
     op.create_table(
+        "contents",
+        octets("digest_primary"),
+        text("digest_algorithm"),
+        octets("digest_sha256"),
+        integer("size_bytes"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("digest_primary", name="pk_contents"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_contents_digest_sha256", "contents", ["digest_sha256"])
+
+    op.create_table(
         "artifact_files",
         text("package_id"),
         text("path_key"),
-        text("path"),
-        integer("size_bytes"),
+        text("path", nullable=True),
+        integer("kind"),
         integer("executable"),
-        text("media_type"),
-        text("digest_algorithm"),
-        text("digest_primary"),
-        text("digest_sha256"),
-        text("content_address"),
-        integer("ingested_at"),
+        text("media_type", nullable=True),
+        octets("digest_primary", nullable=True),
+        text("link_target", nullable=True),
         integer("sequence"),
         sa.PrimaryKeyConstraint("package_id", "path_key", name="pk_artifact_files"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_artifact_files_content_address", "artifact_files", ["content_address"])
+    op.create_index("ix_artifact_files_digest_primary_package_id", "artifact_files", ["digest_primary", "package_id"])
 
     op.create_table(
         "storage_locations",
-        text("content_address"),
+        octets("digest_primary"),
         text("backend_id"),
         text("object_key"),
-        text("digest_algorithm"),
-        text("digest_primary"),
-        text("digest_sha256"),
-        integer("size_bytes"),
         text("retrieval_tier"),
         text("restore_status"),
+        text("state"),
         text("integrity"),
         integer("stored_at"),
         integer("sequence"),
-        sa.PrimaryKeyConstraint("content_address", "backend_id", name="pk_storage_locations"),
+        sa.PrimaryKeyConstraint("digest_primary", "backend_id", "object_key", name="pk_storage_locations"),
+        sqlite_with_rowid=False,
     )
     flagged = sa.text("integrity <> 'intact'")
     op.create_index(
@@ -163,6 +171,7 @@ def downgrade() -> None:
         "retention_state",
         "storage_locations",
         "artifact_files",
+        "contents",
         "artifact_packages",
         "retention_classes",
         "log_head",

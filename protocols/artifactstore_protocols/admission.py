@@ -103,9 +103,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is known of a content besides its address. `sha256` is text in the form of a content address."""
+    """What is known of a content besides its primary digest."""
 
-    sha256: str
+    algorithm: str
+    sha256: bytes
     size_bytes: int
 
 
@@ -116,13 +117,13 @@ class HistoryNeeds:
     Attributes:
         facts: what decisions ask for.
         opened: ids of packages that are sealed.
-        contents: content addresses.
+        contents: primary digests.
         commands: ids of commands.
     """
 
     facts: Needs
     opened: frozenset[str]
-    contents: frozenset[str]
+    contents: frozenset[bytes]
     commands: frozenset[str]
 
 
@@ -148,14 +149,14 @@ class History:
     Attributes:
         facts: what decisions need to know.
         opened: packages by id.
-        contents: by content address.
+        contents: by primary digest.
         commands: ids of commands that have written events.
         last: the last event; None before the first one.
     """
 
     facts: Facts = field(default_factory=Facts)
     opened: dict[str, Opened] = field(default_factory=dict[str, Opened])
-    contents: dict[str, Content] = field(default_factory=dict[str, Content])
+    contents: dict[bytes, Content] = field(default_factory=dict[bytes, Content])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
 
@@ -194,7 +195,7 @@ def examine(stored: StoredEvent) -> Examined:
 def history_needs(run: Iterable[Examined]) -> HistoryNeeds:
     """The history without which `admit` cannot judge a run of events."""
     packages, files, above, schemas = set[str](), set[tuple[str, str]](), set[tuple[str, str]](), set[str]()
-    opened, contents, commands = set[str](), set[str](), set[str]()
+    opened, contents, commands = set[str](), set[bytes](), set[str]()
     for each in run:
         commands.add(each.stored.event.command.command_id)
         if each.command is not None:
@@ -208,7 +209,7 @@ def history_needs(run: Iterable[Examined]) -> HistoryNeeds:
             opened.add(package_id)
             above.update((package_id, path_key(file.path)) for file in each.sealed.files)
         elif isinstance(each.payload, FileIngested | FileReplaced | ObjectFlagged | ObjectHealed):
-            contents.add(each.payload.content_address)
+            contents.add(ContentAddress.parse(each.payload.content_address).digest.raw)
     facts = Needs(frozenset(packages), frozenset(files), frozenset(above), frozenset(schemas))
     return HistoryNeeds(facts, frozenset(opened), frozenset(contents), frozenset(commands))
 
@@ -332,13 +333,17 @@ def _check_content(payload: Payload, history: History) -> None:
     match payload:
         case FileIngested() | FileReplaced():
             _check_backend(payload.backend_id)
-            content = Content(payload.sha256, payload.size_bytes)
-            known = history.contents.setdefault(payload.content_address, content)
-            _check_equal("SHA-256", content.sha256, known.sha256)
+            primary, sha256 = (ContentAddress.parse(text).digest for text in (payload.content_address, payload.sha256))
+            content = Content(primary.algorithm, sha256.raw, payload.size_bytes)
+            known = history.contents.setdefault(primary.raw, content)
+            _check_equal("algorithm of the primary digest", content.algorithm, known.algorithm)
+            _check_equal("SHA-256", content.sha256.hex(), known.sha256.hex())
             _check_equal("size", content.size_bytes, known.size_bytes)
         case ObjectFlagged() | ObjectHealed():
             _check_backend(payload.backend_id)
-            if payload.content_address not in history.contents:
+            address = ContentAddress.parse(payload.content_address).digest
+            stored = history.contents.get(address.raw)
+            if stored is None or stored.algorithm != address.algorithm:
                 raise InvalidValue("content address", payload.content_address, "no event before has stored it")
         case _:
             pass

@@ -119,6 +119,11 @@ class Digest:
             reason = f"a {self.algorithm} digest is {hex_chars} lower-case hex characters"
             raise InvalidValue("digest", self.hex[:_SHOWN_CHARS], reason)
 
+    @property
+    def raw(self) -> bytes:
+        """The digest's bytes."""
+        return bytes.fromhex(self.hex)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class ContentAddress:

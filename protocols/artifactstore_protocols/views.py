@@ -1,14 +1,15 @@
 """Projections as data: which rows an event implies, decided from the event alone.
 
 A projection never reads a table, a clock or a random source. Every operation states absolute values, so that applying
-a log twice, in batches of any size, or into another database gives the same rows. Whoever writes rows (live tables,
-shadow tables, a dictionary in a test) is a `ViewWriter`.
+a log twice, in batches of any size, or into another database gives the same rows. A `ViewWriter` writes the rows: into
+the live tables, into their twins of a replay, or into a dictionary of a test.
 
-`coalesce` folds the operations of a batch, so that a thousand files in one package move its version once.
+A row is a plain tuple of cells in the order of its table's columns, which begin with the key. `coalesce` folds the
+operations of a batch, so that a thousand files are one operation and move the version of their package once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
 import blake3
@@ -29,15 +30,19 @@ from artifactstore_protocols.payloads import (
     Payload,
     UnknownEventType,
 )
+from artifactstore_protocols.storage import object_key_of
 
 __all__ = [
+    "CONTENTS",
     "FILES",
+    "KIND_FILE",
     "LOCATIONS",
     "PACKAGES",
     "RETENTION",
     "SCHEMAS",
     "VIEWS",
     "Cell",
+    "NamedCells",
     "Put",
     "PutIfAbsent",
     "Row",
@@ -51,25 +56,39 @@ __all__ = [
 ]
 
 type Cell = str | int | bytes | None
-type Row = Mapping[str, Cell]
+type Row = tuple[Cell, ...]
+type NamedCells = Mapping[str, Cell]
+"""Cells by the names of their columns: some of a row, or all."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ViewTable:
-    """A projected table: its key columns, then all its columns, in the order in which they are digested."""
+    """A projected table: its columns in the order of the projection digest; the first `key_columns` are its key."""
 
     name: str
-    key: tuple[str, ...]
     columns: tuple[str, ...]
+    key_columns: int = 1
 
-    def key_of(self, row: Row) -> tuple[Cell, ...]:
-        """The key of a row, in key-column order."""
-        return tuple(row[column] for column in self.key)
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Names of the key's columns."""
+        return self.columns[: self.key_columns]
+
+    def key_of(self, row: Row) -> Row:
+        """The key of a row."""
+        return row[: self.key_columns]
+
+    def named(self, row: Row) -> NamedCells:
+        """A row by the names of its columns."""
+        return dict(zip(self.columns, row, strict=True))
+
+    def changed(self, row: Row, values: NamedCells) -> Row:
+        """A row with other values in some columns."""
+        return tuple(values.get(name, cell) for name, cell in zip(self.columns, row, strict=True))
 
 
 PACKAGES = ViewTable(
     "artifact_packages",
-    ("package_id",),
     (
         "package_id",
         "name",
@@ -88,69 +107,75 @@ PACKAGES = ViewTable(
         "finalized_sequence",
     ),
 )
+CONTENTS = ViewTable(
+    "contents",
+    ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),
+)
+"""Every content that was ever stored. Other tables refer to it by `digest_primary`; `sequence` stored it first."""
+
 FILES = ViewTable(
     "artifact_files",
-    ("package_id", "path_key"),
     (
         "package_id",
         "path_key",
         "path",
-        "size_bytes",
+        "kind",
         "executable",
         "media_type",
-        "digest_algorithm",
         "digest_primary",
-        "digest_sha256",
-        "content_address",
-        "ingested_at",
+        "link_target",
         "sequence",
     ),
+    key_columns=2,
 )
+"""Entries of packages. `path` is null where it equals `path_key`, `digest_primary` where the entry is no file."""
+
 LOCATIONS = ViewTable(
     "storage_locations",
-    ("content_address", "backend_id"),
     (
-        "content_address",
+        "digest_primary",
         "backend_id",
         "object_key",
-        "digest_algorithm",
-        "digest_primary",
-        "digest_sha256",
-        "size_bytes",
         "retrieval_tier",
         "restore_status",
+        "state",
         "integrity",
         "stored_at",
         "sequence",
     ),
+    key_columns=3,
 )
+"""Objects: under which key of which backend a content is, or was. One content may have several."""
+
 RETENTION = ViewTable(
     "retention_state",
-    ("package_id",),
     ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at"),
 )
 SCHEMAS = ViewTable(
     "metadata_schemas",
-    ("name", "version"),
     ("name", "version", "schema", "registered_at", "sequence"),
+    key_columns=2,
 )
-VIEWS: tuple[ViewTable, ...] = (PACKAGES, FILES, LOCATIONS, RETENTION, SCHEMAS)
+VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS)
+
+KIND_FILE = 0
+"""`kind` of a file; 1 is a symbolic link, and 2 an empty directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write the whole row, whatever was at its key."""
+    """Write whole rows, whatever was at their keys."""
 
     table: ViewTable
-    row: Row
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
 class PutIfAbsent:
-    """Write the whole row unless its key is taken: the first one to store an object keeps the location."""
+    """Write whole rows, except those whose key is taken: the first one to store a content keeps its row."""
 
     table: ViewTable
-    row: Row
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +183,8 @@ class Update:
     """Set some columns of the row at `key`, if it is there."""
 
     table: ViewTable
-    key: tuple[Cell, ...]
-    values: Row
+    key: Row
+    values: NamedCells
 
 
 type RowOperation = Put | PutIfAbsent | Update
@@ -208,80 +233,82 @@ def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOpe
 
 
 def _package_created(stored: StoredEvent, created: PackageCreated) -> tuple[RowOperation, ...]:
-    package: Row = {
-        "package_id": created.package_id,
-        "name": created.name,
-        "status": "open",
-        "version": 1,
-        "file_count": 0,
-        "total_bytes": 0,
-        "retention_class": created.retention_class,
-        "metadata": canonical.encode(dict(created.metadata)),
-        "created_by": stored.event.actor,
-        "created_at": stored.event.recorded_at_us,
-        "finalized_at": None,
-        "manifest_digest": None,
-        "tree_digest": None,
-        "created_sequence": stored.sequence,
-        "finalized_sequence": None,
-    }
-    retention: Row = {
-        "package_id": created.package_id,
-        "retention_class": created.retention_class,
-        "duration_us": created.retention_duration_us,
-        "status": "open",
-        "retained_from": None,
-        "expires_at": None,
-    }
-    return (Put(PACKAGES, package), Put(RETENTION, retention))
+    package: Row = (
+        created.package_id,
+        created.name,
+        "open",
+        1,  # version
+        0,  # file_count
+        0,  # total_bytes
+        created.retention_class,
+        canonical.encode(dict(created.metadata)),
+        stored.event.actor,
+        stored.event.recorded_at_us,
+        None,  # finalized_at
+        None,  # manifest_digest
+        None,  # tree_digest
+        stored.sequence,
+        None,  # finalized_sequence
+    )
+    retention: Row = (
+        created.package_id,
+        created.retention_class,
+        created.retention_duration_us,
+        "open",
+        None,  # retained_from
+        None,  # expires_at
+    )
+    return (Put(PACKAGES, (package,)), Put(RETENTION, (retention,)))
 
 
 def _file(stored: StoredEvent, file: FileIngested | FileReplaced) -> tuple[RowOperation, ...]:
     primary = ContentAddress.parse(file.content_address).digest
-    sha256 = ContentAddress.parse(file.sha256).digest
-    identity: Row = {
-        "digest_algorithm": primary.algorithm,
-        "digest_primary": primary.hex,
-        "digest_sha256": sha256.hex,
-        "content_address": file.content_address,
-        "size_bytes": file.size_bytes,
-        "sequence": stored.sequence,
-    }
-    row: Row = {
-        **identity,
-        "package_id": file.package_id,
-        "path_key": file.path_key,
-        "path": file.path,
-        "executable": int(file.executable),
-        "media_type": file.media_type,
-        "ingested_at": stored.event.recorded_at_us,
-    }
-    location: Row = {
-        **identity,
-        "backend_id": file.backend_id,
-        "object_key": file.object_key,
-        "retrieval_tier": file.retrieval_tier,
-        "restore_status": file.restore_status,
-        "integrity": "intact",
-        "stored_at": stored.event.recorded_at_us,
-    }
-    totals: Row = {
+    digest, sha256 = primary.raw, ContentAddress.parse(file.sha256).digest.raw
+    content: Row = (digest, primary.algorithm, sha256, file.size_bytes, stored.sequence)
+    row: Row = (
+        file.package_id,
+        file.path_key,
+        None if file.path == file.path_key else file.path,
+        KIND_FILE,
+        int(file.executable),
+        file.media_type,
+        digest,
+        None,  # link_target
+        stored.sequence,
+    )
+    location: Row = (
+        digest,
+        file.backend_id,
+        file.object_key,
+        file.retrieval_tier,
+        file.restore_status,
+        "live",
+        "intact",
+        stored.event.recorded_at_us,
+        stored.sequence,
+    )
+    totals: NamedCells = {
         "version": file.package_version,
         "file_count": file.package_files,
         "total_bytes": file.package_bytes,
     }
-    return (Put(FILES, row), PutIfAbsent(LOCATIONS, location), Update(PACKAGES, (file.package_id,), totals))
+    return (
+        PutIfAbsent(CONTENTS, (content,)),
+        Put(FILES, (row,)),
+        PutIfAbsent(LOCATIONS, (location,)),
+        Update(PACKAGES, (file.package_id,), totals),
+    )
 
 
 def _finalized(stored: StoredEvent, sealed: ManifestSummary) -> tuple[RowOperation, ...]:
-    package: Row = {
+    package: NamedCells = {
         "status": "finalized",
         "finalized_at": sealed.finalized_at_us,
         "manifest_digest": sealed.manifest_digest,
         "tree_digest": sealed.tree_digest,
         "finalized_sequence": stored.sequence,
     }
-    retention: Row = {
+    retention: NamedCells = {
         "status": "retained",
         "retained_from": sealed.finalized_at_us,
         "expires_at": sealed.expires_at_us,
@@ -291,45 +318,90 @@ def _finalized(stored: StoredEvent, sealed: ManifestSummary) -> tuple[RowOperati
 
 
 def _schema(stored: StoredEvent, registered: MetadataSchemaRegistered) -> RowOperation:
-    row: Row = {
-        "name": registered.name,
-        "version": registered.version,
-        "schema": registered.schema.encode(),
-        "registered_at": stored.event.recorded_at_us,
-        "sequence": stored.sequence,
-    }
-    return Put(SCHEMAS, row)
+    row: Row = (
+        registered.name,
+        registered.version,
+        registered.schema.encode(),
+        stored.event.recorded_at_us,
+        stored.sequence,
+    )
+    return Put(SCHEMAS, (row,))
 
 
 def _integrity(content_address: str, backend_id: str, integrity: str) -> RowOperation:
-    return Update(LOCATIONS, (content_address, backend_id), {"integrity": integrity})
+    address = ContentAddress.parse(content_address)
+    # These events do not name the key yet, and every event that stores an object has this one.
+    key = (address.digest.raw, backend_id, object_key_of(address))
+    return Update(LOCATIONS, key, {"integrity": integrity})
 
 
-def coalesce(operations: Iterable[RowOperation]) -> tuple[tuple[RowOperation, ...], ...]:
-    """Fold operations on the same key into as few as say the same.
+@dataclass(slots=True)
+class _Fold:
+    """Folded operations on one table, by key; they are applied in the order of the attributes."""
 
-    Returns rounds to be applied one after the other; inside a round every key stands once, so order does not matter
-    there. Nearly all is in the first round: only a conditional put beside something else cannot be folded, because
-    what it does depends on the table.
+    puts: dict[Row, Row] = field(default_factory=dict[Row, Row])
+    puts_if_absent: dict[Row, Row] = field(default_factory=dict[Row, Row])
+    updates: dict[Row, NamedCells] = field(default_factory=dict[Row, NamedCells])
+
+    def operations(self, table: ViewTable) -> Iterable[RowOperation]:
+        """What is folded, as operations."""
+        if self.puts:
+            yield Put(table, tuple(self.puts.values()))
+        if self.puts_if_absent:
+            yield PutIfAbsent(table, tuple(self.puts_if_absent.values()))
+        for key, values in self.updates.items():
+            yield Update(table, key, values)
+
+    def put(self, keys: Sequence[Row], rows: Sequence[Row]) -> None:
+        """Take in a `Put`."""
+        for later in (self.puts_if_absent, self.updates):
+            if later:
+                for key in keys:
+                    later.pop(key, None)
+        self.puts.update(zip(keys, rows, strict=True))
+
+    def put_if_absent(self, keys: Sequence[Row], rows: Sequence[Row]) -> None:
+        """Take in a `PutIfAbsent` that has no key in common with the updates."""
+        puts, keep = self.puts, self.puts_if_absent.setdefault
+        for key, row in zip(keys, rows, strict=True):
+            if key not in puts:
+                keep(key, row)
+
+    def update(self, update: Update) -> None:
+        """Take in an `Update`."""
+        if (row := self.puts.get(update.key)) is not None:
+            self.puts[update.key] = update.table.changed(row, update.values)
+        else:
+            self.updates[update.key] = {**self.updates.get(update.key, {}), **update.values}
+
+
+def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
+    """Fold operations into as few as say the same, to be applied one after the other.
+
+    No key stands twice in the rows of one operation. A table has one `Put` and one `PutIfAbsent` at most, unless a
+    conditional put follows an update of its key: what that does depends on the table.
     """
-    folded: dict[tuple[str, tuple[Cell, ...]], list[RowOperation]] = {}
+    folds: dict[ViewTable, _Fold] = {}
+    folded: list[RowOperation] = []
     for operation in operations:
-        key = operation.key if isinstance(operation, Update) else operation.table.key_of(operation.row)
-        pending = folded.setdefault((operation.table.name, key), [])
-        last = pending[-1] if pending else None
-        match last, operation:
-            case (_, Put()):
-                pending[:] = [operation]
-            case (Put() | PutIfAbsent(), PutIfAbsent()):
-                pass
-            case (Put(), Update()):
-                pending[-1] = replace(last, row={**last.row, **operation.values})
-            case (Update(), Update()):
-                pending[-1] = replace(last, values={**last.values, **operation.values})
-            case _:
-                pending.append(operation)
-    rounds = max((len(pending) for pending in folded.values()), default=0)
-    return tuple(tuple(pending[i] for pending in folded.values() if i < len(pending)) for i in range(rounds))
+        table = operation.table
+        if (fold := folds.get(table)) is None:
+            fold = folds[table] = _Fold()
+        if isinstance(operation, Update):
+            fold.update(operation)
+            continue
+        rows, width = operation.rows, table.key_columns
+        keys = [row[:width] for row in rows]
+        if isinstance(operation, Put):
+            fold.put(keys, rows)
+        else:
+            if fold.updates and not fold.updates.keys().isdisjoint(keys):
+                folded += fold.operations(table)
+                fold = folds[table] = _Fold()
+            fold.put_if_absent(keys, rows)
+    for table, fold in folds.items():
+        folded += fold.operations(table)
+    return tuple(folded)
 
 
 class ViewDigest:

@@ -16,13 +16,14 @@ from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.packages import Facts, FileState, Needs, PackageNotFound, PackageState
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
 from artifactstore_protocols.views import (
+    CONTENTS,
     FILES,
     LOCATIONS,
     PACKAGES,
     RETENTION,
     SCHEMAS,
     VIEWS,
-    Cell,
+    NamedCells,
     Put,
     PutIfAbsent,
     Row,
@@ -35,14 +36,12 @@ from artifactstore_protocols.views import (
 
 __all__ = ["Tables"]
 
-type _Key = tuple[Cell, ...]
-
 
 class Tables:
     """The views, as dictionaries by key."""
 
     def __init__(self) -> None:
-        self._rows: dict[str, dict[_Key, Row]] = {view.name: {} for view in VIEWS}
+        self._rows: dict[str, dict[Row, NamedCells]] = {view.name: {} for view in VIEWS}
 
     @classmethod
     def built_from(cls, events: Iterable[StoredEvent]) -> "Tables":
@@ -53,20 +52,21 @@ class Tables:
 
     def apply(self, operations: Iterable[RowOperation]) -> None:
         """Write what some events imply, in their order."""
-        for together in coalesce(operations):
-            for operation in together:
-                rows = self._rows[operation.table.name]
-                match operation:
-                    case Put():
-                        rows[operation.table.key_of(operation.row)] = operation.row
-                    case PutIfAbsent():
-                        rows.setdefault(operation.table.key_of(operation.row), operation.row)
-                    case Update():
-                        if operation.key in rows:
-                            rows[operation.key] = {**rows[operation.key], **operation.values}
+        for operation in coalesce(operations):
+            view = operation.table
+            rows = self._rows[view.name]
+            match operation:
+                case Put():
+                    rows.update((view.key_of(row), view.named(row)) for row in operation.rows)
+                case PutIfAbsent():
+                    for row in operation.rows:
+                        rows.setdefault(view.key_of(row), view.named(row))
+                case Update():
+                    if operation.key in rows:
+                        rows[operation.key] = {**rows[operation.key], **operation.values}
 
-    def rows(self, view: ViewTable) -> list[Row]:
-        """All rows of a view, in key order; its keys are text, or text and a number."""
+    def rows(self, view: ViewTable) -> list[NamedCells]:
+        """All rows of a view, in key order; a column of a key has cells of one type."""
         return [
             row for _, row in sorted(self._rows[view.name].items(), key=lambda item: cast("tuple[str, ...]", item[0]))
         ]
@@ -95,11 +95,11 @@ class Tables:
                 facts.packages[package_id] = PackageState(package_id, row["status"] == "finalized", *numbers)
         for place in needs.files | needs.above:
             if (row := self._rows[FILES.name].get(place)) is not None:
-                facts.files[place] = _file_state(row)
+                facts.files[place] = _file_state(self._file(row))
         for package_id, key in needs.files:
             below = (path for path in self._paths(package_id) if path.startswith(f"{key}/"))
             if (first := min(below, default=None)) is not None:
-                facts.directories[package_id, key] = _text(self._rows[FILES.name][package_id, first], "path")
+                facts.directories[package_id, key] = _path(self._rows[FILES.name][package_id, first])
         for name, version in self._rows[SCHEMAS.name]:
             if name in needs.schemas:
                 facts.schema_versions[str(name)] = max(facts.schema_versions.get(str(name), 0), cast("int", version))
@@ -113,9 +113,9 @@ class Tables:
                 metadata = cast("bytes", row["metadata"])
                 created = _text(row, "name"), metadata, _number(row, "created_at"), _text(row, "retention_class")
                 history.opened[package_id] = Opened(*created)
-        for row in self._rows[LOCATIONS.name].values():
-            content = Content(f"sha256:{_text(row, 'digest_sha256')}", _number(row, "size_bytes"))
-            history.contents[_text(row, "content_address")] = content
+        for row in self._rows[CONTENTS.name].values():
+            content = Content(_text(row, "digest_algorithm"), _octets(row, "digest_sha256"), _number(row, "size_bytes"))
+            history.contents[_octets(row, "digest_primary")] = content
         return history
 
     def _paths(self, package_id: str) -> Iterator[str]:
@@ -133,7 +133,7 @@ class Tables:
         found = [self._package(row) for row in self._rows[PACKAGES.name].values()]
         return sorted(found, key=lambda record: record.created_sequence)
 
-    def _package(self, row: Row) -> PackageRecord:
+    def _package(self, row: NamedCells) -> PackageRecord:
         retention = self._rows[RETENTION.name][row["package_id"],]
         return PackageRecord(
             package_id=_text(row, "package_id"),
@@ -159,7 +159,7 @@ class Tables:
         """See `EventStore.file`."""
         self.package(package_id)
         row = self._rows[FILES.name].get((package_id, path_key))
-        return None if row is None else _file(row)
+        return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
@@ -167,23 +167,42 @@ class Tables:
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:
-        return [_file(row) for row in self.rows(FILES) if row["package_id"] == package_id]
+        return [self._file(row) for row in self.rows(FILES) if row["package_id"] == package_id]
 
     def all_files(self) -> list[FileRecord]:
         """Every file of every package."""
-        return [_file(row) for row in self.rows(FILES)]
+        return [self._file(row) for row in self.rows(FILES)]
+
+    def _file(self, row: NamedCells) -> FileRecord:
+        content = self._content(row)
+        return FileRecord(
+            package_id=_text(row, "package_id"),
+            path=_path(row),
+            size_bytes=_number(content, "size_bytes"),
+            executable=bool(row["executable"]),
+            media_type=_text(row, "media_type"),
+            content_address=_address(content),
+            sha256=f"sha256:{_octets(content, 'digest_sha256').hex()}",
+            sequence=_number(row, "sequence"),
+        )
+
+    def _content(self, row: NamedCells) -> NamedCells:
+        """The content that a row refers to."""
+        return self._rows[CONTENTS.name][row["digest_primary"],]
 
     def locations(self, package_id: str | None) -> list[Location]:
         """The objects of one package, or of all, in order of content address."""
-        wanted = {row["content_address"] for row in self.rows(FILES) if row["package_id"] == package_id}
+        wanted = {row["digest_primary"] for row in self.rows(FILES) if row["package_id"] == package_id}
         return [
-            _location(row) for row in self.rows(LOCATIONS) if package_id is None or row["content_address"] in wanted
+            _location(row, self._content(row))
+            for row in self.rows(LOCATIONS)
+            if package_id is None or row["digest_primary"] in wanted
         ]
 
     def flagged(self) -> frozenset[ContentAddress]:
         """See `EventStore.flagged_addresses`."""
         return frozenset(
-            ContentAddress.parse(_text(row, "content_address"))
+            ContentAddress.parse(_address(self._content(row)))
             for row in self._rows[LOCATIONS.name].values()
             if row["integrity"] != "intact"
         )
@@ -196,7 +215,7 @@ class Tables:
 
     def deduplicated_bytes(self, package_id: str) -> int:
         """See `EventStore.deduplicated_bytes`."""
-        stored_at = {row["content_address"]: row["sequence"] for row in self._rows[LOCATIONS.name].values()}
+        stored_at = {_address(row): row["sequence"] for row in self._rows[CONTENTS.name].values()}
         return sum(
             file.size_bytes for file in self._files_in(package_id) if stored_at[file.content_address] != file.sequence
         )
@@ -207,48 +226,40 @@ class Tables:
         return _schema(rows[-1]) if rows else None
 
 
-def _file_state(row: Row) -> FileState:
-    return FileState(
-        _text(row, "path"),
-        _number(row, "size_bytes"),
-        bool(row["executable"]),
-        _text(row, "media_type"),
-        _text(row, "content_address"),
-        f"sha256:{_text(row, 'digest_sha256')}",
-    )
+def _file_state(file: FileRecord) -> FileState:
+    return FileState(file.path, file.size_bytes, file.executable, file.media_type, file.content_address, file.sha256)
 
 
-def _file(row: Row) -> FileRecord:
-    return FileRecord(
-        package_id=_text(row, "package_id"),
-        path=_text(row, "path"),
-        size_bytes=_number(row, "size_bytes"),
-        executable=bool(row["executable"]),
-        media_type=_text(row, "media_type"),
-        content_address=_text(row, "content_address"),
-        sha256=f"sha256:{_text(row, 'digest_sha256')}",
-        sequence=_number(row, "sequence"),
-    )
-
-
-def _location(row: Row) -> Location:
+def _location(row: NamedCells, content: NamedCells) -> Location:
     return Location(
-        content_address=_text(row, "content_address"),
+        content_address=_address(content),
         backend_id=_text(row, "backend_id"),
         object_key=_text(row, "object_key"),
-        digest_sha256=_text(row, "digest_sha256"),
-        size_bytes=_number(row, "size_bytes"),
+        digest_sha256=_octets(content, "digest_sha256").hex(),
+        size_bytes=_number(content, "size_bytes"),
         integrity=_text(row, "integrity"),
     )
 
 
-def _schema(row: Row) -> MetadataSchema:
+def _address(content: NamedCells) -> str:
+    return f"{_text(content, 'digest_algorithm')}:{_octets(content, 'digest_primary').hex()}"
+
+
+def _path(row: NamedCells) -> str:
+    return _text(row, "path_key" if row["path"] is None else "path")
+
+
+def _schema(row: NamedCells) -> MetadataSchema:
     return MetadataSchema(_text(row, "name"), _number(row, "version"), cast("bytes", row["schema"]).decode())
 
 
-def _text(row: Row, column: str) -> str:
+def _text(row: NamedCells, column: str) -> str:
     return cast("str", row[column])
 
 
-def _number(row: Row, column: str) -> int:
+def _number(row: NamedCells, column: str) -> int:
     return cast("int", row[column])
+
+
+def _octets(row: NamedCells, column: str) -> bytes:
+    return cast("bytes", row[column])

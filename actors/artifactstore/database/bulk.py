@@ -5,7 +5,8 @@ row. COPY would be faster still for large batches, but a server that waits for t
 knows no ON CONFLICT. SQLite has no arrays, and executes a prepared statement for each row at the speed of a call.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,49 +18,67 @@ from sqlalchemy.types import TypeEngine
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
-__all__ = ["Insert", "insert_rows"]
-
-type Insert = "postgresql.Insert | sqlite.Insert"
+__all__ = ["OnConflict", "insert_rows"]
 
 _TYPES: Final[Mapping[type, TypeEngine[Any]]] = {int: BigInteger(), str: Text(), bytes: LargeBinary()}
 
 
-def _as_it_is(insert: Insert) -> Insert:
-    return insert
+class OnConflict(Enum):
+    """What becomes of a row whose key is taken."""
+
+    FAIL = "fail"
+    KEEP = "keep"
+    OVERWRITE = "overwrite"
 
 
 async def insert_rows(
     connection: AsyncConnection,
     table: Table,
-    rows: Sequence[Mapping[str, object]],
-    on_conflict: Callable[[Insert], Insert] = _as_it_is,
+    rows: Sequence[tuple[object, ...]],
+    on_conflict: OnConflict = OnConflict.FAIL,
 ) -> None:
-    """Insert rows, in one statement.
+    """Insert rows in one statement, which is compiled once in the life of the process.
 
     Args:
         connection: in whose transaction.
         table: where to.
-        rows: with a value for every column.
-        on_conflict: adds to the statement what becomes of rows that are there.
+        rows: each with a cell for every column, in the order of the columns; one row at least.
+        on_conflict: what becomes of those whose key is taken.
     """
-    statement = _statement(table, on_conflict, connection.dialect.name)
-    if connection.dialect.name == "sqlite":
-        await connection.execute(statement, rows)
+    name = connection.dialect.name
+    sql = _sql(table, on_conflict, name)
+    if name == "sqlite":
+        await connection.exec_driver_sql(sql, list(rows))
     else:
-        await connection.execute(statement, {name: [row[name] for row in rows] for name in table.columns.keys()})  # noqa: SIM118
+        await connection.exec_driver_sql(sql, tuple(map(list, zip(*rows, strict=True))))
 
 
 @cache
-def _statement(table: Table, on_conflict: Callable[[Insert], Insert], dialect: str) -> Insert:
-    if dialect == "sqlite":
-        return on_conflict(sqlite.insert(table))
+def _sql(table: Table, on_conflict: OnConflict, database: str) -> str:
+    """The statement, with a place for each column in their order."""
+    if database == "sqlite":
+        return str(_with_conflict(sqlite.insert(table), table, on_conflict).compile(dialect=sqlite.dialect()))
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loads every driver's module; not for SQLite
 
-    return on_conflict(postgresql.insert(table).from_select(table.columns.keys(), _rows_of_arrays(table)))
+    insert = postgresql.insert(table).from_select(table.columns.keys(), _rows_of_arrays(table))
+    dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+    return str(_with_conflict(insert, table, on_conflict).compile(dialect=dialect))
+
+
+def _with_conflict[I: (sqlite.Insert, "postgresql.Insert")](insert: I, table: Table, on_conflict: OnConflict) -> I:
+    key = list(table.primary_key.columns)
+    match on_conflict:
+        case OnConflict.FAIL:
+            return insert
+        case OnConflict.KEEP:
+            return insert.on_conflict_do_nothing(index_elements=key)
+        case OnConflict.OVERWRITE:
+            others = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
+            return insert.on_conflict_do_update(index_elements=key, set_=others)
 
 
 def _rows_of_arrays(table: Table) -> Select[Any]:
-    """The rows whose cells come as an array for each column, named like it."""
+    """The rows whose cells come as an array for each column."""
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
 
     arrays = (

@@ -225,20 +225,20 @@ async def _batches(connection: AsyncConnection, after: int) -> AsyncIterator[tup
         after = batch[-1].sequence
 
 
-def _row(stored: StoredEvent) -> dict[str, object]:
-    event = stored.event
-    return {
-        "sequence": stored.sequence,
-        "event_id": event.event_id,
-        "type": event.type,
-        "subject": event.subject,
-        "actor": event.actor,
-        "recorded_at": event.recorded_at_us,
-        "command_id": event.command.command_id,
-        "command_digest": event.command.digest,
-        "idempotency_key": event.command.idempotency_key,
-        "payload": event.payload,
-    }
+def _row(stored: StoredEvent) -> tuple[object, ...]:
+    event, stamp = stored.event, stored.event.command
+    return (
+        stored.sequence,
+        event.event_id,
+        event.type,
+        event.subject,
+        event.actor,
+        event.recorded_at_us,
+        stamp.command_id,
+        stamp.digest,
+        stamp.idempotency_key,
+        event.payload,
+    )
 
 
 def _stored(row: Row[tuple[object, ...]]) -> StoredEvent:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Table, column, func, select, values
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.files import address_in, files_query, path_of, sha256_in
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols.admission import Content, History, HistoryNeeds, Opened
 from artifactstore_protocols.packages import Facts, FileState, Needs, PackageState
-from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, SCHEMAS
+from artifactstore_protocols.views import CONTENTS, FILES, PACKAGES, SCHEMAS
 
 __all__ = ["load_facts", "load_history"]
 
@@ -19,15 +20,14 @@ _CHUNK = 400
 
 async def load_history(connection: AsyncConnection, needs: HistoryNeeds, tables: ViewTables) -> History:
     """The history that `needs` names, but for commands, as a set of view tables has it."""
-    packages, locations = tables[PACKAGES], tables[LOCATIONS]
+    packages, contents = tables[PACKAGES], tables[CONTENTS]
     history = History(await load_facts(connection, needs.facts, tables))
     for chunk in _chunks(sorted(needs.opened)):
         for row in await connection.execute(select(packages).where(packages.c.package_id.in_(chunk))):
             history.opened[row.package_id] = Opened(row.name, row.metadata, row.created_at, row.retention_class)
-    for chunk in _chunks(sorted(needs.contents)):
-        columns = select(locations.c.content_address, locations.c.digest_sha256, locations.c.size_bytes)
-        for row in await connection.execute(columns.where(locations.c.content_address.in_(chunk))):
-            history.contents[row.content_address] = Content(f"sha256:{row.digest_sha256}", row.size_bytes)
+    for digests in _chunks(sorted(needs.contents)):
+        for row in await connection.execute(select(contents).where(contents.c.digest_primary.in_(digests))):
+            history.contents[row.digest_primary] = Content(row.digest_algorithm, row.digest_sha256, row.size_bytes)
     return history
 
 
@@ -52,24 +52,20 @@ async def load_facts(connection: AsyncConnection, needs: Needs, tables: ViewTabl
         if package is None or package.file_count == 0:  # a new package has nothing to look for
             continue
         for chunk in _chunks(keys):
-            await _load_files(connection, tables[FILES], facts, package_id, chunk)
+            await _load_files(connection, tables, facts, package_id, chunk)
         wanted = [key for owner, key in needs.files if owner == package_id]
         await _load_directories(connection, tables[FILES], facts, package_id, wanted)
     return facts
 
 
 async def _load_files(
-    connection: AsyncConnection, files: Table, facts: Facts, package_id: str, keys: Sequence[str]
+    connection: AsyncConnection, tables: ViewTables, facts: Facts, package_id: str, keys: Sequence[str]
 ) -> None:
-    query = select(files).where(files.c.package_id == package_id, files.c.path_key.in_(keys))
+    files = tables[FILES]
+    query = files_query(files, tables[CONTENTS]).where(files.c.package_id == package_id, files.c.path_key.in_(keys))
     for row in await connection.execute(query):
         facts.files[package_id, row.path_key] = FileState(
-            row.path,
-            row.size_bytes,
-            bool(row.executable),
-            row.media_type,
-            row.content_address,
-            f"sha256:{row.digest_sha256}",
+            row.path, row.size_bytes, bool(row.executable), row.media_type, address_in(row), sha256_in(row)
         )
 
 
@@ -81,7 +77,7 @@ async def _load_directories(
         wanted = values(column("path_key", files.c.path_key.type), name="given").data([(key,) for key in chunk])
         given = wanted.cte("wanted")
         below = (
-            select(files.c.path)
+            select(path_of(files))
             .where(
                 files.c.package_id == package_id,
                 files.c.path_key > given.c.path_key + "/",
@@ -96,6 +92,6 @@ async def _load_directories(
                 facts.directories[package_id, row.path_key] = row.below
 
 
-def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+def _chunks[T](items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]

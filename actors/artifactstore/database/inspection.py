@@ -132,12 +132,11 @@ async def _sample(connection: AsyncConnection, from_address: str, count: int) ->
 
 async def _open_packages(connection: AsyncConnection) -> tuple[UnfinishedPackage, ...]:
     packages, files = LIVE[PACKAGES], LIVE[FILES]
-    changed = func.coalesce(func.max(files.c.ingested_at), packages.c.created_at)
+    latest = select(func.max(files.c.sequence)).where(files.c.package_id == packages.c.package_id).scalar_subquery()
+    changed = select(events.c.recorded_at).where(events.c.sequence == latest).scalar_subquery()
     query = (
-        select(packages.c.package_id, changed.label("changed_at"))
-        .select_from(packages.outerjoin(files, files.c.package_id == packages.c.package_id))
+        select(packages.c.package_id, func.coalesce(changed, packages.c.created_at).label("changed_at"))
         .where(packages.c.status == "open")
-        .group_by(packages.c.package_id, packages.c.created_at, packages.c.created_sequence)
         .order_by(packages.c.created_sequence)
         .limit(_PACKAGES_SHOWN_MAX)
     )

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database.cells import DamagedCell, time_in
+from artifactstore.database.files import address_in, content_columns, files_query, path_of, sha256_in
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -16,7 +17,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
-from artifactstore_protocols.views import FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
 __all__ = [
     "deduplicated_bytes",
@@ -37,11 +38,20 @@ __all__ = [
 
 _SHOWN_CHARACTERS = 60
 
-_packages, _files, _locations = LIVE[PACKAGES], LIVE[FILES], LIVE[LOCATIONS]
+_packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
 
 # A literal, not a parameter: only so does a planner see that the partial index of flagged objects answers it.
 _IS_FLAGGED = _locations.c.integrity != literal_column("'intact'")
+
+_FILES_QUERY = files_query(_files, _contents)
+_LOCATIONS_QUERY = select(
+    _locations.c.digest_primary,
+    _locations.c.backend_id,
+    _locations.c.object_key,
+    _locations.c.integrity,
+    *content_columns(_contents),
+).select_from(_locations.outerjoin(_contents, _contents.c.digest_primary == _locations.c.digest_primary))
 
 
 def _package_query() -> Select[tuple[object, ...]]:
@@ -79,7 +89,7 @@ async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Se
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
     """The file at a path (as its NFC key), if there is one."""
-    query = select(_files).where(_files.c.package_id == package_id, _files.c.path_key == path_key)
+    query = _FILES_QUERY.where(_files.c.package_id == package_id, _files.c.path_key == path_key)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _file(row)
 
@@ -87,45 +97,53 @@ async def file(connection: AsyncConnection, package_id: str, path_key: str) -> F
 def _locations_of(package_id: str | None) -> ColumnElement[bool]:
     if package_id is None:
         return true()
-    of_package = select(_files.c.content_address).where(_files.c.package_id == package_id)
-    return _locations.c.content_address.in_(of_package)
+    of_package = select(_files.c.digest_primary).where(_files.c.package_id == package_id)
+    return _locations.c.digest_primary.in_(of_package)
 
 
 async def locations(
     connection: AsyncConnection, *, package_id: str | None, after: str, limit: int
 ) -> Sequence[Location]:
     """Up to `limit` stored objects of one package, or of all, in order of content address; each once."""
-    query = select(_locations).where(_locations_of(package_id), _locations.c.content_address > after)
+    query = _LOCATIONS_QUERY.where(_locations_of(package_id), _locations.c.digest_primary > _digest_in(after))
     return [
-        _location(row) for row in await connection.execute(query.order_by(_locations.c.content_address).limit(limit))
+        _location(row) for row in await connection.execute(query.order_by(_locations.c.digest_primary).limit(limit))
     ]
+
+
+def _digest_in(content_address: str) -> bytes:
+    return ContentAddress.parse(content_address).digest.raw if content_address else b""
 
 
 async def list_locations(connection: AsyncConnection, package_id: str) -> list[Location]:
     """Every stored object of a package, in order of content address."""
-    query = select(_locations).where(_locations_of(package_id)).order_by(_locations.c.content_address)
+    query = _LOCATIONS_QUERY.where(_locations_of(package_id)).order_by(_locations.c.digest_primary)
     return [_location(row) for row in await connection.execute(query)]
 
 
 async def location_totals(connection: AsyncConnection, *, package_id: str | None) -> tuple[int, int]:
     """How many objects `locations` would give in all, and their bytes."""
-    query = select(func.count(), func.coalesce(func.sum(_locations.c.size_bytes), 0))
+    joined = _locations.join(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
+    query = select(func.count(), func.coalesce(func.sum(_contents.c.size_bytes), 0)).select_from(joined)
     count, size = (await connection.execute(query.where(_locations_of(package_id)))).one()
     return int(count), int(size)
 
 
 async def files_with_content(connection: AsyncConnection, content_address: str, *, limit: int) -> Sequence[str]:
     """The first files that hold a content, as `package id/path`."""
-    query = select(_files.c.package_id, _files.c.path).where(_files.c.content_address == content_address)
+    query = select(_files.c.package_id, path_of(_files)).where(_files.c.digest_primary == _digest_in(content_address))
     rows = await connection.execute(query.order_by(_files.c.sequence).limit(limit))
     return [f"{row.package_id}/{row.path}" for row in rows]
 
 
 async def flagged_addresses(connection: AsyncConnection) -> frozenset[ContentAddress]:
     """Objects that verification found damaged or missing and that nobody has healed yet."""
-    query = select(_locations.c.content_address).where(_IS_FLAGGED)
+    joined = _locations.join(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
+    query = select(_contents.c.digest_algorithm, _contents.c.digest_primary).select_from(joined).where(_IS_FLAGGED)
     try:
-        return frozenset(ContentAddress.parse(address) for address in (await connection.execute(query)).scalars())
+        return frozenset(
+            ContentAddress.parse(f"{algorithm}:{digest.hex()}") for algorithm, digest in await connection.execute(query)
+        )
     except InvalidValue as error:
         raise DamagedCell(f"a flagged object has an {error}") from error
 
@@ -139,9 +157,9 @@ async def flagged_counts(connection: AsyncConnection) -> dict[str, int]:
 async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> int:
     """Bytes of the package's files whose content the store had already when their event was written."""
     query = (
-        select(func.coalesce(func.sum(_files.c.size_bytes), 0))
-        .join(_locations, _locations.c.content_address == _files.c.content_address)
-        .where(_files.c.package_id == package_id, _files.c.sequence != _locations.c.sequence)
+        select(func.coalesce(func.sum(_contents.c.size_bytes), 0))
+        .join(_files, _files.c.digest_primary == _contents.c.digest_primary)
+        .where(_files.c.package_id == package_id, _files.c.sequence != _contents.c.sequence)
     )
     return int((await connection.execute(query)).scalar_one())
 
@@ -169,7 +187,7 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
 
 async def list_files(connection: AsyncConnection, package_id: str) -> list[FileRecord]:
     """Every file of a package, in order of path keys."""
-    query = select(_files).where(_files.c.package_id == package_id).order_by(_files.c.path_key)
+    query = _FILES_QUERY.where(_files.c.package_id == package_id).order_by(_files.c.path_key)
     return [_file(row) for row in await connection.execute(query)]
 
 
@@ -216,7 +234,12 @@ def _metadata(row: Row[tuple[object, ...]]) -> dict[str, str]:
 
 def _location(row: Row[tuple[object, ...]]) -> Location:
     return Location(
-        row.content_address, row.backend_id, row.object_key, row.digest_sha256, row.size_bytes, row.integrity
+        address_in(row),
+        row.backend_id,
+        row.object_key,
+        row.digest_sha256.hex(),
+        row.size_bytes,
+        row.integrity,
     )
 
 
@@ -227,7 +250,7 @@ def _file(row: Row[tuple[object, ...]]) -> FileRecord:
         size_bytes=row.size_bytes,
         executable=bool(row.executable),
         media_type=row.media_type,
-        content_address=row.content_address,
-        sha256=f"sha256:{row.digest_sha256}",
+        content_address=address_in(row),
+        sha256=sha256_in(row),
         sequence=row.sequence,
     )

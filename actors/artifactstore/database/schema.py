@@ -11,7 +11,7 @@ from types import MappingProxyType
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
-from artifactstore_protocols.views import LOCATIONS, VIEWS, Cell, ViewTable
+from artifactstore_protocols.views import VIEWS, Cell, ViewTable
 
 __all__ = [
     "CHANNEL_PREFIX",
@@ -54,8 +54,9 @@ def _integer(name: str, *, key: bool = False, nullable: bool = False) -> Column[
     return Column(name, number, primary_key=key, nullable=nullable, autoincrement=False)
 
 
-def _bytes(name: str) -> Column[bytes]:
-    return Column(name, LargeBinary().with_variant(CheckedBytes(name), "sqlite"), nullable=False)
+def _bytes(name: str, *, key: bool = False, nullable: bool = False) -> Column[bytes]:
+    octets = LargeBinary().with_variant(CheckedBytes(name, nullable=nullable), "sqlite")
+    return Column(name, octets, primary_key=key, nullable=nullable)
 
 
 # SQLite keeps a table in key order without a second index only for a column of type INTEGER, which takes no other.
@@ -119,6 +120,22 @@ Table(
     _text("tree_digest", nullable=True),
     _integer("created_sequence"),
     _integer("finalized_sequence", nullable=True),
+    Index(None, "name"),
+    Index(None, "created_sequence"),
+)
+
+# The tables that have a row for each file have no rowid: the key is stored once, and a row is one step away from it.
+
+Table(
+    "contents",
+    METADATA,
+    _bytes("digest_primary", key=True),
+    _text("digest_algorithm"),
+    _bytes("digest_sha256"),
+    _integer("size_bytes"),
+    _integer("sequence"),
+    Index(None, "digest_sha256"),
+    sqlite_with_rowid=False,
 )
 
 Table(
@@ -126,33 +143,33 @@ Table(
     METADATA,
     _text("package_id", key=True),
     _text("path_key", key=True),
-    _text("path"),
-    _integer("size_bytes"),
+    _text("path", nullable=True),
+    _integer("kind"),
     _integer("executable"),
-    _text("media_type"),
-    _text("digest_algorithm"),
-    _text("digest_primary"),
-    _text("digest_sha256"),
-    _text("content_address"),
-    _integer("ingested_at"),
+    _text("media_type", nullable=True),
+    _bytes("digest_primary", nullable=True),
+    _text("link_target", nullable=True),
     _integer("sequence"),
+    Index(None, "digest_primary", "package_id"),
+    sqlite_with_rowid=False,
 )
+
+_flagged = text("integrity <> 'intact'")
 
 Table(
     "storage_locations",
     METADATA,
-    _text("content_address", key=True),
+    _bytes("digest_primary", key=True),
     _text("backend_id", key=True),
-    _text("object_key"),
-    _text("digest_algorithm"),
-    _text("digest_primary"),
-    _text("digest_sha256"),
-    _integer("size_bytes"),
+    _text("object_key", key=True),
     _text("retrieval_tier"),
     _text("restore_status"),
+    _text("state"),
     _text("integrity"),
     _integer("stored_at"),
     _integer("sequence"),
+    Index("ix_storage_locations_flagged", "integrity", sqlite_where=_flagged, postgresql_where=_flagged),
+    sqlite_with_rowid=False,
 )
 
 Table(
@@ -181,24 +198,12 @@ type ViewTables = Mapping[ViewTable, Table]
 LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view in VIEWS})
 """The tables that readers see, by view."""
 
-Index(None, LIVE[VIEWS[0]].c.name)
-Index(None, LIVE[VIEWS[0]].c.created_sequence)
-Index(None, LIVE[VIEWS[1]].c.content_address)
-_flagged = text("integrity <> 'intact'")
-Index(
-    "ix_storage_locations_flagged",
-    LIVE[LOCATIONS].c.integrity,
-    sqlite_where=_flagged,
-    postgresql_where=_flagged,
-)
-
-
 TEMPORARY = MetaData()
 """Tables of one connection, for a replay. They are described once, so that their statements are compiled once."""
 
 
 def _temporary(name: str, *columns: Column[Cell]) -> Table:
-    return Table(name, TEMPORARY, *columns, prefixes=["TEMPORARY"])
+    return Table(name, TEMPORARY, *columns, prefixes=["TEMPORARY"], sqlite_with_rowid=False)
 
 
 def _like(column: Column[Cell]) -> Column[Cell]:

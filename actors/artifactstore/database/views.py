@@ -4,31 +4,22 @@
 one digest what they hold; it is the same on SQLite and PostgreSQL, since both order text bytewise.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import cache
 from itertools import groupby
 
 from sqlalchemy import Table, bindparam, select, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import Update as UpdateStatement
 from sqlalchemy.types import NULLTYPE
 
-from artifactstore.database.bulk import Insert, insert_rows
+from artifactstore.database.bulk import OnConflict, insert_rows
 from artifactstore.database.facts import load_history
 from artifactstore.database.schema import ViewTables
 from artifactstore_protocols.admission import History, HistoryNeeds
 from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.views import (
-    Cell,
-    Put,
-    PutIfAbsent,
-    Row,
-    RowOperation,
-    Update,
-    ViewDigest,
-    ViewTable,
-    coalesce,
-)
+from artifactstore_protocols.views import Cell, Put, RowOperation, Update, ViewDigest, ViewTable, coalesce
 
 __all__ = ["TableViewWriter", "projection_digest"]
 
@@ -44,59 +35,42 @@ class TableViewWriter:
 
     async def apply(self, operations: Sequence[RowOperation]) -> None:
         """Write the operations; the transaction they are written in is the caller's."""
-        for operations_of_round in coalesce(operations):
-            ordered = sorted(operations_of_round, key=_statement_of)
-            for _statement, group in groupby(ordered, key=_statement_of):
-                await self._execute(tuple(group))
+        for (view, changed), group in groupby(coalesce(operations), key=_columns_changed):
+            if changed:
+                await self._update(view, changed, [entry for entry in group if isinstance(entry, Update)])
+                continue
+            for operation in group:
+                if not isinstance(operation, Update):
+                    conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
+                    await insert_rows(self._connection, self._tables[view], operation.rows, conflict)
+
+    async def _update(self, view: ViewTable, changed: tuple[str, ...], updates: Sequence[Update]) -> None:
+        rows = [
+            dict(zip(_parameters(view, changed), (*update.values.values(), *update.key), strict=True))
+            for update in updates
+        ]
+        await self._connection.execute(_update_statement(self._tables[view], view, changed), rows)
 
     async def history(self, needed: HistoryNeeds) -> History:
         """What is needed of the history, as the caller's transaction sees it."""
         return await load_history(self._connection, needed, self._tables)
 
-    async def _execute(self, group: tuple[RowOperation, ...]) -> None:
-        match group[0]:
-            case Update() as first:
-                await self._update(first, [entry for entry in group if isinstance(entry, Update)])
-            case Put() | PutIfAbsent() as first:
-                rows = [entry.row for entry in group if not isinstance(entry, Update)]
-                await self._put(first.table, rows, overwrite=isinstance(first, Put))
 
-    async def _put(self, view: ViewTable, rows: Sequence[Row], *, overwrite: bool) -> None:
-        await insert_rows(
-            self._connection, self._tables[view], rows, _overwriting(view) if overwrite else _keeping(view)
-        )
+def _columns_changed(operation: RowOperation) -> tuple[ViewTable, tuple[str, ...]]:
+    """What a run of updates must share to be one statement; no columns for rows that are written whole."""
+    return operation.table, tuple(operation.values) if isinstance(operation, Update) else ()
 
-    async def _update(self, first: Update, group: Iterable[Update]) -> None:
-        table = self._tables[first.table]
-        statement = update(table).values({name: bindparam(f"new_{name}") for name in first.values})
-        for name in first.table.key:
-            statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
-        parameters: list[dict[str, Cell]] = [
-            {f"new_{name}": cell for name, cell in entry.values.items()}
-            | {f"key_{name}": cell for name, cell in zip(entry.table.key, entry.key, strict=True)}
-            for entry in group
-        ]
-        await self._connection.execute(statement, parameters)
+
+def _parameters(view: ViewTable, changed: tuple[str, ...]) -> tuple[str, ...]:
+    return (*(f"new_{name}" for name in changed), *(f"key_{name}" for name in view.key))
 
 
 @cache
-def _overwriting(view: ViewTable) -> Callable[[Insert], Insert]:
-    def on_conflict(insert: Insert) -> Insert:
-        others = {name: insert.excluded[name] for name in view.columns if name not in view.key}
-        return insert.on_conflict_do_update(index_elements=view.key, set_=others)
-
-    return on_conflict
-
-
-@cache
-def _keeping(view: ViewTable) -> Callable[[Insert], Insert]:
-    return lambda insert: insert.on_conflict_do_nothing(index_elements=view.key)
-
-
-def _statement_of(operation: RowOperation) -> tuple[str, str, tuple[str, ...]]:
-    """What a run of operations must share to be one statement, executed for many rows."""
-    columns = tuple(operation.values) if isinstance(operation, Update) else ()
-    return type(operation).__name__, operation.table.name, columns
+def _update_statement(table: Table, view: ViewTable, changed: tuple[str, ...]) -> UpdateStatement:
+    statement = update(table).values({name: bindparam(f"new_{name}") for name in changed})
+    for name in view.key:
+        statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
+    return statement
 
 
 async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> Digest:

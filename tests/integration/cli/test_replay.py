@@ -68,7 +68,7 @@ def test_another_process_finds_the_same_projection_digest(filled: Cli) -> None:
 
 def test_a_check_changes_nothing(filled: Cli) -> None:
     with filled.tables() as connection:
-        connection.execute("UPDATE artifact_files SET size_bytes = 0")
+        connection.execute("UPDATE artifact_files SET kind = 9")
     before = filled.state()
     assert filled.run("replay", "--check").code == 3
     assert filled.state() == before
@@ -89,19 +89,23 @@ DAMAGE = {
         "retention_class, metadata, created_by, created_at, finalized_at, manifest_digest, tree_digest, "
         "created_sequence, finalized_sequence FROM artifact_packages LIMIT 1"
     ),
-    "files deleted": "DELETE FROM artifact_files WHERE path LIKE 'data/%'",
+    "contents deleted": "DELETE FROM contents",
+    "contents changed": "UPDATE contents SET size_bytes = size_bytes + 1",
+    "a content added": (
+        "INSERT INTO contents SELECT zeroblob(32), digest_algorithm, digest_sha256, size_bytes, sequence "
+        "FROM contents LIMIT 1"
+    ),
+    "files deleted": "DELETE FROM artifact_files WHERE path_key LIKE 'data/%'",
     "files changed": "UPDATE artifact_files SET executable = 1 - executable",
     "a file added": (
-        "INSERT INTO artifact_files SELECT package_id, 'forged', 'forged', size_bytes, executable, media_type, "
-        "digest_algorithm, digest_primary, digest_sha256, content_address, ingested_at, sequence "
-        "FROM artifact_files LIMIT 1"
+        "INSERT INTO artifact_files SELECT package_id, 'forged', 'forged', kind, executable, media_type, "
+        "digest_primary, link_target, sequence FROM artifact_files LIMIT 1"
     ),
     "locations deleted": "DELETE FROM storage_locations",
     "locations changed": "UPDATE storage_locations SET integrity = 'damaged'",
     "a location added": (
-        "INSERT INTO storage_locations SELECT content_address, 'elsewhere', object_key, digest_algorithm, "
-        "digest_primary, digest_sha256, size_bytes, retrieval_tier, restore_status, integrity, stored_at, sequence "
-        "FROM storage_locations LIMIT 1"
+        "INSERT INTO storage_locations SELECT digest_primary, 'elsewhere', object_key, retrieval_tier, "
+        "restore_status, state, integrity, stored_at, sequence FROM storage_locations LIMIT 1"
     ),
     "retention deleted": "DELETE FROM retention_state",
     "retention changed": "UPDATE retention_state SET expires_at = 0",
@@ -143,7 +147,7 @@ def test_all_tables_damaged_at_once_are_rebuilt(filled: Cli) -> None:
             connection.execute(damage)
     shown = filled.run("replay", "--check")
     assert (shown.code, shown.text.splitlines()[-1].partition(":")[0]) == (3, "different")
-    assert "repaired 28 rows" in filled.ok("replay").text
+    assert "repaired 33 rows" in filled.ok("replay").text
     assert rows_of_views(filled) == rows
     assert filled.process("replay", "--check", "--json").json == sound
 

@@ -25,13 +25,15 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.payloads import UnknownEventType
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.views import (
+    CONTENTS,
     FILES,
     LOCATIONS,
     PACKAGES,
     RETENTION,
     SCHEMAS,
     VIEWS,
-    Row,
+    Cell,
+    NamedCells,
     ViewTable,
 )
 from command_strategies import Create, FileStep, Ingest
@@ -53,10 +55,11 @@ async def test_views_are_what_the_log_implies(store: SqlEventStore, scribe: Scri
     assert all((await database.read(count_rows)).values()), "the story leaves a view empty"
 
 
-_CHANGED: dict[ViewTable, Row] = {
+_CHANGED: dict[ViewTable, NamedCells] = {
     PACKAGES: {"version": 99, "name": "renamed"},
-    FILES: {"size_bytes": 99, "path": "elsewhere"},
-    LOCATIONS: {"integrity": "missing", "object_key": "elsewhere", "stored_at": 0},
+    CONTENTS: {"size_bytes": 99, "digest_sha256": b"another"},
+    FILES: {"executable": 99, "path": "elsewhere"},
+    LOCATIONS: {"integrity": "missing", "state": "elsewhere", "stored_at": 0},
     RETENTION: {"expires_at": None, "duration_us": 1, "status": "lost"},
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
 }
@@ -75,7 +78,8 @@ def damage(view: ViewTable, how: str, memory: MemoryLog) -> Executable:
         case "emptied":
             return delete(table)
         case _:
-            other_key: Row = {name: 99 if isinstance(row[name], int) else "zzz" for name in view.key}
+            others: dict[type, Cell] = {int: 99, str: "zzz", bytes: b"zzz"}
+            other_key = {name: others[type(row[name])] for name in view.key}
             return insert(table).values({**row, **other_key})
 
 
@@ -111,7 +115,7 @@ async def test_numbers_that_no_event_could_hold_are_damage_too(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
     memory = await tell_story(scribe)
-    await surgery(location, update(LIVE[FILES]).values(size_bytes=2**60))
+    await surgery(location, update(LIVE[CONTENTS]).values(size_bytes=2**60))
     found = await store.replay(rebuild=False)
     assert not found.identical
     assert_identical(await store.replay(rebuild=True), memory)

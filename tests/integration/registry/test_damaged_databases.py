@@ -114,10 +114,12 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
         ("UPDATE artifact_packages SET status = 'finalized'", {"packages", "finalize"}),
         ("UPDATE artifact_packages SET status = 'abc'", {"packages", "finalize"}),
         ("UPDATE artifact_packages SET version = 'abc'", {"packages", "add"}),
-        ("UPDATE artifact_files SET size_bytes = x'00'", {"files", "add"}),
+        ("UPDATE contents SET size_bytes = x'00'", {"files", "add"}),
+        ("UPDATE contents SET digest_sha256 = 'text'", {"files", "add"}),
+        ("DELETE FROM contents", {"files", "add", "verify"}),
         ("UPDATE artifact_files SET path = x'07'", {"files", "add"}),
         ("UPDATE storage_locations SET integrity = x'00'", {"verify"}),
-        ("UPDATE storage_locations SET integrity = 'missing', content_address = 'abc'", {"add"}),
+        ("UPDATE storage_locations SET integrity = 'missing', digest_primary = substr(digest_primary, 2)", {"add"}),
     ],
 )
 async def test_what_nothing_of_ours_has_written_is_called_damage_and_crashes_nobody(

@@ -89,7 +89,7 @@ async def test_a_path_that_leads_out_of_the_target_is_refused_whatever_the_table
     registry: Registry, settings: Settings, tree: Path, out: Path, path: str
 ) -> None:
     package = await sealed(registry, tree, {"a/b": b"1", "c": b"2"})
-    by_hand(settings, f"UPDATE artifact_files SET path = '{path}' WHERE path = 'a/b'")  # noqa: S608
+    by_hand(settings, f"UPDATE artifact_files SET path = '{path}' WHERE path_key = 'a/b'")  # noqa: S608
     with pytest.raises(PathRefused):
         await registry.export_package(package, out)
     assert found(out) == {}

@@ -166,8 +166,8 @@ async def test_an_empty_store_can_be_verified(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        "UPDATE artifact_files SET executable = 1 WHERE path = 'a'",
-        "DELETE FROM artifact_files WHERE path = 'b'",
+        "UPDATE artifact_files SET executable = 1 WHERE path_key = 'a'",
+        "DELETE FROM artifact_files WHERE path_key = 'b'",
         "UPDATE artifact_packages SET tree_digest = 'blake3:' || hex(zeroblob(32))",
         "UPDATE artifact_packages SET manifest_digest = 'blake3:' || hex(zeroblob(32))",
         "UPDATE artifact_packages SET finalized_sequence = 1",
@@ -187,7 +187,7 @@ async def test_a_row_that_names_another_size_or_digest_is_a_mismatch(
     registry: Registry, settings: Settings, package: str
 ) -> None:
     """The bytes are their address's, but not what the row says of them: one of the two digests is not enough."""
-    by_hand(settings, "UPDATE storage_locations SET digest_sha256 = 'ff' WHERE sequence = 2")
+    by_hand(settings, "UPDATE contents SET digest_sha256 = x'ff' WHERE sequence = 2")
     report = await registry.verify()
     assert len(report.mismatches) == 1
 
@@ -219,12 +219,15 @@ async def test_what_ends_a_verification_is_raised_as_it_is(
 @pytest.mark.parametrize(
     ("statement", "flaw"),
     [
-        ("UPDATE artifact_files SET path = '../../x' WHERE path = 'a'", "path '../../x' refused"),
-        ("UPDATE artifact_files SET path = '/abs/x' WHERE path = 'a'", "path '/abs/x' refused"),
-        ("UPDATE artifact_files SET path = 'a' || char(10) WHERE path = 'a'", "control character"),
-        ("UPDATE artifact_files SET media_type = 'x' WHERE path = 'a'", "invalid media type 'x'"),
-        ("UPDATE artifact_files SET size_bytes = -1 WHERE path = 'a'", "has -1 bytes"),
-        ("UPDATE artifact_files SET path_key = 'z' WHERE path = 'a'", "not under the keys of their paths"),
+        ("UPDATE artifact_files SET path = '../../x' WHERE path_key = 'a'", "path '../../x' refused"),
+        ("UPDATE artifact_files SET path = '/abs/x' WHERE path_key = 'a'", "path '/abs/x' refused"),
+        ("UPDATE artifact_files SET path = 'a' || char(10) WHERE path_key = 'a'", "control character"),
+        ("UPDATE artifact_files SET media_type = 'x' WHERE path_key = 'a'", "invalid media type 'x'"),
+        ("UPDATE contents SET size_bytes = -1 WHERE sequence = 2", "has -1 bytes"),
+        (
+            "UPDATE artifact_files SET path = 'a', path_key = 'z' WHERE path_key = 'a'",
+            "not under the keys of their paths",
+        ),
         ("UPDATE artifact_packages SET file_count = 7", "says that it has 7 files"),
         ("UPDATE artifact_packages SET total_bytes = -7", "and -7 bytes"),
         ("UPDATE storage_locations SET object_key = '../../../x'", "has the key '../../../x', which is not its own"),

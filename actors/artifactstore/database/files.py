@@ -1,0 +1,62 @@
+"""Rows that refer to a content, as they are read: with the row of `contents` beside them."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Row, Select, Table, Text, func, select, type_coerce
+
+from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText, DamagedCell
+
+__all__ = ["address_in", "content_columns", "files_query", "path_of", "sha256_in"]
+
+
+def path_of(files: Table) -> ColumnElement[str]:
+    """The path of an entry, as it was given."""
+    return func.coalesce(files.c.path, files.c.path_key).label("path")
+
+
+def content_columns(contents: Table) -> tuple[ColumnElement[Any], ...]:
+    """What is read of a content beside a row that refers to it; nothing where its own row is gone, which is damage."""
+    algorithm = Text().with_variant(CheckedText("digest_algorithm", nullable=True), "sqlite")
+    sha256 = LargeBinary().with_variant(CheckedBytes("digest_sha256", nullable=True), "sqlite")
+    size = BigInteger().with_variant(CheckedBigInteger("size_bytes", nullable=True), "sqlite")
+    return (
+        type_coerce(contents.c.digest_algorithm, algorithm).label("digest_algorithm"),
+        type_coerce(contents.c.digest_sha256, sha256).label("digest_sha256"),
+        type_coerce(contents.c.size_bytes, size).label("size_bytes"),
+    )
+
+
+@cache
+def files_query(files: Table, contents: Table) -> Select[tuple[Any, ...]]:
+    """Entries of packages, with their contents beside them."""
+    columns = (
+        "package_id",
+        "path_key",
+        "kind",
+        "executable",
+        "media_type",
+        "digest_primary",
+        "link_target",
+        "sequence",
+    )
+    return select(*(files.c[name] for name in columns), path_of(files), *content_columns(contents)).select_from(
+        files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary)
+    )
+
+
+def address_in(row: Row[Any]) -> str:
+    """The content address of a row that refers to a content.
+
+    Raises:
+        DamagedCell: the row of the content is gone, or the row refers to none.
+    """
+    if row.size_bytes is None:
+        digest = "none" if row.digest_primary is None else row.digest_primary.hex()
+        raise DamagedCell(f"a row refers to content {digest}, which has no row")
+    return f"{row.digest_algorithm}:{row.digest_primary.hex()}"
+
+
+def sha256_in(row: Row[Any]) -> str:
+    """The second digest of a content's row, in the form of a content address."""
+    return f"sha256:{row.digest_sha256.hex()}"
