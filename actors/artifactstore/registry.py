@@ -31,7 +31,7 @@ from artifactstore.refusals import (
     StoreClosed,
     WrongEventLoop,
 )
-from artifactstore.supervision import Tree
+from artifactstore.supervision import NO_TIME_LIMIT, Tree
 from artifactstore.transfer.backup import back_up
 from artifactstore.transfer.exporting import export_log, log_text
 from artifactstore.transfer.importing import import_log
@@ -94,7 +94,6 @@ from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
 __all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
 
-_LONG_S = 24 * 3600.0
 _PAGE = 500
 _FLAGS_PER_COMMAND = 1000
 DEFAULT_ACTOR = "anonymous"
@@ -154,7 +153,7 @@ class Registry:
             UnknownRetentionClass, InvalidValue, IdempotencyConflict.
         """
         message = OpenPackage(name, retention, dict(metadata or {}), actor, idempotency_key)
-        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+        return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
     async def ingest_file(
@@ -204,7 +203,7 @@ class Registry:
                 actor=actor,
                 idempotency_key=idempotency_key,
             )
-            return await self._actors.ingest.ask(message, timeout=_LONG_S)
+            return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         if isinstance(source, Path):
             return await add(FileSource(path_text(source)))
@@ -238,7 +237,7 @@ class Registry:
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
             journals = None if resume_in is None else path_text(resume_in)
             message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, journals)
-            return await self._actors.ingest.ask(message, timeout=_LONG_S)
+            return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, add)
 
@@ -252,7 +251,7 @@ class Registry:
             PackageChanged: another process does.
         """
         message = FinalizePackage(await self._package_id(package), actor)
-        return await self._actors.ingest.ask(message, timeout=_LONG_S)
+        return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
     async def ingest_tree(
@@ -289,7 +288,7 @@ class Registry:
                 progress=tell,
                 journals=None if resume_in is None else path_text(resume_in),
             )
-            return await self._actors.ingest.ask(message, timeout=_LONG_S)
+            return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, ingest)
 
@@ -390,7 +389,7 @@ class Registry:
         self, content_address: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[Stream[bytes]]:
         message = ServeObject(ContentAddress.parse(content_address), offset, length)
-        stream = await self._actors.storage.ask(message, timeout=_LONG_S)
+        stream = await self._actors.storage.ask(message, timeout=NO_TIME_LIMIT)
         try:
             yield stream
         finally:
@@ -596,7 +595,7 @@ class Registry:
 
         async def replay(tell: Callable[[ReplayProgress], None] | None) -> ReplayReport:
             message = Replay(rebuild=not check, progress=None if tell is None else told_from_threads(tell))
-            return await self._actors.projection.ask(message, timeout=_LONG_S)
+            return await self._actors.projection.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, replay)
 

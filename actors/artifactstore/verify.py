@@ -12,7 +12,7 @@ from artifactstore.abreast import abreast
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.refusals import WrongStorageRoot
-from artifactstore.supervision import ActorRef
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import FlagObject
 from artifactstore_protocols.dataplane import VerifyResult
@@ -30,7 +30,6 @@ __all__ = ["Verification"]
 _BATCH = 256
 _CONCURRENT = 2
 _FILES_NAMED = 3
-_LONG_S = 24 * 3600.0
 _ROW_FLAWS_NAMED = 100
 _SAMPLE = 100
 _GONE_PERCENT_MIN = 90
@@ -98,7 +97,7 @@ class Verification:
         address = ContentAddress.parse(location.content_address)
         if location.object_key != object_key_of(address):
             self._row_flaws.append(f"object {address} has the key {location.object_key!r}, which is not its own")
-        result = await self._storage.ask(VerifyObject(address), timeout=_LONG_S)
+        result = await self._storage.ask(VerifyObject(address), timeout=NO_TIME_LIMIT)
         problem = _problem(result, location)
         if problem is not None:
             await self._note(location, address, problem)
@@ -122,7 +121,7 @@ class Verification:
             return
         sample = await self._store.locations(package_id=None, after="", limit=_SAMPLE)
         addresses = tuple(ContentAddress.parse(location.content_address) for location in sample)
-        found = await self._storage.ask(StatObjects(addresses), timeout=_LONG_S)
+        found = await self._storage.ask(StatObjects(addresses), timeout=NO_TIME_LIMIT)
         if _nearly_all(gone := found.count(None), len(found)):
             raise WrongStorageRoot(gone, len(found))
 

@@ -195,9 +195,13 @@ class Database:
         await self._thread.stop(dispose)
 
     async def read[T](
-        self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float = STATEMENT_TIMEOUT_S
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = STATEMENT_TIMEOUT_S
     ) -> T:
         """Run `work` in a transaction that sees one snapshot. A cancelled caller leaves at once.
+
+        Args:
+            work: what to read.
+            timeout_s: for all of it; None for work that grows with the log, where each statement has its own limit.
 
         Raises:
             DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable, Refused: and typed errors of `work`.
@@ -228,7 +232,7 @@ class Database:
 
         return await self._thread.run(unit, leave_on_cancel=True)
 
-    async def _read[T](self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float) -> T:
+    async def _read[T](self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
         _writer, reader = self._open_engines()
         with translated(self.location.name):
             self.check_file()

@@ -19,7 +19,6 @@ from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageR
 __all__ = ["SqlEventStore"]
 
 _PROBE_TIMEOUT_S = 5.0
-_REPLAY_TIMEOUT_S = 24 * 3600.0
 
 
 class SqlEventStore:
@@ -107,7 +106,7 @@ class SqlEventStore:
 
         work = replay.rebuild if rebuild else replay.check
         try:
-            return await self._database.read(partial(work, progress=told), timeout_s=_REPLAY_TIMEOUT_S)
+            return await self._database.read(partial(work, progress=told), timeout_s=None)
         finally:
             left = True
 

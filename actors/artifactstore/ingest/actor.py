@@ -30,10 +30,10 @@ from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.resuming import Note, may_go_on, worth_noting
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
-from artifactstore.ingest.steps import LONG_S, Steps, batches, ingested
+from artifactstore.ingest.steps import Steps, batches, ingested
 from artifactstore.machine import check_wanted, in_thread
 from artifactstore.os_paths import path_bytes
-from artifactstore.supervision import Actor, ActorRef, Concurrent, OnCancel, handles
+from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import canonical, commands
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
@@ -139,7 +139,7 @@ class IngestActor(Actor[IngestRole]):
 
     @override
     def state_summary(self) -> dict[str, str | int]:
-        return {"packages being filled": len(+self._filling)}
+        return {"packages being filled": len(self._filling)}
 
     @handles(OpenPackage, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.COMPLETE)
     async def open_package(self, message: OpenPackage) -> PackageRecord:
@@ -173,7 +173,8 @@ class IngestActor(Actor[IngestRole]):
                 _check_size(message.expected_size, result.size_bytes)
             else:
                 result = await self._storage.ask(
-                    StoreStream(message.source, message.expected_size, await self._steps.flagged()), timeout=LONG_S
+                    StoreStream(message.source, message.expected_size, await self._steps.flagged()),
+                    timeout=NO_TIME_LIMIT,
                 )
             file = ingested(message.path, bool(executable), media_type, result)
             command = IngestFiles(message.package_id, (file,), message.on_existing)
@@ -400,6 +401,8 @@ class IngestActor(Actor[IngestRole]):
             yield
         finally:
             self._filling[package_id] -= 1
+            if not self._filling[package_id]:
+                del self._filling[package_id]  # or it would stay for as long as the store is open
 
 
 def _creation(message: OpenPackage) -> CreatePackage:

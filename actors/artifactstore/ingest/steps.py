@@ -7,7 +7,7 @@ from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id
 from artifactstore.ingest.resuming import Note, untouched
 from artifactstore.ingest.scan import ScannedFile
-from artifactstore.supervision import ActorRef
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.commands import Command, CommandRequest, Committed, IngestedFile
 from artifactstore_protocols.dataplane import FileSource, IngestResult
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -18,10 +18,7 @@ from artifactstore_protocols.messages import Commit, StatObject, StorageRole, St
 from artifactstore_protocols.records import FileRecord
 from artifactstore_protocols.storage import ObjectMissing
 
-__all__ = ["LONG_S", "Steps", "batches", "ingested"]
-
-LONG_S = 24 * 3600.0
-"""How long one batch may take: a single file can be as large as the disk."""
+__all__ = ["Steps", "batches", "ingested"]
 
 _LOOK_UPS = 16
 _BATCH_FILES = 256
@@ -59,7 +56,7 @@ class Steps:
     async def store_files(self, sources: Sequence[FileSource]) -> list[IngestResult]:
         """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
         stored: list[IngestResult] = []
-        answers = await self._storage.ask(StoreFiles(tuple(sources), await self.flagged()), timeout=LONG_S)
+        answers = await self._storage.ask(StoreFiles(tuple(sources), await self.flagged()), timeout=NO_TIME_LIMIT)
         for answer in answers:
             if isinstance(answer, ArtifactStoreError):
                 raise answer
@@ -94,7 +91,7 @@ class Steps:
 
     async def _is_there(self, content_address: str, size_bytes: int) -> bool:
         try:
-            stat = await self._storage.ask(StatObject(ContentAddress.parse(content_address)), timeout=LONG_S)
+            stat = await self._storage.ask(StatObject(ContentAddress.parse(content_address)), timeout=NO_TIME_LIMIT)
         except ObjectMissing:
             return False
         return stat.size_bytes == size_bytes

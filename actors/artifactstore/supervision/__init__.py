@@ -15,7 +15,7 @@ from artifactstore.supervision.clock import Clock, SystemClock
 from artifactstore.supervision.context import ActorContext
 from artifactstore.supervision.handlers import handles
 from artifactstore.supervision.host import open_tree
-from artifactstore.supervision.ref import DEFAULT_TIMEOUT_S, ActorRef
+from artifactstore.supervision.ref import DEFAULT_TIMEOUT_S, NO_TIME_LIMIT, ActorRef
 from artifactstore.supervision.reports import CrashReport, LoopBlocked, Report, StallReport
 from artifactstore.supervision.specs import ActorSpec, ChildSpec, SupervisorSpec
 from artifactstore.supervision.tasks import TaskHandle
@@ -63,6 +63,7 @@ from artifactstore_protocols.supervision import (
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
+    "NO_TIME_LIMIT",
     "Actor",
     "ActorContext",
     "ActorCrashed",

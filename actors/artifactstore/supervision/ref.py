@@ -1,14 +1,18 @@
 """How others reach an actor: a typed reference that is made before the tree and stays valid across restarts."""
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Final, cast
 
 from artifactstore.supervision.mailbox import Mailbox
 from artifactstore_protocols.supervision import ActorStopped, Message, Reading, Request
 
-__all__ = ["DEFAULT_TIMEOUT_S", "ActorRef"]
+__all__ = ["DEFAULT_TIMEOUT_S", "NO_TIME_LIMIT", "ActorRef"]
 
 DEFAULT_TIMEOUT_S = 30.0
+
+NO_TIME_LIMIT: Final = math.inf
+"""The timeout of an ask whose work takes as long as its data is large; its asker can still be cancelled."""
 
 
 class ActorRef[Role]:

@@ -16,7 +16,7 @@ from artifactstore.abreast import abreast
 from artifactstore.dataplane import open_local_data_plane
 from artifactstore.refusals import BackupRefused
 from artifactstore.saving import save
-from artifactstore.supervision import ActorRef
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.arrival import first_difference
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, LogFileText
@@ -46,7 +46,6 @@ _SMALL_BYTES = 1 << 20
 _SAMPLE_BYTES = 64 << 10
 _BATCH_OBJECTS = 256
 _BATCH_BYTES = 16 << 20
-_LONG_S = 24 * 3600.0
 
 
 async def back_up(
@@ -200,7 +199,9 @@ class _Backup:
             for offset in (0, last // 2, last):
                 async with self._plane.serve_object(named.address, offset=offset, length=_SAMPLE_BYTES) as chunks:
                     kept = b"".join([chunk async for chunk in chunks])
-                stream = await self._storage.ask(ServeObject(named.address, offset, _SAMPLE_BYTES), timeout=_LONG_S)
+                stream = await self._storage.ask(
+                    ServeObject(named.address, offset, _SAMPLE_BYTES), timeout=NO_TIME_LIMIT
+                )
                 try:
                     if kept != b"".join([chunk async for chunk in stream]):
                         return False
@@ -241,7 +242,7 @@ class _Backup:
     async def _read(self, named: NamedObject, use: Callable[[Stream[bytes]], Awaitable[None]]) -> None:
         """Have an object of the store read; one that turns out not to be whole is noted."""
         try:
-            stream = await self._storage.ask(ServeObject(named.address), timeout=_LONG_S)
+            stream = await self._storage.ask(ServeObject(named.address), timeout=NO_TIME_LIMIT)
             try:
                 await use(stream)
             finally:

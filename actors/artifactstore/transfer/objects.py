@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from artifactstore.supervision import ActorRef
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
@@ -28,7 +28,6 @@ __all__ = [
 _FLAWS_NAMED = 100
 _FILES_NAMED = 3
 _PAGE = 500
-_LONG_S = 24 * 3600.0
 
 type Flaw = Literal["damaged", "missing"]
 
@@ -132,7 +131,7 @@ async def unlike_the_log(store: EventStore, storage: ActorRef[StorageRole]) -> O
     notes = FlawNotes()
     async with aclosing(named_in_views(store)) as pages:
         async for named in pages:
-            found = await storage.ask(StatObjects(tuple(each.address for each in named)), timeout=_LONG_S)
+            found = await storage.ask(StatObjects(tuple(each.address for each in named)), timeout=NO_TIME_LIMIT)
             for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
                 if flaw is not None:
                     await notes.add(flaw, each, store)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from artifactstore.abreast import abreast
 from artifactstore.machine import in_thread
-from artifactstore.supervision import ActorRef
+from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.arrival import Arrival
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.directory import BackupDirectory
@@ -32,7 +32,6 @@ __all__ = ["flaw_of", "restore"]
 _BATCH_FILES = 256
 _BATCH_BYTES = 64 << 20
 _READS_AT_ONCE = 4
-_LONG_S = 24 * 3600.0
 _ABSENT = {errno.errorcode[number] for number in (errno.ENOENT, errno.ENOTDIR)}
 _UNREADABLE = errno.errorcode[errno.EIO]
 
@@ -107,7 +106,7 @@ class _Restore:
     async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
         """Put those of the objects into the store that it does not have, or has flawed; those it has are read."""
         addresses = tuple(each.address for each in named)
-        found = await self._storage.ask(StatObjects(addresses), timeout=_LONG_S)
+        found = await self._storage.ask(StatObjects(addresses), timeout=NO_TIME_LIMIT)
         wanted: list[NamedObject] = []
         to_read: list[NamedObject] = []
         for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
@@ -119,7 +118,7 @@ class _Restore:
                 to_read.append(each)
 
         async def read(each: NamedObject) -> None:
-            result = await self._storage.ask(VerifyObject(each.address), timeout=_LONG_S)
+            result = await self._storage.ask(VerifyObject(each.address), timeout=NO_TIME_LIMIT)
             if result.status != "ok":
                 wanted.append(each)
 
@@ -131,7 +130,7 @@ class _Restore:
                 FileSource(object_key_of(each.address), str(self._directory.objects), each.digests) for each in batch
             )
             rewrite = frozenset(each.address for each in batch)
-            answers = await self._storage.ask(StoreFiles(sources, rewrite), timeout=_LONG_S)
+            answers = await self._storage.ask(StoreFiles(sources, rewrite), timeout=NO_TIME_LIMIT)
             for each, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, IngestResult):
                     self._new_objects += 1
