@@ -7,6 +7,7 @@ RUN := $(UV) run --frozen --quiet
 DIR ?= docs
 MINUTES ?= 10
 PYTHON ?= python3
+BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE))
 export UV_PYTHON_DOWNLOADS ?= never
 PYTEST := -m pytest -n auto --dist worksteal -q
 # Name the line that opened a file, socket or connection which a test leaked: tests/leaks.py.
@@ -61,8 +62,8 @@ soak: setup ## storms and loads at full scale, then simulated faults under ever 
 	@$(RUN) python -m pytest -m soak
 	@PYTHONPATH=tests $(RUN) python -m simulation.soak --minutes $(MINUTES)
 
-bench: setup ## measure, side by side
-	@for each in bench/*.py; do echo "== $$each"; $(RUN) python $$each; done
+bench: setup ## measure artifactstore beside borg, restic, cp and sqlite3; ROWS="ingest export", ROUNDS, SCALE
+	@$(RUN) python -m bench $(BENCH)
 
 docs: setup ## build the documentation site into site/, with the API reference; warnings are errors
 	@$(RUN) --group docs sphinx-build -q -E -W --keep-going -c docs -d site/.doctrees . site && echo "built site/index.html"
