@@ -23,25 +23,21 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, cast
+from typing import Self, cast
 
 from artifactstore import Settings
 from artifactstore.blocking import open_registry
-from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import (
     BackendHealth,
-    KeyRefused,
+    KeyTaken,
     ObjectDamaged,
     ObjectMissing,
-    ObjectPut,
-    ObjectStat,
+    PutOutcome,
     StorageDenied,
     StorageError,
     StorageFailed,
     StorageFull,
-    StorageOutcome,
-    StorageReceipt,
-    check_object_key,
 )
 
 __all__ = ["SqliteBackend"]
@@ -115,26 +111,27 @@ class SqliteBackend:
     def backend_id(self) -> str:
         return BACKEND_ID
 
-    def put_batch(self, puts: Iterable[ObjectPut]) -> Sequence[StorageReceipt | StorageError]:
-        """One transaction for the whole batch; it holds the file's write lock while it asks for the next object."""
-        answers: list[StorageReceipt | StorageError] = []
+    @property
+    def concurrency(self) -> int:
+        return 4
+
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
+        """One transaction for the whole batch, which is in memory before the file's write lock is taken."""
+        answers: list[PutOutcome | StorageError] = []
+        batch = list(puts)
         with self._writing("put") as database:
-            for put in puts:
+            for object_key, content in batch:
+                view = memoryview(content).cast("B")
                 try:
-                    check_object_key(put.object_key)
-                except KeyRefused as refusal:
+                    answers.append(self._insert(database, object_key, len(view), partial(pieces_of, view)))
+                except StorageError as refusal:
                     answers.append(refusal)
-                    continue
-                content = memoryview(put.content).cast("B")
-                pieces = partial(pieces_of, content)
-                outcome = self._insert(database, put.object_key, len(content), pieces, rewrite=put.rewrite)
-                answers.append(receipt(put.object_key, put.content_address, len(content), outcome))
         return answers
 
-    def begin_write(self) -> "SqliteWriter":
+    def open_writer(self) -> "SqliteWriter":
         return SqliteWriter(self)
 
-    def open_object(self, object_key: str) -> "SqliteReader":
+    def open(self, object_key: str, offset: int = 0, length: int | None = None) -> "SqliteReader":
         check_object_key(object_key)
         with faults("open an object"), contextlib.ExitStack() as undo:
             database = self._connect()
@@ -144,27 +141,37 @@ class SqliteBackend:
             if found is None:
                 raise ObjectMissing(BACKEND_ID, object_key)
             undo.pop_all()
-        return SqliteReader(database, object_key, *found)
+        object_id, size_bytes = found
+        end = size_bytes if length is None else min(offset + length, size_bytes)
+        return SqliteReader(database, object_key, object_id, size_bytes, offset, end)
 
-    def head(self, object_key: str) -> ObjectStat:
-        with self.open_object(object_key) as reader:
-            return stat(object_key, reader.size_bytes)
+    def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
+        for object_key in object_keys:
+            check_object_key(object_key)
+        with faults("stat"), contextlib.closing(self._connect()) as database:
+            found = [self._find(database, object_key) for object_key in object_keys]
+        return [None if each is None else each[1] for each in found]
 
-    def delete(self, object_key: str) -> bool:
-        check_object_key(object_key)
+    def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
+        answers: list[bool | StorageError] = []
         with self._writing("delete") as database:
-            found = self._find(database, object_key)
-            if found is None:
-                return False
-            self._remove(database, found[0])
-            return True
+            for object_key in object_keys:
+                try:
+                    check_object_key(object_key)
+                except StorageError as refusal:
+                    answers.append(refusal)
+                    continue
+                found = self._find(database, object_key)
+                if found is not None:
+                    database.execute("DELETE FROM pieces WHERE object_id = ?", (found[0],)).close()
+                    database.execute("DELETE FROM objects WHERE id = ?", (found[0],)).close()
+                answers.append(found is not None)
+        return answers
 
-    def list_objects(self) -> Iterator[ObjectStat]:
-        """A page at a time, so that whoever stops in the middle leaves no connection open."""
-        after = ""
-        while page := self._page(after):
-            yield from (stat(key, size_bytes) for key, size_bytes in page)
-            after = page[-1][0]
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
+        query = "SELECT key, size_bytes FROM objects WHERE key > ? ORDER BY key LIMIT ?"
+        with faults("list"), contextlib.closing(self._connect()) as database:
+            return cast("list[tuple[str, int]]", database.execute(query, (after, limit)).fetchall())
 
     def health(self) -> BackendHealth:
         total = free = latency = failure = None
@@ -187,11 +194,10 @@ class SqliteBackend:
     def close(self) -> None:
         self._anchor.close()
 
-    def commit(self, object_key: str, size_bytes: int, pieces: Pieces, *, rewrite: bool) -> StorageOutcome:
+    def commit(self, object_key: str, size_bytes: int, pieces: Pieces) -> PutOutcome:
         """Store one object in a transaction of its own; for the writer."""
-        check_object_key(object_key)
         with self._writing("write") as database:
-            return self._insert(database, object_key, size_bytes, pieces, rewrite=rewrite)
+            return self._insert(database, object_key, size_bytes, pieces)
 
     def _connect(self) -> sqlite3.Connection:
         # Transactions are begun and ended below, not by the driver; and a reader may move from thread to thread.
@@ -209,24 +215,17 @@ class SqliteBackend:
             yield database  # an exception closes the connection, which rolls back
             database.execute("COMMIT").close()
 
-    def _insert(
-        self,
-        database: sqlite3.Connection,
-        object_key: str,
-        size_bytes: int,
-        pieces: Pieces,
-        *,
-        rewrite: bool,
-    ) -> StorageOutcome:
+    def _insert(self, database: sqlite3.Connection, object_key: str, size_bytes: int, pieces: Pieces) -> PutOutcome:
+        check_object_key(object_key)
         found = self._find(database, object_key)
         if found is not None:
-            if found[1] == size_bytes and not rewrite and self._holds(database, found[0], pieces()):
-                return "deduplicated"
-            self._remove(database, found[0])
+            if found[1] != size_bytes or not self._holds(database, found[0], pieces()):
+                raise KeyTaken(BACKEND_ID, object_key)
+            return "deduplicated"
         object_id = database.execute("INSERT INTO objects VALUES (NULL, ?, ?)", (object_key, size_bytes)).lastrowid
         rows = ((object_id, number, piece) for number, piece in enumerate(pieces()))
         database.executemany("INSERT INTO pieces VALUES (?, ?, ?)", rows).close()
-        return "stored" if found is None and not rewrite else "rewritten"
+        return "stored"
 
     @staticmethod
     def _holds(database: sqlite3.Connection, object_id: int, pieces: Iterable[Buffer]) -> bool:
@@ -239,18 +238,6 @@ class SqliteBackend:
     def _find(database: sqlite3.Connection, object_key: str) -> tuple[int, int] | None:
         found = database.execute("SELECT id, size_bytes FROM objects WHERE key = ?", (object_key,)).fetchone()
         return cast("tuple[int, int] | None", found)
-
-    @staticmethod
-    def _remove(database: sqlite3.Connection, object_id: int) -> None:
-        database.execute("DELETE FROM pieces WHERE object_id = ?", (object_id,)).close()
-        database.execute("DELETE FROM objects WHERE id = ?", (object_id,)).close()
-
-    def _page(self, after: str) -> list[tuple[str, int]]:
-        with faults("list"), contextlib.closing(self._connect()) as database:
-            rows = database.execute(
-                "SELECT key, size_bytes FROM objects WHERE key > ? ORDER BY key LIMIT ?", (after, PAGE)
-            )
-            return cast("list[tuple[str, int]]", rows.fetchall())
 
 
 class SqliteWriter:
@@ -275,11 +262,12 @@ class SqliteWriter:
         with faults("write"):
             self._size_bytes += self._waiting.write(buffer)
 
-    def commit(self, object_key: str, content_address: ContentAddress, *, rewrite: bool) -> StorageReceipt:
+    def commit(self, object_key: str) -> PutOutcome:
         self._check_open()
-        with self, faults("write"):
-            outcome = self._backend.commit(object_key, self._size_bytes, self._pieces, rewrite=rewrite)
-        return receipt(object_key, content_address, self._size_bytes, outcome)
+        with faults("write"):
+            outcome = self._backend.commit(object_key, self._size_bytes, self._pieces)
+        self.abort()
+        return outcome
 
     def abort(self) -> None:
         self._waiting.close()
@@ -296,11 +284,21 @@ class SqliteWriter:
 class SqliteReader:
     """An object in the snapshot of a read transaction."""
 
-    def __init__(self, database: sqlite3.Connection, object_key: str, object_id: int, size_bytes: int) -> None:
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        object_key: str,
+        object_id: int,
+        size_bytes: int,
+        position: int,
+        end: int,
+    ) -> None:
         self._database: sqlite3.Connection | None = database
         self._object_key = object_key
         self._object_id = object_id
         self._size_bytes = size_bytes
+        self._position = position
+        self._end = end
 
     def __enter__(self) -> Self:
         return self
@@ -314,44 +312,31 @@ class SqliteReader:
     def size_bytes(self) -> int:
         return self._size_bytes
 
-    def read_at(self, offset: int, length: int) -> bytes:
+    def readinto(self, buffer: bytearray | memoryview) -> int:
         if self._database is None:
             raise RuntimeError("this object is closed")
-        end = min(offset + length, self._size_bytes)
-        if offset >= end:
-            return b""
-        first, last = offset // PIECE_BYTES, (end - 1) // PIECE_BYTES
+        end = min(self._position + len(buffer), self._end)
+        if self._position >= end:
+            return 0
+        first, last = self._position // PIECE_BYTES, (end - 1) // PIECE_BYTES
         with faults("read"):
             rows = self._database.execute(
                 "SELECT content FROM pieces WHERE object_id = ? AND number BETWEEN ? AND ? ORDER BY number",
                 (self._object_id, first, last),
             )
             content = b"".join(cast("bytes", piece) for (piece,) in rows)
-        skipped = offset - first * PIECE_BYTES
-        wanted = content[skipped : skipped + end - offset]
-        if len(wanted) != end - offset:
+        skipped, count = self._position - first * PIECE_BYTES, end - self._position
+        wanted = content[skipped : skipped + count]
+        if len(wanted) != count:
             raise ObjectDamaged(BACKEND_ID, self._object_key, "pieces of it are gone")
-        return wanted
+        buffer[:count] = wanted
+        self._position = end
+        return count
 
     def close(self) -> None:
         if self._database is not None:
             self._database.close()
             self._database = None
-
-
-RETRIEVAL: tuple[Literal["immediate"], Literal["not_required"]] = ("immediate", "not_required")
-
-
-def receipt(
-    object_key: str, content_address: ContentAddress, size_bytes: int, outcome: StorageOutcome
-) -> StorageReceipt:
-    """What became of one object."""
-    return StorageReceipt(BACKEND_ID, object_key, content_address, size_bytes, outcome, *RETRIEVAL)
-
-
-def stat(object_key: str, size_bytes: int) -> ObjectStat:
-    """What is known of one object."""
-    return ObjectStat(BACKEND_ID, object_key, size_bytes, *RETRIEVAL)
 
 
 def main() -> None:

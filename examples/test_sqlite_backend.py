@@ -13,12 +13,12 @@ import pytest
 
 from artifactstore import Settings
 from artifactstore.blocking import open_registry
-from artifactstore.testing.backend_conformance import StorageBackendConformance, Store
+from artifactstore.testing.backend_conformance import SharedBackendConformance, Store
 from artifactstore_protocols.storage import StorageDenied, StorageFailed
 from sqlite_backend import PIECE_BYTES, SqliteBackend
 
 
-class TestSqliteBackend(StorageBackendConformance):
+class TestSqliteBackend(SharedBackendConformance):
     """Each case of the suite, on a file of its own."""
 
     @pytest.fixture

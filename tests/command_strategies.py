@@ -23,6 +23,7 @@ from artifactstore_protocols.commands import (
     OnExisting,
 )
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import Facts, decide
 from artifactstore_protocols.payloads import (
     FileIngested,
@@ -35,7 +36,7 @@ from artifactstore_protocols.payloads import (
     Payload,
 )
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
-from artifactstore_protocols.storage import StorageOutcome, StorageReceipt, object_key_of
+from artifactstore_protocols.storage import StorageOutcome, StorageReceipt
 from strategies import paths
 
 __all__ = [
@@ -115,7 +116,7 @@ def ingested(
         media_type=media_type,
         digests=digests,
         receipt=StorageReceipt(
-            BACKEND_ID, object_key_of(address), address, len(content), outcome, "immediate", "not_required"
+            BACKEND_ID, first_key(address), address, len(content), outcome, "immediate", "not_required"
         ),
     )
 

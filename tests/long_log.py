@@ -6,8 +6,8 @@ from blake3 import blake3
 
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.payloads import FileIngested, PackageCreated, encode_payload
-from artifactstore_protocols.storage import object_key_of
 from command_strategies import Ids, package_id_of
 
 __all__ = ["long_log"]
@@ -46,7 +46,7 @@ def _file(package_id: str, number: int) -> FileIngested:
         content_address=str(address),
         sha256=f"sha256:{address.digest.hex}",
         backend_id="local",
-        object_key=object_key_of(address),
+        object_key=first_key(address),
         retrieval_tier="immediate",
         restore_status="not_required",
     )

@@ -6,7 +6,7 @@ from blake3 import blake3
 
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Manifest, ManifestFile, ManifestPackage, ManifestReceipt, Producer
-from artifactstore_protocols.storage import object_key_of
+from artifactstore_protocols.object_keys import first_key
 
 __all__ = ["sample_file", "sample_manifest", "sample_package", "sample_receipt"]
 
@@ -30,7 +30,7 @@ def sample_file(
 def sample_receipt(file: ManifestFile) -> ManifestReceipt:
     """Where the local backend keeps the file's content."""
     address = ContentAddress(file.digest)
-    return ManifestReceipt(address, "local", object_key_of(address), file.size_bytes)
+    return ManifestReceipt(address, "local", first_key(address), file.size_bytes)
 
 
 def sample_package() -> ManifestPackage:

@@ -21,10 +21,10 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Manifest, ManifestFile, ManifestPackage, ManifestReceipt, Producer
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import Draft, Facts, FileState, PackageState, decide
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.payloads import encode_payload
-from artifactstore_protocols.storage import object_key_of
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -193,7 +193,7 @@ class MemoryLog:
                 return FlagObjects(tuple(one for one in found if self._is_stored(one)))
 
     def _is_stored(self, found: FlagObject) -> bool:
-        key = (found.content_address.digest.raw, found.backend_id, object_key_of(found.content_address))
+        key = (found.content_address.digest.raw, found.backend_id, first_key(found.content_address))
         return key in self.views.tables[LOCATIONS]
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:

@@ -18,8 +18,8 @@ from artifactstore_protocols.manifest import (
     check_tree,
 )
 from artifactstore_protocols.media_types import DEFAULT_MEDIA_TYPE, MEDIA_TYPES
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import PathRefused
-from artifactstore_protocols.storage import object_key_of
 
 __all__ = [
     "canonical_values",
@@ -134,7 +134,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 def _receipt(file: ManifestFile) -> ManifestReceipt:
     address = ContentAddress(file.digest)
-    return ManifestReceipt(address, "local", object_key_of(address), file.size_bytes)
+    return ManifestReceipt(address, "local", first_key(address), file.size_bytes)
 
 
 @st.composite

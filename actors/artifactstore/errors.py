@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.retention import UnknownRetentionClass
     from artifactstore_protocols.storage import (
         KeyRefused,
+        KeyTaken,
         ObjectDamaged,
         ObjectMissing,
         StorageDenied,
@@ -129,6 +130,7 @@ __all__ = [
     "IdempotencyConflict",
     "InvalidValue",
     "KeyRefused",
+    "KeyTaken",
     "LinkRefused",
     "LogDamaged",
     "LogDiffers",

@@ -16,7 +16,6 @@ from artifactstore_protocols.messages import (
     DeleteObject,
     ProbeStorage,
     ServeObject,
-    StatObject,
     StatObjects,
     StorageRole,
     StoreFiles,
@@ -24,7 +23,7 @@ from artifactstore_protocols.messages import (
     Stream,
     VerifyObject,
 )
-from artifactstore_protocols.storage import BackendHealth, ObjectStat
+from artifactstore_protocols.storage import BackendHealth
 
 __all__ = ["StorageActor"]
 
@@ -68,10 +67,14 @@ class StorageActor(Actor[StorageRole]):
     async def serve_object(self, message: ServeObject) -> Stream[bytes]:
         """Open an object; its bytes follow at the consumer's pace."""
         # What is missing, or a range that is not in the object, is refused now, not at the first chunk.
-        size_bytes = (await self._plane.stat_object(message.address)).size_bytes
-        end = size_bytes if message.length is None else message.offset + message.length
-        if not 0 <= message.offset <= end <= size_bytes:
-            raise RangeRefused(message.offset, message.length, size_bytes)
+        (size_bytes,) = await self._plane.stat_objects([message.address])
+        if size_bytes is None:
+            async with self._plane.serve_object(message.address):
+                pass
+        else:
+            end = size_bytes if message.length is None else message.offset + message.length
+            if not 0 <= message.offset <= end <= size_bytes:
+                raise RangeRefused(message.offset, message.length, size_bytes)
 
         async def chunks() -> AsyncGenerator[bytes]:
             opened = self._plane.serve_object(message.address, offset=message.offset, length=message.length)
@@ -88,14 +91,9 @@ class StorageActor(Actor[StorageRole]):
             items_max=0,
         )
 
-    @handles(StatObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
-    async def stat_object(self, message: StatObject) -> ObjectStat:
-        """Say what is stored under an address."""
-        return await self._plane.stat_object(message.address)
-
     @handles(StatObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
-    async def stat_objects(self, message: StatObjects) -> tuple[ObjectStat | None, ...]:
-        """Say what is stored under many addresses."""
+    async def stat_objects(self, message: StatObjects) -> tuple[int | None, ...]:
+        """Return the sizes of what is stored under many addresses."""
         return tuple(await self._plane.stat_objects(message.addresses))
 
     @handles(VerifyObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)

@@ -21,9 +21,9 @@ from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObject
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
-from artifactstore_protocols.storage import object_key_of
 
 __all__ = ["Verification"]
 
@@ -95,7 +95,7 @@ class Verification:
 
     async def _object(self, location: Location) -> None:
         address = ContentAddress.parse(location.content_address)
-        if location.object_key != object_key_of(address):
+        if location.object_key != first_key(address):
             self._row_flaws.append(f"object {address} has the key {location.object_key!r}, which is not its own")
         result = await self._storage.ask(VerifyObject(address), timeout=NO_TIME_LIMIT)
         problem = _problem(result, location)

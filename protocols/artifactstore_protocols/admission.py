@@ -31,6 +31,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.events import Event, EventRefused, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, ContentDigests
 from artifactstore_protocols.manifest import Manifest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import Draft, Facts, Needs, decide, needs
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.payloads import (
@@ -45,7 +46,7 @@ from artifactstore_protocols.payloads import (
     UnknownEventType,
 )
 from artifactstore_protocols.retention import retention_class
-from artifactstore_protocols.storage import RestoreStatus, RetrievalTier, StorageReceipt, object_key_of
+from artifactstore_protocols.storage import RestoreStatus, RetrievalTier, StorageReceipt
 from artifactstore_protocols.views import RowOperation, ViewWriter, project
 
 __all__ = [
@@ -263,7 +264,7 @@ def _command(event: Event, payload: Payload, sealed: Manifest | None) -> Command
 
 def _ingested(event: Event, file: FileIngested | FileReplaced) -> IngestedFile:
     address = ContentAddress.parse(file.content_address)
-    _check_equal("object key", file.object_key, object_key_of(address))
+    _check_equal("object key", file.object_key, first_key(address))
     if file.retrieval_tier not in _TIERS or file.restore_status not in _RESTORES:
         state = f"{file.retrieval_tier}, {file.restore_status}"
         raise InvalidValue("retrieval state", state[:_SHOWN_CHARACTERS], "no storage backend answers so")
@@ -384,7 +385,7 @@ def _check_sealed(sealed: Manifest, event: Event, history: History) -> None:
         ):
             raise InvalidValue("manifest", file.path[:_SHOWN_CHARACTERS], "the package has no such file")
     for receipt in sealed.storage_receipts:
-        _check_equal("object key in the manifest", receipt.object_key, object_key_of(receipt.content_address))
+        _check_equal("object key in the manifest", receipt.object_key, first_key(receipt.content_address))
 
 
 def _now(command: Command, history: History) -> Command:

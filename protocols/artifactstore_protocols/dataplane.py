@@ -13,7 +13,7 @@ from typing import Literal, Protocol, override
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
-from artifactstore_protocols.storage import BackendHealth, ObjectStat, StorageReceipt
+from artifactstore_protocols.storage import BackendHealth, StorageReceipt
 
 __all__ = [
     "DataPlane",
@@ -319,16 +319,8 @@ class DataPlane(Protocol):
         """As `verify_object` for many small ones at once, in their order."""
         ...
 
-    async def stat_object(self, address: ContentAddress) -> ObjectStat:
-        """Say what is stored under an address, without reading it.
-
-        Raises:
-            ObjectMissing: no such object.
-        """
-        ...
-
-    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[ObjectStat | None]:
-        """As `stat_object` for many at once, in their order; None where there is no such object."""
+    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[int | None]:
+        """Return the size of each object in bytes, without reading it; None where there is none."""
         ...
 
     async def delete_object(self, address: ContentAddress) -> bool:

@@ -37,7 +37,7 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
 )
-from artifactstore_protocols.storage import BackendHealth, ObjectStat
+from artifactstore_protocols.storage import BackendHealth
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
 
@@ -63,7 +63,6 @@ __all__ = [
     "ProjectionRole",
     "Replay",
     "ServeObject",
-    "StatObject",
     "StatObjects",
     "StorageRole",
     "StoreFiles",
@@ -182,15 +181,8 @@ class ServeObject(_Checked, Request[Stream[bytes], StorageRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class StatObject(_Checked, Request[ObjectStat, StorageRole]):
-    """Say what is stored under an address."""
-
-    address: ContentAddress
-
-
-@dataclass(frozen=True, slots=True)
-class StatObjects(_Checked, Request[tuple[ObjectStat | None, ...], StorageRole]):
-    """Say what is stored under each of many addresses, in their order; None where nothing is."""
+class StatObjects(_Checked, Request[tuple[int | None, ...], StorageRole]):
+    """Return the size in bytes of what is stored under each of many addresses, in their order; None for nothing."""
 
     addresses: tuple[ContentAddress, ...]
 

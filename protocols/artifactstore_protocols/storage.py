@@ -1,21 +1,22 @@
 """The storage SPI: what a place for bytes must do, and the values and errors it answers with.
 
 A backend stores immutable objects under keys and knows nothing of packages or events. It promises that an
-object is whole and durable before it is acknowledged, that putting the same content twice is harmless from
-any number of threads and processes, and that no key reaches outside its root. It leaves hashing, buffering
-and threads to the data plane, which is the only code that talks to a backend.
+object is whole and durable before it is acknowledged, that bytes at a key never change, that putting the same
+bytes twice is harmless from any number of threads and processes, and that no key reaches outside its root. It
+leaves hashing, buffering and threads to the data plane, which is the only code that talks to a backend.
 """
 
-import re
-from collections.abc import Buffer, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage_errors import (
     KeyRefused,
+    KeyTaken,
     ObjectDamaged,
     ObjectMissing,
     StorageDenied,
@@ -29,12 +30,12 @@ from artifactstore_protocols.storage_errors import (
 __all__ = [
     "BackendHealth",
     "KeyRefused",
+    "KeyTaken",
     "ObjectDamaged",
     "ObjectMissing",
-    "ObjectPut",
     "ObjectReader",
-    "ObjectStat",
     "ObjectWriter",
+    "PutOutcome",
     "RestoreStatus",
     "RetrievalTier",
     "StorageBackend",
@@ -46,42 +47,14 @@ __all__ = [
     "StorageOutcome",
     "StorageReceipt",
     "UnknownBackend",
-    "check_object_key",
-    "object_key_of",
 ]
+
+type PutOutcome = Literal["stored", "deduplicated"]
+"""`stored` wrote an object, `deduplicated` found its bytes there."""
 
 type StorageOutcome = Literal["stored", "deduplicated", "rewritten"]
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
-
-_KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
-_KEY_CHARS_MAX: Final = 1024
-_RESERVED_PART: Final = "tmp"
-
-
-def object_key_of(address: ContentAddress) -> str:
-    """Key of a content address: `<algorithm>/<hex[0:2]>/<hex[2:4]>/<hex>`, which keeps directories small."""
-    digest = address.digest
-    return f"{digest.algorithm}/{digest.hex[0:2]}/{digest.hex[2:4]}/{digest.hex}"
-
-
-def check_object_key(object_key: str) -> None:
-    """Refuse a key that could leave a root or be ambiguous; every backend calls this before it acts on a key.
-
-    A key is one or more parts joined by `/`, each of lower-case ASCII letters, digits, `.`, `_` and `-`, a
-    letter or digit first, 255 characters at most, 1,024 in all. That leaves no room for `..`, absolute paths,
-    drive letters, hidden files or names that differ by case only. A key below `tmp` is refused: that is a
-    backend's own.
-
-    Raises:
-        KeyRefused: it is not such a key.
-    """
-    if len(object_key) > _KEY_CHARS_MAX:
-        raise KeyRefused(object_key[:80], f"it is longer than {_KEY_CHARS_MAX} characters")
-    if _KEY.fullmatch(object_key) is None:
-        raise KeyRefused(object_key[:80], "join parts of [a-z0-9._-], a letter or digit first, by single slashes")
-    if object_key.partition("/")[0] == _RESERVED_PART:
-        raise KeyRefused(object_key[:80], f"keys below {_RESERVED_PART!r} belong to the backend")
 
 
 def _not_negative(what: str, number: int) -> None:
@@ -118,17 +91,6 @@ class StorageReceipt:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectStat:
-    """What a backend knows of an object without reading it; fields as in `StorageReceipt`."""
-
-    backend_id: str
-    object_key: str
-    size_bytes: int
-    retrieval_tier: RetrievalTier
-    restore_status: RestoreStatus
-
-
-@dataclass(frozen=True, slots=True)
 class BackendHealth:
     """What one probe of a backend measured.
 
@@ -160,23 +122,6 @@ class BackendHealth:
         return self.failure is None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectPut:
-    """One whole object to put.
-
-    Attributes:
-        object_key: where to put it.
-        content_address: what it is; the caller has hashed `content`.
-        content: its bytes; they must not change until the next item is asked for.
-        rewrite: write it whatever is there, because the object is known to be damaged or missing.
-    """
-
-    object_key: str
-    content_address: ContentAddress
-    content: Buffer
-    rewrite: bool
-
-
 class ObjectWriter(Protocol):
     """One object being written, whose key is known only at its end; used by one thread at a time.
 
@@ -205,10 +150,11 @@ class ObjectWriter(Protocol):
         """
         ...
 
-    def commit(self, object_key: str, content_address: ContentAddress, *, rewrite: bool) -> StorageReceipt:
-        """Make the object durable under its key; once, as the last call. Arguments as in `ObjectPut`.
+    def commit(self, object_key: str) -> PutOutcome:
+        """Make the object durable under its key, as the last call.
 
         Raises:
+            KeyTaken: the key holds other bytes; `commit` with another key may follow.
             KeyRefused: the key is not one.
             StorageFull, StorageDenied, StorageFailed: the object could not be made durable.
         """
@@ -238,11 +184,11 @@ class ObjectReader(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """Length of the object."""
+        """Length of the whole object, whatever range of it is open."""
         ...
 
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Exactly the bytes `[offset, offset + length)`, fewer only where the object ends there.
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill a buffer with the next bytes; returns how many, fewer than fit only at the end of the range.
 
         Raises:
             ObjectDamaged: the bytes should be there but cannot be read.
@@ -260,30 +206,35 @@ class StorageBackend(Protocol):
     """A place for objects. Synchronous: every call may block, and worker threads call it, several at once.
 
     Errors of the operating system or the network leave a backend only as `StorageError`s. A failed or
-    abandoned write leaves nothing behind that a reader could see or that the next start would not remove. A
-    deletion must not race a put of the same content: who deletes makes sure that nobody stores it anew.
+    abandoned write leaves nothing behind that a reader could see or that the next start would not remove. The
+    log decides which keys may be deleted: bytes of a key that may still be put or read are not.
     """
 
     @property
     def backend_id(self) -> str:
-        """Name under which receipts refer to this backend."""
+        """Name under which rows and receipts refer to this backend."""
         ...
 
-    def put_batch(self, puts: Iterable[ObjectPut]) -> Sequence[StorageReceipt | StorageError]:
-        """Put whole objects that share what durability costs; answers come in the order of the puts.
+    @property
+    def concurrency(self) -> int:
+        """How many calls at once make it faster; more wait outside."""
+        ...
 
-        The iterable is consumed one by one, so that the caller needs memory for one object only. An object
-        that is there already is compared with the bytes at hand, a very large one by a sample. If it has
-        them, it is not written again; if not, it is damaged and is replaced. One object's failure never fails
-        its neighbours, except where the shared sync fails. An exception of the iterable itself abandons the
-        whole batch.
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
+        """Put whole objects, each a key and its bytes, that share what durability costs.
+
+        Answers come in the order of the puts. The iterable may be consumed one by one; its bytes must not
+        change until the call returns. Bytes that are at a key already are compared, of a very large object a
+        sample. Equal ones are not written again; others stay, and `KeyTaken` is the answer. One object's
+        failure never fails its neighbours, except where the shared sync fails. An exception of the iterable
+        itself abandons the whole batch.
 
         Raises:
-            StorageDenied, StorageFailed: the backend is out of reach, so that no batch can be begun.
+            StorageFault: the backend is out of reach, so that no batch can begin or end.
         """
         ...
 
-    def begin_write(self) -> ObjectWriter:
+    def open_writer(self) -> ObjectWriter:
         """Start an object too large to hold in memory, or one of unknown size.
 
         Raises:
@@ -291,8 +242,8 @@ class StorageBackend(Protocol):
         """
         ...
 
-    def open_object(self, object_key: str) -> ObjectReader:
-        """Open an object to get all or a range of it.
+    def open(self, object_key: str, offset: int = 0, length: int | None = None) -> ObjectReader:
+        """Open an object to read it from `offset` on, up to `length` bytes or its end, whichever comes first.
 
         Raises:
             KeyRefused: the key is not one.
@@ -301,21 +252,23 @@ class StorageBackend(Protocol):
         """
         ...
 
-    def head(self, object_key: str) -> ObjectStat:
-        """Say what is stored under a key; raises as `open_object` does."""
-        ...
-
-    def delete(self, object_key: str) -> bool:
-        """Remove an object durably; False if there was none.
+    def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
+        """Return the size of each object in bytes, in the order of the keys; None where there is none.
 
         Raises:
-            KeyRefused: the key is not one.
-            StorageDenied, StorageFailed: the object could not be removed.
+            KeyRefused: one of the keys is not one.
+            StorageDenied, StorageFailed: the backend cannot be read.
         """
         ...
 
-    def list_objects(self) -> Iterator[ObjectStat]:
-        """Every object there is, in bytewise order of keys; changes meanwhile may be seen or not.
+    def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
+        """Remove objects durably; for each key whether there was one, or why it could not be removed."""
+        ...
+
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
+        """Return the next keys after one, in bytewise order, each with the size of its object in bytes.
+
+        Changes meanwhile may be seen or not. A page of fewer than `limit` keys is the last.
 
         Raises:
             StorageDenied, StorageFailed: the backend cannot be read.

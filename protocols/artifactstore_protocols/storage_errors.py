@@ -11,6 +11,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
     "KeyRefused",
+    "KeyTaken",
     "ObjectDamaged",
     "ObjectMissing",
     "StorageDenied",
@@ -41,6 +42,18 @@ class KeyRefused(StorageError):
     @override
     def __str__(self) -> str:
         return f"object key {self.object_key!r} is refused: {self.reason}"
+
+
+@dataclass(eq=False)
+class KeyTaken(StorageError):
+    """A key that holds other bytes than those to be put; they stay, and the content belongs at its next key."""
+
+    backend_id: str
+    object_key: str
+
+    @override
+    def __str__(self) -> str:
+        return f"key {self.object_key} of backend {self.backend_id!r} holds other bytes; store at the next key"
 
 
 @dataclass(eq=False)

@@ -19,6 +19,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import EventRefused, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import ManifestSummary
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -30,7 +31,6 @@ from artifactstore_protocols.payloads import (
     Payload,
     UnknownEventType,
 )
-from artifactstore_protocols.storage import object_key_of
 
 __all__ = [
     "CONTENTS",
@@ -331,7 +331,7 @@ def _schema(stored: StoredEvent, registered: MetadataSchemaRegistered) -> RowOpe
 def _integrity(content_address: str, backend_id: str, integrity: str) -> RowOperation:
     address = ContentAddress.parse(content_address)
     # These events do not name the key yet, and every event that stores an object has this one.
-    key = (address.digest.raw, backend_id, object_key_of(address))
+    key = (address.digest.raw, backend_id, first_key(address))
     return Update(LOCATIONS, key, {"integrity": integrity})
 
 

@@ -17,6 +17,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import EventRefused, IdempotencyConflict, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import manifest_digest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -37,7 +38,7 @@ from artifactstore_protocols.records import (
     ReplayReport,
     VerifyReport,
 )
-from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, object_key_of
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 from artifactstore_protocols.supervision import ActorCrashed, AskCycle, AskError, AskTimeout, Refusal, UnhandledMessage
 from simulation.calls import Answer, Call, Ending, StreamBroke
 from simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
@@ -311,4 +312,4 @@ class Judge:
 
 
 def _key_of(address: str) -> str:
-    return object_key_of(ContentAddress.parse(address))
+    return first_key(ContentAddress.parse(address))

@@ -244,6 +244,14 @@ class SimulatedPosix:
         return bytes(opened.inode.data[offset : offset + length])
 
     @_stands_in
+    def preadv(self, fd: int, buffers: list[memoryview], offset: int) -> int:
+        """See `os.preadv`; for one buffer."""
+        (buffer,) = buffers
+        data = self.pread(fd, len(buffer), offset)
+        buffer[: len(data)] = data
+        return len(data)
+
+    @_stands_in
     def fsync(self, fd: int) -> None:
         """See `os.fsync`."""
         opened = self._opened(fd)

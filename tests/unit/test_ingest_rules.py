@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from artifactstore_protocols.commands import IngestedFile, OnExisting
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import (
     Draft,
     Facts,
@@ -18,7 +19,6 @@ from artifactstore_protocols.packages import (
     decide,
 )
 from artifactstore_protocols.payloads import FileIngested, FileReplaced, ObjectHealed
-from artifactstore_protocols.storage import object_key_of
 from command_strategies import (
     BACKEND_ID,
     address_of,
@@ -60,7 +60,7 @@ def test_a_file_is_ingested_with_all_that_is_known_of_it() -> None:
         content_address=str(address),
         sha256=f"sha256:{file.digests.sha256.hex}",
         backend_id=BACKEND_ID,
-        object_key=object_key_of(address),
+        object_key=first_key(address),
         retrieval_tier="immediate",
         restore_status="not_required",
     )

@@ -16,9 +16,11 @@ from artifactstore_protocols.dataplane import (
 )
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.storage import (
     BackendHealth,
     KeyRefused,
+    KeyTaken,
     ObjectDamaged,
     ObjectMissing,
     StorageDenied,
@@ -26,7 +28,6 @@ from artifactstore_protocols.storage import (
     StorageFull,
     StorageReceipt,
     UnknownBackend,
-    object_key_of,
 )
 
 DIGESTS = ContentDigests(Digest("blake3", "a" * 64), Digest("sha256", "b" * 64))
@@ -36,7 +37,7 @@ OTHER = OTHER_DIGESTS.content_address
 
 
 def receipt(address: ContentAddress = ADDRESS, size_bytes: int = 3, key: str | None = None) -> StorageReceipt:
-    object_key = object_key_of(address) if key is None else key
+    object_key = first_key(address) if key is None else key
     return StorageReceipt("local", object_key, address, size_bytes, "stored", "immediate", "not_required")
 
 
@@ -119,6 +120,7 @@ def test_sources_that_can_be(path: str, root: str | None) -> None:
     ("error", "facts"),
     [
         (KeyRefused("../x", "it leaves"), ("../x", "it leaves")),
+        (KeyTaken("local", "k"), ("local", "k", "next key")),
         (ObjectMissing("local", "k"), ("local", "k", "ingest")),
         (ObjectDamaged("local", "k", "short"), ("local", "k", "short", "verify")),
         (StorageFull("local", "writing", "ENOSPC"), ("local", "writing", "ENOSPC", "free room")),

@@ -12,6 +12,7 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.events import CommandStamp, Event, EventRefused, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import Manifest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -24,7 +25,6 @@ from artifactstore_protocols.payloads import (
     UnknownEventType,
     encode_payload,
 )
-from artifactstore_protocols.storage import object_key_of
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -151,7 +151,7 @@ OF_FILE = (
     put_if_absent(LOCATIONS, LOCATION_ROW),
     Update(PACKAGES, ("p",), TOTALS),
 )
-LOCATION_KEY = (bytes.fromhex(HEX), "local", object_key_of(address_of(b"x")))
+LOCATION_KEY = (bytes.fromhex(HEX), "local", first_key(address_of(b"x")))
 MANIFEST = sample_manifest()
 SEALED = manifest.encode(MANIFEST)
 KEY = (MANIFEST.package.package_id,)

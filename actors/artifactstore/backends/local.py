@@ -6,12 +6,13 @@ beside this one.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from artifactstore.backends.local_batch import put_batch
+from artifactstore.backends.local_batch import put_many
 from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.local_health import measure_health
 from artifactstore.backends.local_reader import LocalReader
@@ -20,21 +21,15 @@ from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.durable import fsync_directory, make_durable_directory
 from artifactstore.target_limits import TargetLimits
-from artifactstore_protocols.storage import (
-    BackendHealth,
-    KeyRefused,
-    ObjectMissing,
-    ObjectPut,
-    ObjectStat,
-    StorageError,
-    StorageReceipt,
-    check_object_key,
-)
+from artifactstore_protocols.object_keys import check_object_key
+from artifactstore_protocols.storage import BackendHealth, KeyRefused, PutOutcome, StorageError
 
 __all__ = ["SCRATCH", "LocalBackend"]
 
 SCRATCH: Final = "tmp"
 """Where temp files are, below the root."""
+
+_CONCURRENCY: Final = 4
 
 
 class LocalBackend:
@@ -85,29 +80,39 @@ class LocalBackend:
         """Name in receipts."""
         return self._files.backend_id
 
-    def put_batch(self, puts: Iterable[ObjectPut]) -> Sequence[StorageReceipt | StorageError]:
-        """Put whole objects that share their flushes."""
-        return put_batch(self._files, puts)
+    @property
+    def concurrency(self) -> int:
+        """Enough to hash on several cores while others wait for the disk."""
+        return _CONCURRENCY
 
-    def begin_write(self) -> LocalWriter:
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
+        """Put whole objects that share their flushes."""
+        return put_many(self._files, puts)
+
+    def open_writer(self) -> LocalWriter:
         """Start an object of any size."""
         return LocalWriter(self._files)
 
-    def open_object(self, object_key: str) -> LocalReader:
+    def open(self, object_key: str, offset: int = 0, length: int | None = None) -> LocalReader:
         """Open an object for reading."""
-        return LocalReader(self._files, object_key)
+        return LocalReader(self._files, object_key, offset, length)
 
-    def head(self, object_key: str) -> ObjectStat:
-        """Size of an object, from its inode."""
-        path = self._files.path_of(object_key)
-        with faults_of(self.backend_id, "looking an object up"):
-            size_bytes = self._files.size_of(path)
-        if size_bytes is None:
-            raise ObjectMissing(self.backend_id, object_key)
-        return self._stat(object_key, size_bytes)
+    def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
+        """Sizes of objects, from their inodes."""
+        with faults_of(self.backend_id, "looking objects up"):
+            return [self._files.size_of(self._files.path_of(object_key)) for object_key in object_keys]
 
-    def delete(self, object_key: str) -> bool:
-        """Unlink an object; its directories stay, since another put may be about to use them."""
+    def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
+        """Unlink objects; their directories stay, since another put may be about to use them."""
+        answers: list[bool | StorageError] = []
+        for object_key in object_keys:
+            try:
+                answers.append(self._delete(object_key))
+            except StorageError as error:
+                answers.append(error)
+        return answers
+
+    def _delete(self, object_key: str) -> bool:
         path = self._files.path_of(object_key)
         with faults_of(self.backend_id, "deleting an object"):
             if self._files.size_of(path) is None:
@@ -119,23 +124,21 @@ class LocalBackend:
             fsync_directory(self._files.directories_of(object_key)[-1], self._files.limits)
         return True
 
-    def list_objects(self) -> Iterator[ObjectStat]:
-        """Walk the root, one directory at a time."""
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
+        """Walk the root from a key on, one directory at a time."""
         with faults_of(self.backend_id, "listing objects"):
-            yield from self._below("")
+            return list(islice(self._below("", after), limit))
 
-    def _below(self, prefix: str) -> Iterator[ObjectStat]:
+    def _below(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
         with os.scandir(f"{self._files.root}/{prefix}") as found:
             # A directory sorts as the keys below it do, which go on with a slash.
             names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
         for key in (f"{prefix}{name}" for name in names if _is_key(f"{prefix}{name}".removesuffix("/"))):
             if key.endswith("/"):
-                yield from self._below(key)
-            elif (size_bytes := self._files.size_of(self._files.path_of(key))) is not None:
-                yield self._stat(key, size_bytes)
-
-    def _stat(self, object_key: str, size_bytes: int) -> ObjectStat:
-        return ObjectStat(self.backend_id, object_key, size_bytes, "immediate", "not_required")
+                if key > after or after.startswith(key):
+                    yield from self._below(key, after)
+            elif key > after and (size_bytes := self._files.size_of(self._files.path_of(key))) is not None:
+                yield key, size_bytes
 
     def health(self) -> BackendHealth:
         """Measure the device and fly a canary."""

@@ -6,7 +6,7 @@ anything acknowledged.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Buffer, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,16 +14,9 @@ from artifactstore.backends.durability import BatchSync
 from artifactstore.backends.local_files import LocalFiles, seal, write_all
 from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import discard
-from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage import (
-    ObjectPut,
-    StorageError,
-    StorageFault,
-    StorageOutcome,
-    StorageReceipt,
-)
+from artifactstore_protocols.storage import KeyTaken, PutOutcome, StorageError, StorageFault
 
-__all__ = ["put_batch"]
+__all__ = ["put_many"]
 
 
 @dataclass(slots=True)
@@ -31,30 +24,24 @@ class _Staged:
     """One object between its arrival and the end of the batch.
 
     Attributes:
-        put_key: its key.
-        address: what it is.
-        size_bytes: how long it is.
-        outcome: what putting it amounts to.
+        object_key: its key.
         temp_path: its content, as long as it has to be renamed into place; empty for what is in its place.
         failure: why it is not stored.
     """
 
-    put_key: str
-    address: ContentAddress
-    size_bytes: int
-    outcome: StorageOutcome
+    object_key: str
     temp_path: str = ""
     failure: StorageError | None = None
 
 
-def put_batch(files: LocalFiles, puts: Iterable[ObjectPut]) -> list[StorageReceipt | StorageError]:
-    """Put whole objects; see `StorageBackend.put_batch`."""
+def put_many(files: LocalFiles, puts: Iterable[tuple[str, Buffer]]) -> list[PutOutcome | StorageError]:
+    """Put whole objects; see `StorageBackend.put_many`."""
     with faults_of(files.backend_id, "opening the root"):
         sync = BatchSync(files.root, files.limits)
     batch = _Batch(files, sync)
     try:
-        for put in puts:
-            batch.stage(put)
+        for object_key, content in puts:
+            batch.stage(object_key, content)
         return batch.finish()
     finally:
         batch.discard()
@@ -68,37 +55,35 @@ class _Batch:
         self._files = files
         self._sync = sync
         self._by_key: dict[str, _Staged] = {}
-        # One an object put: its entry and whether that was there before, or why it could not be staged.
-        self._answers: list[tuple[_Staged, bool] | StorageError] = []
+        # One an object put: its entry and what putting it amounts to, or why it could not be staged.
+        self._answers: list[tuple[_Staged, PutOutcome] | StorageError] = []
 
-    def stage(self, put: ObjectPut) -> None:
-        if (twin := self._by_key.get(put.object_key)) is not None:
-            self._answers.append((twin, True))
-            return
+    def stage(self, object_key: str, content: Buffer) -> None:
         try:
-            staged = self._by_key[put.object_key] = self._staged(put)
+            with memoryview(content) as view, faults_of(self._files.backend_id, "writing an object"):
+                self._answers.append(self._staged(object_key, view.cast("B")))
         except StorageError as error:
             self._answers.append(_detached(error))
-        else:
-            self._answers.append((staged, False))
 
-    def _staged(self, put: ObjectPut) -> _Staged:
-        path = self._files.path_of(put.object_key)
-        with memoryview(put.content) as view, faults_of(self._files.backend_id, "writing an object"):
-            content = view.cast("B")
-            outcome = self._files.outcome_of(
-                path, view.nbytes, lambda offset, length: content[offset : offset + length], rewrite=put.rewrite
-            )
-            staged = _Staged(put.object_key, put.content_address, view.nbytes, outcome)
-            if outcome != "deduplicated":
-                staged.temp_path = self._written(view)
-        return staged
+    def _staged(self, object_key: str, content: memoryview) -> tuple[_Staged, PutOutcome]:
+        def read_at(offset: int, length: int) -> Buffer:
+            return content[offset : offset + length]
 
-    def _written(self, view: memoryview) -> str:
+        if (twin := self._by_key.get(object_key)) is not None:
+            path = twin.temp_path or self._files.path_of(object_key)
+            if self._files.size_of(path) != len(content) or not self._files.holds(path, len(content), read_at):
+                raise KeyTaken(self._files.backend_id, object_key)
+            return twin, "deduplicated"
+        there = self._files.is_there(object_key, len(content), read_at)
+        staged = _Staged(object_key, "" if there else self._written(content))
+        self._by_key[object_key] = staged
+        return staged, "deduplicated" if there else "stored"
+
+    def _written(self, content: memoryview) -> str:
         fd, temp_path = self._files.scratch.create()
         try:
             try:
-                write_all(fd, view.cast("B"))
+                write_all(fd, content)
                 seal(fd, self._files.limits)
             except BaseException:
                 os.close(fd)
@@ -109,7 +94,7 @@ class _Batch:
             raise
         return temp_path
 
-    def finish(self) -> list[StorageReceipt | StorageError]:
+    def finish(self) -> list[PutOutcome | StorageError]:
         fresh = [staged for staged in self._by_key.values() if staged.temp_path]
         if fresh:
             self._together(fresh, "syncing objects", self._sync.flush_contents)
@@ -118,9 +103,11 @@ class _Batch:
                 self._together([staged], "storing an object", partial(self._place, staged))
         placed = [staged for staged in self._by_key.values() if staged.failure is None]
         # Also for what was there: whoever renamed it may not have synced its directories yet.
-        chains = {path for staged in placed for path in self._files.directories_of(staged.put_key)}
+        chains = {path for staged in placed for path in self._files.directories_of(staged.object_key)}
         self._together(placed, "syncing directories", partial(self._sync.flush_directories, chains))
-        return [self._answer(answer) for answer in self._answers]
+        return [
+            answer if isinstance(answer, StorageError) else answer[0].failure or answer[1] for answer in self._answers
+        ]
 
     def _together(self, all_staged: Iterable[_Staged], operation: str, step: Callable[[], None]) -> None:
         """Run a step that these objects succeed or fail in together."""
@@ -132,17 +119,8 @@ class _Batch:
                 staged.failure = _detached(fault)
 
     def _place(self, staged: _Staged) -> None:
-        self._files.place(staged.temp_path, self._files.path_of(staged.put_key))
+        self._files.place(staged.temp_path, self._files.path_of(staged.object_key))
         staged.temp_path = ""
-
-    def _answer(self, answer: tuple[_Staged, bool] | StorageError) -> StorageReceipt | StorageError:
-        if isinstance(answer, StorageError):
-            return answer
-        staged, repeated = answer
-        if staged.failure is not None:
-            return staged.failure
-        outcome = "deduplicated" if repeated else staged.outcome
-        return self._files.receipt(staged.put_key, staged.address, staged.size_bytes, outcome)
 
     def discard(self) -> None:
         """Remove the temp files that were not renamed."""

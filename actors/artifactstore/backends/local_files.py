@@ -13,8 +13,8 @@ from typing import Final
 
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.target_limits import TargetLimits
-from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage import StorageOutcome, StorageReceipt, check_object_key
+from artifactstore_protocols.object_keys import check_object_key
+from artifactstore_protocols.storage import KeyTaken
 
 __all__ = ["COMPARED_BYTES_MAX", "LocalFiles", "seal", "write_all"]
 
@@ -60,7 +60,7 @@ class LocalFiles:
     """Names and moves below one root.
 
     Attributes:
-        backend_id: for receipts and errors.
+        backend_id: for errors.
         root: absolute path of the directory that holds everything.
         scratch: temp files in the same file system, so that they can be renamed into place.
         limits: notes what the file system cannot do, for a backup; None for a store, which must have all of it.
@@ -88,16 +88,19 @@ class LocalFiles:
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
-    def outcome_of(
-        self, path: str, size_bytes: int, read_at: Callable[[int, int], Buffer], *, rewrite: bool
-    ) -> StorageOutcome:
-        """What putting an object of this size and these bytes under this path now amounts to; see `holds`."""
+    def is_there(self, object_key: str, size_bytes: int, read_at: Callable[[int, int], Buffer]) -> bool:
+        """Whether a key holds an object of this size and these bytes already; see `holds`.
+
+        Raises:
+            KeyTaken: it holds another one.
+        """
+        path = self.path_of(object_key)
         present = self.size_of(path)
-        if rewrite:
-            return "rewritten"
         if present is None:
-            return "stored"
-        return "deduplicated" if present == size_bytes and self.holds(path, size_bytes, read_at) else "rewritten"
+            return False
+        if present != size_bytes or not self.holds(path, size_bytes, read_at):
+            raise KeyTaken(self.backend_id, object_key)
+        return True
 
     def holds(self, path: str, size_bytes: int, read_at: Callable[[int, int], Buffer]) -> bool:
         """Tell whether the object at this path, of this size, has the bytes that `read_at(offset, length)` gives.
@@ -132,9 +135,3 @@ class LocalFiles:
         for part in object_key.split("/")[:-1]:
             chain.append(f"{chain[-1]}/{part}")
         return chain
-
-    def receipt(
-        self, object_key: str, address: ContentAddress, size_bytes: int, outcome: StorageOutcome
-    ) -> StorageReceipt:
-        """Acknowledge an object that is durable; bytes on a local disk can always be read at once."""
-        return StorageReceipt(self.backend_id, object_key, address, size_bytes, outcome, "immediate", "not_required")

@@ -20,9 +20,9 @@ _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 class LocalReader:
     """An `ObjectReader` over an open file, which outlives its name."""
 
-    __slots__ = ("_fd", "_files", "_object_key", "_size_bytes")
+    __slots__ = ("_end", "_fd", "_files", "_object_key", "_position", "_size_bytes")
 
-    def __init__(self, files: LocalFiles, object_key: str) -> None:
+    def __init__(self, files: LocalFiles, object_key: str, offset: int, length: int | None) -> None:
         self._files = files
         self._object_key = object_key
         path = files.path_of(object_key)
@@ -39,6 +39,8 @@ class LocalReader:
         if not stat.S_ISREG(found.st_mode):
             self.close()
             raise ObjectMissing(files.backend_id, object_key)
+        self._position = offset
+        self._end = self._size_bytes if length is None else min(offset + length, self._size_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -53,29 +55,31 @@ class LocalReader:
         """Length of the object."""
         return self._size_bytes
 
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Exactly the bytes that are asked for, up to the object's end."""
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill a buffer with the next bytes, up to the end of the range."""
         if self._fd is None:
             raise RuntimeError("this reader is closed; open the object again")
-        wanted = max(0, min(length, self._size_bytes - offset))
-        data = self._pread(self._fd, wanted, offset)
-        while len(data) < wanted:  # some file systems return less than there is
-            more = self._pread(self._fd, wanted - len(data), offset + len(data))
-            if not more:
-                reason = f"it ends at {offset + len(data)} of {self._size_bytes} bytes"
-                raise ObjectDamaged(self._files.backend_id, self._object_key, reason)
-            data += more
-        return data
+        with memoryview(buffer) as view:
+            wanted = max(0, min(len(view), self._end - self._position))
+            done = 0
+            while done < wanted:  # some file systems return less than there is
+                count = self._preadv(self._fd, view[done:wanted])
+                if not count:
+                    reason = f"it ends at {self._position} of {self._size_bytes} bytes"
+                    raise ObjectDamaged(self._files.backend_id, self._object_key, reason)
+                done += count
+                self._position += count
+        return wanted
 
-    def _pread(self, fd: int, length: int, offset: int) -> bytes:
+    def _preadv(self, fd: int, view: memoryview) -> int:
         with faults_of(self._files.backend_id, "reading an object"):
             try:
-                return os.pread(fd, length, offset)
+                return os.preadv(fd, [view], self._position)
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
-                # The medium does not give these bytes back: for this object that is damage, which a rewrite heals.
-                reason = f"it cannot be read at byte {offset} (EIO)"
+                # The medium does not give these bytes back: for this object that is damage, which healing repairs.
+                reason = f"it cannot be read at byte {self._position} (EIO)"
                 raise ObjectDamaged(self._files.backend_id, self._object_key, reason) from error
 
     def close(self) -> None:

@@ -10,8 +10,7 @@ from artifactstore.backends.local_files import LocalFiles, seal, write_all
 from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import discard
 from artifactstore.durable import fsync_directory, sync_file
-from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage import StorageReceipt
+from artifactstore_protocols.storage import PutOutcome
 
 __all__ = ["LocalWriter"]
 
@@ -47,23 +46,22 @@ class LocalWriter:
             write_all(self._open_fd(), view.cast("B"))
             self._size_bytes += view.nbytes
 
-    def commit(self, object_key: str, content_address: ContentAddress, *, rewrite: bool) -> StorageReceipt:
+    def commit(self, object_key: str) -> PutOutcome:
         """Make the object durable under its key."""
         fd = self._open_fd()
-        path = self._files.path_of(object_key)
         with faults_of(self._files.backend_id, "storing an object"):
-            outcome = self._files.outcome_of(
-                path, self._size_bytes, lambda offset, length: os.pread(fd, length, offset), rewrite=rewrite
+            there = self._files.is_there(
+                object_key, self._size_bytes, lambda offset, length: os.pread(fd, length, offset)
             )
-            if outcome != "deduplicated":
+            if not there:
                 seal(fd, self._files.limits)
                 sync_file(fd, self._files.limits)
-                self._files.place(self._temp_path, path)
+                self._files.place(self._temp_path, self._files.path_of(object_key))
             # Also for an object that was there: whoever renamed it may not have synced its directories yet.
             for directory in reversed(self._files.directories_of(object_key)):
                 fsync_directory(directory, self._files.limits)
         self.abort()
-        return self._files.receipt(object_key, content_address, self._size_bytes, outcome)
+        return "deduplicated" if there else "stored"
 
     def abort(self) -> None:
         """Discard what is not stored."""

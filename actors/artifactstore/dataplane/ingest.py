@@ -5,7 +5,7 @@ hashed and written in one pass, by two threads that share two such buffers. Noth
 callable that raises when the work is no longer wanted; it is asked before every file and every piece.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import Final
 
@@ -13,47 +13,39 @@ from artifactstore.dataplane.source import open_source
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
-from artifactstore_protocols.storage import ObjectPut, StorageBackend, StorageError, object_key_of
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import (
+    KeyTaken,
+    ObjectWriter,
+    StorageBackend,
+    StorageError,
+    StorageOutcome,
+    StorageReceipt,
+)
 
-__all__ = ["CHUNK_BYTES", "ingest_batch", "ingest_bytes", "ingest_contents"]
+__all__ = ["CHUNK_BYTES", "commit", "ingest_batch", "ingest_contents"]
 
 # Hashing in small pieces beside a busy event loop spends its time on the GIL: 8 MiB keeps most of its speed.
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 
-
-def ingest_bytes(
-    backend: StorageBackend, content: bytes | bytearray, rewrite: frozenset[ContentAddress]
-) -> IngestResult:
-    """Hash and store a content that is in memory.
-
-    Raises:
-        StorageError: it could not be stored.
-    """
-    put, digests = _put_of(content, rewrite)
-    (answer,) = backend.put_batch([put])
-    if isinstance(answer, StorageError):
-        raise answer
-    return IngestResult(digests, answer.size_bytes, answer)
+type _Answers = dict[int, IngestResult | ArtifactStoreError]
 
 
 def ingest_contents(
-    backend: StorageBackend, contents: Sequence[bytes], check_wanted: Callable[[], None]
+    backend: StorageBackend,
+    contents: Sequence[bytes | bytearray],
+    rewrite: frozenset[ContentAddress],
+    check_wanted: Callable[[], None],
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store contents that are in memory; answers come in their order."""
-    hashed: list[ContentDigests] = []
+    answers: _Answers = {}
 
-    def puts() -> Iterator[ObjectPut]:
-        for content in contents:
-            check_wanted()
-            put, digests = _put_of(content, frozenset())
-            hashed.append(digests)
-            yield put
+    def load(index: int) -> tuple[ContentDigests, bytes | bytearray]:
+        check_wanted()
+        return _digests_of(contents[index]), contents[index]
 
-    receipts = backend.put_batch(puts())
-    return [
-        receipt if isinstance(receipt, StorageError) else IngestResult(digests, receipt.size_bytes, receipt)
-        for digests, receipt in zip(hashed, receipts, strict=True)
-    ]
+    _put_whole(backend, range(len(contents)), load, rewrite, answers)
+    return [answers[index] for index in range(len(contents))]
 
 
 def ingest_batch(
@@ -63,96 +55,146 @@ def ingest_batch(
     check_wanted: Callable[[], None],
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store files; answers come in the order of the batch."""
-    work = _BatchOfFiles(backend, batch, rewrite, check_wanted)
-    work.ingest_small()
-    work.ingest_large()
-    return [work.answers[index] for index in range(len(batch))]
+    answers: _Answers = {}
+    large: list[int] = []
 
+    def load(index: int) -> tuple[ContentDigests, bytes] | None:
+        check_wanted()
+        source = batch[index]
+        try:
+            with open_source(source) as opened:
+                if opened.size_bytes > CHUNK_BYTES:
+                    large.append(index)
+                    return None
+                content = opened.read_whole(check_wanted)
+        except SourceError as error:
+            answers[index] = _detached(error)
+            return None
+        digests = _digests_of(content)
+        if source.expected is not None and source.expected != digests:
+            answers[index] = SourceDiffers(source.path, source.expected.content_address)
+            return None
+        return digests, content
 
-def _put_of(content: bytes | bytearray, rewrite: frozenset[ContentAddress]) -> tuple[ObjectPut, ContentDigests]:
-    hasher = ContentHasher()
-    hasher.update(content)
-    digests = hasher.digests()
-    address = digests.content_address
-    return ObjectPut(object_key_of(address), address, content, address in rewrite), digests
-
-
-class _BatchOfFiles:
-    __slots__ = ("_backend", "_batch", "_check_wanted", "_large", "_put", "_rewrite", "answers")
-
-    def __init__(
-        self,
-        backend: StorageBackend,
-        batch: Sequence[FileSource],
-        rewrite: frozenset[ContentAddress],
-        check_wanted: Callable[[], None],
-    ) -> None:
-        self._backend = backend
-        self._batch = batch
-        self._rewrite = rewrite
-        self._check_wanted = check_wanted
-        self._put: list[tuple[int, ContentDigests]] = []
-        self._large: list[int] = []
-        self.answers: dict[int, IngestResult | ArtifactStoreError] = {}
-
-    def ingest_small(self) -> None:
-        receipts = self._backend.put_batch(self._small_puts())
-        for (index, digests), receipt in zip(self._put, receipts, strict=True):
-            if isinstance(receipt, StorageError):
-                self.answers[index] = receipt
-            else:
-                self.answers[index] = IngestResult(digests, receipt.size_bytes, receipt)
-
-    def _small_puts(self) -> Iterator[ObjectPut]:
-        for index, source in enumerate(self._batch):
-            self._check_wanted()
-            try:
-                with open_source(source) as opened:
-                    if opened.size_bytes > CHUNK_BYTES:
-                        self._large.append(index)
-                        continue
-                    content = opened.read_whole(self._check_wanted)
-            except SourceError as error:
-                self.answers[index] = _detached(error)
-                continue
-            put, digests = _put_of(content, self._rewrite)
-            if source.expected is not None and source.expected != digests:
-                self.answers[index] = SourceDiffers(source.path, source.expected.content_address)
-                continue
-            self._put.append((index, digests))
-            yield put
-
-    def ingest_large(self) -> None:
-        if not self._large:
-            return
+    _put_whole(backend, range(len(batch)), load, rewrite, answers)
+    if large:
         buffers = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
         with ThreadPoolExecutor(1, "artifactstore-hashing") as beside:
-            for index in self._large:
+            for index in large:
                 try:
-                    self.answers[index] = self._ingest_large(self._batch[index], buffers, beside)
+                    answers[index] = _ingest_large(backend, batch[index], rewrite, check_wanted, buffers, beside)
                 except (SourceError, StorageError) as error:
-                    self.answers[index] = _detached(error)
+                    answers[index] = _detached(error)
+    return [answers[index] for index in range(len(batch))]
 
-    def _ingest_large(self, source: FileSource, buffers: tuple[bytearray, bytearray], beside: Executor) -> IngestResult:
-        """Write each piece while it is hashed in the thread beside, and read the next one meanwhile."""
-        hasher = ContentHasher()
-        hashed = beside.submit(hasher.update, b"")
+
+def commit(
+    backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher, rewrite: frozenset[ContentAddress]
+) -> IngestResult:
+    """Make durable what was written and hashed.
+
+    Raises:
+        StorageError: it could not be stored.
+    """
+    digests = hasher.digests()
+    key = first_key(digests.content_address)
+    outcome: StorageOutcome = "rewritten"
+    if digests.content_address not in rewrite:
         try:
-            with open_source(source) as opened, self._backend.begin_write() as writer:
-                for piece in opened.pieces(buffers):
-                    self._check_wanted()
-                    hashed.result()  # so the buffer that is read into next is free
-                    hashed = beside.submit(hasher.update, piece)
-                    writer.write(piece)
-                hashed.result()
-                digests = hasher.digests()
-                address = digests.content_address
-                if source.expected is not None and source.expected != digests:
-                    raise SourceDiffers(source.path, source.expected.content_address)
-                receipt = writer.commit(object_key_of(address), address, rewrite=address in self._rewrite)
-        finally:
-            wait([hashed])  # the buffers are the next file's
-        return IngestResult(digests, hasher.size_bytes, receipt)
+            outcome = writer.commit(key)
+        except KeyTaken:
+            _clear(backend, key)
+            writer.commit(key)
+    else:
+        _clear(backend, key)
+        writer.commit(key)
+    return _result(backend.backend_id, digests, hasher.size_bytes, outcome)
+
+
+def _put_whole(
+    backend: StorageBackend,
+    indexes: Iterable[int],
+    load: Callable[[int], tuple[ContentDigests, bytes | bytearray] | None],
+    rewrite: frozenset[ContentAddress],
+    answers: _Answers,
+) -> None:
+    """Put what can be loaded of these as one batch; what is found damaged is loaded again and put in its place."""
+    loaded: list[tuple[int, ContentDigests, int]] = []
+    to_clear, cleared = set(rewrite), set[int]()
+
+    def puts() -> Iterator[tuple[str, bytes | bytearray]]:
+        for index in indexes:
+            if (found := load(index)) is None:
+                continue
+            digests, content = found
+            key = first_key(digests.content_address)
+            if digests.content_address in to_clear:
+                to_clear.discard(digests.content_address)
+                cleared.add(index)
+                _clear(backend, key)
+            loaded.append((index, digests, len(content)))
+            yield key, content
+
+    damaged: dict[int, ContentAddress] = {}
+    for (index, digests, size_bytes), answer in zip(loaded, backend.put_many(puts()), strict=True):
+        if isinstance(answer, KeyTaken) and digests.content_address not in rewrite:
+            damaged[index] = digests.content_address
+        elif isinstance(answer, StorageError):
+            answers[index] = answer
+        else:
+            outcome = "rewritten" if index in cleared else answer
+            answers[index] = _result(backend.backend_id, digests, size_bytes, outcome)
+    if damaged:
+        _put_whole(backend, damaged, load, rewrite.union(damaged.values()), answers)
+
+
+def _ingest_large(
+    backend: StorageBackend,
+    source: FileSource,
+    rewrite: frozenset[ContentAddress],
+    check_wanted: Callable[[], None],
+    buffers: tuple[bytearray, bytearray],
+    beside: Executor,
+) -> IngestResult:
+    """Write each piece while it is hashed in the thread beside, and read the next one meanwhile."""
+    hasher = ContentHasher()
+    hashed = beside.submit(hasher.update, b"")
+    try:
+        with open_source(source) as opened, backend.open_writer() as writer:
+            for piece in opened.pieces(buffers):
+                check_wanted()
+                hashed.result()  # so the buffer that is read into next is free
+                hashed = beside.submit(hasher.update, piece)
+                writer.write(piece)
+            hashed.result()
+            if source.expected is not None and source.expected != hasher.digests():
+                raise SourceDiffers(source.path, source.expected.content_address)
+            return commit(backend, writer, hasher, rewrite)
+    finally:
+        wait([hashed])  # the buffers are the next file's
+
+
+def _clear(backend: StorageBackend, key: str) -> None:
+    """Remove an object that is not what it should be, to put another in its place.
+
+    Healing moves to the next generation's key when events carry keys. Until then a loss of power at that moment, or two
+    processes that heal one object at once, can lose it.
+    """
+    (answer,) = backend.delete_many([key])
+    if isinstance(answer, StorageError):
+        raise answer
+
+
+def _digests_of(content: bytes | bytearray) -> ContentDigests:
+    hasher = ContentHasher()
+    hasher.update(content)
+    return hasher.digests()
+
+
+def _result(backend_id: str, digests: ContentDigests, size_bytes: int, outcome: StorageOutcome) -> IngestResult:
+    address = digests.content_address
+    receipt = StorageReceipt(backend_id, first_key(address), address, size_bytes, outcome, "immediate", "not_required")
+    return IngestResult(digests, size_bytes, receipt)
 
 
 def _detached(error: ArtifactStoreError) -> ArtifactStoreError:

@@ -18,13 +18,8 @@ from artifactstore.machine import check_wanted
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage import (
-    BackendHealth,
-    ObjectMissing,
-    ObjectStat,
-    StorageBackend,
-    object_key_of,
-)
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import BackendHealth, StorageError
 
 __all__ = ["InProcessDataPlane"]
 
@@ -76,7 +71,7 @@ class InProcessDataPlane:
 
     async def ingest_contents(self, contents: Sequence[bytes]) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store contents, all in one worker thread."""
-        return await self._threads.run(partial(ingest_contents, self._backend, contents, check_wanted))
+        return await self._threads.run(partial(ingest_contents, self._backend, contents, frozenset(), check_wanted))
 
     @asynccontextmanager
     async def serve_object(
@@ -102,29 +97,18 @@ class InProcessDataPlane:
         """Read many objects, all in one worker thread, and compare each with its address."""
         return await self._threads.run(lambda: [verify(self._backend, each, check_wanted) for each in addresses])
 
-    async def stat_object(self, address: ContentAddress) -> ObjectStat:
-        """Say what is stored under an address."""
-        return await self._threads.run(partial(self._backend.head, object_key_of(address)))
-
-    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[ObjectStat | None]:
-        """Say what is stored under each of many addresses."""
-        return await self._threads.run(partial(_stat_all, self._backend, addresses))
+    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[int | None]:
+        """Return the size of what is stored under each of many addresses."""
+        keys = [first_key(address) for address in addresses]
+        return await self._threads.run(lambda: self._backend.stat_many(keys))
 
     async def delete_object(self, address: ContentAddress) -> bool:
         """Remove an object durably."""
-        return await self._threads.run(partial(self._backend.delete, object_key_of(address)))
+        (answer,) = await self._threads.run(lambda: self._backend.delete_many([first_key(address)]))
+        if isinstance(answer, StorageError):
+            raise answer
+        return answer
 
     async def health(self) -> Sequence[BackendHealth]:
         """Measure every backend."""
         return [await self._threads.probe(backend.health) for backend in self._backends]
-
-
-def _stat_all(backend: StorageBackend, addresses: Sequence[ContentAddress]) -> list[ObjectStat | None]:
-    found: list[ObjectStat | None] = []
-    for address in addresses:
-        check_wanted()
-        try:
-            found.append(backend.head(object_key_of(address)))
-        except ObjectMissing:
-            found.append(None)
-    return found

@@ -6,13 +6,8 @@ from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore_protocols.dataplane import RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentHasher, Hasher, new_hasher
-from artifactstore_protocols.storage import (
-    ObjectDamaged,
-    ObjectMissing,
-    ObjectReader,
-    StorageBackend,
-    object_key_of,
-)
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, StorageBackend
 
 __all__ = ["ObjectPieces", "verify"]
 
@@ -21,10 +16,13 @@ def verify(backend: StorageBackend, address: ContentAddress, check_wanted: Calla
     """Read all of an object and compare it with its address; see `DataPlane.verify_object`."""
     hasher = ContentHasher(address.digest.algorithm)
     try:
-        with backend.open_object(object_key_of(address)) as reader:
-            for offset in range(0, reader.size_bytes, CHUNK_BYTES):
+        with (
+            backend.open(first_key(address)) as reader,
+            memoryview(bytearray(min(CHUNK_BYTES, reader.size_bytes))) as view,
+        ):
+            while count := reader.readinto(view):
                 check_wanted()
-                hasher.update(reader.read_at(offset, CHUNK_BYTES))
+                hasher.update(view[:count])
     except ObjectMissing:
         return VerifyResult(address, "missing", None, None)
     except ObjectDamaged:
@@ -49,7 +47,7 @@ class ObjectPieces:
         """
         self._backend_id = backend.backend_id
         self._address = address
-        self._reader: ObjectReader = backend.open_object(object_key_of(address))
+        self._reader = backend.open(first_key(address), max(offset, 0), length)
         size_bytes = self._reader.size_bytes
         self._position = offset
         self._end = size_bytes if length is None else offset + length
@@ -76,8 +74,9 @@ class ObjectPieces:
         Raises:
             ObjectDamaged: the object is not what its address says; raised in place of its last piece.
         """
-        piece = self._reader.read_at(self._position, min(CHUNK_BYTES, self._end - self._position))
-        self._position += len(piece)
+        buffer = bytearray(min(CHUNK_BYTES, self._end - self._position))
+        self._position += self._reader.readinto(buffer)
+        piece = bytes(buffer)
         if self._hasher is not None:
             self._hasher.update(piece)
         if self.exhausted and (damage := self._damage()) is not None:
@@ -87,7 +86,7 @@ class ObjectPieces:
     def _damage(self) -> ObjectDamaged | None:
         if self._hasher is None or self._hasher.hexdigest() == self._address.digest.hex:
             return None
-        return ObjectDamaged(self._backend_id, object_key_of(self._address), "its bytes have another digest")
+        return ObjectDamaged(self._backend_id, first_key(self._address), "its bytes have another digest")
 
     def close(self) -> None:
         """Close the object."""

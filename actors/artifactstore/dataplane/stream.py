@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator, Buffer
 from functools import partial
 from typing import cast
 
-from artifactstore.dataplane.ingest import CHUNK_BYTES, ingest_bytes
+from artifactstore.dataplane.ingest import CHUNK_BYTES, commit, ingest_contents
 from artifactstore.dataplane.threads import WorkerThreads
+from artifactstore.machine import check_wanted
 from artifactstore_protocols.dataplane import IngestResult, SourceOverrun, SourceTruncated
-from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentHasher
-from artifactstore_protocols.storage import StorageBackend, object_key_of
+from artifactstore_protocols.storage import StorageBackend
 
 __all__ = ["StreamIngest"]
 
@@ -74,7 +75,11 @@ class StreamIngest:
             StorageError: it cannot be stored.
         """
         if self._long is None:
-            return await self._threads.run(partial(ingest_bytes, self._backend, self._gathered, rewrite))
+            work = partial(ingest_contents, self._backend, [self._gathered], rewrite, check_wanted)
+            (answer,) = await self._threads.run(work)
+            if isinstance(answer, ArtifactStoreError):
+                raise answer
+            return answer
         return await self._threads.run(partial(self._long.commit, self._gathered, rewrite))
 
     async def close(self) -> None:
@@ -86,11 +91,12 @@ class StreamIngest:
 class _LongStream:
     """The synchronous half of a stream that is too long to gather; made and used in worker threads."""
 
-    __slots__ = ("_hasher", "_writer", "abort")
+    __slots__ = ("_backend", "_hasher", "_writer", "abort")
 
     def __init__(self, backend: StorageBackend) -> None:
+        self._backend = backend
         self._hasher = ContentHasher()
-        self._writer = backend.begin_write()
+        self._writer = backend.open_writer()
         self.abort = self._writer.abort
 
     def write(self, content: bytearray) -> None:
@@ -99,7 +105,4 @@ class _LongStream:
 
     def commit(self, rest: bytearray, rewrite: frozenset[ContentAddress]) -> IngestResult:
         self.write(rest)
-        digests = self._hasher.digests()
-        address = digests.content_address
-        receipt = self._writer.commit(object_key_of(address), address, rewrite=address in rewrite)
-        return IngestResult(digests, self._hasher.size_bytes, receipt)
+        return commit(self._backend, self._writer, self._hasher, rewrite)

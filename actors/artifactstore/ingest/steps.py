@@ -14,9 +14,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.media_types import media_type_of
-from artifactstore_protocols.messages import Commit, StatObject, StorageRole, StoreFiles, WriterRole
+from artifactstore_protocols.messages import Commit, StatObjects, StorageRole, StoreFiles, WriterRole
 from artifactstore_protocols.records import FileRecord
-from artifactstore_protocols.storage import ObjectMissing
 
 __all__ = ["Steps", "batches", "ingested"]
 
@@ -90,11 +89,8 @@ class Steps:
         return {path: record for path, record in found.items() if record.content_address in sound}
 
     async def _is_there(self, content_address: str, size_bytes: int) -> bool:
-        try:
-            stat = await self._storage.ask(StatObject(ContentAddress.parse(content_address)), timeout=NO_TIME_LIMIT)
-        except ObjectMissing:
-            return False
-        return stat.size_bytes == size_bytes
+        addresses = (ContentAddress.parse(content_address),)
+        return await self._storage.ask(StatObjects(addresses), timeout=NO_TIME_LIMIT) == (size_bytes,)
 
 
 def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:

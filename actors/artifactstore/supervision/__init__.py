@@ -5,7 +5,7 @@ Like this::
     ref = ActorRef[StorageRole]("storage")
     spec = SupervisorSpec(name="root", children=(ActorSpec(ref=ref, factory=StorageActor),))
     async with open_tree(spec):
-        stat = await ref.ask(StatObject(key))
+        result = await ref.ask(VerifyObject(address))
 
 `docs/SUPERVISION.md` says what happens when; `artifactstore_protocols.supervision` has the values and the decisions.
 """

@@ -1,42 +1,48 @@
-"""What every storage backend must do, whatever it is made of: subclass `StorageBackendConformance` and name a store.
+"""What every storage backend must do, whatever it is made of: subclass a suite and name a store.
 
 Like this::
 
-    class TestMyBackend(StorageBackendConformance):
+    class TestMyBackend(SharedBackendConformance):
         @pytest.fixture
         @override
         def store(self, tmp_path: Path) -> Store:
             return partial(MyBackend, tmp_path / "objects")
 
-A case gives a fixture `store`: a picklable callable that opens the same, at first empty, store anew each time, as
-another process would. The suite closes what it opens. It needs pytest, so nothing else imports this module.
+A case gives a fixture `store`: a callable that opens the same, at first empty, store anew each time.
+`SharedBackendConformance` is for backends that several processes use at once; its `store` can be pickled.
+`StorageBackendConformance` is the rest of it, for a backend that lives in one process. The suite closes what it opens.
+It needs pytest, so nothing else imports this module.
 """
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Buffer, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from multiprocessing.synchronize import Barrier
+from typing import ClassVar
 
 import pytest
 
 from artifactstore_protocols.identity import ContentAddress, ContentHasher
+from artifactstore_protocols.object_keys import first_key, next_key
 from artifactstore_protocols.storage import (
     KeyRefused,
+    KeyTaken,
     ObjectMissing,
-    ObjectPut,
+    PutOutcome,
     StorageBackend,
     StorageError,
-    StorageReceipt,
-    object_key_of,
 )
 
-__all__ = ["StorageBackendConformance", "Store"]
+__all__ = ["SharedBackendConformance", "StorageBackendConformance", "Store"]
 
 type Store = Callable[[], StorageBackend]
 """Opens the store under test."""
 
-CONTENTS = (b"", b"x", b"a small object", bytes(range(256)) * 5000)
+type AnyPut = Callable[..., PutOutcome]
+"""One of the ways into a backend: `put` or `write`."""
+
 SHARED = tuple(b"shared %d" % number * 50 for number in range(30))
 OUTSIDE = ("../x", "/x", "a/../../x", "a//x", "", "tmp/x", "a\\x", "a\0")
 MANY = 3
@@ -51,46 +57,63 @@ def address_of(content: bytes) -> ContentAddress:
 
 
 def key_of(content: bytes) -> str:
-    """The key that these bytes belong under."""
-    return object_key_of(address_of(content))
+    """The first key of these bytes."""
+    return first_key(address_of(content))
 
 
-def put_of(content: bytes, *, key: str | None = None, rewrite: bool = False) -> ObjectPut:
-    """What puts these bytes, under their own key unless another is given."""
-    return ObjectPut(key_of(content) if key is None else key, address_of(content), content, rewrite)
+def put_of(content: bytes) -> tuple[str, bytes]:
+    """What puts these bytes under their own key."""
+    return key_of(content), content
 
 
-def stored(answer: StorageReceipt | StorageError) -> StorageReceipt:
-    """The receipt; what went wrong is raised."""
+def stored(answer: PutOutcome | StorageError) -> PutOutcome:
+    """The outcome; what went wrong is raised."""
     if isinstance(answer, StorageError):
         raise answer
     return answer
 
 
-def put(backend: StorageBackend, content: bytes, *, key: str | None = None, rewrite: bool = False) -> StorageReceipt:
-    """Put one object as part of a batch."""
-    (answer,) = backend.put_batch([put_of(content, key=key, rewrite=rewrite)])
+def put(backend: StorageBackend, content: bytes, *, key: str | None = None) -> PutOutcome:
+    """Put one object as a batch."""
+    (answer,) = backend.put_many([(key_of(content) if key is None else key, content)])
     return stored(answer)
 
 
-def write(backend: StorageBackend, content: bytes, *, key: str | None = None, rewrite: bool = False) -> StorageReceipt:
+def write(backend: StorageBackend, content: bytes, *, key: str | None = None) -> PutOutcome:
     """Put one object in two pieces."""
-    with backend.begin_write() as writer:
+    with backend.open_writer() as writer:
         writer.write(content[:1])
         writer.write(memoryview(content)[1:])
-        object_key = key_of(content) if key is None else key
-        return writer.commit(object_key, address_of(content), rewrite=rewrite)
+        return writer.commit(key_of(content) if key is None else key)
 
 
-def read(backend: StorageBackend, key: str) -> bytes:
-    """All bytes of an object."""
-    with backend.open_object(key) as reader:
-        return reader.read_at(0, reader.size_bytes)
+def read(backend: StorageBackend, key: str, offset: int = 0, length: int | None = None) -> bytes:
+    """All bytes of an object, or of a range of it."""
+    with backend.open(key, offset, length) as reader:
+        buffer = bytearray(reader.size_bytes + 1)
+        return bytes(buffer[: reader.readinto(buffer)])
+
+
+def delete(backend: StorageBackend, key: str) -> bool:
+    """Remove one object."""
+    (answer,) = backend.delete_many([key])
+    if isinstance(answer, StorageError):
+        raise answer
+    return answer
 
 
 def keys_in(backend: StorageBackend) -> list[str]:
     """The keys of all objects, in the order of the backend."""
-    return [found.object_key for found in backend.list_objects()]
+    return [key for key, _ in listed(backend)]
+
+
+def listed(backend: StorageBackend, limit: int = 2) -> list[tuple[str, int]]:
+    """The keys and sizes of all objects, page by page."""
+    found: list[tuple[str, int]] = []
+    while page := backend.list_keys(after=found[-1][0] if found else "", limit=limit):
+        assert len(page) <= limit
+        found += page
+    return found
 
 
 _start: list[Barrier] = []
@@ -101,25 +124,39 @@ def wait_at(start: Barrier) -> None:
     _start.append(start)
 
 
-def put_shared_in_this_process(store: Store) -> list[StorageReceipt]:
-    """Put the shared contents; one process's part."""
+def put_shared_in_this_process(store: Store) -> list[PutOutcome]:
+    """Open the store and put the shared contents while others do the same; one process's part."""
+    _start[0].wait(PATIENCE_S)
     backend = store()
     try:
-        _start[0].wait(PATIENCE_S)
         return [put(backend, content) for content in SHARED]
     finally:
         backend.close()
 
 
+def check_shared(backend: StorageBackend, answers: list[list[PutOutcome]]) -> None:
+    """Check that the shared contents are there, once each, and that somebody stored each."""
+    for content, outcomes in zip(SHARED, zip(*answers, strict=True), strict=True):
+        assert "stored" in outcomes
+        assert read(backend, key_of(content)) == content
+    assert keys_in(backend) == sorted(map(key_of, SHARED))
+
+
 def write_half(backend: StorageBackend) -> None:
     """Begin an object and break off."""
-    with backend.begin_write() as writer:
+    with backend.open_writer() as writer:
         writer.write(b"interrupted")
         raise LookupError("broken source")
 
 
 class StorageBackendConformance:
-    """The suite; see the module."""
+    """The suite for a backend in one process; see the module.
+
+    Attributes:
+        LARGEST_BYTES: the largest object that the backend is made for, as far as it matters here.
+    """
+
+    LARGEST_BYTES: ClassVar[int] = 5 << 20
 
     @pytest.fixture
     def store(self) -> Store:
@@ -134,122 +171,118 @@ class StorageBackendConformance:
         backend.close()
 
     @pytest.fixture(params=[put, write])
-    def any_put(self, request: pytest.FixtureRequest) -> Callable[..., StorageReceipt]:
+    def any_put(self, request: pytest.FixtureRequest) -> AnyPut:
         """Both ways into a backend."""
-        way: Callable[..., StorageReceipt] = request.param
+        way: AnyPut = request.param
         return way
 
-    @pytest.mark.parametrize("content", CONTENTS, ids=len)
-    def test_what_is_put_can_be_got(
-        self, backend: StorageBackend, any_put: Callable[..., StorageReceipt], content: bytes
-    ) -> None:
-        receipt = any_put(backend, content)
-        assert receipt == StorageReceipt(
-            backend.backend_id,
-            key_of(content),
-            address_of(content),
-            len(content),
-            "stored",
-            receipt.retrieval_tier,
-            receipt.restore_status,
-        )
-        assert read(backend, receipt.object_key) == content
-        found = backend.head(receipt.object_key)
-        assert (found.backend_id, found.object_key) == (backend.backend_id, receipt.object_key)
-        assert found.size_bytes == len(content)
-        assert (found.retrieval_tier, found.restore_status) == (receipt.retrieval_tier, receipt.restore_status)
+    @pytest.mark.parametrize("size_bytes", [0, 1, 1000, None], ids=["empty", "one byte", "small", "largest"])
+    def test_what_is_put_can_be_got(self, backend: StorageBackend, any_put: AnyPut, size_bytes: int | None) -> None:
+        content = (bytes(range(251)) * (self.LARGEST_BYTES // 251 + 1))[
+            : self.LARGEST_BYTES if size_bytes is None else size_bytes
+        ]
+        assert any_put(backend, content) == "stored"
+        assert read(backend, key_of(content)) == content
+        assert backend.stat_many([key_of(content)]) == [len(content)]
 
     def test_what_is_put_is_there_for_the_next_who_opens_the_store(
-        self, store: Store, backend: StorageBackend, any_put: Callable[..., StorageReceipt]
+        self, store: Store, backend: StorageBackend, any_put: AnyPut
     ) -> None:
-        key = any_put(backend, b"kept").object_key
+        any_put(backend, b"kept")
         other = store()
-        assert read(other, key) == b"kept"
+        assert read(other, key_of(b"kept")) == b"kept"
         other.close()
         backend.close()
         backend.close()
 
-    def test_ranges_are_exact_and_end_where_the_object_ends(self, backend: StorageBackend) -> None:
+    def test_a_range_is_exact_and_ends_where_the_object_ends(self, backend: StorageBackend) -> None:
         content = bytes(range(200))
-        with backend.open_object(put(backend, content).object_key) as reader:
-            assert reader.size_bytes == len(content)
-            for offset, length in ((0, 0), (0, 1), (0, 200), (7, 50), (199, 1), (190, 100), (200, 1), (500, 1)):
-                assert reader.read_at(offset, length) == content[offset : offset + length]
+        put(backend, content)
+        for offset, length in ((0, 0), (0, 1), (0, 200), (7, 50), (199, 1), (190, 100), (200, 1), (500, 1)):
+            assert read(backend, key_of(content), offset, length) == content[offset : offset + length]
+        assert read(backend, key_of(content), 150) == content[150:]
+
+    def test_an_object_is_read_on_where_the_last_read_ended(self, backend: StorageBackend) -> None:
+        put(backend, b"0123456789")
+        buffer = bytearray(4)
+        with backend.open(key_of(b"0123456789"), 1, 7) as reader:
+            assert reader.size_bytes == 10
+            assert (reader.readinto(buffer), bytes(buffer)) == (4, b"1234")
+            assert (reader.readinto(memoryview(buffer)[:2]), bytes(buffer)) == (2, b"5634")
+            assert (reader.readinto(buffer), bytes(buffer[:1])) == (1, b"7")
+            assert reader.readinto(buffer) == 0
             reader.close()
 
-    def test_the_same_content_again_is_deduplicated(
-        self, backend: StorageBackend, any_put: Callable[..., StorageReceipt]
-    ) -> None:
-        first = put(backend, b"twice")
-        again = any_put(backend, b"twice")
-        assert (first.outcome, again.outcome) == ("stored", "deduplicated")
-        assert read(backend, again.object_key) == b"twice"
+    def test_the_same_content_again_is_deduplicated(self, backend: StorageBackend, any_put: AnyPut) -> None:
+        assert [put(backend, b"twice"), any_put(backend, b"twice")] == ["stored", "deduplicated"]
+        assert read(backend, key_of(b"twice")) == b"twice"
 
     def test_the_same_content_twice_in_one_batch_is_stored_once(self, backend: StorageBackend) -> None:
-        answers = backend.put_batch([put_of(b"twin"), put_of(b"other"), put_of(b"twin")])
-        assert [stored(answer).outcome for answer in answers] == ["stored", "stored", "deduplicated"]
+        assert backend.put_many(map(put_of, [b"twin", b"other", b"twin"])) == ["stored", "stored", "deduplicated"]
         assert keys_in(backend) == sorted([key_of(b"twin"), key_of(b"other")])
 
-    def test_a_rewrite_replaces_what_is_there_or_should_be(
-        self, backend: StorageBackend, any_put: Callable[..., StorageReceipt]
-    ) -> None:
-        put(backend, b"damaged")
-        assert any_put(backend, b"damaged", rewrite=True).outcome == "rewritten"
-        assert read(backend, key_of(b"damaged")) == b"damaged"
-        assert any_put(backend, b"missing", rewrite=True).outcome == "rewritten"
-        assert read(backend, key_of(b"missing")) == b"missing"
-
-    @pytest.mark.parametrize("at", [0, 3 << 20, -1])
-    def test_an_object_of_the_same_size_and_other_bytes_is_damaged_and_replaced(
-        self, backend: StorageBackend, any_put: Callable[..., StorageReceipt], at: int
-    ) -> None:
-        content = bytearray(b"0123456789abcdef" * (5 << 16))
+    @pytest.mark.parametrize("at", [0, 1 << 15, -1])
+    def test_bytes_at_a_key_never_change(self, backend: StorageBackend, any_put: AnyPut, at: int) -> None:
+        content = b"0123456789abcdef" * (1 << 12)
         damaged = bytearray(content)
         damaged[at] ^= 1
-        put(backend, bytes(damaged), key=key_of(bytes(content)))
-        assert any_put(backend, bytes(content)).outcome == "rewritten"
-        assert read(backend, key_of(bytes(content))) == content
-        assert any_put(backend, bytes(content)).outcome == "deduplicated"
+        key = key_of(content)
+        put(backend, bytes(damaged), key=key)
+        with pytest.raises(KeyTaken) as caught:
+            any_put(backend, content)
+        assert (caught.value.backend_id, caught.value.object_key) == (backend.backend_id, key)
+        assert read(backend, key) == damaged
+        assert any_put(backend, content, key=next_key(key)) == "stored"
+        assert read(backend, next_key(key)) == content
 
-    def test_an_object_of_another_size_is_damaged_and_replaced(
-        self, backend: StorageBackend, any_put: Callable[..., StorageReceipt]
-    ) -> None:
+    def test_an_object_of_another_size_takes_the_key(self, backend: StorageBackend, any_put: AnyPut) -> None:
         put(backend, b"tor", key=key_of(b"torn"))
-        assert any_put(backend, b"torn").outcome == "rewritten"
-        assert read(backend, key_of(b"torn")) == b"torn"
+        with pytest.raises(KeyTaken):
+            any_put(backend, b"torn")
+        assert read(backend, key_of(b"torn")) == b"tor"
 
-    def test_a_batch_takes_its_objects_one_by_one(self, backend: StorageBackend) -> None:
-        contents = [b"one", b"two", b"six"]
-        buffer = bytearray(3)
+    def test_other_bytes_for_a_key_of_the_same_batch_are_refused(self, backend: StorageBackend) -> None:
+        first, second, third = backend.put_many([("key", b"first"), ("key", b"other"), ("key", b"longer than that")])
+        assert first == "stored"
+        assert isinstance(second, KeyTaken)
+        assert isinstance(third, KeyTaken)
+        assert read(backend, "key") == b"first"
 
-        def reusing_one_buffer() -> Iterator[ObjectPut]:
-            for content in contents:
-                buffer[:] = content
-                yield ObjectPut(key_of(content), address_of(content), buffer, rewrite=False)
+    def test_a_writer_whose_key_is_taken_can_commit_to_another(self, backend: StorageBackend) -> None:
+        put(backend, b"in the way", key="first")
+        with backend.open_writer() as writer:
+            writer.write(b"content")
+            with pytest.raises(KeyTaken):
+                writer.commit("first")
+            assert writer.commit("second") == "stored"
+        assert read(backend, "second") == b"content"
 
-        answers = backend.put_batch(reusing_one_buffer())
-        assert [read(backend, stored(answer).object_key) for answer in answers] == contents
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_any_buffer_can_be_put(self, backend: StorageBackend, kind: Callable[[bytes], Buffer]) -> None:
+        assert backend.put_many([("key", kind(b"content"))]) == ["stored"]
+        assert read(backend, "key") == b"content"
 
     @pytest.mark.parametrize("count", [0, 1, 40])
     def test_a_batch_of_any_length_is_answered_in_order(self, backend: StorageBackend, count: int) -> None:
         contents = [b"object %d" % number for number in range(count)]
-        receipts = [stored(answer) for answer in backend.put_batch(map(put_of, contents))]
-        assert [receipt.content_address for receipt in receipts] == [address_of(content) for content in contents]
-        assert [read(backend, receipt.object_key) for receipt in receipts] == contents
-        again = [stored(answer) for answer in backend.put_batch(map(put_of, contents))]
-        assert {receipt.outcome for receipt in again} <= {"deduplicated"}
+        assert backend.put_many(map(put_of, contents)) == ["stored"] * count
+        assert [read(backend, key_of(content)) for content in contents] == contents
+        assert backend.stat_many([*map(key_of, contents), "absent"]) == [*map(len, contents), None]
+        assert backend.put_many(map(put_of, contents)) == ["deduplicated"] * count
+        assert backend.delete_many([*map(key_of, contents), "absent"]) == [True] * count + [False]
+        assert keys_in(backend) == []
 
     def test_a_batch_whose_source_breaks_is_abandoned(self, backend: StorageBackend) -> None:
-        def breaking() -> Iterator[ObjectPut]:
+        def breaking() -> Iterator[tuple[str, bytes]]:
             yield put_of(b"before")
             raise LookupError("no more")
 
         with pytest.raises(LookupError, match="no more"):
-            backend.put_batch(breaking())
+            backend.put_many(breaking())
         assert keys_in(backend) == []
 
     def test_an_abandoned_write_leaves_nothing(self, backend: StorageBackend) -> None:
-        with backend.begin_write() as writer:
+        with backend.open_writer() as writer:
             writer.write(b"given up")
         writer.abort()
         with pytest.raises(LookupError, match="broken source"):
@@ -257,65 +290,71 @@ class StorageBackendConformance:
         assert keys_in(backend) == []
 
     def test_a_writer_is_done_after_commit_or_abort(self, backend: StorageBackend) -> None:
-        with backend.begin_write() as committed:
-            receipt = committed.commit(key_of(b""), address_of(b""), rewrite=False)
+        with backend.open_writer() as committed:
+            committed.commit("empty")
             committed.abort()
             with pytest.raises(RuntimeError):
                 committed.write(b"more")
-        aborted = backend.begin_write()
+        aborted = backend.open_writer()
         aborted.abort()
         with pytest.raises(RuntimeError):
-            aborted.commit(receipt.object_key, receipt.content_address, rewrite=False)
-        assert keys_in(backend) == [receipt.object_key]
+            aborted.commit("aborted")
+        assert keys_in(backend) == ["empty"]
 
     def test_a_closed_reader_reads_no_more(self, backend: StorageBackend) -> None:
-        with backend.open_object(put(backend, b"closed").object_key) as reader:
+        put(backend, b"closed")
+        with backend.open(key_of(b"closed")) as reader:
             pass
         with pytest.raises(RuntimeError):
-            reader.read_at(0, 1)
+            reader.readinto(bytearray(1))
 
-    def test_what_is_deleted_is_gone_and_can_be_put_again(self, backend: StorageBackend) -> None:
-        key = put(backend, b"short-lived").object_key
-        put(backend, b"stays")
-        assert backend.delete(key) is True
+    def test_what_is_deleted_is_gone(self, backend: StorageBackend) -> None:
+        key = key_of(b"short-lived")
+        backend.put_many(map(put_of, [b"short-lived", b"stays"]))
+        assert delete(backend, key) is True
         assert keys_in(backend) == [key_of(b"stays")]
-        assert backend.delete(key) is False
-        with pytest.raises(ObjectMissing):
-            backend.head(key)
-        assert put(backend, b"short-lived").outcome == "stored"
+        assert delete(backend, key) is False
+        assert backend.stat_many([key]) == [None]
 
     def test_an_open_object_outlives_its_deletion(self, backend: StorageBackend) -> None:
-        with backend.open_object(put(backend, b"still read").object_key) as reader:
-            backend.delete(key_of(b"still read"))
-            assert reader.read_at(0, 100) == b"still read"
+        put(backend, b"still read")
+        buffer = bytearray(10)
+        with backend.open(key_of(b"still read")) as reader:
+            delete(backend, key_of(b"still read"))
+            assert (reader.readinto(buffer), bytes(buffer)) == (10, b"still read")
 
     def test_what_is_missing_is_missing(self, backend: StorageBackend) -> None:
-        key = put(backend, b"there").object_key
+        put(backend, b"there")
+        key = key_of(b"there")
         for absent in (key_of(b"absent"), key.rpartition("/")[0], f"{key}/below"):
-            for look in (backend.head, backend.open_object):
-                with pytest.raises(ObjectMissing) as caught:
-                    look(absent)
-                assert (caught.value.backend_id, caught.value.object_key) == (backend.backend_id, absent)
-            assert backend.delete(absent) is False
+            with pytest.raises(ObjectMissing) as caught:
+                backend.open(absent)
+            assert (caught.value.backend_id, caught.value.object_key) == (backend.backend_id, absent)
+            assert backend.stat_many([absent]) == [None]
+            assert delete(backend, absent) is False
 
-    def test_objects_are_listed_in_the_order_of_their_keys(self, backend: StorageBackend) -> None:
+    @pytest.mark.parametrize("limit", [1, 2, 6, 100])
+    def test_keys_are_listed_page_by_page_in_bytewise_order(self, backend: StorageBackend, limit: int) -> None:
         keys = ["b", "a/z", "a-1/x", "a.b", "a/b/c", "a0"]
         for key in keys:
             put(backend, key.encode() * 2, key=key)
-        assert [(found.object_key, found.size_bytes) for found in backend.list_objects()] == [
-            (key, len(key) * 2) for key in sorted(keys)
-        ]
+        assert listed(backend, limit) == [(key, len(key) * 2) for key in sorted(keys)]
+        assert backend.list_keys(after="a/c", limit=2) == [("a/z", 6), ("a0", 4)]
 
     @pytest.mark.parametrize("key", OUTSIDE)
     def test_a_key_that_could_leave_the_root_is_refused(self, backend: StorageBackend, key: str) -> None:
-        refused, neighbour = backend.put_batch([put_of(b"refused", key=key), put_of(b"neighbour")])
+        refused, neighbour = backend.put_many([(key, b"refused"), put_of(b"neighbour")])
         assert isinstance(refused, KeyRefused)
-        with pytest.raises(KeyRefused):
-            write(backend, b"refused", key=key)
-        for act in (backend.open_object, backend.head, backend.delete):
+        assert neighbour == "stored"
+        for act in (
+            partial(write, backend, b"refused", key=key),
+            partial(backend.open, key),
+            partial(backend.stat_many, [key]),
+            partial(delete, backend, key),
+        ):
             with pytest.raises(KeyRefused):
-                act(key)
-        assert keys_in(backend) == [stored(neighbour).object_key]
+                act()
+        assert keys_in(backend) == [key_of(b"neighbour")]
 
     def test_health_is_measured(self, backend: StorageBackend) -> None:
         health = backend.health()
@@ -326,30 +365,31 @@ class StorageBackendConformance:
             assert 0 <= health.free_bytes <= health.total_bytes
         assert keys_in(backend) == []
 
+    def test_a_backend_takes_at_least_one_call_at_a_time(self, backend: StorageBackend) -> None:
+        assert backend.concurrency >= 1
+
     def test_many_threads_can_put_the_same_objects(self, store: Store, backend: StorageBackend) -> None:
         other = store()
         barrier = threading.Barrier(2 * MANY)
 
-        def put_all(backend: StorageBackend) -> list[StorageReceipt]:
+        def put_all(backend: StorageBackend) -> list[PutOutcome]:
             barrier.wait(PATIENCE_S)
             return [put(backend, content) for content in SHARED]
 
         with ThreadPoolExecutor(2 * MANY) as pool:
             answers = list(pool.map(put_all, [backend, other] * MANY))
         other.close()
-        self.check_shared(backend, answers)
+        check_shared(backend, answers)
 
-    def test_many_processes_can_put_the_same_objects(self, store: Store, backend: StorageBackend) -> None:
+
+class SharedBackendConformance(StorageBackendConformance):
+    """The suite for a backend that several processes use at once; see the module."""
+
+    def test_many_processes_can_open_the_store_and_put_the_same_objects(self, store: Store) -> None:
         spawn = multiprocessing.get_context("spawn")
         start = spawn.Barrier(MANY)
         with ProcessPoolExecutor(MANY, spawn, initializer=wait_at, initargs=(start,)) as pool:
             answers = list(pool.map(put_shared_in_this_process, [store] * MANY))
-        self.check_shared(backend, answers)
-
-    def check_shared(self, backend: StorageBackend, answers: list[list[StorageReceipt]]) -> None:
-        """The shared contents are there, once each, and every answer names them."""
-        for content, receipts in zip(SHARED, zip(*answers, strict=True), strict=True):
-            assert {receipt.object_key for receipt in receipts} == {key_of(content)}
-            assert "stored" in {receipt.outcome for receipt in receipts}
-            assert read(backend, key_of(content)) == content
-        assert keys_in(backend) == sorted(map(key_of, SHARED))
+        backend = store()
+        check_shared(backend, answers)
+        backend.close()

@@ -12,7 +12,6 @@ from artifactstore_protocols.identity import ContentAddress, ContentDigests, Dig
 from artifactstore_protocols.messages import StatObjects, StorageRole
 from artifactstore_protocols.payloads import FileIngested, FileReplaced
 from artifactstore_protocols.records import FlawedObject, ObjectFlaws
-from artifactstore_protocols.storage import ObjectStat
 
 __all__ = [
     "Flaw",
@@ -118,11 +117,11 @@ class FlawNotes:
         return ObjectFlaws(self._counts["damaged"], self._counts["missing"], damaged, missing)
 
 
-def flaws_by_size(named: Sequence[NamedObject], found: Sequence[ObjectStat | None]) -> tuple[Flaw | None, ...]:
+def flaws_by_size(named: Sequence[NamedObject], found: Sequence[int | None]) -> tuple[Flaw | None, ...]:
     """What is wrong with each object, by what a look without reading found; None where nothing is."""
     return tuple(
-        "missing" if stat is None else "damaged" if stat.size_bytes != each.size_bytes else None
-        for each, stat in zip(named, found, strict=True)
+        "missing" if size_bytes is None else "damaged" if size_bytes != each.size_bytes else None
+        for each, size_bytes in zip(named, found, strict=True)
     )
 
 

@@ -24,8 +24,8 @@ from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceEr
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObject, WriterRole
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import RestoreReport, TransferProgress
-from artifactstore_protocols.storage import object_key_of
 
 __all__ = ["flaw_of", "restore"]
 
@@ -127,7 +127,7 @@ class _Restore:
         wanted = await self._of_right_size(wanted)
         for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             sources = tuple(
-                FileSource(object_key_of(each.address), str(self._directory.objects), each.digests) for each in batch
+                FileSource(first_key(each.address), str(self._directory.objects), each.digests) for each in batch
             )
             rewrite = frozenset(each.address for each in batch)
             answers = await self._storage.ask(StoreFiles(sources, rewrite), timeout=NO_TIME_LIMIT)
@@ -145,7 +145,7 @@ class _Restore:
     async def _of_right_size(self, wanted: Sequence[NamedObject]) -> list[NamedObject]:
         """Note those that have another size in the backup: one that is too long can be too long to read."""
         root = self._directory.objects
-        sizes = await in_thread(lambda: [_size_of(root / object_key_of(each.address)) for each in wanted])
+        sizes = await in_thread(lambda: [_size_of(root / first_key(each.address)) for each in wanted])
         right: list[NamedObject] = []
         for each, size_bytes in zip(wanted, sizes, strict=True):
             if size_bytes in (None, each.size_bytes):

@@ -14,8 +14,8 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.media_types import check_media_type
+from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.paths import PathRefused, check_path
-from artifactstore_protocols.storage import check_object_key
 from artifactstore_protocols.storage_errors import KeyRefused
 
 __all__ = [
@@ -159,7 +159,7 @@ class ManifestReceipt:
     Attributes:
         content_address: which content.
         backend_id: in which backend.
-        object_key: under which key, as `storage.check_object_key` accepts it.
+        object_key: under which key, as `object_keys.check_object_key` accepts it.
         size_bytes: length of the content.
     """
 

@@ -31,7 +31,8 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.identity import ContentHasher
 from artifactstore_protocols.messages import Commit, WriterRole
-from artifactstore_protocols.storage import StorageReceipt, object_key_of
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import StorageReceipt
 
 __all__ = [
     "ASKERS",
@@ -97,7 +98,7 @@ class Asked:
         digests = hasher.digests()
         address = digests.content_address
         receipt = StorageReceipt(
-            "local", object_key_of(address), address, len(content), "deduplicated", "immediate", "not_required"
+            "local", first_key(address), address, len(content), "deduplicated", "immediate", "not_required"
         )
         path = f"{self.index}/{number}"
         # No object is rewritten here, so the other event id is never used.

@@ -14,6 +14,7 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.events import Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Manifest, ManifestFile
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -23,7 +24,6 @@ from artifactstore_protocols.payloads import (
     Payload,
     encode_payload,
 )
-from artifactstore_protocols.storage import object_key_of
 from integration.registry.samples import object_file, overwrite, settings_in, stream_of, whole_log
 
 __all__ = ["hostile_logs", "valid_log"]
@@ -270,7 +270,7 @@ def _resealed(
         files=files,
         storage_receipts=[
             receipts.get(address)
-            or replace(known, content_address=address, object_key=object_key_of(address), size_bytes=size_bytes)
+            or replace(known, content_address=address, object_key=first_key(address), size_bytes=size_bytes)
             for address, size_bytes in wanted.items()
         ],
         retention_class=retention_class,

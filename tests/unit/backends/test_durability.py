@@ -96,7 +96,7 @@ def contents(count: int) -> list[bytes]:
 
 
 def test_many_objects_share_one_sync_before_their_names_and_one_after(backend: LocalBackend, journal: Journal) -> None:
-    for answer in backend.put_batch(map(put_of, contents(LATE))):
+    for answer in backend.put_many(map(put_of, contents(LATE))):
         stored(answer)
     renames = [("rename", key_of(content)) for content in contents(LATE)]
     assert journal.steps == [("syncfs", "."), *renames, ("syncfs", ".")]
@@ -104,9 +104,9 @@ def test_many_objects_share_one_sync_before_their_names_and_one_after(backend: L
 
 def test_many_objects_that_are_there_share_one_sync(backend: LocalBackend, journal: Journal) -> None:
     put(backend, b"new")
-    backend.put_batch(map(put_of, contents(DIRECTORY_FSYNCS_MAX)))
+    backend.put_many(map(put_of, contents(DIRECTORY_FSYNCS_MAX)))
     journal.steps.clear()
-    backend.put_batch(map(put_of, contents(DIRECTORY_FSYNCS_MAX)))
+    backend.put_many(map(put_of, contents(DIRECTORY_FSYNCS_MAX)))
     assert journal.steps == [("syncfs", ".")]
 
 
@@ -114,7 +114,7 @@ def test_without_a_shared_sync_every_object_is_synced_before_its_name(
     backend: LocalBackend, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_syncfs(monkeypatch, None)
-    for answer in backend.put_batch(map(put_of, contents(LATE))):
+    for answer in backend.put_many(map(put_of, contents(LATE))):
         stored(answer)
     renames = [("rename", key_of(content)) for content in contents(LATE)]
     assert journal.steps[: 2 * LATE] == [("fsync", "temp")] * LATE + renames
@@ -139,7 +139,7 @@ def test_without_a_shared_sync_the_object_that_cannot_be_synced_is_refused_alone
         real_fsync(fd)
 
     monkeypatch.setattr(os, "fsync", breaking)
-    answers = backend.put_batch(map(put_of, contents(LATE)))
+    answers = backend.put_many(map(put_of, contents(LATE)))
     assert [getattr(answer, "cause", "stored") for answer in answers] == [
         "EIO" if number == LATE - 2 else "stored" for number in range(LATE)
     ]

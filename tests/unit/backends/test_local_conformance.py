@@ -7,10 +7,10 @@ from typing import override
 import pytest
 
 from artifactstore.backends.local import LocalBackend
-from artifactstore.testing.backend_conformance import StorageBackendConformance, Store
+from artifactstore.testing.backend_conformance import SharedBackendConformance, Store
 
 
-class TestLocalBackend(StorageBackendConformance):
+class TestLocalBackend(SharedBackendConformance):
     @pytest.fixture
     @override
     def store(self, tmp_path: Path) -> Store:

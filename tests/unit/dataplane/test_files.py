@@ -76,8 +76,7 @@ async def test_many_objects_are_looked_up_at_once(plane: DataPlane, tree: Path) 
     (tree / "small").write_bytes(SMALL)
     await plane.ingest_files([FileSource("small", str(tree))])
     found = await plane.stat_objects([address_of(b"absent"), address_of(SMALL)])
-    assert [stat and stat.size_bytes for stat in found] == [None, len(SMALL)]
-    assert found[1] == await plane.stat_object(address_of(SMALL))
+    assert found == [None, len(SMALL)]
 
 
 async def test_a_batch_is_answered_in_order_whatever_becomes_of_each(plane: DataPlane, root: Path, tree: Path) -> None:

@@ -111,11 +111,11 @@ async def test_verify_measures_what_is_there(plane: DataPlane, root: Path, conte
 
 
 async def test_an_object_that_cannot_be_read_is_damaged(plane: DataPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(fd: int, length: int, offset: int) -> bytes:
+    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     await ingest(plane, CONTENT)
-    monkeypatch.setattr(os, "pread", failing)
+    monkeypatch.setattr(os, "preadv", failing)
     address = address_of(CONTENT)
     assert await plane.verify_object(address) == VerifyResult(address, "damaged", None, None)
     with pytest.raises(ObjectDamaged, match="EIO"):
@@ -125,11 +125,10 @@ async def test_an_object_that_cannot_be_read_is_damaged(plane: DataPlane, monkey
 async def test_an_object_is_stated_and_deleted_by_its_address(plane: DataPlane) -> None:
     address = address_of(CONTENT)
     await ingest(plane, CONTENT)
-    assert (await plane.stat_object(address)).size_bytes == len(CONTENT)
+    assert await plane.stat_objects([address]) == [len(CONTENT)]
     assert await plane.delete_object(address)
     assert not await plane.delete_object(address)
-    with pytest.raises(ObjectMissing):
-        await plane.stat_object(address)
+    assert await plane.stat_objects([address]) == [None]
     with pytest.raises(ObjectMissing):
         await read(plane, address)
 

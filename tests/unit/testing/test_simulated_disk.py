@@ -6,25 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from artifactstore.backends import local_files, scratch
 from artifactstore.backends.local import LocalBackend
 from artifactstore.testing.scheduling import run_seeded
-from artifactstore_protocols.identity import ContentHasher
-from artifactstore_protocols.storage import ObjectMissing, ObjectPut, object_key_of
 from simulation.disk import Inode, SimulatedDisk
 from simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
 from simulation.world import Life, World
 
 SEEDS = range(40)
-
-
-def put_of(content: bytes) -> ObjectPut:
-    hasher = ContentHasher()
-    hasher.update(content)
-    address = hasher.digests().content_address
-    return ObjectPut(object_key_of(address), address, content, rewrite=False)
 
 
 def file_in(disk: SimulatedDisk, name: str) -> Inode:
@@ -82,19 +71,18 @@ def test_the_real_backend_works_on_it_and_touches_no_real_file(tmp_path: Path) -
         posix = SimulatedPosix(world)
         with posix.installed():
             backend = LocalBackend(posix.admit(Life(0, 1)))
-            put = put_of(b"an object")
-            backend.put_batch([put])
-            with backend.open_object(put.object_key) as reader:
-                assert reader.read_at(0, 100) == b"an object"
-            assert [stat.object_key for stat in backend.list_objects()] == [put.object_key]
+            backend.put_many([("a/key", b"an object")])
+            buffer = bytearray(100)
+            with backend.open("a/key") as reader:
+                assert buffer[: reader.readinto(buffer)] == b"an object"
+            assert backend.list_keys(limit=10) == [("a/key", 9)]
             assert backend.health().writable
-            assert backend.delete(put.object_key)
-            with pytest.raises(ObjectMissing):
-                backend.head(put.object_key)
+            assert backend.delete_many(["a/key"]) == [True]
+            assert backend.stat_many(["a/key"]) == [None]
             backend.close()
             real = LocalBackend(tmp_path / "real")
-            real.put_batch([put])
-            assert real.head(put.object_key).size_bytes == len(b"an object")
+            real.put_many([("a/key", b"an object")])
+            assert real.stat_many(["a/key"]) == [9]
             real.close()
         assert posix.open_files() == 0
 
@@ -109,7 +97,7 @@ def test_a_dead_life_changes_nothing_and_its_lock_is_free() -> None:
         with posix.installed():
             life = Life(0, 1)
             backend = LocalBackend(posix.admit(life))
-            writer = backend.begin_write()
+            writer = backend.open_writer()
             writer.write(b"half an object")
             life.kill()
             posix.bury(life)
@@ -123,6 +111,6 @@ def test_a_dead_life_changes_nothing_and_its_lock_is_free() -> None:
 
 def _attempt(backend: LocalBackend) -> list[object]:
     try:
-        return list(backend.put_batch([put_of(b"too late")]))
+        return list(backend.put_many([("a/key", b"too late")]))
     except Exception as error:
         return [error]

@@ -1,0 +1,72 @@
+"""Object keys: the names under which backends keep bytes, one content for each key for ever.
+
+A content's first key follows from its address. Bytes at a key never change, and a retired key is never used again, so
+a content that must be stored anew gets the key of its next generation. Where a content is now, its row says; nothing
+computes a key to read one.
+"""
+
+import re
+from typing import Final
+
+from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.storage_errors import KeyRefused
+
+__all__ = ["check_object_key", "first_key", "next_key", "parse_key"]
+
+_KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
+_KEY_CHARS_MAX: Final = 1024
+_RESERVED_PART: Final = "tmp"
+_CONTENT_KEY: Final = re.compile(r"(?P<algorithm>[^/]+)/../../(?P<hex>[0-9a-f]+)(\.g(?P<generation>[1-9][0-9]{0,8}))?")
+_SHOWN_CHARS: Final = 80
+
+
+def first_key(address: ContentAddress) -> str:
+    """Return a content's first key: `<algorithm>/<hex[0:2]>/<hex[2:4]>/<hex>`, which keeps directories small."""
+    digest = address.digest
+    return f"{digest.algorithm}/{digest.hex[0:2]}/{digest.hex[2:4]}/{digest.hex}"
+
+
+def next_key(object_key: str) -> str:
+    """Return the key of the next generation: `….g2` after the first key, `….g3` after `….g2`.
+
+    Raises:
+        KeyRefused: it is no key of a content.
+    """
+    address, generation = parse_key(object_key)
+    return f"{first_key(address)}.g{generation + 1}"
+
+
+def parse_key(object_key: str) -> tuple[ContentAddress, int]:
+    """Return the content that a key belongs to, and its generation, counted from 1.
+
+    Raises:
+        KeyRefused: neither `first_key` nor `next_key` returns such a key.
+        InvalidValue: it names an unknown algorithm, or a digest of the wrong length.
+    """
+    found = _CONTENT_KEY.fullmatch(object_key)
+    if found is not None:
+        address = ContentAddress(Digest(found["algorithm"], found["hex"]))
+        generation = int(found["generation"] or 1)
+        suffix = "" if generation == 1 else f".g{generation}"
+        if object_key == first_key(address) + suffix:
+            return address, generation
+    raise KeyRefused(object_key[:_SHOWN_CHARS], "a content's key is <algorithm>/<hex[0:2]>/<hex[2:4]>/<hex>[.g<n>]")
+
+
+def check_object_key(object_key: str) -> None:
+    """Check that a key cannot leave a root or be ambiguous; every backend calls this before it acts on a key.
+
+    A key is one or more parts joined by `/`, each of lower-case ASCII letters, digits, `.`, `_` and `-`, a
+    letter or digit first, 255 characters at most, 1,024 in all. That leaves no room for `..`, absolute paths,
+    drive letters, hidden files or names that differ by case only. A key below `tmp` belongs to the backend.
+
+    Raises:
+        KeyRefused: it is not such a key.
+    """
+    if len(object_key) > _KEY_CHARS_MAX:
+        raise KeyRefused(object_key[:_SHOWN_CHARS], f"it is longer than {_KEY_CHARS_MAX} characters")
+    if _KEY.fullmatch(object_key) is None:
+        reason = "join parts of [a-z0-9._-], a letter or digit first, by single slashes"
+        raise KeyRefused(object_key[:_SHOWN_CHARS], reason)
+    if object_key.partition("/")[0] == _RESERVED_PART:
+        raise KeyRefused(object_key[:_SHOWN_CHARS], f"keys below {_RESERVED_PART!r} belong to the backend")
