@@ -7,7 +7,6 @@ offer the same to other programs.
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -17,7 +16,7 @@ import trio
 from artifactstore.arguments import checked
 from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
-from artifactstore.database.errors import DatabaseDamaged, DatabaseUnavailable, OutcomeUnknown
+from artifactstore.database.errors import DatabaseDamaged
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
@@ -44,6 +43,7 @@ from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
     Committed,
+    FlagObject,
     FlagObjects,
     OnExisting,
     RegisterMetadataSchema,
@@ -95,7 +95,6 @@ from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 __all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
 
 _PAGE = 500
-_FLAGS_PER_COMMAND = 1000
 DEFAULT_ACTOR = "anonymous"
 """Who is recorded where a caller does not say who it is."""
 
@@ -566,21 +565,18 @@ class Registry:
     ) -> VerifyReport:
         """Read every object again, of one package or of the whole store, and hold the manifests against the views.
 
-        What is flawed is recorded in the log, or the report says why not. Ingesting the same content again heals it.
+        What is flawed is recorded in the log, also by a verification that is interrupted, or the report says why not.
+        Ingesting the same content again heals it.
 
         Raises:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
         package_id = None if package is None else await self._package_id(package)
-        verification = Verification(self._store, self._actors.storage, package_id, progress)
-        report = await verification.run()
-        try:
-            for start in range(0, len(verification.to_flag), _FLAGS_PER_COMMAND):
-                flags = tuple(verification.to_flag[start : start + _FLAGS_PER_COMMAND])
-                await self._commit(FlagObjects(flags), actor, None)
-        except (DatabaseUnavailable, OutcomeUnknown) as error:  # what took hours to find is told all the same
-            return replace(report, not_recorded=str(error))
-        return report
+
+        async def record(flaws: tuple[FlagObject, ...]) -> None:
+            await self._commit(FlagObjects(flaws), actor, None)
+
+        return await Verification(self._store, self._actors.storage, package_id, progress, record).run()
 
     @checked
     async def replay(

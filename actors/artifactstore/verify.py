@@ -1,14 +1,19 @@
 """Verification: read every object again, and hold manifests and the rules against what the views say.
 
 Nothing is trusted that can be measured: every byte is read and hashed with both algorithms. What is found is recorded
-in the log, so that the next ingest of the same content heals it, and so that an audit shows it.
+in the log, so that the next ingest of the same content heals it, and so that an audit shows it. It is recorded as the
+verification goes on, also by one that is interrupted, so that hours of reading are not lost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import pairwise
 
+import trio
+
 from artifactstore.abreast import abreast
+from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.refusals import WrongStorageRoot
@@ -30,6 +35,10 @@ __all__ = ["Verification"]
 _BATCH = 256
 _CONCURRENT = 2
 _FILES_NAMED = 3
+_FLAGS_PER_COMMAND = 1000
+_PARTING_S = 10.0
+"""How long a verification that is interrupted may take to record what it has found."""
+
 _ROW_FLAWS_NAMED = 100
 _SAMPLE = 100
 _GONE_PERCENT_MIN = 90
@@ -44,6 +53,7 @@ class Verification:
         storage: for what is.
         package_id: of the package, or None for everything.
         progress: told after every object.
+        record: puts flaws into the log that it does not know yet.
     """
 
     def __init__(
@@ -52,6 +62,7 @@ class Verification:
         storage: ActorRef[StorageRole],
         package_id: str | None,
         progress: Callable[[VerifyProgress], None] | None,
+        record: Callable[[tuple[FlagObject, ...]], Awaitable[object]],
     ) -> None:
         self._store = store
         self._storage = storage
@@ -61,18 +72,28 @@ class Verification:
         self._mismatches: list[FlawedObject] = []
         self._missing: list[FlawedObject] = []
         self._row_flaws: list[str] = []
-        self.to_flag: list[FlagObject] = []
+        self._record = record
+        self._unrecorded: list[FlagObject] = []
 
     async def run(self) -> VerifyReport:
-        """Read everything. Flaws that the log does not know yet are left in `to_flag` for the caller to record.
+        """Read everything, and record what is flawed.
 
         Raises:
             WrongStorageRoot: nearly every object of the store is missing.
         """
         count, size = await self._store.location_totals(package_id=self._package_id)
         self._done = VerifyProgress(0, count, 0, size)
-        await self._objects()
-        await self._refuse_a_wrong_root()
+        try:
+            await self._objects()
+        except BaseException:
+            with trio.CancelScope(shield=True, relative_deadline=_PARTING_S), suppress(ArtifactStoreError):
+                await self._record_found()
+            raise
+        not_recorded = None
+        try:
+            await self._record_found()
+        except (DatabaseUnavailable, OutcomeUnknown) as error:  # what took hours to find is told all the same
+            not_recorded = str(error)
         manifests, differing = await self._check_packages()
         return VerifyReport(
             objects=self._done.objects,
@@ -82,12 +103,16 @@ class Verification:
             manifests=manifests,
             manifest_mismatches=tuple(differing),
             row_flaws=tuple(self._row_flaws[:_ROW_FLAWS_NAMED]),
+            not_recorded=not_recorded,
         )
 
     async def _objects(self) -> None:
         after = ""
         while batch := await self._locations(after):
             await abreast(batch, self._object, at_once=_CONCURRENT)
+            if not _nearly_all(len(self._missing), self._done.objects):
+                with suppress(DatabaseUnavailable, OutcomeUnknown):  # it is tried again
+                    await self._record_found()
             after = batch[-1].content_address
 
     async def _locations(self, after: str) -> Sequence[Location]:
@@ -100,6 +125,8 @@ class Verification:
         result = await self._storage.ask(VerifyObject(address), timeout=NO_TIME_LIMIT)
         problem = _problem(result, location)
         if problem is not None:
+            if location.integrity != problem:
+                self._unrecorded.append(FlagObject(new_id(), address, location.backend_id, problem))
             await self._note(location, address, problem)
         done = self._done
         self._done = VerifyProgress(
@@ -112,8 +139,12 @@ class Verification:
         files = await self._store.files_with_content(str(address), limit=_FILES_NAMED)
         flaw = FlawedObject(str(address), location.size_bytes, tuple(files))
         (self._missing if problem == "missing" else self._mismatches).append(flaw)
-        if location.integrity != problem:
-            self.to_flag.append(FlagObject(new_id(), address, location.backend_id, problem))
+
+    async def _record_found(self) -> None:
+        await self._refuse_a_wrong_root()
+        while found := tuple(self._unrecorded[:_FLAGS_PER_COMMAND]):
+            await self._record(found)
+            del self._unrecorded[: len(found)]
 
     async def _refuse_a_wrong_root(self) -> None:
         """Before missing objects are recorded, look for others: one package may have lost all of its few."""

@@ -4,12 +4,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import trio
 
 from artifactstore import Registry, Settings
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
+from artifactstore_protocols.dataplane import VerifyResult
+from artifactstore_protocols.messages import VerifyObject
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import VerifyProgress
+from artifactstore_protocols.storage_errors import StorageFailed
 from integration.registry.samples import (
     CHUNK,
     add,
@@ -214,6 +218,91 @@ async def test_what_ends_a_verification_is_raised_as_it_is(
             await registry.verify()
     assert (await registry.verify()).objects == 3
     await quiet(registry)
+
+
+async def _flags(registry: Registry) -> set[str]:
+    return {stored.event.subject for stored in await whole_log(registry) if stored.event.type == "v1.object.flagged"}
+
+
+async def _damage_the_first(registry: Registry, settings: Settings, package: str) -> list[str]:
+    """Damage the object that is read first; the addresses in the order in which they are read."""
+    addresses = sorted({file.content_address for file in await registry.list_files(package)})
+    overwrite(object_file(settings, addresses[0]), b"damaged")
+    return addresses
+
+
+async def test_a_verification_that_is_cancelled_keeps_what_it_has_found(
+    registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_rest, last = await _damage_the_first(registry, settings, package)
+    verify_object = StorageActor.verify_object
+
+    async def stuck(actor: StorageActor, message: VerifyObject) -> VerifyResult:
+        if str(message.address) == last:
+            await trio.sleep_forever()
+        return await verify_object(actor, message)
+
+    monkeypatch.setattr(StorageActor, "verify_object", stuck)
+    with trio.CancelScope() as scope:
+
+        def leave(counts: VerifyProgress) -> None:
+            if counts.objects == counts.objects_total - 1:
+                scope.cancel()
+
+        await registry.verify(progress=leave)
+    assert scope.cancelled_caught
+    assert await _flags(registry) == {first}
+    await quiet(registry)
+
+
+async def test_a_verification_that_fails_keeps_what_it_has_found(
+    registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_rest, last = await _damage_the_first(registry, settings, package)
+    verify_object = StorageActor.verify_object
+
+    async def failing(actor: StorageActor, message: VerifyObject) -> VerifyResult:
+        if str(message.address) == last:
+            raise StorageFailed("local", "reading an object", "EIO")
+        return await verify_object(actor, message)
+
+    monkeypatch.setattr(StorageActor, "verify_object", failing)
+    with pytest.raises(StorageFailed):
+        await registry.verify()
+    assert await _flags(registry) == {first}
+
+
+async def test_what_was_found_is_recorded_before_the_rest_is_read(
+    registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a verification of days that is killed keeps all but its last page."""
+    first, *_rest, last = await _damage_the_first(registry, settings, package)
+    monkeypatch.setattr("artifactstore.verify._BATCH", 1)
+    verify_object = StorageActor.verify_object
+    recorded = list[set[str]]()
+
+    async def looking(actor: StorageActor, message: VerifyObject) -> VerifyResult:
+        if str(message.address) == last:
+            recorded.append(await _flags(registry))
+        return await verify_object(actor, message)
+
+    monkeypatch.setattr(StorageActor, "verify_object", looking)
+    assert len((await registry.verify()).mismatches) == 1
+    assert recorded == [{first}]
+
+
+async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
+    registry: Registry, settings: Settings, package: str
+) -> None:
+    settings.storage_local_root.joinpath("blake3").rename(settings.storage_local_root / "aside")
+
+    def stop(counts: VerifyProgress) -> None:
+        if counts.objects == counts.objects_total - 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await registry.verify(progress=stop)
+    assert await _flags(registry) == set()
 
 
 @pytest.mark.parametrize(
