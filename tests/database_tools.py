@@ -123,7 +123,7 @@ async def surgery(location: DatabaseLocation, *statements: Executable) -> None:
 
 async def whole_log(database: Database) -> Sequence[StoredEvent]:
     """Every event, in order."""
-    return await database.read(lambda connection: events.read(connection, after=0, limit=1_000_000))
+    return await database.read(lambda connection: events.read(connection, after=0, limit=1_000_000, bytes_max=1 << 30))
 
 
 def event(

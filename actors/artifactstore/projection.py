@@ -36,6 +36,9 @@ from artifactstore_protocols.records import ReplayReport
 __all__ = ["ProjectionActor"]
 
 _TAIL_BATCH: Final = 256
+_TAIL_BYTES: Final = 1 << 20
+"""How long the payloads are that a tail holds for its reader, unless one alone is longer."""
+
 _TAILS: Final = 1024
 _PROBES: Final = 4
 _AGAIN: Final = Backoff(initial_s=0.1, maximum_s=5.0, jitter=0.5)
@@ -52,10 +55,6 @@ class _Tail:
     def __init__(self, since: int) -> None:
         self.sent = since
         self.stream: ChannelStream[StoredEvent]
-
-    @property
-    def handed_over(self) -> int:
-        return self.sent - self.stream.waiting
 
 
 class ProjectionActor(Actor[ProjectionRole]):
@@ -99,14 +98,13 @@ class ProjectionActor(Actor[ProjectionRole]):
             "tail",
             source=partial(self._follow, tail),
             start=partial(self.context.start_child, f"tail-{self._opened}", on_crash=OnTaskCrash.REPORT),
-            items_max=_TAIL_BATCH,
         )
         return tail.stream
 
     @handles(ProbeTails, mode=Concurrent(_PROBES), on_cancel=OnCancel.CANCEL)
     async def probe_tails(self, message: ProbeTails) -> TailsReading:  # noqa: ARG002
         """How far the tails have come."""
-        slowest = min((tail.handed_over for tail in self._tails), default=None)
+        slowest = min((tail.sent for tail in self._tails), default=None)
         return TailsReading(len(self._tails), self._head, slowest)
 
     async def _follow(self, tail: _Tail) -> AsyncGenerator[StoredEvent]:
@@ -119,7 +117,7 @@ class ProjectionActor(Actor[ProjectionRole]):
             while True:
                 grown = self._grown  # taken before the read, so that growth in between is not slept through
                 try:
-                    batch = await self._store.read_events(after=tail.sent, limit=_TAIL_BATCH)
+                    batch = await self._store.read_events(after=tail.sent, limit=_TAIL_BATCH, bytes_max=_TAIL_BYTES)
                 except (DatabaseDamaged, DatabaseReplaced):
                     raise
                 except _AWAY:

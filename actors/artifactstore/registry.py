@@ -460,7 +460,7 @@ class Registry:
 
     @checked
     async def read_events(self, since: int = 0, *, limit: int = 500) -> Sequence[StoredEvent]:
-        """Up to `limit` events after `since` that are in the log now."""
+        """Up to `limit` events after `since` that are in the log now; fewer at a time where they are large."""
         return await self._store.read_events(after=since, limit=limit)
 
     @checked

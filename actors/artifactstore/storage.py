@@ -88,7 +88,6 @@ class StorageActor(Actor[StorageRole]):
             f"object {message.address}",
             source=chunks,
             start=partial(self.context.start_child, f"serve-{self._streams}", on_crash=OnTaskCrash.REPORT),
-            items_max=0,
         )
 
     @handles(StatObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)

@@ -1,4 +1,4 @@
-"""Streams out of an actor: a child task of the actor fills a bounded channel, its consumer empties it.
+"""Streams out of an actor: a child task of the actor hands items over, one at a time, to its consumer.
 
 The task starts when the consumer asks for the first item, so a stream whose consumer was cancelled before it could
 take it has nothing to clean up. The consumer decides the pace, closing ends the task, and an end that is not the
@@ -27,7 +27,6 @@ class ChannelStream[T]:
         what: it fills it with, for the error that says that the stream broke off.
         source: makes what is sent, in the actor's task.
         start: runs a function as a child task of the actor.
-        items_max: how many items may wait for the consumer.
     """
 
     def __init__(
@@ -37,12 +36,11 @@ class ChannelStream[T]:
         *,
         source: Callable[[], AsyncGenerator[T]],
         start: Callable[[Callable[[], Awaitable[None]]], object],
-        items_max: int,
     ) -> None:
         self._actor, self._what = actor, what
         self._source, self._start = source, start
         self._started = False
-        self._send, self._receive = trio.open_memory_channel[T](items_max)
+        self._send, self._receive = trio.open_memory_channel[T](0)  # what waits is the source's affair
         self._scope = trio.CancelScope()
         self._complete = False
         self._failure: Refusal | None = None
@@ -79,11 +77,6 @@ class ChannelStream[T]:
         except trio.EndOfChannel:
             ending = self._failure or (StopAsyncIteration() if self._complete else self._broken_off())
         raise ending
-
-    @property
-    def waiting(self) -> int:
-        """How many items wait for the consumer."""
-        return self._receive.statistics().current_buffer_used
 
     def _broken_off(self) -> ActorStopped:
         return ActorStopped(self._actor, self._what, may_have_taken_effect=False)

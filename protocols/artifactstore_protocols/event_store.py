@@ -7,7 +7,7 @@ rows an event implies is `views.project`. Every read sees one snapshot.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -15,7 +15,10 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 
-__all__ = ["CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
+__all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
+
+READ_BYTES_MAX: Final = 8 << 20
+"""How long the payloads of events that are read together may be, unless a reader says otherwise."""
 
 type CommandOutcome = Committed | ArtifactStoreError
 """What became of one command of a batch: what it wrote, or why it was refused."""
@@ -123,7 +126,7 @@ class EventStore(Protocol):
         ...
 
     async def read_events(
-        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
     ) -> Sequence[StoredEvent]:
         """Events after a sequence, in order.
 
@@ -131,7 +134,7 @@ class EventStore(Protocol):
             after: the sequence.
             limit: how many at most.
             subject: only those about it, if one is given.
-            bytes_max: how long their payloads may be together, if given; one that is longer comes alone.
+            bytes_max: how long their payloads may be together; one that is longer comes alone.
 
         Raises:
             LogDamaged: the very next event is missing. Without a subject, a run of events has no hole.

@@ -11,7 +11,7 @@ from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore_protocols.admission import LastEvent, admit, examine, history_needs
 from artifactstore_protocols.commands import CommandRequest
-from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
+from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers
@@ -158,7 +158,7 @@ class SimulatedEventStore:
         return await self._read("probe", lambda: LogReading(self._log.head(), None))
 
     async def read_events(
-        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
     ) -> Sequence[StoredEvent]:
         """Events, in order."""
 
@@ -168,8 +168,6 @@ class SimulatedEventStore:
                 for stored in self._log.events
                 if stored.sequence > after and subject in {None, stored.event.subject}
             ][:limit]
-            if bytes_max is None:
-                return found
             sizes = accumulate(len(stored.event.payload) for stored in found)
             return found[: max(1, sum(total <= bytes_max for total in sizes))]
 

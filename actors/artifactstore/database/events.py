@@ -124,7 +124,7 @@ async def write_all(transaction: Transaction, new: Iterable[Event]) -> tuple[Sto
 
 
 async def read(
-    connection: AsyncConnection, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+    connection: AsyncConnection, *, after: int, limit: int, bytes_max: int, subject: str | None = None
 ) -> tuple[StoredEvent, ...]:
     """Events after the sequence `after`, in order; `EventStore.read_events` says which.
 
@@ -136,9 +136,9 @@ async def read(
         query = query.where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
         return query if subject is None else query.where(events.c.subject == subject)
 
-    if bytes_max is not None:  # both databases know how long a value is without reading it
-        sizes = (await connection.execute(wanted(select(func.coalesce(func.length(events.c.payload), 0))))).scalars()
-        limit = max(1, sum(total <= bytes_max for total in accumulate(sizes)))
+    # Both databases know how long a value is without reading it.
+    sizes = (await connection.execute(wanted(select(func.coalesce(func.length(events.c.payload), 0))))).scalars()
+    limit = max(1, sum(total <= bytes_max for total in accumulate(sizes)))
     found = tuple(_stored(row) for row in await connection.execute(wanted(select(events))))
     return found if subject is not None else await _gapless(connection, found, after)
 

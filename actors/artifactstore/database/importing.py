@@ -27,11 +27,14 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
     after, head = arriving[0].sequence - 1, transaction.sequence
     if after > head:
         raise LogDiffers(source, head + 1)
-    there = await events.read(transaction.connection, after=after, limit=min(len(arriving), head - after))
-    for mine, theirs in zip(there, arriving, strict=False):
-        if mine != theirs:
+    overlap = arriving[: head - after]
+    # What is there is no larger, or it differs: so no more is read of it than has arrived.
+    size_bytes = sum(len(stored.event.payload) for stored in overlap)
+    there = await events.read(transaction.connection, after=after, limit=len(overlap), bytes_max=size_bytes)
+    for index, theirs in enumerate(overlap):
+        if index >= len(there) or there[index] != theirs:
             raise LogDiffers(source, theirs.sequence)
-    new = arriving[len(there) :]
+    new = arriving[len(overlap) :]
     if new:
         views = TableViewWriter(transaction.connection, LIVE)
         operations = await events.admitted(transaction.connection, new, views)

@@ -11,7 +11,7 @@ from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
 from artifactstore_protocols.commands import CommandRequest
-from artifactstore_protocols.event_store import CommandOutcome, Location, LogReading, PackageContents
+from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
@@ -79,7 +79,7 @@ class SqlEventStore:
         return await self._database.write(lambda transaction: import_events(transaction, events, source=source))
 
     async def read_events(
-        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int | None = None
+        self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
     ) -> Sequence[StoredEvent]:
         """Events, in order."""
 

@@ -25,7 +25,7 @@ _PACKAGES = 15
 
 
 async def log_and_head(connection: AsyncConnection) -> tuple[Sequence[int], int]:
-    log = await events.read(connection, after=0, limit=10_000)
+    log = await events.read(connection, after=0, limit=10_000, bytes_max=1 << 30)
     return [stored.sequence for stored in log], await events.head(connection)
 
 

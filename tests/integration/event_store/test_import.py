@@ -92,6 +92,7 @@ async def test_another_event_at_the_same_place_is_named_and_nothing_is_written(
     for changed in (
         replace(origin.log[1].event, recorded_at_us=7),
         replace(origin.log[1].event, payload=origin.log[0].event.payload),
+        replace(origin.log[1].event, payload=b""),  # what is there does not fit into what may be read of it
         replace(origin.log[1].event, command=replace(origin.log[1].event.command, idempotency_key="other")),
     ):
         with pytest.raises(LogDiffers) as differs:

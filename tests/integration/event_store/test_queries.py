@@ -4,7 +4,7 @@ import pytest
 
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import OnExisting, RegisterMetadataSchema
-from artifactstore_protocols.event_store import EventStore, Location
+from artifactstore_protocols.event_store import READ_BYTES_MAX, EventStore, Location
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key
@@ -231,6 +231,18 @@ async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe
         for after, limit in ((0, 9), (2, 9), (0, 2))
     ]
     assert about == [[1, 2, 3, 7], [3, 7], [1, 2]]
+
+
+async def test_no_reader_of_events_is_bounded_by_their_number_alone(store: EventStore, scribe: Scribe) -> None:
+    metadata = {f"{number:03}": "x" * 4096 for number in range(256)}  # the most that a package may have
+    packages = range(1, 2 + READ_BYTES_MAX // (256 * 4096))
+    ids = Ids()
+    for package in packages:
+        await scribe.tell(created(package, metadata=metadata, ids=ids))
+    first = await store.read_events(after=0, limit=100)
+    assert READ_BYTES_MAX // 2 < sum(len(stored.event.payload) for stored in first) <= READ_BYTES_MAX
+    rest = await store.read_events(after=len(first), limit=100)
+    assert [stored.sequence for stored in (*first, *rest)] == list(packages)
 
 
 async def test_a_page_of_events_is_bounded_by_what_they_weigh(store: EventStore, scribe: Scribe) -> None:

@@ -63,7 +63,7 @@ class GivenUp(Exception):
 
 
 async def look(connection: AsyncConnection) -> tuple[list[int], int]:
-    log = await events.read(connection, after=0, limit=10_000)
+    log = await events.read(connection, after=0, limit=10_000, bytes_max=1 << 30)
     return [stored.sequence for stored in log], await events.head(connection)
 
 

@@ -159,12 +159,10 @@ async def test_a_defect_in_one_tail_is_told_to_its_reader_and_reported_and_the_o
     seen: list[StoredEvent] = []
     read_events = SqlEventStore.read_events
 
-    async def fail_from_five(
-        store: SqlEventStore, *, after: int, limit: int, subject: str | None = None
-    ) -> Sequence[StoredEvent]:
+    async def fail_from_five(store: SqlEventStore, *, after: int, limit: int, bytes_max: int) -> Sequence[StoredEvent]:
         if after == 5:
             raise Boom
-        return await read_events(store, after=after, limit=limit, subject=subject)
+        return await read_events(store, after=after, limit=limit, bytes_max=bytes_max)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_follow, registry, 0, 10, seen)

@@ -1,6 +1,7 @@
 """How far the tails are behind, and what a log that cannot be read does to them."""
 
 import logging
+from collections.abc import Mapping, Sequence
 
 import pytest
 import trio
@@ -21,9 +22,11 @@ from simulation.store import SimulatedEventStore
 MANY = 1000
 
 
-async def write(parts: Parts, count: int) -> None:
+async def write(parts: Parts, count: int, metadata: Mapping[str, str] | None = None) -> None:
     requests = [
-        CommandRequest(new_id(), CreatePackage(new_id(), new_id(), "nightly", DEFAULT_RETENTION, {}), "ci", None)
+        CommandRequest(
+            new_id(), CreatePackage(new_id(), new_id(), "nightly", DEFAULT_RETENTION, metadata or {}), "ci", None
+        )
         for _ in range(count)
     ]
     await parts.store.commit(requests, now_us=now_us, files_per_package_max=9)
@@ -66,6 +69,33 @@ async def test_the_slowest_tail_says_how_far_behind_they_are(autojump_clock: tri
         ahead.close()
         await trio.sleep(1)
         assert harness.snapshot.tasks == ()
+
+
+async def test_a_tail_holds_few_bytes_for_a_reader_that_does_not_read_on(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many events that is: it held 512 of them, and one event may be a manifest of 256 MiB."""
+    read_events = SimulatedEventStore.read_events
+    held = list[int]()
+
+    async def noted(
+        store: SimulatedEventStore, *, after: int, limit: int, subject: str | None = None, bytes_max: int
+    ) -> Sequence[StoredEvent]:
+        found = await read_events(store, after=after, limit=limit, subject=subject, bytes_max=bytes_max)
+        held.append(sum(len(stored.event.payload) for stored in found))
+        return found
+
+    monkeypatch.setattr(SimulatedEventStore, "read_events", noted)
+    async with simulated_parts() as parts, open_actor("projection", lambda: ProjectionActor(parts.store)) as harness:
+        await write(parts, 20, {f"{number}": "x" * 4096 for number in range(60)})
+        tail = await harness.ref.ask(OpenTail(0))
+        assert await take(tail, 1) == [1]
+        await trio.sleep(1)
+        assert len(held) == 1
+        assert await take(tail, 19) == list(range(2, 21))
+        assert len(held) > 1
+        assert max(held) <= 1 << 20
+        tail.close()
 
 
 @pytest.mark.parametrize("read", range(1, 8))

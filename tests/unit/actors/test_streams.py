@@ -31,11 +31,11 @@ class _Source:
             self.ended.set()
 
 
-def _stream(source: Callable[[], AsyncGenerator[int]], nursery: trio.Nursery, items_max: int = 0) -> ChannelStream[int]:
+def _stream(source: Callable[[], AsyncGenerator[int]], nursery: trio.Nursery) -> ChannelStream[int]:
     def start(fill: Callable[[], Awaitable[None]]) -> None:
         nursery.start_soon(fill)
 
-    return ChannelStream("reader", "numbers", source=source, start=start, items_max=items_max)
+    return ChannelStream("reader", "numbers", source=source, start=start)
 
 
 async def test_a_complete_stream_ends() -> None:
@@ -48,15 +48,15 @@ async def test_a_complete_stream_ends() -> None:
 async def test_the_consumer_decides_the_pace() -> None:
     source = _Source(100)
     async with trio.open_nursery() as nursery:
-        stream = _stream(source, nursery, items_max=2)
+        stream = _stream(source, nursery)
         await trio.testing.wait_all_tasks_blocked()
         assert source.made == 0, "nothing runs before somebody reads"
         assert await anext(stream) == 1
         await trio.testing.wait_all_tasks_blocked()
-        assert source.made == 4, "one taken, two waiting, one in the hand"
+        assert source.made == 2, "one taken, one in the hand"
         stream.close()
         await source.ended.wait()
-        assert source.made == 4
+        assert source.made == 2
 
 
 async def test_a_stream_that_nobody_read_has_no_task() -> None:

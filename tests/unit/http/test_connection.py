@@ -101,7 +101,6 @@ class Quiet(Actor[ProjectionRole]):
             "event",
             source=nothing,
             start=lambda fill: self.context.start_child(f"tail {next(tasks)}", fill),
-            items_max=1,
         )
 
 
