@@ -93,8 +93,7 @@ class MemoryViews:
         """The digest over all rows of all views."""
         digest = ViewDigest()
         for view in VIEWS:
-            for row in self.rows(view):
-                digest.add(view, [row[column] for column in view.columns])
+            digest.add([[view.name, *(row[column] for column in view.columns)] for row in self.rows(view)])
         return digest.result()
 
     def facts(self) -> Facts:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
 import blake3
+import cbor2
 
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -405,7 +406,7 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
 
 
 class ViewDigest:
-    """One digest over the whole projection, fed row by row.
+    """One digest over the whole projection, fed in runs of rows.
 
     BLAKE3 over the canonical CBOR of `[table, cell, …]` for every row: tables in the order of `VIEWS`, rows in the
     bytewise order of their keys, cells in column order. Byte cells enter as byte strings.
@@ -414,10 +415,20 @@ class ViewDigest:
     def __init__(self) -> None:
         self._hasher = blake3.blake3()
 
-    def add(self, table: ViewTable, cells: Sequence[Cell]) -> None:
-        """Take in one row, its cells in the order of `table.columns`."""
-        self._hasher.update(canonical.encode_record([table.name, *cells]))
+    def add(self, rows: Sequence[list[Cell]]) -> None:
+        """Take in rows, each with the name of its table before its cells; as lists, which cbor2 takes the fastest.
+
+        Cells of any type that a database can hold have an encoding, and no two rows have the same one.
+        """
+        # An array of rows is its head and then the rows: one call encodes them all.
+        encoded = cbor2.dumps(rows)
+        self._hasher.update(memoryview(encoded)[_head_bytes(len(rows)) :])
 
     def result(self) -> Digest:
         """The digest of all rows so far."""
         return Digest("blake3", self._hasher.hexdigest())
+
+
+def _head_bytes(count: int) -> int:
+    """How long the head of a CBOR array of so many items is."""
+    return len(cbor2.dumps([None] * count)) - count

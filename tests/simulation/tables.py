@@ -75,8 +75,7 @@ class Tables:
         """The digest over all rows."""
         digest = ViewDigest()
         for view in VIEWS:
-            for row in self.rows(view):
-                digest.add(view, [row[column] for column in view.columns])
+            digest.add([[view.name, *(row[column] for column in view.columns)] for row in self.rows(view)])
         return digest.result()
 
     def differences(self, other: "Tables") -> int:

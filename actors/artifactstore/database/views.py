@@ -4,7 +4,7 @@
 one digest what they hold; it is the same on SQLite and PostgreSQL, since both order text bytewise.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import groupby
 
@@ -17,9 +17,8 @@ from artifactstore.database.bulk import OnConflict, insert_rows
 from artifactstore.database.facts import load_history
 from artifactstore.database.schema import ViewTables
 from artifactstore_protocols.admission import History, HistoryNeeds
-from artifactstore_protocols.canonical import NotEncodable
 from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.views import Cell, Put, RowOperation, Update, ViewDigest, ViewTable, coalesce
+from artifactstore_protocols.views import Put, RowOperation, Update, ViewDigest, ViewTable, coalesce
 
 __all__ = ["TableViewWriter", "projection_digest"]
 
@@ -77,18 +76,10 @@ async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> 
     """The digest of all rows of all view tables, within the connection's transaction; memory is one batch of rows."""
     digest = ViewDigest()
     for view, table in tables.items():
-        async for cells in _rows(connection, view, table):
-            try:
-                digest.add(view, cells)
-            except NotEncodable:  # somebody put in by hand what no event could; nothing projected reads like this
-                digest.add(view, [repr(cell) for cell in cells])
+        # Cells as they are: one that is damaged makes another digest, and no error.
+        cells = (type_coerce(table.c[name], NULLTYPE).label(name) for name in view.columns)
+        query = select(*cells).order_by(*(table.c[name] for name in view.key))
+        async with connection.stream(query, execution_options={"yield_per": _FETCH_ROWS}) as result:
+            async for rows in result.partitions():
+                digest.add([[view.name, *row] for row in rows])
     return digest.result()
-
-
-async def _rows(connection: AsyncConnection, view: ViewTable, table: Table) -> AsyncIterator[tuple[Cell, ...]]:
-    # As they are: a cell that is damaged makes another digest, and no error.
-    cells = (type_coerce(table.c[name], NULLTYPE).label(name) for name in view.columns)
-    query = select(*cells).order_by(*(table.c[name] for name in view.key))
-    async with connection.stream(query, execution_options={"yield_per": _FETCH_ROWS}) as result:
-        async for row in result:
-            yield tuple(row)
