@@ -9,11 +9,13 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection as SqlConnection
+from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -23,10 +25,9 @@ from artifactstore.database.access import Access
 from artifactstore.database.location import DatabaseLocation
 
 if TYPE_CHECKING:
-    import aiosqlite
-
     from artifactstore.database.listener import Listener
     from artifactstore.database.sessions import Session, Sessions
+    from artifactstore.database.sqlite_driver import Connection
 
 __all__ = [
     "LOCK_TIMEOUT_S",
@@ -95,7 +96,7 @@ def reader_engine(
 def nameless_engine() -> AsyncEngine:
     """An engine of one connection to an empty SQLite database of its own, which is gone when the engine is."""
 
-    async def open_nameless(_file: str, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - as `open_file`
+    async def open_nameless(_file: str, **options: Any) -> "Connection":  # noqa: ANN401 - as `open_file`
         return await open_file("", **options)
 
     engine = create_async_engine(
@@ -112,7 +113,7 @@ def nameless_engine() -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    def begin_transaction(connection: Connection) -> None:
+    def begin_transaction(connection: SqlConnection) -> None:
         connection.exec_driver_sql("BEGIN")
 
     event.listen(engine.sync_engine, "connect", configure)
@@ -157,19 +158,20 @@ async def is_direct(connection: AsyncConnection) -> bool:
     return cast("Session", driver).is_direct
 
 
-async def open_file(file: str | Path, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - sqlite3.connect's
-    """As `aiosqlite.connect`, and for whoever is cancelled meanwhile it closes again what its thread has opened.
+async def open_file(file: str | Path, **options: Any) -> "Connection":  # noqa: ANN401 - sqlite3.connect's
+    """Open a SQLite file; for whoever is cancelled meanwhile, close again what its thread has opened.
 
     aiosqlite would drop that connection open, for the collector to find. Opening a file waits for no lock.
     """
-    import aiosqlite  # noqa: PLC0415 - not for PostgreSQL
+    from artifactstore.database.sqlite_driver import Connection  # noqa: PLC0415 - not for PostgreSQL
 
-    connection = aiosqlite.connect(file, **options)
+    connection = Connection(partial(sqlite3.connect, file, **options))
     # As SQLAlchemy does, where it opens the file itself.
     connection._thread.daemon = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
-    async def opened() -> aiosqlite.Connection:
-        return await connection
+    async def opened() -> Connection:
+        await connection
+        return connection
 
     opening = asyncio.get_running_loop().create_task(opened())
     try:
@@ -183,7 +185,7 @@ async def open_file(file: str | Path, **options: Any) -> "aiosqlite.Connection":
 def _sqlite_engine(
     location: DatabaseLocation, access: Access | None, *, begin: str, connections: int, lock_timeout_s: float
 ) -> AsyncEngine:
-    async def open_by_uri(file: str, **options: Any) -> "aiosqlite.Connection":  # noqa: ANN401 - as `open_file`
+    async def open_by_uri(file: str, **options: Any) -> "Connection":  # noqa: ANN401 - as `open_file`
         return await (open_file(file, **options) if access is None else open_file(access.uri, uri=True, **options))
 
     # SQLite cannot be interrupted while it waits for the right to write. So a writer asks for it again and again, and
@@ -208,7 +210,7 @@ def _sqlite_engine(
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    def begin_transaction(connection: Connection) -> None:
+    def begin_transaction(connection: SqlConnection) -> None:
         statement = connection.get_execution_options().get(_BEGIN_OPTION, begin)
         deadline_s = monotonic() + lock_timeout_s
         while True:

@@ -14,7 +14,7 @@ def test_what_is_opened_for_somebody_who_has_left_is_closed(tmp_path: Path, monk
     begun, may_open, opened = threading.Event(), threading.Event(), list[sqlite3.Connection]()
     connect = sqlite3.connect
 
-    def slowly(file: str) -> sqlite3.Connection:
+    def slowly(file: Path) -> sqlite3.Connection:
         begun.set()
         may_open.wait()
         opened.append(connect(file, check_same_thread=False))
@@ -29,7 +29,7 @@ def test_what_is_opened_for_somebody_who_has_left_is_closed(tmp_path: Path, monk
         with pytest.raises(asyncio.CancelledError):
             await caller
 
-    monkeypatch.setattr("aiosqlite.core.sqlite3.connect", slowly)
+    monkeypatch.setattr("sqlite3.connect", slowly)
     asyncio.run(leave())
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         opened[0].execute("SELECT 1")
