@@ -145,6 +145,17 @@ class SqliteBackend:
         end = size_bytes if length is None else min(offset + length, size_bytes)
         return SqliteReader(database, object_key, object_id, size_bytes, offset, end)
 
+    def read_many(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | StorageError]:
+        answers: list[bytes | StorageError] = []
+        for object_key, size_bytes in wanted:
+            buffer = bytearray(size_bytes + 1)
+            try:
+                with self.open(object_key) as reader:
+                    answers.append(bytes(memoryview(buffer)[: reader.readinto(buffer)]))
+            except (ObjectMissing, ObjectDamaged) as error:
+                answers.append(error)
+        return answers
+
     def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
         for object_key in object_keys:
             check_object_key(object_key)

@@ -15,7 +15,7 @@ __all__ = ["check_object_key", "first_key", "next_key", "parse_key"]
 
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
 _KEY_CHARS_MAX: Final = 1024
-_RESERVED_PART: Final = "tmp"
+_RESERVED_PARTS: Final = frozenset({"small", "tmp"})
 _CONTENT_KEY: Final = re.compile(r"(?P<algorithm>[^/]+)/../../(?P<hex>[0-9a-f]+)(\.g(?P<generation>[1-9][0-9]{0,8}))?")
 _SHOWN_CHARS: Final = 80
 
@@ -58,7 +58,7 @@ def check_object_key(object_key: str) -> None:
 
     A key is one or more parts joined by `/`, each of lower-case ASCII letters, digits, `.`, `_` and `-`, a
     letter or digit first, 255 characters at most, 1,024 in all. That leaves no room for `..`, absolute paths,
-    drive letters, hidden files or names that differ by case only. A key below `tmp` belongs to the backend.
+    drive letters, hidden files or names that differ by case only. Keys below `small` and `tmp` belong to the backends.
 
     Raises:
         KeyRefused: it is not such a key.
@@ -68,5 +68,5 @@ def check_object_key(object_key: str) -> None:
     if _KEY.fullmatch(object_key) is None:
         reason = "join parts of [a-z0-9._-], a letter or digit first, by single slashes"
         raise KeyRefused(object_key[:_SHOWN_CHARS], reason)
-    if object_key.partition("/")[0] == _RESERVED_PART:
-        raise KeyRefused(object_key[:_SHOWN_CHARS], f"keys below {_RESERVED_PART!r} belong to the backend")
+    if (part := object_key.partition("/")[0]) in _RESERVED_PARTS:
+        raise KeyRefused(object_key[:_SHOWN_CHARS], f"keys below {part!r} belong to the backend")

@@ -252,6 +252,18 @@ class StorageBackend(Protocol):
         """
         ...
 
+    def read_many(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | StorageError]:
+        """Read whole small objects at once, each named by its key and the size that it should have, in bytes.
+
+        Answers come in their order: the bytes, or why they cannot be read, such as `ObjectMissing` and
+        `ObjectDamaged`. Of an object that is longer than it should be, at least one more byte is returned.
+
+        Raises:
+            KeyRefused: one of the keys is not one.
+            StorageDenied, StorageFailed: the backend cannot be read.
+        """
+        ...
+
     def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
         """Return the size of each object in bytes, in the order of the keys; None where there is none.
 

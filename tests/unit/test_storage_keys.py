@@ -34,6 +34,7 @@ REFUSED = [
     "-option",
     "tmp",
     "tmp/x",
+    "small/objects.db",
     "a" * 256,
     "a/" * 512 + "a",
 ]

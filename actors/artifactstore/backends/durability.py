@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Final
 
+from artifactstore.backends.filesystems import filesystem_type
 from artifactstore.durable import fsync_directory, sync_file
 from artifactstore.target_limits import TargetLimits
 
@@ -36,8 +37,6 @@ _REPORTING_TYPES: Final = frozenset(
         0xF2F52010,  # F2FS
     }
 )
-_STATFS_BYTES: Final = 256  # more than the structure has anywhere; the type is its first field
-_TYPE_MASK: Final = 0xFFFF_FFFF
 
 
 def load_syncfs(platform: str, release: str) -> Syncfs | None:
@@ -70,15 +69,7 @@ _SYNCFS: Final = load_syncfs(sys.platform, os.uname().release)
 
 def syncfs_for(fd: int) -> Syncfs | None:
     """Return `syncfs(2)` if the file system of this descriptor is known to report errors through it, else None."""
-    return _SYNCFS if _SYNCFS is not None and _filesystem_type(fd) in _REPORTING_TYPES else None
-
-
-def _filesystem_type(fd: int) -> int | None:
-    """The magic number of a descriptor's file system; None if the kernel does not say."""
-    answer = ctypes.create_string_buffer(_STATFS_BYTES)
-    if ctypes.CDLL(None).fstatfs(fd, answer) != 0:
-        return None
-    return ctypes.c_ulong.from_buffer(answer).value & _TYPE_MASK
+    return _SYNCFS if _SYNCFS is not None and filesystem_type(fd) in _REPORTING_TYPES else None
 
 
 class BatchSync:

@@ -23,7 +23,7 @@ from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.translation import DRIVER_ERRORS, write_obstacle
 from artifactstore.permissions import may, owner_of
 
-__all__ = ["Access", "obstacle_to_writing", "side_files", "to_write", "with_access"]
+__all__ = ["Access", "obstacle_to_writing", "side_files", "to_read", "to_write", "with_access"]
 
 _LOG: Final = "-wal"
 _INDEX: Final = "-shm"
@@ -87,7 +87,7 @@ async def with_access[T](path: Path | None, work: Callable[[Access | None], Awai
             obstacle = write_obstacle(error)
             if obstacle is None or not _holds_something(path):
                 raise
-    return await work(await asyncio.to_thread(_to_read, path, obstacle))
+    return await work(await asyncio.to_thread(to_read, path, obstacle))
 
 
 def obstacle_to_writing(path: Path) -> str | None:
@@ -138,7 +138,12 @@ def to_write(path: Path, *, make: bool = False) -> Access:
     return Access(f"file:{quote(os.fsencode(path))}?mode={'rwc' if make else 'rw'}")
 
 
-def _to_read(path: Path, why: str) -> Access:
+def to_read(path: Path, why: str) -> Access:
+    """Open a file that cannot be written to only read it; `why` says what keeps it from being written.
+
+    Raises:
+        DatabaseUnavailable: this user may not read one of the files.
+    """
     log, index = side_files(path)
     for file in (str(path), log, index):
         if os.path.exists(file) and not may(file, os.R_OK):  # noqa: PTH110 - likewise

@@ -44,7 +44,7 @@ type AnyPut = Callable[..., PutOutcome]
 """One of the ways into a backend: `put` or `write`."""
 
 SHARED = tuple(b"shared %d" % number * 50 for number in range(30))
-OUTSIDE = ("../x", "/x", "a/../../x", "a//x", "", "tmp/x", "a\\x", "a\0")
+OUTSIDE = ("../x", "/x", "a/../../x", "a//x", "", "tmp/x", "small/x", "a\\x", "a\0")
 MANY = 3
 PATIENCE_S = 60
 
@@ -213,6 +213,18 @@ class StorageBackendConformance:
             assert reader.readinto(buffer) == 0
             reader.close()
 
+    def test_small_objects_are_read_together_in_order(self, backend: StorageBackend) -> None:
+        backend.put_many([("a", b"first"), ("b", b""), ("c", b"longer than it should be")])
+        wanted = [("c", 6), ("absent", 3), ("b", 0), ("a", 5), ("a", 9)]
+        longer, absent, *others = backend.read_many(wanted)
+        assert isinstance(longer, bytes)
+        assert len(longer) > 6
+        assert b"longer than it should be".startswith(longer)
+        assert isinstance(absent, ObjectMissing)
+        assert absent.object_key == "absent"
+        assert others == [b"", b"first", b"first"]
+        assert backend.read_many([]) == []
+
     def test_the_same_content_again_is_deduplicated(self, backend: StorageBackend, any_put: AnyPut) -> None:
         assert [put(backend, b"twice"), any_put(backend, b"twice")] == ["stored", "deduplicated"]
         assert read(backend, key_of(b"twice")) == b"twice"
@@ -350,6 +362,7 @@ class StorageBackendConformance:
             partial(write, backend, b"refused", key=key),
             partial(backend.open, key),
             partial(backend.stat_many, [key]),
+            partial(backend.read_many, [(key, 1)]),
             partial(delete, backend, key),
         ):
             with pytest.raises(KeyRefused):

@@ -10,6 +10,7 @@ import pytest
 
 from artifactstore.backends import durability
 from artifactstore.backends.durability import DIRECTORY_FSYNCS_MAX, FSYNCS_MAX, load_syncfs, syncfs_for
+from artifactstore.backends.filesystems import filesystem_type
 from artifactstore.backends.local import LocalBackend
 from artifactstore.testing.backend_conformance import key_of, put, put_of, stored, write
 
@@ -196,7 +197,7 @@ def test_the_type_of_a_real_file_system_is_read_as_the_kernel_says_it() -> None:
     """`/proc` has the same magic number on every Linux."""
     fd = os.open("/proc", os.O_RDONLY)
     try:
-        assert durability._filesystem_type(fd) == PROC_MAGIC
+        assert filesystem_type(fd) == PROC_MAGIC
     finally:
         os.close(fd)
 

@@ -1,0 +1,273 @@
+"""The backend for small objects: rows of one SQLite file, since a file each costs more than its bytes.
+
+A batch is one transaction, on disk when the call returns; a reader sees what was committed when it began. SQLite makes
+a commit visible only after its write-ahead log is synced, so what is found there is durable.
+"""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Buffer, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from artifactstore.backends.os_errors import error_name
+from artifactstore.backends.small_file import SmallFile, is_damage
+from artifactstore_protocols.object_keys import check_object_key
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    KeyTaken,
+    ObjectDamaged,
+    ObjectMissing,
+    PutOutcome,
+    StorageError,
+    StorageFailed,
+)
+
+__all__ = ["OBJECT_BYTES_MAX", "SmallBackend"]
+
+OBJECT_BYTES_MAX: Final = 1 << 20
+"""How large an object can be. Each is read and written whole, in memory."""
+
+_CONCURRENCY: Final = 4
+_FIND: Final = "SELECT key, content FROM objects WHERE key IN (SELECT value FROM json_each(?))"
+_THERE: Final = "SELECT key FROM objects WHERE key IN (SELECT value FROM json_each(?))"
+_STAT: Final = "SELECT key, length(content) FROM objects WHERE key IN (SELECT value FROM json_each(?))"
+_LIST: Final = "SELECT key, length(content) FROM objects WHERE key > ? ORDER BY key LIMIT ?"
+_INSERT: Final = "INSERT INTO objects (key, content) VALUES (?, ?)"
+_DELETE: Final = "DELETE FROM objects WHERE key IN (SELECT value FROM json_each(?)) RETURNING key"
+
+
+class SmallBackend:
+    """A `StorageBackend` on `<root>/small/objects.db`, for a single machine and any number of processes.
+
+    The file is made by the first put. Do not carry one across `fork`.
+    """
+
+    __slots__ = ("_backend_id", "_file", "_root")
+
+    def __init__(self, root: Path, backend_id: str = "local-small") -> None:
+        """Name a root, which others may share, and which is there before the first put."""
+        self._backend_id = backend_id
+        self._root = str(root.absolute())
+        self._file = SmallFile(backend_id, self._root)
+
+    @property
+    def backend_id(self) -> str:
+        """Name in rows and receipts."""
+        return self._backend_id
+
+    @property
+    def concurrency(self) -> int:
+        """Some read and hash while one writes."""
+        return _CONCURRENCY
+
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
+        """Put whole objects in one transaction."""
+        fresh: dict[str, memoryview] = {}
+        answers: list[tuple[str, PutOutcome | StorageError]] = []
+        for object_key, content in puts:
+            view = memoryview(content).cast("B")
+            refusal = self._refusal(object_key, len(view))
+            if refusal is None and fresh.setdefault(object_key, view) is not view:
+                answer: PutOutcome | StorageError = "deduplicated"
+                if fresh[object_key] != view:
+                    answer = KeyTaken(self._backend_id, object_key)
+                answers.append((object_key, answer))
+            else:
+                answers.append((object_key, refusal or "stored"))
+        if fresh:
+            self._settle(fresh, answers)
+        return [answer for _, answer in answers]
+
+    def _settle(self, fresh: dict[str, memoryview], answers: list[tuple[str, PutOutcome | StorageError]]) -> None:
+        """Insert what is not there, and correct the answers for what is."""
+        there = self._find(fresh)
+        missing = fresh.keys() - there.keys()
+        if missing:
+            with self._file.writing("storing objects") as connection:
+                # Others may have put some meanwhile. Their bytes are read later: damaged pages would spoil the commit.
+                overtaken = {key for (key,) in connection.execute(_THERE, (json.dumps(list(missing)),))}
+                rows = ((key, fresh[key] or b"") for key in fresh if key in missing and key not in overtaken)
+                connection.executemany(_INSERT, rows)
+            there |= self._find(overtaken)
+        for index, (object_key, answer) in enumerate(answers):
+            if object_key in there and not isinstance(answer, StorageError):
+                stored = there[object_key]
+                same = isinstance(stored, bytes) and stored == fresh[object_key]
+                answers[index] = object_key, "deduplicated" if same else KeyTaken(self._backend_id, object_key)
+
+    def _refusal(self, object_key: str, size_bytes: int) -> StorageError | None:
+        try:
+            check_object_key(object_key)
+        except StorageError as refusal:
+            return refusal
+        if size_bytes > OBJECT_BYTES_MAX:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> StorageFailed:
+        cause = f"an object of more than {OBJECT_BYTES_MAX} bytes belongs in another backend"
+        return StorageFailed(self._backend_id, "storing objects", cause)
+
+    def _find(self, object_keys: Iterable[str]) -> dict[str, bytes | ObjectDamaged]:
+        """The objects there are among some."""
+        keys = list(object_keys)
+        with self._file.reading("reading objects") as connection:
+            return self._read(connection, keys) if keys and connection is not None else {}
+
+    def _read(self, connection: sqlite3.Connection, keys: list[str]) -> dict[str, bytes | ObjectDamaged]:
+        try:
+            return dict(connection.execute(_FIND, (json.dumps(keys),)))
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            if len(keys) == 1:
+                reason = f"the file of small objects cannot be read there ({error.sqlite_errorname})"
+                return {keys[0]: ObjectDamaged(self._backend_id, keys[0], reason)}
+        # One of them is damaged: each is read alone, to spare the others.
+        found: dict[str, bytes | ObjectDamaged] = {}
+        for key in keys:
+            found |= self._read(connection, [key])
+        return found
+
+    def open_writer(self) -> "SmallWriter":
+        """Start an object of up to `OBJECT_BYTES_MAX`."""
+        return SmallWriter(self)
+
+    def open(self, object_key: str, offset: int = 0, length: int | None = None) -> "SmallReader":
+        """Read an object whole, and open what was read."""
+        (content,) = self.read_many([(object_key, OBJECT_BYTES_MAX)])
+        if isinstance(content, StorageError):
+            raise content
+        return SmallReader(content, offset, length)
+
+    def read_many(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | StorageError]:
+        """Read whole objects by one query."""
+        keys = [key for key, _ in wanted]
+        for key in keys:
+            check_object_key(key)
+        found = self._find(keys)
+        return [found[key] if key in found else ObjectMissing(self._backend_id, key) for key in keys]
+
+    def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
+        """Sizes of objects, without their bytes."""
+        for key in object_keys:
+            check_object_key(key)
+        with self._file.reading("looking objects up") as connection:
+            found = {} if connection is None else dict(connection.execute(_STAT, (json.dumps(list(object_keys)),)))
+        return [found.get(key) for key in object_keys]
+
+    def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
+        """Delete rows in one transaction; their pages are filled again by later objects."""
+        refusals = {key: refusal for key in object_keys if (refusal := self._refusal(key, 0)) is not None}
+        keys = [key for key in object_keys if key not in refusals]
+        deleted: set[str] = set()
+        if any(size is not None for size in self.stat_many(keys)):
+            with self._file.writing("deleting objects") as connection:
+                deleted = {key for (key,) in connection.execute(_DELETE, (json.dumps(keys),))}
+        return [refusals.get(key) or key in deleted for key in object_keys]
+
+    def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
+        """The next keys, by the index."""
+        with self._file.reading("listing objects") as connection:
+            return [] if connection is None else connection.execute(_LIST, (after, limit)).fetchall()
+
+    def health(self) -> BackendHealth:
+        """Measure the device, and commit and read back a row."""
+        total_bytes = free_bytes = free_inodes = latency_s = failure = None
+        try:
+            room = os.statvfs(self._root)
+            total_bytes, free_bytes = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
+            free_inodes = room.f_favail if room.f_files else None
+            started_s = time.perf_counter()
+            self._file.fly_canary()
+            latency_s = time.perf_counter() - started_s
+        except OSError as error:
+            failure = f"the root cannot be used ({error_name(error)})"
+        except StorageError as error:
+            failure = str(error)
+        return BackendHealth(self._backend_id, total_bytes, free_bytes, free_inodes, latency_s, failure)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class SmallWriter:
+    """An `ObjectWriter` that gathers one object in memory."""
+
+    __slots__ = ("_backend", "_gathered")
+
+    def __init__(self, backend: SmallBackend) -> None:
+        self._backend = backend
+        self._gathered: bytearray | None = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.abort()
+
+    def _open(self) -> bytearray:
+        if self._gathered is None:
+            raise RuntimeError("this writer is committed or aborted; open another one")
+        return self._gathered
+
+    def write(self, buffer: Buffer) -> None:
+        """Append bytes; what is too large is refused by `commit`, and not gathered."""
+        gathered = self._open()
+        with memoryview(buffer) as view:
+            gathered += view.cast("B")[: OBJECT_BYTES_MAX + 1 - len(gathered)]
+
+    def commit(self, object_key: str) -> PutOutcome:
+        """Put the object."""
+        (answer,) = self._backend.put_many([(object_key, self._open())])
+        if isinstance(answer, StorageError):
+            raise answer
+        self.abort()
+        return answer
+
+    def abort(self) -> None:
+        """Forget what was gathered."""
+        self._gathered = None
+
+
+class SmallReader:
+    """An `ObjectReader` over an object in memory."""
+
+    __slots__ = ("_content", "_range", "_size_bytes")
+
+    def __init__(self, content: bytes, offset: int, length: int | None) -> None:
+        self._size_bytes = len(content)
+        self._range: memoryview | None = memoryview(content)[offset : None if length is None else offset + length]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
+    ) -> None:
+        self.close()
+
+    @property
+    def size_bytes(self) -> int:
+        """Length of the object."""
+        return self._size_bytes
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill a buffer with the next bytes."""
+        if self._range is None:
+            raise RuntimeError("this reader is closed; open the object again")
+        count = min(len(buffer), len(self._range))
+        buffer[:count] = self._range[:count]
+        self._range = self._range[count:]
+        return count
+
+    def close(self) -> None:
+        """Forget the object."""
+        self._range = None

@@ -1,0 +1,229 @@
+"""The SQLite file of small objects: how it is made, opened, guarded and shared by threads and processes.
+
+SQLite does not let processes take turns at switching a new file to WAL, and gives a new file a mode of its own. So the
+file is made complete under another name, by one process at a time, and then renamed. Network file systems are refused,
+because SQLite's locks and its shared memory do not work there.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+from artifactstore.backends.filesystems import network_filesystem
+from artifactstore.backends.os_errors import faults_of
+from artifactstore.database.access import Access, obstacle_to_writing, to_read, to_write
+from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
+from artifactstore.database.file_guard import FileGuard, SnapshotGuard
+from artifactstore.durable import fsync_directory
+from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
+
+__all__ = ["DIRECTORY", "SmallFile", "is_damage"]
+
+DIRECTORY: Final = "small"
+"""Where the file is, below the root. No object key begins with it."""
+
+_PAGE_BYTES: Final = 8192
+"""Measured: see ADR 0022."""
+
+_LOG_BYTES: Final = 32 << 20
+"""From which length on SQLite folds the write-ahead log into the file."""
+
+_BUSY_TIMEOUT_S: Final = 60.0
+"""How long a writer waits for those of other processes, whose transactions take some 10 ms each."""
+
+_SCHEMA: Final = """
+CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, content BLOB NOT NULL);
+CREATE TABLE canary (id INTEGER PRIMARY KEY, token BLOB NOT NULL);
+"""
+
+_DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_READ", "SQLITE_IOERR_SHORT_READ")
+_DENIED: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that bytes of the file are not what SQLite wrote, or cannot be read."""
+    return _name_of(error).startswith(_DAMAGE)
+
+
+class SmallFile:
+    """The file and its connections; any thread may call it."""
+
+    __slots__ = ("_access", "_backend_id", "_checking", "_guard", "_idle", "_opening", "_path", "_root", "_writing")
+
+    def __init__(self, backend_id: str, root: str) -> None:
+        """Name the root that the file is below; nothing is opened or made."""
+        self._backend_id = backend_id
+        self._root = root
+        self._path = Path(root, DIRECTORY, "objects.db")
+        self._access: Access | None = None
+        self._guard: FileGuard | SnapshotGuard | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._opening = threading.Lock()
+        self._checking = threading.Lock()
+        self._writing = threading.Lock()
+
+    @contextlib.contextmanager
+    def reading(self, operation: str) -> Generator[sqlite3.Connection | None]:
+        """Give a connection for the block, each statement of which sees one snapshot; None if there is no file.
+
+        Raises:
+            StorageDenied, StorageFailed: the file cannot be used, or is not the one that was opened.
+        """
+        with self._faults(operation):
+            if not self._open():
+                yield None
+                return
+            self._check()
+            with self._connection() as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def writing(self, operation: str) -> Generator[sqlite3.Connection]:
+        """Give a connection in a transaction for the block, which is on disk after it; the file is made if need be.
+
+        Raises:
+            StorageFull, StorageDenied, StorageFailed: nothing of the block is stored.
+        """
+        with self._faults(operation), self._writing:
+            if not self._open():
+                self._make()
+                self._open()
+            if self._access is not None and self._access.read_only is not None:
+                raise StorageDenied(self._backend_id, operation, self._access.read_only)
+            self._check()
+            with self._connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            self._check()
+
+    def fly_canary(self) -> None:
+        """Commit a row and read it back.
+
+        Raises:
+            StorageFault: the file cannot be written, or gives back another row.
+        """
+        with self.writing("writing a canary") as connection:
+            connection.execute("INSERT OR REPLACE INTO canary VALUES (1, ?)", (os.urandom(16),))
+        with self.reading("reading a canary") as connection:
+            found = connection and connection.execute("SELECT 1 FROM canary WHERE length(token) = 16").fetchone()
+        if not found:
+            raise StorageFailed(self._backend_id, "reading a canary", "it is not there")
+
+    def close(self) -> None:
+        """Close all connections; harmless twice."""
+        while self._idle:
+            self._idle.pop().close()
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
+
+    def _open(self) -> bool:
+        """Open the file unless it is open; False if there is none."""
+        with self._opening:
+            if self._guard is None and os.path.lexists(self._path):
+                self._refuse_network()
+                why = obstacle_to_writing(self._path)
+                self._access = to_write(self._path) if why is None else to_read(self._path, why)
+                if why is None:
+                    self._guard = FileGuard(self._path, self._access, lock_timeout_s=_BUSY_TIMEOUT_S)
+                else:
+                    self._guard = SnapshotGuard(self._path, self._access)
+            return self._guard is not None
+
+    def _check(self) -> None:
+        with self._checking:
+            if self._guard is not None:
+                self._guard.check()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        """An open connection; one whose block fails is closed, which rolls back."""
+        connection = self._idle.pop() if self._idle else self._connect()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._access is None:
+            raise AssertionError("connected before the file was opened")
+        connection = self._access.connect(timeout_s=_BUSY_TIMEOUT_S)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _refuse_network(self) -> None:
+        if (name := network_filesystem(self._root)) is not None:
+            cause = f"{self._root} is on {name}, a network file system; set ARTIFACTSTORE_STORAGE_SMALL_MAX=0"
+            raise StorageFailed(self._backend_id, "opening the file of small objects", cause)
+
+    def _make(self) -> None:
+        self._refuse_network()
+        directory = self._path.parent
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir()
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if not os.path.lexists(self._path):
+                self._build(self._path.with_name("objects.new"))
+            os.fsync(fd)
+            fsync_directory(self._root)
+        finally:
+            os.close(fd)
+
+    def _build(self, fresh: Path) -> None:
+        for leftover in (fresh, f"{fresh}-wal", f"{fresh}-shm"):  # of a process that died here
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(leftover)  # noqa: PTH108 - text among paths
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))  # less the umask
+        with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        fd = os.open(fresh, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        fresh.rename(self._path)
+
+    @contextlib.contextmanager
+    def _faults(self, operation: str) -> Generator[None]:
+        """Turn what SQLite, the guard and the operating system report into the errors of a backend."""
+        try:
+            with faults_of(self._backend_id, operation):
+                yield
+        except sqlite3.Error as error:
+            raise self._fault(operation, error) from error
+        except DatabaseReplaced as error:
+            cause = f"{self._path.parent} was {error.reason}; restart every process of the store, then run verify"
+            raise StorageFailed(self._backend_id, operation, cause) from error
+        except DatabaseUnavailable as error:
+            raise StorageDenied(self._backend_id, operation, error.reason) from error
+
+    def _fault(self, operation: str, error: sqlite3.Error) -> StorageFault:
+        name = _name_of(error)
+        if name.startswith("SQLITE_FULL"):
+            return StorageFull(self._backend_id, operation, name)
+        if name.startswith(_DENIED):
+            return StorageDenied(self._backend_id, operation, name)
+        if is_damage(error):
+            name = f"{name}: {self._path} is damaged or cannot be read"
+        return StorageFailed(self._backend_id, operation, name)
+
+
+def _name_of(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", None) or str(error)
