@@ -7,6 +7,7 @@ once share the cost of one commit. A command that is refused is answered alone; 
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import override
 
@@ -19,7 +20,7 @@ from artifactstore_protocols.commands import CommandRequest, Committed
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
-from artifactstore_protocols.supervision import MailboxFull
+from artifactstore_protocols.supervision import ActorStopped, MailboxFull
 
 __all__ = ["COMMIT_TIMEOUT_S", "EventWriter", "log_commit"]
 
@@ -98,10 +99,10 @@ class EventWriter(Actor[WriterRole]):
                 raise OutcomeUnknown(unknown.database, f"{unknown.reason}; asked again: {again}") from error
 
     def _announce(self) -> None:
-        try:
+        # A full mailbox holds others that say the same, and one that stops has no tails left; what is committed is
+        # answered as that in any case.
+        with suppress(MailboxFull, ActorStopped):
             self._projection.try_tell(HeadMoved(self._sequence))
-        except MailboxFull:
-            return  # the ones that fill it say the same; tails read the log, not these messages
 
 
 def log_commit(commands: int, written: int, sequence: int, took_s: float) -> None:
