@@ -18,9 +18,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from artifactstore.database import engines, migrate
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import insert_rows
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import events

@@ -8,9 +8,9 @@ from itertools import count
 
 import trio
 from sqlalchemy import Executable
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.database import Database
 from artifactstore.database.engines import writer_engine

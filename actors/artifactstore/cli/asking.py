@@ -1,4 +1,4 @@
-"""What `artifactstore health` and `tree` do with `--url`: ask a service over HTTP, and show its report.
+"""What `artifactstore health` and `tree` do with `--url`: ask a service over HTTP.
 
 A service on this machine is never asked through a proxy: what a proxy calls 127.0.0.1 is the proxy's own machine. For
 other machines, `http_proxy`, `https_proxy` and `no_proxy` hold as usual.
@@ -21,11 +21,10 @@ from ipaddress import ip_address
 from typing import NoReturn, cast, override
 from urllib.parse import urlsplit
 
-from artifactstore.cli.output import say, say_json
 from artifactstore.facts import Json
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["ServiceUnreachable", "ask_service", "ask_tree", "print_health"]
+__all__ = ["ServiceUnreachable", "ask_service", "ask_tree"]
 
 _TIMEOUT_S = 10
 """For the whole answer, however it arrives."""
@@ -65,17 +64,6 @@ def ask_service(url: str) -> Mapping[str, Json]:
 def ask_tree(url: str) -> Mapping[str, Json]:
     """Return the supervision tree of a running service, which is at `url`; raises as `ask_service` does."""
     return _get(url, "/tree", _is_tree)
-
-
-def print_health(report: Mapping[str, Json], *, json: bool) -> bool:
-    """Show a report. Returns whether it is a healthy one."""
-    if json:
-        say_json(report)
-    else:
-        say(str(report["status"]))
-        for name, part in cast("Mapping[str, Mapping[str, Json]]", report.get("components", {})).items():
-            say(f"  {'ok ' if part['healthy'] else 'BAD'}  {name:22} {part['detail']}")
-    return report["status"] == "healthy"
 
 
 def _get(url: str, path: str, fits: Callable[[object], bool]) -> Mapping[str, Json]:
@@ -135,7 +123,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _is_report(answer: object) -> bool:
-    """Return whether it can be shown: status and components are what `print_health` looks at."""
+    """Return whether it can be shown: status and components are what the command shows."""
     if not isinstance(answer, dict):
         return False
     report = cast("dict[str, object]", answer)

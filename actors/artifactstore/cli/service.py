@@ -72,16 +72,23 @@ def health(
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore health`."""
-    from artifactstore.cli.asking import ask_service, print_health  # noqa: PLC0415
-
+    report: Mapping[str, Facts]
     if url is not None:
+        from artifactstore.cli.asking import ask_service  # noqa: PLC0415
+
         report = ask_service(url)
     else:
         from artifactstore.facts import health_facts  # noqa: PLC0415
         from artifactstore.ids import now_us  # noqa: PLC0415
 
         report = health_facts(on_store(lambda registry: registry.health(max_age_s=0)), now_us())
-    if not print_health(report, json=json):
+    if json:
+        say_json(report)
+    else:
+        say(str(report["status"]))
+        for name, part in cast("Mapping[str, Mapping[str, Facts]]", report.get("components", {})).items():
+            say(f"  {'ok ' if part['healthy'] else 'BAD'}  {name:22} {part['detail']}")
+    if report["status"] != "healthy":
         raise Finding(EXIT_FAILED)
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, LargeBinary, Select, Table, Text, bindparam, cast, func, select
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine
+
+from artifactstore.database.asyncio_core import AsyncConnection
 
 if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql

@@ -11,10 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
-
 from artifactstore.database import events, migrate
 from artifactstore.database.access import Access, obstacle_to_writing, with_access
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine, AsyncTransaction
 from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
 from artifactstore.database.engines import (
     LOCK_TIMEOUT_S,

@@ -18,10 +18,10 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
 from artifactstore.database.access import Access
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine, create_async_engine
 from artifactstore.database.location import DatabaseLocation
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate, batched
 
 from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import insert_rows
 from artifactstore.database.cells import time_in
 from artifactstore.database.errors import LogDamaged

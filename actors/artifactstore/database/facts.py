@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Table, column, func, select, values
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.files import address_in, files_query, path_of, sha256_in
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols.admission import Content, History, HistoryNeeds, Opened

@@ -5,11 +5,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from artifactstore.database import queries
 from artifactstore.database.access import Access, with_access
-from artifactstore.database.engines import reader_engine, writer_engine
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine
+from artifactstore.database.engines import connected, reader_engine, writer_engine
 from artifactstore.database.errors import DatabaseBusy, LogDamaged
 from artifactstore.database.events import check_end, head, lock_head
 from artifactstore.database.location import DatabaseLocation
@@ -94,7 +94,7 @@ async def _inspected(
     reader = reader_engine(location, access, lock_timeout_s=lock_wait_s)
     writer = writer_engine(location, access, lock_timeout_s=lock_wait_s)
     try:
-        async with reader.connect() as connection:
+        async with connected(reader) as connection:
             revision = await connection.run_sync(schema_revision)
             if revision != SCHEMA_REVISION:
                 return DatabaseInspection(revision, read_only=read_only)
@@ -149,14 +149,14 @@ async def _who_holds_the_head(
     """Take the lock that every writer takes, and give it back; who has it if it cannot be had."""
     try:
         with translated(location.name):
-            async with writer.connect() as connection:
+            async with connected(writer) as connection:
                 with suppress(LogDamaged):  # which is told already
                     await lock_head(connection)
                 await connection.rollback()
     except DatabaseBusy:
         if location.is_sqlite:
             return ()
-        async with reader.connect() as connection:
+        async with connected(reader) as connection:
             rows = (await connection.execute(_HOLDERS)).all()
         return tuple(
             f"session {row.pid} ({row.application_name or 'no name'}) from {row.client}, since {row.xact_start:%FT%TZ}"

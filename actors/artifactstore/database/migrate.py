@@ -17,10 +17,10 @@ from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from artifactstore.database.access import to_write
-from artifactstore.database.engines import LOCK_TIMEOUT_S
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine
+from artifactstore.database.engines import LOCK_TIMEOUT_S, connected
 from artifactstore.database.errors import (
     DatabaseBusy,
     DatabaseUnavailable,
@@ -84,7 +84,7 @@ async def ensure_schema(
     if not create:
         await _must_be_store(reader, location)
     async with _turn(location, lock_timeout_s):
-        async with reader.connect() as connection:
+        async with connected(reader) as connection:
             found = await connection.run_sync(schema_revision)
         if found is None:
             async with _transaction(writer, location) as connection:
@@ -103,7 +103,7 @@ async def require_schema(reader: AsyncEngine, location: DatabaseLocation) -> Non
         StoreNotFound, SchemaTooOld, SchemaTooNew: as `ensure_schema`.
     """
     await _must_be_store(reader, location)
-    async with reader.connect() as connection:
+    async with connected(reader) as connection:
         found = await connection.run_sync(schema_revision)
     _must_be_current(location, found)
 
@@ -181,7 +181,7 @@ async def _must_be_store(reader: AsyncEngine, location: DatabaseLocation) -> Non
     """See that there is a store, before anything is made: not even the lock that a set-up takes."""
     if not _is_there(location):
         raise StoreNotFound(location.name, "there is no such file, or it is empty")
-    async with reader.connect() as connection:
+    async with connected(reader) as connection:
         if await connection.run_sync(schema_revision) is None:
             raise StoreNotFound(location.name, "that database has no artifactstore tables")
 

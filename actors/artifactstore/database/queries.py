@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import cast
 
 from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, true
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.files import address_in, content_columns, files_query, path_of, sha256_in
 from artifactstore.database.schema import LIVE, events

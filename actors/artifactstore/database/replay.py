@@ -8,9 +8,9 @@ those rows: live rows that did not differ have moved on by the same events as th
 from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, insert, select, tuple_, union
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.engines import is_direct, writing
 from artifactstore.database.errors import DirectConnectionNeeded
 from artifactstore.database.schema import DIFFERING, LIVE, SHADOW, TEMPORARY, ViewTables

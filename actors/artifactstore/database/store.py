@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from artifactstore.database import events, queries, replay
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events

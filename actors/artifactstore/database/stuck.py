@@ -10,8 +10,8 @@ import logging
 from typing import Final
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.engines import STATEMENT_TIMEOUT_S
 
 __all__ = ["STUCK_AFTER_S", "end_stuck_writers"]

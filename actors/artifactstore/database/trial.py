@@ -12,9 +12,9 @@ from typing import Self
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.engines import nameless_engine
 from artifactstore.database.schema import LIVE, METADATA

@@ -9,10 +9,10 @@ from functools import cache
 from itertools import groupby
 
 from sqlalchemy import Table, bindparam, select, type_coerce, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Update as UpdateStatement
 from sqlalchemy.types import NULLTYPE
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import OnConflict, insert_rows
 from artifactstore.database.facts import load_history
 from artifactstore.database.schema import ViewTables
@@ -79,7 +79,7 @@ async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> 
         # Cells as they are: one that is damaged makes another digest, and no error.
         cells = (type_coerce(table.c[name], NULLTYPE).label(name) for name in view.columns)
         query = select(*cells).order_by(*(table.c[name] for name in view.key))
-        async with connection.stream(query, execution_options={"yield_per": _FETCH_ROWS}) as result:
-            async for rows in result.partitions():
+        async with connection.stream(query, rows=_FETCH_ROWS) as batches:
+            async for rows in batches:
                 digest.add([[view.name, *row] for row in rows])
     return digest.result()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from artifactstore.database.engines import writer_engine
+from artifactstore.database.engines import connected, writer_engine
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.doctor import examine, look
 from artifactstore.doctor.holders import LOCKS
@@ -169,7 +169,7 @@ def test_postgresql_tells_who_holds_the_head(
 
     async def while_held() -> tuple[str, ...]:
         engine = writer_engine(postgres_location)
-        async with engine.connect() as connection:
+        async with connected(engine) as connection:
             await connection.execute(text("SELECT sequence FROM log_head FOR UPDATE"))
             found = await asyncio.to_thread(lambda: examine(look(lock_wait_s=0.1)))
         await engine.dispose()

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import trio
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation

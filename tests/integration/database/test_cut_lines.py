@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.database.events import Transaction

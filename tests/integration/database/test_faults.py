@@ -15,9 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncTransaction
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.database import Database
 from artifactstore.database.errors import (

@@ -13,9 +13,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, inspect, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events, migrate
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.database import Database
 from artifactstore.database.engines import writer_engine

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 import trio
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.errors import DirectConnectionNeeded
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation

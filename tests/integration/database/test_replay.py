@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 import trio
 from sqlalchemy import Executable, and_, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore.database import events, replay, schema
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.events import Transaction

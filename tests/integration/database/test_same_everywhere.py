@@ -5,9 +5,9 @@ That one log gives one projection digest on both is shown in `tests/integration/
 
 from sqlalchemy import Table, inspect, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateTable
 
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import DIFFERING, METADATA, SHADOW
 from database_tools import opened

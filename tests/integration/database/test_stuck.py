@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import trio
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 import frozen_peer
 from artifactstore.database import events, stuck
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
 from artifactstore.database.errors import DatabaseBusy
 from artifactstore.database.location import DatabaseLocation

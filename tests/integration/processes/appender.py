@@ -14,9 +14,9 @@ from enum import StrEnum
 from typing import Any, Self
 
 import trio
-from sqlalchemy.ext.asyncio import AsyncTransaction
 
 from artifactstore import Settings
+from artifactstore.database.asyncio_core import AsyncTransaction
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef, ActorSpec

@@ -18,9 +18,8 @@ from contextlib import redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 
-from sqlalchemy.ext.asyncio import AsyncTransaction
-
 from artifactstore.cli.app import run
+from artifactstore.database.asyncio_core import AsyncTransaction
 
 _CALLS = ("open", "write", "fchmod", "fsync", "replace", "mkdir", "unlink", "ftruncate")
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from unittest.mock import patch
 
 import trio
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from artifactstore import Settings, open_registry
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncTransaction
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 
 __all__ = ["Place"]

@@ -8,9 +8,10 @@ from typing import Self
 import pytest
 import trio
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from artifactstore.database import events
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.database import Database
 from artifactstore.database.errors import Refused

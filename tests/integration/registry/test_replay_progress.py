@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 import trio
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from artifactstore import Registry
 from artifactstore.callers import told_from_threads
+from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.schema import ViewTables
 from artifactstore.database.views import projection_digest
 from artifactstore_protocols.identity import Digest

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncTransaction
 
 from artifactstore import Registry, open_registry
 from artifactstore.config import Settings
+from artifactstore.database.asyncio_core import AsyncTransaction
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable, OutcomeUnknown
 
 pytestmark = pytest.mark.slow
