@@ -1,36 +1,35 @@
-"""One small manifest by hand, for examples that drawn ones would not show: three files, two contents."""
+"""One small manifest by hand, for examples that drawn ones would not show: three files, two contents, a link and an
+empty directory."""
 
 import hashlib
 
 from blake3 import blake3
 
-from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.manifest import Manifest, ManifestFile, ManifestPackage, ManifestReceipt, Producer
-from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.manifest import (
+    DirectoryEntry,
+    Entry,
+    FileEntry,
+    LinkEntry,
+    Manifest,
+    ManifestPackage,
+    ManifestReceipt,
+    Producer,
+)
 
 __all__ = ["sample_file", "sample_manifest", "sample_package", "sample_receipt"]
 
 _DAY_US = 86_400_000_000
 
 
-def sample_file(
-    path: str, content: bytes, *, executable: bool = False, media_type: str = "text/markdown"
-) -> ManifestFile:
+def sample_file(path: str, content: bytes, *, executable: bool = False, media_type: str = "text/markdown") -> FileEntry:
     """A file with this content and its true digests."""
-    return ManifestFile(
-        path=path,
-        size_bytes=len(content),
-        executable=executable,
-        media_type=media_type,
-        digest=Digest("blake3", blake3(content).hexdigest()),
-        sha256=Digest("sha256", hashlib.sha256(content).hexdigest()),
-    )
+    digest, sha256 = blake3(content).digest(), hashlib.sha256(content).digest()
+    return FileEntry("file", path, executable, len(content), media_type, digest, sha256)
 
 
-def sample_receipt(file: ManifestFile) -> ManifestReceipt:
+def sample_receipt(file: FileEntry) -> ManifestReceipt:
     """Where the local backend keeps the file's content."""
-    address = ContentAddress(file.digest)
-    return ManifestReceipt(address, "local", first_key(address), file.size_bytes)
+    return ManifestReceipt(file.digest, "local", None)
 
 
 def sample_package() -> ManifestPackage:
@@ -44,17 +43,19 @@ def sample_package() -> ManifestPackage:
     )
 
 
-def sample_manifest(*files: ManifestFile) -> Manifest:
-    """The sample, or the same package with other files."""
-    chosen = files or (
+def sample_manifest(*entries: Entry) -> Manifest:
+    """The sample, or the same package with other entries."""
+    chosen = entries or (
         sample_file("docs/copy.md", b"# Hello\n"),
         sample_file("bin/run", b"#!/bin/sh\nexit 0\n", executable=True, media_type="application/octet-stream"),
+        DirectoryEntry("directory", "logs"),
         sample_file("docs/a.md", b"# Hello\n"),
+        LinkEntry("link", "docs/latest", "a.md"),
     )
     return Manifest.build(
         package=sample_package(),
-        files=chosen,
-        storage_receipts=[sample_receipt(file) for file in chosen],
+        entries=chosen,
+        storage_receipts=[sample_receipt(entry) for entry in chosen if isinstance(entry, FileEntry)],
         retention_class="ephemeral",
         retention_duration_us=_DAY_US,
         producer=Producer("artifactstore", "0.1.0"),

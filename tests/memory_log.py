@@ -20,7 +20,7 @@ from artifactstore_protocols.commands import (
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.manifest import Manifest, ManifestFile, ManifestPackage, ManifestReceipt, Producer
+from artifactstore_protocols.manifest import FileEntry, Manifest, ManifestPackage, ManifestReceipt, Producer
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import Draft, Facts, FileState, PackageState, decide
 from artifactstore_protocols.paths import ancestors
@@ -126,15 +126,15 @@ class MemoryViews:
         primary = Digest(_text(content, "digest_algorithm"), _octets(content, "digest_primary").hex())
         return primary, Digest("sha256", _octets(content, "digest_sha256").hex()), _number(content, "size_bytes")
 
-    def manifest_file(self, row: NamedCells) -> ManifestFile:
+    def file_entry(self, row: NamedCells) -> FileEntry:
         """A row of files as a manifest lists it."""
         primary, sha256, size_bytes = self._content(row)
-        return ManifestFile(_path(row), size_bytes, bool(row["executable"]), _text(row, "media_type"), primary, sha256)
+        executable, media_type = bool(row["executable"]), _text(row, "media_type")
+        return FileEntry("file", _path(row), executable, size_bytes, media_type, primary.raw, sha256.raw)
 
     def manifest_receipt(self, row: NamedCells) -> ManifestReceipt:
         """A row of locations as a manifest lists it."""
-        primary, _sha256, size_bytes = self._content(row)
-        return ManifestReceipt(ContentAddress(primary), _text(row, "backend_id"), _text(row, "object_key"), size_bytes)
+        return ManifestReceipt(_octets(row, "digest_primary"), _text(row, "backend_id"), _text(row, "object_key"))
 
 
 class MemoryLog:
@@ -225,7 +225,7 @@ class MemoryLog:
                 1_000_000 + len(self.events),
                 {key: str(value) for key, value in labels.items()},
             ),
-            files=[self.views.manifest_file(row) for row in files],
+            entries=[self.views.file_entry(row) for row in files],
             storage_receipts=[
                 self.views.manifest_receipt(row)
                 for row in self.views.rows(LOCATIONS)

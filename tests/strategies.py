@@ -8,28 +8,31 @@ from blake3 import blake3
 from hypothesis import strategies as st
 
 from artifactstore_protocols.canonical import INTEGER_MAX, CanonicalValue, RecordValue
-from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.links import escaping_links
 from artifactstore_protocols.manifest import (
+    DirectoryEntry,
+    Entry,
+    FileEntry,
+    LinkEntry,
     Manifest,
-    ManifestFile,
     ManifestPackage,
     ManifestReceipt,
     Producer,
     check_tree,
 )
 from artifactstore_protocols.media_types import DEFAULT_MEDIA_TYPE, MEDIA_TYPES
-from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import PathRefused
 
 __all__ = [
     "canonical_values",
     "contents",
     "labels",
-    "manifest_files",
+    "manifest_entries",
     "manifests",
     "mutations",
     "paths",
     "record_values",
+    "targets",
     "tree_paths",
 ]
 
@@ -71,7 +74,7 @@ def paths() -> st.SearchStrategy[str]:
 
 @st.composite
 def tree_paths(draw: st.DrawFn) -> list[str]:
-    """Paths that can all be files of one tree, in any order; sometimes none."""
+    """Paths that can all be entries of one tree, in any order; sometimes none."""
     kept: list[str] = []
     for path in draw(st.lists(paths(), max_size=8)):
         try:
@@ -87,32 +90,43 @@ def labels() -> st.SearchStrategy[str]:
     return st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20)
 
 
-def contents() -> st.SearchStrategy[tuple[Digest, Digest, int]]:
+def contents() -> st.SearchStrategy[tuple[bytes, bytes, int]]:
     """Primary digest, SHA-256 and size of some bytes; the same bytes come up often."""
     return st.binary(max_size=2).map(
-        lambda content: (
-            Digest("blake3", blake3(content).hexdigest()),
-            Digest("sha256", hashlib.sha256(content).hexdigest()),
-            len(content),
-        )
+        lambda content: (blake3(content).digest(), hashlib.sha256(content).digest(), len(content))
     )
 
 
+def targets() -> st.SearchStrategy[str]:
+    """Targets that `links.check_target` accepts, in or out of a tree."""
+    part = st.sampled_from(["..", ".", "", *_NAMES])
+    return st.lists(part, min_size=1, max_size=5).map("/".join).filter(lambda text: text and text[0] != "/")
+
+
 @st.composite
-def manifest_files(draw: st.DrawFn) -> list[ManifestFile]:
-    """The files of one package, in any order."""
-    files: list[ManifestFile] = []
-    for path in draw(tree_paths()):
-        digest, sha256, size_bytes = draw(contents())
-        media_type = draw(st.sampled_from([DEFAULT_MEDIA_TYPE, *sorted(set(MEDIA_TYPES.values()))]))
-        files.append(ManifestFile(path, size_bytes, draw(st.booleans()), media_type, digest, sha256))
-    return files
+def manifest_entries(draw: st.DrawFn) -> list[Entry]:
+    """The entries of one package, in any order."""
+    entries: list[Entry] = []
+    links: dict[str, str] = {}
+    paths = draw(tree_paths())
+    for path in paths:
+        kind = draw(st.sampled_from(["file", "file", "link", "directory"]))
+        if kind == "link" and not escaping_links({**links, path: (target := draw(targets()))}, paths):
+            links[path] = target
+            entries.append(LinkEntry("link", path, target))
+        elif kind == "directory":
+            entries.append(DirectoryEntry("directory", path))
+        else:
+            digest, sha256, size_bytes = draw(contents())
+            media_type = draw(st.sampled_from([DEFAULT_MEDIA_TYPE, *sorted(set(MEDIA_TYPES.values()))]))
+            entries.append(FileEntry("file", path, draw(st.booleans()), size_bytes, media_type, digest, sha256))
+    return entries
 
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     """Whole manifests, as finalising builds them."""
-    files = draw(manifest_files())
+    entries = draw(manifest_entries())
     # Far from the integers' limit, so that the expiry stays within it.
     instants = st.integers(0, INTEGER_MAX // 2)
     return Manifest.build(
@@ -123,18 +137,13 @@ def manifests(draw: st.DrawFn) -> Manifest:
             finalized_at_us=draw(instants),
             metadata=draw(st.dictionaries(labels(), st.text(max_size=20), max_size=4)),
         ),
-        files=files,
-        storage_receipts=[_receipt(file) for file in files],
+        entries=entries,
+        storage_receipts=[ManifestReceipt(entry.digest, "local", None) for entry in entries if entry.kind == "file"],
         retention_class=draw(labels()),
         retention_duration_us=draw(st.none() | instants),
         producer=Producer(draw(labels()), draw(labels())),
         actor=draw(labels()),
     )
-
-
-def _receipt(file: ManifestFile) -> ManifestReceipt:
-    address = ContentAddress(file.digest)
-    return ManifestReceipt(address, "local", first_key(address), file.size_bytes)
 
 
 @st.composite

@@ -246,8 +246,8 @@ def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[Fi
             file.size_bytes,
             file.executable,
             file.media_type,
-            str(ContentAddress(file.digest)),
-            str(ContentAddress(file.sha256)),
+            sealed.content_address(file),
+            f"sha256:{file.sha256.hex()}",
         )
         for file in sealed.files
     }
@@ -255,8 +255,9 @@ def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[Fi
         (file.path, file.size_bytes, file.executable, file.media_type, file.content_address, file.sha256)
         for file in recorded
     }
-    return (str(digest), sealed.provenance.tree_digest, listed) == (
+    return (str(digest), sealed.provenance.tree_digest, len(sealed.entries), listed) == (
         package.manifest_digest,
         package.tree_digest,
+        len(viewed),
         viewed,
     )

@@ -30,9 +30,9 @@ from artifactstore_protocols.commands import (
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.events import Event, EventRefused, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, ContentDigests
-from artifactstore_protocols.manifest import Manifest
+from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.packages import Draft, Facts, Needs, decide, needs
+from artifactstore_protocols.packages import Draft, Facts, FileState, Needs, decide, needs
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.payloads import (
     FileIngested,
@@ -208,7 +208,7 @@ def history_needs(run: Iterable[Examined]) -> HistoryNeeds:
         if each.sealed is not None:
             package_id = each.sealed.package.package_id
             opened.add(package_id)
-            above.update((package_id, path_key(file.path)) for file in each.sealed.files)
+            above.update((package_id, path_key(entry.path)) for entry in each.sealed.entries)
         elif isinstance(each.payload, FileIngested | FileReplaced | ObjectFlagged | ObjectHealed):
             contents.add(ContentAddress.parse(each.payload.content_address).digest.raw)
     facts = Needs(frozenset(packages), frozenset(files), frozenset(above), frozenset(schemas))
@@ -370,22 +370,24 @@ def _check_sealed(sealed: Manifest, event: Event, history: History) -> None:
     _check_equal("retention class in the manifest", kept.retention_class, promised.name)
     _check_equal("retention duration in the manifest", kept.duration_us, promised.duration_us)
     _check_equal("actor in the manifest", sealed.provenance.actor, event.actor)
-    _check_equal("file count in the manifest", len(sealed.files), state.file_count)
-    for file in sealed.files:
-        found = history.facts.files.get((package.package_id, path_key(file.path)))
-        address, sha256 = str(ContentAddress(file.digest)), str(ContentAddress(file.sha256))
-        listed = (file.path, file.size_bytes, file.executable, file.media_type, address, sha256)
-        if found is None or listed != (
-            found.path,
-            found.size_bytes,
-            found.executable,
-            found.media_type,
-            found.content_address,
-            found.sha256,
-        ):
-            raise InvalidValue("manifest", file.path[:_SHOWN_CHARACTERS], "the package has no such file")
+    _check_equal("file count in the manifest", sealed.provenance.file_count, state.file_count)
+    for entry in sealed.entries:
+        found = history.facts.files.get((package.package_id, path_key(entry.path)))
+        if found is None or not isinstance(entry, FileEntry) or found != _file_state(sealed, entry):
+            raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package has no such entry")
     for receipt in sealed.storage_receipts:
-        _check_equal("object key in the manifest", receipt.object_key, first_key(receipt.content_address))
+        _check_equal("object key in the manifest", receipt.object_key, None)
+
+
+def _file_state(sealed: Manifest, entry: FileEntry) -> FileState:
+    return FileState(
+        entry.path,
+        entry.size_bytes,
+        entry.executable,
+        entry.media_type,
+        sealed.content_address(entry),
+        f"sha256:{entry.sha256.hex()}",
+    )
 
 
 def _now(command: Command, history: History) -> Command:

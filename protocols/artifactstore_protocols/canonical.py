@@ -34,6 +34,8 @@ __all__ = [
     "encode",
     "encode_record",
     "items_allowed",
+    "load",
+    "require_canonical",
 ]
 
 type CanonicalValue = bool | int | str | list[CanonicalValue] | dict[str, CanonicalValue] | None
@@ -60,6 +62,7 @@ BYTES_PER_ITEM = 8
 _SHOWN_CHARS = 80
 _BYTES, _TEXT, _ARRAY, _MAP = 2, 3, 4, 5
 _ONE_BYTE = 24
+_NEXT_BYTE = -1
 _RESERVED = 28
 
 
@@ -142,6 +145,44 @@ def decode_record(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX, items_m
     return _decode(payload, max_bytes, allowed, bytes_allowed=True)
 
 
+def load(payload: bytes, *, max_bytes: int, items_max: int) -> RecordValue:
+    """As `decode_record`, without the proof that `payload` is canonical.
+
+    For values whose form the caller checks anyway: encode what was made of them, and call `require_canonical`.
+
+    Raises:
+        NotCanonical: it is no CBOR, too long or too deep, or has tags, indefinite lengths, repeated keys or too many
+            items.
+    """
+    if len(payload) > max_bytes:
+        raise NotCanonical(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
+    _check_items(payload, items_max)
+    try:
+        return cast(
+            "RecordValue",
+            cbor2.loads(
+                payload,
+                semantic_decoders=_RefuseTags(),
+                max_depth=MAX_DEPTH,
+                allow_indefinite=False,
+                allow_duplicate_keys=False,
+                strict_hashable_types=True,
+            ),
+        )
+    except cbor2.CBORDecodeError as error:
+        raise NotCanonical(str(error.__cause__ or error)[:_SHOWN_CHARS]) from error
+
+
+def require_canonical(payload: bytes, canonical: bytes) -> None:
+    """Refuse a payload that is not the canonical encoding of its value.
+
+    Raises:
+        NotCanonical: the two differ; the error says where.
+    """
+    if canonical != payload:
+        raise NotCanonical(_difference(payload, canonical))
+
+
 def items_allowed(payload_bytes: int) -> int:
     """How many items (keys, values, arrays and maps) a payload of this length may hold."""
     return ITEMS_FREE + payload_bytes // BYTES_PER_ITEM
@@ -158,38 +199,26 @@ def _encode(value: object, *, bytes_allowed: bool) -> bytes:
 
 
 def _decode(payload: bytes, max_bytes: int, items_max: int, *, bytes_allowed: bool) -> RecordValue:
-    if len(payload) > max_bytes:
-        raise NotCanonical(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
-    _check_items(payload, items_max)
+    value = load(payload, max_bytes=max_bytes, items_max=items_max)
     try:
-        value = cast(
-            "RecordValue",
-            cbor2.loads(
-                payload,
-                semantic_decoders=_RefuseTags(),
-                max_depth=MAX_DEPTH,
-                allow_indefinite=False,
-                allow_duplicate_keys=False,
-                strict_hashable_types=True,
-            ),
-        )
-        canonical = _encode(value, bytes_allowed=bytes_allowed)
-    except cbor2.CBORDecodeError as error:
-        raise NotCanonical(str(error.__cause__ or error)[:_SHOWN_CHARS]) from error
+        require_canonical(payload, _encode(value, bytes_allowed=bytes_allowed))
     except NotEncodable as error:
         raise NotCanonical(f"at {error.where}: {error.reason}") from error
-    if canonical != payload:
-        raise NotCanonical(_difference(payload, canonical))
     return value
 
 
 def _steps() -> list[int]:
-    """How far it is from a head to the next one, by the head's first byte; 0 where more than that byte says so."""
+    """How far it is from a head to the next one, by the head's first byte; 0 where more than that byte says so.
+
+    It is `_NEXT_BYTE` where the length is in the byte after it, as it is for nearly every digest and path.
+    """
     steps: list[int] = []
     for first in range(256):
         major, information = first >> 5, first & 0x1F
         if information < _ONE_BYTE:
             steps.append(1 + (information if major in {_BYTES, _TEXT} else 0))
+        elif information == _ONE_BYTE:
+            steps.append(_NEXT_BYTE if major in {_BYTES, _TEXT} else 2)
         else:
             steps.append(0)
     return steps
@@ -202,13 +231,18 @@ def _check_items(payload: bytes, items_max: int) -> None:
     """Count the items of a payload without making any, and refuse too many; the rest is for the decoder to judge."""
     steps, size = _STEPS, len(payload)
     position = items = 0
+    last = size - 1
     while position < size:
         first = payload[position]
         items += 1
         if items > items_max:
             raise NotCanonical(f"it has more than {items_max} items in {size} bytes, and no more are read here")
-        if step := steps[first]:
+        step = steps[first]
+        if step > 0:
             position += step
+            continue
+        if step and position < last:
+            position += 2 + payload[position + 1]
             continue
         major, information = first >> 5, first & 0x1F
         if information >= _RESERVED:

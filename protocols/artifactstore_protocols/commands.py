@@ -22,8 +22,8 @@ from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
     ManifestSummary,
     NotCanonicalJson,
-    jcs_to_cbor,
     manifest_digest,
+    read_jcs,
 )
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.paths import check_path
@@ -187,7 +187,7 @@ class RegisterMetadataSchema:
         check_id("event id", self.event_id)
         _check_name("metadata schema name", self.name)
         try:
-            jcs_to_cbor(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
+            read_jcs(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
         except (UnicodeEncodeError, NotCanonicalJson) as error:
             raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
 

@@ -23,6 +23,7 @@ __all__ = [
     "ContentHasher",
     "Digest",
     "Hasher",
+    "digest_length",
     "digest_stream",
     "new_hasher",
     "register_algorithm",
@@ -95,6 +96,15 @@ def new_hasher(algorithm: str) -> Hasher:
         InvalidValue: no such algorithm is registered.
     """
     return _algorithm(algorithm).factory()
+
+
+def digest_length(algorithm: str) -> int:
+    """Length of a registered algorithm's digests in bytes.
+
+    Raises:
+        InvalidValue: no such algorithm is registered.
+    """
+    return _algorithm(algorithm).hex_chars // 2
 
 
 register_algorithm("blake3", blake3, 32)

@@ -11,7 +11,7 @@ from typing import Final
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.storage_errors import KeyRefused
 
-__all__ = ["check_object_key", "first_key", "next_key", "parse_key"]
+__all__ = ["check_object_key", "first_key", "first_key_of", "next_key", "parse_key"]
 
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
 _KEY_CHARS_MAX: Final = 1024
@@ -22,8 +22,12 @@ _SHOWN_CHARS: Final = 80
 
 def first_key(address: ContentAddress) -> str:
     """Return a content's first key: `<algorithm>/<hex[0:2]>/<hex[2:4]>/<hex>`, which keeps directories small."""
-    digest = address.digest
-    return f"{digest.algorithm}/{digest.hex[0:2]}/{digest.hex[2:4]}/{digest.hex}"
+    return first_key_of(address.digest.algorithm, address.digest.hex)
+
+
+def first_key_of(algorithm: str, digest_hex: str) -> str:
+    """As `first_key`, of the parts of an address, for loops over many."""
+    return f"{algorithm}/{digest_hex[0:2]}/{digest_hex[2:4]}/{digest_hex}"
 
 
 def next_key(object_key: str) -> str:

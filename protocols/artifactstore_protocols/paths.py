@@ -1,10 +1,10 @@
-"""Which relative paths a package may hold, and when two of them are the same.
+"""Which relative paths a package may hold, when two of them are the same, and how they are ordered.
 
 A path is stored exactly as given: UTF-8 text with `/` between its parts. Nothing is rewritten, since Unicode
-normalisation can lengthen a name and its tables differ between Python versions. Refused is what some file
-system, shell or archive would read as something else: absolute paths, `.` and `..`, empty parts,
-backslashes, control characters, undecodable names and names longer than common file systems take. Whether a
-path exists, and what a symlink points to, is for the callers to find out.
+normalisation can lengthen a name and its tables differ between Python versions. artifactstore rejects what some file
+system, shell or archive reads as something else: absolute paths, `.` and `..`, empty parts, backslashes, control
+characters, undecodable names and names longer than common file systems take. `links` has the rules for the targets of
+symbolic links.
 """
 
 import re
@@ -14,13 +14,24 @@ from unicodedata import normalize
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
-__all__ = ["PART_BYTES_MAX", "PATH_BYTES_MAX", "PathRefused", "ancestors", "check_path", "path_key"]
+__all__ = [
+    "PART_BYTES_MAX",
+    "PATH_BYTES_MAX",
+    "PathRefused",
+    "ancestors",
+    "check_path",
+    "path_key",
+    "tree_order",
+]
 
 PART_BYTES_MAX = 255
 """UTF-8 bytes in one part of a path: NAME_MAX of the common file systems."""
 
 PATH_BYTES_MAX = 2048
 """UTF-8 bytes in a whole path, and in its key: a row of a PostgreSQL index holds 2,704, which a package's id shares."""
+
+_PLAIN = re.compile(r"(?:(?!\.\.?(?:/|\Z))[ -.0-\[\]-~]{1,255}(?:/(?!\Z)|\Z))+")
+"""Printable ASCII without backslashes in parts that `check_path` allows: nearly every path, in one step."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -49,6 +60,8 @@ def check_path(text: str) -> str:
         PathRefused: if it is empty, absolute or too long (also under NFC), has an empty part, `.` or `..`, or holds a
             backslash, a control character (C0, DEL, C1) or a surrogate (an undecodable file name).
     """
+    if len(text) <= PATH_BYTES_MAX and _PLAIN.fullmatch(text) is not None:
+        return text
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
@@ -84,6 +97,14 @@ def path_key(path: str) -> str:
     File systems that normalise names would otherwise write one file over the other on export.
     """
     return path if path.isascii() else normalize("NFC", path)
+
+
+def tree_order(path: str) -> str:
+    """The key that sorts paths by their lists of parts: `a`, `a/b`, `a.b`. What a directory holds stands together.
+
+    NUL is in no path and sorts before every character of one; code points sort as the bytes of UTF-8 do.
+    """
+    return path.replace("/", "\0")
 
 
 def ancestors(path: str) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ def test_totals_and_versions_are_those_of_the_files_in_the_log(tried: list[Step]
                 for stored in log.events
             )
             assert package["file_count"] == len(of_package) <= FILES_PER_PACKAGE_MAX
-            assert package["total_bytes"] == sum(log.views.manifest_file(row).size_bytes for row in of_package)
+            assert package["total_bytes"] == sum(log.views.file_entry(row).size_bytes for row in of_package)
             assert package["version"] == 1 + changes
 
 

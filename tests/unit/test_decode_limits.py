@@ -1,9 +1,9 @@
 """What comes from outside cannot cost many times its own size: items are counted before any of them is made."""
 
 from collections.abc import Callable
+from string import ascii_lowercase
 
 import pytest
-from blake3 import blake3
 
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import ITEMS_FREE, MAX_DEPTH, NotCanonical, items_allowed
@@ -11,7 +11,7 @@ from artifactstore_protocols.commands import RegisterMetadataSchema
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import decode_record
 from artifactstore_protocols.log_file import LogFileReader
-from artifactstore_protocols.manifest import jcs_to_cbor
+from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry, read_jcs
 from artifactstore_protocols.payloads import FileIngested, PackageCreated, PackageFinalized, decode_payload
 from command_strategies import package_id_of
 from manifest_samples import sample_manifest
@@ -62,7 +62,10 @@ def peak_bytes(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_many_small_items_are_refused_before_they_are_made(read: Callable[[bytes], object], item: bytes) -> None:
     content = HEAD + item * COUNT
-    with pytest.raises(ArtifactStoreError, match=r"more than \d+ (items|values|bytes)|says that it has \d+ items"):
+    reason = r"more than \d+ (items|values|bytes)|says that it has \d+ items"
+    if read is manifest.decode and len(item) == 3:  # an honest manifest of short links has as many items
+        reason = "expected a map with manifest_version"
+    with pytest.raises(ArtifactStoreError, match=reason):
         read(content)
 
 
@@ -96,24 +99,15 @@ def test_what_is_allowed_is_counted_item_by_item() -> None:
         canonical.decode(by_two)
 
 
-def test_the_manifest_with_the_shortest_names_is_far_from_the_limit() -> None:
-    """A manifest of 100,000 files is a legitimate one; its share of items is that of a short one with short names."""
-    sealed = sample_manifest()
-    payload = manifest.encode(sealed)
-    items = 13 * len(sealed.files) + 9 * len(sealed.storage_receipts)
-    assert len(payload) > 16 * items
-    many: list[canonical.CanonicalValue] = [
-        {
-            "path": f"{number:x}",
-            "digest": f"blake3:{blake3(b'').hexdigest()}",
-            "sha256": f"sha256:{'0' * 64}",
-            "executable": False,
-            "media_type": "a/b",
-            "size_bytes": 0,
-        }
-        for number in range(20_000)
+def test_manifests_with_the_shortest_names_are_decoded() -> None:
+    """A link has four items and may have few bytes; a package may hold 100,000 of them."""
+    names = [
+        first + second + third for first in ascii_lowercase for second in ascii_lowercase for third in "0123456789"
     ]
-    assert canonical.decode(canonical.encode(many)) == many
+    links = sample_manifest(*(LinkEntry("link", name, ".") for name in names))
+    assert manifest.decode(manifest.encode(links)) == links
+    directories = sample_manifest(*(DirectoryEntry("directory", name) for name in names))
+    assert manifest.decode(manifest.encode(directories)) == directories
 
 
 @pytest.mark.parametrize(
@@ -128,7 +122,7 @@ def test_the_manifest_with_the_shortest_names_is_far_from_the_limit() -> None:
 )
 def test_a_schema_of_many_small_items_is_refused_before_they_are_made(schema: str) -> None:
     text = schema.encode()
-    peak = peak_bytes(lambda: jcs_to_cbor(text))
+    peak = peak_bytes(lambda: read_jcs(text))
     assert peak < 3 * len(text) + (64 << 10)
     with pytest.raises(ArtifactStoreError):
         RegisterMetadataSchema(package_id_of(1), "s", schema)
@@ -136,7 +130,7 @@ def test_a_schema_of_many_small_items_is_refused_before_they_are_made(schema: st
 
 def test_what_looks_like_structure_within_a_text_is_none() -> None:
     text = '"' + '[{:,\\"' * 50_000 + '"'
-    assert canonical.decode(jcs_to_cbor(text.encode())) == '[{:,"' * 50_000
+    assert read_jcs(text.encode()) == '[{:,"' * 50_000
 
 
 def test_a_manifest_in_an_event_is_read_when_it_is_judged_and_not_before() -> None:

@@ -12,6 +12,7 @@ from artifactstore_protocols.paths import (
     ancestors,
     check_path,
     path_key,
+    tree_order,
 )
 from strategies import paths
 
@@ -123,3 +124,8 @@ def test_a_key_is_stable_and_never_moves_a_file_to_another_directory(path: str) 
 )
 def test_ancestors_are_the_directories_outermost_first(path: str, above: tuple[str, ...]) -> None:
     assert ancestors(path) == above
+
+
+@given(st.lists(paths()))
+def test_paths_sort_by_their_parts(some: list[str]) -> None:
+    assert sorted(some, key=tree_order) == sorted(some, key=lambda path: path.encode().split(b"/"))

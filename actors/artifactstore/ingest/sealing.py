@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from artifactstore.version import VERSION
 from artifactstore_protocols import manifest
 from artifactstore_protocols.event_store import PackageContents
-from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.manifest import (
+    FileEntry,
     Manifest,
-    ManifestFile,
+    ManifestInvalid,
     ManifestPackage,
     ManifestReceipt,
     ManifestSummary,
@@ -24,32 +25,37 @@ def build_manifest(
 ) -> tuple[bytes, ManifestSummary]:
     """The canonical bytes of the package's manifest, and what they say in brief.
 
-    Takes seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when nobody wants it any more.
+    Takes two seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is gone.
     """
     package = contents.package
+    algorithms = {file.content_address.partition(":")[0] for file in contents.files}
+    if len(algorithms) > 1:
+        raise ManifestInvalid("digest_algorithm", f"the files have digests of {', '.join(sorted(algorithms))}")
     sealed = Manifest.build(
         package=ManifestPackage(
             package.package_id, package.name, package.created_at_us, finalized_at_us, package.metadata
         ),
-        files=(
-            ManifestFile(
+        entries=(
+            FileEntry(
+                "file",
                 file.path,
-                file.size_bytes,
                 file.executable,
+                file.size_bytes,
                 file.media_type,
-                ContentAddress.parse(file.content_address).digest,
-                ContentAddress.parse(file.sha256).digest,
+                _digest(file.content_address),
+                _digest(file.sha256),
             )
             for file in _while_wanted(contents.files, check_wanted)
         ),
         storage_receipts=(
-            ManifestReceipt(ContentAddress.parse(at.content_address), at.backend_id, at.object_key, at.size_bytes)
+            ManifestReceipt(_digest(at.content_address), at.backend_id, at.object_key)
             for at in _while_wanted(contents.locations, check_wanted)
         ),
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", VERSION),
         actor=actor,
+        digest_algorithm=next(iter(algorithms), PRIMARY_ALGORITHM),
     )
     check_wanted()
     payload = manifest.encode(sealed)
@@ -61,6 +67,10 @@ def _while_wanted[T](items: Iterable[T], check_wanted: Callable[[], None]) -> It
     for item in items:
         check_wanted()
         yield item
+
+
+def _digest(address: str) -> bytes:
+    return bytes.fromhex(address.partition(":")[2])
 
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:

@@ -1,11 +1,10 @@
-"""The manifest as a value: what a finalised package is, complete and checked.
+"""The manifest as a value: what a finalized package is, complete and checked.
 
-A `Manifest` that breaks a rule cannot be made: its files are sorted and form a tree, its receipts cover
-exactly the files' contents, its totals and its tree digest are those of its files. `Manifest.build` derives
-what can be derived from facts in any order; the constructor takes only what is right already, which is what
-decoding needs.
+A `Manifest` that breaks a rule cannot be made: its entries are a tree in its order, its receipts cover exactly the
+contents of its files, its totals and its tree digest are those of its entries. `Manifest.build` takes facts in any
+order and derives the rest; the constructor takes only what is right already, which is what decoding needs.
 
-Which bytes a manifest has is left to `codec`; limits on the number of files are left to the package rules.
+`codec` has the bytes of a manifest; the package rules limit the number of entries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,18 +13,22 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Final, Self
 
-from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.manifest.entries import Entry, FileEntry, check_entries
 from artifactstore_protocols.manifest.parts import (
-    ManifestFile,
     ManifestInvalid,
     ManifestPackage,
     ManifestReceipt,
     Producer,
     Provenance,
     RetentionSummary,
+    check_label,
+    refuse,
 )
-from artifactstore_protocols.manifest.tree import digest_text, tree_digest
-from artifactstore_protocols.paths import PathRefused
+from artifactstore_protocols.manifest.tree import tree_digest
+from artifactstore_protocols.object_keys import check_object_key, first_key_of
+from artifactstore_protocols.paths import tree_order
+from artifactstore_protocols.storage_errors import KeyRefused
 
 __all__ = ["MANIFEST_VERSION", "Manifest"]
 
@@ -35,20 +38,22 @@ MANIFEST_VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a finalised package is. Its canonical bytes are the package's identity.
+    """What a finalized package is. Its canonical bytes are the package's identity.
 
     Attributes:
         manifest_version: 1.
+        digest_algorithm: name of the algorithm of all primary digests below.
         package: which package this is.
-        files: all files, in ascending order of the UTF-8 bytes of their paths.
-        storage_receipts: one for each distinct content, in ascending order of content addresses.
+        entries: files, links and empty directories, in the order of `paths.tree_order`.
+        storage_receipts: one for each distinct content, in ascending order of digests.
         retention_summary: how long it is kept.
-        provenance: who made it, and what its files add up to.
+        provenance: who made it, and what its entries add up to.
     """
 
     manifest_version: int = MANIFEST_VERSION
+    digest_algorithm: str
     package: ManifestPackage
-    files: tuple[ManifestFile, ...]
+    entries: tuple[Entry, ...]
     storage_receipts: tuple[ManifestReceipt, ...]
     retention_summary: RetentionSummary
     provenance: Provenance
@@ -56,7 +61,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if type(self.manifest_version) is not int or self.manifest_version != MANIFEST_VERSION:
             raise ManifestInvalid("manifest_version", f"{self.manifest_version} is not {MANIFEST_VERSION}")
-        self._check_order()
+        check_entries(self.entries, self.digest_algorithm)
+        self._check_receipts()
         self._check_contents()
         self._check_expiry()
         self._check_totals()
@@ -66,54 +72,94 @@ class Manifest:
         cls,
         *,
         package: ManifestPackage,
-        files: Iterable[ManifestFile],
+        entries: Iterable[Entry],
         storage_receipts: Iterable[ManifestReceipt],
         retention_class: str,
         retention_duration_us: int | None,
         producer: Producer,
         actor: str,
+        digest_algorithm: str = PRIMARY_ALGORITHM,
     ) -> Self:
         """Make a manifest from facts in any order; equal receipts count once, the rest is derived.
+
+        A receipt may name the content's first key: None takes its place.
 
         Raises:
             ManifestInvalid: the facts contradict each other.
         """
-        ordered = tuple(sorted(files, key=attrgetter("path")))
+        ordered = tuple(sorted(entries, key=lambda entry: tree_order(entry.path)))
+        check_entries(ordered, digest_algorithm)
+        receipts = {_shortest(digest_algorithm, receipt) for receipt in storage_receipts}
         expires_at_us = _expiry_us(package, retention_duration_us)
-        return cls(
-            package=package,
-            files=ordered,
-            storage_receipts=tuple(sorted(set(storage_receipts), key=_receipt_order)),
-            retention_summary=RetentionSummary(retention_class, retention_duration_us, expires_at_us),
-            provenance=Provenance(producer, actor, *_totals(ordered)),
-        )
+        built = object.__new__(cls)  # what is derived here needs no second derivation to compare it with
+        for name, value in {
+            "manifest_version": MANIFEST_VERSION,
+            "digest_algorithm": digest_algorithm,
+            "package": package,
+            "entries": ordered,
+            "storage_receipts": tuple(sorted(receipts, key=attrgetter("digest"))),
+            "retention_summary": RetentionSummary(retention_class, retention_duration_us, expires_at_us),
+            "provenance": Provenance(producer, actor, *_totals(digest_algorithm, ordered)),
+        }.items():
+            object.__setattr__(built, name, value)
+        built._check_receipts()
+        built._check_contents()
+        return built
 
-    def _check_order(self) -> None:
-        for index, (left, right) in enumerate(pairwise(self.files), 1):
-            if left.path > right.path:
-                raise ManifestInvalid(f"files[{index}].path", f"{right.path!r} belongs before {left.path!r}")
-        for index, (before, after) in enumerate(pairwise(map(_receipt_order, self.storage_receipts)), 1):
-            if before >= after:
-                reason = "there is more than one for this content" if before == after else "it belongs earlier"
-                raise ManifestInvalid(f"storage_receipts[{index}].content_address", reason)
+    @property
+    def files(self) -> tuple[FileEntry, ...]:
+        """The entries that are files."""
+        return tuple(entry for entry in self.entries if type(entry) is FileEntry)
+
+    def content_address(self, entry: FileEntry | ManifestReceipt) -> str:
+        """The address of an entry's or a receipt's content, as text."""
+        return f"{self.digest_algorithm}:{entry.digest.hex()}"
+
+    def object_key(self, receipt: ManifestReceipt) -> str:
+        """The key of a receipt, also where it is the content's first one."""
+        return receipt.object_key or first_key_of(self.digest_algorithm, receipt.digest.hex())
+
+    def _check_receipts(self) -> None:
+        backends = set[str]()
+        for index, receipt in enumerate(self.storage_receipts):
+            try:
+                if type(receipt.digest) is not bytes:
+                    refuse("digest", "expected a byte string")
+                if type(receipt.backend_id) is not str:
+                    refuse("backend_id", "expected text")
+                if receipt.backend_id not in backends:
+                    check_label("backend_id", receipt.backend_id)
+                    backends.add(receipt.backend_id)
+                if receipt.object_key is not None:
+                    if type(receipt.object_key) is not str:
+                        refuse("object_key", "expected text or null")
+                    check_object_key(receipt.object_key)
+                    if receipt.object_key == first_key_of(self.digest_algorithm, receipt.digest.hex()):
+                        refuse("object_key", "it is null where it is the content's first key")
+            except KeyRefused as error:
+                raise ManifestInvalid(f"storage_receipts[{index}].object_key", str(error)) from error
+            except ManifestInvalid as error:
+                raise error.within(f"storage_receipts[{index}]") from error.__cause__
+        for index, (before, after) in enumerate(pairwise(self.storage_receipts), 1):
+            if before.digest >= after.digest:
+                same = before.digest == after.digest
+                reason = "there is more than one for this content" if same else "it belongs earlier"
+                raise ManifestInvalid(f"storage_receipts[{index}].digest", reason)
 
     def _check_contents(self) -> None:
-        contents: dict[Digest, ManifestFile] = {}
-        for index, file in enumerate(self.files):
-            known = contents.setdefault(file.digest, file)
-            if (known.size_bytes, known.sha256) != (file.size_bytes, file.sha256):
+        contents: dict[bytes, FileEntry] = {}
+        for index, entry in enumerate(self.entries):
+            if type(entry) is not FileEntry:
+                continue
+            known = contents.setdefault(entry.digest, entry)
+            if known.size_bytes != entry.size_bytes or known.sha256 != entry.sha256:
                 reason = f"size or SHA-256 differ from those of {known.path!r}, which has the same content"
-                raise ManifestInvalid(f"files[{index}]", reason)
+                raise ManifestInvalid(f"entries[{index}]", reason)
         for index, receipt in enumerate(self.storage_receipts):
-            where = f"storage_receipts[{index}]"
-            if receipt.content_address.digest not in contents:
-                raise ManifestInvalid(f"{where}.content_address", "no file has this content")
-            file = contents.pop(receipt.content_address.digest)
-            if file.size_bytes != receipt.size_bytes:
-                reason = f"{file.path!r} has this content and {file.size_bytes} bytes"
-                raise ManifestInvalid(f"{where}.size_bytes", reason)
-        for file in contents.values():
-            raise ManifestInvalid("storage_receipts", f"none is for the content of {file.path!r}")
+            if contents.pop(receipt.digest, None) is None:
+                raise ManifestInvalid(f"storage_receipts[{index}].digest", "no file has this content")
+        for entry in contents.values():
+            raise ManifestInvalid("storage_receipts", f"none is for the content of {entry.path!r}")
 
     def _check_expiry(self) -> None:
         expected_us = _expiry_us(self.package, self.retention_summary.duration_us)
@@ -122,24 +168,32 @@ class Manifest:
             raise ManifestInvalid("retention_summary.expires_at_us", reason)
 
     def _check_totals(self) -> None:
-        stated = (self.provenance.tree_digest, self.provenance.file_count, self.provenance.total_bytes)
-        names = ("tree_digest", "file_count", "total_bytes")
-        for name, value, expected in zip(names, stated, _totals(self.files), strict=True):
+        said = self.provenance
+        stated = (said.tree_digest, said.file_count, said.link_count, said.directory_count, said.total_bytes)
+        names = ("tree_digest", "file_count", "link_count", "directory_count", "total_bytes")
+        totals = _totals(self.digest_algorithm, self.entries)
+        for name, value, expected in zip(names, stated, totals, strict=True):
             if value != expected:
-                raise ManifestInvalid(f"provenance.{name}", f"the files make it {expected}, not {value}")
-
-
-def _receipt_order(receipt: ManifestReceipt) -> str:
-    return digest_text(receipt.content_address.digest)
+                raise ManifestInvalid(f"provenance.{name}", f"the entries make it {expected}, not {value}")
 
 
 def _expiry_us(package: ManifestPackage, duration_us: int | None) -> int | None:
     return None if duration_us is None else package.finalized_at_us + duration_us
 
 
-def _totals(files: Sequence[ManifestFile]) -> tuple[str, int, int]:
-    try:
-        digest = tree_digest(files)
-    except PathRefused as error:
-        raise ManifestInvalid("files", str(error)) from error
-    return digest_text(digest), len(files), sum(file.size_bytes for file in files)
+def _shortest(digest_algorithm: str, receipt: ManifestReceipt) -> ManifestReceipt:
+    if receipt.object_key == first_key_of(digest_algorithm, receipt.digest.hex()):
+        return ManifestReceipt(receipt.digest, receipt.backend_id, None)
+    return receipt
+
+
+def _totals(digest_algorithm: str, entries: Sequence[Entry]) -> tuple[str, int, int, int, int]:
+    kinds = [entry.kind for entry in entries]
+    digest = tree_digest(entries, digest_algorithm)
+    return (
+        f"{digest.algorithm}:{digest.hex}",
+        kinds.count("file"),
+        kinds.count("link"),
+        kinds.count("directory"),
+        sum(entry.size_bytes for entry in entries if type(entry) is FileEntry),
+    )

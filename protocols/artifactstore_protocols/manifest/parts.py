@@ -7,26 +7,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, override
+from typing import Final, NamedTuple, Never, override
 
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.media_types import check_media_type
-from artifactstore_protocols.object_keys import check_object_key
-from artifactstore_protocols.paths import PathRefused, check_path
-from artifactstore_protocols.storage_errors import KeyRefused
 
 __all__ = [
     "LABEL_BYTES_MAX",
-    "ManifestFile",
     "ManifestInvalid",
     "ManifestPackage",
     "ManifestReceipt",
     "Producer",
     "Provenance",
     "RetentionSummary",
+    "check_label",
+    "refuse",
 ]
 
 LABEL_BYTES_MAX: Final = 1024
@@ -40,7 +36,7 @@ class ManifestInvalid(ArtifactStoreError):
     """A manifest that breaks a rule.
 
     Attributes:
-        where: the offending field, such as `files[3].path`; empty for the manifest as a whole.
+        where: the offending field, such as `entries[3].path`; empty for the manifest as a whole.
         reason: what is wrong with it, and what would be right.
     """
 
@@ -57,7 +53,13 @@ class ManifestInvalid(ArtifactStoreError):
         return ManifestInvalid(f"{outer}.{self.where}" if self.where else outer, self.reason)
 
 
-def _check_label(where: str, text: str) -> None:
+def refuse(where: str, reason: str) -> Never:
+    """Raise `ManifestInvalid`."""
+    raise ManifestInvalid(where, reason)
+
+
+def check_label(where: str, text: str) -> None:
+    """Refuse a name that is empty, too long, or holds a control character or a lone surrogate."""
     size_bytes = len(_utf8(where, text))
     if not 1 <= size_bytes <= LABEL_BYTES_MAX:
         raise ManifestInvalid(where, f"it has {size_bytes} bytes of UTF-8, and 1 to {LABEL_BYTES_MAX} may be")
@@ -76,11 +78,6 @@ def _check_count(where: str, number: object) -> None:
     # An exact match, because a bool is an int to Python and another type to CBOR.
     if type(number) is not int or not 0 <= number <= INTEGER_MAX:
         raise ManifestInvalid(where, f"{number!r} is not an integer from 0 to {INTEGER_MAX}")
-
-
-def _check_flag(where: str, flag: object) -> None:
-    if type(flag) is not bool:
-        raise ManifestInvalid(where, f"{flag!r} is not true or false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,75 +103,27 @@ class ManifestPackage:
             check_id("package id", self.package_id)
         except InvalidValue as error:
             raise ManifestInvalid("package_id", error.reason) from error
-        _check_label("name", self.name)
+        check_label("name", self.name)
         _check_count("created_at_us", self.created_at_us)
         _check_count("finalized_at_us", self.finalized_at_us)
         for key, text in self.metadata.items():
-            _check_label("metadata", key)
+            check_label("metadata", key)
             _utf8(f"metadata.{key}", text)
         object.__setattr__(self, "metadata", MappingProxyType(dict(sorted(self.metadata.items()))))
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestFile:
-    """One file of the package.
+class ManifestReceipt(NamedTuple):
+    """Where one distinct content was stored when the package was finalized: a row of the manifest, as entries are.
 
     Attributes:
-        path: relative path, as `paths.check_path` accepts it.
-        size_bytes: length of the content.
-        executable: whether the file's owner may execute it.
-        media_type: `type/subtype`, as `media_types.check_media_type` accepts it.
-        digest: primary digest of the content; the content's address.
-        sha256: SHA-256 of the content.
-    """
-
-    path: str
-    size_bytes: int
-    executable: bool
-    media_type: str
-    digest: Digest
-    sha256: Digest
-
-    def __post_init__(self) -> None:
-        try:
-            check_path(self.path)
-        except PathRefused as error:
-            raise ManifestInvalid("path", str(error)) from error
-        _check_count("size_bytes", self.size_bytes)
-        _check_flag("executable", self.executable)
-        try:
-            check_media_type(self.media_type)
-        except InvalidValue as error:
-            raise ManifestInvalid("media_type", str(error)) from error
-        try:
-            ContentDigests(self.digest, self.sha256)
-        except InvalidValue as error:
-            raise ManifestInvalid("sha256", str(error)) from error
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestReceipt:
-    """Where one distinct content was stored when the package was sealed.
-
-    Attributes:
-        content_address: which content.
+        digest: primary digest of the content.
         backend_id: in which backend.
-        object_key: under which key, as `object_keys.check_object_key` accepts it.
-        size_bytes: length of the content.
+        object_key: under which key; None under the content's first key, see `object_keys.first_key`.
     """
 
-    content_address: ContentAddress
+    digest: bytes
     backend_id: str
-    object_key: str
-    size_bytes: int
-
-    def __post_init__(self) -> None:
-        _check_label("backend_id", self.backend_id)
-        try:
-            check_object_key(self.object_key)
-        except KeyRefused as error:
-            raise ManifestInvalid("object_key", str(error)) from error
-        _check_count("size_bytes", self.size_bytes)
+    object_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +141,7 @@ class RetentionSummary:
     expires_at_us: int | None
 
     def __post_init__(self) -> None:
-        _check_label("retention_class", self.retention_class)
+        check_label("retention_class", self.retention_class)
         if self.duration_us is not None:
             _check_count("duration_us", self.duration_us)
         if self.expires_at_us is not None:
@@ -209,19 +158,21 @@ class Producer:
     version: str
 
     def __post_init__(self) -> None:
-        _check_label("name", self.name)
-        _check_label("version", self.version)
+        check_label("name", self.name)
+        check_label("version", self.version)
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Who made the package with what, and what the files add up to.
+    """Who made the package with what, and what the entries add up to.
 
     Attributes:
         producer: the tool.
         actor: on whose behalf it worked.
-        tree_digest: `blake3:<hex>` of the files' tree, see `manifest.tree`.
+        tree_digest: `sha256:<hex>` of the entries, see `manifest.tree`.
         file_count: number of files.
+        link_count: number of symbolic links.
+        directory_count: number of empty directories.
         total_bytes: sum of the files' sizes; equal contents count each time.
     """
 
@@ -229,10 +180,14 @@ class Provenance:
     actor: str
     tree_digest: str
     file_count: int
+    link_count: int
+    directory_count: int
     total_bytes: int
 
     def __post_init__(self) -> None:
-        _check_label("actor", self.actor)
-        _check_label("tree_digest", self.tree_digest)
+        check_label("actor", self.actor)
+        check_label("tree_digest", self.tree_digest)
         _check_count("file_count", self.file_count)
+        _check_count("link_count", self.link_count)
+        _check_count("directory_count", self.directory_count)
         _check_count("total_bytes", self.total_bytes)

@@ -1,25 +1,28 @@
 """The JSON form of a manifest, for people and tools without CBOR: RFC 8785 (JCS), one to one with the CBOR.
 
-`jcs_to_cbor` requires the exact JCS form, not just any JSON of the same meaning. A JSON document and a CBOR
-document then stand for each other byte by byte, and nothing that two JSON parsers read in two ways (repeated
-keys, 1e2, -0, large integers, lone surrogates) gets through. To check a manifest that came as JSON, decode
-what `jcs_to_cbor` gives.
+The two forms hold the same values, but for the byte strings: the digests in `entries` and `storage_receipts` are
+lower-case hex text in JSON. No other place of a manifest holds bytes.
+
+`jcs_to_cbor` requires the exact JCS form, not just any JSON of the same meaning. A JSON document and a CBOR document
+then stand for each other byte by byte, and nothing that two JSON parsers read in two ways (repeated keys, 1e2, -0,
+large integers, lone surrogates) gets through. To check a manifest that came as JSON, decode what `jcs_to_cbor` returns.
 """
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Never, cast, override
 
 import rfc8785
 
 from artifactstore_protocols import canonical
-from artifactstore_protocols.canonical import CanonicalValue, NotEncodable
+from artifactstore_protocols.canonical import CanonicalValue, NotEncodable, RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.manifest.codec import MANIFEST_BYTES_MAX, to_value
 from artifactstore_protocols.manifest.model import Manifest
 
-__all__ = ["NotCanonicalJson", "jcs", "jcs_to_cbor"]
+__all__ = ["NotCanonicalJson", "jcs", "jcs_to_cbor", "read_jcs"]
 
 _BYTES_PER_ITEM: Final = 4
 """As `canonical.BYTES_PER_ITEM`, for JSON that is no manifest: a schema has a member in about 5 bytes."""
@@ -28,6 +31,9 @@ _OPENING: Final = (b":", b",", b"[", b"{")
 """A colon has an item before it, a comma one after it, and a bracket one in it."""
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[:,[{]', re.DOTALL)
 _QUOTE: Final = ord('"')
+_HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
+_DIGESTS: Final[dict[str, tuple[int, ...]]] = {"file": (5, 6)}
+"""Where an entry has digests, by its kind."""
 _INTEGER_CHARS_MAX = len(str(-canonical.INTEGER_MAX))
 
 
@@ -47,12 +53,25 @@ class NotCanonicalJson(ArtifactStoreError):
 
 
 def jcs(manifest: Manifest) -> bytes:
-    """The manifest in RFC 8785 JSON: the same fields and values as its CBOR."""
-    return rfc8785.dumps(to_value(manifest))
+    """The manifest in RFC 8785 JSON: the fields and values of its CBOR, digests as hex."""
+    rows = {"entries": manifest.entries, "storage_receipts": manifest.storage_receipts}
+    value = to_value(manifest) | {name: list(map(list[object], of)) for name, of in rows.items()}
+    return rfc8785.dumps(cast("dict[str, CanonicalValue]", _replace_digests(cast("RecordValue", value), _hex_of)))
 
 
 def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes:
-    """The canonical CBOR of the value whose RFC 8785 form is `payload`. Knows nothing of manifests' rules.
+    """The canonical CBOR of the manifest whose RFC 8785 form is `payload`; `decode` checks the rules of manifests.
+
+    Raises:
+        NotCanonicalJson: as `read_jcs`, or a digest is not lower-case hex.
+    """
+    return canonical.encode_record(
+        _replace_digests(cast("RecordValue", read_jcs(payload, max_bytes=max_bytes)), _bytes_of)
+    )
+
+
+def read_jcs(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> CanonicalValue:
+    """The value whose RFC 8785 form is `payload`.
 
     Raises:
         NotCanonicalJson: not UTF-8, not JSON, not in RFC 8785 form, larger than `max_bytes`, or beyond what
@@ -64,7 +83,7 @@ def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes
     _check_items(payload)
     try:
         value = _parse(payload.decode())
-        encoded = canonical.encode(value)
+        canonical.encode(value)
     except UnicodeDecodeError as error:
         raise NotCanonicalJson(f"byte {error.start} is not UTF-8") from error
     except json.JSONDecodeError as error:
@@ -75,7 +94,37 @@ def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes
         raise NotCanonicalJson(f"at {error.where}: {error.reason}") from error
     if rfc8785.dumps(value) != payload:
         raise NotCanonicalJson("spaces, escapes or the order of keys are not those that RFC 8785 prescribes")
-    return encoded
+    return value
+
+
+def _replace_digests(value: RecordValue, replace: Callable[[RecordValue], RecordValue]) -> RecordValue:
+    """Replace the digests of a manifest's plain value in place. What is no manifest stays as it is, for `decode`."""
+    if not isinstance(value, dict):
+        return value
+    for row in _rows(value, "entries"):
+        for place in _DIGESTS.get(row[0] if row and isinstance(row[0], str) else "", ()):
+            if place < len(row):
+                row[place] = replace(row[place])
+    for row in _rows(value, "storage_receipts"):
+        row[:1] = map(replace, row[:1])
+    return value
+
+
+def _rows(value: dict[str, RecordValue], name: str) -> Iterator[list[RecordValue]]:
+    rows = value.get(name)
+    return (row for row in rows if isinstance(row, list)) if isinstance(rows, list) else iter(())
+
+
+def _hex_of(digest: RecordValue) -> RecordValue:
+    return digest.hex() if isinstance(digest, bytes) else digest
+
+
+def _bytes_of(digest: RecordValue) -> RecordValue:
+    if not isinstance(digest, str):
+        return digest
+    if _HEX.fullmatch(digest) is None:
+        raise NotCanonicalJson(f"{digest[:80]!r} stands where a digest in lower-case hex does")
+    return bytes.fromhex(digest)
 
 
 def _check_items(payload: bytes) -> None:

@@ -1,105 +1,79 @@
-"""What makes a set of files a tree, and the digest that says which tree it is.
+"""What makes a set of paths a tree, and the digest that says which tree it is.
 
-The tree digest is BLAKE3-256 over one canonical CBOR array (RFC 8949 §4.2.1) with one element a file, in
-ascending order of the UTF-8 bytes of the paths. Each element is an array of exactly five:
+The tree digest is the root of a Merkle tree with one leaf an entry, so that one entry can be proven without the others.
+Every byte string below is canonical CBOR (RFC 8949 §4.2.1); digests in it are byte strings.
 
-    [path: text, executable: boolean, size in bytes: integer, primary digest: text, SHA-256: text]
+1. An entry's leaf is an array, by its kind:
 
-with digests written `<algorithm>:<lower-case hex>`. Nothing else enters: no time, no name, no media type, no
-place of storage. So equal trees have equal tree digests anywhere, and a few lines in any language recompute
-one.
+       ["file", path, executable, size in bytes, primary digest, SHA-256]
+       ["link", path, target]
+       ["directory", path]                          only if it is empty
+
+   Nothing else enters: no time, no owner, no media type, no place of storage.
+2. The leaves are sorted by the lists of the UTF-8 bytes of their paths' parts: `a`, `a/b`, `a.b`.
+3. The root is RFC 9162 §2.1.1 over the leaves with SHA-256: a leaf is hashed after the byte 0x00, two nodes after 0x01,
+   and the root of no leaves is SHA-256 of nothing.
+4. The tree digest is SHA-256 over the array
+
+       ["artifactstore-tree", name of the primary algorithm, number of leaves, root]
+
+   whose first byte, 0x84, starts neither a leaf nor a node. So the digest of the empty tree is not that of the empty
+   file, and the digest of a tree of one file is not that of its leaf.
 """
 
 from collections.abc import Iterable
-from operator import attrgetter
-from typing import Protocol
+from hashlib import sha256
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
-from blake3 import blake3
+import cbor2
 
-from artifactstore_protocols import canonical
-from artifactstore_protocols.canonical import CanonicalValue
-from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.paths import PathRefused, path_key
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, Digest
+from artifactstore_protocols.merkle import merkle_root
+from artifactstore_protocols.paths import PathRefused, path_key, tree_order
 
-__all__ = ["TreeEntry", "check_tree", "digest_text", "tree_digest"]
+if TYPE_CHECKING:
+    from artifactstore_protocols.manifest.entries import Entry
 
+__all__ = ["check_tree", "tree_digest"]
 
-class TreeEntry(Protocol):
-    """A file as the tree digest sees it; `ManifestFile` is one."""
-
-    @property
-    def path(self) -> str:
-        """Relative path, as `paths.check_path` accepts it."""
-        ...
-
-    @property
-    def executable(self) -> bool:
-        """Whether the file's owner may execute it."""
-        ...
-
-    @property
-    def size_bytes(self) -> int:
-        """Length of the content."""
-        ...
-
-    @property
-    def digest(self) -> Digest:
-        """Primary digest of the content."""
-        ...
-
-    @property
-    def sha256(self) -> Digest:
-        """SHA-256 of the content."""
-        ...
+_PREFIX: Final = "artifactstore-tree"
 
 
-def digest_text(digest: Digest) -> str:
-    """`<algorithm>:<hex>`, as a content address is written, without making one for every file."""
-    return f"{digest.algorithm}:{digest.hex}"
+def tree_digest(entries: "Iterable[Entry]", digest_algorithm: str = PRIMARY_ALGORITHM) -> Digest:
+    """The SHA-256 tree digest of entries in any order; the layout is described above.
 
-
-def tree_digest(entries: Iterable[TreeEntry]) -> Digest:
-    """The digest of a tree of files, given in any order; the layout is described above.
-
-    Raises:
-        PathRefused: the paths cannot be files of one tree, see `check_tree`.
+    Args:
+        entries: of one tree, as `check_entries` accepts them.
+        digest_algorithm: name of their primary digests' algorithm.
     """
-    # Code points of valid text sort as their UTF-8 bytes do.
-    ordered = sorted(entries, key=attrgetter("path"))
-    check_tree(entry.path for entry in ordered)
-    rows: list[CanonicalValue] = [
-        [
-            entry.path,
-            entry.executable,
-            entry.size_bytes,
-            digest_text(entry.digest),
-            digest_text(entry.sha256),
-        ]
-        for entry in ordered
-    ]
-    return Digest("blake3", blake3(canonical.encode(rows)).hexdigest())
+    ordered = sorted(entries, key=lambda entry: tree_order(entry.path))
+    root = merkle_root(map(_leaf, ordered))
+    head = cbor2.dumps([_PREFIX, digest_algorithm, len(ordered), root])
+    return Digest("sha256", sha256(head).hexdigest())
+
+
+def _leaf(entry: "Entry") -> bytes:
+    if entry[0] != "file":
+        return cbor2.dumps(list(entry))
+    kind, path, executable, size_bytes, _media_type, digest, second = entry
+    return cbor2.dumps([kind, path, executable, size_bytes, digest, second])
 
 
 def check_tree(paths: Iterable[str]) -> None:
-    """Refuse paths that cannot all be files of one tree, on file systems that normalise names, too.
+    """Refuse paths that cannot all be files, links or empty directories of one tree.
+
+    Nothing may be below any of them, and no two may be equal under Unicode NFC, as file systems exist that normalise
+    names.
 
     Raises:
-        PathRefused: two paths are equal, or equal under Unicode NFC, or a file stands where another path
-        needs a
-            directory.
+        PathRefused: two paths are equal, or equal under NFC, or one is below another.
     """
-    files: dict[str, str] = {}
-    below: dict[str, str] = {}
-    for path in paths:
-        key = path_key(path)
-        if (other := files.get(key)) is not None:
-            twin = "it occurs twice" if other == path else f"it equals {other!r} under Unicode NFC; rename one"
-            raise PathRefused(path, twin)
-        files[key] = path
-        directory = key.rpartition("/")[0]
-        while directory and directory not in below:
-            below[directory] = path
-            directory = directory.rpartition("/")[0]
-    for directory in below.keys() & files.keys():
-        reason = f"it cannot be a file, since {below[directory]!r} needs a directory there"
-        raise PathRefused(files[directory], reason)
+    ordered = sorted((tree_order(path_key(path)), path) for path in paths)
+    for (key, path), (next_key, next_path) in pairwise(ordered):
+        if key == next_key:
+            twin = f"it equals {path!r} under Unicode NFC; rename one" if path != next_path else "it occurs twice"
+            raise PathRefused(next_path, twin)
+        if next_key.startswith(f"{key}\0"):
+            reason = f"it is a file, a link or an empty directory, so {next_path!r} cannot be below it"
+            raise PathRefused(path, reason)

@@ -9,7 +9,6 @@ contradiction.
 
 import hashlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,39 +23,62 @@ def blake3_of(content: bytes) -> str:
     return "blake3:" + blake3.blake3(content).hexdigest()
 
 
-def sha256_of(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
-
-
 def agree(what: str, said: object, found: object) -> None:
     if said != found:
         sys.exit(f"{what}: the store says {said!r}, and it is {found!r}")
 
 
+def in_tree_order(path: str) -> list[bytes]:
+    return path.encode().split(b"/")
+
+
 def files_below(root: Path) -> list[str]:
     found = (path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir())
-    return sorted(found, key=os.fsencode)
+    return sorted(found, key=in_tree_order)
+
+
+def files_of(manifest: Facts) -> list[Facts]:
+    names = ("path", "executable", "size_bytes", "media_type", "digest", "sha256")
+    return [dict(zip(names, fields, strict=True)) for kind, *fields in manifest["entries"] if kind == "file"]
 
 
 def check_files(manifest: Facts, directory: Path) -> None:
-    agree("exported paths", [file["path"] for file in manifest["files"]], files_below(directory))
-    for file in manifest["files"]:
+    agree("exported paths", [file["path"] for file in files_of(manifest)], files_below(directory))
+    for file in files_of(manifest):
         path = directory / file["path"]
         content = path.read_bytes()
         agree(f"size of {path}", file["size_bytes"], len(content))
-        agree(f"BLAKE3 of {path}", file["digest"], blake3_of(content))
-        agree(f"SHA-256 of {path}", file["sha256"], sha256_of(content))
+        agree(f"BLAKE3 of {path}", file["digest"].hex(), blake3.blake3(content).hexdigest())
+        agree(f"SHA-256 of {path}", file["sha256"], hashlib.sha256(content).digest())
         agree(f"executable bit of {path}", file["executable"], bool(path.stat().st_mode & 0o100))
 
 
+def merkle_root(leaves: list[bytes]) -> bytes:
+    """RFC 9162, section 2.1.1."""
+    if len(leaves) < 2:
+        return hashlib.sha256(b"\x00" + leaves[0] if leaves else b"").digest()
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\x01" + merkle_root(leaves[:split]) + merkle_root(leaves[split:])).digest()
+
+
 def check_tree_digest(manifest: Facts, ingested: Facts) -> None:
-    rows = [
-        [file["path"], file["executable"], file["size_bytes"], file["digest"], file["sha256"]]
-        for file in sorted(manifest["files"], key=lambda file: file["path"].encode())
-    ]
-    digest = blake3_of(cbor2.dumps(rows, canonical=True))
+    leaves: list[bytes] = []
+    for entry in sorted(manifest["entries"], key=lambda entry: in_tree_order(entry[1])):
+        fields = [field for place, field in enumerate(entry) if (entry[0], place) != ("file", 4)]  # no media type
+        leaves.append(cbor2.dumps(fields, canonical=True))
+    head = ["artifactstore-tree", manifest["digest_algorithm"], len(leaves), merkle_root(leaves)]
+    digest = "sha256:" + hashlib.sha256(cbor2.dumps(head, canonical=True)).hexdigest()
     agree("tree digest", ingested["tree_digest"], digest)
     agree("tree digest in the manifest", manifest["provenance"]["tree_digest"], digest)
+
+
+def as_json(value: object) -> object:
+    """The JSON form of a manifest's value: byte strings are hex."""
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
 
 
 def check_objects(manifest: Facts, root: Path) -> int:
@@ -65,7 +87,8 @@ def check_objects(manifest: Facts, root: Path) -> int:
         # As `b3sum` would: an object is called by the digest of its bytes, below two directories of its first digits.
         name = blake3_of((root / path).read_bytes()).removeprefix("blake3:")
         agree("place of an object", path, f"blake3/{name[:2]}/{name[2:4]}/{name}")
-    agree("objects", {receipt["object_key"] for receipt in manifest["storage_receipts"]}, set(stored))
+    named = [digest.hex() for digest, _backend, _key in manifest["storage_receipts"]]
+    agree("objects", {f"blake3/{name[:2]}/{name[2:4]}/{name}" for name in named}, set(stored))
     return len(stored)
 
 
@@ -74,13 +97,13 @@ def main(cbor: Path, jcs: Path, ingest: Path, directory: Path, root: Path) -> No
     manifest, ingested = cbor2.loads(payload), json.loads(ingest.read_bytes())
     agree("manifest digest", ingested["manifest_digest"], blake3_of(payload))
     agree("digest of the canonical form", ingested["manifest_digest"], blake3_of(cbor2.dumps(manifest, canonical=True)))
-    agree("JSON form", json.loads(jcs.read_bytes()), manifest)
+    agree("JSON form", json.loads(jcs.read_bytes()), as_json(manifest))
     check_files(manifest, directory)
     check_tree_digest(manifest, ingested)
-    agree("files", ingested["files"], len(manifest["files"]))
-    agree("bytes", ingested["bytes"], sum(file["size_bytes"] for file in manifest["files"]))
+    agree("files", ingested["files"], len(files_of(manifest)))
+    agree("bytes", ingested["bytes"], sum(file["size_bytes"] for file in files_of(manifest)))
     objects = check_objects(manifest, root)
-    sys.stdout.write(f"{len(manifest['files'])} files and {objects} objects are what the store says\n")
+    sys.stdout.write(f"{len(files_of(manifest))} files and {objects} objects are what the store says\n")
 
 
 if __name__ == "__main__":

@@ -12,9 +12,7 @@ from typing import Any
 from artifactstore import open_registry
 from artifactstore_protocols import manifest
 from artifactstore_protocols.events import Event, StoredEvent
-from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.manifest import Manifest, ManifestFile
-from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.manifest import DirectoryEntry, Entry, LinkEntry, Manifest, ManifestReceipt
 from artifactstore_protocols.payloads import (
     FileIngested,
     FileReplaced,
@@ -158,22 +156,27 @@ _MANIFESTS: dict[str, Callable[[Manifest], Manifest]] = {
     "another time of creation": lambda sealed: replace(sealed, package=replace(sealed.package, created_at_us=1)),
     "another actor": lambda sealed: replace(sealed, provenance=replace(sealed.provenance, actor="mallory")),
     "a file less": lambda sealed: _resealed(sealed, sealed.files[:1]),
-    "a file more": lambda sealed: _resealed(sealed, [*sealed.files, replace(sealed.files[0], path="c")]),
-    "a file of another name": lambda sealed: _resealed(sealed, [replace(sealed.files[0], path="z"), sealed.files[1]]),
+    "a file more": lambda sealed: _resealed(sealed, [*sealed.files, sealed.files[0]._replace(path="c")]),
+    "a link more": lambda sealed: _resealed(sealed, [*sealed.files, LinkEntry("link", "c", "a")]),
+    "an empty directory more": lambda sealed: _resealed(sealed, [*sealed.files, DirectoryEntry("directory", "c")]),
+    "a link in place of a file": lambda sealed: _resealed(
+        sealed, [LinkEntry("link", sealed.files[0].path, "x"), sealed.files[1]]
+    ),
+    "a file of another name": lambda sealed: _resealed(sealed, [sealed.files[0]._replace(path="z"), sealed.files[1]]),
     "a file that is executable": lambda sealed: _resealed(
-        sealed, [replace(sealed.files[0], executable=True), sealed.files[1]]
+        sealed, [sealed.files[0]._replace(executable=True), sealed.files[1]]
     ),
     "a file of another type": lambda sealed: _resealed(
-        sealed, [replace(sealed.files[0], media_type="text/x-c"), sealed.files[1]]
+        sealed, [sealed.files[0]._replace(media_type="text/x-c"), sealed.files[1]]
     ),
     "a file of another content": lambda sealed: _resealed(
-        sealed, [replace(sealed.files[0], digest=Digest("blake3", "0" * 64)), sealed.files[1]]
+        sealed, [sealed.files[0]._replace(digest=bytes(32)), sealed.files[1]]
     ),
     "another retention": lambda sealed: _resealed(sealed, sealed.files, retention_class="permanent", duration_us=None),
     "an object key of another content": lambda sealed: replace(
         sealed,
         storage_receipts=(
-            replace(sealed.storage_receipts[0], object_key="blake3/x"),
+            sealed.storage_receipts[0]._replace(object_key="blake3/x"),
             *sealed.storage_receipts[1:],
         ),
     ),
@@ -259,20 +262,13 @@ def _seal_of(log: Log, package_id: str) -> bytes:
 
 
 def _resealed(
-    sealed: Manifest, files: Sequence[ManifestFile], retention_class: str = "standard", duration_us: int | None = -1
+    sealed: Manifest, entries: Sequence[Entry], retention_class: str = "standard", duration_us: int | None = -1
 ) -> Manifest:
-    """The manifest of other files, in itself as it should be."""
-    receipts = {receipt.content_address: receipt for receipt in sealed.storage_receipts}
-    known = sealed.storage_receipts[0]
-    wanted = {ContentAddress(file.digest): file.size_bytes for file in files}
+    """The manifest of other entries, in itself as it should be."""
     return Manifest.build(
         package=sealed.package,
-        files=files,
-        storage_receipts=[
-            receipts.get(address)
-            or replace(known, content_address=address, object_key=first_key(address), size_bytes=size_bytes)
-            for address, size_bytes in wanted.items()
-        ],
+        entries=entries,
+        storage_receipts=[ManifestReceipt(entry.digest, "local", None) for entry in entries if entry.kind == "file"],
         retention_class=retention_class,
         retention_duration_us=sealed.retention_summary.duration_us if duration_us == -1 else duration_us,
         producer=sealed.provenance.producer,
