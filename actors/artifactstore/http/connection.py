@@ -52,6 +52,7 @@ class Connection:
         self._read_until = trio.current_time() + _HEAD_TIMEOUT_S
         self._idle = True
         self._draining = self._hung_up = False
+        self._answered = trio.Event()
 
     async def run(self) -> None:
         """Converse until one of both ends it."""
@@ -110,11 +111,17 @@ class Connection:
                 if self._draining or self._hung_up or not await self._protocol.refuse_late_head():
                     return
             elif not received:
+                await self._answer_before_the_end()
                 return
             elif self._hung_up:
                 discarded += len(received)
             else:
                 await self._protocol.handle(RawData(received))
+
+    async def _answer_before_the_end(self) -> None:
+        """The client has closed its side: wait for its last answer, unless that has no end."""
+        if not (self._idle or self._hung_up or self._protocol.refuse_endless_answers()):
+            await self._answered.wait()
 
     def _wait_until(self, deadline: float) -> None:
         """Let reading, now and from now on, end at a time."""
@@ -131,6 +138,10 @@ class Connection:
                 await self._protocol.handle(Closed())
         elif isinstance(event, Updated):
             self._idle = event.idle
+            if event.idle:
+                self._answered.set()
+            else:
+                self._answered = trio.Event()
             waits_s = -math.inf if self._draining else _HEAD_TIMEOUT_S
             self._wait_until(trio.current_time() + waits_s if event.idle else math.inf)
 
@@ -155,6 +166,7 @@ class Connection:
         if self._hung_up:
             return
         self._hung_up = True
+        self._answered.set()
         self._wait_until(-math.inf if self._draining else trio.current_time() + _LINGER_S)
         if isinstance(self._stream, trio.SocketStream):
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):

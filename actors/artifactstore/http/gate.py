@@ -136,6 +136,7 @@ def _refuse_other_sites(path: str, headers: Iterable[tuple[bytes, bytes]], named
         if name == b"origin":
             scheme, _, text = value.decode("latin-1").partition("://")
             origin = parse_authority(text)
+            # A configured name may be a proxy's, which is reached at a port of its own.
             if origin is None or not (origin.name in hosts.names or (own and origin.same_as(own, scheme))):
                 raise Refused(HTTPStatus.FORBIDDEN, "This service answers no pages of other sites.")
         if name == b"sec-fetch-site" and path == _STREAM and value not in _OWN_SITE:

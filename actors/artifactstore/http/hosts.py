@@ -57,15 +57,18 @@ class Hosts:
     """Names that a request may have in `Host`, beside loopback names and the address that it reached.
 
     Attributes:
-        names: as `parse_authority` has them.
+        names: that are configured, as `parse_authority` has them.
+        bound: the name that it was told to listen on, likewise; None for a Unix socket.
     """
 
     names: frozenset[str] = frozenset()
+    bound: str | None = None
 
     def admits(self, authority: Authority, reached: str) -> bool:
         """Return whether a request with this `Host`, on a connection to the address `reached`, is for this service."""
         local = _address(reached.partition("%")[0])
-        return authority.name in self.names or is_loopback(authority.name) or authority.name == str(local)
+        own = {*self.names, self.bound, str(local)}
+        return authority.name in own or is_loopback(authority.name)
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:

@@ -10,6 +10,8 @@ from typing import cast, override
 
 import h11
 from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 
 from artifactstore.http.heads import BadHead, HeadBuffer
@@ -28,6 +30,8 @@ class Http1(H11Protocol):
 
     _heads: HeadBuffer
     _over = False
+    _endless = False
+    _refuses_endless = False
 
     @override
     async def initiate(self) -> None:
@@ -53,6 +57,21 @@ class Http1(H11Protocol):
         await self._refuse(HTTPStatus.REQUEST_TIMEOUT, _HEAD_LATE)
         return True
 
+    def refuse_endless_answers(self) -> bool:
+        """Begin no answer without an end any more. Return whether one is being given."""
+        self._refuses_endless = True
+        return self._endless
+
+    @override
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send a part of an answer."""
+        if isinstance(event, Response):
+            self._endless = not any(name.lower() == b"content-length" for name, _value in event.headers)
+            if self._endless and self._refuses_endless:
+                await self.send(Closed())
+                return
+        await super().stream_send(event)
+
     async def _take(self, received: bytes) -> None:
         self._heads.add(received)
         while self._heads and not self._over:
@@ -74,6 +93,7 @@ class Http1(H11Protocol):
 
     @override
     async def _create_stream(self, request: h11.Request) -> None:
+        self._endless = False
         headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
         await super()._create_stream(
             h11.Request(

@@ -91,7 +91,7 @@ class Listening:
         """Names that a request may have in `Host`."""
         host, _, _port = self.bind.rpartition(":")
         bound = None if self.bind.startswith(_UNIX) else parse_authority(host)
-        return Hosts(self.names if bound is None else self.names | {bound.name})
+        return Hosts(self.names, None if bound is None else bound.name)
 
 
 async def open_listeners(listening: Listening) -> Sequence[Listener]:

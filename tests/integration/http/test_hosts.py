@@ -83,6 +83,8 @@ ORIGINS: Sequence[tuple[Sequence[str], int]] = [
     (["Host: localhost:8000", "Origin: null"], 403),
     (["Host: localhost:8000", "Origin: "], 403),
     (["Host: localhost:8000", "Origin: https://store.example"], 200),
+    (["Host: 127.0.0.1:8000", "Origin: http://127.0.0.1:8000"], 200),
+    (["Host: 127.0.0.1:8000", "Origin: http://127.0.0.1:3000"], 403),  # another service of the machine it is bound on
 ]
 
 

@@ -136,6 +136,41 @@ async def test_a_stream_lasts_as_long_as_its_client_and_the_service(autojump_clo
     assert trio.current_time() < HOURS_S + 60
 
 
+async def test_a_client_that_closes_its_side_gets_its_answer(autojump_clock: trio.testing.MockClock) -> None:
+    async def measure() -> HealthReport:
+        await trio.sleep(HOURS_S)
+        return HealthReport("1.0", 0, ())
+
+    app = make_app(measure, lambda: None, EventStreams(ActorRef[ProjectionRole]("projection")))
+    async with connected(app) as (client, _connection, over):
+        await client.send_all(
+            b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        await client.send_eof()
+        answers = await everything(client)
+        assert answers.count(b"HTTP/1.1 200 ") == 2
+        assert answers.endswith(b"}\n")
+        await over.wait()
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "only asked for"])
+async def test_a_stream_ends_when_its_client_closes_its_side(
+    autojump_clock: trio.testing.MockClock, *, begun: bool
+) -> None:
+    projection = ActorRef[ProjectionRole]("projection")
+    app = make_app(cast("Any", None), lambda: None, EventStreams(projection))
+    spec = SupervisorSpec(name="root", children=(ActorSpec(ref=projection, factory=Quiet),))
+    async with open_tree(spec), connected(app) as (client, _connection, over):
+        began = trio.current_time()
+        await client.send_all(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        if begun:
+            assert b" 200 " in await client.receive_some()
+        await client.send_eof()
+        await everything(client)
+        await over.wait()
+        assert trio.current_time() - began < 15
+
+
 async def test_an_answer_may_take_its_time(autojump_clock: trio.testing.MockClock) -> None:
     async with connected(answering(hours_later)) as (client, _connection, over):
         await client.send_all(REQUEST)
