@@ -7,7 +7,7 @@ RUN := $(UV) run --frozen --quiet
 DIR ?= docs
 MINUTES ?= 10
 PYTHON ?= python3
-BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE))
+BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) $(if $(JSON),--json $(JSON))
 export UV_PYTHON_DOWNLOADS ?= never
 PYTEST := -m pytest -n auto --dist worksteal -q
 # Name the line that opened a file, socket or connection which a test leaked: tests/leaks.py.
@@ -18,7 +18,7 @@ PYTHON_313 = $(shell PYENV_VERSION=3.13 python3.13 -c 'import sys; print(sys.exe
 .uv/bin/uv:
 	@$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
-.PHONY: help setup dev test test-all lint format type migrate migrate-fresh demo soak bench docs
+.PHONY: help setup dev test test-all lint format type migrate migrate-fresh demo soak bench performance docs
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -62,8 +62,13 @@ soak: setup ## storms and loads at full scale, then simulated faults under ever 
 	@$(RUN) python -m pytest -m soak
 	@PYTHONPATH=tests $(RUN) python -m simulation.soak --minutes $(MINUTES)
 
-bench: setup ## measure artifactstore beside borg, restic, cp and sqlite3; ROWS="ingest export", ROUNDS, SCALE
+bench: setup ## measure artifactstore beside borg, restic, cp and sqlite3; ROWS="ingest export", ROUNDS, SCALE, JSON=FILE
 	@$(RUN) python -m bench $(BENCH)
+
+performance: ROWS ?= all
+performance: setup ## measure every row, for a long time, and write the figures of docs/PERFORMANCE.md
+	@$(RUN) python -m bench $(BENCH) --profile --json docs/performance.json
+	@$(RUN) python -m bench.page
 
 docs: setup ## build the documentation site into site/, with the API reference; warnings are errors
 	@$(RUN) --group docs sphinx-build -q -E -W --keep-going -c docs -d site/.doctrees . site && echo "built site/index.html"

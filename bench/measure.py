@@ -119,10 +119,10 @@ class Bench:
         """Return a number of files or bytes, scaled."""
         return max(least, round(full * self.scale))
 
-    def each_round(self, rounds: int | None = None) -> Iterator[tuple[int, Path]]:
+    def each_round(self, rounds: int | None = None, *, profiled: bool = True) -> Iterator[tuple[int, Path]]:
         """Yield the number of each round and an empty directory, which is deleted after the round."""
         count = rounds or self.rounds
-        for number in range(count + self.profiled):
+        for number in range(count + (profiled and self.profiled)):
             self._profiling = number == count
             directory = self.work / "round"
             directory.mkdir()

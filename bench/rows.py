@@ -207,7 +207,7 @@ def appends(bench: Bench) -> None:
 def million(bench: Bench) -> None:
     """Fill one store with packages of 100,000 files; one round, because it takes long."""
     files, packages = bench.size(_MANY_FILES), bench.size(_PACKAGES, 2)
-    for _turn, here in bench.each_round(rounds=1):
+    for _turn, here in bench.each_round(rounds=1, profiled=False):
         store = here / "store"
         bench.prepare(*ours(store, "migrate").command)
         for package in range(packages):
@@ -224,7 +224,7 @@ def million(bench: Bench) -> None:
 def memory(bench: Bench) -> None:
     """Ingest 100,000 small files and keep the peak of resident memory."""
     tree = make_tree(bench.work / "tree", bench.size(_MANY_FILES), seed=3)
-    for _turn, here in bench.each_round():
+    for _turn, here in bench.each_round(profiled=False):
         sample = bench.run(ours(here / "store", "ingest", tree, "-q", target=here))
         bench.record("memory", OURS, Sample(sample.peak_mib or 0.0, sample.cpu_s, sample.peak_mib))
     shutil.rmtree(tree)

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
+from bench import page
 from bench.measure import OURS, Bench, Row, Sample, table
 from bench.rows import GROUPS, ROWS
 
-from documents import ROOT
+from documents import ROOT, headings
 
 TOOLS = ("cp", "df", "git", "stat", "sync")
 
@@ -93,3 +95,32 @@ def test_a_limit_is_held_by_the_median_of_the_values() -> None:
         "rows"
     ]
     assert (row["reached"], row["holds"]) == (301.0, False)
+
+
+def test_the_page_shows_the_figures_of_the_committed_result() -> None:
+    result = json.loads(page.DATA.read_text())
+    text = page.PAGE.read_text()
+    assert page.filled(text, result) == text
+    assert page.plot(result) == page.PLOT.read_text()
+
+
+def test_the_page_explains_every_row() -> None:
+    assert {row.name for row in ROWS} <= headings(page.PAGE)
+
+
+def test_the_page_says_what_was_not_measured_what_was_not_judged_and_where_time_goes() -> None:
+    marks = page.PAGE.read_text()
+    result = result_of(Row("ingest", "", "borg", "", at_most=1.0), artifactstore=[2.0, 2.0, 2.0], cp=[1.0, 1.0, 4.0])
+    shown = page.filled(marks, {**result, "profiles": {"ingest": {"imports": 0.4}}})
+    assert "| [ingest](#ingest) | 2 s | borg is not installed | | | 1 | not judged | 2.00 times cp (1 s) |" in shown
+    assert "| [export](#export) | not measured |" in shown
+    assert "`imports` 40%" in shown
+    assert "<circle" not in page.plot(result)
+
+
+def test_the_plot_puts_a_row_that_holds_left_of_its_goal() -> None:
+    result = result_of(Row("ingest", "", "borg", "", at_most=2.0), artifactstore=[1.0, 1.0, 1.0], borg=[1.0, 1.0, 1.0])
+    drawn = ET.fromstring(page.plot(result))  # noqa: S314 - our own
+    (dot,) = drawn.iter("{http://www.w3.org/2000/svg}circle")
+    (goal,) = [each for each in drawn.iter("{http://www.w3.org/2000/svg}text") if each.text == "the goal"]
+    assert float(dot.attrib["cx"]) < float(goal.attrib["x"])
