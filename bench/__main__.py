@@ -9,7 +9,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench.measure import ROOT, Bench, table
+from bench.measure import ROOT, Bench, machine, table
 from bench.rows import GROUPS, ROWS
 
 _ROUNDS = 5
@@ -33,14 +33,16 @@ def main() -> None:
     for sources in ("actors", "protocols", "migrations"):
         compileall.compile_dir(ROOT / sources, quiet=1)
     with tempfile.TemporaryDirectory(prefix="artifactstore-bench-", dir=chosen.dir) as directory:
-        bench = Bench(Path(directory), chosen.rounds, chosen.scale, wanted, chosen.profile)
+        bench = Bench(
+            Path(directory), chosen.rounds, chosen.scale, wanted, chosen.profile, machine=machine(Path(directory))
+        )
         for measure, rows in GROUPS.items():
             if rows & wanted:
                 measure(bench)
-        result = bench.result(ROWS)
-    print(table(result))
-    if chosen.json:
-        chosen.json.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+                if chosen.json:  # after each group, so that an end ahead of time loses little
+                    text = json.dumps(bench.result(ROWS), indent=2, ensure_ascii=False)
+                    chosen.json.write_text(f"{text}\n")
+        print(table(bench.result(ROWS)))
 
 
 if __name__ == "__main__":

@@ -62,11 +62,12 @@ def _about(result: Mapping[str, Any]) -> list[str]:
         for name, version in about["versions"].items()
         if version["ran"]
     ]
-    scaled = "" if result["scale"] == 1 else f" All sizes were multiplied by {result['scale']:g}; the goals are for 1."
+    scaled = "" if result["scale"] == 1 else f" All sizes were multiplied by {result['scale']:g}, so no goal is judged."
     return [
-        f"Measured at commit `{about['commit']}` in {result['rounds']} rounds, on {about['cores']} cores of",
+        f"Measured at commit `{about['commit']}`, rounds: {result['rounds']}, on {about['cores']} cores of",
         f"{about['processor']} with {about['memory_gib']:g} GiB, Linux {about['kernel']} and {about['file_system']}.",
-        f"The load average was {about['load_before']:g} before.{scaled} Versions: {', '.join(versions)}.",
+        f"The load average was {about['load_before']:g} before.{scaled}",
+        f"Versions: {', '.join(versions)}.",
     ]
 
 
@@ -109,7 +110,7 @@ def _cpu_s(samples: Sequence[Sample]) -> str:
 
 _LEFT, _RIGHT, _WIDTH, _TOP, _STEP = 130, 120, 760, 40, 24
 _TICKS: Final = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
-_COLOURS: Final = {True: "#0072b2", False: "#d55e00"}
+_COLOURS: Final = {True: "#0072b2", False: "#d55e00", None: "#777777"}
 
 
 def plot(result: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from bench import page
-from bench.measure import OURS, Bench, Row, Sample, table
+from bench.measure import OURS, Bench, Row, Sample, machine, table
 from bench.rows import GROUPS, ROWS
 
 from documents import ROOT, headings
@@ -76,7 +76,7 @@ def test_a_group_gives_every_row() -> None:
 
 
 def result_of(row: Row, **values: list[float]) -> dict[str, Any]:
-    bench = Bench(Path("/"), rounds=3, scale=1, wanted=frozenset({row.name}))
+    bench = Bench(Path("/"), rounds=3, scale=1, wanted=frozenset({row.name}), machine=machine(Path()))
     for contender, taken in values.items():
         for value in taken:
             bench.record(row.name, contender, Sample(value))
