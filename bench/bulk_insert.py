@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from artifactstore.database import engines, migrate
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import insert_rows
+from artifactstore.database.bulk import execute_all, insertion
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import events
 from artifactstore.ids import new_id
@@ -47,7 +47,7 @@ async def many_values(connection: AsyncConnection, rows: Rows) -> None:
 
 async def arrays(connection: AsyncConnection, rows: Rows) -> None:
     """One statement with an array for each column: the store's own way."""
-    await insert_rows(connection, events, [tuple(row.values()) for row in rows])
+    await execute_all(connection, [insertion(events, [tuple(row.values()) for row in rows], "postgresql")])
 
 
 async def copy(connection: AsyncConnection, rows: Rows) -> None:

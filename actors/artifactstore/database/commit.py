@@ -41,8 +41,7 @@ async def commit_batch(
     outcomes = tuple(
         batch.judge(request, now_us=now_us, files_per_package_max=files_per_package_max) for request in requests
     )
-    await events.write_all(transaction, batch.new)
-    await TableViewWriter(transaction.connection, LIVE).apply(batch.operations)
+    await events.write_all(transaction, batch.new, batch.operations)
     return outcomes
 
 

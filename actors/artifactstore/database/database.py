@@ -284,7 +284,6 @@ class Database:
     async def _with_head[T](
         self, connection: AsyncConnection, before: int, work: Callable[[events.Transaction], Awaitable[T]]
     ) -> T:
-        await events.check_end(connection, before)  # not in one statement, which would not see what the lock waited for
         transaction = events.Transaction(connection, before)
         result = await work(transaction)
         if transaction.sequence != before:

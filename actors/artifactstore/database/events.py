@@ -12,10 +12,11 @@ from itertools import accumulate, batched
 from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, update
 
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import insert_rows
+from artifactstore.database.bulk import execute_all, insertion
 from artifactstore.database.cells import time_in
 from artifactstore.database.errors import LogDamaged
-from artifactstore.database.schema import CHANNEL_PREFIX, events, log_head
+from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
+from artifactstore.database.views import row_statements
 from artifactstore_protocols.admission import LastEvent, LogTables, admit, examine, history_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
@@ -43,6 +44,12 @@ _NOTIFY: ColumnElement[object] = literal_column(
 )
 
 
+_HEAD = select(log_head.c.sequence)
+_LOCK_HEAD = _HEAD.with_for_update()
+_END = select(func.max(events.c.sequence))
+_HEAD_AND_END = "SELECT sequence, (SELECT max(sequence) FROM events) AS last FROM log_head"
+
+
 @dataclass(slots=True)
 class Transaction:
     """A transaction that holds the head of the log.
@@ -57,16 +64,26 @@ class Transaction:
 
 
 async def lock_head(connection: AsyncConnection) -> int:
-    """Take the head's lock until the transaction ends, and say where the head is.
+    """Take the head's lock until the transaction ends, and return where the head is.
 
-    On SQLite the transaction's own BEGIN IMMEDIATE is the lock, and FOR UPDATE is left out of the statement.
+    On SQLite the transaction's own BEGIN IMMEDIATE is the lock, so one statement does.
+
+    Raises:
+        LogDamaged: the head is not the last event.
     """
-    return _only((await connection.execute(select(log_head.c.sequence).with_for_update())).scalars().all())
+    if connection.dialect.name == "sqlite":
+        rows = (await connection.exec_driver_sql(_HEAD_AND_END)).all()
+        sequence = _only([row.sequence for row in rows])
+        _check_end(sequence, rows[0].last)
+        return sequence
+    sequence = _only((await connection.execute(_LOCK_HEAD)).scalars().all())
+    await check_end(connection, sequence)  # not in one statement, which would not see what the lock waited for
+    return sequence
 
 
 async def head(connection: AsyncConnection) -> int:
     """The last sequence that is committed; 0 before the first event."""
-    return _only((await connection.execute(select(log_head.c.sequence))).scalars().all())
+    return _only((await connection.execute(_HEAD)).scalars().all())
 
 
 def _only(heads: Sequence[int]) -> int:
@@ -81,7 +98,11 @@ async def check_end(connection: AsyncConnection, sequence: int) -> None:
     Raises:
         LogDamaged: it is another one.
     """
-    last = (await connection.execute(select(func.max(events.c.sequence)))).scalar_one() or 0
+    _check_end(sequence, (await connection.execute(_END)).scalar_one())
+
+
+def _check_end(sequence: int, end: int | None) -> None:
+    last = end or 0
     if last != sequence:
         raise LogDamaged(min(last, sequence) + 1, f"the last event is {last}, and the head says {sequence}")
 
@@ -114,11 +135,18 @@ async def write(transaction: Transaction, event: Event) -> int:
     return stored.sequence
 
 
-async def write_all(transaction: Transaction, new: Iterable[Event]) -> tuple[StoredEvent, ...]:
-    """Append events whose ids are known to be new; the database's unique index holds the caller to it."""
+async def write_all(
+    transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
+) -> tuple[StoredEvent, ...]:
+    """Append events whose ids are known to be new, and write rows that they imply into the views.
+
+    The database's unique index holds the caller to new ids.
+    """
     stored = tuple(StoredEvent(transaction.sequence + 1 + i, event) for i, event in enumerate(new))
     if stored:
-        await insert_rows(transaction.connection, events, [_row(entry) for entry in stored])
+        database = transaction.connection.dialect.name
+        into_log = insertion(events, [_row(entry) for entry in stored], database)
+        await execute_all(transaction.connection, [into_log, *row_statements(operations, LIVE, database)])
         transaction.sequence = stored[-1].sequence
     return stored
 

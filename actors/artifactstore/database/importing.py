@@ -38,6 +38,5 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
     if new:
         views = TableViewWriter(transaction.connection, LIVE)
         operations = await events.admitted(transaction.connection, new, views)
-        await events.write_all(transaction, [stored.event for stored in new])
-        await views.apply(operations)
+        await events.write_all(transaction, [stored.event for stored in new], operations)
     return len(new)

@@ -82,10 +82,11 @@ class LogTrial:
             operations = await events.admitted(connection, batch, views)
             transaction = events.Transaction(connection, self.sequence)
             try:
-                await events.write_all(transaction, [replace(stored.event, payload=b"") for stored in batch])
+                await events.write_all(
+                    transaction, [replace(stored.event, payload=b"") for stored in batch], operations
+                )
             except IntegrityError:
                 raise await self._taken(batch) from None
-            await views.apply(operations)
             await connection.commit()
         self.sequence = transaction.sequence
 

@@ -4,23 +4,22 @@
 one digest what they hold; it is the same on SQLite and PostgreSQL, since both order text bytewise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 
 from sqlalchemy import Table, bindparam, select, type_coerce, update
-from sqlalchemy.sql.dml import Update as UpdateStatement
 from sqlalchemy.types import NULLTYPE
 
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import OnConflict, insert_rows
+from artifactstore.database.bulk import OnConflict, Statement, compiled, execute_all, insertion
 from artifactstore.database.facts import load_history
 from artifactstore.database.schema import ViewTables
 from artifactstore_protocols.admission import History, HistoryNeeds
 from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.views import Put, RowOperation, Update, ViewDigest, ViewTable, coalesce
 
-__all__ = ["TableViewWriter", "projection_digest"]
+__all__ = ["TableViewWriter", "projection_digest", "row_statements"]
 
 _FETCH_ROWS = 1000
 
@@ -34,25 +33,28 @@ class TableViewWriter:
 
     async def apply(self, operations: Sequence[RowOperation]) -> None:
         """Write the operations; the transaction they are written in is the caller's."""
-        for (view, changed), group in groupby(coalesce(operations), key=_columns_changed):
-            if changed:
-                await self._update(view, changed, [entry for entry in group if isinstance(entry, Update)])
-                continue
-            for operation in group:
-                if not isinstance(operation, Update):
-                    conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
-                    await insert_rows(self._connection, self._tables[view], operation.rows, conflict)
-
-    async def _update(self, view: ViewTable, changed: tuple[str, ...], updates: Sequence[Update]) -> None:
-        rows = [
-            dict(zip(_parameters(view, changed), (*update.values.values(), *update.key), strict=True))
-            for update in updates
-        ]
-        await self._connection.execute(_update_statement(self._tables[view], view, changed), rows)
+        database = self._connection.dialect.name
+        await execute_all(self._connection, row_statements(operations, self._tables, database))
 
     async def history(self, needed: HistoryNeeds) -> History:
         """What is needed of the history, as the caller's transaction sees it."""
         return await load_history(self._connection, needed, self._tables)
+
+
+def row_statements(operations: Iterable[RowOperation], tables: ViewTables, database: str) -> list[Statement]:
+    """The statements that write row operations into a set of tables of a database, by the name of its dialect."""
+    statements: list[Statement] = []
+    for (view, changed), group in groupby(coalesce(operations), key=_columns_changed):
+        table = tables[view]
+        if changed:
+            updates = [entry for entry in group if isinstance(entry, Update)]
+            statements.append(_updates(table, view, changed, updates, database))
+            continue
+        for operation in group:
+            if not isinstance(operation, Update):
+                conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
+                statements.append(insertion(table, operation.rows, database, conflict))
+    return statements
 
 
 def _columns_changed(operation: RowOperation) -> tuple[ViewTable, tuple[str, ...]]:
@@ -60,16 +62,22 @@ def _columns_changed(operation: RowOperation) -> tuple[ViewTable, tuple[str, ...
     return operation.table, tuple(operation.values) if isinstance(operation, Update) else ()
 
 
-def _parameters(view: ViewTable, changed: tuple[str, ...]) -> tuple[str, ...]:
-    return (*(f"new_{name}" for name in changed), *(f"key_{name}" for name in view.key))
+def _updates(
+    table: Table, view: ViewTable, changed: tuple[str, ...], updates: Sequence[Update], database: str
+) -> Statement:
+    sql, order = _update(table, view, changed, database)
+    return Statement(sql, [tuple(map((*each.values.values(), *each.key).__getitem__, order)) for each in updates])
 
 
 @cache
-def _update_statement(table: Table, view: ViewTable, changed: tuple[str, ...]) -> UpdateStatement:
+def _update(table: Table, view: ViewTable, changed: tuple[str, ...], database: str) -> tuple[str, tuple[int, ...]]:
+    """The text, and for each of its parameters the place among the changed columns and those of the key."""
+    parameters = (*(f"new_{name}" for name in changed), *(f"key_{name}" for name in view.key))
     statement = update(table).values({name: bindparam(f"new_{name}") for name in changed})
     for name in view.key:
         statement = statement.where(table.c[name] == bindparam(f"key_{name}"))
-    return statement
+    sql, order = compiled(statement, database)
+    return sql, tuple(map(parameters.index, order))
 
 
 async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> Digest:
