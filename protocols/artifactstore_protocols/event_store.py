@@ -188,7 +188,10 @@ class EventStore(Protocol):
         ...
 
     async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
-        """Up to `limit` objects of one package, or of all, in order of content address."""
+        """The objects of up to `limit` contents, those of one package or of all, in order of content address.
+
+        A content that several backends have comes with all of its objects, so `after` never cuts between them.
+        """
         ...
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:

@@ -266,7 +266,9 @@ class SimulatedEventStore:
         """A page of objects."""
         return await self._read(
             "locations",
-            lambda: [at for at in self._log.tables.locations(package_id) if at.content_address > after][:limit],
+            lambda: _page_of(
+                [at for at in self._log.tables.locations(package_id) if at.content_address > after], limit
+            ),
         )
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
@@ -330,3 +332,9 @@ class SimulatedEventStore:
             raise DatabaseUnavailable(NAME, "this process was killed")
         if not self._is_open:
             raise DatabaseClosed
+
+
+def _page_of(locations: Sequence[Location], contents: int) -> list[Location]:
+    """Return the objects of the first few contents."""
+    addresses = list(dict.fromkeys(at.content_address for at in locations))[:contents]
+    return [at for at in locations if at.content_address in addresses]

@@ -104,11 +104,14 @@ def _locations_of(package_id: str | None) -> ColumnElement[bool]:
 async def locations(
     connection: AsyncConnection, *, package_id: str | None, after: str, limit: int
 ) -> Sequence[Location]:
-    """Up to `limit` stored objects of one package, or of all, in order of content address; each once."""
-    query = _LOCATIONS_QUERY.where(_locations_of(package_id), _locations.c.digest_primary > _digest_in(after))
-    return [
-        _location(row) for row in await connection.execute(query.order_by(_locations.c.digest_primary).limit(limit))
-    ]
+    """The objects of up to `limit` contents, those of one package or of all, in order of content address."""
+    referring = _locations if package_id is None else _files
+    digests = select(referring.c.digest_primary).where(referring.c.digest_primary > _digest_in(after))
+    if package_id is not None:
+        digests = digests.where(_files.c.package_id == package_id)
+    page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
+    query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(select(page.c.digest_primary)))
+    return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
 
 
 def _digest_in(content_address: str) -> bytes:
@@ -138,12 +141,9 @@ async def files_with_content(connection: AsyncConnection, content_address: str, 
 
 async def flagged_addresses(connection: AsyncConnection) -> frozenset[ContentAddress]:
     """Objects that verification found damaged or missing and that nobody has healed yet."""
-    joined = _locations.join(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
-    query = select(_contents.c.digest_algorithm, _contents.c.digest_primary).select_from(joined).where(_IS_FLAGGED)
+    rows = await connection.execute(_LOCATIONS_QUERY.where(_IS_FLAGGED))
     try:
-        return frozenset(
-            ContentAddress.parse(f"{algorithm}:{digest.hex()}") for algorithm, digest in await connection.execute(query)
-        )
+        return frozenset(ContentAddress.parse(address_in(row)) for row in rows)
     except InvalidValue as error:
         raise DamagedCell(f"a flagged object has an {error}") from error
 
