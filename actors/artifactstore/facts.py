@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
     from artifactstore_protocols.records import HealthReport, ReplayReport
 
-__all__ = ["Json", "as_json", "event_facts", "facts", "health_facts", "replay_facts", "timestamp"]
+__all__ = ["Json", "as_json", "event_facts", "facts", "flagged_text", "health_facts", "replay_facts", "timestamp"]
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
@@ -28,6 +28,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def timestamp(us: int) -> str:
     """Microseconds since the epoch as RFC 3339 text in UTC, always with six digits of fraction."""
     return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def flagged_text(counts: Mapping[str, int]) -> str:
+    """How many objects are flagged, by problem, in words."""
+    return " and ".join(f"{count} {problem}" for problem, count in sorted(counts.items()))
 
 
 def as_json(value: Json) -> str:

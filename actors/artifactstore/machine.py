@@ -13,6 +13,8 @@ from typing import Final, Protocol, override
 
 import trio
 
+from artifactstore.refusals import NoThreadLeft
+
 __all__ = ["Machine", "check_wanted", "in_thread", "machine"]
 
 
@@ -51,7 +53,19 @@ class _ThisMachine(Machine):
     async def in_thread[T](
         self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None, abandon_on_cancel: bool
     ) -> T:
-        return await trio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+        begun = False
+
+        def begin() -> T:
+            nonlocal begun
+            begun = True
+            return work()
+
+        try:
+            return await trio.to_thread.run_sync(begin, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+        except RuntimeError as error:
+            if begun:
+                raise
+            raise NoThreadLeft from error
 
     @override
     def check_wanted(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
+from artifactstore.facts import flagged_text
 from artifactstore.supervision import ActorRef, Reading
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.messages import (
@@ -111,11 +112,8 @@ def probe_objects(store: EventStore) -> Probe:
         found = await store.flagged_counts()
         facts = {problem: found.get(problem, 0) for problem in ("damaged", "missing")}
         if found:
-            counts = " and ".join(f"{count} {problem}" for problem, count in sorted(found.items()))
-            raise PartUnwell(
-                f"objects: {counts}; `artifactstore verify` names their files, and ingesting those again heals them",
-                facts,
-            )
+            remedy = "`artifactstore verify` names their files, and ingesting those again heals them"
+            raise PartUnwell(f"objects: {flagged_text(found)}; {remedy}", facts)
         return facts
 
     return probe

@@ -16,6 +16,7 @@ __all__ = [
     "ExportIncomplete",
     "FileNotInPackage",
     "LogFilePartial",
+    "NoThreadLeft",
     "NotFinalized",
     "StoreClosed",
     "TargetRefused",
@@ -52,6 +53,17 @@ class FileNotInPackage(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
+
+
+class NoThreadLeft(ArtifactStoreError):
+    """The system gives this process no further thread. Nothing was done."""
+
+    @override
+    def __str__(self) -> str:
+        return (
+            "the system gives this process no more threads; end other work or raise its limit (`ulimit -u`, or "
+            "TasksMax of a systemd unit), then try again"
+        )
 
 
 @dataclass(eq=False)

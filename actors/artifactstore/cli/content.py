@@ -1,6 +1,7 @@
 """Commands that move content: ingest, get, manifest, export."""
 
-from collections.abc import AsyncGenerator, Generator
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +12,16 @@ import typer
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Key, Meta, Output, Package, Quiet, Retention, metadata_of
 from artifactstore.cli.output import counted, left_out_text, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, Finding, invoker, on_store, on_trio, resume_directory
+from artifactstore.cli.runner import (
+    CONTINUES,
+    EXIT_DIFFERENT,
+    Finding,
+    check_package,
+    invoker,
+    on_store,
+    on_trio,
+    resume_directory,
+)
 from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
 from artifactstore.refusals import ExportIncomplete
@@ -61,7 +71,7 @@ def ingest(
                 resume_in=resume_directory(),
             ),
             create=True,
-            check=lambda: _check_source(path),
+            check=lambda: _check_source(path, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )
     if json:
@@ -79,12 +89,15 @@ def ingest(
     say(f"sequence         {summary.sequence}")
 
 
-async def _check_source(path: Path) -> None:
+async def _check_source(
+    path: Path, name: str | None, retention: str, metadata: Mapping[str, str], key: str | None
+) -> None:
     from artifactstore.ingest.scan import directory_at  # noqa: PLC0415 - it loads trio, as do these
     from artifactstore.machine import in_thread  # noqa: PLC0415
     from artifactstore.os_paths import path_text  # noqa: PLC0415
 
-    await in_thread(lambda: directory_at(path_text(path)))
+    root, _found = await in_thread(lambda: directory_at(path_text(path)))
+    await check_package(name or os.fsdecode(root.rpartition(b"/")[2]), retention, metadata, key)
 
 
 @contextmanager

@@ -72,8 +72,10 @@ def import_events(source: Path, *, json: bool) -> None:
 async def _check_log(file: Path) -> None:
     from artifactstore.transfer.log_files import LogFileSource  # noqa: PLC0415 - it loads trio
 
-    async with LogFileSource.open(file):
-        pass
+    async with LogFileSource.open(file) as source, aclosing(source.batches()) as batches:
+        async for events, _size_bytes in batches:
+            if events:  # it begins as a log does, and the rest is read with a store at hand
+                break
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from artifactstore.cli.output import (
     size_text,
     text_of,
 )
-from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, invoker, on_store, resume_directory
+from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store, resume_directory
 from artifactstore.facts import facts
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, FinalizedPackage, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
@@ -47,6 +47,7 @@ def create(
             name, retention=retention, metadata=metadata, actor=invoker(), idempotency_key=key
         ),
         create=True,
+        check=lambda: check_package(name, retention, metadata, key),
         interrupted=MAY_BE_DONE,
     )
     if json:

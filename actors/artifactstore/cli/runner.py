@@ -3,7 +3,7 @@
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ __all__ = [
     "EXIT_FAILED",
     "MAY_BE_DONE",
     "Finding",
+    "check_package",
     "invoker",
     "logged",
     "on_store",
@@ -131,6 +132,14 @@ def logged() -> "Generator[Settings]":
     with logging_to(sys.stderr, found.settings.log_level, secrets=secrets), request_named():
         found.warn()
         yield found.settings
+
+
+async def check_package(name: str, retention: str, metadata: "Mapping[str, str]", key: str | None) -> None:
+    """Refuse a package that cannot be, before a store is made for it."""
+    from artifactstore.ingest import check_creation  # noqa: PLC0415 - as above
+    from artifactstore_protocols.messages import OpenPackage  # noqa: PLC0415
+
+    check_creation(OpenPackage(name, retention, metadata, invoker(), key))
 
 
 def resume_directory() -> Path | None:

@@ -14,6 +14,7 @@ from typing import override
 
 import trio
 
+from artifactstore.refusals import NoThreadLeft
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["AsyncioThread", "DatabaseClosed"]
@@ -68,9 +69,9 @@ class AsyncioThread:
         thread = threading.Thread(target=running.run, name=self._name, daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # the system has no thread to give
+        except RuntimeError as error:
             loop.close()
-            raise
+            raise NoThreadLeft from error
         self._running = running, thread
 
     async def stop(self, ending: _Ending = None) -> None:

@@ -9,6 +9,7 @@ from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 from artifactstore.dataplane import ClosedPath
 from artifactstore.doctor.sight import Sight
+from artifactstore.facts import flagged_text
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
 
@@ -208,9 +209,8 @@ def flagged_objects(sight: Sight) -> Findings:
     """Objects that verification found damaged or missing, and that nobody has healed."""
     found = None if sight.database_found is None else sight.database_found.flagged
     if found:
-        counts = " and ".join(f"{count} {problem}" for problem, count in sorted(found.items()))
         yield (
-            f"`artifactstore verify` found objects that are not whole: {counts}",
+            f"`artifactstore verify` found objects that are not whole: {flagged_text(found)}",
             "run `artifactstore verify` to see their files, and ingest the same content again or restore a backup",
         )
 

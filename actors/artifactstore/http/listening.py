@@ -25,6 +25,7 @@ __all__ = [
     "Listening",
     "RemoteBindRefused",
     "SocketFile",
+    "check_listening",
     "open_listeners",
     "socket_file",
     "unlink_socket",
@@ -114,6 +115,19 @@ async def open_listeners(listening: Listening) -> Sequence[Listener]:
     if context is None:
         return opened
     return [trio.SSLListener(listener, context, https_compatible=True) for listener in opened]
+
+
+async def check_listening(listening: Listening) -> None:
+    """See that `open_listeners` can listen there, and leave the place as it was.
+
+    Raises:
+        RemoteBindRefused, AddressUnavailable, CertificateUnusable: it cannot.
+    """
+    for listener in await open_listeners(listening):
+        file = socket_file(listener)
+        await listener.aclose()
+        if file is not None:
+            unlink_socket(file)
 
 
 def url_of(listener: Listener) -> str:

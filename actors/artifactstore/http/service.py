@@ -14,7 +14,7 @@ import trio
 
 from artifactstore import signals
 from artifactstore.config import Settings
-from artifactstore.http.listening import Listening
+from artifactstore.http.listening import Listening, check_listening
 from artifactstore.http.notify import notify
 from artifactstore.http.server import BoundAddresses, Drain, HttpRole, HttpServer
 from artifactstore.open import open_store
@@ -101,6 +101,7 @@ class Service:
         self._draining.cancel(reason="a second signal")
 
     async def _serve(self) -> None:
+        await check_listening(self._listening)  # before a store is made for a service that cannot be
         services = http_service(self._http, self._listening, self._snapshot)
         async with open_store(self._settings, services, on_report=_end_if_stuck) as self._registry:
             for url in await self._http.ask(BoundAddresses()):

@@ -1,7 +1,7 @@
 """Admission: from a directory or a stream to files of a package, and from a package to its sealed manifest."""
 
-from artifactstore.ingest.actor import IngestActor
+from artifactstore.ingest.actor import IngestActor, check_creation
 from artifactstore.ingest.own_files import NOWHERE, StorePlaces
 from artifactstore.ingest.scan import ScannedFile, scan_directory
 
-__all__ = ["NOWHERE", "IngestActor", "ScannedFile", "StorePlaces", "scan_directory"]
+__all__ = ["NOWHERE", "IngestActor", "ScannedFile", "StorePlaces", "check_creation", "scan_directory"]

@@ -72,7 +72,7 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.retention import retention_class
 
-__all__ = ["IngestActor", "PackageBusy"]
+__all__ = ["IngestActor", "PackageBusy", "check_creation"]
 
 _logger = logging.getLogger("artifactstore.ingest")
 
@@ -409,6 +409,16 @@ class IngestActor(Actor[IngestRole]):
             self._filling[package_id] -= 1
             if not self._filling[package_id]:
                 del self._filling[package_id]  # or it would stay for as long as the store is open
+
+
+def check_creation(message: OpenPackage) -> None:
+    """Refuse what no package can be called or kept by; for callers who want to know before there is a store.
+
+    Raises:
+        InvalidValue, UnknownRetentionClass: as the handlers raise it.
+    """
+    commands.check_caller(message.actor, message.idempotency_key)
+    _creation(message)
 
 
 def _creation(message: OpenPackage) -> CreatePackage:

@@ -13,7 +13,7 @@ import trio
 from artifactstore import Settings, aio, blocking, open_registry
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import StoreNotFound
-from integration.cli.harness import Cli
+from integration.cli.harness import Cli, make_tree
 
 READING = {
     "get": ("get", "p", "README.md"),
@@ -94,13 +94,25 @@ def test_the_other_commands_create_the_store(unnamed: Cli, tree: Path, command: 
         (("restore", "file"), "cannot use 'file' as a backup"),
         (("events", "--import", "nowhere"), "cannot be read (ENOENT)"),
         (("events", "--import", "pipe"), "no regular file"),
+        (("events", "--import", "file"), "is not intact"),
+        (("events", "--import", "tree/README.md"), "is not intact"),
+        (("package", "create", " p"), "invalid package name"),
+        (("package", "create", "p", "--retention", "for good"), "unknown retention class"),
+        (("package", "create", "p", "--idempotency-key", ""), "invalid idempotency key"),
+        (("ingest", "tree", "--name", " "), "invalid package name"),
+        (("ingest", "tree", "--retention", "for good"), "unknown retention class"),
+        (("ingest", "tree", "--meta", f"k={'x' * 5000}"), "invalid metadata value"),
+        (("serve", "--bind", "192.0.2.1:0"), "will not listen on"),
+        (("serve", "--bind", "127.0.0.1:0", "--certfile", "file", "--keyfile", "file"), "file"),
+        (("serve", "--bind", "unix:file"), "something else lies there"),
     ],
 )
-def test_a_source_that_is_not_there_leaves_no_store_behind(
+def test_what_is_refused_leaves_no_store_behind(
     unnamed: Cli, tmp_path: Path, command: tuple[str, ...], reason: str
 ) -> None:
     Path("file").touch()
     os.mkfifo("pipe")
+    make_tree(tmp_path / "tree", {"README.md": b"read me"})
     before = everything_below(tmp_path)
     assert reason in unnamed.refused(*command)
     assert everything_below(tmp_path) == before

@@ -122,12 +122,6 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         "wait for it or end it",
     ),
     (
-        "log",
-        with_database(log_damage=LogDamaged(8, "the last event is 7, and the head says 9")),
-        "the log is damaged at sequence 8: the last event is 7, and the head says 9",
-        "restore the database from a backup",
-    ),
-    (
         "locks",
         with_database(head_lock=()),
         "the head of the log is held by somebody that the system does not name",
