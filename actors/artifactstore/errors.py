@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     )
     from artifactstore.ingest.actor import PackageBusy
     from artifactstore.ingest.refusals import (
-        LinkRefused,
+        LinksRefused,
         NotADirectory,
-        SamePath,
         SourceInsideStore,
         SpecialFileRefused,
         TreeTooLarge,
@@ -132,7 +131,7 @@ __all__ = [
     "InvalidValue",
     "KeyRefused",
     "KeyTaken",
-    "LinkRefused",
+    "LinksRefused",
     "LogDamaged",
     "LogDiffers",
     "LogFileInvalid",
@@ -163,7 +162,6 @@ __all__ = [
     "RecordInvalid",
     "Refusal",
     "Refused",
-    "SamePath",
     "SchemaTooNew",
     "SchemaTooOld",
     "SourceChanged",

@@ -227,7 +227,7 @@ class Registry:
         raises interrupts it, and is raised here.
 
         Raises:
-            As `ingest_file`, and NotADirectory, LinkRefused, SpecialFileRefused, SamePath, TreeTooLarge before anything
+            As `ingest_file`, and NotADirectory, LinksRefused, SpecialFileRefused, TreeTooLarge before anything
             is stored.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME

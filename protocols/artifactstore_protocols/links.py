@@ -11,13 +11,43 @@ loop is allowed as well: it leads nowhere, so it does not lead out.
 
 import re
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from typing import Final, NamedTuple
 
-from artifactstore_protocols.paths import PATH_BYTES_MAX, PathRefused, path_key
+from artifactstore_protocols.paths import PathRefused, path_key
 
-__all__ = ["check_target", "escaping_links"]
+__all__ = ["TARGET_BYTES_MAX", "LinkPolicy", "check_target", "escaping_links", "target_flaw"]
+
+TARGET_BYTES_MAX: Final = 4095
+"""UTF-8 bytes in a link's target: PATH_MAX of Linux without the NUL at its end."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class LinkPolicy(StrEnum):
+    """What an ingest does with the symbolic links of a directory."""
+
+    KEEP = "keep"
+    """Store them as links; refuse the directory if some lead out of it."""
+    FOLLOW = "follow"
+    """Store the files and directories that they lead to; refuse the directory if one leads out of it or to nothing."""
+    REFUSE = "refuse"
+    """Refuse a directory that holds links."""
+    SKIP = "skip"
+    """Leave them out."""
+
+
+def target_flaw(target: str) -> str | None:
+    """Say why no link of a package may have a target, wherever it would lead; None if one may."""
+    try:
+        size_bytes = len(target.encode())
+    except UnicodeEncodeError:
+        return "is not valid UTF-8"
+    if not 0 < size_bytes <= TARGET_BYTES_MAX:
+        return f"has {size_bytes} bytes; 1 to {TARGET_BYTES_MAX} are allowed"
+    if "\\" in target or _CONTROL.search(target) is not None:
+        return "holds a backslash or a control character"
+    return "is absolute; make it relative" if target.startswith("/") else None
 
 
 def check_target(path: str, target: str) -> None:
@@ -28,19 +58,11 @@ def check_target(path: str, target: str) -> None:
         target: what the link says.
 
     Raises:
-        PathRefused: the target is empty, absolute, longer than a path may be, or holds a backslash, a control
+        PathRefused: the target is empty, absolute, longer than `TARGET_BYTES_MAX`, or holds a backslash, a control
             character or a surrogate.
     """
-    try:
-        size_bytes = len(target.encode())
-    except UnicodeEncodeError:
-        raise PathRefused(path, "the link's target is not valid UTF-8; make the link anew") from None
-    if not 0 < size_bytes <= PATH_BYTES_MAX:
-        raise PathRefused(path, f"the link's target has {size_bytes} bytes; 1 to {PATH_BYTES_MAX} are allowed")
-    if "\\" in target or _CONTROL.search(target) is not None:
-        raise PathRefused(path, f"the link's target {target[:80]!r} holds a backslash or a control character")
-    if target.startswith("/"):
-        raise PathRefused(path, f"the link's target {target[:80]!r} is absolute; make it relative")
+    if (flaw := target_flaw(target)) is not None:
+        raise PathRefused(path, f"the link's target {target[:80]!r} {flaw}")
 
 
 class _Place(NamedTuple):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifactstore_protocols.links import check_target, escaping_links
-from artifactstore_protocols.paths import PATH_BYTES_MAX, PathRefused
+from artifactstore_protocols.links import TARGET_BYTES_MAX, check_target, escaping_links
+from artifactstore_protocols.paths import PathRefused
 from strategies import targets
 
 STAY: dict[str, tuple[dict[str, str], list[str]]] = {
@@ -88,7 +88,7 @@ def test_the_judgement_is_that_of_the_system(links: dict[str, str]) -> None:
 
 REFUSED = {
     "empty": ("", "has 0 bytes"),
-    "long": ("a" * (PATH_BYTES_MAX + 1), f"has {PATH_BYTES_MAX + 1} bytes"),
+    "long": ("a" * (TARGET_BYTES_MAX + 1), f"has {TARGET_BYTES_MAX + 1} bytes"),
     "absolute": ("/etc/passwd", "is absolute"),
     "with a backslash": ("..\\x", "a backslash or a control character"),
     "with a control character": ("a\x1b[2J", "a backslash or a control character"),

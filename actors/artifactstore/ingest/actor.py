@@ -47,6 +47,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.identity import new_hasher
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -333,6 +334,7 @@ class IngestActor(Actor[IngestRole]):
             return scan_directory(
                 directory,
                 files_max=self._files_max,
+                links=LinkPolicy.FOLLOW,
                 own=OwnFiles.of(self._places, *([] if journals is None else [journals])),
                 check_wanted=check_wanted,
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),

@@ -7,11 +7,11 @@ import errno
 import os
 from typing import Final, NoReturn
 
-from artifactstore.ingest.refusals import LinkRefused
+from artifactstore.ingest.refusals import LinksRefused, RefusedLink
 from artifactstore.os_paths import path_text
 from artifactstore_protocols.dataplane import SourceChanged, SourceUnreadable
 
-__all__ = ["GONE", "follow", "reason", "refuse"]
+__all__ = ["GONE", "follow", "reason", "refuse", "target_of"]
 
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 """What the system says of a path that was there before."""
@@ -19,10 +19,7 @@ GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 def follow(path: str, link: bytes) -> tuple[str, bytes, os.stat_result]:
     """What a link says, the real path that it leads to, and what is there."""
-    try:
-        target = path_text(os.readlink(link))  # noqa: PTH115 - bytes
-    except OSError as error:
-        refuse(path, error)
+    target = target_of(path, link)
     try:
         found = os.stat(link)  # noqa: PTH116 - bytes; the system knows best why a link leads nowhere
         real = os.path.realpath(link, strict=True)
@@ -30,10 +27,18 @@ def follow(path: str, link: bytes) -> tuple[str, bytes, os.stat_result]:
     except OSError as error:
         if error.errno == errno.EINVAL:
             refuse(path, error)
-        raise LinkRefused(path, target, _link_reason(link, error)) from error
+        raise LinksRefused((RefusedLink(path, target, _link_reason(link, error)),)) from error
     if (status.st_dev, status.st_ino) != (found.st_dev, found.st_ino):
         raise SourceChanged(path, "the link leads elsewhere now")
     return target, real, status
+
+
+def target_of(path: str, link: bytes) -> str:
+    """What a link says."""
+    try:
+        return path_text(os.readlink(link))  # noqa: PTH115 - bytes
+    except OSError as error:
+        refuse(path, error)
 
 
 def _link_reason(link: bytes, error: OSError) -> str:

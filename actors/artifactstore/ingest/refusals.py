@@ -1,18 +1,21 @@
 """Why a directory, or something in it, cannot be ingested; each says what to do."""
 
 from dataclasses import dataclass
-from typing import override
+from typing import Final, NamedTuple, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
-    "LinkRefused",
+    "LinksRefused",
     "NotADirectory",
-    "SamePath",
+    "RefusedLink",
     "SourceInsideStore",
     "SpecialFileRefused",
     "TreeTooLarge",
 ]
+
+_LINKS_SHOWN: Final = 100
+"""Links that the text of an error names."""
 
 
 @dataclass(eq=False)
@@ -38,20 +41,32 @@ class SourceInsideStore(ArtifactStoreError):
         return f"{self.path!r} belongs to this store itself; name a directory or a file outside the store"
 
 
-@dataclass(eq=False)
-class LinkRefused(ArtifactStoreError):
-    """A symbolic link that cannot be stored as what it leads to."""
+class RefusedLink(NamedTuple):
+    """A symbolic link, what it says, and why it cannot be stored."""
 
     path: str
     target: str
     reason: str
 
+
+@dataclass(eq=False)
+class LinksRefused(ArtifactStoreError):
+    """Symbolic links that cannot be stored.
+
+    Attributes:
+        links: all of them, in the order of their paths; only the first one if links are followed.
+    """
+
+    links: tuple[RefusedLink, ...]
+
     @override
     def __str__(self) -> str:
-        return (
-            f"symbolic link {self.path!r} -> {self.target!r} {self.reason}; "
-            "remove it, or put what it leads to inside the tree"
-        )
+        named = [f"{link.path!r} -> {link.target!r} {link.reason}" for link in self.links[:_LINKS_SHOWN]]
+        if (more := len(self.links) - len(named)) > 0:
+            named.append(f"and {more} more")
+        what = "symbolic link" if len(self.links) == 1 else f"{len(self.links)} symbolic links:"
+        them, they, lead = ("it", "it", "leads") if len(self.links) == 1 else ("them", "they", "lead")
+        return f"{what} {', '.join(named)}; remove {them}, or put what {they} {lead} to inside the tree"
 
 
 @dataclass(eq=False)
@@ -67,20 +82,8 @@ class SpecialFileRefused(ArtifactStoreError):
 
 
 @dataclass(eq=False)
-class SamePath(ArtifactStoreError):
-    """Two names of one tree that are the same path under Unicode NFC."""
-
-    path: str
-    other: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} and {self.other!r} are the same path under Unicode NFC; rename one of the two"
-
-
-@dataclass(eq=False)
 class TreeTooLarge(ArtifactStoreError):
-    """A tree with more files, or more directories behind links, than a package may hold.
+    """A tree with more entries, or more directories behind links, than a package may hold.
 
     Attributes:
         path: the tree.

@@ -1,40 +1,42 @@
-"""What a directory holds: the files that an ingest will take, found and judged before anything is stored.
+"""What a directory holds: the entries that an ingest will take, found and judged before anything is stored.
 
-Regular files are taken. A symbolic link is taken as what it leads to, file or directory, as long as that lies inside
-the tree; one that leads out of it, to nothing, or back to a directory above itself is refused. Sockets, devices and
-FIFOs are refused by their kind and never opened. Empty directories are not part of a package, and neither are the
-files of the store itself.
+Regular files, symbolic links and empty directories are taken. A link is kept as a link if it leads to a place inside
+the tree, see `artifactstore_protocols.links`; a caller can have links followed, refused or left out instead. Sockets,
+devices and FIFOs are refused by their kind and never opened. The files of the store itself are left out.
 
 Names are bytes until they have been decoded as UTF-8, whatever the locale. The walk is a loop, so that depth costs no
-recursion; it visits a bounded number of entries, since links can make a small tree endless in practice;
-and it asks again and again whether it is still wanted.
+recursion; it visits a bounded number of entries, since followed links can make a small tree endless in practice; and it
+asks again and again whether it is still wanted.
 """
 
 import os
 import stat
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
-from artifactstore.ingest.links import GONE, follow, reason, refuse
+from artifactstore.ingest.links import GONE, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
-    LinkRefused,
+    LinksRefused,
     NotADirectory,
-    SamePath,
+    RefusedLink,
     SourceInsideStore,
     SpecialFileRefused,
     TreeTooLarge,
 )
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import SourceChanged
-from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
+from artifactstore_protocols.manifest import check_tree
+from artifactstore_protocols.paths import check_path
 
 __all__ = ["FileStamp", "Scan", "ScannedFile", "directory_at", "scan_directory"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
-"""Entries that a scan visits at most: these, and ten for each file that the package may hold. A tree that has more
-holds next to nothing but directories, which no package keeps."""
+"""Names that a scan visits at most: these, and ten for each entry that the package may hold. A tree that has more holds
+next to nothing but directories that hold one directory."""
 
 _FILES_A_LINKED_DIRECTORY: Final = 4
 _LINKED_DIRECTORIES_MORE: Final = 1000
@@ -77,12 +79,16 @@ class Scan(NamedTuple):
 
     Attributes:
         root: real path of the directory.
-        files: sorted by the bytes of their paths.
-        excluded: paths of the store's own files and directories, which are left out; sorted likewise.
+        files: in the order of `paths.tree_order`.
+        links: path and target of each link, likewise.
+        directories: paths of the empty directories, likewise.
+        excluded: paths that are left out: the store's own files and directories, and links that are skipped; likewise.
     """
 
     root: str
     files: tuple[ScannedFile, ...]
+    links: tuple[tuple[str, str], ...]
+    directories: tuple[str, ...]
     excluded: tuple[str, ...]
 
 
@@ -126,30 +132,35 @@ def scan_directory(
     directory: str,
     *,
     files_max: int,
+    links: LinkPolicy = LinkPolicy.KEEP,
     own: OwnFiles | None = None,
     check_wanted: Callable[[], None] = lambda: None,
     tell: Callable[[int, int], None] = lambda _files, _bytes: None,
 ) -> Scan:
-    """List the files of a tree. Blocks: call it from a worker thread.
+    """List the entries of a tree. Blocks: call it from a worker thread.
 
     Args:
         directory: what to list, as `path_text` gives it.
-        files_max: files that a package may hold.
+        files_max: entries that a package may hold.
+        links: what becomes of symbolic links.
         own: the store's own files, to be left out.
         check_wanted: raises when the scan is not wanted any more.
         tell: told now and then how many files were found, and their size in bytes.
 
     Raises:
-        NotADirectory, SourceInsideStore, LinkRefused, SpecialFileRefused, PathRefused, SamePath, TreeTooLarge,
-        SourceChanged, SourceUnreadable: nothing was read yet.
+        NotADirectory, SourceInsideStore, LinksRefused, SpecialFileRefused, PathRefused, TreeTooLarge, SourceChanged,
+        SourceUnreadable: nothing was read yet.
     """
     root, found = directory_at(directory)
     if own is not None and own.hold(root):
         raise SourceInsideStore(directory)
-    walk = _Walk(directory, root, files_max, own, check_wanted, tell)
+    walk = _Walk(directory, root, files_max, links, own, check_wanted, tell)
     walk.run(_Directory(root, "", "", _inode(found), None, linked=False))
-    walk.files.sort()  # by path, as no two are equal; text sorts as its UTF-8 does
-    return Scan(path_text(root), tuple(walk.files), tuple(sorted(walk.excluded)))
+    check_tree(chain(walk.paths(), walk.links))
+    if refused := walk.refused_links():
+        raise LinksRefused(refused)
+    excluded = tuple(walk.excluded)
+    return Scan(path_text(root), tuple(walk.files), tuple(walk.links.items()), tuple(walk.directories), excluded)
 
 
 class _Walk:
@@ -158,6 +169,7 @@ class _Walk:
         name: str,
         root: bytes,
         files_max: int,
+        policy: LinkPolicy,
         own: OwnFiles | None,
         check_wanted: Callable[[], None],
         tell: Callable[[int, int], None],
@@ -166,27 +178,47 @@ class _Walk:
         self._root = root
         self._inside = root.rstrip(b"/") + b"/"
         self._files_max = files_max
+        self._policy = policy
         self._own = own
         self._check_wanted = check_wanted
         self._tell = tell
-        self._by_key: dict[str, str] = {}
-        self._above: dict[str, str] = {}  # by key: the directories that hold files, at any depth
         self._led: dict[bytes, tuple[str, bytes, os.stat_result]] = {}
-        self._entries = self._taken = self._linked = self._bytes = 0
+        self._names = self._seen = self._linked = self._bytes = self._entries = 0
         self.files: list[ScannedFile] = []
+        self.links: dict[str, str] = {}
+        self.directories: list[str] = []
         self.excluded: list[str] = []
 
     def run(self, start: _Directory) -> None:
-        """Go down into each directory where its name comes, so that the first of several faults is always the same."""
-        levels = [(start, self._listed(start))]
+        """Go down into each directory where its name comes, so that entries come in the order of trees.
+
+        The first of several faults is always the same.
+        """
+        levels = [(start, self._listed(start), 0)]
         while levels:
-            directory, entries = levels[-1]
-            for entry in entries:
-                if (below := self._take(directory, entry)) is not None:
-                    levels.append((below, self._listed(below)))
+            directory, names, entries_before = levels[-1]
+            for name in names:
+                if (below := self._take(directory, name)) is not None:
+                    levels.append((below, self._listed(below), self._entries))
                     break
             else:
                 levels.pop()
+                if self._entries == entries_before and levels:
+                    self._count_entry()
+                    self.directories.append(directory.prefix.removesuffix("/"))
+
+    def paths(self) -> Iterator[str]:
+        """The paths of everything but links."""
+        return chain((file.path for file in self.files), self.directories)
+
+    def refused_links(self) -> tuple[RefusedLink, ...]:
+        """The links that cannot be in a package, each with the reason."""
+        if self._policy is LinkPolicy.REFUSE:
+            return tuple(RefusedLink(path, target, "is a link") for path, target in self.links.items())
+        flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
+        sound = {path: target for path, target in self.links.items() if path not in flaws}
+        flaws |= dict.fromkeys(escaping_links(sound, chain(self.paths(), flaws)), "leaves the tree")
+        return tuple(RefusedLink(path, target, flaws[path]) for path, target in self.links.items() if path in flaws)
 
     def _listed(self, directory: _Directory) -> Iterator["os.DirEntry[bytes]"]:
         self._check_wanted()
@@ -194,7 +226,7 @@ class _Walk:
         try:
             with os.scandir(directory.real) as listing:
                 for entry in listing:
-                    self._count_entry()
+                    self._count_name()
                     entries.append(entry)
         except OSError as error:
             path = directory.prefix.removesuffix("/")
@@ -204,8 +236,8 @@ class _Walk:
         return iter(sorted(entries, key=lambda entry: entry.name))
 
     def _take(self, directory: _Directory, entry: "os.DirEntry[bytes]") -> _Directory | None:
-        self._taken += 1
-        if not self._taken % _ASK_EVERY:
+        self._seen += 1
+        if not self._seen % _ASK_EVERY:
             self._check_wanted()
         path = check_path(directory.prefix + entry.name.decode(errors="surrogateescape"))
         try:
@@ -220,9 +252,19 @@ class _Walk:
             source = f"{directory.source}{path[len(directory.prefix) :]}/"
             return _Directory(entry.path, f"{path}/", source, _inode(status), directory, self._behind(directory.linked))
         elif stat.S_ISLNK(status.st_mode):
-            return self._follow(directory, path, entry.path)
+            return self._take_link(directory, path, entry.path)
         else:
             raise SpecialFileRefused(path, _kind(status.st_mode))
+        return None
+
+    def _take_link(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
+        if self._policy is LinkPolicy.FOLLOW:
+            return self._follow(directory, path, link)
+        if self._policy is LinkPolicy.SKIP:
+            self.excluded.append(path)
+        else:
+            self._count_entry()
+            self.links[path] = target_of(path, link)
         return None
 
     def _follow(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
@@ -233,47 +275,38 @@ class _Walk:
             self.excluded.append(path)
             return None
         if real != self._root and not real.startswith(self._inside):
-            raise LinkRefused(path, target, "leaves the tree")
+            raise LinksRefused((RefusedLink(path, target, "leaves the tree"),))
         source = path_text(real[len(self._inside) :])
         if stat.S_ISREG(status.st_mode):
             self._add(path, source, status)
         elif not stat.S_ISDIR(status.st_mode):
             raise SpecialFileRefused(path, _kind(status.st_mode))
         elif _leads_up(directory, status):
-            raise LinkRefused(path, target, "leads back to a directory above itself")
+            raise LinksRefused((RefusedLink(path, target, "leads back to a directory above itself"),))
         else:
             source = f"{source}/" if source else ""
             return _Directory(real, f"{path}/", source, _inode(status), directory, self._behind(linked=True))
         return None
 
-    def _count_entry(self) -> None:
-        self._entries += 1
-        if not self._entries % _ASK_EVERY:
+    def _count_name(self) -> None:
+        self._names += 1
+        if not self._names % _ASK_EVERY:
             self._check_wanted()
         limit = _ENTRIES_A_FILE * self._files_max + _ENTRIES_MORE
-        if self._entries > limit:
+        if self._names > limit:
             raise TreeTooLarge(self._name, limit, "files, directories and links", "split it")
 
+    def _count_entry(self) -> None:
+        self._entries += 1
+        if self._entries > self._files_max:
+            raise TreeTooLarge(self._name, self._files_max, "files, links and empty directories", "split it")
+
     def _add(self, path: str, source: str, status: os.stat_result) -> None:
-        key = path_key(path)
-        other = self._by_key.setdefault(key, path)
-        if other != path or (other := self._above.get(key, path)) != path:
-            raise SamePath(*sorted((path, other)))
-        self._add_above(key, path)
+        self._count_entry()
         self.files.append(ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), _stamp(status)))
         self._bytes += status.st_size
-        if len(self.files) > self._files_max:
-            raise TreeTooLarge(self._name, self._files_max, "files", "split it")
         if not len(self.files) % _TELL_EVERY:
             self._tell(len(self.files), self._bytes)
-
-    def _add_above(self, key: str, path: str) -> None:
-        """Note the directories of a file. One that is the same path as a file cannot be in a package with it."""
-        while (key := key.rpartition("/")[0]) and key not in self._above:
-            path = path.rpartition("/")[0]
-            self._above[key] = path
-            if (file := self._by_key.get(key)) is not None:
-                raise SamePath(*sorted((path, file)))
 
     def _behind(self, linked: bool) -> bool:
         """Count a directory if it is behind a link; whether it is."""

@@ -48,7 +48,7 @@ def test_two_names_on_disk_that_are_one_under_nfc(cli: Cli, tmp_path: Path) -> N
     tree = make_tree(tmp_path / "twins", {"Caf\u00e9": b"1", "Cafe\u0301": b"2"})
     if len(list(tree.iterdir())) == 1:
         pytest.skip("this file system normalises names itself")
-    assert "same path under Unicode NFC" in cli.refused_without_a_trace("ingest", tree)
+    assert "under Unicode NFC; rename one" in cli.refused_without_a_trace("ingest", tree)
 
 
 def test_a_path_that_is_taken_needs_replace(cli: Cli, tree: Path) -> None:
@@ -285,9 +285,13 @@ def test_an_empty_setting_counts_as_not_set(cli: Cli, monkeypatch: pytest.Monkey
 def test_more_files_than_a_package_may_hold(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTSTORE_PACKAGE_FILES_MAX", "4")
     line = cli.refused_without_a_trace("ingest", tree)
-    assert "holds more than 4 files; split it, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX" in line
+    assert (
+        "holds more than 4 files, links and empty directories; split it, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"
+        in line
+    )
     cli.ok("package", "create", "open")
     (tree / "bin/run.sh").unlink()
+    (tree / "bin").rmdir()
     cli.ok("package", "add", "open", tree)
     fifth = cli.refused_without_a_trace("package", "add", "open", tree / "README.md", "--as", "fifth")
     assert "would hold more than 4 files" in fifth

@@ -13,9 +13,8 @@ import trio
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import (
     AmbiguousPackage,
-    LinkRefused,
+    LinksRefused,
     NotADirectory,
-    SamePath,
     SpecialFileRefused,
     TargetRefused,
     TreeTooLarge,
@@ -187,8 +186,8 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (_fifo, "is a FIFO"),
     (_socket, "is a socket"),
     (_same_under_nfc, "NFC"),
-    (_file_and_directory_same_under_nfc, "NFC"),
-    (_directory_and_file_same_under_nfc, "NFC"),
+    (_file_and_directory_same_under_nfc, "cannot be below it"),
+    (_directory_and_file_same_under_nfc, "cannot be below it"),
     (_backslash, "backslash"),
     (_control_character, "control"),
     (_no_utf_8, "UTF-8"),
@@ -202,7 +201,7 @@ async def test_a_tree_that_cannot_be_kept_is_refused_before_anything_is_stored(
     plant(tree.parent, {"outside": b"not for the store"})
     plant(tree, {"a good file": b"content"})
     spoil(tree)
-    with pytest.raises((LinkRefused, SpecialFileRefused, PathRefused, SamePath), match=reason):
+    with pytest.raises((LinksRefused, SpecialFileRefused, PathRefused), match=reason):
         await registry.ingest_tree(tree)
     assert await whole_log(registry) == []
     assert objects(settings) == {}
@@ -292,7 +291,7 @@ async def test_a_tree_of_links_that_multiply_is_refused(settings: Settings, tree
             (tree / f"{level}" / name).symlink_to(f"../{level + 1}")
     (tree / "30").mkdir()
     async with open_registry(replace(settings, package_files_max=100)) as registry:
-        with pytest.raises(TreeTooLarge, match=r"remove links .* or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"):
+        with pytest.raises(TreeTooLarge, match="or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"):
             await registry.ingest_tree(tree)
         assert await whole_log(registry) == []
 

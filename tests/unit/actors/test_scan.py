@@ -12,36 +12,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.errors import (
-    LinkRefused,
+    LinksRefused,
     NotADirectory,
     SourceChanged,
     SpecialFileRefused,
     TreeTooLarge,
 )
+from artifactstore.ingest.own_files import OwnFiles, StorePlaces
 from artifactstore.ingest.scan import scan_directory
+from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.paths import PathRefused
 
 _MANY = 1_000_000
 
 
 def _paths(tree: Path) -> list[str]:
-    return [file.path for file in scan_directory(str(tree), files_max=_MANY).files]
+    """The files of a tree whose links are followed."""
+    return [file.path for file in scan_directory(str(tree), files_max=_MANY, links=LinkPolicy.FOLLOW).files]
 
 
-def test_files_come_in_the_order_of_their_bytes(tmp_path: Path) -> None:
+def test_files_come_in_the_order_of_trees(tmp_path: Path) -> None:
     for name in ("b", "a/z", "a.b", "\u00e9", "Z"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(name.encode())
     (tmp_path / "b").chmod(0o755)
     scan = scan_directory(str(tmp_path), files_max=_MANY)
     found = scan.files
-    assert [file.path for file in found] == ["Z", "a.b", "a/z", "b", "\u00e9"]
+    assert [file.path for file in found] == ["Z", "a/z", "a.b", "b", "\u00e9"]
     assert [file.size_bytes for file in found] == [1, 3, 3, 1, 2]
     assert [file.executable for file in found] == [False, False, False, True, False]
     assert scan.root == str(tmp_path)
 
 
 @given(names=st.sets(st.text("abc.-", min_size=1, max_size=4).filter(lambda name: name.strip(".") != ""), max_size=8))
-def test_the_order_is_that_of_bytes_whatever_the_names(
+def test_names_in_a_directory_are_in_the_order_of_bytes(
     tmp_path_factory: pytest.TempPathFactory, names: set[str]
 ) -> None:
     tree = tmp_path_factory.mktemp("tree")
@@ -61,7 +65,7 @@ def test_a_link_to_the_tree_itself_is_followed_once_at_the_top(tmp_path: Path) -
 def test_a_link_within_is_read_where_it_leads(tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"content")
     (tmp_path / "link").symlink_to("real")
-    link = scan_directory(str(tmp_path), files_max=_MANY).files[0]
+    link = scan_directory(str(tmp_path), files_max=_MANY, links=LinkPolicy.FOLLOW).files[0]
     assert (link.path, link.source) == ("link", "real"), "the source itself is no link, and none is followed"
 
 
@@ -97,9 +101,9 @@ LINKS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_link_is_refused_for_its_real_reason(tmp_path: Path, reason: str) -> None:
     make, target = LINKS[reason]
     make(tmp_path)
-    with pytest.raises(LinkRefused) as refused:
+    with pytest.raises(LinksRefused) as refused:
         _paths(tmp_path)
-    assert (refused.value.path, refused.value.target, refused.value.reason) == ("link", target, reason)
+    assert refused.value.links == (("link", target, reason),)
     assert "remove it" in str(refused.value)
 
 
@@ -108,9 +112,9 @@ def test_a_link_is_refused_for_its_real_reason(tmp_path: Path, reason: str) -> N
 )
 def test_many_links_in_a_row_are_no_circle(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:
     make(tmp_path)
-    with pytest.raises(LinkRefused) as refused:
+    with pytest.raises(LinksRefused) as refused:
         _paths(tmp_path)
-    assert refused.value.reason == reason
+    assert [link.reason for link in refused.value.links] == [reason]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -122,7 +126,7 @@ def test_a_link_that_may_not_be_followed_is_no_circle() -> None:
         (closed / "below").mkdir()
         (tree / "link").symlink_to(closed / "below")
         os.seteuid(65534)
-        with pytest.raises(LinkRefused, match="cannot be followed: Permission denied"):
+        with pytest.raises(LinksRefused, match="cannot be followed: Permission denied"):
             _paths(tree)
     finally:
         os.seteuid(0)
@@ -253,7 +257,7 @@ def test_as_many_files_as_the_limit_are_taken(tmp_path: Path) -> None:
     for name in "abc":
         (tmp_path / name).touch()
     assert len(scan_directory(str(tmp_path), files_max=3).files) == 3
-    with pytest.raises(TreeTooLarge, match="more than 2 files"):
+    with pytest.raises(TreeTooLarge, match="more than 2 files, links and empty directories"):
         scan_directory(str(tmp_path), files_max=2)
 
 
@@ -277,7 +281,7 @@ def _doubling(tree: Path, levels: int) -> None:
 def test_links_that_multiply_end_at_a_bound_that_says_what_to_do(tmp_path: Path) -> None:
     _doubling(tmp_path, 30)
     with pytest.raises(TreeTooLarge, match="directories behind links; remove links") as refused:
-        scan_directory(str(tmp_path), files_max=1000)
+        scan_directory(str(tmp_path), files_max=1000, links=LinkPolicy.FOLLOW)
     assert "ARTIFACTSTORE_PACKAGE_FILES_MAX" in str(refused.value)
     assert refused.value.limit == 1250
 
@@ -285,14 +289,13 @@ def test_links_that_multiply_end_at_a_bound_that_says_what_to_do(tmp_path: Path)
 def test_a_few_directories_behind_links_are_taken(tmp_path: Path) -> None:
     _doubling(tmp_path, 5)
     (tmp_path / "5" / "file").touch()
-    assert len(scan_directory(str(tmp_path), files_max=_MANY).files) == sum(2**level for level in range(6))
+    assert len(_paths(tmp_path)) == sum(2**level for level in range(6))
 
 
-def test_directories_without_files_end_at_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directories_of_directories_end_at_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifactstore.ingest.scan._ENTRIES_MORE", 10)
-    for name in range(30):
-        (tmp_path / f"{name}").mkdir()
-    assert scan_directory(str(tmp_path), files_max=2).files == ()
+    (tmp_path / "/".join("d" * 30)).mkdir(parents=True)
+    assert scan_directory(str(tmp_path), files_max=2).directories == ("/".join("d" * 30),)
     (tmp_path / "more").mkdir()
     with pytest.raises(TreeTooLarge, match="more than 30 files, directories and links"):
         scan_directory(str(tmp_path), files_max=2)
@@ -324,3 +327,72 @@ def test_a_scan_tells_what_it_has_found(tmp_path: Path, monkeypatch: pytest.Monk
     told: list[tuple[int, int]] = []
     scan_directory(str(tmp_path), files_max=_MANY, tell=lambda files, size: told.append((files, size)))
     assert told == [(2, 6), (4, 12)]
+
+
+def _plant(tree: Path) -> None:
+    """Files, links and directories of every sort, all of them fit for a package."""
+    for directory in ("a/b", "empty", "logs/today"):
+        (tree / directory).mkdir(parents=True)
+    (tree / "a" / "b" / "f").write_bytes(b"x")
+    (tree / "a" / "up").symlink_to("../empty")
+    (tree / "dangling").symlink_to("nothing/there")
+    (tree / "latest").symlink_to("a")
+    (tree / "loop").symlink_to("loop")
+
+
+def test_links_are_kept_and_empty_directories_are_found(tmp_path: Path) -> None:
+    _plant(tmp_path)
+    scan = scan_directory(str(tmp_path), files_max=_MANY)
+    assert [file.path for file in scan.files] == ["a/b/f"]
+    targets = {"a/up": "../empty", "dangling": "nothing/there", "latest": "a", "loop": "loop"}
+    assert list(scan.links) == list(targets.items())
+    assert scan.directories == ("empty", "logs/today")
+    assert scan.excluded == ()
+
+
+def test_links_that_lead_out_are_refused_all_at_once_with_their_reasons(tmp_path: Path) -> None:
+    _plant(tmp_path)
+    targets = {"m": "x/y/d/../etc", "n": "/etc/hostname", "x/y/d": "../..", "z": "..\\x"}
+    (tmp_path / "x" / "y").mkdir(parents=True)
+    for path, target in targets.items():
+        (tmp_path / path).symlink_to(target)
+    with pytest.raises(LinksRefused, match="3 symbolic links: 'm' -> ") as refused:
+        scan_directory(str(tmp_path), files_max=_MANY)
+    assert refused.value.links == (
+        ("m", "x/y/d/../etc", "leaves the tree"),
+        ("n", "/etc/hostname", "is absolute; make it relative"),
+        ("z", "..\\x", "holds a backslash or a control character"),
+    )
+
+
+def test_links_are_refused_or_left_out_where_the_caller_says_so(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for path in ("d/b", "a"):
+        (tmp_path / path).symlink_to("/etc/hostname")
+    with pytest.raises(LinksRefused) as refused:
+        scan_directory(str(tmp_path), files_max=_MANY, links=LinkPolicy.REFUSE)
+    assert [(link.path, link.reason) for link in refused.value.links] == [("a", "is a link"), ("d/b", "is a link")]
+    scan = scan_directory(str(tmp_path), files_max=_MANY, links=LinkPolicy.SKIP)
+    assert (scan.links, scan.directories, scan.excluded) == ((), ("d",), ("a", "d/b"))
+
+
+def test_links_and_empty_directories_count_as_entries(tmp_path: Path) -> None:
+    _plant(tmp_path)
+    assert len(scan_directory(str(tmp_path), files_max=7).links) == 4
+    with pytest.raises(TreeTooLarge, match="more than 6 files, links and empty directories"):
+        scan_directory(str(tmp_path), files_max=6)
+
+
+def test_a_directory_that_holds_nothing_but_the_store_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "log.db").touch()
+    own = OwnFiles.of(StorePlaces(database=tmp_path / "data" / "log.db"))
+    scan = scan_directory(str(tmp_path), files_max=_MANY, own=own)
+    assert (scan.files, scan.directories, scan.excluded) == ((), ("data",), ("data/log.db",))
+
+
+def test_names_that_are_one_path_on_other_systems_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "\u00e9").symlink_to("x")
+    (tmp_path / "e\u0301" / "below").mkdir(parents=True)
+    with pytest.raises(PathRefused, match="cannot be below it"):
+        scan_directory(str(tmp_path), files_max=_MANY)
