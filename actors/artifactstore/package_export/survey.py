@@ -13,12 +13,14 @@ from artifactstore.package_export.target import (
     OWN_DIRECTORY,
     ExportTarget,
     Parts,
+    link_at,
     listed_as,
     names_in,
     parts_of,
     paths_text,
 )
 from artifactstore_protocols.identity import ContentAddress, new_hasher
+from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
 from artifactstore_protocols.records import FileRecord
 
 __all__ = ["complete_files", "misnamed_files"]
@@ -30,21 +32,37 @@ _MISNAMED = "the target keeps it under another name, or somebody removed it mean
 
 @dataclass(slots=True)
 class _Directory:
-    """What a package has in one directory, by name."""
+    """What a package has in one directory, by name.
+
+    Attributes:
+        files: its files.
+        links: its symbolic links.
+        directories: what is below it.
+        path: its own path, if it is an entry of the package because it is empty.
+    """
 
     files: dict[bytes, FileRecord] = field(default_factory=dict[bytes, FileRecord])
+    links: dict[bytes, LinkEntry] = field(default_factory=dict[bytes, LinkEntry])
     directories: "dict[bytes, _Directory]" = field(default_factory=dict[bytes, "_Directory"])
+    path: str | None = None
 
 
-def _directories(files: Sequence[FileRecord]) -> Iterator[tuple[Parts, _Directory]]:
+def _directories(
+    files: Sequence[FileRecord], entries: Sequence[LinkEntry | DirectoryEntry]
+) -> Iterator[tuple[Parts, _Directory]]:
     """Go through the directories of a package, each followed by all that are below it."""
     top = _Directory()
-    for file in files:
+    for entry in (*files, *entries):
         directory = top
-        *above, name = parts_of(file.path)
+        *above, name = parts_of(entry.path)
         for each in above:
             directory = directory.directories.setdefault(each, _Directory())
-        directory.files[name] = file
+        if isinstance(entry, FileRecord):
+            directory.files[name] = entry
+        elif isinstance(entry, LinkEntry):
+            directory.links[name] = entry
+        else:
+            directory.directories[name] = _Directory(path=entry.path)
     yield (), top
     levels: list[tuple[Parts, Iterator[bytes], _Directory]] = [((), iter(sorted(top.directories)), top)]
     while levels:
@@ -59,13 +77,17 @@ def _directories(files: Sequence[FileRecord]) -> Iterator[tuple[Parts, _Director
 
 
 def complete_files(
-    target: ExportTarget, files: Sequence[FileRecord], check_wanted: Callable[[], None]
+    target: ExportTarget,
+    files: Sequence[FileRecord],
+    entries: Sequence[LinkEntry | DirectoryEntry],
+    check_wanted: Callable[[], None],
 ) -> frozenset[str]:
     """Return the paths that an interrupted export has written, by their content.
 
     Args:
         target: where it wrote.
         files: of the package.
+        entries: its links and empty directories.
         check_wanted: raises when the work is no longer wanted.
 
     Raises:
@@ -76,7 +98,7 @@ def complete_files(
     changed: list[str] = []
     foreign: list[str] = []
     beyond: Parts | None = None  # a directory that is not there: there is nothing below it either
-    for parts, expected in _directories(files):
+    for parts, expected in _directories(files, entries):
         check_wanted()
         if beyond is not None and parts[: len(beyond)] == beyond:
             continue
@@ -86,11 +108,15 @@ def complete_files(
             continue
         listing = names_in(fd)
         names = {listed: name for name in expected.files if (listed := listed_as(name, listing)) is not None}
-        known = names.keys() | {listed_as(name, listing) for name in expected.directories}
+        known = names.keys() | {listed_as(name, listing) for name in (*expected.directories, *expected.links)}
         if not parts:
             known |= ENTRIES_OF_OTHERS
             names.pop(OWN_DIRECTORY, None)  # a file of that name is refused, not changed
         foreign += [os.fsdecode(b"/".join((*parts, name))) for name in sorted(listing - known)]
+        for name, link in expected.links.items():
+            listed = listed_as(name, listing)
+            if listed is not None and link_at(fd, listed) != link.target.encode():
+                changed.append(link.path)
         for name in sorted(names.values()):
             check_wanted()
             file = expected.files[name]
@@ -158,9 +184,12 @@ def _was_empty(at: int, name: bytes) -> bool:
 
 
 def misnamed_files(
-    target: ExportTarget, files: Sequence[FileRecord], check_wanted: Callable[[], None]
+    target: ExportTarget,
+    files: Sequence[FileRecord],
+    entries: Sequence[LinkEntry | DirectoryEntry],
+    check_wanted: Callable[[], None],
 ) -> dict[str, str]:
-    """Return the files that were written and are not in the target under their names, each with the reason.
+    """Return the entries that were written and are not in the target under their names, each with the reason.
 
     A target that keeps names in another Unicode form finds them under both, which is a limit and no refusal.
 
@@ -171,7 +200,7 @@ def misnamed_files(
     lost: set[Parts] = set()
     beyond: Parts | None = None  # a directory that is lost, with all that is below it
     target.look_again()
-    for parts, expected in _directories(files):
+    for parts, expected in _directories(files, entries):
         check_wanted()
         if parts in lost:
             beyond = parts
@@ -182,12 +211,15 @@ def misnamed_files(
             except OSError as error:
                 if error.errno not in {errno.ENOENT, *_NO_DIRECTORY}:
                     raise
-        for name in (*expected.files, *expected.directories):
+        for name in (*expected.files, *expected.links, *expected.directories):
             listed = listed_as(name, listing)
-            if listed not in {None, name}:
-                target.limits.note("names")
-            elif listed is None and name in expected.files:
-                misnamed[expected.files[name].path] = _MISNAMED
-            elif listed is None:
+            if listed is not None:
+                if listed != name:
+                    target.limits.note("names")
+            elif (entry := expected.files.get(name) or expected.links.get(name)) is not None:
+                misnamed[entry.path] = _MISNAMED
+            else:
                 lost.add((*parts, name))
+                if (path := expected.directories[name].path) is not None:
+                    misnamed[path] = _MISNAMED
     return misnamed

@@ -33,6 +33,7 @@ __all__ = [
     "FileRefused",
     "NewFile",
     "Parts",
+    "link_at",
     "listed_as",
     "names_in",
     "parts_of",
@@ -77,6 +78,10 @@ _OF_ONE_FILE: Final = {
 }
 
 
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What a target says that has no symbolic links."""
+
+
 class FileRefused(Exception):
     """The target does not take one file; the export continues with the others."""
 
@@ -100,6 +105,14 @@ def listed_as(name: bytes, listing: frozenset[bytes]) -> bytes | None:
 
 def _nfc(name: bytes) -> str:
     return normalize("NFC", name.decode(errors="surrogateescape"))
+
+
+def link_at(at: int, name: bytes) -> bytes | None:
+    """Return what the link of a name says; None if there is none."""
+    try:
+        return os.readlink(name, dir_fd=at)
+    except OSError:
+        return None
 
 
 def names_in(fd: int) -> frozenset[bytes]:
@@ -239,14 +252,50 @@ class ExportTarget:
             FileRefused: the target does not take this one.
             OSError: the target takes none.
         """
-        if parts[0] == OWN_DIRECTORY:
-            raise FileRefused(f"{OWN_DIRECTORY.decode()!r} is the export's own while it runs; get the file by `get`")
+        self._check_own(parts)
         self.set_executable(file.fd, executable=executable)
         file.seal()
         try:
             self._link(file, self.directory(parts[:-1]), parts[-1])
         except OSError as error:
             raise refused_or(error) from error
+
+    def place_directory(self, parts: Parts) -> None:
+        """Make an empty directory, or find it.
+
+        Raises:
+            FileRefused: the target does not take this one.
+            OSError: the target takes none.
+        """
+        self._check_own(parts)
+        try:
+            self.directory(parts)
+        except OSError as error:
+            raise refused_or(error) from error
+
+    def place_link(self, parts: Parts, link_target: bytes) -> None:
+        """Make a symbolic link, or find one that says the same. Make the links last: nothing is written through one.
+
+        Raises:
+            FileRefused: the target does not take this one.
+            OSError: the target takes none.
+        """
+        self._check_own(parts)
+        try:
+            at = self.directory(parts[:-1])
+            try:
+                os.symlink(link_target, parts[-1], dir_fd=at)
+            except FileExistsError:
+                if link_at(at, parts[-1]) != link_target:
+                    raise
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                raise FileRefused("the target takes no symbolic links") from error
+            raise refused_or(error) from error
+
+    def _check_own(self, parts: Parts) -> None:
+        if parts[0] == OWN_DIRECTORY:
+            raise FileRefused(f"{OWN_DIRECTORY.decode()!r} is the export's own while it runs; get the file by `get`")
 
     def _link(self, file: "NewFile", at: int, name: bytes) -> None:
         """Give a file its name, in place of nothing else, with or without hard links."""

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,9 @@ from artifactstore.package_export.survey import complete_files, misnamed_files
 from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
 from artifactstore.refusals import ExportIncomplete, TargetRefused
 from artifactstore_protocols.dataplane import SourceOverrun
-from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.links import check_target, escaping_links
+from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
+from artifactstore_protocols.paths import PathRefused, check_path
 from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress, RefusedFile
 
 __all__ = ["write_package"]
@@ -22,6 +25,7 @@ __all__ = ["write_package"]
 _BATCH_FILES: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 
+type _Entries = Sequence[LinkEntry | DirectoryEntry]
 type _Read = Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 
 
@@ -31,8 +35,9 @@ async def write_package(
     directory: Path,
     read: _Read,
     progress: Callable[[IngestProgress], None] | None,
+    entries: Sequence[LinkEntry | DirectoryEntry] = (),
 ) -> ExportReport:
-    """Write the files of a package below a directory, or continue an export that was interrupted.
+    """Write the entries of a package below a directory, or continue an export that was interrupted.
 
     Args:
         package_id: which package.
@@ -40,22 +45,29 @@ async def write_package(
         directory: a new or an empty one, or one that holds an unfinished export of this package.
         read: opens the object of a content address for reading; it raises in place of the last bytes if it is damaged.
         progress: told how far it is.
+        entries: its symbolic links, which are made last, and its empty directories.
 
     Raises:
-        PathRefused: a path that no package may hold is among them; nothing was written.
+        PathRefused: a path or a link that no package may hold is among them; nothing was written.
         TargetRefused: the directory is of no use, or takes no more; the same call continues.
         ExportIncomplete: the directory did not take some of the files; all others are there.
     """
-    target = await in_thread(partial(_opened, package_id, files, directory))
+    target = await in_thread(partial(_opened, package_id, files, entries, directory))
     try:
-        return await _Export(package_id, files, directory, target, read, progress).run()
+        return await _Export(package_id, files, entries, directory, target, read, progress).run()
     finally:
         target.close()
 
 
-def _opened(package_id: str, files: Sequence[FileRecord], directory: Path) -> ExportTarget:
-    for file in files:
-        check_path(file.path)  # whatever the tables say: they may come from a hand-made log, or be edited
+def _opened(package_id: str, files: Sequence[FileRecord], entries: _Entries, directory: Path) -> ExportTarget:
+    # Whatever the tables say: they may come from a hand-made log, or be edited.
+    for path in chain((file.path for file in files), (entry.path for entry in entries)):
+        check_path(path)
+    links = {entry.path: entry.target for entry in entries if isinstance(entry, LinkEntry)}
+    for path, link_target in links.items():
+        check_target(path, link_target)
+    for path in escaping_links(links, (each.path for each in (*files, *entries) if each.path not in links)):
+        raise PathRefused(path, f"the link leads to {links[path][:80]!r}, out of the tree")
     return ExportTarget.open(directory, package_id)
 
 
@@ -64,6 +76,7 @@ class _Export:
         self,
         package_id: str,
         files: Sequence[FileRecord],
+        entries: _Entries,
         directory: Path,
         target: ExportTarget,
         read: _Read,
@@ -71,6 +84,7 @@ class _Export:
     ) -> None:
         self._package_id = package_id
         self._files = files
+        self._entries = entries
         self._directory = directory
         self._target = target
         self._read = read
@@ -82,12 +96,15 @@ class _Export:
     async def run(self) -> ExportReport:
         complete = frozenset[str]()
         if self._target.resumed:
-            complete = await self._on_target(partial(complete_files, self._target, self._files, check_wanted))
+            complete = await self._on_target(
+                partial(complete_files, self._target, self._files, self._entries, check_wanted)
+            )
         self._tell([file for file in self._files if file.path in complete])
         for file in self._files:
             if file.path not in complete:
                 await self._export(file)
         await self._write_batch()
+        await self._on_target(self._place_entries)
         report = await self._on_target(partial(self._report, len(complete)))
         if report.refused:
             raise ExportIncomplete(report)
@@ -127,6 +144,18 @@ class _Export:
                 new.close()
         return written
 
+    def _place_entries(self) -> None:
+        """Make the empty directories, then the links."""
+        for entry in sorted(self._entries, key=lambda entry: isinstance(entry, LinkEntry)):
+            check_wanted()
+            try:
+                if isinstance(entry, LinkEntry):
+                    self._target.place_link(parts_of(entry.path), entry.target.encode())
+                else:
+                    self._target.place_directory(parts_of(entry.path))
+            except FileRefused as refusal:
+                self._refused[entry.path] = refusal.reason
+
     async def _write_large(self, file: FileRecord, chunks: AsyncIterator[bytes]) -> None:
         new = await self._on_target(partial(self._target.new_file, executable=file.executable))
         try:
@@ -158,7 +187,8 @@ class _Export:
     def _report(self, resumed_files: int) -> ExportReport:
         """Look at what is really there, and say so."""
         written = [file for file in self._files if file.path not in self._refused]
-        misnamed = misnamed_files(self._target, written, check_wanted)
+        placed = [entry for entry in self._entries if entry.path not in self._refused]
+        misnamed = misnamed_files(self._target, written, placed, check_wanted)
         there = [file for file in written if file.path not in misnamed]
         refused = sorted({**self._refused, **misnamed}.items())
         return ExportReport(
