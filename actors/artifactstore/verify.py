@@ -29,6 +29,7 @@ from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObj
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
+from artifactstore_protocols.storage_errors import StorageDenied
 
 __all__ = ["Verification"]
 
@@ -71,6 +72,7 @@ class Verification:
         self._done = VerifyProgress(0, 0, 0, 0)
         self._mismatches: list[FlawedObject] = []
         self._missing: list[FlawedObject] = []
+        self._unreadable: list[FlawedObject] = []
         self._row_flaws: list[str] = []
         self._record = record
         self._unrecorded: list[FlagObject] = []
@@ -80,6 +82,7 @@ class Verification:
 
         Raises:
             WrongStorageRoot: nearly every object of the store is missing.
+            StorageDenied: this process may read hardly any object.
         """
         count, size = await self._store.location_totals(package_id=self._package_id)
         self._done = VerifyProgress(0, count, 0, size)
@@ -104,6 +107,7 @@ class Verification:
             manifest_mismatches=tuple(differing),
             row_flaws=tuple(self._row_flaws[:_ROW_FLAWS_NAMED]),
             not_recorded=not_recorded,
+            unreadable=tuple(sorted(self._unreadable, key=lambda flaw: flaw.content_address)),
         )
 
     async def _objects(self) -> None:
@@ -122,10 +126,9 @@ class Verification:
         address = ContentAddress.parse(location.content_address)
         if location.object_key != first_key(address):
             self._row_flaws.append(f"object {address} has the key {location.object_key!r}, which is not its own")
-        result = await self._storage.ask(VerifyObject(address), timeout=NO_TIME_LIMIT)
-        problem = _problem(result, location)
+        problem = await self._read(location, address)
         if problem is not None:
-            if location.integrity != problem:
+            if problem not in {"unreadable", location.integrity}:
                 self._unrecorded.append(FlagObject(new_id(), address, location.backend_id, problem))
             await self._note(location, address, problem)
         done = self._done
@@ -135,10 +138,21 @@ class Verification:
         if self._progress is not None:
             self._progress(self._done)
 
+    async def _read(self, location: Location, address: ContentAddress) -> str | None:
+        try:
+            result = await self._storage.ask(VerifyObject(address), timeout=NO_TIME_LIMIT)
+        except StorageDenied:
+            denied = len(self._unreadable) + 1
+            if denied > _SAMPLE and _nearly_all(denied, self._done.objects + 1):
+                raise  # which is no matter of single objects
+            return "unreadable"
+        return _problem(result, location)
+
     async def _note(self, location: Location, address: ContentAddress, problem: str) -> None:
         files = await self._store.files_with_content(str(address), limit=_FILES_NAMED)
         flaw = FlawedObject(str(address), location.size_bytes, tuple(files))
-        (self._missing if problem == "missing" else self._mismatches).append(flaw)
+        found = {"missing": self._missing, "unreadable": self._unreadable}.get(problem, self._mismatches)
+        found.append(flaw)
 
     async def _record_found(self) -> None:
         await self._refuse_a_wrong_root()

@@ -245,6 +245,7 @@ class VerifyReport:
         manifest_mismatches: ids of packages whose manifest says something else than the views.
         row_flaws: rows of the views that no event could have put there, in words; the first hundred.
         not_recorded: why what was found is not in the log; None if it is.
+        unreadable: objects that this process may not read; nothing is known of them, and nothing is recorded.
     """
 
     objects: int
@@ -255,11 +256,13 @@ class VerifyReport:
     manifest_mismatches: tuple[str, ...]
     row_flaws: tuple[str, ...]
     not_recorded: str | None = None
+    unreadable: tuple[FlawedObject, ...] = ()
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was found."""
-        return not (self.mismatches or self.missing or self.manifest_mismatches or self.row_flaws)
+        """Whether everything was read, and nothing was found."""
+        flaws = (self.mismatches, self.missing, self.manifest_mismatches, self.row_flaws, self.unreadable)
+        return not any(flaws)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def test_a_verification_is_sound_if_nothing_was_found() -> None:
         replace(SOUND, missing=(FLAW,)),
         replace(SOUND, manifest_mismatches=("p",)),
         replace(SOUND, row_flaws=("p",)),
+        replace(SOUND, unreadable=(FLAW,)),
     ):
         assert not found.sound
 

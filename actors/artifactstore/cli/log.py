@@ -41,7 +41,8 @@ def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet
 def _say_verified(report: VerifyReport) -> None:
     objects, manifests = counted(report.objects, "object"), counted(report.manifests, "manifest")
     say(f"read {objects}, {size_text(report.bytes)}, and {manifests}")
-    for problem, flaws in (("damaged", report.mismatches), ("missing", report.missing)):
+    flawed = {"damaged": report.mismatches, "missing": report.missing, "unreadable": report.unreadable}
+    for problem, flaws in flawed.items():
         for flaw in flaws:
             say(flaw_text(problem, flaw))
     for package_id in report.manifest_mismatches:
@@ -50,6 +51,8 @@ def _say_verified(report: VerifyReport) -> None:
         say(f"{row}; `artifactstore replay` mends the tables, or says which event is wrong")
     if report.not_recorded is not None:
         say(f"not recorded in the log: {report.not_recorded}")
+    if report.unreadable:
+        say("this user may not read what is unreadable: give it the files, or verify as their owner")
     if report.sound:
         say("all sound")
     elif report.mismatches or report.missing:

@@ -110,3 +110,16 @@ def test_the_doctor_names_sticky_directories(cli: Cli, store: Path, tmp_path: Pa
     [doctor] = Elsewhere(user=_OTHER, umask=0o002).run(["doctor"])
     assert "sticky" in doctor.text
     assert f"`chmod -R -t {cli.objects}`" in doctor.text
+
+
+def test_verify_names_what_this_user_may_not_read_and_reads_the_rest(cli: Cli, store: Path, tmp_path: Path) -> None:
+    cli.ok("ingest", make_tree(tmp_path / "two files", {"a": b"a" * 100_000, "b": b"b" * 100_000}))
+    for path in (store, *store.rglob("*")):
+        os.chown(path, *_OWNER)
+    objects = sorted(path for path in store.rglob("objects/blake3/??/??/*") if path.is_file())
+    objects[0].chmod(0)
+    let_others_in(tmp_path)  # again: other runs of the tests close what is above it
+    [verified] = Elsewhere(user=_OWNER).run(["verify"])
+    assert (verified.code, verified.err) == (3, "")
+    assert "read 2 objects" in verified.text
+    assert f"unreadable blake3:{objects[0].name}" in verified.text

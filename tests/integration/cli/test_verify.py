@@ -34,6 +34,7 @@ def test_a_sound_store_is_said_to_be_sound(cli: Cli, files: Facts) -> None:
         "manifest_mismatches": [],
         "row_flaws": [],
         "not_recorded": None,
+        "unreadable": [],
     }
     assert cli.ok("verify").text == "read 4 objects, 38 B, and 1 manifest\nall sound\n"
 

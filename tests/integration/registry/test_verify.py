@@ -13,7 +13,7 @@ from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.messages import VerifyObject
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import VerifyProgress
-from artifactstore_protocols.storage_errors import StorageFailed
+from artifactstore_protocols.storage_errors import StorageDenied, StorageFailed
 from integration.registry.samples import (
     CHUNK,
     add,
@@ -289,6 +289,38 @@ async def test_what_was_found_is_recorded_before_the_rest_is_read(
     monkeypatch.setattr(StorageActor, "verify_object", looking)
     assert len((await registry.verify()).mismatches) == 1
     assert recorded == [{first}]
+
+
+async def test_an_object_that_may_not_be_read_is_named_and_the_rest_is_read(
+    registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _damage_the_first(registry, settings, package)
+    verify_object = StorageActor.verify_object
+
+    async def denied(actor: StorageActor, message: VerifyObject) -> VerifyResult:
+        result = await verify_object(actor, message)
+        if result.status == "ok":
+            raise StorageDenied("local", "reading an object", "EACCES")
+        return result
+
+    monkeypatch.setattr(StorageActor, "verify_object", denied)
+    report = await registry.verify()
+    assert (report.objects, len(report.mismatches), len(report.unreadable), report.sound) == (3, 1, 2, False)
+    assert all(flaw.files for flaw in report.unreadable)
+    assert len(await _flags(registry)) == 1
+
+
+async def test_a_store_of_which_nothing_may_be_read_is_refused(
+    registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def denied(_actor: StorageActor, _message: VerifyObject) -> VerifyResult:
+        raise StorageDenied("local", "reading an object", "EACCES")
+
+    monkeypatch.setattr(StorageActor, "verify_object", denied)
+    assert len((await registry.verify()).unreadable) == 3
+    monkeypatch.setattr("artifactstore.verify._SAMPLE", 1)
+    with pytest.raises(StorageDenied):
+        await registry.verify()
 
 
 async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
