@@ -66,7 +66,10 @@ def journal(backend: LocalBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def use_syncfs(monkeypatch: pytest.MonkeyPatch, syncfs: Callable[[int], None] | None) -> None:
-    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, lambda _: syncfs))
+    def find(_fd: int) -> Callable[[int], None] | None:
+        return syncfs
+
+    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, find))
 
 
 def chain(content: bytes) -> list[tuple[str, str]]:
@@ -189,7 +192,12 @@ def test_syncfs_is_used_only_where_it_is_known_to_report_errors(
     monkeypatch: pytest.MonkeyPatch, filesystem: str, magic: int | None, used: bool
 ) -> None:
     monkeypatch.setattr(durability, "_SYNCFS", os.fsync)
-    monkeypatch.setattr("ctypes.CDLL", lambda _: KernelThatSays(magic))
+    kernel = KernelThatSays(magic)
+
+    def library(_name: None) -> KernelThatSays:
+        return kernel
+
+    monkeypatch.setattr("ctypes.CDLL", library)
     assert (syncfs_for(ANY_FD) is not None) == used, filesystem
 
 

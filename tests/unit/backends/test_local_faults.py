@@ -147,7 +147,11 @@ def test_a_content_that_cannot_be_synced_is_not_acknowledged(
 ) -> None:
     broken = failing(errno.EIO)
     monkeypatch.setattr(os, "fsync", broken)
-    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, lambda _: broken))
+
+    def find(_fd: int) -> object:
+        return broken
+
+    monkeypatch.setattr(durability.BatchSync.__init__, "__defaults__", (None, find))
     answers = backend.put_many([put_of(b"%d" % number) for number in range(count)])
     assert [(type(answer), getattr(answer, "operation", "")) for answer in answers] == [
         (StorageFailed, "syncing objects")
