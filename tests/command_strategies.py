@@ -6,37 +6,46 @@ What is drawn is a `Step`: data that says what somebody tries. Which command tha
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 from blake3 import blake3
 from hypothesis import strategies as st
 
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.commands import (
+    Command,
     CreatePackage,
     FinalizePackage,
-    FlagObject,
-    IngestedFile,
     IngestFiles,
+    ObjectFinding,
     OnExisting,
+    RecordFindings,
 )
-from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
-from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.packages import Facts, decide
-from artifactstore_protocols.payloads import (
-    FileIngested,
-    FileReplaced,
+from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
+from artifactstore_protocols.event_types import (
+    FilesIngested,
     MetadataSchemaRegistered,
-    ObjectFlagged,
-    ObjectHealed,
+    ObjectsFlagged,
+    ObjectsRestored,
+    ObjectsStored,
     PackageCreated,
     PackageFinalized,
     Payload,
+    Totals,
+    encode_payload,
+    type_of,
 )
+from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
+from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
+from artifactstore_protocols.judging import decide
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
-from artifactstore_protocols.storage import StorageOutcome, StorageReceipt
+from artifactstore_protocols.state import LogState
+from artifactstore_protocols.storage import StorageOutcome
 from strategies import paths
 
 __all__ = [
@@ -44,24 +53,29 @@ __all__ = [
     "Create",
     "FileStep",
     "Finalize",
-    "Flag",
+    "Find",
     "Ids",
     "Ingest",
+    "Ingested",
     "Register",
     "Step",
     "address_of",
     "colliding_paths",
     "created",
     "digests_of",
+    "evolved",
     "finalize",
     "finalized",
-    "flag",
+    "found",
     "ingest",
     "ingested",
     "opened",
     "package_id_of",
     "payloads",
+    "place_of",
     "steps",
+    "stored_events",
+    "stored_object",
 ]
 
 BACKEND_ID = "local"
@@ -70,8 +84,8 @@ BACKEND_ID = "local"
 class Ids:
     """UUIDs that differ from one another and are the same in every run."""
 
-    def __init__(self) -> None:
-        self._numbers = count(1)
+    def __init__(self, first: int = 1) -> None:
+        self._numbers = count(first)
 
     def __call__(self) -> str:
         return str(uuid.UUID(int=0x0198F3A0_7C00_7000_8000_000000000000 + next(self._numbers)))
@@ -94,6 +108,25 @@ def address_of(content: bytes) -> ContentAddress:
     return digests_of(content).content_address
 
 
+class Ingested(NamedTuple):
+    """A file that the store has put away: its entry, and the proof for its content."""
+
+    entry: Entry
+    stored: StoredObject
+
+
+def place_of(content: bytes) -> Place:
+    """Where some bytes are put."""
+    return Place(BACKEND_ID, first_key(address_of(content)))
+
+
+def stored_object(content: bytes, outcome: StorageOutcome = "stored") -> StoredObject:
+    """The proof that some bytes are stored."""
+    digests = digests_of(content)
+    digest, sha256 = bytes.fromhex(digests.primary.hex), bytes.fromhex(digests.sha256.hex)
+    return StoredObject(digest, sha256, len(content), place_of(content), outcome=outcome)
+
+
 def ingested(
     path: str,
     content: bytes = b"",
@@ -101,24 +134,10 @@ def ingested(
     executable: bool = False,
     media_type: str = "text/plain",
     outcome: StorageOutcome = "stored",
-    ids: Ids | None = None,
-) -> IngestedFile:
+) -> Ingested:
     """A file that the store has put away."""
-    ids = ids or Ids()
-    digests = digests_of(content)
-    address = digests.content_address
-    return IngestedFile(
-        event_id=ids(),
-        healed_event_id=ids(),
-        path=path,
-        size_bytes=len(content),
-        executable=executable,
-        media_type=media_type,
-        digests=digests,
-        receipt=StorageReceipt(
-            BACKEND_ID, first_key(address), address, len(content), outcome, "immediate", "not_required"
-        ),
-    )
+    stored = stored_object(content, outcome)
+    return Ingested(file_entry(path, executable, media_type, len(content), stored.digest), stored)
 
 
 def created(
@@ -127,40 +146,80 @@ def created(
     name: str = "nightly",
     retention_class: str = DEFAULT_RETENTION,
     metadata: Mapping[str, str] | None = None,
-    ids: Ids | None = None,
 ) -> CreatePackage:
     """A command that opens a package."""
-    return CreatePackage((ids or Ids())(), package_id_of(package), name, retention_class, metadata or {})
+    return CreatePackage(package_id_of(package), name, retention_class, metadata or {})
 
 
-def ingest(*files: IngestedFile, package: int = 1, on_existing: OnExisting = OnExisting.REFUSE) -> IngestFiles:
+def ingest(*files: Ingested, package: int = 1, on_existing: OnExisting = OnExisting.REFUSE) -> IngestFiles:
     """A command that puts files into a package."""
-    return IngestFiles(package_id_of(package), files, on_existing)
+    entries, stored = tuple(file.entry for file in files), tuple(file.stored for file in files)
+    return IngestFiles(package_id_of(package), entries, stored, on_existing)
 
 
-def flag(content: bytes, integrity: str = "damaged", *, ids: Ids | None = None) -> FlagObject:
-    """What verification found about some bytes."""
-    return FlagObject((ids or Ids())(), address_of(content), BACKEND_ID, integrity)
+def found(*contents: tuple[bytes, str], as_of: int = INTEGER_MAX) -> RecordFindings:
+    """A command that records what verification found about some bytes."""
+    findings = tuple(
+        ObjectFinding(stored_object(content).digest, place_of(content), integrity) for content, integrity in contents
+    )
+    return RecordFindings(findings, as_of)
 
 
 def finalize(version: int, *, package: int = 1) -> FinalizePackage:
     """A command that seals a package, with bytes that only the projection would read."""
-    return FinalizePackage(Ids()(), package_id_of(package), version, b"manifest")
+    return FinalizePackage(package_id_of(package), version, b"manifest")
 
 
-def opened(*files: tuple[str, bytes]) -> Facts:
-    """The facts about the first package once it is open and holds these files."""
-    facts = Facts()
-    for command in (created(), ingest(*(ingested(path, content) for path, content in files))):
-        decide(command, facts, files_per_package_max=len(files))
-    return facts
+def stored_events(
+    payloads: Sequence[Payload], *, after: int = 0, actor: str = "ci", at_us: int | None = None
+) -> list[StoredEvent]:
+    """The events of one command, with these payloads; each has a time of its own unless one is given."""
+    ids = Ids(1 << 32 | after << 8)
+    stamp = CommandStamp(ids())
+    return [
+        StoredEvent(
+            after + number,
+            Event(
+                ids(),
+                type_of(payload).name,
+                _subject_of(payload),
+                actor,
+                1_000_000 + after + number if at_us is None else at_us,
+                encode_payload(payload),
+                stamp,
+            ),
+        )
+        for number, payload in enumerate(payloads, 1)
+    ]
 
 
-def finalized() -> Facts:
-    """The facts about the first package once it is sealed, with one file `a`."""
-    facts = opened(("a", b"x"))
-    decide(finalize(2), facts, files_per_package_max=1)
-    return facts
+def _subject_of(payload: Payload) -> str:
+    """The manifest of `finalize` is none that could be read for its package."""
+    unread = isinstance(payload, PackageFinalized) and payload.summary is None
+    return "" if unread else type_of(payload).subject(payload)
+
+
+def evolved(state: LogState, *commands: Command, entries_max: int = 1000, after: int = 0) -> LogState:
+    """The state after some commands."""
+    for command in commands:
+        payloads = decide(command, state, entries_max=entries_max)
+        for stored, payload in zip(stored_events(payloads, after=after), payloads, strict=True):
+            type_of(payload).evolve(payload, stored, state)
+            after = stored.sequence
+    return state
+
+
+def opened(*files: tuple[str, bytes]) -> LogState:
+    """The state once the first package is open and holds these files."""
+    state = evolved(LogState(), created())
+    return evolved(state, ingest(*(ingested(path, content) for path, content in files)), after=1) if files else state
+
+
+def finalized() -> LogState:
+    """The state once the first package is sealed, with one file `a`."""
+    state = opened(("a", b"x"))
+    state.packages[package_id_of(1)].finalized = True
+    return state
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +233,21 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class FileStep:
-    """A file of an `Ingest`."""
+    """An entry of an `Ingest`: a file, or a link or an empty directory where `kind` says so."""
 
     path: str
     content: bytes
     executable: bool
     outcome: StorageOutcome
+    kind: str = "file"
+
+    def ingested(self) -> Ingested:
+        """The entry, and the proof for its content where it is a file."""
+        file = ingested(self.path, self.content, executable=self.executable, outcome=self.outcome)
+        if self.kind == "file":
+            return file
+        entry = link_entry(self.path, "target") if self.kind == "link" else directory_entry(self.path)
+        return Ingested(entry, file.stored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +275,13 @@ class Register:
 
 
 @dataclass(frozen=True, slots=True)
-class Flag:
+class Find:
     """Verification found something."""
 
     objects: tuple[tuple[bytes, str], ...]
 
 
-type Step = Create | Ingest | Finalize | Register | Flag
+type Step = Create | Ingest | Finalize | Register | Find
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
 _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
@@ -233,6 +301,7 @@ def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
         _CONTENTS,
         st.booleans(),
         st.sampled_from(["stored", "deduplicated", "rewritten"]),
+        st.sampled_from(["file", "file", "file", "link", "directory"]),
     )
     return st.builds(Ingest, _PACKAGES, st.lists(files, min_size=1, max_size=4).map(tuple), st.just(on_existing))
 
@@ -247,7 +316,15 @@ _STEPS = st.one_of(
     ),
     st.builds(Finalize, _PACKAGES, st.booleans()),
     st.builds(Register, st.sampled_from(["build", "model"])),
-    st.builds(Flag, st.lists(st.tuples(_CONTENTS, st.sampled_from(["damaged", "missing"])), max_size=2).map(tuple)),
+    st.builds(
+        Find,
+        st.lists(
+            st.tuples(_CONTENTS, st.sampled_from(["intact", "damaged", "missing"])),
+            min_size=1,
+            max_size=2,
+            unique_by=lambda each: each[0],
+        ).map(tuple),
+    ),
 )
 
 
@@ -258,19 +335,53 @@ def steps() -> st.SearchStrategy[list[Step]]:
 
 
 def payloads() -> st.SearchStrategy[Payload]:
-    """Payloads of every type: all that their types allow, also what no decision would make."""
+    """Payloads of every type that reads what it writes: what the rules of single events allow."""
     text = st.text(max_size=8)
     number = st.integers(-INTEGER_MAX, INTEGER_MAX)
-    facts = (
-        *(text, number, number, number, text, text, number),
-        *(st.booleans(), text, text, text, text, text, text, text),
+    digest = st.binary(min_size=32, max_size=32)
+    place = st.builds(Place, st.sampled_from(["local", "s3"]), st.sampled_from(["blake3/00/00/x", "k"]))
+    size = st.integers(0, INTEGER_MAX)
+    stored = st.builds(
+        StoredObject,
+        digest,
+        digest,
+        size,
+        place,
+        st.sampled_from(["immediate", "archive"]),
+        st.sampled_from(["not_required", "required"]),
+        st.just("stored"),  # the outcome is no part of the event
     )
+    entry = st.one_of(
+        st.builds(file_entry, colliding_paths(), st.booleans(), st.sampled_from(["text/plain", "a/b"]), size, digest),
+        st.builds(link_entry, colliding_paths(), st.sampled_from(["a", "../b"])),
+        st.builds(directory_entry, colliding_paths()),
+    )
+
+    def findings(*integrities: str) -> st.SearchStrategy[tuple[ObjectFinding, ...]]:
+        finding = st.builds(ObjectFinding, digest, place, st.sampled_from(integrities))
+        return st.lists(finding, min_size=1, max_size=3).map(tuple)
+
+    @st.composite
+    def ingests(draw: st.DrawFn) -> FilesIngested:
+        entries = draw(st.lists(entry, min_size=1, max_size=4, unique_by=lambda each: path_key(each.path)))
+        keys = [path_key(each.path) for each in entries]
+        return FilesIngested(
+            package_id=draw(text),
+            package_number=draw(number),
+            totals=draw(st.builds(Totals, number, number, number, number, number)),
+            digest_algorithm=draw(text),
+            entries=tuple(entries),
+            path_keys=tuple(keys),
+            replaced=frozenset(draw(st.sets(st.sampled_from(keys)))),
+            removed=tuple(draw(st.lists(text, max_size=2))),
+        )
+
     return st.one_of(
         st.builds(PackageCreated, text, text, text, st.none() | number, st.dictionaries(text, text, max_size=3)),
-        st.builds(FileIngested, *facts),
-        st.builds(FileReplaced, *facts, text),
+        st.builds(ObjectsStored, text, st.lists(stored, min_size=1, max_size=3).map(tuple)),
+        ingests(),
         st.builds(PackageFinalized, st.binary(max_size=8)),
         st.builds(MetadataSchemaRegistered, text, number, text),
-        st.builds(ObjectFlagged, text, text, text),
-        st.builds(ObjectHealed, text, text),
+        st.builds(ObjectsFlagged, findings("damaged", "missing")),
+        st.builds(ObjectsRestored, findings("intact")),
     )

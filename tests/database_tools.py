@@ -15,9 +15,9 @@ from artifactstore.database.asyncio_thread import AsyncioThread
 from artifactstore.database.database import Database
 from artifactstore.database.engines import writer_engine
 from artifactstore.database.location import DatabaseLocation
-from artifactstore_protocols.commands import Command, CommandRequest, Committed
+from artifactstore_protocols.commands import Command, CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
+from artifactstore_protocols.events import CommandStamp, Committed, Event, StoredEvent
 from command_strategies import Ids
 from memory_log import FILES_PER_PACKAGE_MAX
 
@@ -30,7 +30,7 @@ EPOCH_US = 1_000_000
 class Scribe:
     """Sends commands to a store, with ids and a clock that a second run repeats.
 
-    The clock reads `EPOCH_US` + 1 for the first event that is decided, + 2 for the next: as `MemoryLog` has it.
+    The clock reads `EPOCH_US` + 1 for the first command that writes events, + 2 for the next: as `MemoryLog` has it.
     """
 
     def __init__(self, store: EventStore) -> None:

@@ -4,49 +4,48 @@ from collections.abc import Iterator
 
 from blake3 import blake3
 
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
-from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.entries import Place, StoredObject, file_entry
+from artifactstore_protocols.event_types import FilesIngested, ObjectsStored, PackageCreated, Payload, Totals
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.payloads import FileIngested, PackageCreated, encode_payload
-from command_strategies import Ids, package_id_of
+from command_strategies import package_id_of, stored_events
 
 __all__ = ["long_log"]
 
 
 def long_log(events: int, *, files_each: int = 99) -> Iterator[StoredEvent]:
-    """So many events."""
-    ids = Ids()
-    for number in range(events):
-        package, file = divmod(number, files_each + 1)
-        package_id = package_id_of(package + 1)
-        payload: PackageCreated | FileIngested
-        if file == 0:
-            payload = PackageCreated(package_id, f"package {package}", "permanent", None, {})
-        else:
-            payload = _file(package_id, file)
-        stamp = CommandStamp(ids())
-        yield StoredEvent(
-            number + 1, Event(ids(), payload.TYPE, package_id, "ci", number, encode_payload(payload), stamp)
-        )
+    """So many events: each package has its own, and two for each of its files."""
+    sequence, package = 0, 0
+    while sequence < events:
+        package += 1
+        number = sequence + 1
+        for file in range(files_each + 1):
+            payloads = _opened(package) if file == 0 else _file(package, number, file)
+            for stored in stored_events(payloads, after=sequence):
+                if stored.sequence <= events:
+                    yield stored
+            sequence += len(payloads)
 
 
-def _file(package_id: str, number: int) -> FileIngested:
-    path = f"results/{number:05}.json"
-    address = ContentAddress(Digest("blake3", blake3(f"{package_id}/{number}".encode()).hexdigest()))
-    return FileIngested(
-        package_id=package_id,
-        package_version=number + 1,
-        package_files=number,
-        package_bytes=number,
-        path=path,
-        path_key=path,
-        size_bytes=1,
-        executable=False,
-        media_type="application/json",
-        content_address=str(address),
-        sha256=f"sha256:{address.digest.hex}",
-        backend_id="local",
-        object_key=first_key(address),
-        retrieval_tier="immediate",
-        restore_status="not_required",
-    )
+def _opened(package: int) -> list[Payload]:
+    return [PackageCreated(package_id_of(package), f"package {package}", "permanent", None, {})]
+
+
+def _file(package: int, number: int, file: int) -> list[Payload]:
+    digest = blake3(f"{package}/{file}".encode()).digest()
+    key = first_key(ContentAddress(Digest(PRIMARY_ALGORITHM, digest.hex())))
+    path = f"results/{file:05}.json"
+    return [
+        ObjectsStored(PRIMARY_ALGORITHM, (StoredObject(digest, digest, 1, Place("local", key)),)),
+        FilesIngested(
+            package_id=package_id_of(package),
+            package_number=number,
+            totals=Totals(file + 1, file, 0, 0, file),
+            digest_algorithm=PRIMARY_ALGORITHM,
+            entries=(file_entry(path, False, "application/json", 1, digest),),
+            path_keys=(path,),
+            replaced=frozenset(),
+            removed=(),
+        ),
+    ]

@@ -12,27 +12,37 @@ from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
     Command,
     FinalizePackage,
-    FlagObject,
-    FlagObjects,
     IngestFiles,
     RegisterMetadataSchema,
 )
+from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
-from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.manifest import FileEntry, Manifest, ManifestPackage, ManifestReceipt, Producer
-from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.packages import Draft, Facts, FileState, PackageState, decide
+from artifactstore_protocols.event_types import type_of
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.manifest import (
+    DirectoryEntry,
+    FileEntry,
+    LinkEntry,
+    Manifest,
+    ManifestPackage,
+    ManifestReceipt,
+    Producer,
+)
 from artifactstore_protocols.paths import ancestors
-from artifactstore_protocols.payloads import encode_payload
+from artifactstore_protocols.state import ContentState, LogState, PackageState, PlaceState
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KIND_DIRECTORY,
+    KIND_LINK,
     LOCATIONS,
     PACKAGES,
     RETENTION,
     SCHEMAS,
     VIEWS,
+    Delete,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -41,20 +51,18 @@ from artifactstore_protocols.views import (
     Update,
     ViewDigest,
     ViewTable,
-    project,
 )
 from command_strategies import (
     Create,
     Finalize,
-    Flag,
-    Ids,
+    Find,
     Ingest,
     Register,
     Step,
     created,
-    flag,
-    ingested,
+    found,
     package_id_of,
+    stored_events,
 )
 
 __all__ = ["FILES_PER_PACKAGE_MAX", "MemoryLog", "MemoryViews"]
@@ -79,6 +87,9 @@ class MemoryViews:
                         key = tuple(named[name] for name in view.key)
                         if isinstance(operation, Put) or key not in table:
                             table[key] = named
+                case Delete(_view, keys):
+                    for key in keys:
+                        table.pop(key, None)
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:
@@ -96,29 +107,48 @@ class MemoryViews:
             digest.add([[view.name, *(row[column] for column in view.columns)] for row in self.rows(view)])
         return digest.result()
 
-    def facts(self) -> Facts:
+    def state(self) -> LogState:
         """All that is true, as the writer would load it."""
-        facts = Facts()
+        state = LogState()
         for row in self.rows(PACKAGES):
-            package_id = _text(row, "package_id")
-            numbers = [_number(row, name) for name in ("version", "file_count", "total_bytes")]
-            facts.packages[package_id] = PackageState(package_id, row["status"] == "finalized", *numbers)
-        for row in self.rows(FILES):
-            package_id, key = _text(row, "package_id"), _text(row, "path_key")
-            primary, sha256, size_bytes = self._content(row)
-            facts.files[package_id, key] = FileState(
-                _path(row),
-                size_bytes,
-                bool(row["executable"]),
-                _text(row, "media_type"),
-                str(ContentAddress(primary)),
-                str(ContentAddress(sha256)),
+            state.packages[_text(row, "package_id")] = PackageState(
+                package_id=_text(row, "package_id"),
+                number=_number(row, "created_sequence"),
+                name=_text(row, "name"),
+                retention_class=_text(row, "retention_class"),
+                metadata=_octets(row, "metadata"),
+                created_at_us=_number(row, "created_at"),
+                finalized=row["status"] == "finalized",
+                version=_number(row, "version"),
+                files=_number(row, "file_count"),
+                links=_number(row, "link_count"),
+                directories=_number(row, "directory_count"),
+                total_bytes=_number(row, "total_bytes"),
             )
-            for above in ancestors(key):
-                facts.directories.setdefault((package_id, above), _path(row))
+        for row in self.rows(FILES):
+            package, key = state.packages[_text(row, "package_id")], _text(row, "path_key")
+            if not package.finalized:  # a sealed one takes no more
+                package.entries[key] = self._entry(row)
+                for above in ancestors(key):
+                    package.below.setdefault(above, _path(row))
+        for row in self.rows(CONTENTS):
+            content = _text(row, "digest_algorithm"), _octets(row, "digest_sha256"), _number(row, "size_bytes")
+            state.contents[_octets(row, "digest_primary")] = ContentState(*content)
+        for row in self.rows(LOCATIONS):
+            place = Place(_text(row, "backend_id"), _text(row, "object_key"))
+            status = PlaceState(_text(row, "integrity"), _number(row, "sequence"))
+            state.contents[_octets(row, "digest_primary")].places[place] = status
         for row in self.rows(SCHEMAS):
-            facts.schema_versions[_text(row, "name")] = _number(row, "version")
-        return facts
+            state.schema_versions[_text(row, "name")] = _number(row, "version")
+        return state
+
+    def _entry(self, row: NamedCells) -> Entry:
+        if row["kind"] == KIND_LINK:
+            return link_entry(_path(row), _text(row, "link_target"))
+        if row["kind"] == KIND_DIRECTORY:
+            return directory_entry(_path(row))
+        executable, digest = bool(row["executable"]), _octets(row, "digest_primary")
+        return file_entry(_path(row), executable, _text(row, "media_type"), self._content(row)[2], digest)
 
     def _content(self, row: NamedCells) -> tuple[Digest, Digest, int]:
         """Both digests and the size of what a row refers to."""
@@ -126,8 +156,14 @@ class MemoryViews:
         primary = Digest(_text(content, "digest_algorithm"), _octets(content, "digest_primary").hex())
         return primary, Digest("sha256", _octets(content, "digest_sha256").hex()), _number(content, "size_bytes")
 
-    def file_entry(self, row: NamedCells) -> FileEntry:
+    def manifest_entry(self, row: NamedCells) -> manifest.Entry:
         """A row of files as a manifest lists it."""
+        if row["kind"] == KIND_LINK:
+            return LinkEntry("link", _path(row), _text(row, "link_target"))
+        return DirectoryEntry("directory", _path(row)) if row["kind"] == KIND_DIRECTORY else self.file_entry(row)
+
+    def file_entry(self, row: NamedCells) -> FileEntry:
+        """A row of a file as a manifest lists it."""
         primary, sha256, size_bytes = self._content(row)
         executable, media_type = bool(row["executable"]), _text(row, "media_type")
         return FileEntry("file", _path(row), executable, size_bytes, media_type, primary.raw, sha256.raw)
@@ -138,13 +174,16 @@ class MemoryViews:
 
 
 class MemoryLog:
-    """Judges steps one after the other, and keeps facts, log and views as a writer does."""
+    """Judges steps one after the other, and keeps state, log and views as a writer does.
+
+    Its clock reads 1,000,001 for the first command that writes events, one more for the next.
+    """
 
     def __init__(self) -> None:
-        self.facts = Facts()
+        self.state = LogState()
         self.events: list[StoredEvent] = []
         self.views = MemoryViews()
-        self._ids = Ids()
+        self._now_us = 1_000_000
 
     def ask(self, step: Step) -> ArtifactStoreError | None:
         """Try a step; returns why it was refused."""
@@ -152,58 +191,43 @@ class MemoryLog:
 
     def commit(self, command: Command) -> ArtifactStoreError | None:
         """Try a command; returns why it was refused."""
-        facts = self.facts.copy()
         try:
-            drafts = decide(command, facts, files_per_package_max=FILES_PER_PACKAGE_MAX)
+            payloads = decide(command, self.state, entries_max=FILES_PER_PACKAGE_MAX)
         except ArtifactStoreError as refusal:
             return refusal
-        self.facts = facts
-        stamp = CommandStamp(self._ids())
-        for draft in drafts:
-            stored = self._stored(draft, stamp)
+        self._now_us += bool(payloads)
+        events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
+        for stored, payload in zip(events, payloads, strict=True):
+            type_of(payload).evolve(payload, stored, self.state)
             self.events.append(stored)
-            self.views.apply(project(stored, draft.payload))
+            self.views.apply(project(stored, payload))
         return None
-
-    def _stored(self, draft: Draft, stamp: CommandStamp) -> StoredEvent:
-        sequence = len(self.events) + 1
-        payload = encode_payload(draft.payload)
-        event = Event(draft.event_id, draft.payload.TYPE, draft.subject, "ci", 1_000_000 + sequence, payload, stamp)
-        return StoredEvent(sequence, event)
 
     def command(self, step: Step) -> Command:
         """The command that the step is now."""
-        ids = self._ids
         match step:
             case Create():
-                return created(step.package, retention_class=step.retention_class, metadata=step.metadata, ids=ids)
+                return created(step.package, retention_class=step.retention_class, metadata=step.metadata)
             case Ingest():
-                files = tuple(
-                    ingested(file.path, file.content, executable=file.executable, outcome=file.outcome, ids=ids)
-                    for file in step.files
-                )
-                return IngestFiles(package_id_of(step.package), files, step.on_existing)
+                files = [file.ingested() for file in step.files]
+                entries, stored = tuple(file.entry for file in files), tuple(file.stored for file in files)
+                return IngestFiles(package_id_of(step.package), entries, stored, step.on_existing)
             case Finalize():
                 return self.finalize(package_id_of(step.package), late=step.late)
             case Register():
-                return RegisterMetadataSchema(ids(), step.name, '{"type":"object"}')
-            case Flag():
-                found = [flag(content, integrity, ids=ids) for content, integrity in step.objects]
-                return FlagObjects(tuple(one for one in found if self._is_stored(one)))
-
-    def _is_stored(self, found: FlagObject) -> bool:
-        key = (found.content_address.digest.raw, found.backend_id, first_key(found.content_address))
-        return key in self.views.tables[LOCATIONS]
+                return RegisterMetadataSchema(step.name, '{"type":"object"}')
+            case Find():
+                return found(*step.objects, as_of=len(self.events))
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that seals a package, if there is one, as it stands in the views."""
-        package = self.facts.packages.get(package_id)
+        package = self.state.packages.get(package_id)
         if package is None:
-            return FinalizePackage(self._ids(), package_id, 0, b"")
+            return FinalizePackage(package_id, 0, b"")
         sealed = self.manifest(package_id)
         payload = manifest.encode(sealed)
         summary = manifest.summarize(payload, sealed)
-        return FinalizePackage(self._ids(), package_id, package.version + late, payload, summary)
+        return FinalizePackage(package_id, package.version + late, payload, summary)
 
     def manifest(self, package_id: str) -> Manifest:
         """What sealing would write: made from the views alone."""
@@ -225,7 +249,7 @@ class MemoryLog:
                 1_000_000 + len(self.events),
                 {key: str(value) for key, value in labels.items()},
             ),
-            entries=[self.views.file_entry(row) for row in files],
+            entries=[self.views.manifest_entry(row) for row in files],
             storage_receipts=[
                 self.views.manifest_receipt(row)
                 for row in self.views.rows(LOCATIONS)

@@ -15,7 +15,8 @@ from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore.ids import new_id, now_us
-from artifactstore_protocols.commands import CommandRequest, Committed, CreatePackage
+from artifactstore_protocols.commands import CommandRequest, CreatePackage
+from artifactstore_protocols.events import Committed
 
 
 async def write(url: str, packages: int) -> list[int]:
@@ -24,7 +25,7 @@ async def write(url: str, packages: int) -> list[int]:
     await store.open()
     sequences: list[int] = []
     for i in range(packages):
-        command = CreatePackage(new_id(), new_id(), f"package {i}", "standard", {})
+        command = CreatePackage(new_id(), f"package {i}", "standard", {})
         request = CommandRequest(new_id(), command, "racer", None)
         [outcome] = await store.commit([request], now_us=now_us, files_per_package_max=1)
         assert isinstance(outcome, Committed), outcome

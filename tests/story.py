@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from artifactstore_protocols.commands import Committed, OnExisting
+from artifactstore_protocols.commands import OnExisting
+from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
-from command_strategies import Create, FileStep, Finalize, Flag, Ingest, Register, Step
+from command_strategies import Create, FileStep, Finalize, Find, Ingest, Register, Step
 from database_tools import Scribe
 from memory_log import MemoryLog
 
@@ -14,6 +15,7 @@ __all__ = ["STORY", "assert_identical", "tell_story"]
 STORY: list[Step] = [
     Create(1, "standard", {"branch": "main"}),
     Create(2, "permanent", {}),
+    Create(3, "short", {}),
     Ingest(
         1,
         (
@@ -23,11 +25,33 @@ STORY: list[Step] = [
         ),
         OnExisting.REFUSE,
     ),
-    Flag(((b"x", "damaged"),)),
+    Find(((b"x", "damaged"),)),
     Ingest(2, (FileStep("e\u0301", b"x", False, "rewritten"),), OnExisting.REFUSE),
     Ingest(1, (FileStep("a", b"", False, "stored"),), OnExisting.REPLACE),
+    Ingest(
+        3,
+        (
+            FileStep("empty/e\u0301", b"", False, "stored", "directory"),
+            FileStep("link", b"", False, "stored", "link"),
+            FileStep("other", b"", False, "stored", "link"),
+        ),
+        OnExisting.REFUSE,
+    ),
+    Ingest(
+        3,
+        (
+            FileStep("empty/é/no longer", b"new", False, "stored"),
+            FileStep("link", b"yy", True, "deduplicated"),
+            FileStep("other", b"", False, "stored", "directory"),
+            FileStep("empty", b"", False, "stored", "directory"),
+        ),
+        OnExisting.REPLACE,
+    ),
+    Ingest(3, (FileStep("other", b"", False, "stored", "link"),), OnExisting.RESUME),
+    Ingest(3, (FileStep("empty/é", b"x", False, "deduplicated"),), OnExisting.REPLACE),
+    Ingest(3, (FileStep("one more", b"x", False, "deduplicated"),), OnExisting.REPLACE),
     Ingest(1, (FileStep("a", b"nope", False, "stored"),), OnExisting.REFUSE),
-    Flag(((b"yy", "missing"),)),
+    Find(((b"yy", "missing"),)),
     Register("build"),
     Register("build"),
     Finalize(1, late=True),

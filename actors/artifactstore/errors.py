@@ -61,20 +61,22 @@ if TYPE_CHECKING:
         SourceUnreadable,
     )
     from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+    from artifactstore_protocols.event_types import PayloadInvalid, UnknownEventType
     from artifactstore_protocols.events import EventConflict, EventRefused, IdempotencyConflict, RecordInvalid
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
+        ObjectNotStored,
         PackageChanged,
         PackageExists,
         PackageFinalizedAlready,
         PackageNotFound,
         PathConflict,
         PathTaken,
+        ProjectionDamaged,
         TooManyFiles,
     )
     from artifactstore_protocols.paths import PathRefused
-    from artifactstore_protocols.payloads import PayloadInvalid, UnknownEventType
     from artifactstore_protocols.retention import UnknownRetentionClass
     from artifactstore_protocols.storage import (
         KeyRefused,
@@ -148,6 +150,7 @@ __all__ = [
     "NotFinalized",
     "ObjectDamaged",
     "ObjectMissing",
+    "ObjectNotStored",
     "OutcomeUnknown",
     "PackageBusy",
     "PackageChanged",
@@ -158,6 +161,7 @@ __all__ = [
     "PathRefused",
     "PathTaken",
     "PayloadInvalid",
+    "ProjectionDamaged",
     "RangeRefused",
     "RecordInvalid",
     "Refusal",
@@ -203,12 +207,12 @@ _MODULES = (
     "artifactstore_protocols.errors",
     "artifactstore_protocols.canonical",
     "artifactstore_protocols.dataplane",
+    "artifactstore_protocols.event_types",
     "artifactstore_protocols.events",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",
     "artifactstore_protocols.paths",
-    "artifactstore_protocols.payloads",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",

@@ -16,9 +16,10 @@ import trio
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import now_us
 from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handles
-from artifactstore_protocols.commands import CommandRequest, Committed
+from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
+from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import ActorStopped, MailboxFull
 

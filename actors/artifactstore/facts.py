@@ -42,7 +42,7 @@ def as_json(value: Json) -> str:
 
 
 def facts(value: object) -> Json:
-    """A record as JSON: a field `…_at_us` becomes `…_at` in RFC 3339."""
+    """A record as JSON: a field `…_at_us` becomes `…_at` in RFC 3339, a digest's bytes become hex."""
     if isinstance(value, Enum):
         return str(value.value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -50,7 +50,13 @@ def facts(value: object) -> Json:
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
         return {str(key): facts(item) for key, item in items}
-    if isinstance(value, Sequence) and not isinstance(value, bytes):
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, frozenset):
+        return sorted(cast("frozenset[str]", value))
+    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+        return dict(map(_field, cast("Sequence[str]", names), cast("tuple[object, ...]", value)))
+    if isinstance(value, Sequence):
         return [facts(item) for item in cast("Sequence[object]", value)]
     if is_dataclass(value) and not isinstance(value, type):
         return dict(_field(field.name, getattr(value, field.name)) for field in fields(value))
@@ -67,7 +73,7 @@ def event_facts(stored: "StoredEvent") -> Json:
     """An event with its payload decoded; a sealed manifest is shown by what it says, without its list of files."""
     # Every command needs this module, and only one that shows events what a manifest takes to load.
     from artifactstore_protocols import manifest  # noqa: PLC0415
-    from artifactstore_protocols.payloads import PackageFinalized  # noqa: PLC0415
+    from artifactstore_protocols.event_types import PackageFinalized  # noqa: PLC0415
 
     event = stored.event
     payload = stored.decode()

@@ -42,15 +42,15 @@ from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
-    Committed,
-    FlagObject,
-    FlagObjects,
+    ObjectFinding,
     OnExisting,
+    RecordFindings,
     RegisterMetadataSchema,
 )
 from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.event_types import MetadataSchemaRegistered
+from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -67,7 +67,6 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import check_path, path_key
-from artifactstore_protocols.payloads import MetadataSchemaRegistered
 from artifactstore_protocols.records import (
     AuditEntry,
     BackupReport,
@@ -307,7 +306,7 @@ class Registry:
         """
         value = dict(schema)
         canonical.encode(value)
-        command = RegisterMetadataSchema(new_id(), name, rfc8785.dumps(value).decode())
+        command = RegisterMetadataSchema(name, rfc8785.dumps(value).decode())
         committed = await self._commit(command, actor, idempotency_key)
         # From the event, not from the view: a repeated call gets the version that the first one made.
         registered = cast("MetadataSchemaRegistered", committed.events[0].decode())
@@ -572,9 +571,10 @@ class Registry:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
         package_id = None if package is None else await self._package_id(package)
+        as_of = (await self._store.probe()).head
 
-        async def record(flaws: tuple[FlagObject, ...]) -> None:
-            await self._commit(FlagObjects(flaws), actor, None)
+        async def record(findings: tuple[ObjectFinding, ...]) -> None:
+            await self._commit(RecordFindings(findings, as_of), actor, None)
 
         return await Verification(self._store, self._actors.storage, package_id, progress, record).run()
 

@@ -14,13 +14,13 @@ import trio
 
 from artifactstore.abreast import abreast
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
-from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.refusals import WrongStorageRoot
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols import manifest
-from artifactstore_protocols.commands import FlagObject
+from artifactstore_protocols.commands import OBJECTS_MAX, ObjectFinding
 from artifactstore_protocols.dataplane import VerifyResult
+from artifactstore_protocols.entries import Place
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
@@ -36,7 +36,6 @@ __all__ = ["Verification"]
 _BATCH = 256
 _CONCURRENT = 2
 _FILES_NAMED = 3
-_FLAGS_PER_COMMAND = 1000
 _PARTING_S = 10.0
 """How long a verification that is interrupted may take to record what it has found."""
 
@@ -54,7 +53,7 @@ class Verification:
         storage: for what is.
         package_id: of the package, or None for everything.
         progress: told after every object.
-        record: puts flaws into the log that it does not know yet.
+        record: puts findings into the log that it does not know yet.
     """
 
     def __init__(
@@ -63,7 +62,7 @@ class Verification:
         storage: ActorRef[StorageRole],
         package_id: str | None,
         progress: Callable[[VerifyProgress], None] | None,
-        record: Callable[[tuple[FlagObject, ...]], Awaitable[object]],
+        record: Callable[[tuple[ObjectFinding, ...]], Awaitable[object]],
     ) -> None:
         self._store = store
         self._storage = storage
@@ -75,7 +74,7 @@ class Verification:
         self._unreadable: list[FlawedObject] = []
         self._row_flaws: list[str] = []
         self._record = record
-        self._unrecorded: list[FlagObject] = []
+        self._unrecorded: list[ObjectFinding] = []
 
     async def run(self) -> VerifyReport:
         """Read everything, and record what is flawed.
@@ -127,9 +126,11 @@ class Verification:
         if location.object_key != first_key(address):
             self._row_flaws.append(f"object {address} has the key {location.object_key!r}, which is not its own")
         problem = await self._read(location, address)
+        integrity = problem or "intact"
+        if integrity not in {"unreadable", location.integrity}:
+            place = Place(location.backend_id, location.object_key)
+            self._unrecorded.append(ObjectFinding(address.digest.raw, place, integrity))
         if problem is not None:
-            if problem not in {"unreadable", location.integrity}:
-                self._unrecorded.append(FlagObject(new_id(), address, location.backend_id, problem))
             await self._note(location, address, problem)
         done = self._done
         self._done = VerifyProgress(
@@ -156,7 +157,7 @@ class Verification:
 
     async def _record_found(self) -> None:
         await self._refuse_a_wrong_root()
-        while found := tuple(self._unrecorded[:_FLAGS_PER_COMMAND]):
+        while found := tuple(self._unrecorded[:OBJECTS_MAX]):
             await self._record(found)
             del self._unrecorded[: len(found)]
 

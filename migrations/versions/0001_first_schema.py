@@ -77,6 +77,8 @@ def upgrade() -> None:
         text("status"),
         integer("version"),
         integer("file_count"),
+        integer("link_count"),
+        integer("directory_count"),
         integer("total_bytes"),
         text("retention_class"),
         octets("metadata"),

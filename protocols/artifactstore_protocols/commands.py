@@ -1,22 +1,32 @@
-"""What can be asked of the log: one frozen dataclass a command, with every id that its events will carry.
+"""What can be asked of the log: one frozen dataclass a command.
 
-Ids are the caller's, made before the command is sent, so that a caller who lost the answer can send the same command
-again and find it done. `command_digest` is what "the same command" means: it covers what was asked for, and leaves
-out the ids, which a caller who starts over makes anew.
+A command's id is the caller's, made before the command is sent, so that a caller who lost the answer can send the same
+command again and find it done. The ids of its events follow from it. `command_digest` is what "the same command" means:
+it covers what was asked for, and leaves out package ids, which a caller who starts over makes anew, and whether bytes
+were stored or found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, NamedTuple, assert_never
 
 import blake3
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.entries import (
+    Entry,
+    Place,
+    StoredObject,
+    check_digest,
+    check_entry,
+    check_object,
+    check_place,
+    encode_entry,
+)
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.identity import ContentAddress, ContentDigests
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
@@ -25,32 +35,44 @@ from artifactstore_protocols.manifest import (
     manifest_digest,
     read_jcs,
 )
-from artifactstore_protocols.media_types import check_media_type
-from artifactstore_protocols.paths import check_path
-from artifactstore_protocols.storage import StorageReceipt
 from artifactstore_protocols.typed import check_fields
 
 __all__ = [
+    "ENTRIES_BYTES_MAX",
+    "ENTRIES_MAX",
+    "OBJECTS_MAX",
     "Command",
     "CommandRequest",
-    "Committed",
     "CreatePackage",
     "FinalizePackage",
-    "FlagObject",
-    "FlagObjects",
     "IngestFiles",
-    "IngestedFile",
+    "ObjectFinding",
     "OnExisting",
+    "RecordFindings",
     "RegisterMetadataSchema",
     "check_caller",
     "command_digest",
+    "entries_bytes",
+    "entry_bytes",
 ]
 
 _NAME_CHARACTERS_MAX = 200
 _METADATA_ENTRIES_MAX = 256
 _METADATA_TEXT_MAX = 4096
 _SCHEMA_BYTES_MAX = 1 << 20
-_FLAWS = ("damaged", "missing")
+_INTEGRITIES = ("intact", "damaged", "missing")
+
+ENTRIES_MAX: Final = 256
+"""Entries in one command, and so in one event."""
+
+ENTRIES_BYTES_MAX: Final = 1 << 20
+"""Bytes of the entries of one command, by `entry_bytes`."""
+
+OBJECTS_MAX: Final = 256
+"""Findings in one command, and objects in one event."""
+
+_ENTRY_BYTES = 70  # digest, size, kind and heads
+_TEXT_BYTES = 4  # of a character, at most
 
 
 def check_caller(actor: str, idempotency_key: str | None = None) -> None:
@@ -75,7 +97,6 @@ def _check_name(what: str, text: str) -> None:
 class CreatePackage:
     """Open a package. The name is a label and need not be unique; `package_id` is."""
 
-    event_id: str
     package_id: str
     name: str
     retention_class: str
@@ -83,7 +104,6 @@ class CreatePackage:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_id("event id", self.event_id)
         check_id("package id", self.package_id)
         _check_name("package name", self.name)
         if len(self.metadata) > _METADATA_ENTRIES_MAX:
@@ -110,50 +130,54 @@ class OnExisting(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class IngestedFile:
-    """A file whose bytes are stored already, as its receipt shows.
+class IngestFiles:
+    """Put entries into an open package, all of them or none.
 
-    `healed_event_id` is used if the storage rewrote an object that verification had flagged.
+    Attributes:
+        package_id: which package.
+        entries: 1 to `ENTRIES_MAX`, of at most `ENTRIES_BYTES_MAX` together, each path once.
+        stored: proof for the contents of files that the log may not know yet; more than is needed does no harm.
+        on_existing: what becomes of an entry whose path is taken.
     """
 
-    event_id: str
-    healed_event_id: str
-    path: str
-    size_bytes: int
-    executable: bool
-    media_type: str
-    digests: ContentDigests
-    receipt: StorageReceipt
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_id("event id", self.event_id)
-        check_id("event id", self.healed_event_id)
-        check_path(self.path)
-        check_media_type(self.media_type)
-        if (self.digests.content_address, self.size_bytes) != (self.receipt.content_address, self.receipt.size_bytes):
-            proof = f"{self.receipt.size_bytes} bytes of {self.receipt.content_address}"
-            raise InvalidValue("storage receipt", proof, "it is for other content than the file's; store that first")
-
-
-@dataclass(frozen=True, slots=True)
-class IngestFiles:
-    """Put files into an open package, all of them or none."""
-
     package_id: str
-    files: tuple[IngestedFile, ...]
+    entries: tuple[Entry, ...]
+    stored: tuple[StoredObject, ...]
     on_existing: OnExisting
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        if type(self.entries) is not tuple or type(self.stored) is not tuple:
+            raise InvalidValue("entries", type(self.entries).__name__, "entries and stored objects are tuples")
         check_id("package id", self.package_id)
+        if not isinstance(self.on_existing, OnExisting):
+            raise InvalidValue("on_existing", str(self.on_existing)[:60], "use a member of OnExisting")
+        if not 0 < len(self.entries) <= ENTRIES_MAX or len(self.stored) > ENTRIES_MAX:
+            reason = f"a command has 1 to {ENTRIES_MAX} entries, and no more stored objects; send the rest in others"
+            raise InvalidValue("entries", f"{len(self.entries)} entries, {len(self.stored)} objects", reason)
+        for entry in self.entries:
+            check_entry(entry)
+        for stored in self.stored:
+            check_object(stored)
+        if (size := entries_bytes(self.entries)) > ENTRIES_BYTES_MAX:
+            reason = f"the entries of a command take {ENTRIES_BYTES_MAX} bytes at most; send the rest in others"
+            raise InvalidValue("entries", f"{size} bytes", reason)
+
+
+def entries_bytes(entries: Iterable[Entry]) -> int:
+    """Return at least what entries take in an event, in bytes."""
+    return sum(entry_bytes(entry) for entry in entries)
+
+
+def entry_bytes(entry: Entry) -> int:
+    """Return at least what an entry takes in an event, in bytes: its path may be there twice, as text and as key."""
+    texts = (2 * len(entry.path), len(entry.media_type), len(entry.target))
+    return _ENTRY_BYTES + _TEXT_BYTES * sum(texts)
 
 
 @dataclass(frozen=True, slots=True)
 class FinalizePackage:
     """Seal a package with a manifest that was built when the package had `expected_version`."""
 
-    event_id: str
     package_id: str
     expected_version: int
     manifest: bytes
@@ -162,7 +186,6 @@ class FinalizePackage:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_id("event id", self.event_id)
         check_id("package id", self.package_id)
         if len(self.manifest) > MANIFEST_BYTES_MAX:
             reason = f"a manifest has at most {MANIFEST_BYTES_MAX} bytes; spread the files over several packages"
@@ -178,13 +201,11 @@ class FinalizePackage:
 class RegisterMetadataSchema:
     """Add the next version of a named metadata schema. `schema` is canonical JSON text (RFC 8785)."""
 
-    event_id: str
     name: str
     schema: str
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_id("event id", self.event_id)
         _check_name("metadata schema name", self.name)
         try:
             read_jcs(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
@@ -192,33 +213,41 @@ class RegisterMetadataSchema:
             raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class FlagObject:
-    """One object that verification found `damaged` or `missing`."""
+class ObjectFinding(NamedTuple):
+    """What verification found of one object: `intact`, `damaged` or `missing`."""
 
-    event_id: str
-    content_address: ContentAddress
-    backend_id: str
+    digest: bytes
+    place: Place
     integrity: str
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_id("event id", self.event_id)
-        if self.integrity not in _FLAWS:
-            raise InvalidValue("integrity", self.integrity[:60], f"use one of {', '.join(_FLAWS)}")
-
 
 @dataclass(frozen=True, slots=True)
-class FlagObjects:
-    """Record what verification found, so that the next ingest of the same content heals it."""
+class RecordFindings:
+    """Record what verification found: flawed objects are stored again by the next ingest, sound ones lose their flag.
 
-    objects: tuple[FlagObject, ...]
+    Attributes:
+        findings: 1 to `OBJECTS_MAX`, each object once.
+        as_of: the head of the log when the verification began to read; objects that changed later are left as they are.
+    """
+
+    findings: tuple[ObjectFinding, ...]
+    as_of: int
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        if type(self.findings) is not tuple or not 0 < len(self.findings) <= OBJECTS_MAX:
+            raise InvalidValue("findings", type(self.findings).__name__, f"a command has 1 to {OBJECTS_MAX}")
+        if type(self.as_of) is not int or self.as_of < 0:
+            raise InvalidValue("as_of", str(self.as_of)[:60], "it is the sequence of an event, or 0")
+        for digest, (backend_id, object_key), integrity in self.findings:
+            check_digest("digest", digest)
+            check_place(backend_id, object_key)
+            if integrity not in _INTEGRITIES:
+                raise InvalidValue("integrity", str(integrity)[:60], f"use one of {', '.join(_INTEGRITIES)}")
+        if len({finding.place for finding in self.findings}) != len(self.findings):
+            raise InvalidValue("findings", str(len(self.findings)), "an object stands there twice")
 
 
-type Command = CreatePackage | IngestFiles | FinalizePackage | RegisterMetadataSchema | FlagObjects
+type Command = CreatePackage | IngestFiles | FinalizePackage | RegisterMetadataSchema | RecordFindings
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,25 +272,10 @@ class CommandRequest:
         check_caller(self.actor, self.idempotency_key)
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What a command wrote, now or the first time it was asked.
-
-    Attributes:
-        events: in order; empty where what was asked for was true already.
-        sequence: the last of them; the head of the log where there is none.
-        repeated: whether this is the answer to an earlier call.
-    """
-
-    events: tuple[StoredEvent, ...]
-    sequence: int
-    repeated: bool
-
-
 def command_digest(command: Command, actor: str) -> str:
     """BLAKE3 content address of what a command asks for, on behalf of whom.
 
-    Package and event ids that the caller makes anew on every attempt are left out, and so is what a repeat finds
+    Package ids that the caller makes anew on every attempt are left out, and so is what a repeat finds
     changed by itself: whether bytes were stored or found, and the manifest that a finalisation builds.
     """
     asked: RecordValue
@@ -270,26 +284,15 @@ def command_digest(command: Command, actor: str) -> str:
             metadata: dict[str, RecordValue] = dict(command.metadata)
             asked = ["create", command.name, command.retention_class, metadata]
         case IngestFiles():
-            files: list[RecordValue] = [
-                [
-                    file.path,
-                    file.size_bytes,
-                    file.executable,
-                    file.media_type,
-                    str(file.digests.content_address),
-                ]
-                for file in command.files
-            ]
-            asked = ["ingest", command.package_id, command.on_existing.value, files]
+            entries: list[RecordValue] = [encode_entry(entry) for entry in command.entries]
+            asked = ["ingest", command.package_id, command.on_existing.value, entries]
         case FinalizePackage():
             asked = ["finalize", command.package_id]
         case RegisterMetadataSchema():
             asked = ["schema", command.name, command.schema]
-        case FlagObjects():
-            objects: list[RecordValue] = [
-                [str(flag.content_address), flag.backend_id, flag.integrity] for flag in command.objects
-            ]
-            asked = ["flag", objects]
+        case RecordFindings():
+            findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
+            asked = ["findings", findings]
         case _:
             assert_never(command)
     return f"blake3:{blake3.blake3(canonical.encode_record([actor, asked])).hexdigest()}"

@@ -1,17 +1,17 @@
 """The event store SPI: what the actors need from a log and its views, whatever keeps them.
 
 A store keeps one gapless log and the projections that follow from it, commits batches of commands in one transaction
-each, and answers questions from its views. It makes no decision: what a command may do is `packages.decide`, which
-rows an event implies is `views.project`. Every read sees one snapshot.
+each, and answers questions from its views. It makes no decision: `judging.judge_batch` says what commands make true,
+and `judging.project` which rows an event implies. Every read sees one snapshot.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from artifactstore_protocols.commands import CommandRequest, Committed
+from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 

@@ -12,14 +12,15 @@ from typing import Final, cast, override
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.event_types import Payload, UnknownEventType, decode_payload
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
-from artifactstore_protocols.payloads import Payload, UnknownEventType, decode_payload
 
 __all__ = [
     "RECORD_BYTES_MAX",
     "SEQUENCE_MAX",
     "CommandStamp",
+    "Committed",
     "Event",
     "EventConflict",
     "EventRefused",
@@ -140,8 +141,8 @@ class Event:
     """An event that does not have its position yet.
 
     Attributes:
-        event_id: UUIDv7 made by the caller, unique in the log.
-        type: versioned name, such as `v1.file.ingested`.
+        event_id: UUIDv7, unique in the log; it follows from the command's id.
+        type: versioned name, such as `v1.files.ingested`.
         subject: what it is about: a package id, or a content address.
         actor: who did it, as the caller says.
         recorded_at_us: when the writer recorded it, int64 microseconds since the epoch, UTC.
@@ -190,6 +191,21 @@ class StoredEvent:
             raise UnknownEventType(unknown.type, self.sequence) from None
         except ArtifactStoreError as error:
             raise EventRefused(self.sequence, self.event.type, str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a command wrote, now or the first time it was asked.
+
+    Attributes:
+        events: in order; empty where what was asked for was true already.
+        sequence: the last of them; the head of the log where there is none.
+        repeated: whether this is the answer to an earlier call.
+    """
+
+    events: tuple[StoredEvent, ...]
+    sequence: int
+    repeated: bool
 
 
 def encode_record(event: Event) -> bytes:

@@ -14,16 +14,16 @@ from typing import Protocol, Self, assert_never, override
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
     CommandRequest,
-    Committed,
     CreatePackage,
-    FlagObjects,
     IngestFiles,
     OnExisting,
+    RecordFindings,
     RegisterMetadataSchema,
+    entries_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.records import (
@@ -75,6 +75,9 @@ __all__ = [
 
 _EVENT_BYTES = 600
 """What the fields of an event take that do not grow."""
+
+_OBJECT_BYTES = 200
+"""What an object takes in an event."""
 
 
 class _Checked:
@@ -217,16 +220,16 @@ class Commit(_Checked, Request[Committed, WriterRole]):
     def size_bytes(self) -> int:
         """Roughly what the command's events will hold, for the limits of mailbox and batch."""
         match self.request.command:
-            case IngestFiles(files=files):
-                return sum(_EVENT_BYTES + 2 * len(file.path) for file in files)
+            case IngestFiles(entries=entries, stored=stored):
+                return _EVENT_BYTES + entries_bytes(entries) + _OBJECT_BYTES * len(stored)
             case commands.FinalizePackage(manifest=manifest):
                 return _EVENT_BYTES + len(manifest)
             case CreatePackage(metadata=metadata):
                 return _EVENT_BYTES + sum(len(key) + len(value) for key, value in metadata.items())
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
-            case FlagObjects(objects=objects):
-                return _EVENT_BYTES * len(objects)
+            case RecordFindings(findings=findings):
+                return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
             case _:
                 assert_never(self.request.command)
 

@@ -10,39 +10,26 @@ operations of a batch, so that a thousand files are one operation and move the v
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Protocol
 
 import blake3
 import cbor2
 
-from artifactstore_protocols import canonical, manifest
-from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.events import EventRefused, StoredEvent
-from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.manifest import ManifestSummary
-from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.payloads import (
-    FileIngested,
-    FileReplaced,
-    MetadataSchemaRegistered,
-    ObjectFlagged,
-    ObjectHealed,
-    PackageCreated,
-    PackageFinalized,
-    Payload,
-    UnknownEventType,
-)
+from artifactstore_protocols.identity import Digest
 
 __all__ = [
     "CONTENTS",
     "FILES",
+    "KIND_DIRECTORY",
     "KIND_FILE",
+    "KIND_LINK",
     "LOCATIONS",
     "PACKAGES",
     "RETENTION",
     "SCHEMAS",
     "VIEWS",
     "Cell",
+    "Delete",
     "NamedCells",
     "Put",
     "PutIfAbsent",
@@ -53,7 +40,6 @@ __all__ = [
     "ViewTable",
     "ViewWriter",
     "coalesce",
-    "project",
 ]
 
 type Cell = str | int | bytes | None
@@ -96,6 +82,8 @@ PACKAGES = ViewTable(
         "status",
         "version",
         "file_count",
+        "link_count",
+        "directory_count",
         "total_bytes",
         "retention_class",
         "metadata",
@@ -159,8 +147,8 @@ SCHEMAS = ViewTable(
 )
 VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS)
 
-KIND_FILE = 0
-"""`kind` of a file; 1 is a symbolic link, and 2 an empty directory."""
+KIND_FILE, KIND_LINK, KIND_DIRECTORY = 0, 1, 2
+"""What `kind` may be: a file, a symbolic link, or an empty directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +176,15 @@ class Update:
     values: NamedCells
 
 
-type RowOperation = Put | PutIfAbsent | Update
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the rows at these keys, if they are there."""
+
+    table: ViewTable
+    keys: Sequence[Row]
+
+
+type RowOperation = Put | PutIfAbsent | Update | Delete
 
 
 class ViewWriter(Protocol):
@@ -197,143 +193,6 @@ class ViewWriter(Protocol):
     async def apply(self, operations: Sequence[RowOperation]) -> None:
         """Write all of them, or raise and have written none that will be kept."""
         ...
-
-
-def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOperation, ...]:
-    """The row operations that an event implies.
-
-    Args:
-        stored: the event.
-        payload: what its payload decodes to, from a caller who has it already.
-
-    Raises:
-        UnknownEventType: a newer release wrote the event; the error names type and sequence.
-        EventRefused: the payload is not what its type says.
-    """
-    try:
-        payload = stored.decode() if payload is None else payload
-        match payload:
-            case PackageCreated():
-                return _package_created(stored, payload)
-            case FileIngested() | FileReplaced():
-                return _file(stored, payload)
-            case PackageFinalized():
-                return _finalized(stored, payload.summary or manifest.summarize(payload.manifest))
-            case MetadataSchemaRegistered():
-                return (_schema(stored, payload),)
-            case ObjectFlagged():
-                return (_integrity(payload.content_address, payload.backend_id, payload.integrity),)
-            case ObjectHealed():
-                return (_integrity(payload.content_address, payload.backend_id, "intact"),)
-            case _:
-                assert_never(payload)
-    except (EventRefused, UnknownEventType):
-        raise
-    except ArtifactStoreError as error:
-        raise EventRefused(stored.sequence, stored.event.type, str(error)) from error
-
-
-def _package_created(stored: StoredEvent, created: PackageCreated) -> tuple[RowOperation, ...]:
-    package: Row = (
-        created.package_id,
-        created.name,
-        "open",
-        1,  # version
-        0,  # file_count
-        0,  # total_bytes
-        created.retention_class,
-        canonical.encode(dict(created.metadata)),
-        stored.event.actor,
-        stored.event.recorded_at_us,
-        None,  # finalized_at
-        None,  # manifest_digest
-        None,  # tree_digest
-        stored.sequence,
-        None,  # finalized_sequence
-    )
-    retention: Row = (
-        created.package_id,
-        created.retention_class,
-        created.retention_duration_us,
-        "open",
-        None,  # retained_from
-        None,  # expires_at
-    )
-    return (Put(PACKAGES, (package,)), Put(RETENTION, (retention,)))
-
-
-def _file(stored: StoredEvent, file: FileIngested | FileReplaced) -> tuple[RowOperation, ...]:
-    primary = ContentAddress.parse(file.content_address).digest
-    digest, sha256 = primary.raw, ContentAddress.parse(file.sha256).digest.raw
-    content: Row = (digest, primary.algorithm, sha256, file.size_bytes, stored.sequence)
-    row: Row = (
-        file.package_id,
-        file.path_key,
-        None if file.path == file.path_key else file.path,
-        KIND_FILE,
-        int(file.executable),
-        file.media_type,
-        digest,
-        None,  # link_target
-        stored.sequence,
-    )
-    location: Row = (
-        digest,
-        file.backend_id,
-        file.object_key,
-        file.retrieval_tier,
-        file.restore_status,
-        "live",
-        "intact",
-        stored.event.recorded_at_us,
-        stored.sequence,
-    )
-    totals: NamedCells = {
-        "version": file.package_version,
-        "file_count": file.package_files,
-        "total_bytes": file.package_bytes,
-    }
-    return (
-        PutIfAbsent(CONTENTS, (content,)),
-        Put(FILES, (row,)),
-        PutIfAbsent(LOCATIONS, (location,)),
-        Update(PACKAGES, (file.package_id,), totals),
-    )
-
-
-def _finalized(stored: StoredEvent, sealed: ManifestSummary) -> tuple[RowOperation, ...]:
-    package: NamedCells = {
-        "status": "finalized",
-        "finalized_at": sealed.finalized_at_us,
-        "manifest_digest": sealed.manifest_digest,
-        "tree_digest": sealed.tree_digest,
-        "finalized_sequence": stored.sequence,
-    }
-    retention: NamedCells = {
-        "status": "retained",
-        "retained_from": sealed.finalized_at_us,
-        "expires_at": sealed.expires_at_us,
-    }
-    key = (sealed.package_id,)
-    return (Update(PACKAGES, key, package), Update(RETENTION, key, retention))
-
-
-def _schema(stored: StoredEvent, registered: MetadataSchemaRegistered) -> RowOperation:
-    row: Row = (
-        registered.name,
-        registered.version,
-        registered.schema.encode(),
-        stored.event.recorded_at_us,
-        stored.sequence,
-    )
-    return Put(SCHEMAS, (row,))
-
-
-def _integrity(content_address: str, backend_id: str, integrity: str) -> RowOperation:
-    address = ContentAddress.parse(content_address)
-    # These events do not name the key yet, and every event that stores an object has this one.
-    key = (address.digest.raw, backend_id, first_key(address))
-    return Update(LOCATIONS, key, {"integrity": integrity})
 
 
 @dataclass(slots=True)
@@ -390,6 +249,10 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
             fold = folds[table] = _Fold()
         if isinstance(operation, Update):
             fold.update(operation)
+            continue
+        if isinstance(operation, Delete):  # it is rare, so what comes before is not folded with what comes after
+            folded += [*fold.operations(table), operation]
+            del folds[table]
             continue
         rows, width = operation.rows, table.key_columns
         keys = [row[:width] for row in rows]

@@ -14,20 +14,21 @@ import blake3
 from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.events import EventRefused, IdempotencyConflict, StoredEvent
-from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.manifest import manifest_digest
-from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.payloads import (
-    FileIngested,
-    FileReplaced,
-    ObjectFlagged,
-    ObjectHealed,
+from artifactstore_protocols.event_types import (
+    OBJECTS_FLAGGED,
+    OBJECTS_RESTORED,
+    OBJECTS_STORED,
+    PACKAGE_FINALIZED,
+    FilesIngested,
     PackageCreated,
     PackageFinalized,
     PayloadInvalid,
     UnknownEventType,
 )
+from artifactstore_protocols.events import EventRefused, IdempotencyConflict, StoredEvent
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.manifest import manifest_digest
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -72,6 +73,9 @@ _NEVER: Final = (
     UnknownEventType,
 )
 """Errors that no fault excuses. No fault takes as long as the shortest of the timeouts."""
+
+_BESIDE: Final = frozenset({OBJECTS_STORED.name, OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name})
+"""Events that stand beside the one that a call is about."""
 
 _LEAVES_TEMP_FILES: Final = (
     StepFailure.PROCESS_KILLED,
@@ -233,7 +237,7 @@ class Judge:
             self.require(built == self._log.tables.digest(), "a replay differs from the views")
         by_actor: defaultdict[str, int] = defaultdict(int)
         for stored in events:
-            if not isinstance(stored.decode(), ObjectHealed | ObjectFlagged):
+            if stored.event.type not in _BESIDE:
                 by_actor[stored.event.actor] += 1
         self._sealed_for_ever()
         for call in calls:
@@ -252,44 +256,48 @@ class Judge:
         sealed: set[str] = set()
         for stored in self._log.events:
             self.require(stored.event.subject not in sealed, "sequence", stored.sequence, "changes a sealed package")
-            if stored.event.type == PackageFinalized.TYPE:
+            if stored.event.type == PACKAGE_FINALIZED.name:
                 sealed.add(stored.event.subject)
 
     def _read(self, call: Call, record: FileRecord, content: bytes) -> None:
         """What was read is what some event has put at that path: the last before the call began, or a later one."""
         at_path = [
-            (stored.sequence, payload.content_address)
-            for stored in self._log.events
-            if isinstance(payload := stored.decode(), FileIngested | FileReplaced)
-            and (payload.package_id, payload.path) == (record.package_id, record.path)
+            (sequence, address)
+            for sequence, package_id, path, address in self._entries()
+            if (package_id, path) == (record.package_id, record.path)
         ]
         began = max((sequence for sequence, _ in at_path if sequence <= call.began_at), default=0)
         current = {address for sequence, address in at_path if sequence >= began}
         self.require(address_of(content) in current, call.actor, "was given other bytes than were put there")
         self.require(record.sequence >= began, call.actor, "was shown sequence", record.sequence, "after", began)
 
+    def _entries(self) -> list[tuple[int, str, str, str]]:
+        """Every file that was ever put anywhere: sequence, package, path and content address."""
+        return [
+            (stored.sequence, payload.package_id, entry.path, f"{payload.digest_algorithm}:{entry.digest.hex()}")
+            for stored in self._log.events
+            if isinstance(payload := stored.decode(), FilesIngested)
+            for entry in payload.entries
+        ]
+
     def _payload(self, sequence: int) -> object:
         events = self._log.events
         return events[sequence - 1].decode() if 0 < sequence <= len(events) else None
 
     def _mine(self, call: Call, count: int) -> None:
-        found = sum(stored.event.actor == call.actor for stored in self._log.events)
+        found = sum(
+            stored.event.actor == call.actor and stored.event.type not in _BESIDE for stored in self._log.events
+        )
         self.require(found == count, call.actor, "was answered, and has", found, "events")
 
     def _file(self, call: Call, record: FileRecord, path: str, content: bytes) -> None:
-        payload = self._payload(record.sequence)
         address = address_of(content)
-        there = isinstance(payload, FileIngested | FileReplaced) and (
-            (payload.package_id, payload.path, payload.content_address) == (call.package_id, path, address)
-        )
+        there = (record.sequence, call.package_id, path, address) in self._entries()
         self.require(there, call.actor, "was answered with", record, "that is not in the log")
         self._durable(address, call.actor)
 
     def _tree(self, package_id: str, tree: int) -> None:
-        payloads = [stored.decode() for stored in self._log.events if stored.event.subject == package_id]
-        found = {
-            (each.path, each.content_address) for each in payloads if isinstance(each, FileIngested | FileReplaced)
-        }
+        found = {(path, address) for _sequence, owner, path, address in self._entries() if owner == package_id}
         wanted = {(path, address_of(content)) for path, content in TREE_OF[tree].items()}
         self.require(wanted <= found, "of a directory in", package_id, "these are not in the log:", wanted - found)
         for _, address in sorted(wanted):

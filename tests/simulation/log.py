@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from artifactstore.database.errors import DatabaseBusy
+from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.views import RowOperation
 from simulation.tables import Tables
@@ -44,7 +45,6 @@ class SimulatedLog:
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}
-        self._by_id: dict[str, StoredEvent] = {}
 
     def head(self) -> int:
         """The last sequence."""
@@ -69,24 +69,17 @@ class SimulatedLog:
         """Let others have the head."""
         self._head.release()
 
-    def event(self, event_id: str) -> StoredEvent | None:
-        """The event of this id, if it is there."""
-        return self._by_id.get(event_id)
-
-    def earlier(self, command_id: str) -> list[StoredEvent]:
-        """What a command wrote."""
-        return self._commands.get(command_id, [])
-
-    def keyed(self, idempotency_key: str) -> str | None:
-        """The command that used a key."""
-        return self._keys.get(idempotency_key)
+    def known(self, requests: Sequence[CommandRequest]) -> list[StoredEvent]:
+        """What commands wrote that have the id or the idempotency key of one of these."""
+        ids = {request.command_id for request in requests}
+        ids |= {self._keys[request.idempotency_key] for request in requests if request.idempotency_key in self._keys}
+        return [stored for command_id in ids for stored in self._commands.get(command_id, [])]
 
     def append(self, events: Sequence[StoredEvent], operations: Iterable[RowOperation]) -> None:
         """Commit: from here on it is durable, and everybody sees it."""
         for stored in events:
             stamp = stored.event.command
             self.events.append(stored)
-            self._by_id[stored.event.event_id] = stored
             self._commands.setdefault(stamp.command_id, []).append(stored)
             if stamp.idempotency_key is not None:
                 self._keys[stamp.idempotency_key] = stamp.command_id

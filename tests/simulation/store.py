@@ -1,7 +1,6 @@
 """One process's connection to the simulated log: transactions and reads, and all that can go wrong with them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import reduce
 from itertools import accumulate
 from typing import Final
 
@@ -9,17 +8,17 @@ import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
-from artifactstore_protocols.admission import LastEvent, admit, examine, history_needs
+from artifactstore_protocols.admission import admit, examine, run_needs
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
+from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.packages import Needs, needs
-from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
+from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.views import RowOperation
-from simulation.batch import Batch
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
 from simulation.tables import Tables
@@ -94,9 +93,14 @@ class SimulatedEventStore:
         seconds = 0.0 if fault is None else fault.size * _STALL_S
         lands_late = False
         try:
-            needed = reduce(Needs.__or__, (needs(request.command) for request in requests), Needs())
-            batch = Batch(self._log, self._log.tables.facts(needed), self._log.head())
-            outcomes = [batch.judge(request, now_us, files_max) for request in requests]
+            judged = judge_batch(
+                requests,
+                self._log.tables.state(command_needs([request.command for request in requests])),
+                self._log.known(requests),
+                head=self._log.head(),
+                now_us=now_us,
+                entries_max=files_max,
+            )
             if kind is CommitFailure.COMMIT_CRASHED:
                 raise SimulatedBug("before the commit")
             await self._world.pause()
@@ -109,9 +113,9 @@ class SimulatedEventStore:
                 )
             if kind is CommitFailure.COMMIT_LATE:
                 lands_late = True
-                self._log.append_late(seconds, list(batch.new.values()), batch.operations)
+                self._log.append_late(seconds, judged.events, judged.operations)
             elif kind is not CommitFailure.COMMIT_LOST:
-                self._log.append(list(batch.new.values()), batch.operations)
+                self._log.append(judged.events, judged.operations)
         finally:
             if not lands_late:
                 self._log.release_head()
@@ -120,7 +124,7 @@ class SimulatedEventStore:
             raise OutcomeUnknown(NAME, "the connection broke")
         if kind is CommitFailure.COMMIT_CRASHED_LATE:
             raise SimulatedBug("after the commit")
-        return outcomes
+        return judged.outcomes
 
     async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
         """Take over another log's events; faults are not drawn for it."""
@@ -142,13 +146,12 @@ class SimulatedEventStore:
 
     def _admitted(self, new: Sequence[StoredEvent]) -> list[RowOperation]:
         examined = [examine(stored) for stored in new]
-        needed = history_needs(examined)
-        history = self._log.tables.history(needed)
-        history.commands = {command_id for command_id in needed.commands if self._log.earlier(command_id)}
+        state = self._log.tables.state(run_needs(examined))
+        state.commands = {stored.event.command.command_id for stored in self._log.events}
         if self._log.events:
             last = self._log.events[-1].event
-            history.last = LastEvent.of(last.command.command_id, last.actor, last.type, last.subject)
-        return [operation for each in examined for operation in admit(each, history)]
+            state.last = LastEvent(last.command.command_id, last.actor, last.type)
+        return [operation for each in examined for operation in admit(each, state)]
 
     def must_be_writable(self) -> None:
         """It always is."""
@@ -252,7 +255,7 @@ class SimulatedEventStore:
             sealed = (
                 stored.event.payload
                 for stored in self._log.events
-                if stored.event.type == PackageFinalized.TYPE and stored.event.subject == package_id
+                if stored.event.type == PACKAGE_FINALIZED.name and stored.event.subject == package_id
             )
             return next(sealed, None)
 

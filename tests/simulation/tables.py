@@ -5,24 +5,30 @@ is one snapshot.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import cast
 
 from artifactstore_protocols import canonical
-from artifactstore_protocols.admission import Content, History, HistoryNeeds, Opened, admit, examine
+from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.packages import Facts, FileState, Needs, PackageNotFound, PackageState
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KIND_DIRECTORY,
+    KIND_LINK,
     LOCATIONS,
     PACKAGES,
     RETENTION,
     SCHEMAS,
     VIEWS,
+    Delete,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -46,8 +52,8 @@ class Tables:
     @classmethod
     def built_from(cls, events: Iterable[StoredEvent]) -> "Tables":
         """The views that a log implies, if every event of it may stand where it does."""
-        built, history = cls(), History()
-        built.apply(operation for stored in events for operation in admit(examine(stored), history))
+        built, state = cls(), LogState()
+        built.apply(operation for stored in events for operation in admit(examine(stored), state))
         return built
 
     def apply(self, operations: Iterable[RowOperation]) -> None:
@@ -61,6 +67,9 @@ class Tables:
                 case PutIfAbsent():
                     for row in operation.rows:
                         rows.setdefault(view.key_of(row), view.named(row))
+                case Delete():
+                    for key in operation.keys:
+                        rows.pop(key, None)
                 case Update():
                     if operation.key in rows:
                         rows[operation.key] = {**rows[operation.key], **operation.values}
@@ -85,40 +94,53 @@ class Tables:
             mine[name].get(key) != theirs[name].get(key) for name in mine for key in {*mine[name], *theirs[name]}
         )
 
-    def facts(self, needs: Needs) -> Facts:
-        """What commands need to know."""
-        facts = Facts()
-        for package_id in needs.packages:
+    def state(self, needs: Needs) -> LogState:
+        """What commands and events need to know."""
+        state = LogState()
+        for package_id in needs.packages | needs.whole:
             if (row := self._rows[PACKAGES.name].get((package_id,))) is not None:
-                numbers = (_number(row, name) for name in ("version", "file_count", "total_bytes"))
-                facts.packages[package_id] = PackageState(package_id, row["status"] == "finalized", *numbers)
-        for place in needs.files | needs.above:
-            if (row := self._rows[FILES.name].get(place)) is not None:
-                facts.files[place] = _file_state(self._file(row))
-        for package_id, key in needs.files:
-            below = (path for path in self._paths(package_id) if path.startswith(f"{key}/"))
-            if (first := min(below, default=None)) is not None:
-                facts.directories[package_id, key] = _path(self._rows[FILES.name][package_id, first])
+                state.packages[package_id] = self._package_state(row)
+        for (owner, key), row in self._rows[FILES.name].items():
+            package = state.packages.get(str(owner))
+            if package is not None:
+                package.entries[str(key)] = self._entry(row)
+                for above in ancestors(str(key)):
+                    package.below.setdefault(above, _path(row))
+        for row in self.rows(CONTENTS):
+            content = _text(row, "digest_algorithm"), _octets(row, "digest_sha256"), _number(row, "size_bytes")
+            state.contents[_octets(row, "digest_primary")] = ContentState(*content)
+        for row in self.rows(LOCATIONS):
+            place = Place(_text(row, "backend_id"), _text(row, "object_key"))
+            found = PlaceState(_text(row, "integrity"), _number(row, "sequence"))
+            state.contents[_octets(row, "digest_primary")].places[place] = found
         for name, version in self._rows[SCHEMAS.name]:
-            if name in needs.schemas:
-                facts.schema_versions[str(name)] = max(facts.schema_versions.get(str(name), 0), cast("int", version))
-        return facts
+            state.schema_versions[str(name)] = max(state.schema_versions.get(str(name), 0), cast("int", version))
+        return state
 
-    def history(self, needs: HistoryNeeds) -> History:
-        """What events from elsewhere need to know, but for the commands before them."""
-        history = History(self.facts(needs.facts))
-        for package_id in needs.opened:
-            if (row := self._rows[PACKAGES.name].get((package_id,))) is not None:
-                metadata = cast("bytes", row["metadata"])
-                created = _text(row, "name"), metadata, _number(row, "created_at"), _text(row, "retention_class")
-                history.opened[package_id] = Opened(*created)
-        for row in self._rows[CONTENTS.name].values():
-            content = Content(_text(row, "digest_algorithm"), _octets(row, "digest_sha256"), _number(row, "size_bytes"))
-            history.contents[_octets(row, "digest_primary")] = content
-        return history
+    def _package_state(self, row: NamedCells) -> PackageState:
+        return PackageState(
+            package_id=_text(row, "package_id"),
+            number=_number(row, "created_sequence"),
+            name=_text(row, "name"),
+            retention_class=_text(row, "retention_class"),
+            metadata=_octets(row, "metadata"),
+            created_at_us=_number(row, "created_at"),
+            finalized=row["status"] == "finalized",
+            version=_number(row, "version"),
+            files=_number(row, "file_count"),
+            links=_number(row, "link_count"),
+            directories=_number(row, "directory_count"),
+            total_bytes=_number(row, "total_bytes"),
+        )
 
-    def _paths(self, package_id: str) -> Iterator[str]:
-        return (str(path) for owner, path in self._rows[FILES.name] if owner == package_id)
+    def _entry(self, row: NamedCells) -> Entry:
+        if row["kind"] == KIND_LINK:
+            return link_entry(_path(row), _text(row, "link_target"))
+        if row["kind"] == KIND_DIRECTORY:
+            return directory_entry(_path(row))
+        size_bytes = _number(self._content(row), "size_bytes")
+        executable, digest = bool(row["executable"]), _octets(row, "digest_primary")
+        return file_entry(_path(row), executable, _text(row, "media_type"), size_bytes, digest)
 
     def package(self, package_id: str) -> PackageRecord:
         """See `EventStore.package`."""
@@ -214,19 +236,19 @@ class Tables:
 
     def deduplicated_bytes(self, package_id: str) -> int:
         """See `EventStore.deduplicated_bytes`."""
-        stored_at = {_address(row): row["sequence"] for row in self._rows[CONTENTS.name].values()}
-        return sum(
-            file.size_bytes for file in self._files_in(package_id) if stored_at[file.content_address] != file.sequence
-        )
+        stored_at = {_address(row): _number(row, "sequence") for row in self._rows[CONTENTS.name].values()}
+        files = self._files_in(package_id)
+        new = {
+            file.content_address: file.size_bytes
+            for file in files
+            if stored_at[file.content_address] + 1 == file.sequence
+        }
+        return sum(file.size_bytes for file in files) - sum(new.values())
 
     def schema(self, name: str) -> MetadataSchema | None:
         """See `EventStore.metadata_schema`."""
         rows = [row for row in self.rows(SCHEMAS) if row["name"] == name]
         return _schema(rows[-1]) if rows else None
-
-
-def _file_state(file: FileRecord) -> FileState:
-    return FileState(file.path, file.size_bytes, file.executable, file.media_type, file.content_address, file.sha256)
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

@@ -12,14 +12,16 @@ from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.projection import ProjectionActor
 from artifactstore.supervision.handlers import Handler
 from artifactstore.supervision.mailbox import Mailbox
+from artifactstore_protocols import judging
 from artifactstore_protocols.commands import Command, CommandRequest, FinalizePackage
 from artifactstore_protocols.event_store import CommandOutcome
+from artifactstore_protocols.event_types import Payload
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.judging import decide
 from artifactstore_protocols.messages import OpenTail, Stream
-from artifactstore_protocols.packages import Draft, Facts, decide
+from artifactstore_protocols.state import LogState
 from artifactstore_protocols.supervision import Message
 from artifactstore_protocols.views import RowOperation
-from simulation import batch
 from simulation.log import SimulatedLog
 from simulation.run import simulate
 from simulation.simulate import plan_of
@@ -99,7 +101,12 @@ def take_a_lost_acknowledgement_for_a_refusal(patch: Patch) -> None:
 
 
 def forget_who_asked_before(patch: Patch) -> None:
-    patch.setattr(SimulatedLog, "keyed", do_nothing)
+    known = SimulatedLog.known
+
+    def know_ids_only(log: SimulatedLog, requests: Sequence[CommandRequest]) -> list[StoredEvent]:
+        return known(log, [replace(request, idempotency_key=None) for request in requests])
+
+    patch.setattr(SimulatedLog, "known", know_ids_only)
 
 
 def skip_an_event_where_a_tail_resumes(patch: Patch) -> None:
@@ -112,12 +119,12 @@ def skip_an_event_where_a_tail_resumes(patch: Patch) -> None:
 
 
 def seal_without_looking_at_the_version(patch: Patch) -> None:
-    def overlook(command: Command, facts: Facts, *, files_per_package_max: int) -> tuple[Draft, ...]:
-        if isinstance(command, FinalizePackage) and (package := facts.packages.get(command.package_id)):
+    def overlook(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
+        if isinstance(command, FinalizePackage) and (package := state.packages.get(command.package_id)):
             command = replace(command, expected_version=package.version)
-        return decide(command, facts, files_per_package_max=files_per_package_max)
+        return decide(command, state, entries_max=entries_max)
 
-    patch.setattr(batch, "decide", overlook)
+    patch.setattr(judging, "decide", overlook)
 
 
 SEEDS: dict[Callable[[Patch], None], int] = {

@@ -6,34 +6,59 @@ from dataclasses import replace
 import pytest
 from blake3 import blake3
 from hypothesis import given
+from hypothesis import strategies as st
 
 import reference_cbor
-from artifactstore_protocols import manifest
+from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
     FinalizePackage,
-    FlagObjects,
+    IngestFiles,
+    ObjectFinding,
     OnExisting,
     RegisterMetadataSchema,
     command_digest,
+    entries_bytes,
+)
+from artifactstore_protocols.entries import (
+    Entry,
+    Place,
+    StoredObject,
+    directory_entry,
+    encode_entry,
+    file_entry,
+    link_entry,
 )
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 from artifactstore_protocols.messages import Commit
-from artifactstore_protocols.paths import PathRefused
-from command_strategies import Step, address_of, created, digests_of, flag, ingest, ingested, package_id_of, steps
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.storage import KeyRefused
+from command_strategies import (
+    Ingested,
+    Step,
+    created,
+    found,
+    ingest,
+    ingested,
+    package_id_of,
+    place_of,
+    steps,
+    stored_object,
+)
 from manifest_samples import sample_manifest
 from memory_log import MemoryLog
+from strategies import paths
 
 ID, OTHER_ID = package_id_of(1), package_id_of(2)
 FILE = ingested("a/b", b"x")
 CREATE = created(metadata={"branch": "main"})
 INGEST = ingest(FILE, ingested("c", b"yy", executable=True))
-FINALIZE = FinalizePackage(ID, ID, 3, b"manifest")
-REGISTER = RegisterMetadataSchema(ID, "build", '{"type":"object"}')
-FLAG = flag(b"x")
-FLAGS = FlagObjects((FLAG, flag(b"yy", "missing")))
+FINALIZE = FinalizePackage(ID, 3, b"manifest")
+REGISTER = RegisterMetadataSchema("build", '{"type":"object"}')
+FINDINGS = found((b"x", "damaged"), (b"yy", "missing"), as_of=7)
+X, YY = stored_object(b"x"), stored_object(b"yy")
 REQUEST = CommandRequest(ID, CREATE, "ci", None)
 
 type Make = Callable[[str], object]
@@ -47,15 +72,9 @@ NAMED: dict[str, Make] = {
     "idempotency key": lambda text: replace(REQUEST, idempotency_key=text),
 }
 IDENTIFIED: dict[str, tuple[str, Make]] = {
-    "create": ("event id", lambda text: replace(CREATE, event_id=text)),
-    "create package": ("package id", lambda text: replace(CREATE, package_id=text)),
-    "file": ("event id", lambda text: replace(FILE, event_id=text)),
-    "healed": ("event id", lambda text: replace(FILE, healed_event_id=text)),
+    "create": ("package id", lambda text: replace(CREATE, package_id=text)),
     "ingest": ("package id", lambda text: replace(INGEST, package_id=text)),
-    "finalise": ("event id", lambda text: replace(FINALIZE, event_id=text)),
-    "finalise package": ("package id", lambda text: replace(FINALIZE, package_id=text)),
-    "register": ("event id", lambda text: replace(REGISTER, event_id=text)),
-    "flag": ("event id", lambda text: replace(FLAG, event_id=text)),
+    "finalize": ("package id", lambda text: replace(FINALIZE, package_id=text)),
     "request": ("command id", lambda text: replace(REQUEST, command_id=text)),
 }
 
@@ -97,25 +116,51 @@ def test_metadata_values_are_any_text_that_utf_8_can_hold() -> None:
     assert str(refused.value).isprintable()
 
 
-def test_a_file_has_a_path_that_packages_may_hold_and_a_media_type() -> None:
-    with pytest.raises(PathRefused):
-        replace(FILE, path="../a")
-    with pytest.raises(InvalidValue, match="media type"):
-        replace(FILE, media_type="text")
-
-
 @pytest.mark.parametrize(
-    "make",
+    "stored",
     [
-        lambda: replace(FILE, size_bytes=2),
-        lambda: replace(FILE, digests=digests_of(b"y")),
-        lambda: replace(FILE, receipt=ingested("a/b", b"y").receipt),
+        X._replace(digest=X.digest[1:]),
+        X._replace(sha256=b""),
+        X._replace(sha256=X.sha256.hex()),  # type: ignore[arg-type] # what a caller may do wrong
+        X._replace(size_bytes=-1),
+        X._replace(size_bytes=True),
+        X._replace(place=Place("", "k")),
+        X._replace(place=Place("x" * 201, "k")),
+        X._replace(place=Place("local\n", "k")),
+        X._replace(place=Place("local", "../k")),
+        X._replace(retrieval_tier="cold"),  # type: ignore[arg-type]
+        X._replace(restore_status="never"),  # type: ignore[arg-type]
     ],
-    ids=["size", "digests", "receipt"],
 )
-def test_a_file_s_receipt_is_for_its_content(make: Callable[[], object]) -> None:
-    with pytest.raises(InvalidValue, match=r"storage receipt .* bytes of blake3:.*; store that first"):
-        make()
+def test_a_proof_that_no_backend_gives_is_refused(stored: StoredObject) -> None:
+    with pytest.raises((InvalidValue, KeyRefused)):
+        replace(INGEST, stored=(stored,))
+
+
+def test_entries_are_tuples_and_the_choice_is_one_of_three() -> None:
+    for wrong in ({"entries": list(INGEST.entries)}, {"stored": list(INGEST.stored)}, {"on_existing": "replace"}):
+        with pytest.raises(InvalidValue):
+            replace(INGEST, **wrong)
+
+
+def test_no_more_objects_come_with_a_command_than_an_event_may_name() -> None:
+    assert len(replace(INGEST, stored=(X,) * 256).stored) == 256
+    with pytest.raises(InvalidValue, match="257 objects"):
+        replace(INGEST, stored=(X,) * 257)
+
+
+@given(
+    entry=st.one_of(
+        st.builds(
+            file_entry, paths(), st.booleans(), st.just("text/plain"), st.integers(0, 1 << 62), st.just(bytes(32))
+        ),
+        st.builds(link_entry, paths(), st.text(min_size=1, max_size=20)),
+        paths().map(directory_entry),
+    )
+)
+def test_an_entry_takes_no_more_room_than_it_counts_for(entry: Entry) -> None:
+    encoded = canonical.encode_record([encode_entry(entry), [255, path_key(entry.path)], 255])
+    assert len(encoded) <= entries_bytes([entry])
 
 
 def test_a_manifest_is_no_larger_than_one_that_is_read() -> None:
@@ -128,7 +173,7 @@ def test_a_summary_is_of_the_manifest_that_is_sealed() -> None:
     sealed = sample_manifest()
     payload = manifest.encode(sealed)
     summary = manifest.summarize(payload, sealed)
-    command = FinalizePackage(ID, summary.package_id, 3, payload, summary)
+    command = FinalizePackage(summary.package_id, 3, payload, summary)
     assert command.summary == manifest.summarize(payload)
     with pytest.raises(InvalidValue, match="invalid manifest summary"):
         replace(command, package_id=OTHER_ID)
@@ -155,10 +200,37 @@ def test_a_metadata_schema_is_canonical_json_of_bounded_size(schema: str) -> Non
     assert len(str(refused.value)) < 300
 
 
-def test_an_object_is_flagged_as_damaged_or_missing() -> None:
-    assert flag(b"x", "missing").integrity == "missing"
-    with pytest.raises(InvalidValue, match="use one of damaged, missing"):
-        flag(b"x", "intact")
+@pytest.mark.parametrize("integrity", ["intact", "damaged", "missing"])
+def test_an_object_is_found_intact_damaged_or_missing(integrity: str) -> None:
+    [finding] = found((b"x", integrity)).findings
+    assert finding == ObjectFinding(X.digest, X.place, integrity)
+
+
+FINDING = FINDINGS.findings[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ((), "1 to 256"),
+        ([FINDING], "1 to 256"),
+        (tuple(FINDING._replace(place=Place("local", f"k{number}")) for number in range(257)), "1 to 256"),
+        ((FINDING._replace(integrity="lost"),), "use one of intact, damaged, missing"),
+        ((FINDING._replace(digest=b"x"),), "32 bytes"),
+        ((FINDING._replace(place=Place("", "k")),), "backend id"),
+        ((FINDING, FINDING._replace(integrity="missing")), "stands there twice"),
+    ],
+    ids=["none", "list", "many", "integrity", "digest", "place", "twice"],
+)
+def test_findings_are_few_and_of_different_objects(wrong: tuple[ObjectFinding, ...], reason: str) -> None:
+    with pytest.raises(InvalidValue, match=reason):
+        replace(FINDINGS, findings=wrong)
+
+
+@pytest.mark.parametrize("as_of", [-1, True, "1", None])
+def test_findings_are_as_of_a_sequence(as_of: int) -> None:
+    with pytest.raises(InvalidValue, match="as_of"):
+        replace(FINDINGS, as_of=as_of)
 
 
 # What digests cover, written out in full, since logs hold them.
@@ -171,16 +243,20 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
             ID,
             "refuse",
             [
-                ["a/b", 1, False, "text/plain", str(address_of(b"x"))],
-                ["c", 2, True, "text/plain", str(address_of(b"yy"))],
+                ["file", "a/b", False, "text/plain", 1, X.digest],
+                ["file", "c", True, "text/plain", 2, YY.digest],
             ],
         ],
     ),
-    "finalise": (FINALIZE, ["finalize", ID]),
+    "links and directories": (
+        replace(INGEST, entries=(link_entry("l", "a/b"), directory_entry("d")), on_existing=OnExisting.REPLACE),
+        ["ingest", ID, "replace", [["link", "l", "a/b"], ["directory", "d"]]],
+    ),
+    "finalize": (FINALIZE, ["finalize", ID]),
     "register": (REGISTER, ["schema", "build", '{"type":"object"}']),
-    "flag": (
-        FLAGS,
-        ["flag", [[str(address_of(b"x")), "local", "damaged"], [str(address_of(b"yy")), "local", "missing"]]],
+    "findings": (
+        FINDINGS,
+        ["findings", [[X.digest, *place_of(b"x"), "damaged"], [YY.digest, *place_of(b"yy"), "missing"]]],
     ),
 }
 
@@ -196,20 +272,23 @@ def test_what_to_do_with_a_taken_path_is_digested_under_these_names() -> None:
 
 
 REPEATS: dict[str, tuple[Command, Command]] = {
-    "create": (CREATE, replace(CREATE, event_id=OTHER_ID, package_id=OTHER_ID)),
-    "ingest": (INGEST, replace(INGEST, files=tuple(replace(file, event_id=OTHER_ID) for file in INGEST.files))),
+    "create": (CREATE, replace(CREATE, package_id=OTHER_ID)),
     "stored or found": (ingest(FILE), ingest(ingested("a/b", b"x", outcome="deduplicated"))),
-    "healed": (ingest(FILE), ingest(replace(FILE, healed_event_id=OTHER_ID))),
-    "finalise": (FINALIZE, replace(FINALIZE, event_id=OTHER_ID, expected_version=4, manifest=b"later")),
-    "register": (REGISTER, replace(REGISTER, event_id=OTHER_ID)),
-    "flag": (FLAGS, FlagObjects(tuple(replace(found, event_id=OTHER_ID) for found in FLAGS.objects))),
+    "known by then": (INGEST, replace(INGEST, stored=())),
+    "stored elsewhere": (ingest(FILE), ingest(Ingested(FILE.entry, X._replace(place=Place("s3", "k"))))),
+    "finalize": (FINALIZE, replace(FINALIZE, expected_version=4, manifest=b"later")),
+    "findings": (FINDINGS, replace(FINDINGS, as_of=9)),
 }
 
 
 @pytest.mark.parametrize(("first", "again"), REPEATS.values(), ids=REPEATS)
-def test_a_repeat_with_new_ids_has_the_same_digest(first: Command, again: Command) -> None:
+def test_what_a_repeat_finds_changed_by_itself_is_not_digested(first: Command, again: Command) -> None:
     assert first != again
     assert command_digest(first, "ci") == command_digest(again, "ci")
+
+
+def of(entry: Entry) -> IngestFiles:
+    return replace(INGEST, entries=(entry,))
 
 
 DIFFERENT: list[Command] = [
@@ -219,25 +298,28 @@ DIFFERENT: list[Command] = [
     replace(CREATE, metadata={}),
     replace(CREATE, metadata={"branch": "other"}),
     replace(CREATE, metadata={"branch": "main", "more": ""}),
-    ingest(),
-    ingest(FILE),
-    ingest(*reversed(INGEST.files)),
+    of(FILE.entry),
+    replace(INGEST, entries=INGEST.entries[::-1]),
     replace(INGEST, package_id=OTHER_ID),
     replace(INGEST, on_existing=OnExisting.RESUME),
     replace(INGEST, on_existing=OnExisting.REPLACE),
-    ingest(replace(FILE, path="a/c")),
-    ingest(replace(FILE, executable=True)),
-    ingest(replace(FILE, media_type="text/html")),
-    ingest(ingested("a/b", b"y")),
-    ingest(ingested("a/b", b"yy")),
+    of(FILE.entry._replace(path="a/c")),
+    of(FILE.entry._replace(executable=True)),
+    of(FILE.entry._replace(media_type="text/html")),
+    of(FILE.entry._replace(digest=YY.digest)),
+    of(FILE.entry._replace(size_bytes=2)),
+    of(link_entry("a/b", "c")),
+    of(link_entry("a/b", "d")),
+    of(directory_entry("a/b")),
     replace(FINALIZE, package_id=OTHER_ID),
     replace(REGISTER, name="model"),
     replace(REGISTER, schema="{}"),
-    FlagObjects(()),
-    FlagObjects((FLAG,)),
-    FlagObjects((replace(FLAG, integrity="missing"),)),
-    FlagObjects((replace(FLAG, backend_id="s3"),)),
-    FlagObjects((replace(FLAG, content_address=address_of(b"y")),)),
+    replace(FINDINGS, findings=(FINDING,)),
+    replace(FINDINGS, findings=(FINDING._replace(integrity="missing"),)),
+    replace(FINDINGS, findings=(FINDING._replace(integrity="intact"),)),
+    replace(FINDINGS, findings=(FINDING._replace(place=Place("s3", FINDING.place.object_key)),)),
+    replace(FINDINGS, findings=(FINDING._replace(place=Place("local", "k")),)),
+    replace(FINDINGS, findings=(FINDING._replace(digest=YY.digest),)),
 ]
 
 
@@ -249,7 +331,6 @@ def test_commands_that_ask_for_different_things_have_different_digests() -> None
 @given(tried=steps())
 def test_a_command_s_digest_tells_what_the_step_asks(tried: list[Step]) -> None:
     first, again = MemoryLog(), MemoryLog()
-    again.command(tried[0])  # takes an id, so that all later ids differ
     for step in tried:
         command, repeat = first.command(step), again.command(step)
         assert command_digest(command, "ci") == command_digest(repeat, "ci")
@@ -260,12 +341,14 @@ def test_a_command_s_digest_tells_what_the_step_asks(tried: list[Step]) -> None:
 @pytest.mark.parametrize(
     ("small", "large", "grown"),
     [
-        (INGEST, replace(INGEST, files=INGEST.files * 100), 100 * 99),
-        (ingest(FILE), ingest(replace(FILE, path="x/" * 100 + "y")), 198),
+        (INGEST, replace(INGEST, entries=INGEST.entries * 100), 100 * 99),
+        (INGEST, replace(INGEST, stored=INGEST.stored * 100), 100 * 99),
+        (of(FILE.entry), of(FILE.entry._replace(path="x/" * 100 + "y")), 198),
+        (of(link_entry("a", "b")), of(link_entry("a", "b" * 1000)), 999),
         (FINALIZE, replace(FINALIZE, manifest=bytes(1000)), 992),
         (CREATE, replace(CREATE, metadata={"k": "x" * 1000}), 990),
         (REGISTER, replace(REGISTER, schema='"' + "x" * 1000 + '"'), 983),
-        (FLAGS, FlagObjects(FLAGS.objects * 100), 100 * 99),
+        (replace(FINDINGS, findings=(FINDING,)), FINDINGS, 64),
     ],
 )
 def test_a_larger_command_counts_for_more(small: Command, large: Command, grown: int) -> None:

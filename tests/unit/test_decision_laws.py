@@ -1,46 +1,139 @@
 """What decisions and projections keep to, whatever is tried in whatever order."""
 
-import re
-from dataclasses import asdict, replace
-from itertools import cycle
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import replace
+from itertools import count, cycle
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from artifactstore_protocols import manifest
-from artifactstore_protocols.commands import IngestedFile, OnExisting
+from artifactstore_protocols.admission import admit, examine, run_needs
+from artifactstore_protocols.commands import CommandRequest, OnExisting
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import CommandOutcome
+from artifactstore_protocols.event_types import ObjectsFlagged, ObjectsRestored, PackageFinalized, Payload
+from artifactstore_protocols.events import Committed, EventRefused, StoredEvent
+from artifactstore_protocols.judging import Judged, command_needs, decide, judge_batch, project
 from artifactstore_protocols.manifest import check_tree
-from artifactstore_protocols.packages import Draft, Facts, Needs, PathConflict, PathTaken, decide, needs
+from artifactstore_protocols.packages import PathConflict, PathTaken
 from artifactstore_protocols.paths import PathRefused, ancestors, path_key
-from artifactstore_protocols.payloads import PackageFinalized
-from artifactstore_protocols.views import FILES, PACKAGES, coalesce, project
-from command_strategies import Step, colliding_paths, ingest, ingested, opened, steps
+from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.storage import StorageOutcome
+from artifactstore_protocols.views import FILES, PACKAGES, coalesce
+from command_strategies import (
+    Create,
+    FileStep,
+    Ids,
+    Ingest,
+    Ingested,
+    Step,
+    colliding_paths,
+    evolved,
+    found,
+    ingest,
+    ingested,
+    opened,
+    steps,
+    stored_events,
+)
 from memory_log import FILES_PER_PACKAGE_MAX, MemoryLog, MemoryViews
 
 
-def known(facts: Facts, needed: Needs) -> Facts:
-    """Of all facts those that are needed, and nothing more."""
-    return Facts(
-        {key: fact for key, fact in facts.packages.items() if key in needed.packages},
-        {key: fact for key, fact in facts.files.items() if key in needed.files | needed.above},
-        {key: fact for key, fact in facts.directories.items() if key in needed.files},
-        {key: fact for key, fact in facts.schema_versions.items() if key in needed.schemas},
+def _put(path: str, kind: str = "file") -> Ingest:
+    return Ingest(1, (FileStep(path, b"x", False, "stored", kind),), OnExisting.REFUSE)
+
+
+# What is seldom drawn: an empty directory is an entry until something is put into it.
+FILLED: list[Step] = [Create(1, "standard", {}), _put("c", "directory"), _put("c/d"), _put("c", "directory"), _put("c")]
+
+
+def known(state: LogState, needed: Needs) -> LogState:
+    """Of all that is true what is needed, and nothing more."""
+    return LogState(
+        packages={
+            key: replace(
+                package,
+                entries={
+                    path: entry
+                    for path, entry in package.entries.items()
+                    if key in needed.whole or (key, path) in needed.entries | needed.above
+                },
+                below={path: below for path, below in package.below.items() if (key, path) in needed.entries},
+            )
+            for key, package in deepcopy(state.packages).items()
+            if key in needed.packages
+        },
+        contents={key: content for key, content in deepcopy(state.contents).items() if key in needed.contents},
+        schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
     )
 
 
+def comparable(state: LogState) -> LogState:
+    """A state without what only a message shows: which of its paths makes a directory one."""
+    packages = {
+        key: replace(package, below=dict.fromkeys(package.below, "")) for key, package in state.packages.items()
+    }
+    return replace(state, packages=packages, commands=set(), last=None)
+
+
+def logged(tried: list[Step]) -> MemoryLog:
+    log = MemoryLog()
+    for step in tried:
+        log.ask(step)
+    return log
+
+
+def judged(requests: list[CommandRequest], state: LogState, events: list[StoredEvent], clock: Iterator[int]) -> Judged:
+    """A batch against a log, of which it sees no more than a store would show it."""
+    keys = {request.idempotency_key for request in requests} - {None}
+    stamps = [stored.event.command for stored in events]
+    met = {request.command_id for request in requests}
+    met |= {stamp.command_id for stamp in stamps if stamp.idempotency_key in keys}
+    return judge_batch(
+        requests,
+        known(state, command_needs([request.command for request in requests])),
+        [stored for stored in events if stored.event.command.command_id in met],
+        head=len(events),
+        now_us=lambda: next(clock),
+        entries_max=FILES_PER_PACKAGE_MAX,
+    )
+
+
+def asked(tried: list[Step]) -> tuple[list[CommandRequest], list[CommandOutcome], MemoryLog]:
+    """Each step as a request, some sent twice and some with a key that came before; judged one by one."""
+    log, ids, clock = MemoryLog(), Ids(), count(1)
+    requests: list[CommandRequest] = []
+    outcomes: list[CommandOutcome] = []
+    for number, step in enumerate(tried):
+        key = f"key {number % 5}" if number % 3 == 0 else None
+        request = CommandRequest(ids(), log.command(step), "ci", key)
+        for again in [request, request] if number % 4 == 0 else [request]:
+            one = judged([again], log.views.state(), log.events, clock)
+            log.events += one.events
+            log.views.apply(one.operations)
+            log.state = log.views.state()
+            requests.append(again)
+            outcomes += one.outcomes
+    return requests, outcomes, log
+
+
+def said(outcome: CommandOutcome) -> object:
+    return outcome if isinstance(outcome, Committed) else (type(outcome), str(outcome))
+
+
+@example(tried=FILLED)
 @given(tried=steps())
-def test_a_decision_needs_no_more_facts_than_needs_names(tried: list[Step]) -> None:
+def test_a_decision_needs_no_more_of_the_state_than_its_command_names(tried: list[Step]) -> None:
     log = MemoryLog()
     for step in tried:
         command = log.command(step)
-        needed = needs(command)
-        enough, all_there_are = known(log.facts, needed), log.facts.copy()
         outcomes: list[object] = []
-        for facts in (enough, all_there_are):
+        for state in (known(log.state, command_needs([command])), log.state):
             try:
-                outcomes.append(decide(command, facts, files_per_package_max=FILES_PER_PACKAGE_MAX))
+                outcomes.append(decide(command, state, entries_max=FILES_PER_PACKAGE_MAX))
             except ArtifactStoreError as refusal:
                 outcomes.append((type(refusal), str(refusal)))
         assert outcomes[0] == outcomes[1]
@@ -48,77 +141,155 @@ def test_a_decision_needs_no_more_facts_than_needs_names(tried: list[Step]) -> N
 
 
 @given(tried=steps())
-def test_facts_stay_what_the_views_say(tried: list[Step]) -> None:
+def test_a_decision_changes_nothing_whether_it_is_refused_or_not(tried: list[Step]) -> None:
+    log = MemoryLog()
+    for step in tried:
+        command, before = log.command(step), deepcopy(log.state)
+        try:
+            decide(command, log.state, entries_max=FILES_PER_PACKAGE_MAX)
+        except ArtifactStoreError:
+            events, views = list(log.events), log.views.digest()
+            log.commit(command)
+            assert (events, views) == (log.events, log.views.digest())
+        assert log.state == before
+        log.commit(command)
+
+
+@example(tried=FILLED)
+@given(tried=steps())
+def test_the_state_evolves_to_what_the_views_say(tried: list[Step]) -> None:
     log = MemoryLog()
     for step in tried:
         log.ask(step)
-        said = log.views.facts()
-        # Any file will do to show that a directory is one.
-        for (package_id, key), path in log.facts.directories.items():
-            assert key in ancestors(path_key(path))
-            assert (package_id, path_key(path)) in log.facts.files
-        assert log.facts.directories.keys() == said.directories.keys()
-        assert replace(log.facts, directories={}) == replace(said, directories={})
+        assert comparable(log.state) == comparable(log.views.state())
+        for package in log.state.packages.values():
+            for key, path in package.below.items():
+                assert key in ancestors(path_key(path))
 
 
+@example(tried=FILLED)
 @given(tried=steps())
-def test_a_refused_command_leaves_no_trace(tried: list[Step]) -> None:
-    log = MemoryLog()
-    for step in tried:
-        before = asdict(log.facts), list(log.events), log.views.digest()
-        if log.ask(step) is not None:
-            assert before == (asdict(log.facts), log.events, log.views.digest())
+def test_a_batch_is_judged_as_its_commands_are_one_by_one(tried: list[Step]) -> None:
+    requests, outcomes, log = asked(tried)
+    together = judged(requests, LogState(), [], count(1))
+    assert together.events == log.events
+    assert list(map(said, together.outcomes)) == list(map(said, outcomes))
+    views = MemoryViews()
+    views.apply(coalesce(together.operations))
+    assert views.tables == log.views.tables
 
 
 @given(tried=steps())
 def test_every_event_of_a_log_has_its_own_id(tried: list[Step]) -> None:
-    log = MemoryLog()
-    for step in tried:
-        log.ask(step)
+    _requests, _outcomes, log = asked(tried)
     assert len({stored.event.event_id for stored in log.events}) == len(log.events)
+
+
+@example(tried=FILLED, sizes=[1])
+@given(tried=steps(), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_a_log_that_was_decided_is_admitted_run_by_run(tried: list[Step], sizes: list[int]) -> None:
+    """Each run is held against what `run_needs` names of the views, and implies the rows that were written."""
+    _requests, _outcomes, log = asked(tried)
+    views, start = MemoryViews(), 0
+    commands, last = set[str](), None
+    for size in cycle(sizes):
+        run = [examine(stored) for stored in log.events[start : start + size]]
+        if not run:
+            break
+        state = known(views.state(), run_needs(run))
+        state.commands, state.last = commands, last
+        views.apply(coalesce([operation for examined in run for operation in admit(examined, state)]))
+        commands, last = state.commands, state.last
+        start += size
+    assert views.tables == log.views.tables
+
+
+@pytest.mark.parametrize("outcome", ["stored", "deduplicated", "rewritten"])
+def test_so_is_one_in_which_an_object_was_flagged_while_it_was_put(outcome: StorageOutcome) -> None:
+    """What a command brings is accepted whatever was found of it since it was put."""
+    state = evolved(opened(("a", b"x")), found((b"x", "damaged")), after=3)
+    payloads = decide(ingest(ingested("b", b"x", outcome=outcome)), state, entries_max=FILES_PER_PACKAGE_MAX)
+    for stored in stored_events(payloads, after=4):
+        admit(examine(stored), state)
+    assert state.packages.popitem()[1].files == 2
+
+
+def test_the_events_of_a_command_stand_together() -> None:
+    first, second, third = logged(FILLED[:3]).events[:3]
+    late = StoredEvent(4, replace(third.event, command=first.event.command))
+    state = LogState()
+    for stored in (first, second, third):
+        admit(examine(stored), state)
+    with pytest.raises(EventRefused, match="stand together"):
+        admit(examine(late), state)
+
+
+@given(tried=steps(), data=st.data())
+def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], data: st.DataObject) -> None:
+    """Any event once more, right after itself or later, as if another command had made it."""
+    events = logged(tried).events
+    at = data.draw(st.integers(1, len(events)))
+    state, ids = LogState(), Ids(1 << 40)
+    for stored in events[:at]:
+        admit(examine(stored), state)
+    again = data.draw(st.sampled_from(events[:at])).event
+    again = replace(again, event_id=ids(), command=replace(again.command, command_id=ids()))
+    repeated = examine(StoredEvent(at + 1, again))
+    if not _may_happen_again(repeated.payload, state):
+        with pytest.raises(EventRefused):
+            admit(repeated, state)
+
+
+def _may_happen_again(payload: Payload, state: LogState) -> bool:
+    """Objects that were flagged and restored may be flagged once more; nothing else comes back."""
+    return isinstance(payload, ObjectsFlagged | ObjectsRestored) and all(
+        state.contents[finding.digest].places[finding.place].integrity != finding.integrity
+        for finding in payload.findings
+    )
 
 
 @given(tried=st.lists(colliding_paths(), max_size=8))
 def test_paths_are_accepted_exactly_if_they_are_files_of_one_tree(tried: list[str]) -> None:
-    facts, kept = opened(), list[str]()
-    for path in tried:
-        evolved = facts.copy()
+    state, kept = opened(), list[str]()
+    for number, path in enumerate(tried):
         try:
-            decide(ingest(ingested(path)), evolved, files_per_package_max=len(tried))
+            evolved(state, ingest(ingested(path)), entries_max=len(tried), after=1 + 2 * number)
         except (PathTaken, PathConflict):
             with pytest.raises(PathRefused):
                 check_tree([*kept, path])
         else:
-            facts = evolved
             kept.append(path)
             check_tree(kept)
 
 
-@given(files=st.lists(st.builds(ingested, colliding_paths(), st.sampled_from([b"", b"x"])), max_size=6))
-def test_one_command_with_many_files_is_many_commands_with_one_file_each(files: list[IngestedFile]) -> None:
-    together, apart = opened(), opened()
-    drafts: list[Draft] = []
-    refused = ""
-    try:
-        for file in files:
-            command = ingest(file, on_existing=OnExisting.REPLACE)
-            drafts += decide(command, apart, files_per_package_max=FILES_PER_PACKAGE_MAX)
-    except ArtifactStoreError as refusal:
-        refused = str(refusal)
-    command = ingest(*files, on_existing=OnExisting.REPLACE)
-    if refused:
-        with pytest.raises(ArtifactStoreError, match=f"^{re.escape(refused)}$"):
-            decide(command, together, files_per_package_max=FILES_PER_PACKAGE_MAX)
+@given(
+    files=st.lists(
+        st.builds(ingested, colliding_paths(), st.sampled_from([b"", b"x"])),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda file: path_key(file.entry.path),
+    )
+)
+def test_one_command_with_many_files_comes_to_the_same_as_many_with_one_each(files: list[Ingested]) -> None:
+    together, apart, sequence = opened(), opened(), count(2, 10)
+    refusals: list[object] = []
+    commands = [ingest(file, on_existing=OnExisting.REPLACE) for file in files]
+    for state, each in ((apart, commands), (together, [ingest(*files, on_existing=OnExisting.REPLACE)])):
+        try:
+            for command in each:
+                evolved(state, command, after=next(sequence))
+        except ArtifactStoreError as refusal:
+            refusals.append((type(refusal), str(refusal)))
+    if refusals:
+        assert refusals[0] == refusals[1]
     else:
-        assert list(decide(command, together, files_per_package_max=FILES_PER_PACKAGE_MAX)) == drafts
-        assert together == apart
+        one, other = (state.packages.popitem()[1] for state in (together, apart))
+        assert one == replace(other, version=one.version)
 
 
 @given(tried=steps(), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_a_replay_in_batches_of_any_size_gives_the_views(tried: list[Step], sizes: list[int]) -> None:
-    log = MemoryLog()
-    for step in tried:
-        log.ask(step)
+    log = logged(tried)
     replayed, start = MemoryViews(), 0
     for size in cycle(sizes):
         batch = log.events[start : start + size]
@@ -132,41 +303,44 @@ def test_a_replay_in_batches_of_any_size_gives_the_views(tried: list[Step], size
 
 @given(tried=steps())
 def test_a_log_that_is_applied_twice_gives_the_same_views(tried: list[Step]) -> None:
-    log = MemoryLog()
-    for step in tried:
-        log.ask(step)
+    log = logged(tried)
     twice = MemoryViews()
     for stored in [*log.events, *log.events]:
         twice.apply(project(stored))
     assert twice.tables == log.views.tables
 
 
+@example(tried=FILLED)
 @given(tried=steps())
-def test_totals_and_versions_are_those_of_the_files_in_the_log(tried: list[Step]) -> None:
+def test_totals_and_versions_are_those_of_the_entries_in_the_log(tried: list[Step]) -> None:
     log = MemoryLog()
     for step in tried:
         log.ask(step)
-        files = log.views.rows(FILES)
+        rows = log.views.rows(FILES)
         for package in log.views.rows(PACKAGES):
-            of_package = [row for row in files if row["package_id"] == package["package_id"]]
+            of_package = [row for row in rows if row["package_id"] == package["package_id"]]
+            files = [row for row in of_package if row["digest_primary"] is not None]
             changes = sum(
-                stored.event.subject == package["package_id"] and stored.event.type.startswith("v1.file.")
+                stored.event.subject == package["package_id"] and stored.event.type == "v1.files.ingested"
                 for stored in log.events
             )
-            assert package["file_count"] == len(of_package) <= FILES_PER_PACKAGE_MAX
-            assert package["total_bytes"] == sum(log.views.file_entry(row).size_bytes for row in of_package)
+            kinds = [row["kind"] for row in of_package]
+            counts = [package[f"{kind}_count"] for kind in ("file", "link", "directory")]
+            assert counts == [kinds.count(kind) for kind in (0, 1, 2)]
+            assert len(of_package) <= FILES_PER_PACKAGE_MAX
+            assert package["total_bytes"] == sum(log.views.file_entry(row).size_bytes for row in files)
             assert package["version"] == 1 + changes
 
 
 @given(tried=steps())
 def test_what_was_accepted_can_be_sealed_and_stays_as_it_was_sealed(tried: list[Step]) -> None:
-    log = MemoryLog()
-    for step in tried:
-        log.ask(step)
-    for package_id in log.facts.packages:
+    log = logged(tried)
+    for package_id in log.state.packages:
         assert log.commit(log.finalize(package_id)) is None
-    last = {stored.event.subject: stored.decode() for stored in log.events}
-    for package_id in log.facts.packages:
-        payload = last[package_id]
-        assert isinstance(payload, PackageFinalized)
-        assert manifest.decode(payload.manifest).files == log.manifest(package_id).files
+    sealed = [
+        payload for payload in (stored.decode() for stored in log.events) if isinstance(payload, PackageFinalized)
+    ]
+    manifests = {each.package.package_id: each for each in (manifest.decode(payload.manifest) for payload in sealed)}
+    assert manifests.keys() == log.state.packages.keys()
+    for package_id, each in manifests.items():
+        assert each.files == log.manifest(package_id).files

@@ -9,11 +9,18 @@ from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import ITEMS_FREE, MAX_DEPTH, NotCanonical, items_allowed
 from artifactstore_protocols.commands import RegisterMetadataSchema
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_types import (
+    FILES_INGESTED,
+    OBJECTS_FLAGGED,
+    OBJECTS_STORED,
+    PACKAGE_CREATED,
+    PACKAGE_FINALIZED,
+    PackageFinalized,
+    decode_payload,
+)
 from artifactstore_protocols.events import decode_record
 from artifactstore_protocols.log_file import LogFileReader
 from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry, read_jcs
-from artifactstore_protocols.payloads import FileIngested, PackageCreated, PackageFinalized, decode_payload
-from command_strategies import package_id_of
 from manifest_samples import sample_manifest
 from traced import traced
 
@@ -31,8 +38,10 @@ READERS: dict[str, Callable[[bytes], object]] = {
     "value": canonical.decode,
     "record value": canonical.decode_record,
     "record of an event": decode_record,
-    "payload": lambda content: decode_payload(PackageCreated.TYPE, content),
-    "payload of a file": lambda content: decode_payload(FileIngested.TYPE, content),
+    "payload": lambda content: decode_payload(PACKAGE_CREATED.name, content),
+    "payload of entries": lambda content: decode_payload(FILES_INGESTED.name, content),
+    "payload of objects": lambda content: decode_payload(OBJECTS_STORED.name, content),
+    "payload of findings": lambda content: decode_payload(OBJECTS_FLAGGED.name, content),
     "manifest": manifest.decode,
     "log file": lambda content: LogFileReader("log").feed(content),
     "event of a log file": lambda content: LogFileReader("log").feed(_log_with(content)),
@@ -125,7 +134,7 @@ def test_a_schema_of_many_small_items_is_refused_before_they_are_made(schema: st
     peak = peak_bytes(lambda: read_jcs(text))
     assert peak < 3 * len(text) + (64 << 10)
     with pytest.raises(ArtifactStoreError):
-        RegisterMetadataSchema(package_id_of(1), "s", schema)
+        RegisterMetadataSchema("s", schema)
 
 
 def test_what_looks_like_structure_within_a_text_is_none() -> None:
@@ -135,7 +144,7 @@ def test_what_looks_like_structure_within_a_text_is_none() -> None:
 
 def test_a_manifest_in_an_event_is_read_when_it_is_judged_and_not_before() -> None:
     content = b"\x9a" + COUNT.to_bytes(4) + b"\xa0" * COUNT
-    payload = decode_payload(PackageFinalized.TYPE, content)
+    payload = decode_payload(PACKAGE_FINALIZED.name, content)
     assert isinstance(payload, PackageFinalized)
     with pytest.raises(ArtifactStoreError, match="says that it has"):
         manifest.summarize(payload.manifest)

@@ -11,6 +11,7 @@ from artifactstore_protocols import events as records
 from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue, decode_record
 from artifactstore_protocols.canonical import encode_record as encode_map
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types import MetadataSchemaRegistered, UnknownEventType, encode_payload
 from artifactstore_protocols.events import (
     CommandStamp,
     Event,
@@ -21,18 +22,18 @@ from artifactstore_protocols.events import (
     encode_record,
 )
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.payloads import ObjectHealed, UnknownEventType, encode_payload
 from strategies import mutations
 
 ID = "0198f3a0-7c00-7000-8000-000000000001"
 OTHER_ID = "0198f3a0-7c00-7000-8000-000000000002"
+SCHEMA = MetadataSchemaRegistered("é", 1, "{}")
 EVENT = Event(
     event_id=ID,
-    type="v1.object.healed",
-    subject="blake3:é",
+    type="v1.metadata_schema.registered",
+    subject="é",
     actor="ci@example.org",
     recorded_at_us=1_756_000_000_000_000,
-    payload=encode_payload(ObjectHealed("blake3:é", "local")),
+    payload=encode_payload(SCHEMA),
     command=CommandStamp(OTHER_ID, "blake3:00", "key"),
 )
 
@@ -86,8 +87,8 @@ def test_the_record_is_a_map_of_every_field_but_the_position() -> None:
         {
             "version": 1,
             "event_id": ID,
-            "type": "v1.object.healed",
-            "subject": "blake3:é",
+            "type": "v1.metadata_schema.registered",
+            "subject": "é",
             "actor": "ci@example.org",
             "recorded_at_us": 1_756_000_000_000_000,
             "command_id": OTHER_ID,
@@ -159,8 +160,8 @@ def test_a_record_can_be_made_again(event: Event) -> None:
     "other",
     [
         replace(EVENT, event_id=OTHER_ID),
-        replace(EVENT, type="v1.object.flagged"),
-        replace(EVENT, subject="blake3:e"),
+        replace(EVENT, type="v1.package.created"),
+        replace(EVENT, subject="e"),
         replace(EVENT, actor="someone"),
         replace(EVENT, recorded_at_us=7),
         replace(EVENT, payload=b""),
@@ -182,8 +183,8 @@ def test_another_event_has_another_record(other: Event) -> None:
         (replace(EVENT, recorded_at_us=7), True),
         (replace(EVENT, command=CommandStamp(ID)), True),
         (replace(EVENT, event_id=OTHER_ID), True),
-        (replace(EVENT, type="v1.object.flagged"), False),
-        (replace(EVENT, subject="blake3:e"), False),
+        (replace(EVENT, type="v1.package.created"), False),
+        (replace(EVENT, subject="e"), False),
         (replace(EVENT, actor="someone"), False),
         (replace(EVENT, payload=b""), False),
     ],
@@ -194,9 +195,9 @@ def test_content_is_what_an_event_says_of_its_subject(other: Event, same: bool) 
 
 
 def test_a_stored_event_decodes_its_payload() -> None:
-    assert StoredEvent(7, EVENT).decode() == ObjectHealed("blake3:é", "local")
+    assert StoredEvent(7, EVENT).decode() == SCHEMA
     with pytest.raises(UnknownEventType):
-        StoredEvent(7, replace(EVENT, type="v2.object.healed")).decode()
+        StoredEvent(7, replace(EVENT, type="v2.metadata_schema.registered")).decode()
 
 
 def test_conflicts_say_what_to_do() -> None:

@@ -1,33 +1,35 @@
-"""The rules of putting files into a package by name: totals, taken paths, trees, limits and healing."""
+"""The rules of putting entries into a package: totals, taken paths, trees, limits, contents and healing."""
 
 from dataclasses import replace
 
 import pytest
 
-from artifactstore_protocols.commands import IngestedFile, OnExisting
-from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.commands import ENTRIES_MAX, OnExisting
+from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.event_types import FilesIngested, ObjectsRestored, ObjectsStored, Payload, Totals
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.judging import decide
 from artifactstore_protocols.packages import (
-    Draft,
-    Facts,
-    FileState,
+    ObjectNotStored,
     PackageFinalizedAlready,
     PackageNotFound,
-    PackageState,
     PathConflict,
     PathTaken,
     TooManyFiles,
-    decide,
 )
-from artifactstore_protocols.payloads import FileIngested, FileReplaced, ObjectHealed
+from artifactstore_protocols.state import LogState
 from command_strategies import (
-    BACKEND_ID,
-    address_of,
+    Ingested,
     created,
+    evolved,
     finalized,
+    found,
     ingest,
     ingested,
     opened,
     package_id_of,
+    stored_object,
 )
 
 FIRST, SECOND = package_id_of(1), package_id_of(2)
@@ -35,130 +37,151 @@ NFC, NFD = "é", "e\u0301"
 MANY = 1000
 
 
-def ingested_drafts(facts: Facts, *files: tuple[str, bytes], on_existing: OnExisting) -> list[Draft]:
-    command = ingest(*(ingested(path, content) for path, content in files), on_existing=on_existing)
-    return list(decide(command, facts, files_per_package_max=MANY))
+def decided(
+    state: LogState, *entries: Entry | Ingested, on_existing: OnExisting = OnExisting.REFUSE, limit: int = MANY
+) -> tuple[Payload, ...]:
+    files = tuple(each if isinstance(each, Ingested) else Ingested(each, stored_object(b"")) for each in entries)
+    return decide(ingest(*files, on_existing=on_existing), state, entries_max=limit)
 
 
-def test_a_file_is_ingested_with_all_that_is_known_of_it() -> None:
-    facts = opened()
-    file = replace(ingested(f"{NFD}/run", b"yy", executable=True), media_type="text/x-c")
-    (draft,) = decide(ingest(file), facts, files_per_package_max=MANY)
-    address = address_of(b"yy")
-    assert draft.event_id == file.event_id
-    assert draft.subject == FIRST
-    assert draft.payload == FileIngested(
-        package_id=FIRST,
-        package_version=2,
-        package_files=1,
-        package_bytes=2,
-        path=f"{NFD}/run",
-        path_key=f"{NFC}/run",
-        size_bytes=2,
-        executable=True,
-        media_type="text/x-c",
-        content_address=str(address),
-        sha256=f"sha256:{file.digests.sha256.hex}",
-        backend_id=BACKEND_ID,
-        object_key=first_key(address),
-        retrieval_tier="immediate",
-        restore_status="not_required",
-    )
-    sha256 = f"sha256:{file.digests.sha256.hex}"
-    assert facts == Facts(
-        packages={FIRST: PackageState(FIRST, False, 2, 1, 2)},
-        files={(FIRST, f"{NFC}/run"): FileState(f"{NFD}/run", 2, True, "text/x-c", str(address), sha256)},
-        directories={(FIRST, NFC): f"{NFD}/run"},
+def files(state: LogState, *paths: tuple[str, bytes], on_existing: OnExisting = OnExisting.REFUSE) -> FilesIngested:
+    payloads = decided(state, *(ingested(path, content) for path, content in paths), on_existing=on_existing)
+    payload = payloads[-1]
+    assert isinstance(payload, FilesIngested)
+    return payload
+
+
+def test_a_command_is_one_event_for_its_new_objects_and_one_for_its_entries() -> None:
+    state = opened()
+    file = ingested(f"{NFD}/run", b"yy", executable=True, media_type="text/x-c")
+    link, directory = link_entry("current", "a/run"), directory_entry("logs")
+    payloads = decided(state, file, link, directory)
+    assert payloads == (
+        ObjectsStored(PRIMARY_ALGORITHM, (file.stored,)),
+        FilesIngested(
+            package_id=FIRST,
+            package_number=1,
+            totals=Totals(version=2, files=1, links=1, directories=1, total_bytes=2),
+            digest_algorithm=PRIMARY_ALGORITHM,
+            entries=(file.entry, link, directory),
+            path_keys=(f"{NFC}/run", "current", "logs"),
+            replaced=frozenset(),
+            removed=(),
+        ),
     )
 
 
-def test_totals_count_every_file_of_a_command_and_equal_contents_each_time() -> None:
-    facts = opened(("a", b"x"))
-    drafts = ingested_drafts(facts, ("b", b"x"), ("c", b""), ("d", b"yy"), on_existing=OnExisting.REFUSE)
-    payloads = [draft.payload for draft in drafts]
-    totals = [
-        (payload.package_version, payload.package_files, payload.package_bytes)
-        for payload in payloads
-        if isinstance(payload, FileIngested)
-    ]
-    assert totals == [(3, 2, 2), (4, 3, 2), (5, 4, 4)]
-    assert facts.packages[FIRST] == PackageState(FIRST, False, 5, 4, 4)
+def test_equal_contents_are_stored_once_and_counted_each_time() -> None:
+    stored, ingested_files = decided(
+        opened(("a", b"x")), *(ingested(path, b"yy") for path in "bc"), ingested("d", b"x")
+    )
+    assert isinstance(stored, ObjectsStored)
+    assert stored.objects == (stored_object(b"yy"),)
+    assert isinstance(ingested_files, FilesIngested)
+    assert ingested_files.totals == Totals(3, 4, 0, 0, 6)
 
 
-def test_an_ingest_of_nothing_says_nothing() -> None:
-    facts = opened()
-    assert decide(ingest(), facts, files_per_package_max=MANY) == ()
-    assert facts == opened()
+def test_a_content_that_the_store_has_needs_no_proof() -> None:
+    [payload] = decide(replace(ingest(ingested("b", b"x")), stored=()), opened(("a", b"x")), entries_max=MANY)
+    assert isinstance(payload, FilesIngested)
+
+
+@pytest.mark.parametrize("flagged", [True, False], ids=["flagged", "never stored"])
+def test_a_content_that_is_not_there_is_refused_unless_the_command_brings_it(flagged: bool) -> None:
+    state = evolved(opened(("a", b"x")), found((b"x", "damaged")), after=3) if flagged else opened()
+    command = ingest(ingested("b", b"x"))
+    with pytest.raises(ObjectNotStored, match=r"the content of 'b' .* ingest the file again"):
+        decide(replace(command, stored=()), state, entries_max=MANY)
+    assert decide(command, state, entries_max=MANY)
+
+
+def test_a_file_has_the_size_of_its_content() -> None:
+    file = ingested("b", b"x")
+    wrong = Ingested(file.entry._replace(size_bytes=2), file.stored)
+    with pytest.raises(InvalidValue, match="size of 'b'"):
+        decided(opened(), wrong)
+
+
+def test_one_address_is_one_content() -> None:
+    known = opened(("a", b"x"))
+    file = ingested("b", b"x")
+    for other in (file.stored._replace(sha256=bytes(32)), file.stored._replace(size_bytes=2)):
+        twin = Ingested(file.entry._replace(size_bytes=other.size_bytes), other)
+        with pytest.raises(InvalidValue, match=r"SHA-256|size"):
+            decided(known, twin)
+        with pytest.raises(InvalidValue, match=r"digest|size"):
+            decided(opened(), Ingested(file.entry._replace(path="c"), file.stored), twin)
+
+
+def test_an_object_at_another_place_is_news() -> None:
+    file = ingested("b", b"x")
+    elsewhere = file.stored._replace(place=Place("s3", file.stored.place.object_key))
+    stored, _files = decided(opened(("a", b"x")), Ingested(file.entry, elsewhere))
+    assert stored == ObjectsStored(PRIMARY_ALGORITHM, (elsewhere,))
+
+
+def test_an_object_that_no_entry_needs_stays_an_orphan() -> None:
+    command = ingest(ingested("a", b"x"), on_existing=OnExisting.RESUME)
+    assert decide(replace(command, stored=(stored_object(b"yy"),)), opened(("a", b"x")), entries_max=MANY) == ()
 
 
 def test_nothing_is_ingested_into_a_package_that_is_not_there() -> None:
     with pytest.raises(PackageNotFound, match="artifactstore package list") as refused:
-        decide(ingest(ingested("a"), package=2), opened(), files_per_package_max=MANY)
+        decide(ingest(ingested("a"), package=2), opened(), entries_max=MANY)
     assert refused.value.package == SECOND
 
 
 @pytest.mark.parametrize("on_existing", OnExisting)
-@pytest.mark.parametrize("files", [(), (ingested("a", b"x"),), (ingested("b"),)], ids=["none", "same", "other"])
-def test_a_finalised_package_takes_no_more_files(files: tuple[IngestedFile, ...], on_existing: OnExisting) -> None:
+@pytest.mark.parametrize("file", [ingested("a", b"x"), ingested("b")], ids=["same", "other"])
+def test_a_finalized_package_takes_no_more_entries(file: Ingested, on_existing: OnExisting) -> None:
     with pytest.raises(PackageFinalizedAlready, match="create a new package") as refused:
-        decide(ingest(*files, on_existing=on_existing), finalized(), files_per_package_max=MANY)
+        decided(finalized(), file, on_existing=on_existing)
     assert refused.value.package_id == FIRST
 
 
 @pytest.mark.parametrize("content", [b"x", b"yy"], ids=["same", "other"])
 def test_refuse_refuses_a_taken_path_whatever_is_there(content: bytes) -> None:
-    with pytest.raises(PathTaken, match="has a file at 'a' already; ask for replace") as refused:
-        ingested_drafts(opened(("a", b"x")), ("a", content), on_existing=OnExisting.REFUSE)
+    with pytest.raises(PathTaken, match="has 'a' already; ask for replace") as refused:
+        files(opened(("a", b"x")), ("a", content))
     assert (refused.value.package_id, refused.value.path, refused.value.existing) == (FIRST, "a", "a")
 
 
 @pytest.mark.parametrize("on_existing", [OnExisting.RESUME, OnExisting.REPLACE])
-def test_the_same_file_again_is_passed_over(on_existing: OnExisting) -> None:
-    facts = opened(("a", b"x"), ("b", b""))
-    (draft,) = ingested_drafts(facts, ("a", b"x"), ("c", b"yy"), ("b", b""), on_existing=on_existing)
-    assert isinstance(draft.payload, FileIngested)
-    assert draft.payload.path == "c"
-    assert facts.packages[FIRST] == PackageState(FIRST, False, 4, 3, 3)
+def test_the_same_entry_again_is_passed_over(on_existing: OnExisting) -> None:
+    payload = files(opened(("a", b"x"), ("b", b"")), ("a", b"x"), ("c", b"yy"), ("b", b""), on_existing=on_existing)
+    assert payload.path_keys == ("c",)
+    assert payload.totals == Totals(3, 3, 0, 0, 3)
 
 
 OTHERS = {
     "content": ingested("a", b"yy"),
     "executable": ingested("a", b"x", executable=True),
     "media type": ingested("a", b"x", media_type="text/html"),
+    "link": Ingested(link_entry("a", "b"), stored_object(b"")),
+    "directory": Ingested(directory_entry("a"), stored_object(b"")),
 }
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
-def test_resume_refuses_another_file_at_the_path(other: IngestedFile) -> None:
+def test_resume_refuses_another_entry_at_the_path(other: Ingested) -> None:
     with pytest.raises(PathTaken):
-        decide(ingest(other, on_existing=OnExisting.RESUME), opened(("a", b"x")), files_per_package_max=MANY)
+        decided(opened(("a", b"x")), other, on_existing=OnExisting.RESUME)
 
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
-def test_replace_lets_another_file_take_the_place(other: IngestedFile) -> None:
-    facts = opened(("a", b"x"), ("b", b"yy"))
-    (draft,) = decide(ingest(other, on_existing=OnExisting.REPLACE), facts, files_per_package_max=MANY)
-    assert isinstance(draft.payload, FileReplaced)
-    assert draft.payload.replaced_content_address == str(address_of(b"x"))
-    assert draft.payload.content_address == str(other.digests.content_address)
-    total = 2 + other.size_bytes
-    assert (draft.payload.package_version, draft.payload.package_files, draft.payload.package_bytes) == (4, 2, total)
-    assert facts.packages[FIRST] == PackageState(FIRST, False, 4, 2, total)
-    assert facts.files[FIRST, "a"] == FileState(
-        "a",
-        other.size_bytes,
-        other.executable,
-        other.media_type,
-        str(other.digests.content_address),
-        f"sha256:{other.digests.sha256.hex}",
-    )
+def test_replace_lets_another_entry_take_the_place(other: Ingested) -> None:
+    payload = decided(opened(("a", b"x"), ("b", b"yy")), other, on_existing=OnExisting.REPLACE)[-1]
+    assert isinstance(payload, FilesIngested)
+    assert payload.replaced == {"a"}
+    kind = other.entry.kind
+    files = 1 + (kind == "file")
+    assert payload.totals == Totals(3, files, kind == "link", kind == "directory", 2 + other.entry.size_bytes)
 
 
-def test_one_command_can_replace_its_own_file() -> None:
-    facts = opened()
-    drafts = ingested_drafts(facts, ("a", b"x"), ("a", b"yy"), ("a", b"yy"), on_existing=OnExisting.REPLACE)
-    assert [type(draft.payload) for draft in drafts] == [FileIngested, FileReplaced]
-    assert facts.packages[FIRST] == PackageState(FIRST, False, 3, 1, 2)
+def test_a_path_stands_once_in_a_command() -> None:
+    for first, second in [("a", "a"), (NFC, NFD)]:
+        with pytest.raises(PathTaken):
+            files(opened(), (first, b"x"), (second, b"x"), on_existing=OnExisting.REPLACE)
 
 
 @pytest.mark.parametrize("on_existing", OnExisting)
@@ -167,15 +190,13 @@ def test_a_path_equal_under_nfc_is_taken_even_for_the_same_file(
     first: str, second: str, on_existing: OnExisting
 ) -> None:
     with pytest.raises(PathTaken, match="the same path under Unicode NFC; rename one") as refused:
-        ingested_drafts(opened((first, b"x")), (second, b"x"), on_existing=on_existing)
+        files(opened((first, b"x")), (second, b"x"), on_existing=on_existing)
     assert (refused.value.path, refused.value.existing) == (second, first)
 
 
 def test_a_path_is_taken_in_its_own_package_only() -> None:
-    facts = opened(("a", b"x"))
-    decide(created(2), facts, files_per_package_max=MANY)
-    decide(ingest(ingested("a/b"), package=2), facts, files_per_package_max=MANY)
-    assert set(facts.files) == {(FIRST, "a"), (SECOND, "a/b")}
+    state = evolved(opened(("a", b"x")), created(2), ingest(ingested("a/b"), package=2), after=3)
+    assert (set(state.packages[FIRST].entries), set(state.packages[SECOND].entries)) == ({"a"}, {"a/b"})
 
 
 CONFLICTS = [
@@ -194,72 +215,105 @@ CONFLICTS = [
 @pytest.mark.parametrize(("first", "second"), CONFLICTS)
 def test_no_path_is_a_file_and_a_directory_at_once(first: str, second: str, on_existing: OnExisting) -> None:
     with pytest.raises(PathConflict, match="a file and a directory at once") as refused:
-        ingested_drafts(opened((first, b"x")), (second, b"x"), on_existing=on_existing)
+        files(opened((first, b"x")), (second, b"x"), on_existing=on_existing)
     assert (refused.value.package_id, refused.value.path, refused.value.existing) == (FIRST, second, first)
 
 
 @pytest.mark.parametrize(("first", "second"), CONFLICTS)
 def test_nor_within_one_command(first: str, second: str) -> None:
     with pytest.raises(PathConflict):
-        ingested_drafts(opened(), (first, b"x"), (second, b"x"), on_existing=OnExisting.REPLACE)
+        files(opened(), (first, b"x"), (second, b"x"), on_existing=OnExisting.REPLACE)
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "a/b"), ("a/b", "a/b/c")])
+def test_nothing_is_below_a_link(first: str, second: str) -> None:
+    state = opened()
+    command = replace(ingest(ingested("z")), entries=(link_entry(first, "z"),))
+    with pytest.raises(PathConflict):
+        files(evolved(state, command, after=1), (second, b"x"))
+
+
+def test_an_empty_directory_ends_as_an_entry_when_something_is_put_into_it() -> None:
+    state = evolved(opened(), replace(ingest(ingested("z")), entries=(directory_entry("a/b"),), stored=()), after=1)
+    payload = files(state, ("a/b/c/d", b"x"), ("a/b/e", b""))
+    assert payload.removed == ("a/b",)
+    assert payload.totals == Totals(3, 2, 0, 0, 1)
+
+
+def test_a_directory_that_is_not_empty_is_no_entry() -> None:
+    assert decided(opened(("a/b", b"x")), directory_entry("a"), on_existing=OnExisting.RESUME) == ()
+    with pytest.raises(PathConflict):
+        decided(opened(), directory_entry("a"), ingested("a/b"))
 
 
 def test_names_that_only_start_alike_stand_beside_one_another() -> None:
-    facts = opened(("a/b", b""), ("a-b", b""), ("a.b", b""), ("ab", b""), ("a/b.c", b""), ("a/bc/d", b""))
-    assert facts.packages[FIRST].file_count == 6
+    state = opened(("a/b", b""), ("a-b", b""), ("a.b", b""), ("ab", b""), ("a/b.c", b""), ("a/bc/d", b""))
+    assert state.packages[FIRST].files == 6
 
 
-def test_a_package_takes_as_many_files_as_the_limit_says() -> None:
-    facts = opened(("a", b""))
-    decide(ingest(ingested("b")), facts, files_per_package_max=2)
-    with pytest.raises(TooManyFiles, match="more than 2 files; split it") as refused:
-        decide(ingest(ingested("c")), facts, files_per_package_max=2)
+def test_a_package_takes_as_many_entries_as_the_limit_says() -> None:
+    state = opened(("a", b""))
+    assert decided(state, link_entry("b", "a"), limit=2)
+    with pytest.raises(TooManyFiles, match="more than 2 files, links and empty directories; split it") as refused:
+        decided(state, link_entry("b", "a"), directory_entry("c"), limit=2)
     assert (refused.value.package_id, refused.value.limit) == (FIRST, 2)
 
 
-def test_a_command_that_passes_the_limit_is_refused_as_a_whole() -> None:
-    with pytest.raises(TooManyFiles):
-        decide(ingest(ingested("a"), ingested("b"), ingested("c")), opened(), files_per_package_max=2)
+@pytest.mark.parametrize("limit", [2, 1], ids=["at the limit", "beyond a limit that was lowered later"])
+def test_entries_can_still_be_replaced_and_resumed(limit: int) -> None:
+    state = opened(("a", b""), ("b", b""))
+    _stored, payload = decided(state, ingested("a", b"x"), ingested("b"), on_existing=OnExisting.REPLACE, limit=limit)
+    assert isinstance(payload, FilesIngested)
+    assert payload.replaced == {"a"}
 
 
-def test_at_the_limit_files_can_still_be_replaced_and_resumed() -> None:
-    facts = opened(("a", b""), ("b", b""))
-    files = (ingested("a", b"x"), ingested("b"))
-    drafts = decide(ingest(*files, on_existing=OnExisting.REPLACE), facts, files_per_package_max=2)
-    assert [type(draft.payload) for draft in drafts] == [FileReplaced]
+def test_a_rewritten_object_is_restored() -> None:
+    state = evolved(opened(("a", b"x")), found((b"x", "damaged")), after=3)
+    file = ingested("b", b"x", outcome="rewritten")
+    restored, payload = decided(state, file)
+    assert isinstance(restored, ObjectsRestored)
+    assert [finding.place for finding in restored.findings] == [file.stored.place]
+    assert isinstance(payload, FilesIngested)
 
 
-def test_beyond_a_limit_that_was_lowered_later_files_can_still_be_replaced() -> None:
-    facts = opened(("a", b""), ("b", b""))
-    command = ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE)
-    assert [type(draft.payload) for draft in decide(command, facts, files_per_package_max=1)] == [FileReplaced]
+def test_the_same_file_again_restores_its_object_and_leaves_the_package_alone() -> None:
+    state = evolved(opened(("a", b"x")), found((b"x", "missing")), after=3)
+    [restored] = decided(state, ingested("a", b"x", outcome="rewritten"), on_existing=OnExisting.RESUME)
+    assert isinstance(restored, ObjectsRestored)
 
 
-def test_a_rewritten_object_is_healed_after_its_file_is_there() -> None:
-    file = ingested("a", b"x", outcome="rewritten")
-    drafts = decide(ingest(file), opened(), files_per_package_max=MANY)
-    assert [type(draft.payload) for draft in drafts] == [FileIngested, ObjectHealed]
-    address = str(address_of(b"x"))
-    assert drafts[1] == Draft(file.healed_event_id, address, ObjectHealed(address, BACKEND_ID))
+def test_a_repair_is_recorded_though_nobody_has_flagged_the_object() -> None:
+    restored, payload = decided(opened(("a", b"x")), ingested("b", b"x", outcome="rewritten"))
+    assert isinstance(restored, ObjectsRestored)
+    assert isinstance(payload, FilesIngested)
 
 
-def test_the_same_file_again_heals_its_object_and_leaves_the_package_alone() -> None:
-    facts = opened(("a", b"x"))
-    file = ingested("a", b"x", outcome="rewritten")
-    (draft,) = decide(ingest(file, on_existing=OnExisting.RESUME), facts, files_per_package_max=MANY)
-    assert isinstance(draft.payload, ObjectHealed)
-    assert facts == opened(("a", b"x"))
+@pytest.mark.parametrize(
+    "entry",
+    [
+        file_entry("a", 1, "text/plain", 0, bytes(32)),  # type: ignore[arg-type] # what a caller may do wrong
+        file_entry("a", False, "text/plain; q=1", 0, bytes(32)),
+        file_entry("a", False, "text/plain", -1, bytes(32)),
+        file_entry("a", False, "text/plain", 0, bytes(31)),
+        file_entry("../a", False, "text/plain", 0, bytes(32)),
+        link_entry("a", "/etc/passwd"),
+        link_entry("a", ""),
+        link_entry("a", "x\n"),
+        link_entry("a", "x" * 5000),
+        directory_entry("a/"),
+        Entry("directory", "a", target="x"),
+        Entry("device", "a"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_entry_that_no_package_may_hold_is_no_command(entry: Entry) -> None:
+    with pytest.raises(ArtifactStoreError, match=r"invalid|refused"):
+        replace(ingest(ingested("a")), entries=(entry,))
 
 
-def test_a_replacement_heals_the_new_object_not_the_old_one() -> None:
-    file = ingested("a", b"yy", outcome="rewritten")
-    command = ingest(file, on_existing=OnExisting.REPLACE)
-    drafts = decide(command, opened(("a", b"x")), files_per_package_max=MANY)
-    assert [type(draft.payload) for draft in drafts] == [FileReplaced, ObjectHealed]
-    assert drafts[1].subject == str(address_of(b"yy"))
-
-
-def test_objects_that_were_stored_or_found_need_no_healing() -> None:
-    files = (ingested("a", b"x", outcome="stored"), ingested("b", b"x", outcome="deduplicated"))
-    drafts = decide(ingest(*files), opened(), files_per_package_max=MANY)
-    assert [type(draft.payload) for draft in drafts] == [FileIngested, FileIngested]
+def test_a_command_has_as_many_entries_as_an_event() -> None:
+    entries = tuple(directory_entry(f"d{number}") for number in range(ENTRIES_MAX + 1))
+    command = ingest(ingested("a"))
+    assert len(replace(command, entries=entries[1:]).entries) == ENTRIES_MAX
+    for wrong in (entries, (), tuple(link_entry(f"l{number}", "x" * 4000) for number in range(80))):
+        with pytest.raises(InvalidValue, match="send the rest in others"):
+            replace(command, entries=wrong)

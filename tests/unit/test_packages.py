@@ -1,153 +1,287 @@
-"""The rules of packages by name: creating, sealing, schemas and flags, and what deciding needs to know."""
+"""The rules of packages by name: creating, sealing, schemas and findings, and what deciding needs to know."""
+
+from dataclasses import replace
+from itertools import count
 
 import pytest
 
-from artifactstore_protocols.commands import Command, FlagObjects, RegisterMetadataSchema
-from artifactstore_protocols.packages import (
-    Draft,
-    Facts,
-    Needs,
-    PackageChanged,
-    PackageExists,
-    PackageNotFound,
-    PackageState,
-    decide,
-    needs,
+from artifactstore_protocols.commands import (
+    Command,
+    CommandRequest,
+    ObjectFinding,
+    RecordFindings,
+    RegisterMetadataSchema,
 )
-from artifactstore_protocols.payloads import MetadataSchemaRegistered, ObjectFlagged, PackageCreated, PackageFinalized
+from artifactstore_protocols.entries import Place, directory_entry, link_entry
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types import (
+    MetadataSchemaRegistered,
+    ObjectsFlagged,
+    ObjectsRestored,
+    PackageCreated,
+    PackageFinalized,
+    Payload,
+)
+from artifactstore_protocols.events import Committed, IdempotencyConflict
+from artifactstore_protocols.judging import command_needs, decide, judge_batch
+from artifactstore_protocols.packages import PackageChanged, PackageExists, PackageNotFound, TooManyFiles
 from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
+from artifactstore_protocols.state import LogState, Needs
 from command_strategies import (
-    BACKEND_ID,
     Ids,
-    address_of,
     created,
+    evolved,
     finalize,
     finalized,
-    flag,
+    found,
     ingest,
     ingested,
     opened,
     package_id_of,
+    place_of,
+    stored_object,
 )
 
 FIRST, SECOND = package_id_of(1), package_id_of(2)
 NFC, NFD = "é", "e\u0301"
 MANY = 1000
+X, YY = stored_object(b"x"), stored_object(b"yy")
 
 
 @pytest.mark.parametrize("name", RETENTION_CLASSES)
 def test_a_package_is_created_with_the_duration_of_its_class(name: str) -> None:
-    facts = Facts()
-    command = created(retention_class=name, metadata={"branch": "main"})
-    (draft,) = decide(command, facts, files_per_package_max=MANY)
-    payload = PackageCreated(FIRST, "nightly", name, RETENTION_CLASSES[name].duration_us, {"branch": "main"})
-    assert draft == Draft(command.event_id, FIRST, payload)
-    assert facts == Facts(packages={FIRST: PackageState(FIRST, False, 1, 0, 0)})
+    decided = decide(created(retention_class=name, metadata={"branch": "main"}), LogState(), entries_max=MANY)
+    assert decided == (PackageCreated(FIRST, "nightly", name, RETENTION_CLASSES[name].duration_us, {"branch": "main"}),)
 
 
 def test_what_is_created_does_not_change_with_the_caller_s_mapping() -> None:
     metadata = {"branch": "main"}
-    (draft,) = decide(created(metadata=metadata), Facts(), files_per_package_max=MANY)
+    (payload,) = decide(created(metadata=metadata), LogState(), entries_max=MANY)
     metadata["branch"] = "other"
-    assert isinstance(draft.payload, PackageCreated)
-    assert draft.payload.metadata == {"branch": "main"}
+    assert isinstance(payload, PackageCreated)
+    assert payload.metadata == {"branch": "main"}
 
 
 def test_a_package_id_is_taken_once() -> None:
-    facts = opened()
+    state = opened()
     with pytest.raises(PackageExists, match=f"package {FIRST} exists already") as refused:
-        decide(created(), facts, files_per_package_max=MANY)
+        decide(created(), state, entries_max=MANY)
     assert refused.value.package_id == FIRST
-    decide(created(2), facts, files_per_package_max=MANY)
-    assert list(facts.packages) == [FIRST, SECOND]
+    assert list(evolved(state, created(2), after=1).packages) == [FIRST, SECOND]
 
 
-def test_a_finalised_package_s_id_is_taken_too() -> None:
+def test_a_finalized_package_s_id_is_taken_too() -> None:
     with pytest.raises(PackageExists):
-        decide(created(), finalized(), files_per_package_max=MANY)
+        decide(created(), finalized(), entries_max=MANY)
 
 
 def test_an_unknown_retention_class_is_refused() -> None:
     with pytest.raises(UnknownRetentionClass) as refused:
-        decide(created(retention_class="forever"), Facts(), files_per_package_max=MANY)
+        decide(created(retention_class="forever"), LogState(), entries_max=MANY)
     assert refused.value.name == "forever"
 
 
 def test_a_package_is_sealed_at_the_version_that_its_manifest_was_built_for() -> None:
-    facts = opened(("a", b"x"))
-    command = finalize(2)
-    assert decide(command, facts, files_per_package_max=MANY) == (
-        Draft(command.event_id, FIRST, PackageFinalized(b"manifest")),
-    )
-    assert facts.packages[FIRST] == PackageState(FIRST, True, 2, 1, 1)
+    assert decide(finalize(2), opened(("a", b"x")), entries_max=MANY) == (PackageFinalized(b"manifest"),)
 
 
-def test_a_package_without_files_can_be_sealed() -> None:
-    assert len(decide(finalize(1), opened(), files_per_package_max=MANY)) == 1
+def test_a_package_without_entries_can_be_sealed() -> None:
+    assert decide(finalize(1), opened(), entries_max=MANY)
 
 
 @pytest.mark.parametrize("version", [0, 1, 3])
 def test_a_manifest_of_another_version_is_refused(version: int) -> None:
     with pytest.raises(PackageChanged, match=rf"\(version {version} became 2\); finalise it again") as refused:
-        decide(finalize(version), opened(("a", b"x")), files_per_package_max=MANY)
-    found = refused.value
-    assert (found.package_id, found.expected_version, found.version) == (FIRST, version, 2)
+        decide(finalize(version), opened(("a", b"x")), entries_max=MANY)
+    error = refused.value
+    assert (error.package_id, error.expected_version, error.version) == (FIRST, version, 2)
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
-def test_finalising_again_finds_it_done(version: int) -> None:
-    facts = finalized()
-    assert decide(finalize(version), facts, files_per_package_max=MANY) == ()
-    assert facts == finalized()
+def test_finalizing_again_finds_it_done(version: int) -> None:
+    assert decide(finalize(version), finalized(), entries_max=MANY) == ()
 
 
-def test_a_package_that_is_not_there_is_not_finalised() -> None:
+def test_a_package_that_is_not_there_is_not_finalized() -> None:
     with pytest.raises(PackageNotFound):
-        decide(finalize(1, package=2), opened(), files_per_package_max=MANY)
+        decide(finalize(1, package=2), opened(), entries_max=MANY)
 
 
 def test_each_registration_of_a_schema_is_its_next_version() -> None:
-    facts = Facts(schema_versions={"other": 7})
+    state = LogState(schema_versions={"other": 7})
+    command = RegisterMetadataSchema("build", "{}")
     for version in (1, 2, 3):
-        command = RegisterMetadataSchema(Ids()(), "build", "{}")
-        (draft,) = decide(command, facts, files_per_package_max=MANY)
-        assert draft == Draft(command.event_id, "build", MetadataSchemaRegistered("build", version, "{}"))
-    assert facts == Facts(schema_versions={"other": 7, "build": 3})
+        assert decide(command, state, entries_max=MANY) == (MetadataSchemaRegistered("build", version, "{}"),)
+        evolved(state, command)
+    assert state.schema_versions == {"other": 7, "build": 3}
 
 
-def test_flags_are_recorded_one_by_one_and_change_no_fact() -> None:
-    ids = Ids()
-    flags = (flag(b"x", "damaged", ids=ids), flag(b"", "missing", ids=ids))
-    facts = Facts()
-    drafts = decide(FlagObjects(flags), facts, files_per_package_max=MANY)
-    assert drafts == tuple(
-        Draft(found.event_id, str(address_of(content)), ObjectFlagged(str(address_of(content)), BACKEND_ID, integrity))
-        for found, content, integrity in zip(flags, (b"x", b""), ("damaged", "missing"), strict=True)
+def finding(content: bytes, integrity: str) -> ObjectFinding:
+    return ObjectFinding(stored_object(content).digest, place_of(content), integrity)
+
+
+def test_what_is_found_flawed_or_whole_again_is_one_event_each() -> None:
+    state = evolved(opened(("a", b"x"), ("b", b"yy"), ("c", b"")), found((b"x", "damaged")), after=3)
+    decided = decide(found((b"yy", "missing"), (b"x", "intact"), (b"", "damaged")), state, entries_max=MANY)
+    assert decided == (
+        ObjectsFlagged((finding(b"yy", "missing"), finding(b"", "damaged"))),
+        ObjectsRestored((finding(b"x", "intact"),)),
     )
-    assert facts == Facts()
-    assert decide(FlagObjects(()), facts, files_per_package_max=MANY) == ()
 
 
-def test_needs_name_the_package_its_paths_and_the_directories_above_them() -> None:
-    command = ingest(ingested(f"{NFD}/b/c"), ingested("d"))
-    assert needs(command) == Needs(
+@pytest.mark.parametrize("integrity", ["intact", "damaged"])
+def test_what_is_known_of_an_object_is_no_news(integrity: str) -> None:
+    state = opened(("a", b"x"))
+    if integrity == "damaged":
+        evolved(state, found((b"x", "damaged")), after=3)
+    assert decide(found((b"x", integrity)), state, entries_max=MANY) == ()
+
+
+def test_a_missing_object_may_turn_out_to_be_damaged() -> None:
+    state = evolved(opened(("a", b"x")), found((b"x", "missing")), after=3)
+    assert decide(found((b"x", "damaged")), state, entries_max=MANY) == (ObjectsFlagged((finding(b"x", "damaged"),)),)
+
+
+def test_an_object_that_changed_since_the_verification_began_is_left_as_it_is() -> None:
+    state = opened(("a", b"x"))  # stored at 2
+    assert decide(found((b"x", "damaged"), as_of=1), state, entries_max=MANY) == ()
+    assert decide(found((b"x", "damaged"), as_of=2), state, entries_max=MANY) != ()
+
+
+@pytest.mark.parametrize("other", [finding(b"yy", "damaged"), ObjectFinding(X.digest, place_of(b"yy"), "damaged")])
+def test_nothing_is_found_of_an_object_that_the_log_does_not_name(other: ObjectFinding) -> None:
+    with pytest.raises(InvalidValue, match="no event before has stored it there"):
+        decide(RecordFindings((other,), 9), opened(("a", b"x")), entries_max=MANY)
+
+
+def test_needs_name_the_package_its_paths_the_directories_above_them_and_the_contents() -> None:
+    command = ingest(ingested(f"{NFD}/b/c", b"x"), ingested("d", b"x"))
+    links = replace(command, entries=(*command.entries, link_entry("l/m", "x"), directory_entry("n")), stored=(YY,))
+    assert command_needs([links]) == Needs(
         packages=frozenset({FIRST}),
-        files=frozenset({(FIRST, f"{NFC}/b/c"), (FIRST, "d")}),
-        above=frozenset({(FIRST, NFC), (FIRST, f"{NFC}/b")}),
+        entries=frozenset((FIRST, key) for key in (f"{NFC}/b/c", "d", "l/m", "n")),
+        above=frozenset((FIRST, key) for key in (NFC, f"{NFC}/b", "l")),
+        contents=frozenset({X.digest, YY.digest}),
     )
-    assert needs(created()) == needs(finalize(1)) == Needs(packages=frozenset({FIRST}))
-    assert needs(RegisterMetadataSchema(Ids()(), "build", "{}")) == Needs(schemas=frozenset({"build"}))
-    assert needs(FlagObjects((flag(b"x"),))) == Needs()
+    assert command_needs([created()]) == command_needs([finalize(1)]) == Needs(packages=frozenset({FIRST}))
+    assert command_needs([RegisterMetadataSchema("build", "{}")]) == Needs(schemas=frozenset({"build"}))
+    assert command_needs([found((b"x", "damaged"))]) == Needs(contents=frozenset({X.digest}))
 
 
 def test_needs_of_a_batch_are_those_of_all_its_commands() -> None:
-    commands: list[Command] = [created(2), ingest(ingested("a/b")), RegisterMetadataSchema(Ids()(), "build", "{}")]
-    together = Needs()
-    for command in commands:
-        together |= needs(command)
-    assert together == Needs(
-        frozenset({FIRST, SECOND}),
-        frozenset({(FIRST, "a/b")}),
-        frozenset({(FIRST, "a")}),
-        frozenset({"build"}),
+    commands: list[Command] = [created(2), ingest(ingested("a/b", b"x")), RegisterMetadataSchema("build", "{}")]
+    assert command_needs(commands) == Needs(
+        packages=frozenset({FIRST, SECOND}),
+        entries=frozenset({(FIRST, "a/b")}),
+        above=frozenset({(FIRST, "a")}),
+        contents=frozenset({X.digest}),
+        schemas=frozenset({"build"}),
     )
+
+
+class Judge:
+    """A log that batches are judged against, one after the other."""
+
+    def __init__(self, state: LogState, head: int) -> None:
+        self.state, self.head = state, head
+        self.ids, self.clock = Ids(), count(70)
+
+    def __call__(self, *requests: CommandRequest, known: tuple[Committed, ...] = ()) -> list[object]:
+        events = [stored for committed in known for stored in committed.events]
+        judged = judge_batch(
+            requests, self.state, events, head=self.head, now_us=lambda: next(self.clock), entries_max=2
+        )
+        written = [
+            stored
+            for outcome in judged.outcomes
+            if isinstance(outcome, Committed) and not outcome.repeated
+            for stored in outcome.events
+        ]
+        assert judged.events == written
+        assert [each.sequence for each in written] == [self.head + 1 + index for index in range(len(written))]
+        self.head += len(written)
+        return list(judged.outcomes)
+
+    def ask(self, files: int, *, key: str | None = None, actor: str = "ci") -> CommandRequest:
+        command = ingest(*(ingested(f"{next(self.clock)}", b"x") for _ in range(files)))
+        return CommandRequest(self.ids(), command, actor, key)
+
+
+@pytest.fixture
+def judge() -> Judge:
+    return Judge(opened(), 1)
+
+
+def payloads_of(outcome: object) -> list[Payload]:
+    assert isinstance(outcome, Committed)
+    return [stored.decode() for stored in outcome.events]
+
+
+def test_the_first_event_alone_speaks_for_its_command(judge: Judge) -> None:
+    request = judge.ask(1, key="nightly")
+    [committed] = judge(request)
+    assert isinstance(committed, Committed)
+    first, second = (stored.event for stored in committed.events)
+    assert (first.command.command_id, first.command.idempotency_key) == (request.command_id, "nightly")
+    assert first.command.digest is not None
+    assert (second.command.digest, second.command.idempotency_key) == (None, None)
+    assert second.command.command_id == request.command_id
+    assert first.recorded_at_us == second.recorded_at_us
+    assert (first.subject, second.subject) == ("objects", FIRST)
+
+
+def test_a_command_that_is_refused_leaves_its_neighbours_alone(judge: Judge) -> None:
+    first, refused, last = judge(judge.ask(1), judge.ask(2), judge.ask(1))
+    assert isinstance(refused, TooManyFiles)
+    assert [len(payloads_of(outcome)) for outcome in (first, last)] == [2, 1]
+    assert judge.state.packages[FIRST].files == 2
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one batch", "in another batch"])
+@pytest.mark.parametrize("by_key", [True, False], ids=["by its key", "by its id"])
+def test_a_command_that_is_sent_again_gets_its_first_answer(judge: Judge, by_key: bool, together: bool) -> None:
+    request = judge.ask(1, key="nightly" if by_key else None)
+    again = replace(request, command_id=judge.ids()) if by_key else request
+    if together:
+        first, second = judge(request, again)
+    else:
+        [first] = judge(request)
+        assert isinstance(first, Committed)
+        judge(judge.ask(1))
+        [second] = judge(again, known=(first,))
+    assert isinstance(first, Committed)
+    assert second == replace(first, repeated=True)
+
+
+@pytest.mark.parametrize("by_key", [True, False], ids=["key", "id"])
+def test_a_key_or_an_id_stands_for_one_command(judge: Judge, by_key: bool) -> None:
+    request = judge.ask(1, key="nightly")
+    other = replace(request, actor="someone")
+    other = replace(other, command_id=judge.ids()) if by_key else replace(other, idempotency_key=None)
+    _first, refused = judge(request, other)
+    assert isinstance(refused, IdempotencyConflict)
+    assert (refused.key, refused.sequence) == ("nightly" if by_key else request.command_id, 2)
+
+
+def test_a_command_that_changes_nothing_is_answered_with_the_head(judge: Judge) -> None:
+    first, done = judge(judge.ask(1), CommandRequest(judge.ids(), found((b"x", "intact")), "ci", None))
+    assert isinstance(first, Committed)
+    assert done == Committed((), first.sequence, repeated=False)
+
+
+def test_an_object_is_stored_by_the_first_command_that_brings_it(judge: Judge) -> None:
+    first, second = (CommandRequest(judge.ids(), ingest(ingested(path, b"x")), "ci", None) for path in "ab")
+    outcomes = judge(first, second)
+    assert [len(payloads_of(outcome)) for outcome in outcomes] == [2, 1]
+
+
+def test_a_content_may_have_objects_in_several_places() -> None:
+    elsewhere = X._replace(place=Place("s3", "k"))
+    state = evolved(opened(), replace(ingest(ingested("a", b"x")), stored=(X, elsewhere)), after=1)
+    assert set(state.contents[X.digest].places) == {X.place, elsewhere.place}
+
+
+def test_an_object_key_names_one_content() -> None:
+    command = ingest(ingested("a", b"x"), ingested("b", b"yy"))
+    with pytest.raises(InvalidValue, match="object key"):
+        decide(replace(command, stored=(X, YY._replace(place=X.place))), opened(), entries_max=MANY)

@@ -17,9 +17,10 @@ from artifactstore.database.cells import time_in
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
 from artifactstore.database.views import row_statements
-from artifactstore_protocols.admission import LastEvent, LogTables, admit, examine, history_needs
+from artifactstore_protocols.admission import LogTables, admit, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
+from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.views import RowOperation
 
 __all__ = [
@@ -210,18 +211,15 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
         UnknownEventType, EventRefused: an event may not stand there.
     """
     examined = [examine(stored) for stored in batch]
-    needed = history_needs(examined)
-    history = await tables.history(needed)
+    state = await tables.state(run_needs(examined))
     after = batch[0].sequence - 1
-    for some in batched(sorted(needed.commands), _QUERY_PARAMETERS_MAX):
+    for some in batched(sorted({stored.event.command.command_id for stored in batch}), _QUERY_PARAMETERS_MAX):
         query = select(events.c.command_id).where(events.c.command_id.in_(some), events.c.sequence <= after)
-        history.commands.update((await connection.execute(query)).scalars())
-    previous = select(events.c.command_id, events.c.actor, events.c.type, events.c.subject).where(
-        events.c.sequence == after
-    )
+        state.commands.update((await connection.execute(query)).scalars())
+    previous = select(events.c.command_id, events.c.actor, events.c.type).where(events.c.sequence == after)
     for row in await connection.execute(previous):
-        history.last = LastEvent.of(row.command_id, row.actor, row.type, row.subject)
-    return [operation for each in examined for operation in admit(each, history)]
+        state.last = LastEvent(row.command_id, row.actor, row.type)
+    return [operation for each in examined for operation in admit(each, state)]
 
 
 async def replay(

@@ -13,9 +13,9 @@ from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.payloads import PackageFinalized
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
@@ -156,12 +156,17 @@ async def flagged_counts(connection: AsyncConnection) -> dict[str, int]:
 
 async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> int:
     """Bytes of the package's files whose content the store had already when their event was written."""
-    query = (
-        select(func.coalesce(func.sum(_contents.c.size_bytes), 0))
+    new = (
+        select(_contents.c.digest_primary, _contents.c.size_bytes)
         .join(_files, _files.c.digest_primary == _contents.c.digest_primary)
-        .where(_files.c.package_id == package_id, _files.c.sequence != _contents.c.sequence)
+        # The event that stores a command's new objects stands right before the one that puts its entries.
+        .where(_files.c.package_id == package_id, _files.c.sequence == _contents.c.sequence + 1)
+        .distinct()
+        .subquery()
     )
-    return int((await connection.execute(query)).scalar_one())
+    new_bytes = select(func.coalesce(func.sum(new.c.size_bytes), 0)).scalar_subquery()
+    query = select(_packages.c.total_bytes - new_bytes).where(_packages.c.package_id == package_id)
+    return int((await connection.execute(query)).scalar_one_or_none() or 0)
 
 
 async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes | None:
@@ -169,7 +174,7 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
     query = (
         select(events.c.payload)
         .join(_packages, _packages.c.finalized_sequence == events.c.sequence)
-        .where(_packages.c.package_id == package_id, events.c.type == PackageFinalized.TYPE)
+        .where(_packages.c.package_id == package_id, events.c.type == PACKAGE_FINALIZED.name)
     )
     payload = (await connection.execute(query)).scalar_one_or_none()
     return None if payload is None else bytes(payload)

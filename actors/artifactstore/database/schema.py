@@ -110,6 +110,8 @@ Table(
     _text("status"),
     _integer("version"),
     _integer("file_count"),
+    _integer("link_count"),
+    _integer("directory_count"),
     _integer("total_bytes"),
     _text("retention_class"),
     _bytes("metadata"),

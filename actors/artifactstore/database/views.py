@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 
-from sqlalchemy import Table, bindparam, select, type_coerce, update
+from sqlalchemy import Table, bindparam, delete, select, type_coerce, update
 from sqlalchemy.types import NULLTYPE
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import OnConflict, Statement, compiled, execute_all, insertion
-from artifactstore.database.facts import load_history
 from artifactstore.database.schema import ViewTables
-from artifactstore_protocols.admission import History, HistoryNeeds
+from artifactstore.database.state import load_state
 from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.views import Put, RowOperation, Update, ViewDigest, ViewTable, coalesce
+from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.views import Delete, Put, Row, RowOperation, Update, ViewDigest, ViewTable, coalesce
 
 __all__ = ["TableViewWriter", "projection_digest", "row_statements"]
 
@@ -36,9 +36,9 @@ class TableViewWriter:
         database = self._connection.dialect.name
         await execute_all(self._connection, row_statements(operations, self._tables, database))
 
-    async def history(self, needed: HistoryNeeds) -> History:
-        """What is needed of the history, as the caller's transaction sees it."""
-        return await load_history(self._connection, needed, self._tables)
+    async def state(self, needed: Needs) -> LogState:
+        """Return the state that is needed, as the caller's transaction sees it."""
+        return await load_state(self._connection, needed, self._tables)
 
 
 def row_statements(operations: Iterable[RowOperation], tables: ViewTables, database: str) -> list[Statement]:
@@ -51,7 +51,9 @@ def row_statements(operations: Iterable[RowOperation], tables: ViewTables, datab
             statements.append(_updates(table, view, changed, updates, database))
             continue
         for operation in group:
-            if not isinstance(operation, Update):
+            if isinstance(operation, Delete):
+                statements.append(_deletions(table, view, operation.keys, database))
+            elif not isinstance(operation, Update):
                 conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
                 statements.append(insertion(table, operation.rows, database, conflict))
     return statements
@@ -67,6 +69,20 @@ def _updates(
 ) -> Statement:
     sql, order = _update(table, view, changed, database)
     return Statement(sql, [tuple(map((*each.values.values(), *each.key).__getitem__, order)) for each in updates])
+
+
+@cache
+def _deletion(table: Table, view: ViewTable, database: str) -> tuple[str, tuple[int, ...]]:
+    statement = delete(table)
+    for name in view.key:
+        statement = statement.where(table.c[name] == bindparam(name))
+    sql, order = compiled(statement, database)
+    return sql, tuple(map(view.key.index, order))
+
+
+def _deletions(table: Table, view: ViewTable, keys: Sequence[Row], database: str) -> Statement:
+    sql, order = _deletion(table, view, database)
+    return Statement(sql, [tuple(map(key.__getitem__, order)) for key in keys])
 
 
 @cache

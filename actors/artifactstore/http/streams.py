@@ -12,9 +12,9 @@ from artifactstore.audit import audit_entry
 from artifactstore.facts import as_json, facts
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_types import UnknownEventType
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import OpenTail, ProjectionRole, Stream
-from artifactstore_protocols.payloads import UnknownEventType
 from artifactstore_protocols.records import AuditEntry
 from artifactstore_protocols.supervision import ActorStopped, AskError
 

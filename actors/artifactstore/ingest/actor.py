@@ -23,30 +23,25 @@ import trio
 from artifactstore.callers import told_from_threads
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import new_id, now_us
-from artifactstore.ingest.answers import created_package, file_record
+from artifactstore.ingest.answers import created_package, entries_written, file_record
 from artifactstore.ingest.journal import Journal
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.resuming import Note, may_go_on, worth_noting
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
-from artifactstore.ingest.steps import Steps, batches, ingested
+from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, ingested
 from artifactstore.machine import check_wanted, in_thread
 from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import canonical, commands
 from artifactstore_protocols.canonical import CanonicalValue
-from artifactstore_protocols.commands import (
-    CreatePackage,
-    IngestedFile,
-    IngestFiles,
-    OnExisting,
-)
+from artifactstore_protocols.commands import CreatePackage, OnExisting
 from artifactstore_protocols.dataplane import FileSource, SourceOverrun, SourceTruncated
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
-from artifactstore_protocols.identity import new_hasher
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, new_hasher
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
@@ -62,7 +57,6 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
 from artifactstore_protocols.paths import check_path, path_key
-from artifactstore_protocols.payloads import FileIngested, FileReplaced
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -178,13 +172,11 @@ class IngestActor(Actor[IngestRole]):
                     timeout=NO_TIME_LIMIT,
                 )
             file = ingested(message.path, bool(executable), media_type, result)
-            command = IngestFiles(message.package_id, (file,), message.on_existing)
+            command = ingest_command(message.package_id, (file,), message.on_existing)
             self.context.complete()
             committed = await self._steps.commit(command, message.actor, message.idempotency_key)
-        for stored in committed.events:
-            payload = stored.decode()
-            if isinstance(payload, FileIngested | FileReplaced):
-                return file_record(stored.sequence, payload)
+        if entries_written(committed):  # a repeated command has the same entry
+            return file_record(message.package_id, committed.sequence, file.entry, file.stored)
         key = path_key(message.path)
         record = await self._store.file(message.package_id, key)
         if record is None:
@@ -316,7 +308,7 @@ class IngestActor(Actor[IngestRole]):
             payload, summary = await in_thread(
                 lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
             )
-            command = commands.FinalizePackage(new_id(), package_id, contents.package.version, payload, summary)
+            command = commands.FinalizePackage(package_id, contents.package.version, payload, summary)
             self.context.complete()
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
@@ -368,16 +360,16 @@ class IngestActor(Actor[IngestRole]):
             files, ahead = ahead or await self._steps.store_batch(seen.root, batch), ()
             # Before the commit, so that no file that is in the log lacks its note; a note without a record is no proof.
             await in_thread(partial(journal.note, list(_notes(batch, files, seen.looked_at_us))))
-            command = IngestFiles(message.package_id, files, message.on_existing)
+            command = ingest_command(message.package_id, files, message.on_existing)
             if not pending:
                 self.context.complete()
             committed = await self._steps.commit(command, message.actor, None)
             sequence = committed.sequence
-            written += sum(event.event.subject == message.package_id for event in committed.events)
+            written += entries_written(committed)
             progress = replace(
                 progress,
                 files=progress.files + len(batch),
-                bytes=progress.bytes + sum(file.size_bytes for file in files),
+                bytes=progress.bytes + sum(file.entry.size_bytes for file in files),
             )
             text = "batch of %d files is in the log, up to %d; %d of %d files done"
             done = (len(batch), sequence, progress.files, progress.files_total)
@@ -425,7 +417,7 @@ def check_creation(message: OpenPackage) -> None:
 
 def _creation(message: OpenPackage) -> CreatePackage:
     retention_class(message.retention_class)
-    return CreatePackage(new_id(), new_id(), message.name, message.retention_class, dict(message.metadata))
+    return CreatePackage(new_id(), message.name, message.retention_class, dict(message.metadata))
 
 
 def _examine(source: FileSource, places: StorePlaces) -> bool:
@@ -452,5 +444,5 @@ def _notes(
 ) -> Iterator[tuple[str, Note]]:
     for seen, file in zip(batch, files, strict=True):
         # One that grew or shrank between the scan and the reading has another stamp by now.
-        if seen.size_bytes == file.size_bytes and worth_noting(seen.stamp, looked_at_us):
-            yield seen.path, Note(seen.stamp, str(file.digests.content_address))
+        if seen.size_bytes == file.entry.size_bytes and worth_noting(seen.stamp, looked_at_us):
+            yield seen.path, Note(seen.stamp, f"{PRIMARY_ALGORITHM}:{file.entry.digest.hex()}")

@@ -6,11 +6,13 @@ views, since what it made may have gone on changing.
 
 from typing import cast
 
-from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.payloads import FileIngested, FileReplaced, PackageCreated
+from artifactstore_protocols.entries import Entry, StoredObject
+from artifactstore_protocols.event_types import FILES_INGESTED, FilesIngested, PackageCreated
+from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.records import FileRecord, PackageRecord
 
-__all__ = ["created_package", "file_record"]
+__all__ = ["created_package", "entries_written", "file_record"]
 
 
 def created_package(created: StoredEvent) -> PackageRecord:
@@ -37,15 +39,24 @@ def created_package(created: StoredEvent) -> PackageRecord:
     )
 
 
-def file_record(sequence: int, payload: FileIngested | FileReplaced) -> FileRecord:
-    """The file as the event with this sequence leaves it."""
+def file_record(package_id: str, sequence: int, entry: Entry, stored: StoredObject) -> FileRecord:
+    """The file as the event with this sequence leaves it; `stored` is its content."""
     return FileRecord(
-        package_id=payload.package_id,
-        path=payload.path,
-        size_bytes=payload.size_bytes,
-        executable=payload.executable,
-        media_type=payload.media_type,
-        content_address=payload.content_address,
-        sha256=payload.sha256,
+        package_id=package_id,
+        path=entry.path,
+        size_bytes=entry.size_bytes,
+        executable=entry.executable,
+        media_type=entry.media_type,
+        content_address=f"{PRIMARY_ALGORITHM}:{entry.digest.hex()}",
+        sha256=f"sha256:{stored.sha256.hex()}",
         sequence=sequence,
+    )
+
+
+def entries_written(committed: Committed) -> int:
+    """How many entries a command put into its package."""
+    return sum(
+        len(cast("FilesIngested", stored.decode()).entries)
+        for stored in committed.events
+        if stored.event.type == FILES_INGESTED.name
     )

@@ -1,6 +1,7 @@
 """The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what may be left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from artifactstore.abreast import abreast
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
@@ -8,20 +9,36 @@ from artifactstore.ids import new_id
 from artifactstore.ingest.resuming import Note, untouched
 from artifactstore.ingest.scan import ScannedFile
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
-from artifactstore_protocols.commands import Command, CommandRequest, Committed, IngestedFile
+from artifactstore_protocols.commands import (
+    ENTRIES_BYTES_MAX,
+    ENTRIES_MAX,
+    Command,
+    CommandRequest,
+    IngestFiles,
+    OnExisting,
+    entry_bytes,
+)
 from artifactstore_protocols.dataplane import FileSource, IngestResult
+from artifactstore_protocols.entries import Entry, Place, StoredObject, file_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.media_types import media_type_of
 from artifactstore_protocols.messages import Commit, StatObjects, StorageRole, StoreFiles, WriterRole
 from artifactstore_protocols.records import FileRecord
 
-__all__ = ["Steps", "batches", "ingested"]
+__all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested"]
 
 _LOOK_UPS = 16
-_BATCH_FILES = 256
 _BATCH_BYTES = 64 << 20
+
+
+class IngestedFile(NamedTuple):
+    """A file that is stored: its entry, and the proof for its content."""
+
+    entry: Entry
+    stored: StoredObject
 
 
 class Steps:
@@ -94,28 +111,41 @@ class Steps:
 
 
 def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
-    """A stored file, with ids for the events that it may become."""
-    return IngestedFile(
-        event_id=new_id(),
-        healed_event_id=new_id(),
-        path=path,
-        size_bytes=result.size_bytes,
-        executable=executable,
-        media_type=media_type,
-        digests=result.digests,
-        receipt=result.receipt,
+    """Return a file that is stored."""
+    receipt = result.receipt
+    digest = bytes.fromhex(result.digests.primary.hex)
+    stored = StoredObject(
+        digest,
+        bytes.fromhex(result.digests.sha256.hex),
+        result.size_bytes,
+        Place(receipt.backend_id, receipt.object_key),
+        receipt.retrieval_tier,
+        receipt.restore_status,
+        receipt.outcome,
+    )
+    return IngestedFile(file_entry(path, executable, media_type, result.size_bytes, digest), stored)
+
+
+def ingest_command(package_id: str, files: Sequence[IngestedFile], on_existing: OnExisting) -> IngestFiles:
+    """Return the command that puts stored files into a package."""
+    return IngestFiles(
+        package_id, tuple(file.entry for file in files), tuple(file.stored for file in files), on_existing
     )
 
 
 def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
     """Runs of files that are worth one transaction: limited by count and by bytes, at least one file each."""
     batch: list[ScannedFile] = []
-    size = 0
+    size, entries = 0, 0
     for file in files:
-        if batch and (len(batch) == _BATCH_FILES or size + file.size_bytes > _BATCH_BYTES):
+        entry = entry_bytes(file_entry(file.path, file.executable, media_type_of(file.path), 0, b""))
+        if batch and (
+            len(batch) == ENTRIES_MAX or size + file.size_bytes > _BATCH_BYTES or entries + entry > ENTRIES_BYTES_MAX
+        ):
             yield batch
-            batch, size = [], 0
+            batch, size, entries = [], 0, 0
         batch.append(file)
         size += file.size_bytes
+        entries += entry
     if batch:
         yield batch

@@ -19,6 +19,7 @@ from artifactstore.refusals import LogFilePartial
 from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.event_types import UnknownEventType
 from artifactstore_protocols.events import EventRefused, StoredEvent
 from artifactstore_protocols.log_file import (
     LogFileEncoder,
@@ -27,7 +28,6 @@ from artifactstore_protocols.log_file import (
     LogFileReader,
     LogFileSummary,
 )
-from artifactstore_protocols.payloads import UnknownEventType
 
 __all__ = ["READ_BYTES", "LogFileSource", "LogFileText", "Version"]
 

@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.event_types import FILES_INGESTED, OBJECTS_STORED, FilesIngested, ObjectsStored
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.messages import StatObjects, StorageRole
-from artifactstore_protocols.payloads import FileIngested, FileReplaced
 from artifactstore_protocols.records import FlawedObject, ObjectFlaws
 
 __all__ = [
@@ -53,17 +53,19 @@ class NamedObject:
 
 def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
     """The objects that some events name, each once."""
-    named: dict[str, NamedObject] = {}
-    for stored in events:
-        if stored.event.type not in {FileIngested.TYPE, FileReplaced.TYPE}:
-            continue  # the others name none, or what these have named; a manifest is long to decode
-        file = cast("FileIngested | FileReplaced", stored.decode())
-        digests = ContentDigests(
-            ContentAddress.parse(file.content_address).digest, ContentAddress.parse(file.sha256).digest
-        )
-        files = (f"{file.package_id}/{file.path}",)
-        named.setdefault(file.content_address, NamedObject(digests, file.size_bytes, files))
-    return tuple(named.values())
+    named: dict[bytes, NamedObject] = {}
+    files: dict[bytes, str] = {}
+    for stored in events:  # the others name none, or what these have named; a manifest is long to decode
+        if stored.event.type == OBJECTS_STORED.name:
+            objects = cast("ObjectsStored", stored.decode())
+            for digest, sha256, size_bytes, *_ in objects.objects:
+                digests = ContentDigests(Digest(objects.digest_algorithm, digest.hex()), Digest("sha256", sha256.hex()))
+                named.setdefault(digest, NamedObject(digests, size_bytes))
+        elif stored.event.type == FILES_INGESTED.name:
+            ingested = cast("FilesIngested", stored.decode())
+            for entry in ingested.entries:
+                files.setdefault(entry.digest, f"{ingested.package_id}/{entry.path}")
+    return tuple(replace(each, files=(files[digest],)) if digest in files else each for digest, each in named.items())
 
 
 async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:

@@ -24,7 +24,7 @@ from artifactstore.ingest import steps
 from artifactstore.ingest.steps import Steps
 from artifactstore.cli import main
 
-steps._BATCH_FILES = 1
+steps.ENTRIES_MAX = 1
 commit, committed = Steps.commit, []
 number, commits = int(sys.argv[1]), int(sys.argv[2])
 

@@ -51,7 +51,7 @@ async def writer_on(database: Database) -> AsyncGenerator[ActorRef[WriterRole]]:
 
 
 def create(ids: Ids, package: int = 1) -> Commit:
-    return Commit(CommandRequest(ids(), created(package, ids=ids), "ci", None))
+    return Commit(CommandRequest(ids(), created(package), "ci", None))
 
 
 async def log_of(location: DatabaseLocation) -> list[tuple[int, str]]:

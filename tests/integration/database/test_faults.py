@@ -30,7 +30,7 @@ from artifactstore.database.errors import (
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
-from artifactstore_protocols.commands import Committed
+from artifactstore_protocols.events import Committed
 from command_strategies import Ids, created, ingest, ingested
 from database_tools import Gate, Scribe, by_hand, event, opened
 
@@ -348,19 +348,19 @@ class TestPostgresServer:
         self, postgres_location: DatabaseLocation
     ) -> None:
         """No path that may be stored is; but whatever exceeds a limit of the server is a refusal, and no outage."""
-        ids = Ids()
-        strange = ingested("a", ids=ids)
-        object.__setattr__(strange, "path", b64encode(shake_256(b"noise").digest(3000)).decode())
+        file, path = ingested("a"), b64encode(shake_256(b"noise").digest(3000)).decode()
+        strange = ingest(file)
+        object.__setattr__(strange, "entries", (file.entry._replace(path=path),))
         async with opened(postgres_location) as database:
             scribe = Scribe(SqlEventStore(database))
             first, refused, last = await scribe.send(
-                scribe.ask(created(ids=ids)), scribe.ask(ingest(strange)), scribe.ask(ingest(ingested("b", ids=ids)))
+                scribe.ask(created()), scribe.ask(strange), scribe.ask(ingest(ingested("b")))
             )
         assert isinstance(refused, Refused)
         assert "index row size" in refused.reason
         assert isinstance(first, Committed)
         assert isinstance(last, Committed)
-        assert (first.sequence, last.sequence) == (1, 2)
+        assert (first.sequence, last.sequence) == (1, 3)
 
     async def test_a_session_that_the_server_ends_is_replaced(self, postgres_location: DatabaseLocation) -> None:
         ids = Ids()

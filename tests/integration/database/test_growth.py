@@ -10,7 +10,7 @@ from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
-from command_strategies import Ids, created
+from command_strategies import created
 from database_tools import Scribe, by_hand, opened, surgery
 
 _NEVER_S = 3600.0
@@ -61,8 +61,7 @@ def only_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_growth_that_was_is_told_at_once(database: Database, scribe: Scribe) -> None:
-    ids = Ids()
-    await scribe.tell(created(1, ids=ids), created(2, ids=ids))
+    await scribe.tell(created(1), created(2))
     assert await database.wait_for_growth(1) == 2
 
 
@@ -74,7 +73,6 @@ async def test_no_growth_is_told_too(database: Database, scribe: Scribe, looks_o
 
 
 async def test_what_another_one_writes_is_told(location: DatabaseLocation, only_by_word: None) -> None:
-    ids = Ids()
     heads: list[int] = []
     async with opened(location) as database, opened(location) as other:
         writer = Scribe(SqlEventStore(other))
@@ -86,7 +84,7 @@ async def test_what_another_one_writes_is_told(location: DatabaseLocation, only_
         async with trio.open_nursery() as nursery:
             nursery.start_soon(follow)
             for number in range(20):
-                await writer.tell(created(number, ids=ids))
+                await writer.tell(created(number))
     assert heads == sorted(set(heads))
 
 
@@ -109,15 +107,14 @@ async def test_a_rollback_is_not_told(postgres_location: DatabaseLocation, words
 
 
 async def test_a_listener_that_is_cut_off_comes_back(postgres_location: DatabaseLocation, only_by_word: None) -> None:
-    ids = Ids()
     async with opened(postgres_location) as database, opened(postgres_location) as other:
         writer = Scribe(SqlEventStore(other))
-        await writer.tell(created(1, ids=ids))
+        await writer.tell(created(1))
         for number in range(2, 4):
             assert await grown(database, number - 2) == number - 1
             await listens(database)
             await surgery(postgres_location, _END_LISTENERS)
-            await writer.tell(created(number, ids=ids))
+            await writer.tell(created(number))
         assert await grown(database, 2) == 3
 
 

@@ -54,7 +54,7 @@ async def test_writers_and_readers_share_sessions_without_noticing(pooled_locati
         async def write(store: SqlEventStore) -> None:
             scribe = Scribe(store)
             for _ in range(EACH):
-                request = scribe.ask(created(next(numbers), ids=ids), command_id=ids())
+                request = scribe.ask(created(next(numbers)), command_id=ids())
                 await scribe.send(request)
                 await store.package(request.command.package_id)  # type: ignore[union-attr]
 

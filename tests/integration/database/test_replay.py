@@ -19,10 +19,10 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.admission import LogTables
-from artifactstore_protocols.commands import FlagObjects, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.commands import OnExisting
+from artifactstore_protocols.event_types import UnknownEventType
 from artifactstore_protocols.events import EventRefused
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.payloads import UnknownEventType
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.views import (
     CONTENTS,
@@ -36,7 +36,7 @@ from artifactstore_protocols.views import (
     NamedCells,
     ViewTable,
 )
-from command_strategies import Create, FileStep, Ingest
+from command_strategies import Create, FileStep, Find, Ingest, Register
 from database_tools import Gate, Scribe, event, opened, surgery
 from memory_log import MemoryLog
 from story import assert_identical, tell_story
@@ -58,7 +58,7 @@ async def test_views_are_what_the_log_implies(store: SqlEventStore, scribe: Scri
 _CHANGED: dict[ViewTable, NamedCells] = {
     PACKAGES: {"version": 99, "name": "renamed"},
     CONTENTS: {"size_bytes": 99, "digest_sha256": b"another"},
-    FILES: {"executable": 99, "path": "elsewhere"},
+    FILES: {"executable": 99, "path": "elsewhere", "link_target": "nowhere"},
     LOCATIONS: {"integrity": "missing", "state": "elsewhere", "stored_at": 0},
     RETENTION: {"expires_at": None, "duration_us": 1, "status": "lost"},
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
@@ -136,7 +136,7 @@ async def test_a_check_is_identical_while_another_connection_writes(
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(check)
-            for i in range(3, 40):
+            for i in range(4, 40):
                 await scribe.tell(memory.command(Create(i, "short", {})))
             nursery.cancel_scope.cancel()
         reports.append(await store_beside.replay(rebuild=False))
@@ -192,8 +192,8 @@ async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
             for command in (
                 memory.command(Create(step, "short", {})),
                 memory.command(Ingest(2, (FileStep(f"late {step}", b"x", False, "rewritten"),), OnExisting.REFUSE)),
-                RegisterMetadataSchema(f"0198f3a0-7c00-7000-8000-0000000001{step}", f"late {step}", "{}"),
-                FlagObjects(()),
+                memory.command(Register(f"late {step}")),
+                memory.command(Find(((b"x", "damaged"),))),
             ):
                 assert memory.commit(command) is None
                 await scribe.tell(command)

@@ -3,7 +3,7 @@
 What every event store promises in terms of its interface is in `tests/integration/event_store`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 from sqlalchemy import insert
@@ -16,9 +16,11 @@ from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import log_head
 from artifactstore.database.store import SqlEventStore
+from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome
-from artifactstore_protocols.events import Event, EventConflict
-from command_strategies import Ids, created
+from artifactstore_protocols.events import Committed, Event, EventConflict, StoredEvent
+from artifactstore_protocols.ids import event_id_of
+from command_strategies import Ids, created, package_id_of
 from database_tools import EPOCH_US, Scribe, event, whole_log
 
 
@@ -48,7 +50,7 @@ _KNOWN = Ids()()
     "other",
     [
         event(_KNOWN, payload=b"\xa1\x61\x61\x01"),
-        event(_KNOWN, event_type="v1.file.ingested"),
+        event(_KNOWN, event_type="v1.files.ingested"),
         event(_KNOWN, actor="somebody else"),
     ],
 )
@@ -95,37 +97,59 @@ async def test_the_database_holds_the_head_to_one_row(database: Database) -> Non
         await database.write(second_head)
 
 
+async def take_event_id(database: Database, request: CommandRequest) -> None:
+    """Write an event that nobody's command made, with the id of the first event of a command."""
+    assert await write(database, event(event_id_of(request.command_id, 0))) == [1]
+
+
 async def test_a_batch_that_fails_as_a_whole_leaves_nothing(database: Database, scribe: Scribe) -> None:
-    ids = Ids()
-    clash = [scribe.ask(created(1, ids=ids)), scribe.ask(created(2, name="weekly", ids=Ids()))]
+    requests = [scribe.ask(created(i)) for i in (1, 2)]
+    await take_event_id(database, requests[1])
 
     async def batch(transaction: Transaction) -> Sequence[CommandOutcome]:
-        return await commit_batch(transaction, clash, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        return await commit_batch(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
 
     with pytest.raises(Refused, match=r"the database refused a value \(.*\); change that value"):
         await database.write(batch)
-    assert await whole_log(database) == ()
-    assert await head(database) == 0
+    assert [stored.sequence for stored in await whole_log(database)] == [1]
+    assert await head(database) == 1
+
+
+async def test_a_command_that_the_database_refuses_fails_alone(
+    database: Database, store: SqlEventStore, scribe: Scribe
+) -> None:
+    """The others of its batch are committed one by one, and a repeat among them is still found."""
+    first, clash, last = (scribe.ask(created(i), key=f"key {i}") for i in (1, 2, 3))
+    await take_event_id(database, clash)
+    outcomes = await scribe.send(first, clash, last, first)
+    assert isinstance(outcomes[1], Refused)
+    committed = [outcome for outcome in outcomes if isinstance(outcome, Committed)]
+    assert [(outcome.sequence, outcome.repeated) for outcome in committed] == [(2, False), (3, False), (2, True)]
+    assert committed[2].events == committed[0].events
+    assert [stored.sequence for stored in await whole_log(database)] == [1, 2, 3]
+    assert [package.package_id for package in await store.packages(after=0, limit=9)] == [
+        package_id_of(1),
+        package_id_of(3),
+    ]
 
 
 async def test_a_fault_is_not_taken_for_a_refusal(
     database: Database, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One by one, too, a database that fails fails them all: nobody may be told that the others were written."""
-    ids = Ids()
-    requests = [scribe.ask(created(i, ids=ids)) for i in (1, 2)]
-    write_event = events.write
+    requests = [scribe.ask(created(i)) for i in (1, 2)]
+    write_all = events.write_all
 
-    async def fail_at_the_second(transaction: Transaction, entry: Event) -> int:
+    async def fail_at_the_second(transaction: Transaction, new: Iterable[Event]) -> tuple[StoredEvent, ...]:
         if transaction.sequence == 1:
             raise OSError(5, "Input/output error")
-        return await write_event(transaction, entry)
+        return await write_all(transaction, new)
 
     async def one_by_one(transaction: Transaction) -> Sequence[CommandOutcome]:
         return await commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
 
     with monkeypatch.context() as patch:
-        patch.setattr(events, "write", fail_at_the_second)
+        patch.setattr(events, "write_all", fail_at_the_second)
         with pytest.raises(DatabaseUnavailable, match="Input/output error"):
             await database.write(one_by_one)
     assert await head(database) == 0

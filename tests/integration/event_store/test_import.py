@@ -6,29 +6,24 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 
-from artifactstore_protocols.commands import Committed, OnExisting
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.event_types import EVENT_TYPES, UnknownEventType
+from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.payloads import UnknownEventType
-from command_strategies import Ids, created, ingest, ingested
+from command_strategies import Ids, created
 from database_tools import Scribe
 from event_stores import SimulatedStores, log_of
+from story import tell_story
 
 _SOURCE = "elsewhere"
 
 
-def _other_ids() -> Ids:
-    """Ids that the other log does not have."""
-    ids = Ids()
-    for _ in range(500):
-        ids()
-    return ids
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A log that was made elsewhere, and the digest of its projection; its last command has the key `once`."""
+    """A log of every type of event, made elsewhere, and the digest of its projection.
+
+    Its fourth and fifth event are of one command, and its last one is of a command with the key `once`.
+    """
 
     log: Sequence[StoredEvent]
     digest: str
@@ -36,13 +31,10 @@ class Origin:
 
 @pytest.fixture
 async def origin(nursery: trio.Nursery) -> Origin:
-    ids = Ids()
     async with SimulatedStores(nursery).opened() as elsewhere:
         scribe = Scribe(elsewhere)
-        files = [ingested(name, name.encode(), ids=ids) for name in "abc"]
-        await scribe.tell(created(1, metadata={"k": "v"}, ids=ids), created(2, ids=ids), ingest(*files))
-        await scribe.tell(ingest(ingested("a", b"again", ids=ids), on_existing=OnExisting.REPLACE))
-        await scribe.send(scribe.ask(created(3, ids=ids), key="once"))
+        await tell_story(scribe)
+        await scribe.send(scribe.ask(created(9), key="once"))
         return Origin(await log_of(elsewhere), (await elsewhere.replay(rebuild=False)).projection_digest)
 
 
@@ -51,8 +43,9 @@ async def _take_over(store: EventStore, log: Sequence[StoredEvent]) -> int:
 
 
 async def test_events_and_rows_are_those_of_the_other_log(store: EventStore, origin: Origin) -> None:
-    assert await _take_over(store, origin.log[:3]) == 3
-    assert await _take_over(store, origin.log[3:]) == len(origin.log) - 3
+    assert {stored.event.type for stored in origin.log} == EVENT_TYPES.keys()
+    assert await _take_over(store, origin.log[:4]) == 4
+    assert await _take_over(store, origin.log[4:]) == len(origin.log) - 4
     assert await log_of(store) == origin.log
     report = await store.replay(rebuild=False)
     assert report.identical
@@ -71,8 +64,7 @@ async def test_a_repeated_command_finds_its_first_answer_in_the_new_home(
     store: EventStore, scribe: Scribe, origin: Origin
 ) -> None:
     await _take_over(store, origin.log)
-    ids = _other_ids()
-    (outcome,) = await scribe.send(scribe.ask(created(3, ids=ids), key="once"))
+    (outcome,) = await scribe.send(scribe.ask(created(9), key="once"))
     assert isinstance(outcome, Committed)
     assert outcome.repeated
     assert outcome.events == (origin.log[-1],)
@@ -82,8 +74,7 @@ async def test_another_event_at_the_same_place_is_named_and_nothing_is_written(
     store: EventStore, scribe: Scribe, origin: Origin
 ) -> None:
     await _take_over(store, origin.log[:2])
-    ids = _other_ids()
-    await scribe.send(scribe.ask(created(9, ids=ids), command_id=ids()))
+    await scribe.send(scribe.ask(created(9), command_id=Ids(500)()))
     mine = await log_of(store)
     with pytest.raises(LogDiffers) as differs:
         await _take_over(store, origin.log)

@@ -15,8 +15,7 @@ from command_strategies import (
     Create,
     FileStep,
     Finalize,
-    Flag,
-    Ids,
+    Find,
     Ingest,
     Step,
     address_of,
@@ -58,7 +57,7 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
         package_id=package_id_of(2),
         name="nightly",
         status="open",
-        version=3,
+        version=2,
         files=2,
         bytes=4,
         retention_class="permanent",
@@ -66,7 +65,7 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
         expires_at_us=None,
         metadata={},
         created_by=ACTOR,
-        created_at_us=EPOCH_US + 4,
+        created_at_us=EPOCH_US + 3,
         finalized_at_us=None,
         manifest_digest=None,
         tree_digest=None,
@@ -82,18 +81,14 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
 
 
 async def test_packages_are_found_by_name_newest_first_or_by_id(store: EventStore, scribe: Scribe) -> None:
-    ids = Ids()
-    await scribe.tell(
-        created(1, name="nightly", ids=ids), created(2, name="nightly", ids=ids), created(3, name="weekly", ids=ids)
-    )
+    await scribe.tell(created(1, name="nightly"), created(2, name="nightly"), created(3, name="weekly"))
     assert [found.package_id for found in await store.find_packages("nightly")] == [package_id_of(2), package_id_of(1)]
     assert [found.package_id for found in await store.find_packages(package_id_of(3))] == [package_id_of(3)]
     assert list(await store.find_packages("Nightly")) == []
 
 
 async def test_packages_come_in_pages(store: EventStore, scribe: Scribe) -> None:
-    ids = Ids()
-    await scribe.tell(*(created(i, ids=ids) for i in range(1, 6)))
+    await scribe.tell(*(created(i) for i in range(1, 6)))
     seen: list[str] = []
     after = 0
     while page := await store.packages(after=after, limit=2):
@@ -114,7 +109,7 @@ async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scri
         media_type="text/plain",
         content_address=str(digests.content_address),
         sha256=f"sha256:{digests.sha256.hex}",
-        sequence=2,
+        sequence=3,
     )
     assert await store.file(package_id_of(1), path_key(_PATH)) == expected
     assert await store.file(package_id_of(1), "nowhere") is None
@@ -198,27 +193,17 @@ async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStor
     memory = await tell(scribe)
     assert await store.flagged_addresses() == frozenset()
     assert await store.flagged_counts() == {}
-    await scribe.tell(memory.command(Flag(((b"x", "damaged"), (b"yy", "missing")))))
+    await scribe.tell(memory.command(Find(((b"x", "damaged"), (b"yy", "missing")))))
     assert await store.flagged_addresses() == {address_of(b"x"), address_of(b"yy")}
     assert await store.flagged_counts() == {"damaged": 1, "missing": 1}
-    healed = ingested("again", b"x", outcome="rewritten", ids=_fresh_ids())
-    await scribe.tell(ingest(healed, package=2))
+    await scribe.tell(ingest(ingested("again", b"x", outcome="rewritten"), package=2))
     assert await store.flagged_addresses() == {address_of(b"yy")}
     assert await store.flagged_counts() == {"missing": 1}
 
 
-def _fresh_ids() -> Ids:
-    """Ids that no story has used."""
-    ids = Ids()
-    for _ in range(1000):
-        ids()
-    return ids
-
-
 async def test_the_latest_version_of_a_schema_is_given(store: EventStore, scribe: Scribe) -> None:
-    ids = Ids()
     assert await store.metadata_schema("build") is None
-    await scribe.tell(*(RegisterMetadataSchema(ids(), "build", f'{{"version":{i}}}') for i in range(1, 12)))
+    await scribe.tell(*(RegisterMetadataSchema("build", f'{{"version":{i}}}') for i in range(1, 12)))
     assert await store.metadata_schema("build") == MetadataSchema("build", 11, '{"version":11}')
 
 
@@ -230,15 +215,14 @@ async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe
         [stored.sequence for stored in await store.read_events(after=after, limit=limit, subject=package_id_of(1))]
         for after, limit in ((0, 9), (2, 9), (0, 2))
     ]
-    assert about == [[1, 2, 3, 7], [3, 7], [1, 2]]
+    assert about == [[1, 3, 7], [3, 7], [1, 3]]
 
 
 async def test_no_reader_of_events_is_bounded_by_their_number_alone(store: EventStore, scribe: Scribe) -> None:
     metadata = {f"{number:03}": "x" * 4096 for number in range(256)}  # the most that a package may have
     packages = range(1, 2 + READ_BYTES_MAX // (256 * 4096))
-    ids = Ids()
     for package in packages:
-        await scribe.tell(created(package, metadata=metadata, ids=ids))
+        await scribe.tell(created(package, metadata=metadata))
     first = await store.read_events(after=0, limit=100)
     assert READ_BYTES_MAX // 2 < sum(len(stored.event.payload) for stored in first) <= READ_BYTES_MAX
     rest = await store.read_events(after=len(first), limit=100)

@@ -7,9 +7,8 @@ import pytest
 import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
-from artifactstore_protocols.commands import Committed, CreatePackage
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.packages import PackageNotFound
 from command_strategies import Ids, created, ingest, ingested, package_id_of
 from database_tools import Scribe
@@ -39,12 +38,10 @@ async def test_they_share_one_gapless_log_and_nobody_ever_sees_a_hole(stores: St
         connected = await _connections(stores, stack)
 
         async def write(number: int) -> None:
-            scribe, mine = Scribe(connected[number]), Ids()
+            scribe, mine = Scribe(connected[number]), Ids(1 + number * COMMITS)  # the others have other ids
             for count in range(COMMITS):
-                # Ids of its own: those that the others make begin with the same number.
-                command_id, event_id = (f"{mine()[:24]}{number:04}{count:04}000{kind}" for kind in "12")
-                command = CreatePackage(event_id, package_id_of(1 + number * COMMITS + count), "p", "standard", {})
-                [outcome] = await scribe.send(scribe.ask(command, command_id=command_id))
+                command = created(1 + number * COMMITS + count)
+                [outcome] = await scribe.send(scribe.ask(command, command_id=mine()))
                 assert isinstance(outcome, Committed), outcome
                 written.extend(outcome.events)
 
@@ -91,8 +88,7 @@ async def test_a_command_that_comes_by_all_at_once_takes_effect_once(stores: Sto
 async def test_a_caller_that_leaves_leaves_its_whole_commit_or_none_of_it(
     store: EventStore, scribe: Scribe, steps: int
 ) -> None:
-    ids = Ids()
-    requests = [scribe.ask(created(ids=ids)), scribe.ask(ingest(ingested("a", ids=ids), ingested("b", ids=ids)))]
+    requests = [scribe.ask(created()), scribe.ask(ingest(ingested("a"), ingested("b")))]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scribe.send, *requests)
         for _ in range(steps):

@@ -8,7 +8,7 @@ import trio
 from artifactstore import Settings
 from artifactstore.http import streams
 from artifactstore.projection import ProjectionActor
-from artifactstore_protocols.payloads import UnknownEventType
+from artifactstore_protocols.event_types import UnknownEventType
 from integration.http.serving import GUARD_S, Service, ask, connect, read_events, request, serving
 from integration.registry.samples import add, crash
 
@@ -22,8 +22,9 @@ async def test_events_come_from_the_first_on_and_then_live(service: Service) -> 
         assert (event["type"], event["subject"]) == ("v1.package.created", package.package_id)
         assert event["detail"] == "created 'first', retention standard"
         await add(service.registry, package.package_id, "<b>f</b>", b"content")
-        [event] = await read_events(stream, 1)
-        assert (event["id"], event["type"]) == (2, "v1.file.ingested")
+        [stored, event] = await read_events(stream, 2)
+        assert (stored["id"], stored["type"]) == (2, "v1.objects.stored")
+        assert (event["id"], event["type"]) == (3, "v1.files.ingested")
         assert event["detail"].startswith("added '<b>f</b>', 7 bytes")
 
 

@@ -21,18 +21,11 @@ from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef, ActorSpec
 from artifactstore.tree import Actors
-from artifactstore_protocols.commands import (
-    CommandRequest,
-    Committed,
-    CreatePackage,
-    IngestedFile,
-    IngestFiles,
-    OnExisting,
-)
-from artifactstore_protocols.identity import ContentHasher
+from artifactstore_protocols.commands import CommandRequest, CreatePackage, IngestFiles, OnExisting
+from artifactstore_protocols.events import Committed
+from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.messages import Commit, WriterRole
-from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.storage import StorageReceipt
+from command_strategies import ingested
 
 __all__ = [
     "ASKERS",
@@ -69,8 +62,12 @@ class Asked:
     asker: int
     index: int
 
-    def id(self, number: int) -> str:
-        """The command's own id is number 0, those of its events follow."""
+    @property
+    def command_id(self) -> str:
+        """The command's own id."""
+        return self._id(0)
+
+    def _id(self, number: int) -> str:
         return str(uuid.UUID(int=_UUID_7 | self.process << 40 | self.asker << 32 | self.index << 16 | number))
 
     @classmethod
@@ -80,34 +77,21 @@ class Asked:
         return cls(bits >> 40 & 0xFF, bits >> 32 & 0xFF, bits >> 16 & 0xFFFF)
 
     def request(self, files: int) -> CommandRequest:
-        """The first command opens the package, every other one puts `files` files into it: an event each."""
-        package_id = Asked(self.process, self.asker, 0).id(2)
+        """The first command opens the package, every other one puts `files` files of one new content into it."""
+        package_id = Asked(self.process, self.asker, 0)._id(1)
         command: CreatePackage | IngestFiles
         if self.index == 0:
-            command = CreatePackage(self.id(1), package_id, f"package of {self}", "standard", {})
+            command = CreatePackage(package_id, f"package of {self}", "standard", {})
         else:
-            command = IngestFiles(
-                package_id, tuple(self._file(number) for number in range(1, files + 1)), OnExisting.REFUSE
-            )
-        return CommandRequest(self.id(0), command, "appender", None)
-
-    def _file(self, number: int) -> IngestedFile:
-        content = b"%d" % self.process
-        hasher = ContentHasher()
-        hasher.update(content)
-        digests = hasher.digests()
-        address = digests.content_address
-        receipt = StorageReceipt(
-            "local", first_key(address), address, len(content), "deduplicated", "immediate", "not_required"
-        )
-        path = f"{self.index}/{number}"
-        # No object is rewritten here, so the other event id is never used.
-        return IngestedFile(self.id(number), self.id(number), path, len(content), False, "text/plain", digests, receipt)
+            put = [ingested(f"{self.index}/{number}", f"{self}".encode()) for number in range(files)]
+            entries = tuple(file.entry for file in put)
+            command = IngestFiles(package_id, entries, (put[0].stored,), OnExisting.REFUSE)
+        return CommandRequest(self.command_id, command, "appender", None)
 
 
-def events_of(asked: Asked, files: int) -> list[str]:
+def events_of(asked: Asked) -> list[str]:
     """The ids of the events that a command writes, in order."""
-    return [asked.id(number) for number in range(1, 2 if asked.index == 0 else files + 1)]
+    return [event_id_of(asked.command_id, index) for index in range(1 if asked.index == 0 else 2)]
 
 
 class Point(StrEnum):

@@ -16,8 +16,8 @@ from pathlib import Path
 import trio
 
 from artifactstore import Registry, Settings, open_registry
+from artifactstore_protocols.event_types import FILES_INGESTED
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
-from artifactstore_protocols.payloads import FileIngested
 from integration.registry.samples import add
 
 _FORK = multiprocessing.get_context("fork")
@@ -45,7 +45,7 @@ async def _seal(registry: Registry, package_id: str, _number: int) -> object:
     async with registry.tail_events() as tail:
         files = 0
         async for stored in tail:
-            files += (stored.event.subject, stored.event.type) == (package_id, FileIngested.TYPE)
+            files += (stored.event.subject, stored.event.type) == (package_id, FILES_INGESTED.name)
             if files == _FILES_MIN:
                 break
     while True:

@@ -41,6 +41,7 @@ from integration.processes.appender import (
     Unwritten,
     append,
     append_the_last,
+    events_of,
     opened,
 )
 
@@ -206,7 +207,7 @@ async def _cut_a_connection(settings: Settings, draw: int) -> int:
 
 def _tail(settings: Settings, report: Callable[[tuple[int, str]], None]) -> None:
     async def run() -> None:
-        last = Asked(LAST, 0, 0).id(1)
+        [last] = events_of(Asked(LAST, 0, 0))
         async with opened(lambda: open_registry(settings)) as registry, registry.tail_events() as tail:
             async for stored in tail:  # through every cut of its own connections
                 report((stored.sequence, stored.event.event_id))

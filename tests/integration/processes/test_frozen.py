@@ -19,7 +19,7 @@ from artifactstore.database.database import Database
 from artifactstore.database.errors import DatabaseBusy
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
-from artifactstore_protocols.commands import Committed
+from artifactstore_protocols.events import Committed
 from command_strategies import created
 from database_tools import Scribe, opened, whole_log
 from integration.processes.peer import Place

@@ -3,38 +3,62 @@
 `valid_log` is a log of every event type, `HOSTILE` what somebody may have made of it: a name, the log, and the sequence
 of the event that is wrong.
 """
+# ruff: noqa: ANN401 - what is changed is any field of any payload, to any value
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from artifactstore import open_registry
 from artifactstore_protocols import manifest
-from artifactstore_protocols.events import Event, StoredEvent
-from artifactstore_protocols.manifest import DirectoryEntry, Entry, LinkEntry, Manifest, ManifestReceipt
-from artifactstore_protocols.payloads import (
-    FileIngested,
-    FileReplaced,
-    ObjectFlagged,
-    ObjectHealed,
+from artifactstore_protocols.commands import ObjectFinding
+from artifactstore_protocols.entries import Entry, Place, StoredObject
+from artifactstore_protocols.event_types import (
+    FILES_INGESTED,
+    OBJECTS_FLAGGED,
+    OBJECTS_RESTORED,
+    OBJECTS_STORED,
+    PACKAGE_CREATED,
+    PACKAGE_FINALIZED,
+    SCHEMA_REGISTERED,
+    FilesIngested,
+    ObjectsFlagged,
+    ObjectsRestored,
+    ObjectsStored,
     PackageFinalized,
     Payload,
     encode_payload,
+    type_of,
 )
+from artifactstore_protocols.events import Event, StoredEvent
+from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry, Manifest, ManifestReceipt
 from integration.registry.samples import object_file, overwrite, settings_in, stream_of, whole_log
 
 __all__ = ["hostile_logs", "valid_log"]
 
 type Log = Sequence[StoredEvent]
 
-_NFD = "e\u0301"
+_NFC, _NFD = "é", "e\u0301"
 _ID = "0198f3a0-7c00-7000-8000-00000000{:04}"
-_CREATED, _FIRST, _SECOND, _OTHER, _OPEN, _REPLACED, _SCHEMA, _FLAGGED, _AGAIN, _HEALED, _FINALIZED = range(1, 12)
+_CREATED, _STORED, _FIRST, _STORED_SECOND, _SECOND, _OTHER, _STORED_OPEN, _OPEN = range(1, 9)
+_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _RESTORED, _AGAIN, _FINALIZED = range(9, 16)
+_STORED_AND_PUT = (OBJECTS_STORED.name, FILES_INGESTED.name)
+_TYPES = [
+    PACKAGE_CREATED.name,
+    *_STORED_AND_PUT * 2,
+    PACKAGE_CREATED.name,
+    *_STORED_AND_PUT * 2,
+    SCHEMA_REGISTERED.name,
+    OBJECTS_FLAGGED.name,
+    OBJECTS_RESTORED.name,
+    FILES_INGESTED.name,
+    PACKAGE_FINALIZED.name,
+]
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of eleven events; the package of the first is sealed by the last, another one is open."""
+    """A log of fifteen events; the package of the first is sealed by the last, another one is open."""
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id
@@ -49,103 +73,162 @@ async def valid_log(directory: Path) -> Log:
         await registry.ingest_file(other, _NFD, stream_of(b"a"))
         await registry.finalize_package(package)
         log = await whole_log(registry)
-    kinds = [type(stored.decode()) for stored in log]
-    assert kinds[_FLAGGED - 1 :] == [ObjectFlagged, FileIngested, ObjectHealed, PackageFinalized]
+    assert [stored.event.type for stored in log] == _TYPES
     return log
 
 
 def hostile_logs(log: Log) -> Iterator[tuple[str, Log, int]]:
     """All of them, by name, with the sequence of the event that is wrong."""
-    for name, (sequence, changes) in _PAYLOADS.items():
-        yield name, _with_payload(log, sequence, **changes), sequence
-    for name, (sequence, change) in _EVENTS.items():
-        yield name, _with_event(log, sequence, change(log)), sequence
+    for name, (sequence, change) in _PAYLOADS.items():
+        yield name, _with_payload(log, sequence, change(log[sequence - 1].decode())), sequence
+    for name, (sequence, changes) in _EVENTS.items():
+        yield name, _with_event(log, sequence, changes(log)), sequence
     for name, seal in _MANIFESTS.items():
         sealed = manifest.encode(seal(manifest.decode(log[-1].event.payload)))
         yield f"manifest: {name}", _with_event(log, _FINALIZED, {"payload": sealed}), _FINALIZED
     for name, more in _APPENDED.items():
         yield name, [*log, _appended(log, more(log))], len(log) + 1
-    yield "an event before its package", _renumbered([log[1], *log[:1], *log[2:]]), 1
-    moved = _file_in(log, _SECOND, path="d", path_key="d", package_version=2, package_files=1, package_bytes=2)
-    into_another = {**_continuing(log, _SECOND), "payload": encode_payload(replace(moved, package_id=_package(log)))}
-    into_another["subject"] = _package(log)
-    spread = [log[0], log[_OTHER - 1], log[1], log[_SECOND - 1], _of(log[_OPEN - 1], into_another)]
-    yield "a command that adds to two packages", _renumbered(spread), 5
-    yield "a replaced file that was not there", _renumbered([*log[:4], *log[5:]]), 5
-    yield "a healed object that was never stored", _renumbered([log[0], log[_HEALED - 1]]), 2
+    yield "an event before its package", _renumbered([*log[1:3], log[0], *log[3:]]), 2
+    yield "a replaced file that was not there", _renumbered([*log[: _OPEN - 2], *log[_OPEN:]]), _REPLACED - 2
+    yield "a content that was never stored", _renumbered([log[0], log[_FIRST - 1]]), 2
+    yield "a restored object that was never stored", _renumbered([log[0], log[_RESTORED - 1]]), 2
 
 
-_PAYLOADS: dict[str, tuple[int, dict[str, Any]]] = {
-    "a path that leaves the package": (_FIRST, {"path": "../../x", "path_key": "../../x"}),
-    "an absolute path": (_FIRST, {"path": "/abs/x", "path_key": "/abs/x"}),
-    "a part of dots": (_SECOND, {"path": "a/./b", "path_key": "a/./b"}),
-    "an empty path": (_FIRST, {"path": "", "path_key": ""}),
-    "a backslash": (_FIRST, {"path": "a\\b", "path_key": "a\\b"}),
-    "a control character in a path": (_FIRST, {"path": "a\x1b[2J", "path_key": "a\x1b[2J"}),
-    "a part that is too long": (_FIRST, {"path": "a" * 256, "path_key": "a" * 256}),
-    "a file where a directory is": (_AGAIN, {"path": "c/d", "path_key": "c/d"}),
-    "a key that is another path": (_FIRST, {"path_key": "b"}),
-    "a key that is not NFC": (_AGAIN, {"path_key": _NFD}),
-    "an object key that leaves the root": (_FIRST, {"object_key": "../../../x"}),
-    "an object key of another content": (_FIRST, {"object_key": f"blake3/00/00/{'0' * 64}"}),
-    "a negative size": (_FIRST, {"size_bytes": -1, "package_bytes": -1}),
-    "a content with two sizes": (_AGAIN, {"size_bytes": 2, "package_bytes": 9}),
-    "a content with two SHA-256": (_AGAIN, {"sha256": f"sha256:{'0' * 64}"}),
-    "a second digest that is no SHA-256": (_FIRST, {"sha256": f"blake3:{'0' * 64}"}),
-    "a digest that is too short": (_FIRST, {"content_address": "blake3:00", "object_key": "blake3/00/00/00"}),
-    "a media type with parameters": (_FIRST, {"media_type": "text/plain; charset=utf-8"}),
-    "a media type with a line break": (_FIRST, {"media_type": "text/plain\n"}),
-    "a tier that no backend has": (_FIRST, {"retrieval_tier": "tomorrow"}),
-    "a restore that no backend has": (_FIRST, {"restore_status": "\x1b[2J"}),
-    "a backend with a control character": (_FIRST, {"backend_id": "local\x07"}),
-    "a flag in a backend without a name": (_FLAGGED, {"backend_id": ""}),
-    "a count that is too large": (_SECOND, {"package_files": 3}),
-    "a sum that is too small": (_SECOND, {"package_bytes": 2}),
-    "a version that is left out": (_SECOND, {"package_version": 4}),
-    "a replaced file that was another": (_REPLACED, {"replaced_content_address": f"blake3:{'0' * 64}"}),
-    "a package without a name": (_CREATED, {"name": ""}),
-    "a control character in a name": (_CREATED, {"name": "p\x1b[2J"}),
-    "a name that is too long": (_CREATED, {"name": "n" * 201}),
-    "a control character in a key of metadata": (_CREATED, {"metadata": {"k\n": "v"}}),
-    "metadata that is too long": (_CREATED, {"metadata": {"k": "v" * 5000}}),
-    "too much metadata": (_CREATED, {"metadata": {str(number): "" for number in range(257)}}),
-    "an unknown retention class": (_CREATED, {"retention_class": "forever"}),
-    "a retention that is not its class's": (_CREATED, {"retention_duration_us": 1}),
-    "a negative retention": (_CREATED, {"retention_duration_us": -1}),
-    "a package id that is none": (_CREATED, {"package_id": "../x"}),
-    "a schema version that is left out": (_SCHEMA, {"version": 2}),
-    "a schema that is no JSON": (_SCHEMA, {"schema": "{"}),
-    "a schema that is not canonical": (_SCHEMA, {"schema": '{"type": "object"}'}),
-    "a schema with a control character in its name": (_SCHEMA, {"name": "s\x01"}),
-    "an integrity that is none": (_FLAGGED, {"integrity": "fine"}),
-    "a flag of what was never stored": (_FLAGGED, {"content_address": f"blake3:{'0' * 64}"}),
+_LINK = Entry("link", "a", target="/etc/passwd")
+
+type Change = Callable[[Any], Payload]
+
+
+def _fields(**changes: object) -> Change:
+    return lambda payload: cast("Payload", replace(payload, **changes))
+
+
+def _totals(**changes: int) -> Change:
+    return lambda payload: replace(payload, totals=replace(payload.totals, **changes))
+
+
+def _entry(path_key: str | None = None, **changes: Any) -> Change:
+    """The first entry of `v1.files.ingested` with other fields; its key follows its path unless it is given."""
+
+    def change(payload: FilesIngested) -> Payload:
+        entry = payload.entries[0]._replace(**changes)
+        key = changes.get("path", payload.path_keys[0]) if path_key is None else path_key
+        replaced = frozenset({key}) if payload.replaced else payload.replaced
+        return replace(payload, entries=(entry, *payload.entries[1:]), path_keys=(key,), replaced=replaced)
+
+    return change
+
+
+def _object(**changes: Any) -> Change:
+    def change(payload: ObjectsStored) -> Payload:
+        return replace(payload, objects=(payload.objects[0]._replace(**changes),))
+
+    return change
+
+
+def _place(**changes: str) -> Change:
+    def change(payload: ObjectsStored) -> Payload:
+        [stored] = payload.objects
+        return replace(payload, objects=(stored._replace(place=stored.place._replace(**changes)),))
+
+    return change
+
+
+def _finding(**changes: Any) -> Change:
+    def change(payload: ObjectsFlagged | ObjectsRestored) -> Payload:
+        return replace(payload, findings=(payload.findings[0]._replace(**changes),))
+
+    return change
+
+
+_PAYLOADS: dict[str, tuple[int, Change]] = {
+    "a path that leaves the package": (_FIRST, _entry(path="../../x")),
+    "an absolute path": (_FIRST, _entry(path="/abs/x")),
+    "a part of dots": (_SECOND, _entry(path="a/./b")),
+    "an empty path": (_FIRST, _entry(path="")),
+    "a backslash": (_FIRST, _entry(path="a\\b")),
+    "a control character in a path": (_FIRST, _entry(path="a\x1b[2J")),
+    "a part that is too long": (_FIRST, _entry(path="a" * 256)),
+    "a file where a directory is": (_AGAIN, _entry(path="c/d")),
+    "a key that is another path": (_FIRST, _entry("b")),
+    "a key that is not NFC": (_AGAIN, _entry(_NFD)),
+    "a link out of the store": (_FIRST, lambda payload: replace(payload, entries=(_LINK,))),
+    "a link that says it is a file": (_FIRST, lambda payload: replace(payload, entries=(_LINK._replace(kind="file"),))),
+    "an object key that leaves the root": (_STORED, _place(object_key="../../../x")),
+    "a negative size": (_FIRST, _entry(size_bytes=-1)),
+    "a negative size of an object": (_STORED, _object(size_bytes=-1)),
+    "a size that is not its content's": (_AGAIN, _entry(size_bytes=2)),
+    "a digest that is too short": (_FIRST, _entry(digest=b"\0")),
+    "a digest of an object that is too short": (_STORED, _object(digest=b"\0")),
+    "a SHA-256 that is too short": (_STORED, _object(sha256=b"\0")),
+    "an object that is there already": (_STORED_SECOND, lambda payload: replace(payload, objects=payload.objects * 2)),
+    "digests of another algorithm": (_STORED, _fields(digest_algorithm="sha256")),
+    "digests of an entry of another algorithm": (_FIRST, _fields(digest_algorithm="sha256")),
+    "a media type with parameters": (_FIRST, _entry(media_type="text/plain; charset=utf-8")),
+    "a media type with a line break": (_FIRST, _entry(media_type="text/plain\n")),
+    "a tier that no backend has": (_STORED, _object(retrieval_tier="tomorrow")),
+    "a restore that no backend has": (_STORED, _object(restore_status="\x1b[2J")),
+    "a backend with a control character": (_STORED, _place(backend_id="local\x07")),
+    "a flag in a backend without a name": (_FLAGGED, _finding(place=Place("", "x"))),
+    "a flag in a backend that never stored it": (_FLAGGED, _finding(place=Place("s3", "x"))),
+    "a count that is too large": (_SECOND, _totals(files=3)),
+    "links that are not there": (_SECOND, _totals(links=1)),
+    "directories that are not there": (_SECOND, _totals(directories=1)),
+    "a sum that is too small": (_SECOND, _totals(total_bytes=2)),
+    "a version that is left out": (_SECOND, _totals(version=4)),
+    "a package number that is another's": (_SECOND, _fields(package_number=_OTHER)),
+    "a directory that never was an entry": (_SECOND, _fields(removed=("below",))),
+    "a new file that says it replaces one": (_FIRST, _fields(replaced=frozenset({"a"}))),
+    "a replaced file that says it is new": (_REPLACED, _fields(replaced=frozenset())),
+    "a package without a name": (_CREATED, _fields(name="")),
+    "a control character in a name": (_CREATED, _fields(name="p\x1b[2J")),
+    "a name that is too long": (_CREATED, _fields(name="n" * 201)),
+    "a control character in a key of metadata": (_CREATED, _fields(metadata={"k\n": "v"})),
+    "metadata that is too long": (_CREATED, _fields(metadata={"k": "v" * 5000})),
+    "too much metadata": (_CREATED, _fields(metadata={str(number): "" for number in range(257)})),
+    "an unknown retention class": (_CREATED, _fields(retention_class="forever")),
+    "a retention that is not its class's": (_CREATED, _fields(retention_duration_us=1)),
+    "a negative retention": (_CREATED, _fields(retention_duration_us=-1)),
+    "a package id that is none": (_CREATED, _fields(package_id="../x")),
+    "a schema version that is left out": (_SCHEMA, _fields(version=2)),
+    "a schema that is no JSON": (_SCHEMA, _fields(schema="{")),
+    "a schema that is not canonical": (_SCHEMA, _fields(schema='{"type": "object"}')),
+    "a schema with a control character in its name": (_SCHEMA, _fields(name="s\x01")),
+    "an integrity that is none": (_FLAGGED, _finding(integrity="fine")),
+    "a flag that says that all is well": (_FLAGGED, _finding(integrity="intact")),
+    "a flag of what was never stored": (_FLAGGED, _finding(digest=bytes(32))),
+    "a restored object that is flawed": (_RESTORED, _finding(integrity="damaged")),
 }
 
 _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a subject that is another package": (_FIRST, lambda log: {"subject": log[_OTHER - 1].event.subject}),
     "a subject that is no package": (_CREATED, lambda _log: {"subject": "x"}),
     "a flag with another subject": (_FLAGGED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
-    "a healing with another subject": (_HEALED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
-    "a control character in a principal": (_FIRST, lambda _log: {"actor": "mallory\x1b[2J"}),
-    "no principal": (_FIRST, lambda _log: {"actor": ""}),
+    "a restored object with another subject": (_RESTORED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
+    "a stored object with another subject": (_STORED, lambda log: {"subject": log[0].event.subject}),
+    "a control character in a principal": (_STORED, lambda _log: {"actor": "mallory\x1b[2J"}),
+    "no principal": (_STORED, lambda _log: {"actor": ""}),
     "a time before 1970": (_FIRST, lambda _log: {"recorded_at_us": -1}),
     "an event id that comes twice": (_OTHER, lambda log: {"event_id": log[0].event.event_id}),
     "a command that goes on later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
-    "a command that changes hands": (_SECOND, lambda log: _stamp(log, _SECOND, command_id=_command(log, _FIRST))),
-    "a command that opens and adds": (_FIRST, lambda log: _continuing(log, _CREATED)),
+    "a command that changes hands": (_FIRST, lambda _log: {"actor": "mallory"}),
+    "a command that opens and stores": (_STORED, lambda log: _continuing(log, _CREATED)),
     "a command that adds and opens": (_OTHER, lambda log: _continuing(log, _SECOND)),
-    "a command that opens and adds to another package": (_OPEN, lambda log: _continuing(log, _OTHER)),
+    "a command that adds and stores": (_STORED_SECOND, lambda log: _continuing(log, _FIRST)),
     "a command that adds and registers": (_SCHEMA, lambda log: _continuing(log, _REPLACED)),
     "a command that registers and flags": (_FLAGGED, lambda log: _continuing(log, _SCHEMA)),
-    "a command that flags and adds": (_AGAIN, lambda log: _continuing(log, _FLAGGED)),
-    "a command that adds and seals": (_FINALIZED, lambda log: _continuing(log, _HEALED)),
+    "a command that adds and seals": (_FINALIZED, lambda log: _continuing(log, _AGAIN)),
+    "a digest on the second event of a command": (
+        _FIRST,
+        lambda log: _stamp(log, _FIRST, digest=log[_STORED - 1].event.command.digest),
+    ),
     "a digest that is none": (_OTHER, lambda log: _stamp(log, _OTHER, digest="blake3:00")),
     "a digest of another kind": (_OTHER, lambda log: _stamp(log, _OTHER, digest=f"sha256:{'0' * 64}")),
     "a key without a digest": (_OTHER, lambda log: _stamp(log, _OTHER, digest=None, idempotency_key="k")),
     "a key that comes twice": (_OTHER, lambda log: _stamp(log, _OTHER, idempotency_key="once")),
     "a control character in a key": (_OTHER, lambda log: _stamp(log, _OTHER, idempotency_key="k\n")),
-    "another type": (_OPEN, lambda _log: {"type": FileReplaced.TYPE}),
-    "a payload that is cut off": (_FIRST, lambda log: {"payload": log[1].event.payload[:-1]}),
+    "another type": (_OPEN, lambda _log: {"type": OBJECTS_STORED.name}),
+    "a payload that is cut off": (_FIRST, lambda log: {"payload": log[_FIRST - 1].event.payload[:-1]}),
     "a manifest that is cut off": (_FINALIZED, lambda log: {"payload": log[-1].event.payload[:-1]}),
     "a manifest of another package": (_FINALIZED, lambda log: {"subject": log[_OTHER - 1].event.subject}),
 }
@@ -182,25 +265,15 @@ _MANIFESTS: dict[str, Callable[[Manifest], Manifest]] = {
     ),
 }
 
-_APPENDED: dict[str, Callable[[Log], Payload]] = {
-    "a file after the seal": lambda log: _file_in(log, _SECOND, path="late", path_key="late", package_version=4),
-    "a second seal": lambda log: PackageFinalized(log[-1].event.payload),
-    "a file of no package": lambda log: _file_in(log, _FIRST, package_id=_ID.format(99), package_version=2),
-    "a package that is there already": lambda log: log[0].decode(),
-    "a file that is there already": lambda log: _file_in(log, _AGAIN, package_version=6),
-    "a file that replaces itself": lambda log: _replacing(_file_in(log, _REPLACED, package_version=6)),
-    "a schema version that is there already": lambda log: log[_SCHEMA - 1].decode(),
-    "a seal of no package": lambda log: PackageFinalized(_seal_of(log, _ID.format(99))),
-}
 
-
-def _with_payload(log: Log, sequence: int, **changes: object) -> Log:
-    payload = replace(log[sequence - 1].decode(), **changes)  # type: ignore[arg-type]
-    subject = log[sequence - 1].event.subject
-    for name in ("package_id", "content_address", "name"):  # what an event is about is so in both places
-        if name in changes and getattr(log[sequence - 1].decode(), name) == subject:
-            subject = str(changes[name])
+def _with_payload(log: Log, sequence: int, payload: Payload) -> Log:
+    subject = log[sequence - 1].event.subject if isinstance(payload, PackageFinalized) else _subject(payload)
     return _with_event(log, sequence, {"payload": encode_payload(payload), "subject": subject})
+
+
+def _subject(payload: Payload) -> str:
+    """What an event is about is so in both places."""
+    return type_of(payload).subject(payload)
 
 
 def _with_event(log: Log, sequence: int, changes: dict[str, Any]) -> Log:
@@ -209,8 +282,7 @@ def _with_event(log: Log, sequence: int, changes: dict[str, Any]) -> Log:
 
 
 def _stamp(log: Log, sequence: int, **changes: str | None) -> dict[str, Any]:
-    stamp = replace(log[sequence - 1].event.command, **changes)  # type: ignore[arg-type]  # fields of it
-    return {"command": stamp} | ({"actor": "mallory"} if sequence == _SECOND else {})
+    return {"command": replace(log[sequence - 1].event.command, **changes)}  # type: ignore[arg-type]  # fields of it
 
 
 def _continuing(log: Log, before: int) -> dict[str, Any]:
@@ -223,37 +295,37 @@ def _command(log: Log, sequence: int) -> str:
     return log[sequence - 1].event.command.command_id
 
 
-def _package(log: Log) -> str:
-    """The package that stays open."""
-    return log[_OTHER - 1].event.subject
-
-
-def _of(stored: StoredEvent, changes: dict[str, Any]) -> StoredEvent:
-    return replace(stored, event=replace(stored.event, **changes))
-
-
 def _renumbered(log: Log) -> Log:
     return [StoredEvent(number, stored.event) for number, stored in enumerate(log, 1)]
 
 
 def _appended(log: Log, payload: Payload) -> StoredEvent:
     stamp = replace(log[0].event.command, command_id=_ID.format(1), idempotency_key=None)
-    subject = getattr(payload, "package_id", None) or getattr(payload, "name", None)
-    if isinstance(payload, PackageFinalized):
-        subject = manifest.decode(payload.manifest).package.package_id
-    event = Event(_ID.format(2), payload.TYPE, str(subject), "ci", 1, encode_payload(payload), stamp)
+    name, content = type_of(payload).name, encode_payload(payload)
+    event = Event(_ID.format(2), name, _subject(payload), "ci", 1, content, stamp)
     return StoredEvent(len(log) + 1, event)
 
 
-def _file_in(log: Log, sequence: int, **changes: object) -> FileIngested | FileReplaced:
-    payload = log[sequence - 1].decode()
-    assert isinstance(payload, FileIngested | FileReplaced)
-    return replace(payload, **changes)  # type: ignore[arg-type]
+def _file_in(log: Log, sequence: int, **changes: Any) -> FilesIngested:
+    """A file once more, or another one, with the totals that it would have as a new one."""
+    payload, latest = (cast("FilesIngested", log[number - 1].decode()) for number in (sequence, _AGAIN))
+    totals = latest.totals if payload.package_id == latest.package_id else payload.totals
+    entry = payload.entries[0]._replace(**changes)
+    grown = replace(totals, version=totals.version + 1, files=totals.files + (not payload.replaced))
+    grown = replace(grown, total_bytes=totals.total_bytes + (0 if payload.replaced else entry.size_bytes))
+    keys = (changes["path"],) if changes else payload.path_keys
+    return replace(payload, totals=grown, entries=(entry,), path_keys=keys)
 
 
-def _replacing(file: FileIngested | FileReplaced) -> FileReplaced:
-    assert isinstance(file, FileReplaced)
-    return replace(file, package_files=2, package_bytes=8, replaced_content_address=file.content_address)
+def _elsewhere(log: Log, **changes: Any) -> ObjectsStored:
+    payload = cast("ObjectsStored", log[_STORED - 1].decode())
+    stored: StoredObject = payload.objects[0]._replace(place=Place("s3", "x"), **changes)
+    return replace(payload, objects=(stored,))
+
+
+def _flagged_twice(log: Log) -> ObjectsFlagged:
+    [finding] = cast("ObjectsFlagged", log[_FLAGGED - 1].decode()).findings
+    return ObjectsFlagged((ObjectFinding(*finding), ObjectFinding(*finding)))
 
 
 def _seal_of(log: Log, package_id: str) -> bytes:
@@ -262,7 +334,7 @@ def _seal_of(log: Log, package_id: str) -> bytes:
 
 
 def _resealed(
-    sealed: Manifest, entries: Sequence[Entry], retention_class: str = "standard", duration_us: int | None = -1
+    sealed: Manifest, entries: Sequence[manifest.Entry], retention_class: str = "standard", duration_us: int | None = -1
 ) -> Manifest:
     """The manifest of other entries, in itself as it should be."""
     return Manifest.build(
@@ -274,3 +346,19 @@ def _resealed(
         producer=sealed.provenance.producer,
         actor=sealed.provenance.actor,
     )
+
+
+_APPENDED: dict[str, Callable[[Log], Payload]] = {
+    "a file after the seal": lambda log: _file_in(log, _SECOND, path="late"),
+    "a second seal": lambda log: PackageFinalized(log[-1].event.payload),
+    "a file of no package": lambda log: replace(_file_in(log, _FIRST), package_id=_ID.format(99)),
+    "a package that is there already": lambda log: log[0].decode(),
+    "a file that is there already": lambda log: _file_in(log, _AGAIN),
+    "a file that replaces itself": lambda log: _file_in(log, _REPLACED),
+    "an object that the log names already": lambda log: log[_STORED - 1].decode(),
+    "an object at another place with another SHA-256": lambda log: _elsewhere(log, sha256=bytes(32)),
+    "an object at another place with another size": lambda log: _elsewhere(log, size_bytes=7),
+    "a schema version that is there already": lambda log: log[_SCHEMA - 1].decode(),
+    "a seal of no package": lambda log: PackageFinalized(_seal_of(log, _ID.format(99))),
+    "a flag that was set twice": _flagged_twice,
+}

@@ -36,7 +36,8 @@ async def test_64_producers_in_one_process(registry: Registry, settings: Setting
     log = await check_sound(registry)
     assert Counter(stored.event.type for stored in log) == {
         "v1.package.created": PRODUCERS,
-        "v1.file.ingested": 3 * PRODUCERS,
+        "v1.objects.stored": PRODUCERS + 1,
+        "v1.files.ingested": 2 * PRODUCERS,
         "v1.package.finalized": PRODUCERS,
     }
     assert all(package.files == 3 for package in sealed.values())
@@ -114,7 +115,8 @@ def test_4_processes_at_once_on_a_store_that_does_not_exist_yet(tmp_path: Path) 
             log = await check_sound(registry)
             assert Counter(stored.event.type for stored in log) == {
                 "v1.package.created": PROCESSES * PACKAGES_PER_PROCESS,
-                "v1.file.ingested": 2 * PROCESSES * PACKAGES_PER_PROCESS,
+                "v1.objects.stored": PROCESSES * PACKAGES_PER_PROCESS + 1,
+                "v1.files.ingested": 2 * PROCESSES * PACKAGES_PER_PROCESS,
                 "v1.package.finalized": PROCESSES * PACKAGES_PER_PROCESS,
             }
             found = {package.name: package.manifest_digest async for package in registry.list_packages()}

@@ -183,10 +183,10 @@ async def test_a_file_that_is_corrupted_is_called_damaged(registry: Registry, se
 
 async def test_a_payload_that_is_not_what_its_type_says_is_named(registry: Registry, settings: Settings) -> None:
     await fill(registry)
-    by_hand(settings, "UPDATE events SET payload = x'a0' WHERE sequence = 2")
-    with pytest.raises(EventRefused, match=r"^event 2 \(v1.file.ingested\) breaks a rule of the log: payload"):
+    by_hand(settings, "UPDATE events SET payload = x'a0' WHERE sequence = 3")
+    with pytest.raises(EventRefused, match=r"^event 3 \(v1.files.ingested\) breaks a rule of the log: payload"):
         assert [entry async for entry in registry.audit()]
-    with pytest.raises(EventRefused, match=r"^event 2 "):
+    with pytest.raises(EventRefused, match=r"^event 3 "):
         await registry.replay(check=True)
 
 

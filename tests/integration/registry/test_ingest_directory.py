@@ -328,7 +328,7 @@ async def test_a_file_that_differs_is_refused_unless_it_is_to_be_replaced(regist
 
 
 async def test_progress_counts_every_batch(registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artifactstore.ingest.steps._BATCH_FILES", 3)
+    monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 3)
     monkeypatch.setattr("artifactstore.ingest.steps._BATCH_BYTES", 10)
     plant(tree, {"a": b"1", "b": b"2", "c": b"3", "d": b"4", "e": b"5" * 10, "f": b"6"})
     progress: list[IngestProgress] = []
@@ -359,7 +359,7 @@ async def test_progress_counts_what_a_scan_has_found(
 async def test_what_progress_raises_interrupts_the_ingest_and_is_raised(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artifactstore.ingest.steps._BATCH_FILES", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
     plant(tree, {name: name.encode() for name in "abcdef"})
     package = (await registry.create_package("p")).package_id
     failure = ValueError("enough")
@@ -383,7 +383,7 @@ async def test_what_progress_raises_interrupts_the_ingest_and_is_raised(
 async def test_a_file_that_changes_after_the_scan_is_refused(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artifactstore.ingest.steps._BATCH_FILES", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
     plant(tree, {"a": b"a", "b": b"b"})
     package = (await registry.create_package("p")).package_id
 
@@ -419,7 +419,7 @@ async def test_a_file_that_grows_while_it_is_read_is_refused(
 async def test_a_tree_that_another_process_seals_meanwhile_is_refused(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artifactstore.ingest.steps._BATCH_FILES", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
     plant(tree, {"a": b"a", "b": b"b", "c": b"c"})
     sealed = trio.Event()
     store_files = StorageActor.store_files

@@ -184,7 +184,7 @@ async def _restarted_or_given_up(registry: Registry, name: str, starts: int) -> 
 async def _settle(load: Load, log: list[StoredEvent], package: str, settings: Settings) -> None:
     """Hold a store at rest to what its callers were told."""
     assert load.refused, "somebody was told"
-    files = [stored for stored in log if stored.event.type == "v1.file.ingested"]
+    files = [stored for stored in log if stored.event.type == "v1.files.ingested"]
     assert len(files) == len(load.acknowledged), "what was asked for again took effect once"
     for path, record in load.acknowledged.items():
         assert log[record.sequence - 1] in files

@@ -64,7 +64,7 @@ def samples(tree: Path) -> list[Message[Any]]:
     """One message of each type that has fields, which could be done."""
     stamp = CommandStamp(new_id(), f"blake3:{'0' * 64}", None)
     event = Event(new_id(), "v1.nothing.known", new_id(), "ci", 1, b"\xa0", stamp)
-    create = CommandRequest(new_id(), CreatePackage(new_id(), new_id(), "p", "standard", {}), "ci", None)
+    create = CommandRequest(new_id(), CreatePackage(new_id(), "p", "standard", {}), "ci", None)
     return [
         StoreFiles((FileSource(str(tree / "f")),), frozenset()),
         StoreStream(stream_of(b"x"), None, frozenset()),

@@ -21,10 +21,10 @@ from artifactstore.transfer.exporting import export_log
 from artifactstore.transfer.log_files import LogFileSource
 from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.event_store import EventStore, LogReading
+from artifactstore_protocols.event_types import PackageCreated, UnknownEventType, encode_payload
 from artifactstore_protocols.events import EventRefused, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileEncoder, LogFileHeader, LogFileInvalid, LogFileReader
-from artifactstore_protocols.payloads import PackageCreated, UnknownEventType, encode_payload
 from artifactstore_protocols.records import TransferProgress
 from integration.registry.samples import (
     add,
@@ -100,7 +100,7 @@ async def test_a_log_that_moves_from_database_to_database_and_back_stays_what_it
     )
     async with open_registry(on_postgresql) as second:
         report = await second.import_events(file)
-        assert (report.events, report.written, report.sequence) == (10, 10, 10)
+        assert (report.events, report.written, report.sequence) == (12, 12, 12)
         assert await check_sound(second) == log
         assert (await second.replay(check=True)).projection_digest == digest
         back = tmp_path / "back.cborseq"
@@ -139,7 +139,7 @@ async def test_an_export_is_told_of_and_is_the_same_as_a_stream(registry: Regist
     told: list[TransferProgress] = []
     report = await registry.export_events(file, progress=told.append)
     assert (report.file, report.events, report.bytes) == (str(file), 10, len(content(file)))
-    assert told[-1] == TransferProgress(10, 10, report.bytes, None)
+    assert told[-1] == TransferProgress(12, 12, report.bytes, None)
     assert b"".join([chunk async for chunk in registry.exported_events()]) == content(file)
     assert [path.name for path in file.parent.iterdir()] == [file.name], "nothing else is left"
 
@@ -175,11 +175,11 @@ async def test_what_is_there_is_left_as_it_is(registry: Registry, file: Path, tm
         told: list[TransferProgress] = []
         report = await second.import_events(file, progress=told.append)
         assert (report.written, report.sequence) == (6, 10)
-        assert (told[-1].events, told[-1].events_total) == (10, 10)
+        assert (told[-1].events, told[-1].events_total) == (12, 12)
         assert told[-1].bytes == told[-1].bytes_total == 2 * len(content(file))
         await second.create_package("further")
         report = await second.import_events(file)
-        assert (report.events, report.written, report.sequence) == (10, 0, 11)
+        assert (report.events, report.written, report.sequence) == (12, 0, 13)
         assert (await check_sound(second))[:10] == log
 
 
@@ -202,7 +202,7 @@ async def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(fi
     reader = LogFileReader("log")
     # Every boundary between items: where the reader has an event more than a byte before.
     ends = [end for end in range(1, len(payload) + 1) if reader.feed(payload[end - 1 : end])]
-    assert len(ends) == 10
+    assert len(ends) == 12
     cut_off = [payload[:end] for end in [0, *ends]]
     damaged = [
         _flipped(payload, at) for at in (1, ends[0] - 40, ends[4] + 3, ends[9] - 1, ends[9] + 2, len(payload) - 1)
@@ -216,7 +216,7 @@ async def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(fi
                 await second.import_events(file)
             assert await whole_log(second) == []
         put(file, payload)
-        assert (await second.import_events(file)).written == 10
+        assert (await second.import_events(file)).written == 12
 
 
 def _flipped(payload: bytes, at: int) -> bytes:
@@ -227,9 +227,9 @@ async def test_a_file_that_says_what_cannot_be_is_refused_though_its_checksum_is
     registry: Registry, file: Path, tmp_path: Path
 ) -> None:
     log = await whole_log(registry)
-    unknown = [*log[:9], StoredEvent(10, replace(log[9].event, type="v9.unknown"))]
-    nonsense = [*log[:9], StoredEvent(10, replace(log[9].event, payload=b"\xa0"))]
-    twice = [*log[:9], StoredEvent(10, replace(log[9].event, event_id=log[0].event.event_id))]
+    unknown = [*log[:11], StoredEvent(12, replace(log[11].event, type="v9.unknown"))]
+    nonsense = [*log[:11], StoredEvent(12, replace(log[11].event, payload=b"\xa0"))]
+    twice = [*log[:11], StoredEvent(12, replace(log[11].event, event_id=log[0].event.event_id))]
     later = [StoredEvent(stored.sequence + 5, stored.event) for stored in log]
     async with another(tmp_path / "second") as second:
         with pytest.raises(UnknownEventType, match=r"v9.unknown.* at sequence 10"):
@@ -287,7 +287,7 @@ async def test_an_import_that_is_broken_off_goes_on_when_it_is_asked_for_again(
         with trio.CancelScope() as scope:
             await second.import_events(file, progress=lambda told: scope.cancel() if told.events > len(there) else None)
         report = await second.import_events(file)
-        assert (report.events, report.sequence) == (10, 10)
+        assert (report.events, report.sequence) == (12, 12)
         assert await check_sound(second) == log
 
 
@@ -304,7 +304,7 @@ async def test_two_imports_at_once_write_each_event_once(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(take_over, one)
             nursery.start_soon(take_over, two)
-        assert sum(written) == 10
+        assert sum(written) == 12
         assert await check_sound(one) == await whole_log(registry)
 
 

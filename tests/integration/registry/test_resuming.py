@@ -17,7 +17,7 @@ NAMES = "abcdef"
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("artifactstore.ingest.steps._BATCH_FILES", 2)
+    monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
 
 
 @pytest.fixture
@@ -101,7 +101,8 @@ async def test_what_was_stored_is_not_read_again(
     assert (summary.package_id, summary.files, summary.resumed_files) == (package, 6, len(stored))
     assert summary.tree_digest == (await registry.ingest_tree(old_tree)).tree_digest, "as if it had gone in one go"
     kinds = [event.event.type for event in await registry.read_events()]
-    assert kinds[:8] == ["v1.package.created", *["v1.file.ingested"] * 6, "v1.package.finalized"]
+    batches = ["v1.objects.stored", "v1.files.ingested"] * 3
+    assert kinds[:8] == ["v1.package.created", *batches, "v1.package.finalized"]
 
 
 async def test_progress_begins_with_what_is_there(registry: Registry, old_tree: Path, journals: Path) -> None:

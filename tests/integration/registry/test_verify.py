@@ -1,7 +1,9 @@
 """Verification finds what is damaged or missing, records it once, and the next ingest of the same content heals it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -10,6 +12,8 @@ from artifactstore import Registry, Settings
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
 from artifactstore_protocols.dataplane import VerifyResult
+from artifactstore_protocols.event_types import OBJECTS_FLAGGED, ObjectsFlagged
+from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import VerifyObject
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import VerifyProgress
@@ -68,10 +72,8 @@ async def test_flaws_are_named_with_their_files_and_recorded_once(
         assert [flaw.content_address for flaw in report.missing] == [missing.content_address]
         assert [flaw.size_bytes for flaw in report.missing] == [12]
     log = await check_sound(registry)
-    flags = [stored for stored in log if stored.event.type == "v1.object.flagged"]
-    assert sorted(stored.event.subject for stored in flags) == sorted(
-        [damaged.content_address, missing.content_address]
-    )
+    flags = [stored for stored in log if stored.event.type == "v1.objects.flagged"]
+    assert _found_in(flags) == {damaged.content_address: "damaged", missing.content_address: "missing"}
     assert {stored.event.actor for stored in flags} == {"nightly check"}
 
 
@@ -84,7 +86,7 @@ async def test_a_flaw_that_becomes_another_is_recorded_again(
     stored.unlink()
     assert len((await registry.verify()).missing) == 1
     kinds = Counter(event.event.type for event in await check_sound(registry))
-    assert kinds["v1.object.flagged"] == 2
+    assert kinds["v1.objects.flagged"] == 2
 
 
 @pytest.mark.parametrize("remove", [True, False], ids=["missing", "damaged"])
@@ -109,10 +111,10 @@ async def test_the_next_ingest_of_the_same_content_heals_it(
     assert report.mismatches == report.missing == ()
     log = await check_sound(registry)
     kinds = Counter(event.event.type for event in log)
-    assert (kinds["v1.object.flagged"], kinds["v1.object.healed"]) == (1, 1)
+    assert (kinds["v1.objects.flagged"], kinds["v1.objects.restored"]) == (1, 1)
     before = len(log)
     await add(registry, healer, "once more", b"content of a")
-    assert [event.event.type for event in (await whole_log(registry))[before:]] == ["v1.file.ingested"]
+    assert [event.event.type for event in (await whole_log(registry))[before:]] == ["v1.files.ingested"]
 
 
 async def test_ingesting_the_same_file_again_heals_it_without_changing_its_package(
@@ -124,8 +126,8 @@ async def test_ingesting_the_same_file_again_heals_it_without_changing_its_packa
     again = await registry.ingest_file(package, "a", stream_of(b"content of a"), replace=True)
     assert again == first
     assert [event.event.type for event in (await check_sound(registry))[-2:]] == [
-        "v1.object.flagged",
-        "v1.object.healed",
+        "v1.objects.flagged",
+        "v1.objects.restored",
     ]
     assert (await registry.verify()).mismatches == ()
 
@@ -148,7 +150,7 @@ async def test_damage_of_equal_length_is_healed_in_passing_though_nobody_has_not
     report = await registry.verify()
     assert report.mismatches == report.missing == ()
     kinds = Counter(event.event.type for event in await check_sound(registry))
-    assert (kinds["v1.object.flagged"], kinds["v1.object.healed"]) == (0, 1)
+    assert (kinds["v1.objects.flagged"], kinds["v1.objects.restored"]) == (0, 1)
 
 
 async def test_one_package_alone_can_be_verified(registry: Registry, settings: Settings, package: str) -> None:
@@ -221,7 +223,15 @@ async def test_what_ends_a_verification_is_raised_as_it_is(
 
 
 async def _flags(registry: Registry) -> set[str]:
-    return {stored.event.subject for stored in await whole_log(registry) if stored.event.type == "v1.object.flagged"}
+    return {*_found_in(stored for stored in await whole_log(registry) if stored.event.type == OBJECTS_FLAGGED.name)}
+
+
+def _found_in(events: Iterable[StoredEvent]) -> dict[str, str]:
+    """Content address to integrity, of all that some events say of objects."""
+    payloads = [cast("ObjectsFlagged", stored.decode()) for stored in events]
+    return {
+        f"blake3:{digest.hex()}": integrity for payload in payloads for digest, _place, integrity in payload.findings
+    }
 
 
 async def _damage_the_first(registry: Registry, settings: Settings, package: str) -> list[str]:

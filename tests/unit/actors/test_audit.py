@@ -1,53 +1,93 @@
 """An audit line says in words what an event did, for every type of event there is."""
 
+from dataclasses import replace
+
 import pytest
 
 from artifactstore.audit import audit_entry
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
-from artifactstore_protocols.payloads import (
-    FileIngested,
-    FileReplaced,
-    MetadataSchemaRegistered,
-    ObjectFlagged,
-    ObjectHealed,
-    PackageCreated,
-    PackageFinalized,
-    Payload,
-    UnknownEventType,
-    encode_payload,
+from artifactstore_protocols.commands import Command, IngestFiles, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.entries import Entry, directory_entry, link_entry
+from artifactstore_protocols.event_types import PackageFinalized, UnknownEventType, type_of
+from artifactstore_protocols.judging import decide
+from artifactstore_protocols.state import LogState
+from command_strategies import (
+    address_of,
+    created,
+    evolved,
+    found,
+    ingest,
+    ingested,
+    opened,
+    package_id_of,
+    stored_events,
 )
-from command_strategies import Ids
 
-_FILE = ("p", 2, 1, 3, "a/b", "a/b", 3, False, "text/plain", "blake3:ab", "sha256:cd", "local", "key", "t", "r")
+FIRST = package_id_of(1)
+X = address_of(b"x")
 
 
-def _stored(event_type: str, payload: bytes) -> StoredEvent:
-    ids = Ids()
-    return StoredEvent(7, Event(ids(), event_type, "subject", "ci", 42, payload, CommandStamp(ids())))
+def lines(command: Command, state: LogState) -> list[str]:
+    return [audit_entry(each).detail for each in stored_events(decide(command, state, entries_max=9))]
+
+
+def entries(*given: Entry) -> IngestFiles:
+    return IngestFiles(FIRST, given, (), OnExisting.REPLACE)
 
 
 @pytest.mark.parametrize(
-    ("payload", "detail"),
+    ("command", "state", "details"),
     [
-        (PackageCreated("p", "nightly", "short", 1, {}), "created 'nightly', retention short"),
-        (FileIngested(*_FILE), "added 'a/b', 3 bytes, blake3:ab"),
-        (FileReplaced(*_FILE, "blake3:ef"), "replaced 'a/b', 3 bytes, blake3:ab"),
-        (MetadataSchemaRegistered("build", 2, "{}"), "registered metadata schema 'build' version 2"),
-        (ObjectFlagged("blake3:ab", "local", "missing"), "found object missing in local"),
-        (ObjectHealed("blake3:ab", "local"), "rewrote a flawed object in local"),
+        (created(), LogState(), ["created 'nightly', retention standard"]),
+        (
+            ingest(ingested("a/b", b"x")),
+            opened(),
+            ["stored 1 objects, 1 bytes", f"added 'a/b', 1 bytes, {X}"],
+        ),
+        (
+            ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE),
+            opened(("a", b""), ("b", b"x")),
+            [f"replaced 'a', 1 bytes, {X}"],
+        ),
+        (entries(link_entry("l", "a/b")), opened(), ["added link 'l' to 'a/b'"]),
+        (entries(directory_entry("d")), opened(), ["added empty directory 'd'"]),
+        (
+            ingest(ingested("a", b"x"), ingested("b", b"yy"), on_existing=OnExisting.REPLACE),
+            opened(("a", b""), ("c", b"x"), ("d", b"yy")),
+            ["put 2 entries, 3 bytes, 1 of them replaced: 'a' …"],
+        ),
+        (RegisterMetadataSchema("build", "{}"), LogState(), ["registered metadata schema 'build' version 1"]),
+        (
+            found((b"x", "missing"), (b"", "damaged")),
+            opened(("a", b"x"), ("b", b"")),
+            ["found 2 objects damaged or missing"],
+        ),
+        (
+            found((b"x", "intact")),
+            evolved(opened(("a", b"x")), found((b"x", "missing"))),
+            ["found 1 objects intact"],
+        ),
     ],
+    ids=["created", "added", "replaced", "link", "directory", "many", "registered", "flagged", "restored"],
 )
-def test_every_type_of_event_has_its_words(payload: Payload, detail: str) -> None:
-    entry = audit_entry(_stored(payload.TYPE, encode_payload(payload)))
-    assert (entry.sequence, entry.recorded_at_us, entry.actor) == (7, 42, "ci")
-    assert (entry.type, entry.subject, entry.detail) == (payload.TYPE, "subject", detail)
+def test_every_type_of_event_has_its_words(command: Command, state: LogState, details: list[str]) -> None:
+    assert lines(command, state) == details
+
+
+def test_a_line_says_who_did_it_when_and_to_what() -> None:
+    [stored] = stored_events(decide(created(), LogState(), entries_max=9), after=6)
+    entry = audit_entry(stored)
+    assert (entry.sequence, entry.recorded_at_us, entry.actor) == (7, 1_000_007, "ci")
+    assert (entry.type, entry.subject) == ("v1.package.created", FIRST)
 
 
 def test_a_sealed_package_is_named_by_its_manifest_digest() -> None:
-    entry = audit_entry(_stored(PackageFinalized.TYPE, b"canonical bytes"))
-    assert entry.detail.startswith("finalised, manifest blake3:")
+    payload = PackageFinalized(b"canonical bytes")
+    [stored] = stored_events([payload])
+    assert audit_entry(stored).type == type_of(payload).name
+    assert audit_entry(stored).detail.startswith("finalized, manifest blake3:")
 
 
 def test_an_event_of_a_newer_release_is_not_guessed_at() -> None:
+    [stored] = stored_events(decide(created(), LogState(), entries_max=9))
     with pytest.raises(UnknownEventType):
-        audit_entry(_stored("v9.package.sold", b"\xa0"))
+        audit_entry(replace(stored, event=replace(stored.event, type="v9.package.sold")))

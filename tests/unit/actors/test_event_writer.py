@@ -8,10 +8,10 @@ import pytest
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore.event_writer import EventWriter, log_commit
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec, handles, open_tree
-from artifactstore_protocols.commands import CommandRequest, Committed
+from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import Request
 from command_strategies import Ids, created
@@ -56,8 +56,7 @@ class _Projection(Actor[ProjectionRole]):
 
 
 async def _commit(store: _Store) -> Committed:
-    ids = Ids()
-    return await _ask(store, Commit(CommandRequest(ids(), created(ids=ids), "ci", None)))
+    return await _ask(store, Commit(CommandRequest(Ids()(), created(), "ci", None)))
 
 
 async def _ask[R](store: _Store, message: Request[R, WriterRole]) -> R:

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from artifactstore.facts import Json, as_json, event_facts, facts, health_facts, replay_facts, timestamp
 from artifactstore_protocols import manifest
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
-from artifactstore_protocols.payloads import MetadataSchemaRegistered, PackageFinalized, Payload, encode_payload
+from artifactstore_protocols.commands import OnExisting
+from artifactstore_protocols.event_types import MetadataSchemaRegistered, PackageFinalized, Payload
+from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.judging import decide
 from artifactstore_protocols.records import ComponentHealth, HealthReport, ReplayReport
-from command_strategies import Ids
+from command_strategies import digests_of, ingest, ingested, opened, package_id_of, payloads, place_of, stored_events
 from manifest_samples import sample_file, sample_manifest
 
 
@@ -33,8 +35,8 @@ class _Record:
 
 
 def _stored(payload: Payload) -> StoredEvent:
-    ids = Ids()
-    return StoredEvent(3, Event(ids(), payload.TYPE, "s", "ci", 0, encode_payload(payload), CommandStamp(ids())))
+    [stored] = stored_events([payload], after=2)
+    return stored
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_record_becomes_plain_keys() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [b"bytes", object(), _Record])
+@pytest.mark.parametrize("value", [object(), _Record, 1j])
 def test_what_has_no_json_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="no JSON form"):
         facts(value)
@@ -81,8 +83,49 @@ def test_numbers_that_json_does_not_have_are_refused() -> None:
 def test_an_event_is_shown_with_its_payload() -> None:
     shown = cast("Mapping[str, Json]", event_facts(_stored(MetadataSchemaRegistered("build", 1, "{}"))))
     assert (shown["sequence"], shown["type"], shown["actor"]) == (3, "v1.metadata_schema.registered", "ci")
-    assert shown["recorded_at"] == "1970-01-01T00:00:00.000000Z"
+    assert shown["recorded_at"] == "1970-01-01T00:00:01.000003Z"
     assert shown["payload"] == {"name": "build", "version": 1, "schema": "{}"}
+
+
+@given(payload=payloads())
+def test_every_event_has_a_json_form(payload: Payload) -> None:
+    if not isinstance(payload, PackageFinalized):
+        assert json.loads(as_json(event_facts(_stored(payload))))["payload"]
+
+
+def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
+    command = ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE)
+    stored, files = decide(command, opened(("a", b"")), entries_max=9)
+    objects, entries = (
+        cast("Mapping[str, Mapping[str, Json]]", event_facts(_stored(each))) for each in (stored, files)
+    )
+    hexes = digests_of(b"x")
+    assert objects["payload"] == {
+        "digest_algorithm": "blake3",
+        "objects": [
+            {
+                "digest": hexes.primary.hex,
+                "sha256": hexes.sha256.hex,
+                "size_bytes": 1,
+                "place": dict(zip(("backend_id", "object_key"), place_of(b"x"), strict=True)),
+                "retrieval_tier": "immediate",
+                "restore_status": "not_required",
+                "outcome": "stored",
+            }
+        ],
+    }
+    assert (entries["payload"]["package_id"], entries["payload"]["replaced"]) == (package_id_of(1), ["a"])
+    assert entries["payload"]["entries"] == [
+        {
+            "kind": "file",
+            "path": "a",
+            "executable": False,
+            "media_type": "text/plain",
+            "size_bytes": 1,
+            "digest": hexes.primary.hex,
+            "target": "",
+        }
+    ]
 
 
 def test_a_sealed_manifest_is_shown_without_its_files() -> None:

@@ -24,9 +24,7 @@ MANY = 1000
 
 async def write(parts: Parts, count: int, metadata: Mapping[str, str] | None = None) -> None:
     requests = [
-        CommandRequest(
-            new_id(), CreatePackage(new_id(), new_id(), "nightly", DEFAULT_RETENTION, metadata or {}), "ci", None
-        )
+        CommandRequest(new_id(), CreatePackage(new_id(), "nightly", DEFAULT_RETENTION, metadata or {}), "ci", None)
         for _ in range(count)
     ]
     await parts.store.commit(requests, now_us=now_us, files_per_package_max=9)

@@ -19,9 +19,7 @@ FILES_MAX = 10
 
 
 def create(key: str | None = None) -> Commit:
-    return Commit(
-        CommandRequest(new_id(), CreatePackage(new_id(), new_id(), "nightly", DEFAULT_RETENTION, {}), "ci", key)
-    )
+    return Commit(CommandRequest(new_id(), CreatePackage(new_id(), "nightly", DEFAULT_RETENTION, {}), "ci", key))
 
 
 def writer(parts: Parts, projection: Probe[ProjectionRole]) -> EventWriter:

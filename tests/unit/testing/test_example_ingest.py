@@ -27,7 +27,7 @@ async def content() -> AsyncGenerator[bytes]:
 
 async def package_in(parts: Parts) -> str:
     package_id = new_id()
-    command = CreatePackage(new_id(), package_id, "nightly", DEFAULT_RETENTION, {})
+    command = CreatePackage(package_id, "nightly", DEFAULT_RETENTION, {})
     request = CommandRequest(new_id(), command, "ci", None)
     await parts.store.commit([request], now_us=now_us, files_per_package_max=FILES_MAX)
     return package_id
@@ -57,7 +57,7 @@ async def test_bytes_are_stored_before_they_are_recorded(autojump_clock: trio.te
         to_record = await writer.expect(Commit)
         command = to_record.message.request.command
         assert isinstance(command, IngestFiles)
-        assert [file.digests for file in command.files] == [result.digests]
+        assert [entry.digest.hex() for entry in command.entries] == [result.digests.primary.hex]
         (committed,) = await parts.store.commit(
             [to_record.message.request], now_us=now_us, files_per_package_max=FILES_MAX
         )

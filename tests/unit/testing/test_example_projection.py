@@ -15,7 +15,7 @@ from simulation.parts import Parts, simulated_parts
 
 
 async def commit(parts: Parts) -> None:
-    request = CommandRequest(new_id(), CreatePackage(new_id(), new_id(), "nightly", DEFAULT_RETENTION, {}), "ci", None)
+    request = CommandRequest(new_id(), CreatePackage(new_id(), "nightly", DEFAULT_RETENTION, {}), "ci", None)
     await parts.store.commit([request], now_us=now_us, files_per_package_max=1)
 
 

@@ -1,0 +1,229 @@
+"""Entries of packages and objects of a store, as plain tuples: what commands and events carry by the hundred.
+
+An entry is a file, a symbolic link, or a directory that is empty. Digests are raw bytes here; the algorithm of a
+primary digest is named once for all of them.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple, cast
+
+from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.media_types import check_media_type
+from artifactstore_protocols.object_keys import check_object_key
+from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.storage import RestoreStatus, RetrievalTier, StorageOutcome
+
+__all__ = [
+    "BACKEND_CHARACTERS_MAX",
+    "DIGEST_BYTES",
+    "TARGET_BYTES_MAX",
+    "Entry",
+    "EntryKind",
+    "Place",
+    "StoredObject",
+    "check_digest",
+    "check_entry",
+    "check_object",
+    "check_place",
+    "directory_entry",
+    "encode_entry",
+    "entry_of",
+    "file_entry",
+    "link_entry",
+]
+
+type EntryKind = Literal["file", "link", "directory"]
+
+DIGEST_BYTES: Final = 32
+"""Length of every digest that names content."""
+
+TARGET_BYTES_MAX: Final = 4095
+"""UTF-8 bytes in the target of a symbolic link: PATH_MAX of Linux without its end."""
+
+BACKEND_CHARACTERS_MAX: Final = 200
+"""Characters in the id of a storage backend."""
+
+_SHOWN_CHARACTERS: Final = 80
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_TIERS: Final = frozenset({"immediate", "archive"})
+_RESTORES: Final = frozenset({"not_required", "required", "in_progress", "restored"})
+
+
+class Entry(NamedTuple):
+    """One entry of a package.
+
+    Attributes:
+        kind: `file`, `link` or `directory`; a directory is an entry only while it is empty.
+        path: relative to the package's root, as `paths.check_path` accepts it.
+        executable: whether the file's owner may execute it.
+        media_type: of the file.
+        size_bytes: length of the file.
+        digest: primary digest of the file's content.
+        target: of the link, relative to the directory that holds it.
+    """
+
+    kind: EntryKind
+    path: str
+    executable: bool = False
+    media_type: str = ""
+    size_bytes: int = 0
+    digest: bytes = b""
+    target: str = ""
+
+
+class Place(NamedTuple):
+    """Where an object is: backend and key are logical names, the same in every store."""
+
+    backend_id: str
+    object_key: str
+
+
+class StoredObject(NamedTuple):
+    """Proof that a content is durable at a place.
+
+    Attributes:
+        digest: primary digest of the content.
+        sha256: its SHA-256.
+        size_bytes: its length.
+        place: where it is.
+        retrieval_tier: `immediate` can be read at once, `archive` must be restored first.
+        restore_status: how far that is; `not_required` for `immediate`.
+        outcome: `stored` wrote it, `deduplicated` found it there, `rewritten` wrote it over a flawed one.
+    """
+
+    digest: bytes
+    sha256: bytes
+    size_bytes: int
+    place: Place
+    retrieval_tier: RetrievalTier = "immediate"
+    restore_status: RestoreStatus = "not_required"
+    outcome: StorageOutcome = "stored"
+
+
+def file_entry(path: str, executable: bool, media_type: str, size_bytes: int, digest: bytes) -> Entry:
+    """Return the entry of a file."""
+    return Entry("file", path, executable, media_type, size_bytes, digest)
+
+
+def link_entry(path: str, target: str) -> Entry:
+    """Return the entry of a symbolic link."""
+    return Entry("link", path, target=target)
+
+
+def directory_entry(path: str) -> Entry:
+    """Return the entry of an empty directory."""
+    return Entry("directory", path)
+
+
+def encode_entry(entry: Entry) -> list[RecordValue]:
+    """Return the entry as an array: its kind, its path, and what its kind has."""
+    if entry.kind == "file":
+        return [entry.kind, entry.path, entry.executable, entry.media_type, entry.size_bytes, entry.digest]
+    return [entry.kind, entry.path, entry.target] if entry.kind == "link" else [entry.kind, entry.path]
+
+
+def entry_of(value: RecordValue) -> Entry:
+    """Return the entry that `encode_entry` made an array of, checked as `check_entry` does.
+
+    Raises:
+        InvalidValue, PathRefused: it is none.
+    """
+    fields = cast("list[Any]", value) if type(value) is list else []
+    match fields:
+        case ["file", _, _, _, _, _]:
+            entry = Entry(*fields)
+        case ["link", path, target]:
+            entry = Entry("link", path, target=target)
+        case ["directory", _]:
+            entry = Entry(*fields)
+        case _:
+            raise InvalidValue("entry", str(value)[:_SHOWN_CHARACTERS], "it is no file, link or directory")
+    check_entry(entry)
+    return entry
+
+
+def check_entry(entry: Entry) -> None:
+    """Refuse an entry that no package may hold.
+
+    Raises:
+        PathRefused: its path is none.
+        InvalidValue: another of its fields has the wrong type or value.
+    """
+    kind, path, executable, media_type, size_bytes, digest, target = cast("tuple[Any, ...]", entry)
+    if type(path) is not str:
+        raise InvalidValue("path", type(path).__name__, "a path is text")
+    check_path(path)
+    if kind == "file":
+        if type(executable) is not bool or type(media_type) is not str:
+            raise InvalidValue("entry", path[:_SHOWN_CHARACTERS], "a file has an executable bit and a media type")
+        _check_media_type(media_type)
+        _check_size(size_bytes)
+        check_digest("digest", digest)
+        if target:
+            raise InvalidValue("entry", path[:_SHOWN_CHARACTERS], "a file has no target")
+        return
+    if executable is not False or media_type or size_bytes or digest or kind not in {"link", "directory"}:
+        raise InvalidValue("entry", path[:_SHOWN_CHARACTERS], f"a {str(kind)[:20]!r} has a path and nothing of a file")
+    if kind == "link":
+        _check_target(target)
+    elif target:
+        raise InvalidValue("entry", path[:_SHOWN_CHARACTERS], "a directory has no target")
+
+
+def check_object(stored: StoredObject) -> None:
+    """Refuse a proof that no backend gives.
+
+    Raises:
+        InvalidValue, KeyRefused: a field has the wrong type or value.
+    """
+    digest, sha256, size_bytes, (backend_id, object_key), tier, restore, _outcome = stored
+    check_digest("digest", digest)
+    check_digest("SHA-256", sha256)
+    _check_size(size_bytes)
+    check_place(backend_id, object_key)
+    if tier not in _TIERS or restore not in _RESTORES:
+        raise InvalidValue("retrieval state", f"{tier}, {restore}"[:_SHOWN_CHARACTERS], "no storage backend answers so")
+
+
+def check_place(backend_id: str, object_key: str) -> None:
+    """Refuse what names no place.
+
+    Raises:
+        InvalidValue, KeyRefused: it has the wrong form.
+    """
+    if not 0 < len(backend_id) <= BACKEND_CHARACTERS_MAX or not backend_id.isprintable():
+        reason = f"use 1 to {BACKEND_CHARACTERS_MAX} printable characters"
+        raise InvalidValue("backend id", backend_id[:_SHOWN_CHARACTERS], reason)
+    check_object_key(object_key)
+
+
+def check_digest(what: str, digest: bytes) -> None:
+    """Refuse what is no digest of content.
+
+    Raises:
+        InvalidValue: it is not 32 bytes.
+    """
+    if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
+        raise InvalidValue(what, repr(digest)[:_SHOWN_CHARACTERS], f"it has {DIGEST_BYTES} bytes")
+
+
+@lru_cache(1024)
+def _check_media_type(text: str) -> None:
+    check_media_type(text)
+
+
+def _check_size(size_bytes: int) -> None:
+    if type(size_bytes) is not int or not 0 <= size_bytes <= INTEGER_MAX:
+        raise InvalidValue("size", str(size_bytes)[:_SHOWN_CHARACTERS], f"it is from 0 to {INTEGER_MAX} bytes")
+
+
+def _check_target(target: str) -> None:
+    try:
+        size_bytes = len(target.encode()) if type(target) is str else 0
+    except UnicodeEncodeError:
+        raise InvalidValue("link target", ascii(target)[:_SHOWN_CHARACTERS], "it is not valid UTF-8") from None
+    if not 0 < size_bytes <= TARGET_BYTES_MAX or _CONTROL.search(target) or target.startswith("/"):
+        reason = f"a target is relative, has 1 to {TARGET_BYTES_MAX} bytes and no control characters"
+        raise InvalidValue("link target", str(target)[:_SHOWN_CHARACTERS], reason)

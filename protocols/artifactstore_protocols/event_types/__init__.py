@@ -1,0 +1,125 @@
+"""The event types that this release knows: one module each, with payload, rules, rows and a line for people.
+
+The names are versioned: a changed meaning is a new type beside the old one. An unknown type stops a replay with an
+error that names it, because guessing would build wrong tables.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, override
+
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
+from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.objects_flagged import (
+    OBJECTS_FLAGGED,
+    OBJECTS_RESTORED,
+    ObjectsFlagged,
+    ObjectsRestored,
+)
+from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
+from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
+from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
+from artifactstore_protocols.event_types.placing import Totals
+from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+
+__all__ = [
+    "EVENT_TYPES",
+    "FILES_INGESTED",
+    "OBJECTS_FLAGGED",
+    "OBJECTS_RESTORED",
+    "OBJECTS_STORED",
+    "PACKAGE_CREATED",
+    "PACKAGE_FINALIZED",
+    "SCHEMA_REGISTERED",
+    "EventType",
+    "FilesIngested",
+    "MetadataSchemaRegistered",
+    "ObjectsFlagged",
+    "ObjectsRestored",
+    "ObjectsStored",
+    "PackageCreated",
+    "PackageFinalized",
+    "Payload",
+    "PayloadInvalid",
+    "Totals",
+    "UnknownEventType",
+    "decode_payload",
+    "encode_payload",
+    "event_type",
+    "type_of",
+]
+
+type Payload = (
+    PackageCreated
+    | ObjectsStored
+    | FilesIngested
+    | PackageFinalized
+    | MetadataSchemaRegistered
+    | ObjectsFlagged
+    | ObjectsRestored
+)
+
+_BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
+    {
+        PackageCreated: PACKAGE_CREATED,
+        ObjectsStored: OBJECTS_STORED,
+        FilesIngested: FILES_INGESTED,
+        PackageFinalized: PACKAGE_FINALIZED,
+        MetadataSchemaRegistered: SCHEMA_REGISTERED,
+        ObjectsFlagged: OBJECTS_FLAGGED,
+        ObjectsRestored: OBJECTS_RESTORED,
+    }
+)
+
+EVENT_TYPES: Final[Mapping[str, EventType[Any]]] = MappingProxyType({each.name: each for each in _BY_PAYLOAD.values()})
+"""Every event type by its name."""
+
+
+@dataclass(eq=False)
+class UnknownEventType(ArtifactStoreError):
+    """An event type, or a version of one, that this release cannot project."""
+
+    type: str
+    sequence: int | None = None
+
+    @override
+    def __str__(self) -> str:
+        where = "" if self.sequence is None else f" at sequence {self.sequence}"
+        return f"unknown event type {self.type!r}{where}; a newer artifactstore wrote it, so use that release or later"
+
+
+def event_type(name: str) -> EventType[Any]:
+    """Return the event type of this name.
+
+    Raises:
+        UnknownEventType: this release does not know it.
+    """
+    known = EVENT_TYPES.get(name)
+    if known is None:
+        raise UnknownEventType(name)
+    return known
+
+
+def type_of(payload: Payload) -> EventType[Any]:
+    """Return the event type that has this payload."""
+    return _BY_PAYLOAD[type(payload)]
+
+
+def encode_payload(payload: Payload) -> bytes:
+    """Return the canonical CBOR of a payload: a map of its fields, or the manifest's own bytes."""
+    encoded: bytes = type_of(payload).codec.encode(payload)
+    return encoded
+
+
+def decode_payload(name: str, content: bytes) -> Payload:
+    """Read the payload of an event of the given type. A manifest is handed over as bytes.
+
+    Raises:
+        UnknownEventType: this release does not know the type.
+        PayloadInvalid, InvalidValue, PathRefused: the bytes are canonical CBOR, but not what that type says.
+        NotCanonical: the bytes are not canonical CBOR.
+    """
+    payload: Payload = event_type(name).codec.decode(content)
+    return payload

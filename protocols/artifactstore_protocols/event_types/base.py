@@ -1,0 +1,125 @@
+"""What every event type has, and the codec that most payloads share."""
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, cast, override
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.views import RowOperation
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import Event, StoredEvent
+
+__all__ = ["Codec", "EventType", "PayloadInvalid", "check_equal", "fields_of", "record_codec"]
+
+_PAYLOAD_BYTES_MAX = 8 << 20
+"""More than any payload has but a manifest: the most metadata that a package may have takes 5 MB."""
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(eq=False)
+class PayloadInvalid(ArtifactStoreError):
+    """A payload that is not what its event type says."""
+
+    type: str
+    reason: str
+
+    @override
+    def __str__(self) -> str:
+        return f"payload of {self.type} is invalid: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Codec[P]:
+    """Between a payload and its canonical bytes. `decode` raises `PayloadInvalid`, `NotCanonical` or `InvalidValue`."""
+
+    encode: Callable[[P], bytes]
+    decode: Callable[[bytes], P]
+
+
+@dataclass(frozen=True, slots=True)
+class EventType[P]:
+    """Everything that the system knows of one type of event.
+
+    Attributes:
+        name: versioned; a changed meaning is a new type beside the old one.
+        codec: of its payload.
+        subject: what the event is about: a package id, or what `subject` of the module says.
+        needs: what `judge` and `evolve` read of the state.
+        check: holds the payload to the rules that it can be held to alone, beyond those of `codec.decode`.
+        judge: holds the event to the state before it, as the decision that makes such events does.
+        evolve: changes the state by it.
+        rows: what follows for the projections; reads nothing else.
+        describe: one line for people.
+    """
+
+    name: str
+    codec: Codec[P]
+    subject: Callable[[P], str]
+    needs: Callable[[P], Needs]
+    judge: Callable[[P, "StoredEvent", LogState], None]
+    evolve: Callable[[P, "StoredEvent", LogState], None]
+    rows: Callable[[P, "StoredEvent"], Iterable[RowOperation]]
+    describe: Callable[[P], str]
+    check: Callable[[P, "Event"], None] = lambda _payload, _event: None
+
+
+def check_equal(what: str, found: object, expected: object) -> None:
+    """Refuse a value that is not the one that the events before make it.
+
+    Raises:
+        InvalidValue: it differs.
+    """
+    if found != expected:
+        raise InvalidValue(what, str(found)[:_SHOWN_CHARACTERS], f"it should be {str(expected)[:_SHOWN_CHARACTERS]!r}")
+
+
+def fields_of(name: str, payload: bytes, kinds: Mapping[str, frozenset[type]]) -> dict[str, RecordValue]:
+    """Return the map that a payload is, its values of the types that `kinds` allows by key.
+
+    Raises:
+        PayloadInvalid: it is another one.
+        NotCanonical: the bytes are not canonical CBOR.
+    """
+    value = canonical.decode_record(payload, max_bytes=_PAYLOAD_BYTES_MAX)
+    if not isinstance(value, dict) or value.keys() != kinds.keys():
+        raise PayloadInvalid(name, f"expected a map with exactly the keys {', '.join(sorted(kinds))}")
+    for key, allowed in kinds.items():
+        held = value[key]
+        if type(held) not in allowed and not (type(held) is dict and Mapping in allowed and _is_of_text(held)):
+            raise PayloadInvalid(name, f"{key} has the wrong type")
+    return value
+
+
+def record_codec[P](name: str, payload: type[P]) -> Codec[P]:
+    """Return the codec of a dataclass of texts, numbers and maps of text: a map of its fields."""
+    hints = typing.get_type_hints(payload)
+    names = [field.name for field in fields(cast("Any", payload))]
+    kinds = {field: _kinds_of(hints[field]) for field in names}
+
+    def encode(value: P) -> bytes:
+        held: dict[str, Any] = {field: getattr(value, field) for field in names}
+        return canonical.encode(
+            {field: dict(cell) if isinstance(cell, Mapping) else cell for field, cell in held.items()}
+        )
+
+    def decode(content: bytes) -> P:
+        return payload(**cast("dict[str, Any]", fields_of(name, content, kinds)))
+
+    return Codec(encode, decode)
+
+
+def _kinds_of(hint: object) -> frozenset[type]:
+    """The types that a decoded value may have where a payload's field has this annotation; a bool is no int here."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return frozenset(cast("type", typing.get_origin(option) or option) for option in options)
+
+
+def _is_of_text(value: Mapping[str, RecordValue]) -> bool:
+    return all(type(item) is str for item in value.values())

@@ -1,0 +1,289 @@
+"""`v1.files.ingested`: the entries that one command put into a package."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.commands import ENTRIES_MAX, IngestFiles, OnExisting
+from artifactstore_protocols.entries import Entry, encode_entry, entry_of
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, check_equal, fields_of
+from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.packages import ObjectNotStored, PackageFinalizedAlready, PackageNotFound
+from artifactstore_protocols.paths import ancestors
+from artifactstore_protocols.state import LogState, PackageState
+from artifactstore_protocols.views import (
+    FILES,
+    KIND_DIRECTORY,
+    KIND_FILE,
+    KIND_LINK,
+    PACKAGES,
+    Cell,
+    Delete,
+    Put,
+    Row,
+    RowOperation,
+    Update,
+)
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import StoredEvent
+
+__all__ = ["FILES_INGESTED", "FilesIngested", "ingest_files", "open_package"]
+
+_NAME: Final = "v1.files.ingested"
+_TEXT, _NUMBER, _LIST = frozenset({str}), frozenset({int}), frozenset({list})
+_FIELDS: Final = {
+    "package_id": _TEXT,
+    "package_number": _NUMBER,
+    "package_version": _NUMBER,
+    "package_files": _NUMBER,
+    "package_links": _NUMBER,
+    "package_directories": _NUMBER,
+    "package_bytes": _NUMBER,
+    "digest_algorithm": _TEXT,
+    "entries": _LIST,
+    "path_keys": _LIST,
+    "replaced": _LIST,
+    "removed": _LIST,
+}
+_UNLIMITED: Final = 2**63
+_KINDS: Final = {"file": KIND_FILE, "link": KIND_LINK, "directory": KIND_DIRECTORY}
+
+
+@dataclass(frozen=True, slots=True)
+class FilesIngested:
+    """The entries that one command put into a package, and the package's totals afterwards.
+
+    Attributes:
+        package_id: which package.
+        package_number: the sequence of the event that created it.
+        totals: of the package, once this event has happened.
+        digest_algorithm: of the entries' digests.
+        entries: 1 to `ENTRIES_MAX`, each path once.
+        path_keys: of each entry: its path under Unicode NFC, as it was computed then.
+        replaced: path keys of entries that took the place of another one.
+        removed: path keys of directories that were entries, because they were empty, and are no longer.
+    """
+
+    package_id: str
+    package_number: int
+    totals: Totals
+    digest_algorithm: str
+    entries: tuple[Entry, ...]
+    path_keys: tuple[str, ...]
+    replaced: frozenset[str]
+    removed: tuple[str, ...]
+
+
+def open_package(package_id: str, state: LogState) -> PackageState:
+    """Return a package that takes changes.
+
+    Raises:
+        PackageNotFound: there is none with this id.
+        PackageFinalizedAlready: it is sealed.
+    """
+    package = state.packages.get(package_id)
+    if package is None:
+        raise PackageNotFound(package_id)
+    if package.finalized:
+        raise PackageFinalizedAlready(package_id)
+    return package
+
+
+def ingest_files(command: IngestFiles, state: LogState, *, entries_max: int) -> FilesIngested | None:
+    """Decide to put entries into a package; None if all of them are there already.
+
+    Raises:
+        PackageNotFound, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: it cannot be.
+        ObjectNotStored: the content of a file is not in the store, or flagged, and the command does not bring it.
+    """
+    brought = {each.digest: each.size_bytes for each in command.stored}
+    return _ingested(command, brought, state, entries_max)
+
+
+def _ingested(
+    command: IngestFiles, brought: Mapping[bytes, int], state: LogState, entries_max: int
+) -> FilesIngested | None:
+    package = open_package(command.package_id, state)
+    placement = place_entries(package, command.entries, command.on_existing, entries_max=entries_max)
+    for entry in placement.entries.values():
+        if entry.kind == "file":
+            _check_content(entry, brought, state)
+    if not placement.entries:
+        return None
+    return FilesIngested(
+        package_id=package.package_id,
+        package_number=package.number,
+        totals=placement.totals,
+        digest_algorithm=PRIMARY_ALGORITHM,
+        entries=tuple(placement.entries.values()),
+        path_keys=tuple(placement.entries),
+        replaced=placement.replaced,
+        removed=placement.removed,
+    )
+
+
+def _check_content(entry: Entry, brought: Mapping[bytes, int], state: LogState) -> None:
+    size_bytes = brought.get(entry.digest)
+    if size_bytes is None:
+        content = state.contents.get(entry.digest)
+        if content is None or not content.intact:
+            raise ObjectNotStored(entry.path, f"{PRIMARY_ALGORITHM}:{entry.digest.hex()}")
+        size_bytes = content.size_bytes
+    check_equal(f"size of {entry.path[:80]!r}", entry.size_bytes, size_bytes)
+
+
+def _encode(payload: FilesIngested) -> bytes:
+    totals = payload.totals
+    differing: list[RecordValue] = [
+        [index, key]
+        for index, (entry, key) in enumerate(zip(payload.entries, payload.path_keys, strict=True))
+        if key != entry.path
+    ]
+    replaced: list[RecordValue] = [index for index, key in enumerate(payload.path_keys) if key in payload.replaced]
+    return canonical.encode_record(
+        {
+            "package_id": payload.package_id,
+            "package_number": payload.package_number,
+            "package_version": totals.version,
+            "package_files": totals.files,
+            "package_links": totals.links,
+            "package_directories": totals.directories,
+            "package_bytes": totals.total_bytes,
+            "digest_algorithm": payload.digest_algorithm,
+            "entries": [encode_entry(entry) for entry in payload.entries],
+            "path_keys": differing,
+            "replaced": replaced,
+            "removed": list[RecordValue](payload.removed),
+        }
+    )
+
+
+def _decode(content: bytes) -> FilesIngested:
+    value = fields_of(_NAME, content, _FIELDS)
+    entries = tuple(entry_of(each) for each in cast("list[RecordValue]", value["entries"]))
+    if not 0 < len(entries) <= ENTRIES_MAX:
+        raise PayloadInvalid(_NAME, f"it has 1 to {ENTRIES_MAX} entries")
+    keys = [entry.path for entry in entries]
+    for pair in cast("list[list[object]]", value["path_keys"]):
+        match pair:
+            case [int(index), str(key)] if type(index) is int and 0 <= index < len(keys):
+                keys[index] = key
+            case _:
+                raise PayloadInvalid(_NAME, "a path key has the index of an entry, and a text")
+    replaced = cast("list[object]", value["replaced"])
+    if not all(type(index) is int and 0 <= index < len(keys) for index in replaced):
+        raise PayloadInvalid(_NAME, "what is replaced has the index of an entry")
+    removed = cast("list[object]", value["removed"])
+    if not all(type(key) is str for key in removed):
+        raise PayloadInvalid(_NAME, "what is removed is a text")
+    number, *totals = (
+        cast("int", value[f"package_{name}"])
+        for name in ("number", "version", "files", "links", "directories", "bytes")
+    )
+    payload = FilesIngested(
+        package_id=cast("str", value["package_id"]),
+        package_number=number,
+        totals=Totals(*totals),
+        digest_algorithm=cast("str", value["digest_algorithm"]),
+        entries=entries,
+        path_keys=tuple(keys),
+        replaced=frozenset(keys[cast("int", index)] for index in replaced),
+        removed=cast("tuple[str, ...]", tuple(removed)),
+    )
+    if _encode(payload) != content:
+        raise PayloadInvalid(_NAME, "path keys and indexes are not in their shortest form and in order")
+    return payload
+
+
+def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
+    """A content may be flagged here: the command may have brought it, which no event says of a known object."""
+    command = IngestFiles(payload.package_id, payload.entries, (), OnExisting.REPLACE)
+    contents = ((entry.digest, state.contents.get(entry.digest)) for entry in payload.entries)
+    stored = {digest: content.size_bytes for digest, content in contents if content is not None}
+    decided = _ingested(command, stored, state, _UNLIMITED)
+    if decided is None or len(decided.entries) != len(payload.entries):
+        raise InvalidValue("entries", str(len(payload.entries)), "some of them change nothing")
+    check_equal("package number", payload.package_number, decided.package_number)
+    check_equal("package totals", payload.totals, decided.totals)
+    check_equal("digest algorithm", payload.digest_algorithm, decided.digest_algorithm)
+    check_equal("path keys", payload.path_keys, decided.path_keys)
+    check_equal("replaced entries", payload.replaced, decided.replaced)
+    check_equal("removed directories", payload.removed, decided.removed)
+
+
+def _evolve(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
+    package, totals = state.packages[payload.package_id], payload.totals
+    package.version = totals.version
+    package.files, package.links, package.directories = totals.files, totals.links, totals.directories
+    package.total_bytes = totals.total_bytes
+    for key in payload.removed:
+        package.entries.pop(key, None)
+    for key, entry in zip(payload.path_keys, payload.entries, strict=True):
+        package.entries[key] = entry
+        parent = key.rpartition("/")[0]
+        if parent and parent not in package.below:
+            for directory in ancestors(key):
+                package.below.setdefault(directory, entry.path)
+
+
+def _rows(payload: FilesIngested, stored: "StoredEvent") -> Iterable[RowOperation]:
+    package_id, totals, sequence = payload.package_id, payload.totals, stored.sequence
+    rows: list[Row] = [
+        (
+            package_id,
+            key,
+            None if entry.path == key else entry.path,
+            _KINDS[entry.kind],
+            int(entry.executable),
+            entry.media_type or None,
+            entry.digest or None,
+            entry.target or None,
+            sequence,
+        )
+        for key, entry in zip(payload.path_keys, payload.entries, strict=True)
+    ]
+    yield Put(FILES, rows)
+    if payload.removed:
+        yield Delete(FILES, [(package_id, key) for key in payload.removed])
+    changed: dict[str, Cell] = {
+        "version": totals.version,
+        "file_count": totals.files,
+        "link_count": totals.links,
+        "directory_count": totals.directories,
+        "total_bytes": totals.total_bytes,
+    }
+    yield Update(PACKAGES, (package_id,), changed)
+
+
+def _describe(payload: FilesIngested) -> str:
+    if len(payload.entries) == 1:
+        [entry] = payload.entries
+        verb = "replaced" if payload.replaced else "added"
+        match entry.kind:
+            case "file":
+                address = f"{payload.digest_algorithm}:{entry.digest.hex()}"
+                return f"{verb} {entry.path!r}, {entry.size_bytes} bytes, {address}"
+            case "link":
+                return f"{verb} link {entry.path!r} to {entry.target!r}"
+            case "directory":
+                return f"{verb} empty directory {entry.path!r}"
+    size_bytes = sum(entry.size_bytes for entry in payload.entries)
+    replaced = f", {len(payload.replaced)} of them replaced" if payload.replaced else ""
+    return f"put {len(payload.entries)} entries, {size_bytes} bytes{replaced}: {payload.entries[0].path!r} …"
+
+
+FILES_INGESTED: Final = EventType(
+    name=_NAME,
+    codec=Codec(_encode, _decode),
+    subject=lambda payload: payload.package_id,
+    needs=lambda payload: entry_needs(payload.package_id, payload.entries),
+    judge=_judge,
+    evolve=_evolve,
+    rows=_rows,
+    describe=_describe,
+)

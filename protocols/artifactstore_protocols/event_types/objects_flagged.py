@@ -1,0 +1,147 @@
+"""`v1.objects.flagged` and `v1.objects.restored`: what verification found, and what is whole again."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.commands import OBJECTS_MAX, ObjectFinding, RecordFindings
+from artifactstore_protocols.entries import Place, StoredObject, check_digest, check_place
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, fields_of
+from artifactstore_protocols.event_types.objects_stored import OBJECTS
+from artifactstore_protocols.state import LogState, Needs, PlaceState
+from artifactstore_protocols.views import LOCATIONS, RowOperation, Update
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import StoredEvent
+
+__all__ = ["OBJECTS_FLAGGED", "OBJECTS_RESTORED", "ObjectsFlagged", "ObjectsRestored", "healed", "judge_findings"]
+
+_FINDING_FIELDS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsFlagged:
+    """Verification found objects `damaged` or `missing`; the next ingest of their contents stores them again."""
+
+    findings: tuple[ObjectFinding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsRestored:
+    """Flagged objects are whole again: they were written anew, or a verification found them sound."""
+
+    findings: tuple[ObjectFinding, ...]
+
+
+def judge_findings(command: RecordFindings, state: LogState) -> tuple[ObjectsFlagged | None, ObjectsRestored | None]:
+    """Decide what of a verification's findings is news.
+
+    What has changed after the verification began to look, at sequence `command.as_of`, is left as it is: it may have
+    been healed since.
+
+    Raises:
+        InvalidValue: the log names no such object.
+    """
+    flagged: list[ObjectFinding] = []
+    restored: list[ObjectFinding] = []
+    for finding in command.findings:
+        known = _known(finding, state)
+        if known.sequence > command.as_of or known.integrity == finding.integrity:
+            continue
+        (restored if finding.integrity == "intact" else flagged).append(finding)
+    return (
+        ObjectsFlagged(tuple(flagged)) if flagged else None,
+        ObjectsRestored(tuple(restored)) if restored else None,
+    )
+
+
+def healed(stored: Sequence[StoredObject], state: LogState) -> ObjectsRestored | None:
+    """Return the flawed objects that an ingest has written anew, flagged or not; None if it has met none."""
+    found: dict[Place, ObjectFinding] = {}
+    for each in stored:
+        content = state.contents.get(each.digest)
+        if each.outcome == "rewritten" and content is not None and each.place in content.places:
+            found[each.place] = ObjectFinding(each.digest, each.place, "intact")
+    return ObjectsRestored(tuple(found.values())) if found else None
+
+
+def _known(finding: ObjectFinding, state: LogState) -> PlaceState:
+    content = state.contents.get(finding.digest)
+    place = None if content is None else content.places.get(finding.place)
+    if place is None:
+        reason = "no event before has stored it there"
+        raise InvalidValue("object", f"{finding.place.backend_id} {finding.place.object_key}"[:80], reason)
+    return place
+
+
+class _Findings(Protocol):
+    @property
+    def findings(self) -> tuple[ObjectFinding, ...]: ...
+
+
+def _encode(payload: _Findings) -> bytes:
+    objects: list[RecordValue] = [
+        [digest, place.backend_id, place.object_key, integrity] for digest, place, integrity in payload.findings
+    ]
+    return canonical.encode_record({"objects": objects})
+
+
+def _decode(name: str, content: bytes, allowed: frozenset[str]) -> tuple[ObjectFinding, ...]:
+    value = fields_of(name, content, {"objects": frozenset({list})})
+    findings: list[ObjectFinding] = []
+    for each in cast("list[list[str]]", value["objects"]):
+        if type(each) is not list or len(each) != _FINDING_FIELDS or {type(part) for part in each[1:]} != {str}:
+            raise PayloadInvalid(name, "an object has a digest, a backend, a key and an integrity")
+        digest, backend_id, key, integrity = each
+        check_digest("digest", cast("bytes", digest))
+        check_place(backend_id, key)
+        if integrity not in allowed:
+            raise PayloadInvalid(name, f"integrity is one of {', '.join(sorted(allowed))}")
+        findings.append(ObjectFinding(cast("bytes", digest), Place(backend_id, key), integrity))
+    if not 0 < len(findings) <= OBJECTS_MAX:
+        raise PayloadInvalid(name, f"it has 1 to {OBJECTS_MAX} objects")
+    return tuple(findings)
+
+
+def _judge(payload: _Findings, _stored: "StoredEvent", state: LogState) -> None:
+    places = [finding.place for finding in payload.findings]
+    if len(set(places)) != len(places):
+        raise InvalidValue("objects", str(len(places)), "one of them stands there twice")
+    for finding in payload.findings:
+        if _known(finding, state).integrity == finding.integrity != "intact":  # a repair may come before any flag
+            raise InvalidValue("integrity", finding.integrity, "the object has it already")
+
+
+def _evolve(payload: _Findings, stored: "StoredEvent", state: LogState) -> None:
+    for digest, place, integrity in payload.findings:
+        state.contents[digest].places[place] = PlaceState(integrity, stored.sequence)
+
+
+def _rows(payload: _Findings, stored: "StoredEvent") -> Iterable[RowOperation]:
+    for digest, place, integrity in payload.findings:
+        yield Update(LOCATIONS, (digest, *place), {"integrity": integrity, "sequence": stored.sequence})
+
+
+def _event_type[P: _Findings](
+    name: str, make: Callable[[tuple[ObjectFinding, ...]], P], allowed: frozenset[str]
+) -> EventType[P]:
+    return EventType(
+        name=name,
+        codec=Codec(_encode, lambda content: make(_decode(name, content, allowed))),
+        subject=lambda _payload: OBJECTS,
+        needs=lambda payload: Needs(contents=frozenset(finding.digest for finding in payload.findings)),
+        judge=_judge,
+        evolve=_evolve,
+        rows=_rows,
+        describe=lambda payload: (
+            f"found {len(payload.findings)} objects "
+            f"{' or '.join(sorted({finding.integrity for finding in payload.findings}))}"
+        ),
+    )
+
+
+OBJECTS_FLAGGED: Final = _event_type("v1.objects.flagged", ObjectsFlagged, frozenset({"damaged", "missing"}))
+OBJECTS_RESTORED: Final = _event_type("v1.objects.restored", ObjectsRestored, frozenset({"intact"}))

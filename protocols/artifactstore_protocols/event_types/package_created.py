@@ -1,0 +1,111 @@
+"""`v1.package.created`: a package was opened."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from artifactstore_protocols import canonical
+from artifactstore_protocols.commands import CreatePackage
+from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
+from artifactstore_protocols.packages import PackageExists
+from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.state import LogState, Needs, PackageState
+from artifactstore_protocols.views import PACKAGES, RETENTION, Put, Row, RowOperation
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import Event, StoredEvent
+
+__all__ = ["PACKAGE_CREATED", "PackageCreated", "create_package"]
+
+
+@dataclass(frozen=True, slots=True)
+class PackageCreated:
+    """A package was opened. `retention_duration_us` is null for what never expires."""
+
+    package_id: str
+    name: str
+    retention_class: str
+    retention_duration_us: int | None
+    metadata: Mapping[str, str]
+
+
+def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
+    """Decide to open a package.
+
+    Raises:
+        PackageExists: its id is taken.
+        UnknownRetentionClass: the store has no such class.
+    """
+    if command.package_id in state.packages:
+        raise PackageExists(command.package_id)
+    kept = retention_class(command.retention_class)
+    return PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, dict(command.metadata))
+
+
+def _command(payload: PackageCreated) -> CreatePackage:
+    return CreatePackage(payload.package_id, payload.name, payload.retention_class, dict(payload.metadata))
+
+
+def _check(payload: PackageCreated, _event: "Event") -> None:
+    _command(payload)
+
+
+def _judge(payload: PackageCreated, _stored: "StoredEvent", state: LogState) -> None:
+    decided = create_package(_command(payload), state)
+    check_equal("retention duration", payload.retention_duration_us, decided.retention_duration_us)
+
+
+def _evolve(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> None:
+    state.packages[payload.package_id] = PackageState(
+        package_id=payload.package_id,
+        number=stored.sequence,
+        name=payload.name,
+        retention_class=payload.retention_class,
+        metadata=canonical.encode(dict(payload.metadata)),
+        created_at_us=stored.event.recorded_at_us,
+    )
+
+
+def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperation]:
+    package: Row = (
+        payload.package_id,
+        payload.name,
+        "open",
+        1,  # version
+        0,  # file_count
+        0,  # link_count
+        0,  # directory_count
+        0,  # total_bytes
+        payload.retention_class,
+        canonical.encode(dict(payload.metadata)),
+        stored.event.actor,
+        stored.event.recorded_at_us,
+        None,  # finalized_at
+        None,  # manifest_digest
+        None,  # tree_digest
+        stored.sequence,
+        None,  # finalized_sequence
+    )
+    retention: Row = (
+        payload.package_id,
+        payload.retention_class,
+        payload.retention_duration_us,
+        "open",
+        None,  # retained_from
+        None,  # expires_at
+    )
+    return (Put(PACKAGES, (package,)), Put(RETENTION, (retention,)))
+
+
+_NAME: Final = "v1.package.created"
+PACKAGE_CREATED: Final = EventType(
+    name=_NAME,
+    codec=record_codec(_NAME, PackageCreated),
+    subject=lambda payload: payload.package_id,
+    needs=lambda payload: Needs(packages=frozenset({payload.package_id})),
+    check=_check,
+    judge=_judge,
+    evolve=_evolve,
+    rows=_rows,
+    describe=lambda payload: f"created {payload.name!r}, retention {payload.retention_class}",
+)

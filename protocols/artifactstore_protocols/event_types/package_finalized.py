@@ -1,0 +1,174 @@
+"""`v1.package.finalized`: a package was sealed. Its payload *is* the manifest's canonical CBOR."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from artifactstore_protocols import canonical, manifest
+from artifactstore_protocols.commands import FinalizePackage
+from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types.base import Codec, EventType, check_equal
+from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.manifest import Manifest
+from artifactstore_protocols.manifest.summary import ManifestSummary
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.packages import PackageChanged, PackageNotFound
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.state import LogState, Needs, PackageState
+from artifactstore_protocols.views import PACKAGES, RETENTION, Cell, RowOperation, Update
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import Event, StoredEvent
+
+__all__ = ["PACKAGE_FINALIZED", "PackageFinalized", "finalize_package"]
+
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFinalized:
+    """A package was sealed.
+
+    Attributes:
+        manifest: its bytes, which are the payload.
+        summary: what they say in brief, from whoever has just built or read them; it is not part of the event.
+        sealed: what they decode to, from whoever has read them.
+    """
+
+    manifest: bytes
+    summary: ManifestSummary | None = field(default=None, compare=False)
+    sealed: Manifest | None = field(default=None, compare=False)
+
+
+def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinalized | None:
+    """Decide to seal a package; None if it is sealed.
+
+    Raises:
+        PackageNotFound: there is none with this id.
+        PackageChanged: its manifest was built for another version.
+    """
+    package = _package(command.package_id, state)
+    if package.finalized:
+        return None
+    if package.version != command.expected_version:
+        raise PackageChanged(command.package_id, command.expected_version, package.version)
+    return PackageFinalized(command.manifest, command.summary)
+
+
+def read_manifest(payload: PackageFinalized) -> PackageFinalized:
+    """Return the payload with what its manifest says.
+
+    Raises:
+        ManifestInvalid: the bytes are no manifest.
+    """
+    if payload.sealed is not None:
+        return payload
+    sealed = manifest.decode(payload.manifest)
+    return PackageFinalized(payload.manifest, manifest.summarize(payload.manifest, sealed), sealed)
+
+
+def _package(package_id: str, state: LogState) -> PackageState:
+    package = state.packages.get(package_id)
+    if package is None:
+        raise PackageNotFound(package_id)
+    return package
+
+
+def _summary(payload: PackageFinalized) -> ManifestSummary:
+    return payload.summary or manifest.summarize(payload.manifest)
+
+
+def _sealed(payload: PackageFinalized) -> Manifest:
+    return payload.sealed or manifest.decode(payload.manifest)
+
+
+def _needs(payload: PackageFinalized) -> Needs:
+    package_id = frozenset({_summary(payload).package_id})
+    sealed = _sealed(payload)
+    contents = frozenset(receipt.digest for receipt in sealed.storage_receipts)
+    return Needs(packages=package_id, whole=package_id, contents=contents)
+
+
+def _check(payload: PackageFinalized, event: "Event") -> None:
+    FinalizePackage(_summary(payload).package_id, 0, payload.manifest, payload.summary)
+    check_equal("actor in the manifest", _sealed(payload).provenance.actor, event.actor)
+
+
+def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
+    """A manifest says exactly what the events before it add up to."""
+    sealed = _sealed(payload)
+    package = _package(sealed.package.package_id, state)
+    if package.finalized:
+        raise InvalidValue("event", package.package_id, "the package is sealed already")
+    check_equal("name in the manifest", sealed.package.name, package.name)
+    check_equal("metadata in the manifest", canonical.encode(dict(sealed.package.metadata)), package.metadata)
+    check_equal("created_at_us in the manifest", sealed.package.created_at_us, package.created_at_us)
+    kept, promised = sealed.retention_summary, retention_class(package.retention_class)
+    check_equal("retention class in the manifest", kept.retention_class, promised.name)
+    check_equal("retention duration in the manifest", kept.duration_us, promised.duration_us)
+    said = sealed.provenance
+    counts = (said.file_count, said.link_count, said.directory_count, said.total_bytes)
+    added_up = (package.files, package.links, package.directories, package.total_bytes)
+    check_equal("totals in the manifest", counts, added_up)
+    for entry in sealed.entries:
+        known = package.entries.get(path_key(entry.path))
+        if known is None or _listed(known, state) != entry:
+            raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package has no such entry")
+    for receipt in sealed.storage_receipts:
+        content = state.contents.get(receipt.digest)
+        key = receipt.object_key or first_key(ContentAddress(Digest(sealed.digest_algorithm, receipt.digest.hex())))
+        if content is None or Place(receipt.backend_id, key) not in content.places:
+            raise InvalidValue("receipt in the manifest", f"{receipt.backend_id} {key}", "the object was never there")
+
+
+def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
+    """The entry as a manifest lists it."""
+    kind, path, executable, media_type, size_bytes, digest, target = entry
+    match kind:
+        case "file":
+            content = state.contents.get(digest)
+            sha256 = b"" if content is None else content.sha256
+            return kind, path, executable, size_bytes, media_type, digest, sha256
+        case "link":
+            return kind, path, target
+        case "directory":
+            return kind, path
+
+
+def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
+    package = state.packages[_summary(payload).package_id]
+    package.finalized = True
+    package.entries, package.below = {}, {}
+
+
+def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:
+    summary = _summary(payload)
+    package: dict[str, Cell] = {
+        "status": "finalized",
+        "finalized_at": summary.finalized_at_us,
+        "manifest_digest": summary.manifest_digest,
+        "tree_digest": summary.tree_digest,
+        "finalized_sequence": stored.sequence,
+    }
+    retention: dict[str, Cell] = {
+        "status": "retained",
+        "retained_from": summary.finalized_at_us,
+        "expires_at": summary.expires_at_us,
+    }
+    key = (summary.package_id,)
+    return (Update(PACKAGES, key, package), Update(RETENTION, key, retention))
+
+
+PACKAGE_FINALIZED: Final = EventType(
+    name="v1.package.finalized",
+    codec=Codec(lambda payload: payload.manifest, PackageFinalized),
+    subject=lambda payload: _summary(payload).package_id,
+    needs=_needs,
+    check=_check,
+    judge=_judge,
+    evolve=_evolve,
+    rows=_rows,
+    describe=lambda payload: f"finalized, manifest {ContentAddress(manifest.manifest_digest(payload.manifest))}",
+)

@@ -1,0 +1,146 @@
+"""How entries find their place in a package: taken paths, files where directories are needed, and totals.
+
+The same function judges what a command asks for and what an event says. It reads the state and does not change it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from artifactstore_protocols.commands import OnExisting
+from artifactstore_protocols.entries import Entry
+from artifactstore_protocols.packages import PathConflict, PathTaken, TooManyFiles
+from artifactstore_protocols.paths import ancestors, path_key
+from artifactstore_protocols.state import Needs, PackageState
+
+__all__ = ["Placement", "Totals", "entry_needs", "place_entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A package's totals after a change."""
+
+    version: int
+    files: int
+    links: int
+    directories: int
+    total_bytes: int
+
+    @property
+    def entries(self) -> int:
+        """How many entries of any kind there are."""
+        return self.files + self.links + self.directories
+
+    @classmethod
+    def of(cls, package: PackageState) -> "Totals":
+        """Return the totals of a package as it is."""
+        return cls(package.version, package.files, package.links, package.directories, package.total_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What some entries change in a package.
+
+    Attributes:
+        entries: by path key, those that are new there or replace another one, in order.
+        replaced: path keys of those that replace another one.
+        removed: path keys of directories that were entries and are no longer empty.
+        totals: of the package afterwards.
+    """
+
+    entries: Mapping[str, Entry]
+    replaced: frozenset[str]
+    removed: tuple[str, ...]
+    totals: Totals
+
+
+def entry_needs(package_id: str, entries: Sequence[Entry]) -> Needs:
+    """Return what `place_entries` reads of the state, and the contents that the entries name."""
+    keys = {path_key(entry.path) for entry in entries}
+    parents = {key.rpartition("/")[0] for key in keys}
+    above = {parent for parent in parents if parent}
+    for parent in parents:
+        above.update(ancestors(parent) if parent else ())
+    return Needs(
+        packages=frozenset({package_id}),
+        entries=frozenset((package_id, key) for key in keys),
+        above=frozenset((package_id, key) for key in above),
+        contents=frozenset(entry.digest for entry in entries if entry.kind == "file"),
+    )
+
+
+def place_entries(
+    package: PackageState, entries: Sequence[Entry], on_existing: OnExisting, *, entries_max: int
+) -> Placement:
+    """Judge entries against a package and against each other.
+
+    Args:
+        package: as it is.
+        entries: each path at most once.
+        on_existing: what becomes of an entry whose path is taken.
+        entries_max: how many entries the package may have.
+
+    Raises:
+        PathTaken: a path is taken, or one that equals it under Unicode NFC.
+        PathConflict: a path would be a directory and something else at once.
+        TooManyFiles: there would be more than `entries_max`.
+    """
+    before = Totals.of(package)
+    placed: dict[str, Entry] = {}
+    parents: dict[str, str] = {}
+    replaced: set[str] = set()
+    removed: list[str] = []
+    counts = {"file": before.files, "link": before.links, "directory": before.directories}
+    total_bytes = before.total_bytes
+    seen: dict[str, Entry] = {}
+    for entry in entries:
+        key = path_key(entry.path)
+        if key in seen:
+            raise PathTaken(package.package_id, entry.path, seen[key].path)
+        seen[key] = entry
+        parent = key.rpartition("/")[0]
+        if parent and parent not in parents:
+            removed += _directories_opened(package, entry.path, key, seen, parents)
+        occupant = parents.get(key) or package.below.get(key)
+        if occupant is not None:
+            if entry.kind == "directory":
+                continue  # it is one, and it is not empty
+            raise PathConflict(package.package_id, entry.path, occupant)
+        existing = package.entries.get(key)
+        if existing is not None:
+            if existing == entry and on_existing is not OnExisting.REFUSE:
+                continue
+            if existing.path != entry.path or on_existing is not OnExisting.REPLACE:
+                raise PathTaken(package.package_id, entry.path, existing.path)
+            replaced.add(key)
+            counts[existing.kind] -= 1
+            total_bytes -= existing.size_bytes
+        placed[key] = entry
+        counts[entry.kind] += 1
+        total_bytes += entry.size_bytes
+    counts["directory"] -= len(removed)
+    if sum(counts.values()) > max(entries_max, before.entries):
+        raise TooManyFiles(package.package_id, entries_max)
+    totals = Totals(before.version + bool(placed), counts["file"], counts["link"], counts["directory"], total_bytes)
+    return Placement(placed, frozenset(replaced), tuple(removed), totals)
+
+
+def _directories_opened(
+    package: PackageState, path: str, key: str, seen: Mapping[str, Entry], parents: dict[str, str]
+) -> list[str]:
+    """Note the directories above a path. Returns those that were entries until now, because they were empty.
+
+    Raises:
+        PathConflict: one of them is something else.
+    """
+    removed: list[str] = []
+    for directory in ancestors(key):
+        if directory in parents:
+            continue
+        parents[directory] = path
+        if (other := seen.get(directory)) is not None:
+            raise PathConflict(package.package_id, path, other.path)
+        if (existing := package.entries.get(directory)) is not None:
+            if existing.kind != "directory":
+                raise PathConflict(package.package_id, path, existing.path)
+            removed.append(directory)
+    return removed

@@ -1,0 +1,235 @@
+"""Commands in, events and rows out: what a batch of commands makes true, as one pure function.
+
+Every store calls it, with the state that its transaction sees. Commands are judged in order, each against the state as
+the ones before it left it. A refused command leaves no trace and never fails its neighbours. A command that is in the
+log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import assert_never
+
+from artifactstore_protocols.commands import (
+    Command,
+    CommandRequest,
+    CreatePackage,
+    FinalizePackage,
+    IngestFiles,
+    RecordFindings,
+    RegisterMetadataSchema,
+    command_digest,
+)
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import CommandOutcome
+from artifactstore_protocols.event_types import ObjectsStored, Payload, encode_payload, type_of
+from artifactstore_protocols.event_types.files_ingested import ingest_files
+from artifactstore_protocols.event_types.objects_flagged import healed, judge_findings
+from artifactstore_protocols.event_types.objects_stored import new_objects
+from artifactstore_protocols.event_types.package_created import create_package
+from artifactstore_protocols.event_types.package_finalized import finalize_package
+from artifactstore_protocols.event_types.placing import entry_needs
+from artifactstore_protocols.event_types.schema_registered import register_schema
+from artifactstore_protocols.events import (
+    CommandStamp,
+    Committed,
+    Event,
+    EventRefused,
+    IdempotencyConflict,
+    StoredEvent,
+)
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.views import RowOperation
+
+__all__ = ["Judged", "command_needs", "decide", "judge_batch", "project"]
+
+
+@dataclass(slots=True)
+class Judged:
+    """What comes of a batch.
+
+    Attributes:
+        outcomes: one a command, in order.
+        events: what is to be appended, in order of sequence.
+        operations: what follows for the projections.
+    """
+
+    outcomes: list[CommandOutcome] = field(default_factory=list[CommandOutcome])
+    events: list[StoredEvent] = field(default_factory=list[StoredEvent])
+    operations: list[RowOperation] = field(default_factory=list[RowOperation])
+
+
+def command_needs(commands: Sequence[Command]) -> Needs:
+    """Return the state without which `decide` cannot judge some commands."""
+    return reduce(Needs.__or__, map(_needs, commands), Needs())
+
+
+def _needs(command: Command) -> Needs:
+    match command:
+        case CreatePackage() | FinalizePackage():
+            return Needs(packages=frozenset({command.package_id}))
+        case IngestFiles():
+            brought = frozenset(stored.digest for stored in command.stored)
+            return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
+        case RegisterMetadataSchema():
+            return Needs(schemas=frozenset({command.name}))
+        case RecordFindings():
+            return Needs(contents=frozenset(finding.digest for finding in command.findings))
+        case _:
+            assert_never(command)
+
+
+def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
+    """Return what a command makes true, in the order of its events; nothing if it is true already.
+
+    Args:
+        command: what is asked for.
+        state: what is true; it is not changed.
+        entries_max: how many entries a package may have.
+
+    Raises:
+        ArtifactStoreError: a refusal of `packages`, or an unknown retention class.
+    """
+    made: tuple[Payload | None, ...]
+    match command:
+        case CreatePackage():
+            made = (create_package(command, state),)
+        case IngestFiles():
+            made = _ingest(command, state, entries_max)
+        case FinalizePackage():
+            made = (finalize_package(command, state),)
+        case RegisterMetadataSchema():
+            made = (register_schema(command, state),)
+        case RecordFindings():
+            made = judge_findings(command, state)
+        case _:
+            assert_never(command)
+    return tuple(payload for payload in made if payload is not None)
+
+
+def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
+    """Objects that no entry needs stay orphans, which the log does not name."""
+    ingested = ingest_files(command, state, entries_max=entries_max)
+    needed = set() if ingested is None else {entry.digest for entry in ingested.entries}
+    new = new_objects([stored for stored in command.stored if stored.digest in needed], state)
+    stored = ObjectsStored(PRIMARY_ALGORITHM, new) if new else None
+    return healed(command.stored, state), stored, ingested
+
+
+def judge_batch(
+    requests: Sequence[CommandRequest],
+    state: LogState,
+    known: Sequence[StoredEvent],
+    *,
+    head: int,
+    now_us: Callable[[], int],
+    entries_max: int,
+) -> Judged:
+    """Judge a batch of commands.
+
+    Args:
+        requests: the commands, in order.
+        state: what `command_needs` names; it is changed by what is decided.
+        known: all events of commands that have the id or the idempotency key of one of these.
+        head: the last sequence of the log.
+        now_us: tells the time, in microseconds since the epoch.
+        entries_max: how many entries a package may have.
+    """
+    judged = Judged()
+    earlier = _Earlier()
+    for stored in known:
+        earlier.add(stored)
+    for request in requests:
+        try:
+            digest = command_digest(request.command, request.actor)
+            found = earlier.of(request, digest)
+            if found:
+                judged.outcomes.append(Committed(found, found[-1].sequence, repeated=True))
+                continue
+            payloads = decide(request.command, state, entries_max=entries_max)
+            events = tuple(
+                StoredEvent(head + 1 + index, event)
+                for index, event in enumerate(_events(request, payloads, digest, now_us))
+            )
+            operations = [
+                operation
+                for stored, payload in zip(events, payloads, strict=True)
+                for operation in type_of(payload).rows(payload, stored)
+            ]
+        except ArtifactStoreError as refusal:
+            judged.outcomes.append(refusal)
+            continue
+        for stored, payload in zip(events, payloads, strict=True):
+            type_of(payload).evolve(payload, stored, state)
+            earlier.add(stored)
+        head += len(events)
+        judged.events += events
+        judged.operations += operations
+        judged.outcomes.append(Committed(events, head, repeated=False))
+    return judged
+
+
+class _Earlier:
+    """Events of commands that are known, by command and by idempotency key."""
+
+    def __init__(self) -> None:
+        self._by_command: dict[str, list[StoredEvent]] = {}
+        self._by_key: dict[str, str] = {}
+
+    def add(self, stored: StoredEvent) -> None:
+        stamp = stored.event.command
+        self._by_command.setdefault(stamp.command_id, []).append(stored)
+        if stamp.idempotency_key is not None:
+            self._by_key[stamp.idempotency_key] = stamp.command_id
+
+    def of(self, request: CommandRequest, digest: str) -> tuple[StoredEvent, ...]:
+        command_id = request.command_id
+        if request.idempotency_key is not None:
+            command_id = self._by_key.get(request.idempotency_key, command_id)
+        found = self._by_command.get(command_id, [])
+        if found and found[0].event.command.digest != digest:
+            raise IdempotencyConflict(request.idempotency_key or request.command_id, found[0].sequence)
+        return tuple(found)
+
+
+def _events(
+    request: CommandRequest, payloads: Sequence[Payload], digest: str, now_us: Callable[[], int]
+) -> list[Event]:
+    """The first event of a command carries the command's digest and idempotency key."""
+    if not payloads:
+        return []
+    recorded_at_us = now_us()
+    first = CommandStamp(request.command_id, digest, request.idempotency_key)
+    other = CommandStamp(request.command_id)
+    return [
+        Event(
+            event_id=event_id_of(request.command_id, index),
+            type=type_of(payload).name,
+            subject=type_of(payload).subject(payload),
+            actor=request.actor,
+            recorded_at_us=recorded_at_us,
+            payload=encode_payload(payload),
+            command=other if index else first,
+        )
+        for index, payload in enumerate(payloads)
+    ]
+
+
+def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOperation, ...]:
+    """Return the row operations that an event implies.
+
+    Args:
+        stored: the event.
+        payload: what its payload decodes to, from a caller who has it already.
+
+    Raises:
+        UnknownEventType: a newer release wrote the event; the error names type and sequence.
+        EventRefused: the payload is not what its type says.
+    """
+    payload = stored.decode() if payload is None else payload
+    try:
+        return tuple(type_of(payload).rows(payload, stored))
+    except ArtifactStoreError as error:
+        raise EventRefused(stored.sequence, stored.event.type, str(error)) from error
