@@ -61,12 +61,12 @@ class LinksRefused(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
+        count = len(self.links)
         named = [f"{link.path!r} -> {link.target!r} {link.reason}" for link in self.links[:_LINKS_SHOWN]]
-        if (more := len(self.links) - len(named)) > 0:
-            named.append(f"and {more} more")
-        what = "symbolic link" if len(self.links) == 1 else f"{len(self.links)} symbolic links:"
-        them, they, lead = ("it", "it", "leads") if len(self.links) == 1 else ("them", "they", "lead")
-        return f"{what} {', '.join(named)}; remove {them}, or put what {they} {lead} to inside the tree"
+        text = ", ".join(named) + (f" and {count - len(named)} more" if count > len(named) else "")
+        if count == 1:
+            return f"symbolic link {text}; remove it, or put what it leads to inside the tree"
+        return f"{count} symbolic links: {text}; remove them, or put what they lead to inside the tree"
 
 
 @dataclass(eq=False)

@@ -54,10 +54,9 @@ def tree_digest(entries: "Iterable[Entry]", digest_algorithm: str = PRIMARY_ALGO
 
 
 def _leaf(entry: "Entry") -> bytes:
-    if entry[0] != "file":
-        return cbor2.dumps(list(entry))
-    kind, path, executable, size_bytes, _media_type, digest, second = entry
-    return cbor2.dumps([kind, path, executable, size_bytes, digest, second])
+    if entry.kind != "file":
+        return cbor2.dumps(entry)
+    return cbor2.dumps([entry.kind, entry.path, entry.executable, entry.size_bytes, entry.digest, entry.sha256])
 
 
 def check_tree(paths: Iterable[str]) -> None:

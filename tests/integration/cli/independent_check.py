@@ -72,7 +72,7 @@ def check_tree_digest(manifest: Facts, ingested: Facts) -> None:
     agree("tree digest in the manifest", manifest["provenance"]["tree_digest"], digest)
 
 
-def as_json(value: object) -> object:
+def as_json(value: Any) -> Any:
     """The JSON form of a manifest's value: byte strings are hex."""
     if isinstance(value, dict):
         return {key: as_json(item) for key, item in value.items()}
