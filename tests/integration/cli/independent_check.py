@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import blake3
 import cbor2
@@ -72,13 +72,17 @@ def check_tree_digest(manifest: Facts, ingested: Facts) -> None:
     agree("tree digest in the manifest", manifest["provenance"]["tree_digest"], digest)
 
 
-def as_json(value: Any) -> Any:
+def as_json(value: object) -> object:
     """The JSON form of a manifest's value: byte strings are hex."""
-    if isinstance(value, dict):
-        return {key: as_json(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [as_json(item) for item in value]
-    return value.hex() if isinstance(value, bytes) else value
+    match value:
+        case bytes():
+            return value.hex()
+        case dict():
+            return {key: as_json(item) for key, item in cast("dict[str, object]", value).items()}
+        case list():
+            return [as_json(item) for item in cast("list[object]", value)]
+        case _:
+            return value
 
 
 def check_objects(manifest: Facts, root: Path) -> int:
