@@ -4,6 +4,7 @@ Run me: pytest test_with_harness.py (needs pytest-trio)
 The actor under test is below; its collaborator is the store's own StorageActor, which a probe stands in for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -14,11 +15,20 @@ from artifactstore.supervision import Actor, ActorCrashed, ActorRef, AskTimeout,
 from artifactstore.testing import Probe, open_actor
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.messages import StorageRole, VerifyObject
-from artifactstore_protocols.storage import StorageFailed
+from artifactstore_protocols.messages import StorageRole, VerifyObjects
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import KnownObject, Place, StorageFailed
 
 pytestmark = pytest.mark.trio
-ONE, TWO = (ContentAddress.parse(f"blake3:{number:064x}") for number in (1, 2))
+
+
+def known(number: int) -> KnownObject:
+    """An object as a row of the log names it."""
+    address = ContentAddress.parse(f"blake3:{number:064x}")
+    return KnownObject(address, 1, Place("local", first_key(address)))
+
+
+ONE, TWO = known(1), known(2)
 
 
 class CheckerRole:
@@ -30,10 +40,10 @@ class CheckObjects(Request[tuple[str, ...], CheckerRole]):
     """Ask which of some objects are missing.
 
     Attributes:
-        addresses: of the objects.
+        known: the objects.
     """
 
-    addresses: tuple[ContentAddress, ...]
+    known: tuple[KnownObject, ...]
 
 
 class Checker(Actor[CheckerRole]):
@@ -45,22 +55,22 @@ class Checker(Actor[CheckerRole]):
     @handles(CheckObjects)
     async def check(self, message: CheckObjects) -> tuple[str, ...]:
         """Lets the storage's refusals pass: whoever asks gets them as an answer."""
-        answers = [await self._storage.ask(VerifyObject(address), timeout=10) for address in message.addresses]
-        return tuple(str(answer.address) for answer in answers if answer.status == "missing")
+        answers = [await self._storage.ask(VerifyObjects((each,)), timeout=10) for each in message.known]
+        return tuple(str(answer.address) for (answer,) in answers if answer.status == "missing")
 
 
-def missing(address: ContentAddress) -> VerifyResult:
-    return VerifyResult(address, "missing", None, None)
+def missing(known: Sequence[KnownObject]) -> tuple[VerifyResult, ...]:
+    return tuple(VerifyResult(each.address, "missing", None, None) for each in known)
 
 
 async def test_it_names_what_is_missing() -> None:
     storage = Probe(StorageActor, "storage")
-    storage.answer(VerifyObject, lambda message: missing(message.address))
+    storage.answer(VerifyObjects, lambda message: missing(message.known))
     async with open_actor("checker", lambda: Checker(storage.ref), storage) as harness:
-        assert await harness.ref.ask(CheckObjects((ONE, TWO))) == (str(ONE), str(TWO))
-        assert [message for message in storage.received if isinstance(message, VerifyObject)] == [
-            VerifyObject(ONE),
-            VerifyObject(TWO),
+        assert await harness.ref.ask(CheckObjects((ONE, TWO))) == (str(ONE.address), str(TWO.address))
+        assert [message for message in storage.received if isinstance(message, VerifyObjects)] == [
+            VerifyObjects((ONE,)),
+            VerifyObjects((TWO,)),
         ]
 
 
@@ -68,12 +78,12 @@ async def test_it_asks_for_one_object_at_a_time() -> None:
     storage = Probe(StorageActor, "storage")
     async with open_actor("checker", lambda: Checker(storage.ref), storage) as harness, trio.open_nursery() as nursery:
         nursery.start_soon(harness.ref.ask, CheckObjects((ONE, TWO)))
-        first = await storage.expect(VerifyObject)
+        first = await storage.expect(VerifyObjects)
         storage.expect_nothing()  # the second waits until the first is answered
-        first.reply(missing(first.message.address))
-        second = await storage.expect(VerifyObject)
-        assert second.message.address == TWO
-        second.reply(missing(TWO))
+        first.reply(missing(first.message.known))
+        second = await storage.expect(VerifyObjects)
+        assert second.message.known == (TWO,)
+        second.reply(missing([TWO]))
 
 
 async def test_a_refusal_of_the_storage_is_its_answer_and_no_crash() -> None:
@@ -85,19 +95,19 @@ async def test_a_refusal_of_the_storage_is_its_answer_and_no_crash() -> None:
                 await harness.ref.ask(CheckObjects((ONE,)))
 
         nursery.start_soon(ask)
-        (await storage.expect(VerifyObject)).refuse(StorageFailed("local", "read", "EIO"))
+        (await storage.expect(VerifyObjects)).refuse(StorageFailed("local", "read", "EIO"))
     assert harness.crashes == []
 
 
 async def test_after_a_crash_the_next_question_finds_a_new_actor() -> None:
     storage = Probe(StorageActor, "storage")
-    storage.answer(VerifyObject, lambda message: missing(message.address))
+    storage.answer(VerifyObjects, lambda message: missing(message.known))
     async with open_actor("checker", lambda: Checker(storage.ref), storage) as harness:
         harness.crash_at("before CheckObjects")
         with pytest.raises(ActorCrashed) as crashed:
             await harness.ref.ask(CheckObjects((ONE,)))
         assert crashed.value.may_have_taken_effect
-        assert await harness.ref.ask(CheckObjects((ONE,))) == (str(ONE),)
+        assert await harness.ref.ask(CheckObjects((ONE,))) == (str(ONE.address),)
         assert harness.snapshot.starts == 2
 
 

@@ -61,6 +61,7 @@ from artifactstore_protocols.messages import (
     IngestTree,
     OpenPackage,
     OpenTail,
+    ReadObjects,
     Replay,
     ServeObject,
     Stream,
@@ -89,6 +90,7 @@ from artifactstore_protocols.records import (
     VerifyReport,
 )
 from artifactstore_protocols.retention import DEFAULT_RETENTION
+from artifactstore_protocols.storage import KnownObject, StorageError
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
 __all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
@@ -386,12 +388,25 @@ class Registry:
     async def _object(
         self, content_address: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[Stream[bytes]]:
-        message = ServeObject(ContentAddress.parse(content_address), offset, length)
+        (known,) = await self._known([content_address])
+        message = ServeObject(known, offset, length)
         stream = await self._actors.storage.ask(message, timeout=NO_TIME_LIMIT)
         try:
             yield stream
         finally:
             stream.close()
+
+    async def _contents(self, content_addresses: Sequence[str]) -> tuple[bytes | StorageError, ...]:
+        message = ReadObjects(tuple(await self._known(content_addresses)))
+        return await self._actors.storage.ask(message, timeout=NO_TIME_LIMIT)
+
+    async def _known(self, content_addresses: Sequence[str]) -> list[KnownObject]:
+        addresses = [ContentAddress.parse(each) for each in content_addresses]
+        known = await self._store.known_objects(set(addresses))
+        for address in addresses:
+            if address not in known:
+                raise DatabaseDamaged(self._store.name, f"a file has content {address}, and nothing says where that is")
+        return [known[address] for address in addresses]
 
     @checked
     async def export_package(
@@ -416,7 +431,7 @@ class Registry:
         """
         package_id = await self._package_id(package)
         files = await self._store.files(package_id)
-        return await write_package(package_id, files, directory, self._object, progress)
+        return await write_package(package_id, files, directory, self._object, self._contents, progress)
 
     @checked
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:

@@ -15,15 +15,16 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import (
     DeleteObject,
     ProbeStorage,
+    ReadObjects,
     ServeObject,
     StatObjects,
     StorageRole,
     StoreFiles,
     StoreStream,
     Stream,
-    VerifyObject,
+    VerifyObjects,
 )
-from artifactstore_protocols.storage import BackendHealth
+from artifactstore_protocols.storage import BackendHealth, ObjectMissing, StorageError
 
 __all__ = ["StorageActor"]
 
@@ -67,17 +68,16 @@ class StorageActor(Actor[StorageRole]):
     async def serve_object(self, message: ServeObject) -> Stream[bytes]:
         """Open an object; its bytes follow at the consumer's pace."""
         # What is missing, or a range that is not in the object, is refused now, not at the first chunk.
-        (size_bytes,) = await self._plane.stat_objects([message.address])
+        known = message.known
+        (size_bytes,) = await self._plane.stat_objects([known])
         if size_bytes is None:
-            async with self._plane.serve_object(message.address):
-                pass
-        else:
-            end = size_bytes if message.length is None else message.offset + message.length
-            if not 0 <= message.offset <= end <= size_bytes:
-                raise RangeRefused(message.offset, message.length, size_bytes)
+            raise ObjectMissing(*known.place)
+        end = size_bytes if message.length is None else message.offset + message.length
+        if not 0 <= message.offset <= end <= size_bytes:
+            raise RangeRefused(message.offset, message.length, size_bytes)
 
         async def chunks() -> AsyncGenerator[bytes]:
-            opened = self._plane.serve_object(message.address, offset=message.offset, length=message.length)
+            opened = self._plane.serve_object(known, offset=message.offset, length=message.length)
             async with opened as parts:
                 async for chunk in parts:
                     yield chunk
@@ -85,25 +85,30 @@ class StorageActor(Actor[StorageRole]):
         self._streams += 1
         return ChannelStream(
             self.context.name,
-            f"object {message.address}",
+            f"object {known.address}",
             source=chunks,
             start=partial(self.context.start_child, f"serve-{self._streams}", on_crash=OnTaskCrash.REPORT),
         )
 
+    @handles(ReadObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def read_objects(self, message: ReadObjects) -> tuple[bytes | StorageError, ...]:
+        """Read many small objects."""
+        return tuple(await self._plane.read_objects(message.known))
+
     @handles(StatObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def stat_objects(self, message: StatObjects) -> tuple[int | None, ...]:
-        """Return the sizes of what is stored under many addresses."""
-        return tuple(await self._plane.stat_objects(message.addresses))
+        """Return the sizes of many objects."""
+        return tuple(await self._plane.stat_objects(message.known))
 
-    @handles(VerifyObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
-    async def verify_object(self, message: VerifyObject) -> VerifyResult:
-        """Read an object again."""
-        return await self._plane.verify_object(message.address)
+    @handles(VerifyObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def verify_objects(self, message: VerifyObjects) -> tuple[VerifyResult, ...]:
+        """Read objects again."""
+        return tuple(await self._plane.verify_objects(message.known))
 
     @handles(DeleteObject, mode=Concurrent(_READS), on_cancel=OnCancel.COMPLETE)
     async def delete_object(self, message: DeleteObject) -> bool:
         """Remove an object."""
-        return await self._plane.delete_object(message.address)
+        return await self._plane.delete_object(message.known)
 
     @handles(ProbeStorage, mode=Concurrent(4), on_cancel=OnCancel.CANCEL)
     async def probe(self, message: ProbeStorage) -> tuple[BackendHealth, ...]:  # noqa: ARG002

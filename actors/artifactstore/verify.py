@@ -5,7 +5,7 @@ in the log, so that the next ingest of the same content heals it, and so that an
 verification goes on, also by one that is interrupted, so that hours of reading are not lost.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -25,8 +25,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.media_types import check_media_type
-from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObject
-from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
+from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
 from artifactstore_protocols.storage_errors import StorageDenied
@@ -35,6 +35,8 @@ __all__ = ["Verification"]
 
 _BATCH = 256
 _CONCURRENT = 2
+_RUN = 64
+_SMALL_BYTES = 64 << 10
 _FILES_NAMED = 3
 _PARTING_S = 10.0
 """How long a verification that is interrupted may take to record what it has found."""
@@ -112,7 +114,7 @@ class Verification:
     async def _objects(self) -> None:
         after = ""
         while batch := await self._locations(after):
-            await abreast(batch, self._object, at_once=_CONCURRENT)
+            await abreast(_runs(batch), self._run, at_once=_CONCURRENT)
             if not _nearly_all(len(self._missing), self._done.objects):
                 with suppress(DatabaseUnavailable, OutcomeUnknown):  # it is tried again
                     await self._record_found()
@@ -121,33 +123,49 @@ class Verification:
     async def _locations(self, after: str) -> Sequence[Location]:
         return await self._store.locations(package_id=self._package_id, after=after, limit=_BATCH)
 
-    async def _object(self, location: Location) -> None:
-        address = ContentAddress.parse(location.content_address)
-        if location.object_key != first_key(address):
-            self._row_flaws.append(f"object {address} has the key {location.object_key!r}, which is not its own")
-        problem = await self._read(location, address)
+    async def _run(self, locations: Sequence[Location]) -> None:
+        """Read some objects at once."""
+        readable: list[Location] = []
+        for location in locations:
+            address = location.known.address
+            if _is_key_of(location.object_key, address):
+                readable.append(location)
+            else:
+                flaw = f"object {address} has the key {location.object_key!r}, which is not its own"
+                self._row_flaws.append(flaw)
+                self._tell(location)
+        try:
+            known = tuple(location.known for location in readable)
+            results = await self._storage.ask(VerifyObjects(known), timeout=NO_TIME_LIMIT)
+        except StorageDenied:
+            if len(readable) > 1:  # the others may be readable
+                for location in readable:
+                    await self._run([location])
+                return
+            denied = len(self._unreadable) + 1
+            if denied > _SAMPLE and _nearly_all(denied, self._done.objects + 1):
+                raise  # which is no matter of single objects
+            await self._object(readable[0], readable[0].known.address, "unreadable")
+            return
+        for location, result in zip(readable, results, strict=True):
+            await self._object(location, result.address, _problem(result, location))
+
+    async def _object(self, location: Location, address: ContentAddress, problem: str | None) -> None:
         integrity = problem or "intact"
         if integrity not in {"unreadable", location.integrity}:
             place = Place(location.backend_id, location.object_key)
             self._unrecorded.append(ObjectFinding(address.digest.raw, place, integrity))
         if problem is not None:
             await self._note(location, address, problem)
+        self._tell(location)
+
+    def _tell(self, location: Location) -> None:
         done = self._done
         self._done = VerifyProgress(
             done.objects + 1, done.objects_total, done.bytes + location.size_bytes, done.bytes_total
         )
         if self._progress is not None:
             self._progress(self._done)
-
-    async def _read(self, location: Location, address: ContentAddress) -> str | None:
-        try:
-            result = await self._storage.ask(VerifyObject(address), timeout=NO_TIME_LIMIT)
-        except StorageDenied:
-            denied = len(self._unreadable) + 1
-            if denied > _SAMPLE and _nearly_all(denied, self._done.objects + 1):
-                raise  # which is no matter of single objects
-            return "unreadable"
-        return _problem(result, location)
 
     async def _note(self, location: Location, address: ContentAddress, problem: str) -> None:
         files = await self._store.files_with_content(str(address), limit=_FILES_NAMED)
@@ -166,8 +184,8 @@ class Verification:
         if not _nearly_all(len(self._missing), self._done.objects):
             return
         sample = await self._store.locations(package_id=None, after="", limit=_SAMPLE)
-        addresses = tuple(ContentAddress.parse(location.content_address) for location in sample)
-        found = await self._storage.ask(StatObjects(addresses), timeout=NO_TIME_LIMIT)
+        known = tuple(location.known for location in sample)
+        found = await self._storage.ask(StatObjects(known), timeout=NO_TIME_LIMIT)
         if _nearly_all(gone := found.count(None), len(found)):
             raise WrongStorageRoot(gone, len(found))
 
@@ -207,6 +225,28 @@ class Verification:
         """Whether the sealed bytes are the ones that the view names, and list the files that the view has."""
         payload = await self._store.manifest_bytes(package.package_id)
         return await in_thread(lambda: _agrees(package, payload, recorded))
+
+
+def _runs(locations: Sequence[Location]) -> Iterator[list[Location]]:
+    """Objects that are read at once: many small ones, or a large one alone."""
+    run: list[Location] = []
+    for location in locations:
+        if location.size_bytes > _SMALL_BYTES:
+            yield [location]
+            continue
+        run.append(location)
+        if len(run) == _RUN:
+            yield run
+            run = []
+    if run:
+        yield run
+
+
+def _is_key_of(object_key: str, address: ContentAddress) -> bool:
+    try:
+        return parse_key(object_key)[0] == address
+    except ArtifactStoreError:
+        return False
 
 
 def _nearly_all(missing: int, objects: int) -> bool:

@@ -1,21 +1,23 @@
 """The data plane: the one way between actors and stored bytes.
 
-It hashes while it stores, checks while it reads, and speaks in content addresses where a backend speaks in
-keys. The interface is asynchronous and free of any event loop; an implementation decides where the work runs,
-and keeps every byte off the event loop's thread. What it acknowledges is durable. It writes no event and
-knows no package.
+It hashes while it stores, checks while it reads, and chooses a backend by the size of what it stores. What it reads,
+a row names: content address, size, backend and key; nothing computes a key from an address to read. The interface is
+asynchronous and free of any event loop; an implementation decides where the work runs, and keeps every byte off the
+event loop's thread. What it acknowledges is durable. It writes no event and knows no package.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol, override
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, override
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
-from artifactstore_protocols.storage import BackendHealth, StorageReceipt
+from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError, StorageReceipt
 
 __all__ = [
+    "NOWHERE",
     "DataPlane",
     "FileSource",
     "IngestResult",
@@ -31,6 +33,9 @@ __all__ = [
     "VerifyStatus",
     "check_local_path",
 ]
+
+NOWHERE: Final[Mapping[ContentAddress, Place]] = MappingProxyType({})
+"""Places of no object."""
 
 type VerifyStatus = Literal["ok", "damaged", "missing"]
 
@@ -251,11 +256,10 @@ class VerifyResult:
 
 
 class DataPlane(Protocol):
-    """Bytes in, bytes out, by content address.
+    """Bytes in, bytes out.
 
-    `rewrite` names the addresses whose stored object is known to be damaged or missing: it is written where it would
-    otherwise be found present. Besides the errors named, every operation raises the `StorageError`s of
-    `storage`.
+    `rewrite` says where objects are that are known to be damaged or missing: those are written there, whatever is
+    there. Besides the errors named, every operation raises the `StorageError`s of `storage`.
     """
 
     async def ingest_stream(
@@ -263,7 +267,7 @@ class DataPlane(Protocol):
         reader: AsyncIterator[bytes],
         *,
         expected_size: int | None = None,
-        rewrite: frozenset[ContentAddress] = frozenset(),
+        rewrite: Mapping[ContentAddress, Place] = NOWHERE,
     ) -> IngestResult:
         """Hash and store a stream in one pass.
 
@@ -278,7 +282,7 @@ class DataPlane(Protocol):
         ...
 
     async def ingest_files(
-        self, batch: Sequence[FileSource], *, rewrite: frozenset[ContentAddress] = frozenset()
+        self, batch: Sequence[FileSource], *, rewrite: Mapping[ContentAddress, Place] = NOWHERE
     ) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store local files; one call per batch.
 
@@ -292,7 +296,7 @@ class DataPlane(Protocol):
         ...
 
     def serve_object(
-        self, address: ContentAddress, *, offset: int = 0, length: int | None = None
+        self, known: KnownObject, *, offset: int = 0, length: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open an object and iterate over its bytes, or a range of them, in large chunks.
 
@@ -300,7 +304,7 @@ class DataPlane(Protocol):
         out; so nobody receives all the bytes of a damaged object.
 
         Args:
-            address: which object.
+            known: which object.
             offset: first byte, at most the object's size.
             length: bytes to serve; None is up to the end.
 
@@ -311,22 +315,28 @@ class DataPlane(Protocol):
         """
         ...
 
-    async def verify_object(self, address: ContentAddress) -> VerifyResult:
-        """Read all of an object and say whether it is what its address says; a damaged one raises nothing."""
+    async def read_objects(self, known: Sequence[KnownObject]) -> Sequence[bytes | StorageError]:
+        """Read many small objects at once, each checked against its address; answers come in their order.
+
+        The caller bounds their number and their bytes.
+        """
         ...
 
-    async def verify_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[VerifyResult]:
-        """As `verify_object` for many small ones at once, in their order."""
+    async def verify_objects(self, known: Sequence[KnownObject]) -> Sequence[VerifyResult]:
+        """Read all of some objects and say whether each is what its address says; a damaged one raises nothing."""
         ...
 
-    async def stat_objects(self, addresses: Sequence[ContentAddress]) -> Sequence[int | None]:
+    async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
         """Return the size of each object in bytes, without reading it; None where there is none."""
         ...
 
-    async def delete_object(self, address: ContentAddress) -> bool:
+    async def delete_object(self, known: KnownObject) -> bool:
         """Remove an object durably; False if there was none."""
         ...
 
     async def health(self) -> Sequence[BackendHealth]:
-        """Measure every backend now, in the order of their ids; can be cancelled while a device hangs."""
+        """Measure every backend that objects are stored in, in the order of their ids.
+
+        Can be cancelled while a device hangs.
+        """
         ...

@@ -13,7 +13,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.paths import check_path
-from artifactstore_protocols.storage import RestoreStatus, RetrievalTier, StorageOutcome
+from artifactstore_protocols.storage import Place, RestoreStatus, RetrievalTier, StorageOutcome
 
 __all__ = [
     "BACKEND_CHARACTERS_MAX",
@@ -71,13 +71,6 @@ class Entry(NamedTuple):
     size_bytes: int = 0
     digest: bytes = b""
     target: str = ""
-
-
-class Place(NamedTuple):
-    """Where an object is: backend and key are logical names, the same in every store."""
-
-    backend_id: str
-    object_key: str
 
 
 class StoredObject(NamedTuple):

@@ -5,7 +5,7 @@ each, and answers questions from its views. It makes no decision: `judging.judge
 and `judging.project` which rows an event implies. Every read sees one snapshot.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -14,6 +14,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
+from artifactstore_protocols.storage import KnownObject, Place
 
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
 
@@ -58,6 +59,16 @@ class Location:
     digest_sha256: str
     size_bytes: int
     integrity: str
+
+    @property
+    def known(self) -> KnownObject:
+        """The object, as storage is asked for it.
+
+        Raises:
+            InvalidValue: its address is none.
+        """
+        address = ContentAddress.parse(self.content_address)
+        return KnownObject(address, self.size_bytes, Place(self.backend_id, self.object_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +202,13 @@ class EventStore(Protocol):
         """The objects of up to `limit` contents, those of one package or of all, in order of content address.
 
         A content that several backends have comes with all of its objects, so `after` never cuts between them.
+        """
+        ...
+
+    async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
+        """Return where contents can be read: at objects that are not flagged, if there are such.
+
+        Those that the log does not name are left out.
         """
         ...
 

@@ -37,7 +37,7 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
 )
-from artifactstore_protocols.storage import BackendHealth
+from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
 
@@ -61,6 +61,7 @@ __all__ = [
     "ProbeStorage",
     "ProbeTails",
     "ProjectionRole",
+    "ReadObjects",
     "Replay",
     "ServeObject",
     "StatObjects",
@@ -69,7 +70,7 @@ __all__ = [
     "StoreStream",
     "Stream",
     "TailsReading",
-    "VerifyObject",
+    "VerifyObjects",
     "WriterRole",
 ]
 
@@ -162,7 +163,7 @@ class StoreFiles(_Checked, Request[tuple[IngestResult | ArtifactStoreError, ...]
     """Hash and store a batch of local files; answers are in order, one file's error is its own."""
 
     batch: tuple[FileSource, ...]
-    rewrite: frozenset[ContentAddress]
+    rewrite: Mapping[ContentAddress, Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,37 +172,44 @@ class StoreStream(_Checked, Request[IngestResult, StorageRole]):
 
     reader: AsyncIterator[bytes]
     expected_size: int | None
-    rewrite: frozenset[ContentAddress]
+    rewrite: Mapping[ContentAddress, Place]
 
 
 @dataclass(frozen=True, slots=True)
 class ServeObject(_Checked, Request[Stream[bytes], StorageRole]):
     """Open an object, or a range of it, as a stream of chunks; a whole object is checked before its last chunk."""
 
-    address: ContentAddress
+    known: KnownObject
     offset: int = 0
     length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class StatObjects(_Checked, Request[tuple[int | None, ...], StorageRole]):
-    """Return the size in bytes of what is stored under each of many addresses, in their order; None for nothing."""
+class ReadObjects(_Checked, Request[tuple[bytes | StorageError, ...], StorageRole]):
+    """Read many small objects at once, each checked against its address; answers are in order."""
 
-    addresses: tuple[ContentAddress, ...]
+    known: tuple[KnownObject, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyObject(_Checked, Request[VerifyResult, StorageRole]):
-    """Read an object again and compare it with its address."""
+class StatObjects(_Checked, Request[tuple[int | None, ...], StorageRole]):
+    """Return the size in bytes of each of many objects, in their order; None for one that is not there."""
 
-    address: ContentAddress
+    known: tuple[KnownObject, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyObjects(_Checked, Request[tuple[VerifyResult, ...], StorageRole]):
+    """Read objects again and compare each with its address; answers are in order."""
+
+    known: tuple[KnownObject, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteObject(_Checked, Request[bool, StorageRole]):
     """Remove an object; False if there was none."""
 
-    address: ContentAddress
+    known: KnownObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ leaves hashing, buffering and threads to the data plane, which is the only code 
 from collections.abc import Buffer, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
@@ -31,10 +31,12 @@ __all__ = [
     "BackendHealth",
     "KeyRefused",
     "KeyTaken",
+    "KnownObject",
     "ObjectDamaged",
     "ObjectMissing",
     "ObjectReader",
     "ObjectWriter",
+    "Place",
     "PutOutcome",
     "RestoreStatus",
     "RetrievalTier",
@@ -55,6 +57,21 @@ type PutOutcome = Literal["stored", "deduplicated"]
 type StorageOutcome = Literal["stored", "deduplicated", "rewritten"]
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
+
+
+class Place(NamedTuple):
+    """Where an object is: backend and key are logical names, the same in every store."""
+
+    backend_id: str
+    object_key: str
+
+
+class KnownObject(NamedTuple):
+    """An object as a row names it: what it is, how long, and where."""
+
+    address: ContentAddress
+    size_bytes: int
+    place: Place
 
 
 def _not_negative(what: str, number: int) -> None:

@@ -56,7 +56,7 @@ async def simulated_parts(*faults: Fault, seed: int = 0) -> AsyncGenerator[Parts
                 await store.open()
                 backend = LocalBackend(posix.admit(life))
                 try:
-                    plane = InProcessDataPlane(BackendRegistry([backend]), backend.backend_id)
+                    plane = InProcessDataPlane(BackendRegistry([backend], backend.backend_id))
                     yield Parts(store, plane, log, posix, world)
                 finally:
                     backend.close()

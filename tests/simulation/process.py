@@ -135,7 +135,7 @@ class Process:
         actors = Actors()
         backend = LocalBackend(self._posix.admit(life))
         try:
-            plane = InProcessDataPlane(BackendRegistry([backend]), backend.backend_id)
+            plane = InProcessDataPlane(BackendRegistry([backend], backend.backend_id))
             spec = tree_spec(actors, Settings(package_files_max=_FILES_MAX), store, plane, ())
             report = partial(self._on_report, life.number)
             async with open_tree(spec, seed=self._seed + life.number, clock=_MachineClock(), on_report=report) as tree:

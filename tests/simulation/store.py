@@ -1,6 +1,6 @@
 """One process's connection to the simulated log: transactions and reads, and all that can go wrong with them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -18,6 +18,7 @@ from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.state import LastEvent
+from artifactstore_protocols.storage import KnownObject
 from artifactstore_protocols.views import RowOperation
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
@@ -273,6 +274,16 @@ class SimulatedEventStore:
                 [at for at in self._log.tables.locations(package_id) if at.content_address > after], limit
             ),
         )
+
+    async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
+        """Where contents are now."""
+
+        def find() -> dict[ContentAddress, KnownObject]:
+            found = sorted(self._log.tables.locations(None), key=lambda at: at.integrity == "intact")
+            known = {at.known.address: at.known for at in found}
+            return {address: known[address] for address in addresses if address in known}
+
+        return await self._read("known objects", find)
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
         """Count and bytes of objects."""

@@ -96,7 +96,7 @@ class SmallBackend:
         for index, (object_key, answer) in enumerate(answers):
             if object_key in there and not isinstance(answer, StorageError):
                 stored = there[object_key]
-                same = isinstance(stored, bytes) and stored == fresh[object_key]
+                same = isinstance(stored, bytes) and memoryview(stored) == fresh[object_key]
                 answers[index] = object_key, "deduplicated" if same else KeyTaken(self._backend_id, object_key)
 
     def _refusal(self, object_key: str, size_bytes: int) -> StorageError | None:

@@ -22,10 +22,7 @@ from artifactstore.database.file_guard import FileGuard, SnapshotGuard
 from artifactstore.durable import fsync_directory
 from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
 
-__all__ = ["DIRECTORY", "SmallFile", "is_damage"]
-
-DIRECTORY: Final = "small"
-"""Where the file is, below the root. No object key begins with it."""
+__all__ = ["SmallFile", "file_below", "is_damage"]
 
 _PAGE_BYTES: Final = 8192
 """Measured: see ADR 0022."""
@@ -45,6 +42,11 @@ _DAMAGE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_READ", "SQLIT
 _DENIED: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 
 
+def file_below(root: Path) -> Path:
+    """Return where the file is."""
+    return root / "small" / "objects.db"
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Whether an error says that bytes of the file are not what SQLite wrote, or cannot be read."""
     return _name_of(error).startswith(_DAMAGE)
@@ -59,7 +61,7 @@ class SmallFile:
         """Name the root that the file is below; nothing is opened or made."""
         self._backend_id = backend_id
         self._root = root
-        self._path = Path(root, DIRECTORY, "objects.db")
+        self._path = file_below(Path(root))
         self._access: Access | None = None
         self._guard: FileGuard | SnapshotGuard | None = None
         self._idle: list[sqlite3.Connection] = []

@@ -1,6 +1,7 @@
 """What the views answer: packages, files and where objects are. Every function reads within its caller's snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import cast
 
 from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, true
@@ -17,6 +18,7 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.storage import KnownObject
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "find_packages",
     "flagged_addresses",
     "flagged_counts",
+    "known_objects",
     "list_files",
     "list_locations",
     "location_totals",
@@ -43,6 +46,9 @@ _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
 
 # A literal, not a parameter: only so does a planner see that the partial index of flagged objects answers it.
 _IS_FLAGGED = _locations.c.integrity != literal_column("'intact'")
+
+_KNOWN_AT_ONCE = 500
+"""SQLite takes 999 parameters a statement at least."""
 
 _FILES_QUERY = files_query(_files, _contents)
 _LOCATIONS_QUERY = select(
@@ -112,6 +118,20 @@ async def locations(
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(select(page.c.digest_primary)))
     return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
+
+
+async def known_objects(
+    connection: AsyncConnection, addresses: Collection[ContentAddress]
+) -> dict[ContentAddress, KnownObject]:
+    """Where contents are: at an object that is not flagged, if there is one, and the last one stored."""
+    found: dict[ContentAddress, KnownObject] = {}
+    digests = iter([address.digest.raw for address in addresses])
+    while page := list(islice(digests, _KNOWN_AT_ONCE)):
+        query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(page))
+        for row in await connection.execute(query.order_by(~_IS_FLAGGED, _locations.c.sequence)):  # the last one counts
+            known = _location(row).known
+            found[known.address] = known
+    return found
 
 
 def _digest_in(content_address: str) -> bytes:

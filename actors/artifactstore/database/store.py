@@ -1,7 +1,7 @@
 """SqlEventStore: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database's thread."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 from artifactstore.database import events, queries, replay
@@ -14,6 +14,7 @@ from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, 
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
+from artifactstore_protocols.storage import KnownObject
 
 __all__ = ["SqlEventStore"]
 
@@ -170,6 +171,10 @@ class SqlEventStore:
         return await self._database.read(
             lambda connection: queries.locations(connection, package_id=package_id, after=after, limit=limit)
         )
+
+    async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
+        """Where contents are now."""
+        return await self._database.read(lambda connection: queries.known_objects(connection, addresses))
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
         """Count and bytes of objects."""

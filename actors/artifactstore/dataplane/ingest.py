@@ -5,10 +5,12 @@ hashed and written in one pass, by two threads that share two such buffers. Noth
 callable that raises when the work is no longer wanted; it is asked before every file and every piece.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Final
 
+from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.source import open_source
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -17,6 +19,7 @@ from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.storage import (
     KeyTaken,
     ObjectWriter,
+    Place,
     StorageBackend,
     StorageError,
     StorageOutcome,
@@ -29,42 +32,45 @@ __all__ = ["CHUNK_BYTES", "commit", "ingest_batch", "ingest_contents"]
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 
 type _Answers = dict[int, IngestResult | ArtifactStoreError]
+type _Loaded = tuple[ContentDigests, bytes | bytearray]
+type _Rewrite = Mapping[ContentAddress, Place]
 
 
 def ingest_contents(
-    backend: StorageBackend,
+    backends: BackendRegistry,
     contents: Sequence[bytes | bytearray],
-    rewrite: frozenset[ContentAddress],
+    rewrite: _Rewrite,
     check_wanted: Callable[[], None],
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store contents that are in memory; answers come in their order."""
     answers: _Answers = {}
 
-    def load(index: int) -> tuple[ContentDigests, bytes | bytearray]:
+    def load(index: int) -> _Loaded:
         check_wanted()
         return _digests_of(contents[index]), contents[index]
 
-    _put_whole(backend, range(len(contents)), load, rewrite, answers)
+    taken: dict[StorageBackend, list[int]] = {}
+    for index, content in enumerate(contents):
+        taken.setdefault(backends.for_size(len(content)), []).append(index)
+    for backend, indexes in taken.items():
+        _put_whole(backends, backend, indexes, load, rewrite, answers)
     return [answers[index] for index in range(len(contents))]
 
 
 def ingest_batch(
-    backend: StorageBackend,
-    batch: Sequence[FileSource],
-    rewrite: frozenset[ContentAddress],
-    check_wanted: Callable[[], None],
+    backends: BackendRegistry, batch: Sequence[FileSource], rewrite: _Rewrite, check_wanted: Callable[[], None]
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store files; answers come in the order of the batch."""
     answers: _Answers = {}
-    large: list[int] = []
 
-    def load(index: int) -> tuple[ContentDigests, bytes] | None:
+    def load(larger: list[int], limit: int, index: int) -> _Loaded | None:
+        """Read a file of up to `limit` bytes, and note a larger one."""
         check_wanted()
         source = batch[index]
         try:
             with open_source(source) as opened:
-                if opened.size_bytes > CHUNK_BYTES:
-                    large.append(index)
+                if opened.size_bytes > limit:
+                    larger.append(index)
                     return None
                 content = opened.read_whole(check_wanted)
         except SourceError as error:
@@ -76,82 +82,99 @@ def ingest_batch(
             return None
         return digests, content
 
-    _put_whole(backend, range(len(batch)), load, rewrite, answers)
+    left: Sequence[int] = range(len(batch))
+    if backends.small_max:
+        larger = list[int]()
+        take_small = partial(load, larger, backends.small_max)
+        _put_whole(backends, backends.for_size(backends.small_max), left, take_small, rewrite, answers)
+        left = larger
+    large = list[int]()
+    if left:
+        _put_whole(backends, backends.default, left, partial(load, large, CHUNK_BYTES), rewrite, answers)
     if large:
         buffers = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
         with ThreadPoolExecutor(1, "artifactstore-hashing") as beside:
             for index in large:
                 try:
-                    answers[index] = _ingest_large(backend, batch[index], rewrite, check_wanted, buffers, beside)
+                    source = batch[index]
+                    answers[index] = _ingest_large(backends.default, source, rewrite, check_wanted, buffers, beside)
                 except (SourceError, StorageError) as error:
                     answers[index] = _detached(error)
     return [answers[index] for index in range(len(batch))]
 
 
-def commit(
-    backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher, rewrite: frozenset[ContentAddress]
-) -> IngestResult:
+def commit(backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher, rewrite: _Rewrite) -> IngestResult:
     """Make durable what was written and hashed.
 
     Raises:
         StorageError: it could not be stored.
     """
     digests = hasher.digests()
-    key = first_key(digests.content_address)
+    place = rewrite.get(digests.content_address)
     outcome: StorageOutcome = "rewritten"
-    if digests.content_address not in rewrite:
+    if place is None or place.backend_id != backend.backend_id:
+        place = Place(backend.backend_id, first_key(digests.content_address))
         try:
-            outcome = writer.commit(key)
+            outcome = writer.commit(place.object_key)
         except KeyTaken:
-            _clear(backend, key)
-            writer.commit(key)
+            _clear(backend, place.object_key)
+            writer.commit(place.object_key)
     else:
-        _clear(backend, key)
-        writer.commit(key)
-    return _result(backend.backend_id, digests, hasher.size_bytes, outcome)
+        _clear(backend, place.object_key)
+        writer.commit(place.object_key)
+    return _result(place, digests, hasher.size_bytes, outcome)
 
 
 def _put_whole(
+    backends: BackendRegistry,
     backend: StorageBackend,
     indexes: Iterable[int],
-    load: Callable[[int], tuple[ContentDigests, bytes | bytearray] | None],
-    rewrite: frozenset[ContentAddress],
+    load: Callable[[int], _Loaded | None],
+    rewrite: _Rewrite,
     answers: _Answers,
 ) -> None:
     """Put what can be loaded of these as one batch; what is found damaged is loaded again and put in its place."""
-    loaded: list[tuple[int, ContentDigests, int]] = []
-    to_clear, cleared = set(rewrite), set[int]()
+    loaded: list[tuple[int, ContentDigests, int, Place]] = []
+    elsewhere: dict[str, list[int]] = {}
+    cleared: dict[Place, int] = {}
 
     def puts() -> Iterator[tuple[str, bytes | bytearray]]:
         for index in indexes:
             if (found := load(index)) is None:
                 continue
             digests, content = found
-            key = first_key(digests.content_address)
-            if digests.content_address in to_clear:
-                to_clear.discard(digests.content_address)
-                cleared.add(index)
-                _clear(backend, key)
-            loaded.append((index, digests, len(content)))
-            yield key, content
+            address = digests.content_address
+            place = rewrite.get(address) or Place(backend.backend_id, first_key(address))
+            if place.backend_id != backend.backend_id:
+                elsewhere.setdefault(place.backend_id, []).append(index)
+                continue
+            if address in rewrite and place not in cleared:
+                cleared[place] = index
+                _clear(backend, place.object_key)
+            loaded.append((index, digests, len(content), place))
+            yield place.object_key, content
 
-    damaged: dict[int, ContentAddress] = {}
-    for (index, digests, size_bytes), answer in zip(loaded, backend.put_many(puts()), strict=True):
+    outcomes = backend.put_many(puts())
+    damaged: dict[ContentAddress, Place] = {}
+    again: list[int] = []
+    for (index, digests, size_bytes, place), answer in zip(loaded, outcomes, strict=True):
         if isinstance(answer, KeyTaken) and digests.content_address not in rewrite:
-            damaged[index] = digests.content_address
+            damaged[digests.content_address] = place
+            again.append(index)
         elif isinstance(answer, StorageError):
             answers[index] = answer
         else:
-            outcome = "rewritten" if index in cleared else answer
-            answers[index] = _result(backend.backend_id, digests, size_bytes, outcome)
-    if damaged:
-        _put_whole(backend, damaged, load, rewrite.union(damaged.values()), answers)
+            answers[index] = _result(place, digests, size_bytes, "rewritten" if cleared.get(place) == index else answer)
+    if again:
+        _put_whole(backends, backend, again, load, {**rewrite, **damaged}, answers)
+    for backend_id, others in elsewhere.items():
+        _put_whole(backends, backends.resolve(backend_id), others, load, rewrite, answers)
 
 
 def _ingest_large(
     backend: StorageBackend,
     source: FileSource,
-    rewrite: frozenset[ContentAddress],
+    rewrite: _Rewrite,
     check_wanted: Callable[[], None],
     buffers: tuple[bytearray, bytearray],
     beside: Executor,
@@ -191,9 +214,9 @@ def _digests_of(content: bytes | bytearray) -> ContentDigests:
     return hasher.digests()
 
 
-def _result(backend_id: str, digests: ContentDigests, size_bytes: int, outcome: StorageOutcome) -> IngestResult:
+def _result(place: Place, digests: ContentDigests, size_bytes: int, outcome: StorageOutcome) -> IngestResult:
     address = digests.content_address
-    receipt = StorageReceipt(backend_id, first_key(address), address, size_bytes, outcome, "immediate", "not_required")
+    receipt = StorageReceipt(*place, address, size_bytes, outcome, "immediate", "not_required")
     return IngestResult(digests, size_bytes, receipt)
 
 

@@ -1,15 +1,15 @@
-"""A data plane over one storage backend, ready to use: what an embedded store and a single server need."""
+"""A data plane over the storage backends of one store, ready to use: what an embedded store and a server need."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import cast
 
 import trio
 
 from artifactstore.backends.local import LocalBackend
-from artifactstore.backends.registry import BackendRegistry
+from artifactstore.backends.registry import SMALL_BACKEND_ID, BackendRegistry
+from artifactstore.backends.small import SmallBackend
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.errors import InvalidValue
@@ -18,9 +18,8 @@ from artifactstore_protocols.storage import StorageBackend
 __all__ = ["open_data_plane", "open_local_data_plane"]
 
 
-@asynccontextmanager
-async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerator[InProcessDataPlane]:
-    """Open a backend for the block, and close it after the last call.
+def open_data_plane(opening: Callable[[], StorageBackend]) -> AbstractAsyncContextManager[InProcessDataPlane]:
+    """Open one backend for the block, and close it after the last call.
 
     Args:
         opening: makes the backend; called in a worker thread.
@@ -29,16 +28,15 @@ async def open_data_plane(opening: Callable[[], StorageBackend]) -> AsyncGenerat
         StorageError: it cannot be opened.
         InvalidValue: it is no backend.
     """
-    backend = await trio.to_thread.run_sync(opening)
-    if not isinstance(cast("object", backend), StorageBackend):
-        raise InvalidValue(
-            "storage backend", type(backend).__name__, "return one that has all of StorageBackend's methods"
-        )
-    try:
-        yield InProcessDataPlane(BackendRegistry([backend]), backend.backend_id)
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(backend.close)
+
+    def checked() -> Sequence[StorageBackend]:
+        backend = opening()
+        if not isinstance(cast("object", backend), StorageBackend):
+            reason = "return one that has all of StorageBackend's methods"
+            raise InvalidValue("storage backend", type(backend).__name__, reason)
+        return [backend]
+
+    return _opened(checked, small_max=0)
 
 
 def open_local_data_plane(
@@ -47,6 +45,7 @@ def open_local_data_plane(
     backend_id: str = "local",
     make: bool = True,
     read_only: bool = False,
+    small_max: int | None = None,
     limits: TargetLimits | None = None,
 ) -> AbstractAsyncContextManager[InProcessDataPlane]:
     """Open a local root for the block.
@@ -56,14 +55,32 @@ def open_local_data_plane(
         backend_id: name of the backend in receipts.
         make: make the root if there is none.
         read_only: change nothing by opening it; do not write then.
+        small_max: how many bytes an object has at most that the backend for small ones stores; with 0 it only gives
+            back what it has, with None there is none.
         limits: as `LocalBackend` takes it.
 
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
     check_wanted = trio.from_thread.check_cancelled
-    return open_data_plane(
-        partial(
-            LocalBackend, root, backend_id, make=make, read_only=read_only, limits=limits, check_wanted=check_wanted
-        )
-    )
+
+    def opening() -> Iterator[StorageBackend]:
+        yield LocalBackend(root, backend_id, make=make, read_only=read_only, limits=limits, check_wanted=check_wanted)
+        if small_max is not None:
+            yield SmallBackend(root, SMALL_BACKEND_ID)
+
+    return _opened(lambda: list(opening()), small_max=small_max or 0)
+
+
+@asynccontextmanager
+async def _opened(
+    opening: Callable[[], Sequence[StorageBackend]], *, small_max: int
+) -> AsyncGenerator[InProcessDataPlane]:
+    """Have a data plane over backends, of which the first is the default."""
+    backends = await trio.to_thread.run_sync(opening)
+    try:
+        yield InProcessDataPlane(BackendRegistry(backends, backends[0].backend_id, small_max=small_max))
+    finally:
+        with trio.CancelScope(shield=True):
+            for backend in backends:
+                await trio.to_thread.run_sync(backend.close)

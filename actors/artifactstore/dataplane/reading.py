@@ -1,43 +1,131 @@
-"""Checking stored objects while they are read: all of one for `verify`, piece by piece for a reader."""
+"""Checking stored objects while they are read: whole batches of small ones, large ones piece by piece."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
+from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore_protocols.dataplane import RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.identity import ContentAddress, ContentHasher, Hasher, new_hasher
-from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, StorageBackend
+from artifactstore_protocols.identity import ContentHasher, Hasher, new_hasher
+from artifactstore_protocols.storage import (
+    KnownObject,
+    ObjectDamaged,
+    ObjectMissing,
+    StorageBackend,
+    StorageError,
+)
 
-__all__ = ["ObjectPieces", "verify"]
+__all__ = ["ObjectPieces", "read_all", "stat_all", "verify_all"]
+
+_WHOLE_BYTES_MAX = 1 << 20
+_RUN_BYTES = 16 << 20
 
 
-def verify(backend: StorageBackend, address: ContentAddress, check_wanted: Callable[[], None]) -> VerifyResult:
-    """Read all of an object and compare it with its address; see `DataPlane.verify_object`."""
-    hasher = ContentHasher(address.digest.algorithm)
+def read_all(
+    backends: BackendRegistry, known: Sequence[KnownObject], check_wanted: Callable[[], None]
+) -> list[bytes | StorageError]:
+    """Read small objects and compare each with its address; see `DataPlane.read_objects`."""
+    answers: dict[int, bytes | StorageError] = {}
+    for backend, indexes in _by_backend(backends, known):
+        check_wanted()
+        wanted = [(known[index].place.object_key, known[index].size_bytes) for index in indexes]
+        for index, content in zip(indexes, backend.read_many(wanted), strict=True):
+            answers[index] = content
+            if isinstance(content, bytes):
+                hasher = new_hasher(known[index].address.digest.algorithm)
+                hasher.update(content)
+                answers[index] = _damage(known[index], hasher) or content
+    return [answers[index] for index in range(len(known))]
+
+
+def verify_all(
+    backends: BackendRegistry, known: Sequence[KnownObject], check_wanted: Callable[[], None]
+) -> list[VerifyResult]:
+    """Read all of some objects and compare each with its address; see `DataPlane.verify_objects`."""
+    results: dict[int, VerifyResult] = {}
+    for backend, indexes in _by_backend(backends, known):
+        for run in _runs(known, indexes):
+            check_wanted()
+            whole = known[run[0]].size_bytes <= _WHOLE_BYTES_MAX
+            wanted = [(known[index].place.object_key, known[index].size_bytes) for index in run]
+            contents = backend.read_many(wanted) if whole else [None] * len(run)
+            for index, content in zip(run, contents, strict=True):
+                each = known[index]
+                if isinstance(content, bytes) and len(content) == each.size_bytes:
+                    hasher = ContentHasher(each.address.digest.algorithm)
+                    hasher.update(content)
+                    results[index] = _verified(each, hasher)
+                else:
+                    results[index] = _verify(backend, each, check_wanted)
+    return [results[index] for index in range(len(known))]
+
+
+def stat_all(backends: BackendRegistry, known: Sequence[KnownObject]) -> list[int | None]:
+    """Sizes of objects; see `DataPlane.stat_objects`."""
+    answers: dict[int, int | None] = {}
+    for backend, indexes in _by_backend(backends, known):
+        answers |= zip(indexes, backend.stat_many([known[index].place.object_key for index in indexes]), strict=True)
+    return [answers[index] for index in range(len(known))]
+
+
+def _by_backend(backends: BackendRegistry, known: Sequence[KnownObject]) -> Iterator[tuple[StorageBackend, list[int]]]:
+    indexes: dict[str, list[int]] = {}
+    for index, each in enumerate(known):
+        indexes.setdefault(each.place.backend_id, []).append(index)
+    for backend_id, found in indexes.items():
+        yield backends.resolve(backend_id), found
+
+
+def _runs(known: Sequence[KnownObject], indexes: Sequence[int]) -> Iterator[list[int]]:
+    """Runs of objects that are read together; one that is too large is a run of its own."""
+    run, run_bytes = list[int](), 0
+    for index in indexes:
+        size_bytes = known[index].size_bytes
+        if size_bytes > _WHOLE_BYTES_MAX:
+            yield [index]
+            continue
+        if run and run_bytes + size_bytes > _RUN_BYTES:
+            yield run
+            run, run_bytes = [], 0
+        run.append(index)
+        run_bytes += size_bytes
+    if run:
+        yield run
+
+
+def _verify(backend: StorageBackend, known: KnownObject, check_wanted: Callable[[], None]) -> VerifyResult:
+    hasher = ContentHasher(known.address.digest.algorithm)
     try:
-        with (
-            backend.open(first_key(address)) as reader,
-            memoryview(bytearray(min(CHUNK_BYTES, reader.size_bytes))) as view,
-        ):
+        with backend.open(known.place.object_key) as reader:
+            view = memoryview(bytearray(min(CHUNK_BYTES, reader.size_bytes)))
             while count := reader.readinto(view):
                 check_wanted()
                 hasher.update(view[:count])
     except ObjectMissing:
-        return VerifyResult(address, "missing", None, None)
+        return VerifyResult(known.address, "missing", None, None)
     except ObjectDamaged:
-        return VerifyResult(address, "damaged", None, None)
+        return VerifyResult(known.address, "damaged", None, None)
+    return _verified(known, hasher)
+
+
+def _verified(known: KnownObject, hasher: ContentHasher) -> VerifyResult:
     digests = hasher.digests()
-    intact = digests.content_address == address
-    return VerifyResult(address, "ok" if intact else "damaged", digests, hasher.size_bytes)
+    intact = digests.content_address == known.address
+    return VerifyResult(known.address, "ok" if intact else "damaged", digests, hasher.size_bytes)
+
+
+def _damage(known: KnownObject, hasher: Hasher) -> ObjectDamaged | None:
+    if hasher.hexdigest() == known.address.digest.hex:
+        return None
+    return ObjectDamaged(*known.place, "its bytes have another digest")
 
 
 class ObjectPieces:
     """The pieces of an object, or of a range of it, in order; one call of `next_piece` at a time."""
 
-    __slots__ = ("_address", "_backend_id", "_end", "_hasher", "_position", "_reader")
+    __slots__ = ("_end", "_hasher", "_known", "_position", "_reader")
 
-    def __init__(self, backend: StorageBackend, address: ContentAddress, offset: int, length: int | None) -> None:
+    def __init__(self, backend: StorageBackend, known: KnownObject, offset: int, length: int | None) -> None:
         """Open the object.
 
         Raises:
@@ -45,20 +133,19 @@ class ObjectPieces:
             RangeRefused: the range does not lie within it.
             ObjectDamaged: it is empty and should not be.
         """
-        self._backend_id = backend.backend_id
-        self._address = address
-        self._reader = backend.open(first_key(address), max(offset, 0), length)
+        self._known = known
+        self._reader = backend.open(known.place.object_key, max(offset, 0), length)
         size_bytes = self._reader.size_bytes
         self._position = offset
         self._end = size_bytes if length is None else offset + length
         # Only the primary digest, and only of a whole: a range cannot be told from another one.
         whole = (offset, self._end) == (0, size_bytes)
-        self._hasher: Hasher | None = new_hasher(address.digest.algorithm) if whole else None
+        self._hasher: Hasher | None = new_hasher(known.address.digest.algorithm) if whole else None
         refused: ArtifactStoreError | None = None
         if not 0 <= offset <= self._end <= size_bytes:
             refused = RangeRefused(offset, length, size_bytes)
-        elif self.exhausted:
-            refused = self._damage()
+        elif self.exhausted and self._hasher is not None:
+            refused = _damage(known, self._hasher)
         if refused is not None:
             self._reader.close()
             raise refused
@@ -76,17 +163,11 @@ class ObjectPieces:
         """
         buffer = bytearray(min(CHUNK_BYTES, self._end - self._position))
         self._position += self._reader.readinto(buffer)
-        piece = bytes(buffer)
         if self._hasher is not None:
-            self._hasher.update(piece)
-        if self.exhausted and (damage := self._damage()) is not None:
-            raise damage
-        return piece
-
-    def _damage(self) -> ObjectDamaged | None:
-        if self._hasher is None or self._hasher.hexdigest() == self._address.digest.hex:
-            return None
-        return ObjectDamaged(self._backend_id, first_key(self._address), "its bytes have another digest")
+            self._hasher.update(buffer)
+            if self.exhausted and (damage := _damage(self._known, self._hasher)) is not None:
+                raise damage
+        return bytes(buffer)
 
     def close(self) -> None:
         """Close the object."""

@@ -5,17 +5,18 @@ which spares a write if its content is stored already; a longer one is hashed an
 comes.
 """
 
-from collections.abc import AsyncIterator, Buffer
+from collections.abc import AsyncIterator, Buffer, Mapping
 from functools import partial
 from typing import cast
 
+from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import CHUNK_BYTES, commit, ingest_contents
 from artifactstore.dataplane.threads import WorkerThreads
 from artifactstore.machine import check_wanted
 from artifactstore_protocols.dataplane import IngestResult, SourceOverrun, SourceTruncated
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentHasher
-from artifactstore_protocols.storage import StorageBackend
+from artifactstore_protocols.storage import Place, StorageBackend
 
 __all__ = ["StreamIngest"]
 
@@ -23,9 +24,9 @@ __all__ = ["StreamIngest"]
 class StreamIngest:
     """One stream on its way into a backend; close it whatever happens."""
 
-    __slots__ = ("_backend", "_expected_bytes", "_gathered", "_long", "_received_bytes", "_threads")
+    __slots__ = ("_backends", "_expected_bytes", "_gathered", "_long", "_received_bytes", "_threads")
 
-    def __init__(self, backend: StorageBackend, threads: WorkerThreads, expected_bytes: int | None) -> None:
+    def __init__(self, backends: BackendRegistry, threads: WorkerThreads, expected_bytes: int | None) -> None:
         """Prepare to receive.
 
         Raises:
@@ -33,7 +34,7 @@ class StreamIngest:
         """
         if expected_bytes is not None and expected_bytes < 0:
             raise InvalidValue("expected size", str(expected_bytes), "it is 0 or more, or None if not known")
-        self._backend = backend
+        self._backends = backends
         self._threads = threads
         self._expected_bytes = expected_bytes
         self._received_bytes = 0
@@ -64,18 +65,18 @@ class StreamIngest:
 
     async def _write_gathered(self) -> None:
         if self._long is None:
-            self._long = await self._threads.run(partial(_LongStream, self._backend))
+            self._long = await self._threads.run(partial(_LongStream, self._backends.default))
         await self._threads.run(partial(self._long.write, self._gathered))
         self._gathered = bytearray()
 
-    async def store(self, rewrite: frozenset[ContentAddress]) -> IngestResult:
+    async def store(self, rewrite: Mapping[ContentAddress, Place]) -> IngestResult:
         """Make durable what was received.
 
         Raises:
             StorageError: it cannot be stored.
         """
         if self._long is None:
-            work = partial(ingest_contents, self._backend, [self._gathered], rewrite, check_wanted)
+            work = partial(ingest_contents, self._backends, [self._gathered], rewrite, check_wanted)
             (answer,) = await self._threads.run(work)
             if isinstance(answer, ArtifactStoreError):
                 raise answer
@@ -103,6 +104,6 @@ class _LongStream:
         self._hasher.update(content)
         self._writer.write(content)
 
-    def commit(self, rest: bytearray, rewrite: frozenset[ContentAddress]) -> IngestResult:
+    def commit(self, rest: bytearray, rewrite: Mapping[ContentAddress, Place]) -> IngestResult:
         self.write(rest)
         return commit(self._backend, self._writer, self._hasher, rewrite)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from artifactstore.abreast import abreast
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id
 from artifactstore.ingest.resuming import Note, untouched
@@ -30,7 +29,6 @@ from artifactstore_protocols.records import FileRecord
 
 __all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested"]
 
-_LOOK_UPS = 16
 _BATCH_BYTES = 64 << 20
 
 
@@ -79,9 +77,10 @@ class Steps:
             stored.append(answer)
         return stored
 
-    async def flagged(self) -> frozenset[ContentAddress]:
-        """Objects that are known to be flawed, and are written again wherever they come by."""
-        return await self._store.flagged_addresses()
+    async def flagged(self) -> Mapping[ContentAddress, Place]:
+        """Return where objects are that are known to be flawed; their contents are stored again when they come by."""
+        known = await self._store.known_objects(await self._store.flagged_addresses())
+        return {address: each.place for address, each in known.items()}
 
     async def kept(
         self, package_id: str, scanned: Sequence[ScannedFile], notes: Mapping[str, Note]
@@ -94,20 +93,12 @@ class Steps:
             return {}
         records = {record.path: record for record in await self._store.files(package_id)}
         found = untouched(scanned, notes, records)
-        sizes = {record.content_address: record.size_bytes for record in found.values()}
-        flagged = {str(address) for address in await self.flagged()}
-        sound: set[str] = set()
-
-        async def look_up(address: str) -> None:
-            if await self._is_there(address, sizes[address]):
-                sound.add(address)
-
-        await abreast(sizes.keys() - flagged, look_up, at_once=_LOOK_UPS)
+        flagged = await self._store.flagged_addresses()
+        addresses = {ContentAddress.parse(record.content_address) for record in found.values()} - flagged
+        known = tuple((await self._store.known_objects(addresses)).values())
+        sizes = await self._storage.ask(StatObjects(known), timeout=NO_TIME_LIMIT)
+        sound = {str(each.address) for each, size in zip(known, sizes, strict=True) if size == each.size_bytes}
         return {path: record for path, record in found.items() if record.content_address in sound}
-
-    async def _is_there(self, content_address: str, size_bytes: int) -> bool:
-        addresses = (ContentAddress.parse(content_address),)
-        return await self._storage.ask(StatObjects(addresses), timeout=NO_TIME_LIMIT) == (size_bytes,)
 
 
 def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:

@@ -1,6 +1,6 @@
 """Exporting a package: its objects are read one after the other, checked, and written in batches by a worker thread."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -14,11 +14,11 @@ from artifactstore.machine import check_wanted, in_thread
 from artifactstore.package_export.survey import complete_files, misnamed_files
 from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
 from artifactstore.refusals import ExportIncomplete, TargetRefused
-from artifactstore_protocols.dataplane import SourceOverrun
 from artifactstore_protocols.links import check_target, escaping_links
 from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
 from artifactstore_protocols.paths import PathRefused, check_path
 from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress, RefusedFile
+from artifactstore_protocols.storage import StorageError
 
 __all__ = ["write_package"]
 
@@ -26,7 +26,12 @@ _BATCH_FILES: Final = 256
 _BATCH_BYTES: Final = 4 << 20
 
 type _Entries = Sequence[LinkEntry | DirectoryEntry]
+
+_SMALL_BYTES: Final = 1 << 20
+"""Up to which size objects are read by the batch."""
+
 type _Read = Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+type _ReadMany = Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
 
 
 async def write_package(
@@ -34,6 +39,7 @@ async def write_package(
     files: Sequence[FileRecord],
     directory: Path,
     read: _Read,
+    read_many: _ReadMany,
     progress: Callable[[IngestProgress], None] | None,
     entries: Sequence[LinkEntry | DirectoryEntry] = (),
 ) -> ExportReport:
@@ -44,6 +50,7 @@ async def write_package(
         files: all of its files.
         directory: a new or an empty one, or one that holds an unfinished export of this package.
         read: opens the object of a content address for reading; it raises in place of the last bytes if it is damaged.
+        read_many: reads objects of many content addresses at once, each checked.
         progress: told how far it is.
         entries: its symbolic links, which are made last, and its empty directories.
 
@@ -54,7 +61,7 @@ async def write_package(
     """
     target = await in_thread(partial(_opened, package_id, files, entries, directory))
     try:
-        return await _Export(package_id, files, entries, directory, target, read, progress).run()
+        return await _Export(package_id, files, entries, directory, target, read, read_many, progress).run()
     finally:
         target.close()
 
@@ -80,6 +87,7 @@ class _Export:
         directory: Path,
         target: ExportTarget,
         read: _Read,
+        read_many: _ReadMany,
         progress: Callable[[IngestProgress], None] | None,
     ) -> None:
         self._package_id = package_id
@@ -88,9 +96,11 @@ class _Export:
         self._directory = directory
         self._target = target
         self._read = read
+        self._read_many = read_many
         self._progress = progress
         self._refused: dict[str, str] = {}
-        self._batch: list[tuple[FileRecord, bytes]] = []
+        self._batch: list[FileRecord] = []
+        self._batch_bytes = 0
         self._done = IngestProgress(0, len(files), 0, sum(file.size_bytes for file in files))
 
     async def run(self) -> ExportReport:
@@ -112,23 +122,25 @@ class _Export:
         return report
 
     async def _export(self, file: FileRecord) -> None:
-        async with self._read(file.content_address) as chunks:
-            if file.size_bytes > _BATCH_BYTES:
+        if file.size_bytes > _SMALL_BYTES:
+            async with self._read(file.content_address) as chunks:
                 await self._write_large(file, chunks)
-                return
-            content = b""
-            async for chunk in chunks:
-                content += chunk
-                if len(content) > file.size_bytes:
-                    raise SourceOverrun(file.size_bytes, len(content))
-        self._batch.append((file, content))
-        if len(self._batch) == _BATCH_FILES or sum(len(content) for _, content in self._batch) >= _BATCH_BYTES:
+            return
+        if len(self._batch) == _BATCH_FILES or self._batch_bytes + file.size_bytes > _BATCH_BYTES:
             await self._write_batch()
+        self._batch.append(file)
+        self._batch_bytes += file.size_bytes
 
     async def _write_batch(self) -> None:
-        batch, self._batch = self._batch, []
-        if batch:
-            self._tell(await self._on_target(partial(self._write_small, batch)))
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
+        if not batch:
+            return
+        contents = await self._read_many([file.content_address for file in batch])
+        sound = [(file, content) for file, content in zip(batch, contents, strict=True) if isinstance(content, bytes)]
+        self._tell(await self._on_target(partial(self._write_small, sound)))
+        for content in contents:
+            if isinstance(content, StorageError):
+                raise content
 
     def _write_small(self, batch: Sequence[tuple[FileRecord, bytes]]) -> list[FileRecord]:
         written: list[FileRecord] = []

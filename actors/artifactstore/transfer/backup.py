@@ -34,7 +34,7 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
-from artifactstore_protocols.messages import ServeObject, StorageRole, Stream
+from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 
@@ -42,6 +42,7 @@ __all__ = ["back_up"]
 
 _FILE_EVENTS_MAX = 10_000
 _COPIES_AT_ONCE = 4
+_BACKEND_ID = "backup"
 _SMALL_BYTES = 1 << 20
 _SAMPLE_BYTES = 64 << 10
 _BATCH_OBJECTS = 256
@@ -65,7 +66,7 @@ async def back_up(
     """
     async with (
         BackupDirectory.to_write(path) as directory,
-        open_local_data_plane(directory.objects, backend_id="backup", limits=directory.limits) as plane,
+        open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, limits=directory.limits) as plane,
     ):
         kept = await _kept(directory, store)
         return await _Backup(store, storage, directory, plane, kept, progress).run()
@@ -165,7 +166,7 @@ class _Backup:
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
         """Copy those of the objects that the backup does not have, or has otherwise, as far as a comparison tells."""
-        found = await self._plane.stat_objects([each.address for each in named])
+        found = await self._plane.stat_objects([each.known_in(_BACKEND_ID) for each in named])
         flaws = flaws_by_size(named, found)
         present = [each for each, flaw in zip(named, flaws, strict=True) if flaw is None]
         wanted = [each for each, flaw in zip(named, flaws, strict=True) if flaw is not None]
@@ -182,7 +183,7 @@ class _Backup:
         different: list[NamedObject] = []
         small = [each for each in named if each.size_bytes <= _SMALL_BYTES]
         for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):
-            results = await self._plane.verify_objects([each.address for each in batch])
+            results = await self._plane.verify_objects([each.known_in(_BACKEND_ID) for each in batch])
             different += [each for each, result in zip(batch, results, strict=True) if result.status != "ok"]
 
         async def compare(large: NamedObject) -> None:
@@ -197,11 +198,10 @@ class _Backup:
         last = named.size_bytes - _SAMPLE_BYTES
         try:
             for offset in (0, last // 2, last):
-                async with self._plane.serve_object(named.address, offset=offset, length=_SAMPLE_BYTES) as chunks:
+                kept_object = named.known_in(_BACKEND_ID)
+                async with self._plane.serve_object(kept_object, offset=offset, length=_SAMPLE_BYTES) as chunks:
                     kept = b"".join([chunk async for chunk in chunks])
-                stream = await self._storage.ask(
-                    ServeObject(named.address, offset, _SAMPLE_BYTES), timeout=NO_TIME_LIMIT
-                )
+                stream = await self._storage.ask(ServeObject(named.known, offset, _SAMPLE_BYTES), timeout=NO_TIME_LIMIT)
                 try:
                     if kept != b"".join([chunk async for chunk in stream]):
                         return False
@@ -213,20 +213,15 @@ class _Backup:
 
     async def _copy_small(self, batch: Sequence[NamedObject]) -> None:
         """Read some objects into memory, and store them together: durability is what small ones cost most."""
+        read = await self._storage.ask(ReadObjects(tuple(each.known for each in batch)), timeout=NO_TIME_LIMIT)
         contents: list[tuple[NamedObject, bytes]] = []
-
-        async def fetch(named: NamedObject) -> None:
-            async def gather(stream: Stream[bytes]) -> None:
-                content = b""
-                async for chunk in stream:
-                    content += chunk
-                    if len(content) > named.size_bytes:
-                        raise SourceOverrun(named.size_bytes, len(content))
+        for named, content in zip(batch, read, strict=True):
+            if isinstance(content, bytes):
                 contents.append((named, content))
-
-            await self._read(named, gather)
-
-        await abreast(batch, fetch, at_once=_COPIES_AT_ONCE)
+            elif isinstance(content, ObjectMissing | ObjectDamaged):
+                await self._note("missing" if isinstance(content, ObjectMissing) else "damaged", named)
+            else:
+                raise content
         answers = await self._plane.ingest_contents([content for _named, content in contents])
         for (named, _content), answer in zip(contents, answers, strict=True):
             if not isinstance(answer, IngestResult):
@@ -242,7 +237,7 @@ class _Backup:
     async def _read(self, named: NamedObject, use: Callable[[Stream[bytes]], Awaitable[None]]) -> None:
         """Have an object of the store read; one that turns out not to be whole is noted."""
         try:
-            stream = await self._storage.ask(ServeObject(named.address), timeout=NO_TIME_LIMIT)
+            stream = await self._storage.ask(ServeObject(named.known), timeout=NO_TIME_LIMIT)
             try:
                 await use(stream)
             finally:

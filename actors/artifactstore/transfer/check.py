@@ -16,6 +16,7 @@ from artifactstore_protocols.records import BackupCheck, TransferProgress
 __all__ = ["check_backup"]
 
 _READS_AT_ONCE = 2
+_BACKEND_ID = "backup"
 
 
 async def check_backup(path: Path, progress: Callable[[TransferProgress], None] | None = None) -> BackupCheck:
@@ -29,7 +30,7 @@ async def check_backup(path: Path, progress: Callable[[TransferProgress], None] 
         EventRefused: an event of it breaks a rule of logs.
     """
     directory = await BackupDirectory.to_read(path)
-    async with open_local_data_plane(directory.objects, backend_id="backup", read_only=True) as plane:
+    async with open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, read_only=True) as plane:
         return await _Check(directory, plane, progress).run(await BackupLog.verified(directory))
 
 
@@ -66,7 +67,7 @@ class _Check:
     async def _read(self, named: Sequence[NamedObject]) -> None:
         new = [each for each in named if str(each.address) not in self._seen]
         self._seen.update(str(each.address) for each in new)
-        found = await self._plane.stat_objects([each.address for each in new])
+        found = await self._plane.stat_objects([each.known_in(_BACKEND_ID) for each in new])
         whole: list[NamedObject] = []
         for each, flaw in zip(new, flaws_by_size(new, found), strict=True):
             self._bytes += each.size_bytes
@@ -77,7 +78,7 @@ class _Check:
         await abreast(whole, self._read_one, at_once=_READS_AT_ONCE)
 
     async def _read_one(self, named: NamedObject) -> None:
-        result = await self._plane.verify_object(named.address)
+        (result,) = await self._plane.verify_objects([named.known_in(_BACKEND_ID)])
         if result.status == "missing":
             await self._flaws.add("missing", named)
         elif (result.digests, result.size_bytes) != (named.digests, named.size_bytes):

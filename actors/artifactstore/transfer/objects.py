@@ -11,7 +11,9 @@ from artifactstore_protocols.event_types import FILES_INGESTED, OBJECTS_STORED, 
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.messages import StatObjects, StorageRole
+from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import FlawedObject, ObjectFlaws
+from artifactstore_protocols.storage import KnownObject, Place
 
 __all__ = [
     "Flaw",
@@ -38,17 +40,28 @@ class NamedObject:
     Attributes:
         digests: both of them.
         size_bytes: how long it is.
+        place: where the log has it.
         files: some of those that hold it, as `package id/path`; for people.
     """
 
     digests: ContentDigests
     size_bytes: int
+    place: Place
     files: tuple[str, ...] = ()
 
     @property
     def address(self) -> ContentAddress:
-        """Where it is found."""
+        """What it is found by."""
         return self.digests.content_address
+
+    @property
+    def known(self) -> KnownObject:
+        """The object in the store."""
+        return KnownObject(self.address, self.size_bytes, self.place)
+
+    def known_in(self, backend_id: str) -> KnownObject:
+        """The object in a backend that holds contents by address, such as a backup."""
+        return KnownObject(self.address, self.size_bytes, Place(backend_id, first_key(self.address)))
 
 
 def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
@@ -58,9 +71,9 @@ def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
     for stored in events:  # the others name none, or what these have named; a manifest is long to decode
         if stored.event.type == OBJECTS_STORED.name:
             objects = cast("ObjectsStored", stored.decode())
-            for digest, sha256, size_bytes, *_ in objects.objects:
+            for digest, sha256, size_bytes, place, *_ in objects.objects:
                 digests = ContentDigests(Digest(objects.digest_algorithm, digest.hex()), Digest("sha256", sha256.hex()))
-                named.setdefault(digest, NamedObject(digests, size_bytes))
+                named.setdefault(digest, NamedObject(digests, size_bytes, place))
         elif stored.event.type == FILES_INGESTED.name:
             ingested = cast("FilesIngested", stored.decode())
             for entry in ingested.entries:
@@ -76,6 +89,7 @@ async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject,
             NamedObject(
                 ContentDigests(ContentAddress.parse(each.content_address).digest, Digest("sha256", each.digest_sha256)),
                 each.size_bytes,
+                each.known.place,
             )
             for each in page
         )
@@ -132,7 +146,7 @@ async def unlike_the_log(store: EventStore, storage: ActorRef[StorageRole]) -> O
     notes = FlawNotes()
     async with aclosing(named_in_views(store)) as pages:
         async for named in pages:
-            found = await storage.ask(StatObjects(tuple(each.address for each in named)), timeout=NO_TIME_LIMIT)
+            found = await storage.ask(StatObjects(tuple(each.known for each in named)), timeout=NO_TIME_LIMIT)
             for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
                 if flaw is not None:
                     await notes.add(flaw, each, store)

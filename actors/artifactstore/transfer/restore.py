@@ -23,7 +23,7 @@ from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError, SourceUnreadable
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObject, WriterRole
+from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObjects, WriterRole
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import RestoreReport, TransferProgress
 
@@ -105,8 +105,8 @@ class _Restore:
 
     async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
         """Put those of the objects into the store that it does not have, or has flawed; those it has are read."""
-        addresses = tuple(each.address for each in named)
-        found = await self._storage.ask(StatObjects(addresses), timeout=NO_TIME_LIMIT)
+        known = tuple(each.known for each in named)
+        found = await self._storage.ask(StatObjects(known), timeout=NO_TIME_LIMIT)
         wanted: list[NamedObject] = []
         to_read: list[NamedObject] = []
         for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
@@ -117,19 +117,20 @@ class _Restore:
             elif str(each.address) not in self._sound:
                 to_read.append(each)
 
-        async def read(each: NamedObject) -> None:
-            result = await self._storage.ask(VerifyObject(each.address), timeout=NO_TIME_LIMIT)
-            if result.status != "ok":
-                wanted.append(each)
+        async def read(batch: Sequence[NamedObject]) -> None:
+            message = VerifyObjects(tuple(each.known for each in batch))
+            results = await self._storage.ask(message, timeout=NO_TIME_LIMIT)
+            wanted.extend(each for each, result in zip(batch, results, strict=True) if result.status != "ok")
 
-        await abreast(to_read, read, at_once=_READS_AT_ONCE)
+        runs = batches_of(to_read, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES)
+        await abreast(runs, read, at_once=_READS_AT_ONCE)
         self._sound.update(str(each.address) for each in named)
         wanted = await self._of_right_size(wanted)
         for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             sources = tuple(
                 FileSource(first_key(each.address), str(self._directory.objects), each.digests) for each in batch
             )
-            rewrite = frozenset(each.address for each in batch)
+            rewrite = {each.address: each.place for each in batch}
             answers = await self._storage.ask(StoreFiles(sources, rewrite), timeout=NO_TIME_LIMIT)
             for each, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, IngestResult):

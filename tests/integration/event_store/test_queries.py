@@ -10,6 +10,7 @@ from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
 from artifactstore_protocols.retention import RETENTION_CLASSES
+from artifactstore_protocols.storage import KnownObject, Place
 from command_strategies import (
     BACKEND_ID,
     Create,
@@ -192,6 +193,9 @@ async def test_bytes_that_were_there_before_are_counted(store: EventStore, scrib
 async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
     assert await store.flagged_addresses() == frozenset()
+    known = await store.known_objects([address_of(b"x"), address_of(b"nowhere")])
+    assert list(known) == [address_of(b"x")]
+    assert known[address_of(b"x")] == KnownObject(address_of(b"x"), 1, Place(BACKEND_ID, first_key(address_of(b"x"))))
     assert await store.flagged_counts() == {}
     await scribe.tell(memory.command(Find(((b"x", "damaged"), (b"yy", "missing")))))
     assert await store.flagged_addresses() == {address_of(b"x"), address_of(b"yy")}

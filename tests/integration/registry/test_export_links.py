@@ -1,7 +1,8 @@
 """Exports of symbolic links and empty directories: made last, never written through, and checked when continued."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from artifactstore.package_export import write_package, writing
 from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
 from artifactstore_protocols.paths import PathRefused
 from artifactstore_protocols.records import ExportReport, IngestProgress
+from artifactstore_protocols.storage import StorageError
 from integration.registry.samples import plant
 
 ENTRIES = (
@@ -45,9 +47,18 @@ class Exporting:
         registry, package = self._registry, self._package_id
         files = [await registry.get_file_record(package, path) for path in ("a/f", "b")]
         paths = {file.content_address: file.path for file in files}
-        return await write_package(
-            package, files, self._out, lambda address: registry.get_file(package, paths[address]), stop, entries
-        )
+
+        def read(address: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+            return registry.get_file(package, paths[address])
+
+        async def read_many(addresses: Sequence[str]) -> list[bytes | StorageError]:
+            contents: list[bytes | StorageError] = []
+            for address in addresses:
+                async with read(address) as chunks:
+                    contents.append(b"".join([chunk async for chunk in chunks]))
+            return contents
+
+        return await write_package(package, files, self._out, read, read_many, stop, entries)
 
 
 @pytest.fixture

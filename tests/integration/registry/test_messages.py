@@ -37,18 +37,20 @@ from artifactstore_protocols.messages import (
     IngestTree,
     OpenPackage,
     OpenTail,
+    ReadObjects,
     Replay,
     ServeObject,
     StatObjects,
     StoreFiles,
     StoreStream,
-    VerifyObject,
+    VerifyObjects,
 )
+from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.supervision import Message, Request
 from integration.registry.samples import actors as actors_of
 from integration.registry.samples import check_sound, quiet, stream_of
 
-NOWHERE = ContentAddress(Digest("blake3", "0" * 64))
+NOWHERE = KnownObject(ContentAddress(Digest("blake3", "0" * 64)), 1, Place("local", "nowhere"))
 VALUES: tuple[object, ...] = (
     *(None, 5, -1, 2**63 - 1, 2**63, 10**5000, True, 1.5, math.nan, b"bytes", [5], (5,), {"k": 5}, frozenset({5})),
     *("", " ", "text", "\ud800", "a\0b", "x" * 100_000),
@@ -66,11 +68,12 @@ def samples(tree: Path) -> list[Message[Any]]:
     event = Event(new_id(), "v1.nothing.known", new_id(), "ci", 1, b"\xa0", stamp)
     create = CommandRequest(new_id(), CreatePackage(new_id(), "p", "standard", {}), "ci", None)
     return [
-        StoreFiles((FileSource(str(tree / "f")),), frozenset()),
-        StoreStream(stream_of(b"x"), None, frozenset()),
+        StoreFiles((FileSource(str(tree / "f")),), {}),
+        StoreStream(stream_of(b"x"), None, {}),
         ServeObject(NOWHERE),
         StatObjects((NOWHERE,)),
-        VerifyObject(NOWHERE),
+        VerifyObjects((NOWHERE,)),
+        ReadObjects((NOWHERE,)),
         DeleteObject(NOWHERE),
         Commit(create),
         ImportEvents((StoredEvent(1, event),), "elsewhere"),
@@ -161,7 +164,7 @@ async def test_a_stream_of_text_is_answered(settings: Settings) -> None:
 
     async with open_store(settings, services) as registry:
         with pytest.raises(InvalidValue, match="chunk of the stream 'str': give bytes"):
-            await running[0].storage.ask(StoreStream(text(), None, frozenset()))
+            await running[0].storage.ask(StoreStream(text(), None, {}))
         assert [(actor.name, actor.starts) for actor in actors_of(registry) if actor.starts != 1] == []
 
 

@@ -14,7 +14,7 @@ from artifactstore.supervision import ActorCrashed
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.event_types import OBJECTS_FLAGGED, ObjectsFlagged
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.messages import VerifyObject
+from artifactstore_protocols.messages import VerifyObjects
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import VerifyProgress
 from artifactstore_protocols.storage_errors import StorageDenied, StorageFailed
@@ -215,7 +215,7 @@ async def test_what_ends_a_verification_is_raised_as_it_is(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(StorageActor, "verify_object", fail)
+        patch.setattr(StorageActor, "verify_objects", fail)
         with pytest.raises(ActorCrashed):
             await registry.verify()
     assert (await registry.verify()).objects == 3
@@ -245,14 +245,16 @@ async def test_a_verification_that_is_cancelled_keeps_what_it_has_found(
     registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, *_rest, last = await _damage_the_first(registry, settings, package)
-    verify_object = StorageActor.verify_object
+    monkeypatch.setattr("artifactstore.verify._RUN", 1)
+    monkeypatch.setattr("artifactstore.verify._CONCURRENT", 1)
+    verify_objects = StorageActor.verify_objects
 
-    async def stuck(actor: StorageActor, message: VerifyObject) -> VerifyResult:
-        if str(message.address) == last:
+    async def stuck(actor: StorageActor, message: VerifyObjects) -> tuple[VerifyResult, ...]:
+        if str(message.known[0].address) == last:
             await trio.sleep_forever()
-        return await verify_object(actor, message)
+        return await verify_objects(actor, message)
 
-    monkeypatch.setattr(StorageActor, "verify_object", stuck)
+    monkeypatch.setattr(StorageActor, "verify_objects", stuck)
     with trio.CancelScope() as scope:
 
         def leave(counts: VerifyProgress) -> None:
@@ -269,14 +271,16 @@ async def test_a_verification_that_fails_keeps_what_it_has_found(
     registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, *_rest, last = await _damage_the_first(registry, settings, package)
-    verify_object = StorageActor.verify_object
+    monkeypatch.setattr("artifactstore.verify._RUN", 1)
+    monkeypatch.setattr("artifactstore.verify._CONCURRENT", 1)
+    verify_objects = StorageActor.verify_objects
 
-    async def failing(actor: StorageActor, message: VerifyObject) -> VerifyResult:
-        if str(message.address) == last:
+    async def failing(actor: StorageActor, message: VerifyObjects) -> tuple[VerifyResult, ...]:
+        if str(message.known[0].address) == last:
             raise StorageFailed("local", "reading an object", "EIO")
-        return await verify_object(actor, message)
+        return await verify_objects(actor, message)
 
-    monkeypatch.setattr(StorageActor, "verify_object", failing)
+    monkeypatch.setattr(StorageActor, "verify_objects", failing)
     with pytest.raises(StorageFailed):
         await registry.verify()
     assert await _flags(registry) == {first}
@@ -287,16 +291,18 @@ async def test_what_was_found_is_recorded_before_the_rest_is_read(
 ) -> None:
     """So that a verification of days that is killed keeps all but its last page."""
     first, *_rest, last = await _damage_the_first(registry, settings, package)
+    monkeypatch.setattr("artifactstore.verify._RUN", 1)
+    monkeypatch.setattr("artifactstore.verify._CONCURRENT", 1)
     monkeypatch.setattr("artifactstore.verify._BATCH", 1)
-    verify_object = StorageActor.verify_object
+    verify_objects = StorageActor.verify_objects
     recorded = list[set[str]]()
 
-    async def looking(actor: StorageActor, message: VerifyObject) -> VerifyResult:
-        if str(message.address) == last:
+    async def looking(actor: StorageActor, message: VerifyObjects) -> tuple[VerifyResult, ...]:
+        if str(message.known[0].address) == last:
             recorded.append(await _flags(registry))
-        return await verify_object(actor, message)
+        return await verify_objects(actor, message)
 
-    monkeypatch.setattr(StorageActor, "verify_object", looking)
+    monkeypatch.setattr(StorageActor, "verify_objects", looking)
     assert len((await registry.verify()).mismatches) == 1
     assert recorded == [{first}]
 
@@ -305,15 +311,15 @@ async def test_an_object_that_may_not_be_read_is_named_and_the_rest_is_read(
     registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _damage_the_first(registry, settings, package)
-    verify_object = StorageActor.verify_object
+    verify_objects = StorageActor.verify_objects
 
-    async def denied(actor: StorageActor, message: VerifyObject) -> VerifyResult:
-        result = await verify_object(actor, message)
-        if result.status == "ok":
+    async def denied(actor: StorageActor, message: VerifyObjects) -> tuple[VerifyResult, ...]:
+        results = await verify_objects(actor, message)
+        if any(result.status == "ok" for result in results):
             raise StorageDenied("local", "reading an object", "EACCES")
-        return result
+        return results
 
-    monkeypatch.setattr(StorageActor, "verify_object", denied)
+    monkeypatch.setattr(StorageActor, "verify_objects", denied)
     report = await registry.verify()
     assert (report.objects, len(report.mismatches), len(report.unreadable), report.sound) == (3, 1, 2, False)
     assert all(flaw.files for flaw in report.unreadable)
@@ -323,10 +329,10 @@ async def test_an_object_that_may_not_be_read_is_named_and_the_rest_is_read(
 async def test_a_store_of_which_nothing_may_be_read_is_refused(
     registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def denied(_actor: StorageActor, _message: VerifyObject) -> VerifyResult:
+    async def denied(_actor: StorageActor, _message: VerifyObjects) -> tuple[VerifyResult, ...]:
         raise StorageDenied("local", "reading an object", "EACCES")
 
-    monkeypatch.setattr(StorageActor, "verify_object", denied)
+    monkeypatch.setattr(StorageActor, "verify_objects", denied)
     assert len((await registry.verify()).unreadable) == 3
     monkeypatch.setattr("artifactstore.verify._SAMPLE", 1)
     with pytest.raises(StorageDenied):

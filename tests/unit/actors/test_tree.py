@@ -36,7 +36,7 @@ async def test_a_stop_waits_for_a_slow_flush_and_reports_nothing(autojump_clock:
         yield b"bytes"
 
     async def store() -> None:
-        stored = await actors.storage.ask(StoreStream(slow(), None, frozenset()), timeout=600)
+        stored = await actors.storage.ask(StoreStream(slow(), None, {}), timeout=600)
         sizes.append(stored.size_bytes)
 
     sizes = list[int]()

@@ -4,9 +4,11 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from artifactstore.dataplane.ingest import CHUNK_BYTES
-from artifactstore_protocols.dataplane import DataPlane, FileSource, IngestResult
+from artifactstore_protocols.dataplane import DataPlane, FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import KnownObject, Place
 
 LARGE = bytes(range(251)) * (CHUNK_BYTES // 251 + 1) + b"the rest"
 
@@ -46,6 +48,16 @@ async def ingest_file(plane: DataPlane, path: Path) -> IngestResult:
     return answer
 
 
-async def read(plane: DataPlane, address: ContentAddress, offset: int = 0, length: int | None = None) -> bytes:
-    async with plane.serve_object(address, offset=offset, length=length) as pieces:
+def known(content: bytes, backend_id: str = "local") -> KnownObject:
+    address = address_of(content)
+    return KnownObject(address, len(content), Place(backend_id, first_key(address)))
+
+
+async def verified(plane: DataPlane, content: bytes) -> VerifyResult:
+    (result,) = await plane.verify_objects([known(content)])
+    return result
+
+
+async def read(plane: DataPlane, content: bytes, offset: int = 0, length: int | None = None) -> bytes:
+    async with plane.serve_object(known(content), offset=offset, length=length) as pieces:
         return b"".join([piece async for piece in pieces])

@@ -27,9 +27,11 @@ from unit.dataplane.samples import (
     address_of,
     digests_of,
     ingest_file,
+    known,
     objects_in,
     read,
     temp_files_in,
+    verified,
 )
 
 SMALL = b"a small file"
@@ -68,14 +70,14 @@ async def test_contents_in_memory_are_stored_together(plane: DataPlane, root: Pa
     results = [answer for answer in answers if isinstance(answer, IngestResult)]
     assert [result.digests for result in results] == [digests_of(content) for content in (b"", SMALL, LARGE, SMALL)]
     assert {path.name for path in objects_in(root)} == {result.digests.primary.hex for result in results}
-    assert await read(plane, address_of(LARGE)) == LARGE
+    assert await read(plane, LARGE) == LARGE
     assert temp_files_in(root) == []
 
 
 async def test_many_objects_are_looked_up_at_once(plane: DataPlane, tree: Path) -> None:
     (tree / "small").write_bytes(SMALL)
     await plane.ingest_files([FileSource("small", str(tree))])
-    found = await plane.stat_objects([address_of(b"absent"), address_of(SMALL)])
+    found = await plane.stat_objects([known(b"absent"), known(SMALL)])
     assert found == [None, len(SMALL)]
 
 
@@ -101,7 +103,7 @@ async def test_a_batch_is_answered_in_order_whatever_becomes_of_each(plane: Data
         if isinstance(answer, IngestResult):
             content = (tree / name).read_bytes()
             assert (answer.digests, answer.size_bytes) == (digests_of(content), len(content))
-            assert await read(plane, answer.digests.content_address) == content
+            assert await read(plane, content) == content
         else:
             assert (answer.__traceback__, answer.__context__, answer.__cause__) == (None, None, None)
     assert len(objects_in(root)) == 3
@@ -362,9 +364,9 @@ async def test_a_file_heals_what_is_flagged_as_damaged(
     stored.chmod(0o644)
     stored.write_bytes(content[::-1])
     address = address_of(content)
-    answers = await plane.ingest_files([FileSource(str(path))], rewrite=frozenset({address}))
+    answers = await plane.ingest_files([FileSource(str(path))], rewrite={address: known(content).place})
     assert [answer.receipt.outcome for answer in answers if isinstance(answer, IngestResult)] == ["rewritten"]
-    assert (await plane.verify_object(address)).status == "ok"
+    assert (await verified(plane, content)).status == "ok"
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=SIZES)

@@ -16,13 +16,14 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.storage import StorageFull
 from unit.dataplane.samples import (
     LARGE,
-    address_of,
     digests_of,
     ingest,
+    known,
     objects_in,
     read,
     stream_of,
     temp_files_in,
+    verified,
 )
 
 
@@ -30,7 +31,7 @@ async def test_a_stream_is_stored_under_its_digests(plane: DataPlane) -> None:
     result = await plane.ingest_stream(stream_of([b"two ", b"", b"chunks"]), expected_size=10)
     assert result.digests == digests_of(b"two chunks")
     assert (result.size_bytes, result.receipt.size_bytes, result.receipt.outcome) == (10, 10, "stored")
-    assert await read(plane, result.digests.content_address) == b"two chunks"
+    assert await read(plane, b"two chunks") == b"two chunks"
 
 
 @settings(max_examples=25, deadline=None)
@@ -45,7 +46,7 @@ def test_no_chunking_makes_a_difference(
         async with open_local_data_plane(root) as plane:
             result = await plane.ingest_stream(stream_of(chunks), expected_size=len(whole))
             assert (result.digests, result.size_bytes) == (digests_of(whole), len(whole))
-            assert await read(plane, address_of(whole)) == whole
+            assert await read(plane, whole) == whole
             assert temp_files_in(root) == []
 
     with pytest.MonkeyPatch.context() as patch:
@@ -59,7 +60,7 @@ async def test_a_stream_of_more_than_one_chunk_is_stored_as_it_comes(
 ) -> None:
     result = await plane.ingest_stream(stream_of(chunks))
     assert (result.digests, result.receipt.outcome) == (digests_of(LARGE), "stored")
-    assert await read(plane, address_of(LARGE)) == LARGE
+    assert await read(plane, LARGE) == LARGE
     again = await plane.ingest_stream(stream_of(chunks))
     assert again.receipt.outcome == "deduplicated"
     assert temp_files_in(root) == []
@@ -153,9 +154,9 @@ async def test_a_damaged_object_is_rewritten_when_its_content_comes_again(
     (stored,) = objects_in(root)
     stored.chmod(0o644)
     stored.write_bytes(content[::-1])
-    assert (await plane.verify_object(address)).status == "damaged"
+    assert (await verified(plane, content)).status == "damaged"
     assert (await ingest(plane, content)).receipt.outcome == "rewritten"
-    assert (await plane.verify_object(address)).status == "ok"
+    assert (await verified(plane, content)).status == "ok"
     assert (await ingest(plane, content)).receipt.outcome == "deduplicated"
-    asked = await plane.ingest_stream(stream_of([content]), rewrite=frozenset({address}))
+    asked = await plane.ingest_stream(stream_of([content]), rewrite={address: known(content).place})
     assert asked.receipt.outcome == "rewritten"

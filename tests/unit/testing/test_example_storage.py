@@ -8,8 +8,9 @@ import trio
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
 from artifactstore.testing import open_actor
-from artifactstore_protocols.messages import ServeObject, StoreStream, VerifyObject
-from artifactstore_protocols.storage import StorageFull
+from artifactstore_protocols.dataplane import IngestResult
+from artifactstore_protocols.messages import ServeObject, StoreStream, VerifyObjects
+from artifactstore_protocols.storage import KnownObject, Place, StorageFull
 from simulation.faults import ChangeFailure, ChangeFault
 from simulation.parts import simulated_parts
 from simulation.world import SimulatedBug
@@ -23,13 +24,18 @@ async def stream() -> AsyncGenerator[bytes]:
 
 
 def store() -> StoreStream:
-    return StoreStream(stream(), len(CONTENT), frozenset())
+    return StoreStream(stream(), len(CONTENT), {})
+
+
+def known(result: IngestResult) -> KnownObject:
+    receipt = result.receipt
+    return KnownObject(receipt.content_address, receipt.size_bytes, Place(receipt.backend_id, receipt.object_key))
 
 
 async def test_what_is_stored_is_served(autojump_clock: trio.testing.MockClock) -> None:
     async with simulated_parts() as parts, open_actor("storage", lambda: StorageActor(parts.plane)) as harness:
         result = await harness.ref.ask(store())
-        served = await harness.ref.ask(ServeObject(result.digests.content_address))
+        served = await harness.ref.ask(ServeObject(known(result)))
         assert b"".join([chunk async for chunk in served]) == CONTENT
         served.close()
         assert (await harness.ref.ping()).summary == {"objects stored since start": 1}
@@ -47,8 +53,9 @@ async def test_a_full_disk_is_a_refusal_and_not_a_crash(autojump_clock: trio.tes
 async def test_a_crash_costs_its_own_message_alone(autojump_clock: trio.testing.MockClock) -> None:
     async with simulated_parts() as parts, open_actor("storage", lambda: StorageActor(parts.plane)) as harness:
         first = await harness.ref.ask(store())
-        harness.crash_at("before VerifyObject")
+        harness.crash_at("before VerifyObjects")
         with pytest.raises(ActorCrashed):
-            await harness.ref.ask(VerifyObject(first.digests.content_address))
-        assert (await harness.ref.ask(VerifyObject(first.digests.content_address))).status == "ok"
+            await harness.ref.ask(VerifyObjects((known(first),)))
+        (verified,) = await harness.ref.ask(VerifyObjects((known(first),)))
+        assert verified.status == "ok"
         assert not isinstance(harness.crashes[0].cause, SimulatedBug)
