@@ -125,8 +125,9 @@ class MemoryViews:
                 directories=_number(row, "directory_count"),
                 total_bytes=_number(row, "total_bytes"),
             )
+        numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
-            package, key = state.packages[_text(row, "package_id")], _text(row, "path_key")
+            package, key = numbered[_number(row, "package_number")], _text(row, "path_key")
             if not package.finalized:  # a sealed one takes no more
                 package.entries[key] = self._entry(row)
                 for above in ancestors(key):
@@ -233,7 +234,7 @@ class MemoryLog:
         """What sealing would write: made from the views alone."""
         package = self.views.tables[PACKAGES][(package_id,)]
         retention = self.views.tables[RETENTION][(package_id,)]
-        files = [row for row in self.views.rows(FILES) if row["package_id"] == package_id]
+        files = [row for row in self.views.rows(FILES) if row["package_number"] == package["created_sequence"]]
         stored = {row["digest_primary"] for row in files}
         metadata = package["metadata"]
         assert isinstance(metadata, bytes)

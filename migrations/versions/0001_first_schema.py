@@ -108,7 +108,7 @@ def upgrade() -> None:
 
     op.create_table(
         "artifact_files",
-        text("package_id"),
+        integer("package_number"),
         text("path_key"),
         text("path", nullable=True),
         integer("kind"),
@@ -117,10 +117,12 @@ def upgrade() -> None:
         octets("digest_primary", nullable=True),
         text("link_target", nullable=True),
         integer("sequence"),
-        sa.PrimaryKeyConstraint("package_id", "path_key", name="pk_artifact_files"),
+        sa.PrimaryKeyConstraint("package_number", "path_key", name="pk_artifact_files"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_artifact_files_digest_primary_package_id", "artifact_files", ["digest_primary", "package_id"])
+    op.create_index(
+        "ix_artifact_files_digest_primary_package_number", "artifact_files", ["digest_primary", "package_number"]
+    )
 
     op.create_table(
         "storage_locations",

@@ -105,7 +105,7 @@ CONTENTS = ViewTable(
 FILES = ViewTable(
     "artifact_files",
     (
-        "package_id",
+        "package_number",
         "path_key",
         "path",
         "kind",
@@ -117,7 +117,10 @@ FILES = ViewTable(
     ),
     key_columns=2,
 )
-"""Entries of packages. `path` is null where it equals `path_key`, `digest_primary` where the entry is no file."""
+"""Entries of packages, which are numbered by the sequence that created them.
+
+`path` is null where it equals `path_key`, `digest_primary` where the entry is no file.
+"""
 
 LOCATIONS = ViewTable(
     "storage_locations",

@@ -100,8 +100,9 @@ class Tables:
         for package_id in needs.packages | needs.whole:
             if (row := self._rows[PACKAGES.name].get((package_id,))) is not None:
                 state.packages[package_id] = self._package_state(row)
-        for (owner, key), row in self._rows[FILES.name].items():
-            package = state.packages.get(str(owner))
+        numbered = {package.number: package for package in state.packages.values()}
+        for (number, key), row in self._rows[FILES.name].items():
+            package = numbered.get(cast("int", number))
             if package is not None:
                 package.entries[str(key)] = self._entry(row)
                 for above in ancestors(str(key)):
@@ -178,8 +179,7 @@ class Tables:
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        self.package(package_id)
-        row = self._rows[FILES.name].get((package_id, path_key))
+        row = self._rows[FILES.name].get((self.package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
@@ -188,7 +188,7 @@ class Tables:
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:
-        return [self._file(row) for row in self.rows(FILES) if row["package_id"] == package_id]
+        return [file for file in self.all_files() if file.package_id == package_id]
 
     def all_files(self) -> list[FileRecord]:
         """Every file of every package."""
@@ -197,7 +197,7 @@ class Tables:
     def _file(self, row: NamedCells) -> FileRecord:
         content = self._content(row)
         return FileRecord(
-            package_id=_text(row, "package_id"),
+            package_id=self._owner(row),
             path=_path(row),
             size_bytes=_number(content, "size_bytes"),
             executable=bool(row["executable"]),
@@ -207,13 +207,18 @@ class Tables:
             sequence=_number(row, "sequence"),
         )
 
+    def _owner(self, row: NamedCells) -> str:
+        """The id of the package that an entry is in."""
+        packages = self._rows[PACKAGES.name].values()
+        return next(_text(each, "package_id") for each in packages if each["created_sequence"] == row["package_number"])
+
     def _content(self, row: NamedCells) -> NamedCells:
         """The content that a row refers to."""
         return self._rows[CONTENTS.name][row["digest_primary"],]
 
     def locations(self, package_id: str | None) -> list[Location]:
         """The objects of one package, or of all, in order of content address."""
-        wanted = {row["digest_primary"] for row in self.rows(FILES) if row["package_id"] == package_id}
+        wanted = {row["digest_primary"] for row in self.rows(FILES) if self._owner(row) == package_id}
         return [
             _location(row, self._content(row))
             for row in self.rows(LOCATIONS)

@@ -318,7 +318,7 @@ def test_totals_and_versions_are_those_of_the_entries_in_the_log(tried: list[Ste
         log.ask(step)
         rows = log.views.rows(FILES)
         for package in log.views.rows(PACKAGES):
-            of_package = [row for row in rows if row["package_id"] == package["package_id"]]
+            of_package = [row for row in rows if row["package_number"] == package["created_sequence"]]
             files = [row for row in of_package if row["digest_primary"] is not None]
             changes = sum(
                 stored.event.subject == package["package_id"] and stored.event.type == "v1.files.ingested"

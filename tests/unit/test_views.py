@@ -78,7 +78,7 @@ FILES_PUT = FilesIngested(
 )
 OBJECT = StoredObject(DIGEST, SHA256, 1, Place("local", "k"), "archive", "required")
 FILE_ROW: NamedCells = {
-    "package_id": "p",
+    "package_number": 1,
     "path_key": "é",
     "path": "e\u0301",
     "kind": 0,
@@ -167,7 +167,7 @@ OF_FILES = (
         {**FILE_ROW, **BARE, "path_key": "link", "kind": 1, "link_target": "../é"},
         {**FILE_ROW, **BARE, "path_key": "logs", "kind": 2},
     ),
-    Delete(FILES, [("p", "é/a"), ("p", "b")]),
+    Delete(FILES, [(1, "é/a"), (1, "b")]),
     Update(PACKAGES, ("p",), TOTALS),
 )
 MANIFEST = sample_manifest()
@@ -282,7 +282,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
     assert [(view.name, view.key) for view in VIEWS] == [
         ("artifact_packages", ("package_id",)),
         ("contents", ("digest_primary",)),
-        ("artifact_files", ("package_id", "path_key")),
+        ("artifact_files", ("package_number", "path_key")),
         ("storage_locations", ("digest_primary", "backend_id", "object_key")),
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),

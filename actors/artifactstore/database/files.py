@@ -33,7 +33,7 @@ def content_columns(contents: Table) -> tuple[ColumnElement[Any], ...]:
 def files_query(files: Table, contents: Table) -> Select[tuple[Any, ...]]:
     """Entries of packages, with their contents beside them."""
     columns = (
-        "package_id",
+        "package_number",
         "path_key",
         "kind",
         "executable",
@@ -61,7 +61,7 @@ def entry_in(row: Row[Any]) -> Entry:
         case views.KIND_DIRECTORY:
             return Entry("directory", row.path)
         case _:
-            raise DamagedCell(f"entry {row.path!r} of package {row.package_id} has no content, or no kind")
+            raise DamagedCell(f"entry {row.path!r} of package number {row.package_number} has no content, or no kind")
 
 
 def address_in(row: Row[Any]) -> str:

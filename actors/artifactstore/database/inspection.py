@@ -132,7 +132,11 @@ async def _sample(connection: AsyncConnection, from_address: str, count: int) ->
 
 async def _open_packages(connection: AsyncConnection) -> tuple[UnfinishedPackage, ...]:
     packages, files = LIVE[PACKAGES], LIVE[FILES]
-    latest = select(func.max(files.c.sequence)).where(files.c.package_id == packages.c.package_id).scalar_subquery()
+    latest = (
+        select(func.max(files.c.sequence))
+        .where(files.c.package_number == packages.c.created_sequence)
+        .scalar_subquery()
+    )
     changed = select(events.c.recorded_at).where(events.c.sequence == latest).scalar_subquery()
     query = (
         select(packages.c.package_id, func.coalesce(changed, packages.c.created_at).label("changed_at"))

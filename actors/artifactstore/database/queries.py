@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import cast
 
-from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, true
+from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, func, literal_column, select, true
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.cells import DamagedCell, time_in
@@ -65,6 +65,10 @@ def _package_query() -> Select[tuple[object, ...]]:
     return select(_packages, _retention.c.expires_at, _retention.c.duration_us).select_from(joined)
 
 
+def _number_of(package_id: str) -> ScalarSelect[int]:
+    return select(_packages.c.created_sequence).where(_packages.c.package_id == package_id).scalar_subquery()
+
+
 async def package(connection: AsyncConnection, package_id: str) -> PackageRecord:
     """The package with this id.
 
@@ -95,15 +99,15 @@ async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Se
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
     """The file at a path (as its NFC key), if there is one."""
-    query = _FILES_QUERY.where(_files.c.package_id == package_id, _files.c.path_key == path_key)
+    query = _FILES_QUERY.where(_files.c.package_number == _number_of(package_id), _files.c.path_key == path_key)
     row = (await connection.execute(query)).one_or_none()
-    return None if row is None else _file(row)
+    return None if row is None else _file(row, package_id)
 
 
 def _locations_of(package_id: str | None) -> ColumnElement[bool]:
     if package_id is None:
         return true()
-    of_package = select(_files.c.digest_primary).where(_files.c.package_id == package_id)
+    of_package = select(_files.c.digest_primary).where(_files.c.package_number == _number_of(package_id))
     return _locations.c.digest_primary.in_(of_package)
 
 
@@ -114,7 +118,7 @@ async def locations(
     referring = _locations if package_id is None else _files
     digests = select(referring.c.digest_primary).where(referring.c.digest_primary > _digest_in(after))
     if package_id is not None:
-        digests = digests.where(_files.c.package_id == package_id)
+        digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
     query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(select(page.c.digest_primary)))
     return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
@@ -154,7 +158,11 @@ async def location_totals(connection: AsyncConnection, *, package_id: str | None
 
 async def files_with_content(connection: AsyncConnection, content_address: str, *, limit: int) -> Sequence[str]:
     """The first files that hold a content, as `package id/path`."""
-    query = select(_files.c.package_id, path_of(_files)).where(_files.c.digest_primary == _digest_in(content_address))
+    query = (
+        select(_packages.c.package_id, path_of(_files))
+        .join(_packages, _packages.c.created_sequence == _files.c.package_number)
+        .where(_files.c.digest_primary == _digest_in(content_address))
+    )
     rows = await connection.execute(query.order_by(_files.c.sequence).limit(limit))
     return [f"{row.package_id}/{row.path}" for row in rows]
 
@@ -180,7 +188,7 @@ async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> in
         select(_contents.c.digest_primary, _contents.c.size_bytes)
         .join(_files, _files.c.digest_primary == _contents.c.digest_primary)
         # The event that stores a command's new objects stands right before the one that puts its entries.
-        .where(_files.c.package_id == package_id, _files.c.sequence == _contents.c.sequence + 1)
+        .where(_files.c.package_number == _number_of(package_id), _files.c.sequence == _contents.c.sequence + 1)
         .distinct()
         .subquery()
     )
@@ -212,8 +220,8 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
 
 async def list_files(connection: AsyncConnection, package_id: str) -> list[FileRecord]:
     """Every file of a package, in order of path keys."""
-    query = _FILES_QUERY.where(_files.c.package_id == package_id).order_by(_files.c.path_key)
-    return [_file(row) for row in await connection.execute(query)]
+    query = _FILES_QUERY.where(_files.c.package_number == _number_of(package_id)).order_by(_files.c.path_key)
+    return [_file(row, package_id) for row in await connection.execute(query)]
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
@@ -268,9 +276,9 @@ def _location(row: Row[tuple[object, ...]]) -> Location:
     )
 
 
-def _file(row: Row[tuple[object, ...]]) -> FileRecord:
+def _file(row: Row[tuple[object, ...]], package_id: str) -> FileRecord:
     return FileRecord(
-        package_id=row.package_id,
+        package_id=package_id,
         path=row.path,
         size_bytes=row.size_bytes,
         executable=bool(row.executable),

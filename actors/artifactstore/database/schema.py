@@ -143,7 +143,7 @@ Table(
 Table(
     "artifact_files",
     METADATA,
-    _text("package_id", key=True),
+    _integer("package_number", key=True),
     _text("path_key", key=True),
     _text("path", nullable=True),
     _integer("kind"),
@@ -152,7 +152,7 @@ Table(
     _bytes("digest_primary", nullable=True),
     _text("link_target", nullable=True),
     _integer("sequence"),
-    Index(None, "digest_primary", "package_id"),
+    Index(None, "digest_primary", "package_number"),
     sqlite_with_rowid=False,
 )
 

@@ -95,7 +95,7 @@ async def _load_entries(
 ) -> None:
     """The entries of a package with these path keys; all of them without keys."""
     files = tables[FILES]
-    query = files_query(files, tables[CONTENTS]).where(files.c.package_id == package.package_id)
+    query = files_query(files, tables[CONTENTS]).where(files.c.package_number == package.number)
     for row in await connection.execute(query if keys is None else query.where(files.c.path_key.in_(keys))):
         package.entries[row.path_key] = entry_in(row)
 
@@ -110,7 +110,7 @@ async def _load_directories(
         below = (
             select(path_of(files))
             .where(
-                files.c.package_id == package.package_id,
+                files.c.package_number == package.number,
                 files.c.path_key > given.c.path_key + "/",
                 files.c.path_key < given.c.path_key + "0",  # the character after the slash
             )

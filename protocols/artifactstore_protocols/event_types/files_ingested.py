@@ -232,10 +232,10 @@ def _evolve(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> 
 
 
 def _rows(payload: FilesIngested, stored: "StoredEvent") -> Iterable[RowOperation]:
-    package_id, totals, sequence = payload.package_id, payload.totals, stored.sequence
+    number, totals, sequence = payload.package_number, payload.totals, stored.sequence
     rows: list[Row] = [
         (
-            package_id,
+            number,
             key,
             None if entry.path == key else entry.path,
             _KINDS[entry.kind],
@@ -249,7 +249,7 @@ def _rows(payload: FilesIngested, stored: "StoredEvent") -> Iterable[RowOperatio
     ]
     yield Put(FILES, rows)
     if payload.removed:
-        yield Delete(FILES, [(package_id, key) for key in payload.removed])
+        yield Delete(FILES, [(number, key) for key in payload.removed])
     changed: dict[str, Cell] = {
         "version": totals.version,
         "file_count": totals.files,
@@ -257,7 +257,7 @@ def _rows(payload: FilesIngested, stored: "StoredEvent") -> Iterable[RowOperatio
         "directory_count": totals.directories,
         "total_bytes": totals.total_bytes,
     }
-    yield Update(PACKAGES, (package_id,), changed)
+    yield Update(PACKAGES, (payload.package_id,), changed)
 
 
 def _describe(payload: FilesIngested) -> str:

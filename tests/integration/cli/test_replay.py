@@ -85,8 +85,8 @@ DAMAGE = {
     "packages deleted": "DELETE FROM artifact_packages",
     "packages changed": "UPDATE artifact_packages SET name = 'forged', total_bytes = total_bytes + 1",
     "a package added": (
-        "INSERT INTO artifact_packages SELECT 'forged', name, status, version, file_count, total_bytes, "
-        "retention_class, metadata, created_by, created_at, finalized_at, manifest_digest, tree_digest, "
+        "INSERT INTO artifact_packages SELECT 'forged', name, status, version, file_count, link_count, directory_count, "
+        "total_bytes, retention_class, metadata, created_by, created_at, finalized_at, manifest_digest, tree_digest, "
         "created_sequence, finalized_sequence FROM artifact_packages LIMIT 1"
     ),
     "contents deleted": "DELETE FROM contents",
@@ -98,7 +98,7 @@ DAMAGE = {
     "files deleted": "DELETE FROM artifact_files WHERE path_key LIKE 'data/%'",
     "files changed": "UPDATE artifact_files SET executable = 1 - executable",
     "a file added": (
-        "INSERT INTO artifact_files SELECT package_id, 'forged', 'forged', kind, executable, media_type, "
+        "INSERT INTO artifact_files SELECT package_number, 'forged', 'forged', kind, executable, media_type, "
         "digest_primary, link_target, sequence FROM artifact_files LIMIT 1"
     ),
     "locations deleted": "DELETE FROM storage_locations",
