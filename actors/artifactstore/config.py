@@ -26,15 +26,19 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
         "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": "var/objects",
         "ARTIFACTSTORE_LOG_LEVEL": "WARNING",
         "ARTIFACTSTORE_PACKAGE_FILES_MAX": "100000",
+        "ARTIFACTSTORE_STORAGE_SMALL_MAX": "0",
     }
 )
 
 _STORE_DATABASE = "artifactstore.db"
 _STORE_OBJECTS = "objects"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_WHOLE_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _FILES_MAX: Final = 999_999_999
 """More than any package can hold: its manifest would not fit into memory. What is longer is a mistake."""
+
+_SMALL_MAX: Final = 1 << 20
+"""The largest object that the backend for small ones takes."""
 
 _logger = logging.getLogger("artifactstore.settings")
 
@@ -50,6 +54,7 @@ class Settings:
         storage_local_root: directory of the local storage backend; made if there is none.
         log_level: of the `artifactstore` logger, for programs that ask for it.
         package_files_max: how many files one package may hold.
+        storage_small_max: up to how many bytes objects are rows of one SQLite file; 0 makes every object a file.
 
     Raises:
         InvalidValue: one of them cannot be meant.
@@ -59,6 +64,7 @@ class Settings:
     storage_local_root: Path = Path(ENVIRONMENT["ARTIFACTSTORE_STORAGE_LOCAL_ROOT"])
     log_level: str = ENVIRONMENT["ARTIFACTSTORE_LOG_LEVEL"]
     package_files_max: int = int(ENVIRONMENT["ARTIFACTSTORE_PACKAGE_FILES_MAX"])
+    storage_small_max: int = int(ENVIRONMENT["ARTIFACTSTORE_STORAGE_SMALL_MAX"])
 
     def __post_init__(self) -> None:
         for name, meaning in _MEANINGS.items():
@@ -195,19 +201,24 @@ def _log_level(what: str, value: object) -> str:
     return value.upper()
 
 
-def _package_files_max(what: str, value: object) -> int:
-    if isinstance(value, str):
-        check_text(what, value)
-        if _WHOLE_NUMBER.fullmatch(value):
-            return int(value)
-        shown = value[:20]
-    elif isinstance(value, int) and not isinstance(value, bool):
-        if 1 <= value <= _FILES_MAX:
-            return value
-        shown = str(value) if abs(value) <= _FILES_MAX else "a number of many digits"
-    else:
-        shown = type(value).__name__
-    raise InvalidValue(what, shown, f"write a whole number from 1 to {_FILES_MAX}, digits alone")
+def _whole_number(least: int, most: int) -> Callable[[str, object], int]:
+    def meaning(what: str, value: object) -> int:
+        number = -1
+        if isinstance(value, str):
+            check_text(what, value)
+            shown = value[:20]
+            if _WHOLE_NUMBER.fullmatch(value):
+                number = int(value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            number = value
+            shown = str(value) if abs(value) <= _FILES_MAX else "a number of many digits"
+        else:
+            shown = type(value).__name__
+        if least <= number <= most:
+            return number
+        raise InvalidValue(what, shown, f"write a whole number from {least} to {most}, digits alone")
+
+    return meaning
 
 
 _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
@@ -215,7 +226,8 @@ _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
         "database_url": _database_url,
         "storage_local_root": _storage_local_root,
         "log_level": _log_level,
-        "package_files_max": _package_files_max,
+        "package_files_max": _whole_number(1, _FILES_MAX),
+        "storage_small_max": _whole_number(0, _SMALL_MAX),
     }
 )
 """What a value of each setting means; or why it cannot be one. A value that has been through it stays as it is."""

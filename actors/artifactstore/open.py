@@ -116,7 +116,7 @@ async def open_store(
     actors = Actors()
     if backend is None:
         root = absolute("storage root", settings.storage_local_root)
-        opening = open_local_data_plane(root, make=create)
+        opening = open_local_data_plane(root, make=create, small_max=settings.storage_small_max)
         own = StorePlaces((root,), location.path)
     else:
         opening = open_data_plane(backend)

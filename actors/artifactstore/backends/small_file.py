@@ -25,7 +25,7 @@ from artifactstore_protocols.storage import StorageDenied, StorageFailed, Storag
 __all__ = ["SmallFile", "file_below", "is_damage"]
 
 _PAGE_BYTES: Final = 8192
-"""Measured: see ADR 0022."""
+"""Measured: see ADR 0024."""
 
 _LOG_BYTES: Final = 32 << 20
 """From which length on SQLite folds the write-ahead log into the file."""

@@ -57,7 +57,8 @@ def look(
     sight = replace(sight, settings=_shown(found, location, root), database=location.name)
     sight = _with_database(sight, location, lock_wait_s)
     database = sight.database_found
-    expected = {} if database is None else {each.object_key: each.size_bytes for each in database.locations}
+    locations = () if database is None else database.locations
+    expected = {each.object_key: each.size_bytes for each in locations if each.backend_id == "local"}
     return replace(sight, root=str(root), root_found=inspect_local_root(root, expected))
 
 
@@ -68,6 +69,7 @@ def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict
         "storage_local_root": str(root),
         "log_level": found.settings.log_level,
         "package_files_max": found.settings.package_files_max,
+        "storage_small_max": found.settings.storage_small_max,
     }
     return {name: Setting(value, found.origins[name]) for name, value in values.items()}
 

@@ -200,6 +200,7 @@ def test_a_project_file_names_the_store_for_everything_below_it(
         "storage_local_root": {"value": f"{tmp_path}/s/objects", "origin": str(file)},
         "log_level": {"value": "WARNING", "origin": "default"},
         "package_files_max": {"value": 100000, "origin": "default"},
+        "storage_small_max": {"value": 0, "origin": "default"},
     }
     file.write_text("database_uri = 'x'")
     assert "did you mean database_url?" in unnamed.refused("verify")

@@ -10,7 +10,7 @@ import pytest
 from artifactstore.config import ENVIRONMENT, Settings, find_settings
 from artifactstore_protocols.errors import InvalidValue
 
-URL, ROOT, LEVEL, FILES_MAX = ENVIRONMENT
+URL, ROOT, LEVEL, FILES_MAX, _SMALL_MAX = ENVIRONMENT
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,7 @@ def test_the_option_goes_before_the_environment_and_that_before_the_project_file
         "storage_local_root": str(file),
         "log_level": str(file),
         "package_files_max": "default",
+        "storage_small_max": "default",
     }
     assert Settings.load(environment) == Settings("sqlite:///env.db", here.parent / "objects", "INFO")
     stored = find_settings({**environment, ROOT: "elsewhere"}, store="dir with % and ?")
@@ -201,6 +202,8 @@ def test_a_store_that_cannot_be_meant_is_refused(store: str) -> None:
 GIVEN: list[dict[str, Any]] = [
     {"package_files_max": 10**5000},
     {"package_files_max": 0},
+    {"storage_small_max": -1},
+    {"storage_small_max": (1 << 20) + 1},
     {"package_files_max": True},
     {"package_files_max": 1.5},
     {"log_level": None},
