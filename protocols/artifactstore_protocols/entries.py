@@ -4,12 +4,12 @@ An entry is a file, a symbolic link, or a directory that is empty. Digests are r
 primary digest is named once for all of them.
 """
 
-import re
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple, cast
 
 from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.links import target_flaw
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.paths import check_path
@@ -18,7 +18,6 @@ from artifactstore_protocols.storage import Place, RestoreStatus, RetrievalTier,
 __all__ = [
     "BACKEND_CHARACTERS_MAX",
     "DIGEST_BYTES",
-    "TARGET_BYTES_MAX",
     "Entry",
     "EntryKind",
     "Place",
@@ -39,14 +38,10 @@ type EntryKind = Literal["file", "link", "directory"]
 DIGEST_BYTES: Final = 32
 """Length of every digest that names content."""
 
-TARGET_BYTES_MAX: Final = 4095
-"""UTF-8 bytes in the target of a symbolic link: PATH_MAX of Linux without its end."""
-
 BACKEND_CHARACTERS_MAX: Final = 200
 """Characters in the id of a storage backend."""
 
 _SHOWN_CHARACTERS: Final = 80
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TIERS: Final = frozenset({"immediate", "archive"})
 _RESTORES: Final = frozenset({"not_required", "required", "in_progress", "restored"})
 
@@ -213,10 +208,6 @@ def _check_size(size_bytes: int) -> None:
 
 
 def _check_target(target: str) -> None:
-    try:
-        size_bytes = len(target.encode()) if type(target) is str else 0
-    except UnicodeEncodeError:
-        raise InvalidValue("link target", ascii(target)[:_SHOWN_CHARACTERS], "it is not valid UTF-8") from None
-    if not 0 < size_bytes <= TARGET_BYTES_MAX or _CONTROL.search(target) or target.startswith("/"):
-        reason = f"a target is relative, has 1 to {TARGET_BYTES_MAX} bytes and no control characters"
-        raise InvalidValue("link target", str(target)[:_SHOWN_CHARACTERS], reason)
+    flaw = target_flaw(target) if type(target) is str else "is no text"
+    if flaw is not None:
+        raise InvalidValue("link target", ascii(target)[:_SHOWN_CHARACTERS], f"it {flaw}")

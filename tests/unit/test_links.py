@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from artifactstore_protocols.entries import check_entry, link_entry
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import TARGET_BYTES_MAX, check_target, escaping_links
 from artifactstore_protocols.paths import PathRefused
 from strategies import targets
@@ -106,3 +108,9 @@ def test_a_target_that_no_link_may_have_is_refused(target: str, reason: str) -> 
 @given(targets())
 def test_other_targets_are_allowed(target: str) -> None:
     check_target("latest", target)
+
+
+@pytest.mark.parametrize("target", [target for target, _reason in REFUSED.values()], ids=REFUSED.keys())
+def test_a_command_takes_no_link_that_no_manifest_may_hold(target: str) -> None:
+    with pytest.raises(InvalidValue, match="link target"):
+        check_entry(link_entry("latest", target))
