@@ -11,6 +11,7 @@ from artifactstore_protocols.entries import Place, StoredObject, check_digest, c
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, fields_of
 from artifactstore_protocols.event_types.objects_stored import OBJECTS
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.state import LogState, Needs, PlaceState
 from artifactstore_protocols.views import LOCATIONS, RowOperation, Update
 
@@ -125,6 +126,12 @@ def _rows(payload: _Findings, stored: "StoredEvent") -> Iterable[RowOperation]:
         yield Update(LOCATIONS, (digest, *place), {"integrity": integrity, "sequence": stored.sequence})
 
 
+def _describe(payload: _Findings) -> str:
+    digest, place, integrity = payload.findings[0]
+    more = f", and {len(payload.findings) - 1} more objects" if len(payload.findings) > 1 else ""
+    return f"found {PRIMARY_ALGORITHM}:{digest.hex()} {integrity} in {place.backend_id}{more}"
+
+
 def _event_type[P: _Findings](
     name: str, make: Callable[[tuple[ObjectFinding, ...]], P], allowed: frozenset[str]
 ) -> EventType[P]:
@@ -136,10 +143,7 @@ def _event_type[P: _Findings](
         judge=_judge,
         evolve=_evolve,
         rows=_rows,
-        describe=lambda payload: (
-            f"found {len(payload.findings)} objects "
-            f"{' or '.join(sorted({finding.integrity for finding in payload.findings}))}"
-        ),
+        describe=_describe,
     )
 
 

@@ -115,12 +115,12 @@ def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.
     assert list(story[0]) == ["sequence", "recorded_at", "actor", "type", "subject", "detail"]
     assert [(line["sequence"], line["actor"]) for line in story] == [
         (1, "tester"),
-        (2, "somebody else"),
         (3, "somebody else"),
+        (4, "somebody else"),
     ]
     assert {line["subject"] for line in story} == {package}
-    assert [line["detail"].split()[0] for line in story] == ["created", "added", "finalised,"]
-    assert len(cli.json_lines("audit")) == 4
+    assert [line["detail"].split()[0] for line in story] == ["created", "added", "finalized,"]
+    assert len(cli.json_lines("audit")) == 5
     shown = cli.ok("audit", package).text.splitlines()
     assert [line.split("  ")[1:] for line in shown] == [[line["actor"], package, line["detail"]] for line in story]
 

@@ -55,7 +55,7 @@ def test_a_path_that_is_taken_needs_replace(cli: Cli, tree: Path) -> None:
     cli.ok("package", "create", "open")
     cli.ok("package", "add", "open", tree / "README.md", "--as", "a")
     line = cli.refused_without_a_trace("package", "add", "open", tree / "README.md", "--as", "a")
-    assert "has a file at 'a' already" in line
+    assert "has 'a' already" in line
     assert "--replace" in line
     (tree / "README.md").write_bytes(b"# other\n")
     assert "already" in cli.refused_but_for_bytes("package", "add", "open", tree / "README.md", "--as", "a")

@@ -143,7 +143,7 @@ async def test_a_backup_brings_back_log_and_objects_on_either_database(
     assert report.new_bytes == sum(map(len, stored.values()))
     assert not report.flaws.any
     assert progress[-1] == TransferProgress(11, 11, report.new_bytes, report.new_bytes)
-    assert log_names(target) == ["000000000001-000000000007.cborseq"]
+    assert log_names(target) == ["000000000001-000000000011.cborseq"]
     assert log_in(target) == log
     assert copied(target) == stored
 
@@ -176,13 +176,13 @@ async def test_a_second_backup_copies_only_what_is_new(registry: Registry, targe
     assert inodes(target) == before
     await fill(registry, name="q")
     second = await registry.backup(target)
-    assert (second.events, second.new_events, second.objects, second.new_objects) == (22, 11, 5, 1)
+    assert (second.events, second.new_events, second.objects, second.new_objects) == (19, 8, 5, 1)
     assert second.new_bytes == len(b"bbq")
     assert second.digest != first.digest
     after = inodes(target)
     assert before.items() <= after.items()
     assert len(after) == len(before) + 2
-    assert log_names(target) == ["000000000001-000000000007.cborseq", "000000000008-000000000014.cborseq"]
+    assert log_names(target) == ["000000000001-000000000011.cborseq", "000000000012-000000000019.cborseq"]
     assert log_in(target) == await whole_log(registry)
 
 
@@ -198,7 +198,7 @@ async def test_an_empty_store_can_be_backed_up_and_restored(registry: Registry, 
     await fill(registry)
     assert (await registry.backup(target)).new_events == 11
     assert (await check_backup(target)).events == 11
-    assert log_names(target) == ["000000000001-000000000000.cborseq", "000000000001-000000000007.cborseq"]
+    assert log_names(target) == ["000000000001-000000000000.cborseq", "000000000001-000000000011.cborseq"]
     async with another(tmp_path / "third") as third:
         assert (await third.restore(target)).written == 11
 
@@ -253,7 +253,7 @@ async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
     object_file(settings, records["a"].content_address).unlink()
     report = await registry.backup(target)
     flaws = report.flaws
-    assert (flaws.damaged_objects, flaws.missing_objects, report.events, report.new_objects) == (3, 1, 9, 1)
+    assert (flaws.damaged_objects, flaws.missing_objects, report.events, report.new_objects) == (3, 1, 14, 1)
     assert {flaw.content_address for flaw in flaws.damaged} == {
         records[path].content_address for path in ("b", "large", "empty")
     }
@@ -280,7 +280,7 @@ async def test_the_backup_of_another_store_is_left_alone(registry: Registry, tar
     await registry.backup(target)
     before = inodes(target)
     async with another(tmp_path / "second") as second:
-        with pytest.raises(BackupRefused, match="it holds 7 events, and this log ends at 0"):
+        with pytest.raises(BackupRefused, match="it holds 11 events, and this log ends at 0"):
             await second.backup(target)
         await second.restore(target)
         await registry.create_package("here")
@@ -289,17 +289,17 @@ async def test_the_backup_of_another_store_is_left_alone(registry: Registry, tar
         before = inodes(target)
         with pytest.raises(LogDiffers) as differs:
             await second.backup(target)
-        assert (differs.value.source, differs.value.sequence) == (str(target), 8)
+        assert (differs.value.source, differs.value.sequence) == (str(target), 12)
         mine = await whole_log(second)
         with pytest.raises(LogDiffers) as differs:
             await second.restore(target)
-        assert differs.value.sequence == 8
+        assert differs.value.sequence == 12
         assert await whole_log(second) == mine
         for number in range(8):
             await second.create_package(str(number))
         with pytest.raises(LogDiffers) as differs:
             await second.backup(target)
-        assert differs.value.sequence == 8
+        assert differs.value.sequence == 12
     assert inodes(target) == before
 
 
@@ -466,7 +466,7 @@ async def test_wherever_it_is_interrupted_both_ways_go_on(
             assert copied(target).items() <= stored.items()
     assert step > 3
     assert (log_in(target), copied(target)) == (log, stored)
-    assert len(log_names(target)) == 5
+    assert len(log_names(target)) == 7
 
     back = settings_in(tmp_path / "second")
     async with open_registry(back) as second:
@@ -516,7 +516,7 @@ async def test_a_damaged_log_of_a_backup_is_refused_with_nothing_written(
     await fill(registry)
     await registry.backup(target)
     files = [target / "log" / name for name in log_names(target)]
-    assert len(files) == 3
+    assert len(files) == 4
     back = settings_in(tmp_path / "second")
     async with open_registry(back) as second:
         for file in files:
@@ -576,7 +576,7 @@ async def test_a_log_that_changes_after_it_was_found_whole_is_refused(
     async with another(tmp_path / "second") as second:
         with pytest.raises(LogFileInvalid, match="it changed while it was read"):
             await second.restore(target, progress=change)
-        assert len(await check_sound(second)) == 6
+        assert len(await check_sound(second)) == 9
 
 
 @pytest.mark.parametrize("at", [0, len(LARGE) // 2, len(LARGE) - 1])

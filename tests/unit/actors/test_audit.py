@@ -59,12 +59,12 @@ def entries(*given: Entry) -> IngestFiles:
         (
             found((b"x", "missing"), (b"", "damaged")),
             opened(("a", b"x"), ("b", b"")),
-            ["found 2 objects damaged or missing"],
+            [f"found {address_of(b'x')} missing in local, and 1 more objects"],
         ),
         (
             found((b"x", "intact")),
             evolved(opened(("a", b"x")), found((b"x", "missing"))),
-            ["found 1 objects intact"],
+            [f"found {address_of(b'x')} intact in local"],
         ),
     ],
     ids=["created", "added", "replaced", "link", "directory", "many", "registered", "flagged", "restored"],
