@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select,
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import execute_all, insertion
-from artifactstore.database.cells import time_in
+from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
 from artifactstore.database.views import row_statements
@@ -75,6 +75,8 @@ async def lock_head(connection: AsyncConnection) -> int:
     if connection.dialect.name == "sqlite":
         rows = (await connection.exec_driver_sql(_HEAD_AND_END)).all()
         sequence = _only([row.sequence for row in rows])
+        if type(sequence) is not int:
+            raise DamagedCell(f"column sequence of log_head holds {repr(sequence)[:60]}, which is not int")
         _check_end(sequence, rows[0].last)
         return sequence
     sequence = _only((await connection.execute(_LOCK_HEAD)).scalars().all())

@@ -59,7 +59,7 @@ def crashes(registry: Registry) -> list[str]:
         update(log_head).values(sequence=log_head.c.sequence + 1),
         update(log_head).values(sequence=log_head.c.sequence - 1),
         update(log_head).values(sequence=-7),
-        delete(events).where(events.c.sequence == 2),
+        delete(events).where(events.c.sequence == 3),
         delete(log_head),
     ],
     ids=["ahead", "behind", "negative", "last event gone", "no head"],

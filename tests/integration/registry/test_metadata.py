@@ -87,7 +87,7 @@ async def test_an_audit_says_who_did_what_and_when(registry: Registry, tree: Pat
         log[entry.sequence - 1].event.recorded_at_us for entry in entries
     ]
     everything = [entry async for entry in registry.audit()]
-    assert [entry.sequence for entry in everything] == list(range(1, 9))
+    assert [entry.sequence for entry in everything] == list(range(1, 11))
     assert [entry for entry in everything if entry in entries] == entries
     with pytest.raises(PackageNotFound):
         _ = [entry async for entry in registry.audit("no such package")]
