@@ -76,7 +76,7 @@ async def lock_head(connection: AsyncConnection) -> int:
         rows = (await connection.exec_driver_sql(_HEAD_AND_END)).all()
         sequence = _only([row.sequence for row in rows])
         if type(sequence) is not int:
-            raise DamagedCell(f"column sequence of log_head holds {repr(sequence)[:60]}, which is not int")
+            raise DamagedCell(f"column sequence holds {repr(sequence)[:60]}, which is not int")
         _check_end(sequence, rows[0].last)
         return sequence
     sequence = _only((await connection.execute(_LOCK_HEAD)).scalars().all())
