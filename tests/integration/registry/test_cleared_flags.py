@@ -8,7 +8,7 @@ import trio
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.storage import StorageActor
 from artifactstore_protocols.dataplane import VerifyResult
-from artifactstore_protocols.messages import VerifyObject
+from artifactstore_protocols.messages import VerifyObjects
 from integration.registry.samples import add, check_sound, object_file, overwrite, whole_log
 
 
@@ -63,11 +63,11 @@ async def test_what_is_healed_while_a_verification_runs_is_not_flagged(
 ) -> None:
     package, address = await _package(registry)
     overwrite(object_file(settings, address), b"content of ?")
-    verify_object = StorageActor.verify_object
+    verify_objects = StorageActor.verify_objects
     read, healed = trio.Event(), trio.Event()
 
-    async def late(actor: StorageActor, message: VerifyObject) -> VerifyResult:
-        result = await verify_object(actor, message)
+    async def late(actor: StorageActor, message: VerifyObjects) -> tuple[VerifyResult, ...]:
+        result = await verify_objects(actor, message)
         if not read.is_set():
             read.set()
             await healed.wait()
@@ -76,7 +76,7 @@ async def test_what_is_healed_while_a_verification_runs_is_not_flagged(
     async def first() -> None:
         assert len((await registry.verify()).mismatches) == 1, "as it was read"
 
-    monkeypatch.setattr(StorageActor, "verify_object", late)
+    monkeypatch.setattr(StorageActor, "verify_objects", late)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(first)
         await read.wait()
