@@ -38,7 +38,7 @@ def test_a_peer_that_is_not_installed_is_named_and_the_row_is_not_judged(tmp_pat
     assert (ingest["reached"], ingest["holds"]) == (None, None)
     assert ingest["samples"].keys() == {OURS, "cp"}
     assert ingest["ratio"]["cp"] == ingest["samples"][OURS][0]["value"] / ingest["samples"]["cp"][0]["value"]
-    assert database["reached"] == database["samples"][OURS][0]["value"] > 0
+    assert database["reached"] == database["samples"][OURS][0]["value"] >= 0
 
 
 @pytest.mark.slow
@@ -48,7 +48,7 @@ def test_every_row_is_measured_with_its_peers(tmp_path: Path) -> None:
     for row in result["rows"]:
         there = {OURS, row["peer"]} - {None} - set(result["skipped"])
         assert there <= row["samples"].keys()
-        assert all(sample["value"] > 0 for samples in row["samples"].values() for sample in samples)
+        assert all(sample["value"] >= 0 for samples in row["samples"].values() for sample in samples)
         assert row["name"] in text
     assert result["machine"]["versions"]["python"]["ran"] == sys.version.split()[0]
 

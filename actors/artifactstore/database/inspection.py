@@ -135,9 +135,10 @@ async def _open_packages(connection: AsyncConnection) -> tuple[UnfinishedPackage
     latest = (
         select(func.max(files.c.sequence))
         .where(files.c.package_number == packages.c.created_sequence)
+        .correlate(packages)
         .scalar_subquery()
     )
-    changed = select(events.c.recorded_at).where(events.c.sequence == latest).scalar_subquery()
+    changed = select(events.c.recorded_at).where(events.c.sequence == latest).correlate(packages).scalar_subquery()
     query = (
         select(packages.c.package_id, func.coalesce(changed, packages.c.created_at).label("changed_at"))
         .where(packages.c.status == "open")

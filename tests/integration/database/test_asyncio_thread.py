@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
+from artifactstore.refusals import NoThreadLeft
 from database_tools import Gate
 
 
@@ -209,7 +210,7 @@ async def test_a_system_without_threads_leaves_no_loop_open(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(NoThreadLeft):
             thread.start()
     with pytest.raises(DatabaseClosed):
         await thread.run(forty_two, leave_on_cancel=False)

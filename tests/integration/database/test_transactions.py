@@ -20,6 +20,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.events import Committed, Event, EventConflict, StoredEvent
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.views import RowOperation
 from command_strategies import Ids, created, package_id_of
 from database_tools import EPOCH_US, Scribe, event, whole_log
 
@@ -140,10 +141,12 @@ async def test_a_fault_is_not_taken_for_a_refusal(
     requests = [scribe.ask(created(i)) for i in (1, 2)]
     write_all = events.write_all
 
-    async def fail_at_the_second(transaction: Transaction, new: Iterable[Event]) -> tuple[StoredEvent, ...]:
+    async def fail_at_the_second(
+        transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
+    ) -> tuple[StoredEvent, ...]:
         if transaction.sequence == 1:
             raise OSError(5, "Input/output error")
-        return await write_all(transaction, new)
+        return await write_all(transaction, new, operations)
 
     async def one_by_one(transaction: Transaction) -> Sequence[CommandOutcome]:
         return await commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)

@@ -227,7 +227,7 @@ async def test_what_inherits_from_the_right_type_is_taken_for_what_it_holds(regi
     async with registry.get_file("nightly", "a/b", offset=Position.THIRD) as chunks:
         assert b"".join([chunk async for chunk in chunks]) == b"tent"
     log = await check_sound(registry)
-    assert [stored.event.actor for stored in log] == ["ci", "anonymous"]
+    assert [stored.event.actor for stored in log] == ["ci", "anonymous", "anonymous"]
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "", "x" * 100_000])

@@ -55,7 +55,7 @@ async def fill(registry: Registry, tree: Path) -> None:
     [
         (InProcessDataPlane, "ingest_stream"),
         (InProcessDataPlane, "ingest_files"),
-        (InProcessDataPlane, "verify_object"),
+        (InProcessDataPlane, "verify_objects"),
         (SimulatedEventStore, "replay"),
         (SimulatedEventStore, "contents"),
     ],
