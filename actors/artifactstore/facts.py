@@ -54,7 +54,7 @@ def facts(value: object) -> Json:
         return value.hex()
     if isinstance(value, frozenset):
         return sorted(cast("frozenset[str]", value))
-    if isinstance(value, tuple) and (names := getattr(value, "_fields", None)):
+    if isinstance(value, tuple) and (names := getattr(cast("object", value), "_fields", None)):
         return dict(map(_field, cast("Sequence[str]", names), cast("tuple[object, ...]", value)))
     if isinstance(value, Sequence):
         return [facts(item) for item in cast("Sequence[object]", value)]

@@ -149,7 +149,7 @@ class IngestFiles:
         if type(self.entries) is not tuple or type(self.stored) is not tuple:
             raise InvalidValue("entries", type(self.entries).__name__, "entries and stored objects are tuples")
         check_id("package id", self.package_id)
-        if not isinstance(self.on_existing, OnExisting):
+        if type(self.on_existing) is not OnExisting:
             raise InvalidValue("on_existing", str(self.on_existing)[:60], "use a member of OnExisting")
         if not 0 < len(self.entries) <= ENTRIES_MAX or len(self.stored) > ENTRIES_MAX:
             reason = f"a command has 1 to {ENTRIES_MAX} entries, and no more stored objects; send the rest in others"

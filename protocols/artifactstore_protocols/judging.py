@@ -112,7 +112,7 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
     """Objects that no entry needs stay orphans, which the log does not name."""
     ingested = ingest_files(command, state, entries_max=entries_max)
-    needed = set() if ingested is None else {entry.digest for entry in ingested.entries}
+    needed = set[bytes]() if ingested is None else {entry.digest for entry in ingested.entries}
     new = new_objects([stored for stored in command.stored if stored.digest in needed], state)
     stored = ObjectsStored(PRIMARY_ALGORITHM, new) if new else None
     return healed(command.stored, state), stored, ingested

@@ -106,7 +106,10 @@ def record_codec[P](name: str, payload: type[P]) -> Codec[P]:
     def encode(value: P) -> bytes:
         held: dict[str, Any] = {field: getattr(value, field) for field in names}
         return canonical.encode(
-            {field: dict(cell) if isinstance(cell, Mapping) else cell for field, cell in held.items()}
+            {
+                field: dict(cast("Mapping[str, str]", cell)) if isinstance(cell, Mapping) else cell
+                for field, cell in held.items()
+            }
         )
 
     def decode(content: bytes) -> P:

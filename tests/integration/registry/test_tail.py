@@ -1,7 +1,6 @@
 """Following the log: from any point, without a hole and without a repeat, whoever writes and whatever crashes."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
 import trio
@@ -69,7 +68,7 @@ async def test_readers_catch_up_and_follow(registry: Registry) -> None:
     await quiet(registry)
 
 
-async def test_a_slow_reader_holds_up_nobody(registry: Registry, tree: Path) -> None:
+async def test_a_slow_reader_holds_up_nobody(registry: Registry) -> None:
     async with registry.tail_events() as slow:
         waiting = trio.Event()
         first: list[StoredEvent] = []
