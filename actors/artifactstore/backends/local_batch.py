@@ -6,7 +6,7 @@ anything acknowledged.
 """
 
 import os
-from collections.abc import Buffer, Callable, Iterable
+from collections.abc import Buffer, Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ from artifactstore.backends.durability import BatchSync
 from artifactstore.backends.local_files import LocalFiles, seal, write_all
 from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import discard
+from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import KeyTaken, PutOutcome, StorageError, StorageFault
 
 __all__ = ["put_many"]
@@ -34,11 +35,13 @@ class _Staged:
     failure: StorageError | None = None
 
 
-def put_many(files: LocalFiles, puts: Iterable[tuple[str, Buffer]]) -> list[PutOutcome | StorageError]:
+def put_many(
+    files: LocalFiles, puts: Iterable[tuple[str, Buffer]], replace: Container[str] = ()
+) -> list[PutOutcome | StorageError]:
     """Put whole objects; see `StorageBackend.put_many`."""
     with faults_of(files.backend_id, "opening the root"):
         sync = BatchSync(files.root, files.limits)
-    batch = _Batch(files, sync)
+    batch = _Batch(files, sync, replace)
     try:
         for object_key, content in puts:
             batch.stage(object_key, content)
@@ -49,10 +52,11 @@ def put_many(files: LocalFiles, puts: Iterable[tuple[str, Buffer]]) -> list[PutO
 
 
 class _Batch:
-    __slots__ = ("_answers", "_by_key", "_files", "_sync")
+    __slots__ = ("_answers", "_by_key", "_files", "_replace", "_sync")
 
-    def __init__(self, files: LocalFiles, sync: BatchSync) -> None:
+    def __init__(self, files: LocalFiles, sync: BatchSync, replace: Container[str]) -> None:
         self._files = files
+        self._replace = replace
         self._sync = sync
         self._by_key: dict[str, _Staged] = {}
         # One an object put: its entry and what putting it amounts to, or why it could not be staged.
@@ -74,7 +78,8 @@ class _Batch:
             if self._files.size_of(path) != len(content) or not self._files.holds(path, len(content), read_at):
                 raise KeyTaken(self._files.backend_id, object_key)
             return twin, "deduplicated"
-        there = self._files.is_there(object_key, len(content), read_at)
+        check_object_key(object_key)
+        there = object_key not in self._replace and self._files.is_there(object_key, len(content), read_at)
         staged = _Staged(object_key, "" if there else self._written(content))
         self._by_key[object_key] = staged
         return staged, "deduplicated" if there else "stored"

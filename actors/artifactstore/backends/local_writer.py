@@ -10,6 +10,7 @@ from artifactstore.backends.local_files import LocalFiles, seal, write_all
 from artifactstore.backends.os_errors import faults_of
 from artifactstore.backends.scratch import discard
 from artifactstore.durable import fsync_directory, sync_file
+from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import PutOutcome
 
 __all__ = ["LocalWriter"]
@@ -46,11 +47,12 @@ class LocalWriter:
             write_all(self._open_fd(), view.cast("B"))
             self._size_bytes += view.nbytes
 
-    def commit(self, object_key: str) -> PutOutcome:
+    def commit(self, object_key: str, *, replace: bool = False) -> PutOutcome:
         """Make the object durable under its key."""
         fd = self._open_fd()
         with faults_of(self._files.backend_id, "storing an object"):
-            there = self._files.is_there(
+            check_object_key(object_key)
+            there = not replace and self._files.is_there(
                 object_key, self._size_bytes, lambda offset, length: os.pread(fd, length, offset)
             )
             if not there:

@@ -117,11 +117,9 @@ def commit(backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher,
         try:
             outcome = writer.commit(place.object_key)
         except KeyTaken:
-            _clear(backend, place.object_key)
-            writer.commit(place.object_key)
+            writer.commit(place.object_key, replace=True)
     else:
-        _clear(backend, place.object_key)
-        writer.commit(place.object_key)
+        writer.commit(place.object_key, replace=True)
     return _result(place, digests, hasher.size_bytes, outcome)
 
 
@@ -136,7 +134,8 @@ def _put_whole(
     """Put what can be loaded of these as one batch; what is found damaged is loaded again and put in its place."""
     loaded: list[tuple[int, ContentDigests, int, Place]] = []
     elsewhere: dict[str, list[int]] = {}
-    cleared: dict[Place, int] = {}
+    replacing: dict[Place, int] = {}
+    replaced_keys: set[str] = set()
 
     def puts() -> Iterator[tuple[str, bytes | bytearray]]:
         for index in indexes:
@@ -148,13 +147,13 @@ def _put_whole(
             if place.backend_id != backend.backend_id:
                 elsewhere.setdefault(place.backend_id, []).append(index)
                 continue
-            if address in rewrite and place not in cleared:
-                cleared[place] = index
-                _clear(backend, place.object_key)
+            if address in rewrite and place not in replacing:
+                replacing[place] = index
+                replaced_keys.add(place.object_key)
             loaded.append((index, digests, len(content), place))
             yield place.object_key, content
 
-    outcomes = backend.put_many(puts())
+    outcomes = backend.put_many(puts(), replace=replaced_keys)
     damaged: dict[ContentAddress, Place] = {}
     again: list[int] = []
     for (index, digests, size_bytes, place), answer in zip(loaded, outcomes, strict=True):
@@ -164,7 +163,9 @@ def _put_whole(
         elif isinstance(answer, StorageError):
             answers[index] = answer
         else:
-            answers[index] = _result(place, digests, size_bytes, "rewritten" if cleared.get(place) == index else answer)
+            answers[index] = _result(
+                place, digests, size_bytes, "rewritten" if replacing.get(place) == index else answer
+            )
     if again:
         _put_whole(backends, backend, again, load, {**rewrite, **damaged}, answers)
     for backend_id, others in elsewhere.items():
@@ -195,17 +196,6 @@ def _ingest_large(
             return commit(backend, writer, hasher, rewrite)
     finally:
         wait([hashed])  # the buffers are the next file's
-
-
-def _clear(backend: StorageBackend, key: str) -> None:
-    """Remove an object that is not what it should be, to put another in its place.
-
-    Healing moves to the next generation's key when events carry keys. Until then a loss of power at that moment, or two
-    processes that heal one object at once, can lose it.
-    """
-    (answer,) = backend.delete_many([key])
-    if isinstance(answer, StorageError):
-        raise answer
 
 
 def _digests_of(content: bytes | bytearray) -> ContentDigests:

@@ -57,7 +57,7 @@ LONG_ANSWERS = [
     ("manifest", "p", "-o", "/dev/stdout"),
     ("package", "show", "p", "--json"),
     ("events", "--export", "-"),
-    ("audit", "--json"),
+    ("events", "--json"),
 ]
 
 
