@@ -10,7 +10,7 @@ process may finalise it in between two batches; then the ingest is refused, and 
 
 import logging
 import os
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -173,7 +173,6 @@ class IngestActor(Actor[IngestRole]):
                 )
             file = ingested(message.path, bool(executable), media_type, result)
             command = ingest_command(message.package_id, (file,), message.on_existing)
-            self.context.complete()
             committed = await self._steps.commit(command, message.actor, message.idempotency_key)
         if entries_written(committed):  # a repeated command has the same entry
             return file_record(message.package_id, committed.sequence, file.entry, file.stored)
@@ -309,7 +308,6 @@ class IngestActor(Actor[IngestRole]):
                 lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
             )
             command = commands.FinalizePackage(package_id, contents.package.version, payload, summary)
-            self.context.complete()
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
                 text = "package finalised: %d files, %d bytes, manifest %s"
@@ -354,15 +352,11 @@ class IngestActor(Actor[IngestRole]):
         if kept:
             _logger.info("%d files are there from an interrupted run", len(kept), extra={"package": message.package_id})
         written, sequence = 0, max((record.sequence for record in kept.values()), default=0)
-        pending = deque(batches([file for file in seen.files if file.path not in kept]))
-        while pending:
-            batch = pending.popleft()
+        for batch in batches([file for file in seen.files if file.path not in kept]):
             files, ahead = ahead or await self._steps.store_batch(seen.root, batch), ()
             # Before the commit, so that no file that is in the log lacks its note; a note without a record is no proof.
             await in_thread(partial(journal.note, list(_notes(batch, files, seen.looked_at_us))))
             command = ingest_command(message.package_id, files, message.on_existing)
-            if not pending:
-                self.context.complete()
             committed = await self._steps.commit(command, message.actor, None)
             sequence = committed.sequence
             written += entries_written(committed)

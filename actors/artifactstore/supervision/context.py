@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from artifactstore.supervision.clock import Clock
-from artifactstore.supervision.envelope import Work, current_caller
+from artifactstore.supervision.envelope import current_caller
 from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.supervision import OnCancel, OnTaskCrash
 
@@ -66,16 +66,6 @@ class ActorContext:
         handle = TaskHandle(name, on_crash, on_cancel)
         self._host.start_task(handle, lambda: handle.run(work, args))
         return handle
-
-    def complete(self) -> None:
-        """Have the running handler come to its end from here on, also if its actor is stopped.
-
-        For a handler that is cancelled until what it does can no longer be undone: its asker hears of that then, within
-        the shutdown time, and not that it was stopped. An asker who leaves ends it all the same.
-        """
-        caller = current_caller.get()
-        if isinstance(caller, Work):
-            caller.scope.shield = True
 
     def finish(self) -> None:
         """End this actor once what it is doing is done; messages that have not been started stay behind.

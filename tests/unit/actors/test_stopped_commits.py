@@ -49,8 +49,10 @@ async def crash(_actor: DatabaseActor, _message: ProbeDatabase) -> DatabaseReadi
     raise RuntimeError("as it was told")
 
 
-@pytest.mark.parametrize("crashes", [False, True], ids=["the store closes", "an actor crashes"])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    ("name", "crashes"),
+    [*((name, False) for name in CALLS), *((name, True) for name in ("create", "finalize", "a schema"))],
+)
 async def test_it_is_answered_as_committed(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, *, crashes: bool
 ) -> None:
