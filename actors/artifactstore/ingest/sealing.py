@@ -15,6 +15,7 @@ from artifactstore_protocols.manifest import (
     ManifestSummary,
     Producer,
 )
+from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.records import FinalizedPackage, PackageRecord
 
 __all__ = ["build_manifest", "finalized_package", "newly_finalized"]
@@ -26,8 +27,17 @@ def build_manifest(
     """The canonical bytes of the package's manifest, and what they say in brief.
 
     Takes two seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is gone.
+
+    Raises:
+        ProjectionDamaged: the package's rows are not those that its totals count.
     """
     package = contents.package
+    counted = len(contents.files), sum(file.size_bytes for file in contents.files)
+    if counted != (package.files, package.bytes):
+        found, expected = (
+            f"{files} files of {size} bytes" for files, size in (counted, (package.files, package.bytes))
+        )
+        raise ProjectionDamaged(f"package {package.package_id}", found, expected)
     algorithms = {file.content_address.partition(":")[0] for file in contents.files}
     if len(algorithms) > 1:
         raise ManifestInvalid("digest_algorithm", f"the files have digests of {', '.join(sorted(algorithms))}")

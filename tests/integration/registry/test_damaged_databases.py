@@ -15,6 +15,7 @@ from artifactstore.doctor import examine, look
 from artifactstore.errors import NotFinalized
 from artifactstore.machine import in_thread
 from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.views import PACKAGES, RETENTION
 from database_tools import surgery
 from integration.registry.samples import actors, add, by_hand, settings_in
@@ -223,6 +224,15 @@ async def test_a_time_that_no_calendar_has_is_called_damage(
         with pytest.raises(DatabaseDamaged, match="recorded_at"):
             await registry.read_events()
         assert crashes(registry) == []
+
+
+async def test_a_package_that_lost_a_row_is_not_finalized(registry: Registry, settings: Settings) -> None:
+    package = await fill(registry)
+    by_hand(settings, "DELETE FROM artifact_files WHERE path_key = 'a'")
+    with pytest.raises(ProjectionDamaged, match="run `artifactstore replay` to rebuild them"):
+        await registry.finalize_package(package)
+    await registry.replay()
+    await registry.finalize_package(package)
 
 
 async def test_a_seal_whose_event_is_elsewhere_is_damage_and_not_an_open_package(
