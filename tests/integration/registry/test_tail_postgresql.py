@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -43,24 +44,37 @@ async def dawdle(registry: Registry, seen: list[int], others: list[list[int]]) -
                 return
 
 
-def followed_by_a_command(url: str, objects: Path) -> list[int]:
-    """What `artifactstore events --follow` prints until it has all, when it is interrupted."""
+async def followed_by_a_command(url: str, objects: Path, seen: list[int]) -> None:
+    """What `artifactstore events --follow` prints until it has all, when it is interrupted.
+
+    If the test's time runs out, the command prints where each of its threads stands.
+    """
     environment = os.environ | {"ARTIFACTSTORE_DATABASE_URL": url, "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": str(objects)}
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "artifactstore", "events", "--follow", "--json"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as command:
-        try:
-            assert command.stdout is not None
-            seen = [json.loads(command.stdout.readline())["sequence"] for _ in range(ALL)]
-            command.send_signal(signal.SIGINT)
-            rest, _ = command.communicate()
-        finally:
-            command.kill()
-    assert (command.returncode, rest) == (130, "")
-    return seen
+    printed = b""
+    async with trio.open_nursery() as nursery:
+        options = ["-W", "error", "-X", "faulthandler", "-m", "artifactstore", "events", "--follow", "--json"]
+        command: trio.Process = await nursery.start(
+            partial(
+                trio.run_process,
+                [sys.executable, *options],
+                env=environment,
+                stdout=subprocess.PIPE,
+                check=False,
+                deliver_cancel=abort,
+            )
+        )
+        assert command.stdout is not None
+        async for some in command.stdout:
+            printed += some
+            if printed.count(b"\n") == ALL:
+                command.send_signal(signal.SIGINT)
+    assert command.returncode == 130
+    seen.extend(json.loads(line)["sequence"] for line in printed.splitlines())
+
+
+async def abort(command: trio.Process) -> None:
+    """End the command; faulthandler prints its threads first."""
+    command.send_signal(signal.SIGABRT)
 
 
 async def test_tails_lose_nothing_and_repeat_nothing(
@@ -75,11 +89,7 @@ async def test_tails_lose_nothing_and_repeat_nothing(
         async with open_registry(Settings(far, objects)) as registry, open_registry(Settings(url, objects)) as near:
             with trio.fail_after(GUARD_S):
                 async with trio.open_nursery() as nursery:
-
-                    async def run_command() -> None:
-                        command.extend(await trio.to_thread.run_sync(followed_by_a_command, url, objects))
-
-                    nursery.start_soon(run_command)
+                    nursery.start_soon(followed_by_a_command, url, objects, command)
                     nursery.start_soon(lambda: follow(registry, 0, early, breaking=proxy))
                     nursery.start_soon(follow, registry, 5, middle)
                     nursery.start_soon(follow, near, 0, direct)
