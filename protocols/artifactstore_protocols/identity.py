@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Buffer, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, Self, override
 
 from blake3 import blake3
@@ -185,9 +186,9 @@ class ContentDigests:
 class ContentHasher:
     """Both digests and the size in one pass over the bytes.
 
-    Synchronous, for worker threads; one thread at a time. Feed 8 MiB or more at once where there is that
-    much: both hashes release the GIL while they work, and each release beside a busy event loop can cost a
-    switch interval.
+    Synchronous, for worker threads; one thread at a time, or one a hash with `feeds`. Feed 8 MiB or more at once
+    where there is that much: both hashes release the GIL while they work, and each release beside a busy event loop
+    can cost a switch interval.
     """
 
     __slots__ = ("_hashers", "_primary", "_size_bytes")
@@ -204,10 +205,18 @@ class ContentHasher:
 
     def update(self, buffer: Buffer) -> None:
         """Take in the next bytes."""
+        for algorithm in self._hashers:
+            self._feed(algorithm, buffer)
+
+    def feeds(self) -> tuple[Callable[[Buffer], None], ...]:
+        """Return one function a hash. Feed every piece to each, in order; each may run in a thread of its own."""
+        return tuple(partial(self._feed, name) for name in self._hashers)
+
+    def _feed(self, algorithm: str, buffer: Buffer) -> None:
         with memoryview(buffer) as view:
-            for hasher in self._hashers.values():
-                hasher.update(view)
-            self._size_bytes += view.nbytes
+            self._hashers[algorithm].update(view)
+            if algorithm == self._primary:
+                self._size_bytes += view.nbytes
 
     def digests(self) -> ContentDigests:
         """Digests of all bytes so far; more updates may follow."""

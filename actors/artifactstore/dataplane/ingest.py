@@ -1,12 +1,14 @@
 """The work of one worker thread: reading, hashing and storing a batch of files, or the pieces of one stream.
 
-Files up to `CHUNK_BYTES` are read whole, so that one that is stored already costs no write; larger ones are
-hashed and written in one pass, by two threads that share two such buffers. Nothing here knows of trio but a
+Files up to `CHUNK_BYTES` are read whole, so that one that is stored already costs no write. Of a larger one, each piece
+is hashed by two threads and written by a third, while the next piece is read. Nothing here knows of trio but a
 callable that raises when the work is no longer wanted; it is asked before every file and every piece.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
@@ -30,6 +32,9 @@ __all__ = ["CHUNK_BYTES", "commit", "ingest_batch", "ingest_contents"]
 
 # Hashing in small pieces beside a busy event loop spends its time on the GIL: 8 MiB keeps most of its speed.
 CHUNK_BYTES: Final = 8 * 1024 * 1024
+
+_BUFFERS: Final = 3
+"""Of `CHUNK_BYTES` each, while large files are read: one is filled, one is in use, and one evens out their speeds."""
 
 type _Answers = dict[int, IngestResult | ArtifactStoreError]
 type _Loaded = tuple[ContentDigests, bytes | bytearray]
@@ -92,8 +97,10 @@ def ingest_batch(
     if left:
         _put_whole(backends, backends.default, left, partial(load, large, CHUNK_BYTES), rewrite, answers)
     if large:
-        buffers = bytearray(CHUNK_BYTES), bytearray(CHUNK_BYTES)
-        with ThreadPoolExecutor(1, "artifactstore-hashing") as beside:
+        buffers = [bytearray(CHUNK_BYTES) for _ in range(_BUFFERS)]
+        with ExitStack() as stack:
+            names = "artifactstore-blake3", "artifactstore-sha256", "artifactstore-writing"
+            beside = [stack.enter_context(ThreadPoolExecutor(1, name)) for name in names]
             for index in large:
                 try:
                     source = batch[index]
@@ -177,25 +184,27 @@ def _ingest_large(
     source: FileSource,
     rewrite: _Rewrite,
     check_wanted: Callable[[], None],
-    buffers: tuple[bytearray, bytearray],
-    beside: Executor,
+    buffers: Sequence[bytearray],
+    beside: Sequence[Executor],
 ) -> IngestResult:
-    """Write each piece while it is hashed in the thread beside, and read the next one meanwhile."""
+    """Read pieces, and have each hashed and written by the threads beside, one for each of the three."""
     hasher = ContentHasher()
-    hashed = beside.submit(hasher.update, b"")
-    try:
-        with open_source(source) as opened, backend.open_writer() as writer:
+    used: deque[Future[None]] = deque()
+    with open_source(source) as opened, backend.open_writer() as writer:
+        uses = [*hasher.feeds(), writer.write]
+        try:
             for piece in opened.pieces(buffers):
                 check_wanted()
-                hashed.result()  # so the buffer that is read into next is free
-                hashed = beside.submit(hasher.update, piece)
-                writer.write(piece)
-            hashed.result()
-            if source.expected is not None and source.expected != hasher.digests():
-                raise SourceDiffers(source.path, source.expected.content_address)
-            return commit(backend, writer, hasher, rewrite)
-    finally:
-        wait([hashed])  # the buffers are the next file's
+                used.extend(thread.submit(use, piece) for thread, use in zip(beside, uses, strict=True))
+                while len(used) > len(uses) * (len(buffers) - 1):  # so the buffer that is read into next is free
+                    used.popleft().result()
+            while used:
+                used.popleft().result()
+        finally:
+            wait(used)  # the buffers are the next file's, and the writer is closed
+        if source.expected is not None and source.expected != hasher.digests():
+            raise SourceDiffers(source.path, source.expected.content_address)
+        return commit(backend, writer, hasher, rewrite)
 
 
 def _digests_of(content: bytes | bytearray) -> ContentDigests:

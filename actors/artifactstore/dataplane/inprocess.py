@@ -25,7 +25,7 @@ __all__ = ["InProcessDataPlane"]
 class InProcessDataPlane:
     """A `DataPlane` on worker threads of its own, as many as the backend wants that wants most.
 
-    Memory is bounded: a thread holds at most two chunks of 8 MiB or one batch of small objects at a time, and each
+    Memory is bounded: a thread holds at most three chunks of 8 MiB or one batch of small objects at a time, and each
     stream that is being received two chunks, so callers bound the number of streams.
     """
 

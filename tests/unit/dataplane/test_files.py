@@ -2,13 +2,16 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Buffer, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from artifactstore.backends.local_writer import LocalWriter
 from artifactstore.dataplane import ingest
 from artifactstore.dataplane.source import open_source
 from artifactstore_protocols.dataplane import (
@@ -21,6 +24,7 @@ from artifactstore_protocols.dataplane import (
     SourceUnreadable,
 )
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.identity import ContentHasher
 from artifactstore_protocols.storage import StorageFull
 from unit.dataplane.samples import (
     LARGE,
@@ -405,3 +409,78 @@ async def test_many_batches_at_once_share_few_threads(plane: DataPlane, root: Pa
             nursery.start_soon(ingest_some, start)
     assert [answer for answer in answers if not isinstance(answer, IngestResult)] == []
     assert len(objects_in(root)) == 20
+
+
+async def test_a_piece_of_a_large_file_is_hashed_twice_and_written_while_the_next_one_is_read(
+    plane: DataPlane, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four meet at one point, which a thread that does two of these things never reaches."""
+    together = threading.Barrier(4, timeout=60)
+    readv, feeds, write = os.readv, ContentHasher.feeds, LocalWriter.write
+    reads: list[int] = []
+
+    def met(use: Callable[[Buffer], None]) -> Callable[[Buffer], None]:
+        first = [True]
+
+        def meet_once(piece: Buffer) -> None:
+            if first:
+                first.clear()
+                together.wait()
+            use(piece)
+
+        return meet_once
+
+    def read_and_meet(fd: int, buffers: list[memoryview]) -> int:
+        reads.append(fd)
+        if len(reads) == 2:
+            together.wait()
+        return readv(fd, buffers)
+
+    writing: list[Callable[[Buffer], None]] = []
+
+    def write_and_meet(writer: LocalWriter, piece: Buffer) -> None:
+        if not writing:
+            writing.append(met(partial(write, writer)))
+        writing[0](piece)
+
+    monkeypatch.setattr(os, "readv", read_and_meet)
+    monkeypatch.setattr(ContentHasher, "feeds", lambda hasher: tuple(map(met, feeds(hasher))))
+    monkeypatch.setattr(LocalWriter, "write", write_and_meet)
+    (tree / "large").write_bytes(LARGE)
+    result = await ingest_file(plane, tree / "large")
+    monkeypatch.undo()
+    assert (result.digests, result.size_bytes) == (digests_of(LARGE), len(LARGE))
+    assert await read(plane, LARGE) == LARGE
+
+
+async def test_a_piece_is_not_read_into_a_buffer_that_is_in_use(
+    plane: DataPlane, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each hash and the writer falls behind in its turn, as far as it can; the bytes are right nevertheless."""
+    content = LARGE * 5
+    (tree / "large").write_bytes(content)
+    pieces = 6
+    readv, feeds = os.readv, ContentHasher.feeds
+    reads: list[int] = []
+    ahead = threading.Event()
+
+    def slow(use: Callable[[Buffer], None]) -> Callable[[Buffer], None]:
+        def behind(piece: Buffer) -> None:
+            assert ahead.wait(60)
+            use(piece)
+
+        return behind
+
+    def read(fd: int, buffers: list[memoryview]) -> int:
+        reads.append(fd)
+        if len(reads) == ingest._BUFFERS:  # the last one that is free
+            ahead.set()
+        return readv(fd, buffers)
+
+    monkeypatch.setattr(os, "readv", read)
+    monkeypatch.setattr(ContentHasher, "feeds", lambda hasher: tuple(map(slow, feeds(hasher))))
+    result = await ingest_file(plane, tree / "large")
+    monkeypatch.undo()
+    assert len(reads) >= pieces
+    assert result.digests == digests_of(content)
+    assert (await verified(plane, content)).status == "ok"
