@@ -62,7 +62,13 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
     from artifactstore_protocols.event_types import PayloadInvalid, UnknownEventType
-    from artifactstore_protocols.events import EventConflict, EventRefused, IdempotencyConflict, RecordInvalid
+    from artifactstore_protocols.events import (
+        EventConflict,
+        EventRefused,
+        IdempotencyConflict,
+        PayloadDiffers,
+        RecordInvalid,
+    )
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
@@ -160,6 +166,7 @@ __all__ = [
     "PathConflict",
     "PathRefused",
     "PathTaken",
+    "PayloadDiffers",
     "PayloadInvalid",
     "ProjectionDamaged",
     "RangeRefused",

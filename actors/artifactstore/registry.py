@@ -439,6 +439,7 @@ class Registry:
 
         Raises:
             PackageNotFound, AmbiguousPackage, NotFinalized.
+            PayloadDiffers: the log holds other bytes than the manifest's digest says.
         """
         package_id = await self._package_id(package)
         if (await self._store.package(package_id)).status == "open":

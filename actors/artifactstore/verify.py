@@ -23,6 +23,7 @@ from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
+from artifactstore_protocols.events import PayloadDiffers
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
@@ -223,7 +224,10 @@ class Verification:
 
     async def _manifest_agrees(self, package: PackageRecord, recorded: Sequence[FileRecord]) -> bool:
         """Whether the sealed bytes are the ones that the view names, and list the files that the view has."""
-        payload = await self._store.manifest_bytes(package.package_id)
+        try:
+            payload = await self._store.manifest_bytes(package.package_id)
+        except PayloadDiffers:
+            return False
         return await in_thread(lambda: _agrees(package, payload, recorded))
 
 

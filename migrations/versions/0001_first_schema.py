@@ -38,6 +38,7 @@ def upgrade() -> None:
         text("command_id"),
         text("command_digest", nullable=True),
         text("idempotency_key", nullable=True),
+        text("payload_digest"),
         octets("payload"),
         sa.PrimaryKeyConstraint("sequence", name="pk_events"),
     )

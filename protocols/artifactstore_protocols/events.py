@@ -1,22 +1,27 @@
 """Events: what they hold before and after they have a place in the log, and their canonical record.
 
-The record of an event is canonical CBOR of all its fields but its position, so that the same event is the same bytes
-in every store; position is what a log adds. A record can be made again from a stored event at any time, byte for
-byte, which is what a Merkle tree over the log will commit to.
+The record of an event is canonical CBOR of all its fields but its position, with the payload's digest in place of the
+payload. So the same event is the same bytes in every store, a record is small whatever it tells of, and digests over
+records commit to payloads too. Rows and log files hold a payload beside its record's fields; whoever reads them holds
+the payload against the digest.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, cast, override
+from dataclasses import dataclass, field
+from typing import ClassVar, Final, cast, override
+
+from blake3 import blake3
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_types import Payload, UnknownEventType, decode_payload
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 
 __all__ = [
+    "PAYLOAD_BYTES_MAX",
     "RECORD_BYTES_MAX",
     "SEQUENCE_MAX",
     "CommandStamp",
@@ -25,15 +30,21 @@ __all__ = [
     "EventConflict",
     "EventRefused",
     "IdempotencyConflict",
+    "PayloadDiffers",
     "RecordInvalid",
     "StoredEvent",
-    "decode_record",
+    "check_payload",
+    "decode_event",
+    "digest_of_payload",
     "encode_record",
     "parse_sequence",
 ]
 
-RECORD_BYTES_MAX: Final = MANIFEST_BYTES_MAX + (1 << 20)
-"""The largest record: a sealed manifest of the largest size, and the fields around it."""
+PAYLOAD_BYTES_MAX: Final = MANIFEST_BYTES_MAX
+"""The largest payload: a sealed manifest of the largest size."""
+
+RECORD_BYTES_MAX: Final = 1 << 20
+"""The largest record: it holds no payload, but names and keys that callers chose."""
 
 SEQUENCE_MAX: Final = 2**63 - 1
 """The largest sequence: databases keep it in a signed 64-bit integer."""
@@ -51,7 +62,7 @@ _FIELDS: Final[Mapping[str, type]] = {
     "command_id": str,
     "command_digest": str,
     "idempotency_key": str,
-    "payload": bytes,
+    "payload_digest": str,
 }
 
 
@@ -108,6 +119,37 @@ class IdempotencyConflict(ArtifactStoreError):
 
 
 @dataclass(eq=False)
+class PayloadDiffers(ArtifactStoreError):
+    """A payload that is not the one that its event's record names; nothing of it is used.
+
+    Attributes:
+        code: stable name of this refusal, the same for a database, a log file and a backup.
+        sequence: of the event.
+        event_type: its type.
+        recorded: the payload's digest by the record.
+        found: the digest of the payload that is there.
+        source: what the file is called that it was read from; None for a database.
+    """
+
+    code: ClassVar[str] = "payload-differs"
+    sequence: int
+    event_type: str
+    recorded: str
+    found: str
+    source: str | None = None
+
+    @override
+    def __str__(self) -> str:
+        where, remedy = "", "restore the database from a backup"
+        if self.source is not None:
+            where, remedy = f" in {self.source}", "take another copy of it"
+        return (
+            f"the payload of event {self.sequence} ({self.event_type[:80]}){where} was changed: its record names "
+            f"{self.recorded[:80]}, and what is there is {self.found}; {remedy}"
+        )
+
+
+@dataclass(eq=False)
 class RecordInvalid(ArtifactStoreError):
     """Bytes that are not the record of any event that this release knows how to read."""
 
@@ -148,6 +190,7 @@ class Event:
         recorded_at_us: when the writer recorded it, int64 microseconds since the epoch, UTC.
         payload: canonical CBOR, made once.
         command: where it came from.
+        payload_digest: content address of the payload, which the record holds in its place.
     """
 
     event_id: str
@@ -157,9 +200,11 @@ class Event:
     recorded_at_us: int
     payload: bytes
     command: CommandStamp
+    payload_digest: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_id("event id", self.event_id)
+        object.__setattr__(self, "payload_digest", digest_of_payload(self.payload))
 
     def same_content(self, other: "Event") -> bool:
         """Whether both say the same. The time of recording is the writer's, so a repeat may differ in it."""
@@ -208,12 +253,29 @@ class Committed:
     repeated: bool
 
 
+def digest_of_payload(payload: bytes) -> str:
+    """Return the content address of a payload; that of a finalizing event is the manifest's digest."""
+    return f"{PRIMARY_ALGORITHM}:{blake3(payload).hexdigest()}"
+
+
+def check_payload(
+    sequence: int, event_type: str, payload_digest: str, recorded: str, source: str | None = None
+) -> None:
+    """Hold the digest of a payload that was read against the one that its record names.
+
+    Raises:
+        PayloadDiffers: it is another payload.
+    """
+    if payload_digest != recorded:
+        raise PayloadDiffers(sequence, event_type, recorded, payload_digest, source)
+
+
 def encode_record(event: Event) -> bytes:
-    """The canonical record: CBOR map of every field but the position, payload as a byte string.
+    """The canonical record: CBOR map of every field but the position, with the payload's digest for the payload.
 
     Layout: `{version: 1, event_id, type, subject, actor, recorded_at_us, command_id, command_digest,
-    idempotency_key, payload}`, keys sorted bytewise; text but for the two integers, the nullable last fields of the
-    command and the payload's bytes.
+    idempotency_key, payload_digest}`, keys sorted bytewise; text but for the two integers and the nullable last fields
+    of the command.
     """
     record: dict[str, RecordValue] = {
         "version": _RECORD_VERSION,
@@ -225,21 +287,28 @@ def encode_record(event: Event) -> bytes:
         "command_id": event.command.command_id,
         "command_digest": event.command.digest,
         "idempotency_key": event.command.idempotency_key,
-        "payload": event.payload,
+        "payload_digest": event.payload_digest,
     }
     return canonical.encode_record(record)
 
 
-def decode_record(payload: bytes) -> Event:
-    """The event whose canonical record is `payload`; what `encode_record` makes of it is the same bytes again.
+def decode_event(sequence: int, record: bytes, payload: bytes, *, source: str | None = None) -> StoredEvent:
+    """The event that a record and the payload beside it are; `encode_record` makes the same record of it again.
 
-    The event's own payload is taken as it is; `decode_payload` reads it.
+    The payload is only held against its digest; `decode_payload` reads it.
+
+    Args:
+        sequence: its place in the log.
+        record: its canonical record.
+        payload: what stands beside the record.
+        source: what errors call the file that both come from.
 
     Raises:
         RecordInvalid: it is not a record, or one of a version that this release does not know.
+        PayloadDiffers: the record names another payload.
     """
     try:
-        fields = canonical.decode_record(payload, max_bytes=RECORD_BYTES_MAX, items_max=_RECORD_ITEMS_MAX)
+        fields = canonical.decode_record(record, max_bytes=RECORD_BYTES_MAX, items_max=_RECORD_ITEMS_MAX)
         if not isinstance(fields, dict) or fields.keys() != _FIELDS.keys():
             raise RecordInvalid(f"expected a map with exactly the keys {', '.join(sorted(_FIELDS))}")
         for name, wanted in _FIELDS.items():
@@ -249,17 +318,19 @@ def decode_record(payload: bytes) -> Event:
             raise RecordInvalid(f"version {fields['version']!r} is unknown; a newer artifactstore wrote it")
         text = cast("Mapping[str, str]", fields)
         digest, key = cast("tuple[str | None, str | None]", (fields["command_digest"], fields["idempotency_key"]))
-        return Event(
+        event = Event(
             event_id=text["event_id"],
             type=text["type"],
             subject=text["subject"],
             actor=text["actor"],
             recorded_at_us=cast("int", fields["recorded_at_us"]),
-            payload=cast("bytes", fields["payload"]),
+            payload=payload,
             command=CommandStamp(text["command_id"], digest, key),
         )
     except (NotCanonical, InvalidValue) as error:
         raise RecordInvalid(str(error)) from error
+    check_payload(sequence, event.type, event.payload_digest, text["payload_digest"], source)
+    return StoredEvent(sequence, event)
 
 
 def parse_sequence(text: str) -> int | None:

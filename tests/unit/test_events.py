@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from artifactstore_protocols.events import (
     Event,
     EventConflict,
     IdempotencyConflict,
+    PayloadDiffers,
     RecordInvalid,
     StoredEvent,
     encode_record,
@@ -82,7 +84,7 @@ def test_an_event_and_a_stamp_without_a_proper_id_cannot_be_made() -> None:
         CommandStamp("1")
 
 
-def test_the_record_is_a_map_of_every_field_but_the_position() -> None:
+def test_the_record_is_a_map_of_every_field_but_the_position_with_the_payloads_digest() -> None:
     assert encode_record(EVENT) == reference_cbor.encode(
         {
             "version": 1,
@@ -94,26 +96,44 @@ def test_the_record_is_a_map_of_every_field_but_the_position() -> None:
             "command_id": OTHER_ID,
             "command_digest": "blake3:00",
             "idempotency_key": "key",
-            "payload": EVENT.payload,
+            "payload_digest": f"blake3:{blake3(EVENT.payload).hexdigest()}",
         }
     )
 
 
 @given(event=events)
-def test_a_record_holds_all_of_its_event(event: Event) -> None:
+def test_a_record_holds_all_of_its_event_but_the_payload(event: Event) -> None:
     record = decode_record(encode_record(event))
     assert isinstance(record, dict)
     assert record.pop("version") == 1
     stamp = asdict(event.command)
     stated = {**asdict(event), "command_id": stamp["command_id"], "command_digest": stamp["digest"]}
     stated["idempotency_key"] = stamp["idempotency_key"]
-    del stated["command"]
+    del stated["command"], stated["payload"]
     assert record == stated
 
 
 @given(event=events)
 def test_a_record_is_read_back_as_the_event_that_it_is_of(event: Event) -> None:
-    assert records.decode_record(encode_record(event)) == event
+    assert records.decode_event(7, encode_record(event), event.payload) == StoredEvent(7, event)
+
+
+def test_a_record_is_small_whatever_its_payload_is() -> None:
+    large = replace(EVENT, payload=bytes(1 << 20))
+    assert len(encode_record(large)) == len(encode_record(EVENT))
+
+
+@given(event=events, payload=st.binary(max_size=8), source=st.none() | st.just("log file f"))
+def test_another_payload_than_the_record_names_is_refused(event: Event, payload: bytes, source: str | None) -> None:
+    record = encode_record(event)
+    if payload == event.payload:
+        return
+    with pytest.raises(PayloadDiffers) as refused:
+        records.decode_event(7, record, payload, source=source)
+    error = refused.value
+    assert (error.code, error.sequence, error.event_type) == ("payload-differs", 7, event.type)
+    assert (error.recorded, error.found) == (event.payload_digest, records.digest_of_payload(payload))
+    assert error.source == source
 
 
 FIELDS = decode_record(encode_record(EVENT))
@@ -129,7 +149,7 @@ assert isinstance(FIELDS, dict)
         ({name: value for name, value in FIELDS.items() if name != "actor"}, "exactly the keys"),
         (FIELDS | {"version": 2}, "version 2 is unknown"),
         (FIELDS | {"version": True}, "version has the wrong type"),
-        (FIELDS | {"payload": "text"}, "payload has the wrong type"),
+        (FIELDS | {"payload_digest": b""}, "payload_digest has the wrong type"),
         (FIELDS | {"actor": None}, "actor has the wrong type"),
         (FIELDS | {"recorded_at_us": "1"}, "recorded_at_us has the wrong type"),
         (FIELDS | {"idempotency_key": 1}, "idempotency_key has the wrong type"),
@@ -139,16 +159,16 @@ assert isinstance(FIELDS, dict)
 )
 def test_any_other_map_is_no_record(value: RecordValue, reason: str) -> None:
     with pytest.raises(RecordInvalid, match=reason):
-        records.decode_record(encode_map(value))
+        records.decode_event(7, encode_map(value), EVENT.payload)
 
 
-@given(payload=mutations(encode_record(EVENT)))
-def test_a_changed_record_is_refused_or_is_that_of_another_event(payload: bytes) -> None:
+@given(record=mutations(encode_record(EVENT)))
+def test_a_changed_record_is_refused_or_is_that_of_another_event(record: bytes) -> None:
     try:
-        event = records.decode_record(payload)
-    except RecordInvalid:
+        stored = records.decode_event(7, record, EVENT.payload)
+    except (RecordInvalid, PayloadDiffers):
         return
-    assert encode_record(event) == payload
+    assert encode_record(stored.event) == record
 
 
 @given(event=events)
@@ -201,6 +221,10 @@ def test_a_stored_event_decodes_its_payload() -> None:
 
 
 def test_conflicts_say_what_to_do() -> None:
+    assert str(PayloadDiffers(7, "v1.files.ingested", "blake3:00", "blake3:11", "log file f")) == (
+        "the payload of event 7 (v1.files.ingested) in log file f was changed: its record names blake3:00, and what is "
+        "there is blake3:11; take another copy of it"
+    )
     assert str(EventConflict(ID, 7)) == (
         f"event id {ID} is already in the log at sequence 7 with other content; make a new id for a new event"
     )

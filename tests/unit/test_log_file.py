@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import reference_cbor
 from artifactstore_protocols import canonical
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import CommandStamp, Event, StoredEvent, encode_record
+from artifactstore_protocols.events import CommandStamp, Event, PayloadDiffers, StoredEvent, encode_record
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import (
     LogDiffers,
@@ -68,6 +68,11 @@ def read(payload: bytes, *, piece_bytes: int | None = None) -> tuple[list[Stored
     return found, reader.finish()
 
 
+def item(sequence: int, payload: bytes = b"\xa0") -> bytes:
+    """An item of the log's first event, at another place or with another payload."""
+    return canonical.encode_record([sequence, encode_record(event(0)), payload])
+
+
 HEADER = LogFileHeader(7, 10, PREVIOUS)
 LOG = stored(HEADER, [event(number) for number in range(3)])
 ITEMS = items_of(HEADER, LOG)
@@ -92,8 +97,11 @@ def test_the_items_are_those_that_the_blueprint_describes() -> None:
     assert begin == reference_cbor.encode(
         {"format": "artifactstore-log", "version": 1, "after": 7, "last": 10, "previous": str(PREVIOUS)}
     )
-    assert middle == [reference_cbor.encode([each.sequence, encode_record(each.event)]) for each in LOG]
-    digest = f"blake3:{blake3(begin + b''.join(middle)).hexdigest()}"
+    assert middle == [
+        reference_cbor.encode([each.sequence, encode_record(each.event), each.event.payload]) for each in LOG
+    ]
+    records = [reference_cbor.encode([each.sequence, encode_record(each.event)]) for each in LOG]
+    digest = f"blake3:{blake3(begin + b''.join(records)).hexdigest()}"
     assert end == reference_cbor.encode({"count": 3, "last": 10, "digest": digest})
     assert str(read(FILE)[1].digest) == digest
 
@@ -113,8 +121,26 @@ def test_every_flipped_bit_is_found() -> None:
         for bit in range(8):
             changed = bytearray(payload)
             changed[position] ^= 1 << bit
-            with pytest.raises(LogFileInvalid):
+            with pytest.raises((LogFileInvalid, PayloadDiffers)):
                 read(bytes(changed))
+
+
+def test_a_payload_that_its_record_does_not_name_is_refused_with_file_and_sequence() -> None:
+    with pytest.raises(PayloadDiffers) as refused:
+        read(ITEMS[0] + item(8, b"other"))
+    error = refused.value
+    assert (error.code, error.source, error.sequence) == ("payload-differs", "log file f", 8)
+    assert error.recorded == LOG[0].event.payload_digest
+
+
+def test_the_digest_of_a_file_commits_to_records_and_so_to_payloads_it_does_not_read() -> None:
+    """What a redaction would leave: the records alone give the digest that the footer has."""
+    begin, *middle, _end = ITEMS
+    records = [canonical.decode_record(item) for item in middle]
+    hasher = blake3(begin)
+    for sequence, record, _payload in cast("list[list[canonical.RecordValue]]", records):
+        hasher.update(canonical.encode_record([sequence, record]))
+    assert str(read(FILE)[1].digest) == f"blake3:{hasher.hexdigest()}"
 
 
 def test_a_file_that_ends_anywhere_before_its_end_is_found() -> None:
@@ -127,7 +153,7 @@ def test_a_file_that_ends_anywhere_before_its_end_is_found() -> None:
 def test_a_changed_file_is_refused(payload: bytes) -> None:
     if payload == FILE:
         return
-    with pytest.raises(LogFileInvalid, match="log file f is not intact at byte"):
+    with pytest.raises((LogFileInvalid, PayloadDiffers), match=r"log file f (is not intact at byte|was changed)"):
         read(payload)
 
 
@@ -146,7 +172,7 @@ def test_events_in_another_order_or_number_are_found_though_the_checksum_is_righ
         "left out": [begin, first, third],
         "too few": [begin, first, second],
         "repeated": [begin, first, first, second, third],
-        "too many": [begin, first, second, third, canonical.encode_record([11, encode_record(LOG[0].event)])],
+        "too many": [begin, first, second, third, item(11)],
     }
     for items in orders.values():
         with pytest.raises(LogFileInvalid, match=r"where .* should be|should end at 10"):
@@ -155,7 +181,11 @@ def test_events_in_another_order_or_number_are_found_though_the_checksum_is_righ
 
 
 def footer(items: Sequence[bytes], **fields: canonical.RecordValue) -> bytes:
-    digest = f"blake3:{blake3(b''.join(items)).hexdigest()}"
+    hasher = blake3(items[0])
+    for each in items[1:]:
+        sequence, record, _payload = cast("list[canonical.RecordValue]", canonical.decode_record(each))
+        hasher.update(canonical.encode_record([sequence, record]))
+    digest = f"blake3:{hasher.hexdigest()}"
     return canonical.encode_record({"count": 3, "last": 10, "digest": digest, **fields})
 
 
@@ -211,11 +241,13 @@ def test_what_does_not_begin_as_a_log_file_is_refused(item: bytes, reason: str) 
     ("item", "reason"),
     [
         (canonical.encode_record([8]), "neither an event nor the footer"),
-        (canonical.encode_record([True, b""]), "neither an event nor the footer"),
-        (canonical.encode_record([8, "text"]), "neither an event nor the footer"),
+        (canonical.encode_record([True, b"", b""]), "neither an event nor the footer"),
+        (canonical.encode_record([8, "text", b""]), "neither an event nor the footer"),
+        (canonical.encode_record([8, encode_record(LOG[0].event)]), "neither an event nor the footer"),
+        (canonical.encode_record([8, encode_record(LOG[0].event), "text"]), "neither an event nor the footer"),
         (canonical.encode_record("text"), "neither an event nor the footer"),
-        (canonical.encode_record([8, b"\xa0"]), "event 8 is not the record of an event"),
-        (canonical.encode_record([9, encode_record(LOG[0].event)]), "it has event 9 where 8"),
+        (canonical.encode_record([8, b"\xa0", b""]), "event 8 is not the record of an event"),
+        (item(9), "it has event 9 where 8"),
     ],
 )
 def test_what_is_no_event_is_refused_where_it_stands(item: bytes, reason: str) -> None:

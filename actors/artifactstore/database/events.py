@@ -19,7 +19,7 @@ from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
 from artifactstore.database.views import row_statements
 from artifactstore_protocols.admission import LogTables, admit, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent
+from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.views import RowOperation
 
@@ -161,6 +161,7 @@ async def read(
 
     Raises:
         LogDamaged: the next one is missing. What is there of the log can be read up to it.
+        PayloadDiffers: the payload of one is not the one that its record names.
     """
 
     def wanted[*Columns](query: Select[*Columns]) -> Select[*Columns]:
@@ -265,6 +266,7 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
         stamp.command_id,
         stamp.digest,
         stamp.idempotency_key,
+        event.payload_digest,
         event.payload,
     )
 
@@ -282,4 +284,5 @@ def _stored(row: Row[tuple[object, ...]]) -> StoredEvent:
         )
     except InvalidValue as error:
         raise LogDamaged(row.sequence, str(error)) from error
+    check_payload(row.sequence, event.type, event.payload_digest, row.payload_digest)
     return StoredEvent(row.sequence, event)

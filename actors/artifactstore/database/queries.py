@@ -15,6 +15,7 @@ from artifactstore_protocols.canonical import NotCanonical
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
+from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
@@ -198,14 +199,22 @@ async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> in
 
 
 async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes | None:
-    """The manifest that the package's finalising event carries; None while it is open."""
+    """The manifest that the package's finalising event carries; None while it is open.
+
+    Raises:
+        PayloadDiffers: it is another one than the event's record names.
+    """
     query = (
-        select(events.c.payload)
+        select(events.c.sequence, events.c.payload_digest, events.c.payload)
         .join(_packages, _packages.c.finalized_sequence == events.c.sequence)
         .where(_packages.c.package_id == package_id, events.c.type == PACKAGE_FINALIZED.name)
     )
-    payload = (await connection.execute(query)).scalar_one_or_none()
-    return None if payload is None else bytes(payload)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    payload = bytes(row.payload)
+    check_payload(row.sequence, PACKAGE_FINALIZED.name, digest_of_payload(payload), row.payload_digest)
+    return payload
 
 
 async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSchema | None:

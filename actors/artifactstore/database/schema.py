@@ -75,6 +75,7 @@ events = Table(
     _text("command_id"),
     _text("command_digest", nullable=True),
     _text("idempotency_key", nullable=True),
+    _text("payload_digest"),
     _bytes("payload"),
     Index(None, "event_id", unique=True),
     Index(None, "idempotency_key", unique=True),

@@ -5,6 +5,9 @@ depends on when or where it was written, so equal ranges of equal logs are equal
 the first event names the digest of the file before it; so the digest of the last one of a chain stands for the whole
 log.
 
+Each event is its sequence, its record and, beside the record, its payload. The digest covers sequences and records,
+which name the payloads by theirs.
+
 The digest is a checksum: it finds damage, not forgery. Who must not be able to change a file is to be kept away from it
 by other means.
 """
@@ -17,7 +20,14 @@ from blake3 import blake3
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.events import RECORD_BYTES_MAX, RecordInvalid, StoredEvent, decode_record, encode_record
+from artifactstore_protocols.events import (
+    PAYLOAD_BYTES_MAX,
+    RECORD_BYTES_MAX,
+    RecordInvalid,
+    StoredEvent,
+    decode_event,
+    encode_record,
+)
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.log_file.errors import LogFileInvalid
 from artifactstore_protocols.log_file.items import ItemSplitter, NotAnItem
@@ -26,7 +36,7 @@ __all__ = ["LogFileEncoder", "LogFileHeader", "LogFileReader", "LogFileSummary"]
 
 _FORMAT: Final = "artifactstore-log"
 _VERSION: Final = 1
-_ITEM_BYTES_MAX: Final = RECORD_BYTES_MAX + 32  # an event's item has three heads around its record
+_ITEM_BYTES_MAX: Final = RECORD_BYTES_MAX + PAYLOAD_BYTES_MAX + 32  # with the heads around both
 _ITEM_VALUES_MAX: Final = 64  # a header has 11, a footer and an event fewer
 _HEADER_KEYS: Final = frozenset({"format", "version", "after", "last", "previous"})
 _FOOTER_KEYS: Final = frozenset({"count", "last", "digest"})
@@ -81,17 +91,17 @@ class LogFileEncoder:
         """The header."""
         header = self._header
         previous = None if header.previous is None else str(header.previous)
-        return self._hashed(
-            canonical.encode(
-                {
-                    "format": _FORMAT,
-                    "version": _VERSION,
-                    "after": header.after,
-                    "last": header.last,
-                    "previous": previous,
-                }
-            )
+        item = canonical.encode(
+            {
+                "format": _FORMAT,
+                "version": _VERSION,
+                "after": header.after,
+                "last": header.last,
+                "previous": previous,
+            }
         )
+        self._hasher.update(item)
+        return item
 
     def add(self, stored: StoredEvent) -> bytes:
         """The next event.
@@ -102,7 +112,9 @@ class LogFileEncoder:
         self._sequence += 1
         if stored.sequence != self._sequence or stored.sequence > self._header.last:
             raise InvalidValue("sequence", str(stored.sequence), f"the next one of this file is {self._sequence}")
-        return self._hashed(canonical.encode_record([stored.sequence, encode_record(stored.event)]))
+        record = encode_record(stored.event)
+        self._hasher.update(_position(stored.sequence, record))
+        return canonical.encode_record([stored.sequence, record, stored.event.payload])
 
     @property
     def summary(self) -> LogFileSummary:
@@ -119,10 +131,6 @@ class LogFileEncoder:
         if self._sequence != header.last:
             raise InvalidValue("log file", f"{header.after}-{header.last}", f"it ends at {self._sequence} already")
         return canonical.encode({"count": header.count, "last": header.last, "digest": str(self.summary.digest)})
-
-    def _hashed(self, item: bytes) -> bytes:
-        self._hasher.update(item)
-        return item
 
 
 class LogFileReader:
@@ -155,6 +163,7 @@ class LogFileReader:
 
         Raises:
             LogFileInvalid: the file is not what an encoder wrote.
+            PayloadDiffers: a payload is not the one that its record names.
         """
         try:
             items = self._splitter.feed(piece)
@@ -191,8 +200,8 @@ class LogFileReader:
             self._check_footer(self._header, value)
             self._footer = True
             return None
-        self._hasher.update(item)
         if self._header is None:
+            self._hasher.update(item)
             self._header = self._header_of(value)
             self._sequence = self._header.after
             return None
@@ -214,15 +223,16 @@ class LogFileReader:
     def _event_of(self, header: LogFileHeader, value: RecordValue) -> StoredEvent:
         expected = self._sequence + 1
         match value:
-            case [int(sequence), bytes(record)] if type(sequence) is int:
+            case [int(sequence), bytes(record), bytes(payload)] if type(sequence) is int:
                 pass
             case _:
                 raise self._invalid("an item is neither an event nor the footer")
         if sequence != expected or sequence > header.last:
             raise self._invalid(f"it has event {sequence} where {expected} or its end at {header.last} should be")
         self._sequence = expected
+        self._hasher.update(_position(sequence, record))
         try:
-            return StoredEvent(sequence, decode_record(record))
+            return decode_event(sequence, record, payload, source=f"log file {self._name}")
         except RecordInvalid as error:
             raise self._invalid(f"event {sequence} is {error}") from error
 
@@ -237,6 +247,11 @@ class LogFileReader:
 
     def _invalid(self, reason: str) -> LogFileInvalid:
         return LogFileInvalid(self._name, self._offset, reason)
+
+
+def _position(sequence: int, record: bytes) -> bytes:
+    """What a file's digest covers of an event."""
+    return canonical.encode_record([sequence, record])
 
 
 def _digest_of(hex_digits: str) -> ContentAddress:

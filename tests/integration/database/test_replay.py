@@ -21,7 +21,7 @@ from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.admission import LogTables
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.event_types import UnknownEventType
-from artifactstore_protocols.events import EventRefused
+from artifactstore_protocols.events import EventRefused, PayloadDiffers, digest_of_payload
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.views import (
@@ -239,10 +239,26 @@ async def test_a_payload_that_nobody_can_read_stops_the_replay(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
     await tell_story(scribe)
-    await surgery(location, update(schema.events).where(schema.events.c.sequence == 1).values(payload=b"\xa0"))
+    nonsense = {"payload": b"\xa0", "payload_digest": digest_of_payload(b"\xa0")}
+    await surgery(location, update(schema.events).where(schema.events.c.sequence == 1).values(nonsense))
     with pytest.raises(EventRefused) as caught:
         await store.replay(rebuild=True)
     assert caught.value.sequence == 1
+
+
+@pytest.mark.parametrize("changed", [{"payload": b"\xa0"}, {"payload_digest": digest_of_payload(b"\xa0")}], ids=str)
+@pytest.mark.parametrize("rebuild", [False, True])
+async def test_a_payload_that_differs_from_its_digest_is_refused_by_read_and_replay(
+    location: DatabaseLocation, store: SqlEventStore, scribe: Scribe, rebuild: bool, changed: dict[str, object]
+) -> None:
+    await tell_story(scribe)
+    await surgery(location, update(schema.events).where(schema.events.c.sequence == 3).values(changed))
+    with pytest.raises(PayloadDiffers, match=r"the payload of event 3 .*restore the database from a backup") as caught:
+        await store.replay(rebuild=rebuild)
+    assert (caught.value.code, caught.value.sequence, caught.value.source) == ("payload-differs", 3, None)
+    with pytest.raises(PayloadDiffers):
+        await store.read_events(after=0, limit=3)
+    assert [stored.sequence for stored in await store.read_events(after=0, limit=2)] == [1, 2]
 
 
 _LAST = select(schema.log_head.c.sequence).scalar_subquery()

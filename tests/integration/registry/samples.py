@@ -77,10 +77,10 @@ def make_schema_too_new(settings: Settings) -> None:
     by_hand(settings, "UPDATE alembic_version SET version_num = '9999'")
 
 
-def by_hand(settings: Settings, statement: str) -> None:
+def by_hand(settings: Settings, statement: str, *parameters: object) -> None:
     """Change the database behind everybody's back."""
     with closing(sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))) as database, database:
-        database.execute(statement)
+        database.execute(statement, parameters)
 
 
 async def _make(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.doctor import examine, look
 from artifactstore.errors import NotFinalized
 from artifactstore.machine import in_thread
-from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.events import EventRefused, PayloadDiffers, StoredEvent, digest_of_payload
 from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.views import PACKAGES, RETENTION
 from database_tools import surgery
@@ -184,11 +184,48 @@ async def test_a_file_that_is_corrupted_is_called_damaged(registry: Registry, se
 
 async def test_a_payload_that_is_not_what_its_type_says_is_named(registry: Registry, settings: Settings) -> None:
     await fill(registry)
-    by_hand(settings, "UPDATE events SET payload = x'a0' WHERE sequence = 3")
+    by_hand(
+        settings,
+        "UPDATE events SET payload = ?, payload_digest = ? WHERE sequence = 3",
+        b"\xa0",
+        digest_of_payload(b"\xa0"),
+    )
     with pytest.raises(EventRefused, match=r"^event 3 \(v1.files.ingested\) breaks a rule of the log: payload"):
         assert [entry async for entry in registry.audit()]
     with pytest.raises(EventRefused, match=r"^event 3 "):
         await registry.replay(check=True)
+
+
+async def test_a_payload_that_its_record_does_not_name_stops_every_reader(
+    registry: Registry, settings: Settings, tmp_path: Path
+) -> None:
+    package = await fill(registry)
+    await registry.finalize_package(package)
+    by_hand(settings, "UPDATE events SET payload = x'a0' WHERE type = 'v1.package.finalized'")
+
+    async def audit() -> None:
+        assert [entry async for entry in registry.audit()]
+
+    async def tail() -> None:
+        async with registry.tail_events() as events:
+            async for _event in events:
+                pass
+
+    ways: tuple[Callable[[], Awaitable[object]], ...] = (
+        audit,
+        tail,
+        lambda: registry.replay(check=True),
+        lambda: registry.export_events(tmp_path / "log"),
+        lambda: registry.backup(tmp_path / "backup"),
+        lambda: registry.get_manifest_bytes(package),
+    )
+    for way in ways:
+        with pytest.raises(PayloadDiffers) as refused:
+            await way()
+        assert (refused.value.code, refused.value.event_type) == ("payload-differs", "v1.package.finalized")
+    assert not (tmp_path / "log").exists()
+    assert (await registry.verify(package)).manifest_mismatches == (package,)
+    assert crashes(registry) == []
 
 
 @pytest.mark.parametrize("sequence", [1, 2], ids=["first", "second"])

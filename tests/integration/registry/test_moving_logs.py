@@ -21,7 +21,7 @@ from artifactstore.transfer.log_files import LogFileSource
 from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.event_store import EventStore, LogReading
 from artifactstore_protocols.event_types import PackageCreated, UnknownEventType, encode_payload
-from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.events import EventRefused, PayloadDiffers, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileEncoder, LogFileHeader, LogFileInvalid, LogFileReader
 from artifactstore_protocols.records import TransferProgress
@@ -211,11 +211,24 @@ async def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(fi
     async with another(tmp_path / "second") as second:
         for broken in [*cut_off, *damaged, *more, swapped]:
             put(file, broken)
-            with pytest.raises(LogFileInvalid):
+            with pytest.raises((LogFileInvalid, PayloadDiffers)):
                 await second.import_events(file)
             assert await whole_log(second) == []
         put(file, payload)
         assert (await second.import_events(file)).written == 12
+
+
+async def test_a_payload_that_its_record_does_not_name_is_refused_before_anything_is_written(
+    file: Path, tmp_path: Path
+) -> None:
+    payload = content(file)
+    last = payload.rindex(b"artifactstore")  # the producer, in the manifest of the package that was sealed
+    async with another(tmp_path / "second") as second:
+        put(file, _flipped(payload, last))
+        with pytest.raises(PayloadDiffers, match="take another copy of it") as refused:
+            await second.import_events(file)
+        assert (refused.value.code, refused.value.source) == ("payload-differs", f"log file {file}")
+        assert await whole_log(second) == []
 
 
 def _flipped(payload: bytes, at: int) -> bytes:
