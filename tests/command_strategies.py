@@ -26,6 +26,7 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    CommandNoted,
     FilesIngested,
     MetadataSchemaRegistered,
     ObjectsFlagged,
@@ -384,4 +385,5 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),
         st.builds(ObjectsRestored, findings("intact")),
+        st.builds(CommandNoted, text),
     )

@@ -23,6 +23,7 @@ from artifactstore_protocols.commands import (
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.event_types import ObjectsStored, Payload, encode_payload, type_of
+from artifactstore_protocols.event_types.command_noted import note_command
 from artifactstore_protocols.event_types.files_ingested import ingest_files
 from artifactstore_protocols.event_types.objects_flagged import healed, judge_findings
 from artifactstore_protocols.event_types.objects_stored import new_objects
@@ -149,6 +150,8 @@ def judge_batch(
                 judged.outcomes.append(Committed(found, found[-1].sequence, repeated=True))
                 continue
             payloads = decide(request.command, state, entries_max=entries_max)
+            if not payloads and (noted := note_command(request)):
+                payloads = (noted,)
             events = tuple(
                 StoredEvent(head + 1 + index, event)
                 for index, event in enumerate(_events(request, payloads, digest, now_us))

@@ -17,6 +17,7 @@ from artifactstore_protocols.event_types import (
     PACKAGE_CREATED,
     PACKAGE_FINALIZED,
     SCHEMA_REGISTERED,
+    CommandNoted,
     FilesIngested,
     MetadataSchemaRegistered,
     ObjectsFlagged,
@@ -117,6 +118,7 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         ObjectsRestored((ObjectFinding(ONE, Place("local", "k"), "intact"),)),
         {"objects": [[ONE, "local", "k", "intact"]]},
     ),
+    "v1.command.noted": (CommandNoted("p"), {"package_id": "p"}),
 }
 FIELDS = [(name, key) for name, (_, form) in FORMS.items() for key in form]
 STRANGERS: list[object] = [None, True, 1, "1", [], [1], {}, {"k": "v"}, {"k": 1}, {"k": None}]

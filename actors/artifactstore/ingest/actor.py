@@ -177,10 +177,11 @@ class IngestActor(Actor[IngestRole]):
         if entries_written(committed):  # a repeated command has the same entry
             return file_record(message.package_id, committed.sequence, file.entry, file.stored)
         key = path_key(message.path)
-        record = await self._store.file(message.package_id, key)
-        if record is None:
-            raise AssertionError(f"{message.path!r} was committed and is not in the view")
-        return record
+        record = await self._read_back(self._store.file(message.package_id, key))
+        written = file_record(message.package_id, committed.sequence, file.entry, file.stored)
+        if record is not None and replace(record, sequence=written.sequence) == written:
+            return record
+        return written  # a repeated command, and another file has taken the place since
 
     @handles(AddDirectory, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_directory(self, message: AddDirectory) -> DirectoryIngest:

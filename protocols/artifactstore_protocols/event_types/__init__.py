@@ -11,6 +11,7 @@ from typing import Any, Final, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
+from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.objects_flagged import (
     OBJECTS_FLAGGED,
@@ -25,6 +26,7 @@ from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
 
 __all__ = [
+    "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
     "OBJECTS_FLAGGED",
@@ -33,6 +35,7 @@ __all__ = [
     "PACKAGE_CREATED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
+    "CommandNoted",
     "EventType",
     "FilesIngested",
     "MetadataSchemaRegistered",
@@ -59,6 +62,7 @@ type Payload = (
     | MetadataSchemaRegistered
     | ObjectsFlagged
     | ObjectsRestored
+    | CommandNoted
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -70,6 +74,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         MetadataSchemaRegistered: SCHEMA_REGISTERED,
         ObjectsFlagged: OBJECTS_FLAGGED,
         ObjectsRestored: OBJECTS_RESTORED,
+        CommandNoted: COMMAND_NOTED,
     }
 )
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import pytest
 import trio
 
+from artifactstore_protocols.commands import FinalizePackage
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import EVENT_TYPES, UnknownEventType
+from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, UnknownEventType
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.log_file import LogDiffers
 from command_strategies import Ids, created
@@ -34,6 +35,9 @@ async def origin(nursery: trio.Nursery) -> Origin:
     async with SimulatedStores(nursery).opened() as elsewhere:
         scribe = Scribe(elsewhere)
         await tell_story(scribe)
+        log = await log_of(elsewhere)
+        sealed = next(stored.event.subject for stored in log if stored.event.type == PACKAGE_FINALIZED.name)
+        await scribe.send(scribe.ask(FinalizePackage(sealed, 1, b""), key="nothing to do"))
         await scribe.send(scribe.ask(created(9), key="once"))
         return Origin(await log_of(elsewhere), (await elsewhere.replay(rebuild=False)).projection_digest)
 

@@ -15,6 +15,7 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import ObjectFinding
 from artifactstore_protocols.entries import Entry, Place, StoredObject
 from artifactstore_protocols.event_types import (
+    COMMAND_NOTED,
     FILES_INGESTED,
     OBJECTS_FLAGGED,
     OBJECTS_RESTORED,
@@ -42,7 +43,7 @@ type Log = Sequence[StoredEvent]
 _NFC, _NFD = "é", "e\u0301"
 _ID = "0198f3a0-7c00-7000-8000-00000000{:04}"
 _CREATED, _STORED, _FIRST, _STORED_SECOND, _SECOND, _OTHER, _STORED_OPEN, _OPEN = range(1, 9)
-_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _RESTORED, _AGAIN, _FINALIZED = range(9, 16)
+_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _RESTORED, _AGAIN, _NOTED, _FINALIZED = range(9, 17)
 _STORED_AND_PUT = (OBJECTS_STORED.name, FILES_INGESTED.name)
 _TYPES = [
     PACKAGE_CREATED.name,
@@ -53,12 +54,13 @@ _TYPES = [
     OBJECTS_FLAGGED.name,
     OBJECTS_RESTORED.name,
     FILES_INGESTED.name,
+    COMMAND_NOTED.name,
     PACKAGE_FINALIZED.name,
 ]
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of fifteen events; the package of the first is sealed by the last, another one is open."""
+    """A log of sixteen events; the package of the first is sealed by the last, another one is open."""
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id
@@ -71,6 +73,7 @@ async def valid_log(directory: Path) -> Log:
         overwrite(object_file(settings, (await registry.get_file_record(package, "a")).content_address), b"x")
         await registry.verify()
         await registry.ingest_file(other, _NFD, stream_of(b"a"))
+        await registry.ingest_file(other, _NFD, stream_of(b"a"), replace=True, idempotency_key="noted")
         await registry.finalize_package(package)
         log = await whole_log(registry)
     assert [stored.event.type for stored in log] == _TYPES
@@ -180,6 +183,7 @@ _PAYLOADS: dict[str, tuple[int, Change]] = {
     "a directory that never was an entry": (_SECOND, _fields(removed=("below",))),
     "a new file that says it replaces one": (_FIRST, _fields(replaced=frozenset({"a"}))),
     "a replaced file that says it is new": (_REPLACED, _fields(replaced=frozenset[str]())),
+    "a command that is noted for no package": (_NOTED, _fields(package_id="p")),
     "a package without a name": (_CREATED, _fields(name="")),
     "a control character in a name": (_CREATED, _fields(name="p\x1b[2J")),
     "a name that is too long": (_CREATED, _fields(name="n" * 201)),
@@ -217,6 +221,8 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a command that adds and stores": (_STORED_SECOND, lambda log: _continuing(log, _FIRST)),
     "a command that adds and registers": (_SCHEMA, lambda log: _continuing(log, _REPLACED)),
     "a command that registers and flags": (_FLAGGED, lambda log: _continuing(log, _SCHEMA)),
+    "a command that is noted without a key": (_NOTED, lambda log: _stamp(log, _NOTED, idempotency_key=None)),
+    "a command that adds and is noted": (_NOTED, lambda log: _continuing(log, _AGAIN)),
     "a command that adds and seals": (_FINALIZED, lambda log: _continuing(log, _AGAIN)),
     "a digest on the second event of a command": (
         _FIRST,

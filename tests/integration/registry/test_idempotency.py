@@ -11,7 +11,7 @@ from artifactstore.database.store import SqlEventStore
 from artifactstore.supervision import ActorCrashed
 from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.events import IdempotencyConflict
-from artifactstore_protocols.records import IngestProgress
+from artifactstore_protocols.records import FileRecord, IngestProgress
 from integration.registry.samples import add, check_sound, content_of, paths_in, plant, stream_of, whole_log
 
 
@@ -58,6 +58,26 @@ async def test_ingesting_a_file_again_gives_its_first_record(registry: Registry,
     await registry.finalize_package(package)
     assert await _writes_nothing(registry, by_stream) == first_by_stream
     assert await _writes_nothing(registry, by_path) == first_by_path
+
+
+async def test_a_key_is_kept_although_there_was_nothing_to_write(registry: Registry) -> None:
+    """Or a later call with the key could do something else, although the first one was told that it had succeeded."""
+    package = (await registry.create_package("p")).package_id
+    first = await registry.ingest_file(package, "f", stream_of(b"content"))
+
+    async def again(content: bytes = b"content") -> FileRecord:
+        return await registry.ingest_file(package, "f", stream_of(content), replace=True, idempotency_key="k")
+
+    assert await again() == first
+    assert await _writes_nothing(registry, again) == first
+    with pytest.raises(IdempotencyConflict):
+        await _writes_nothing(registry, lambda: again(b"other"))
+    await registry.ingest_file(package, "f", stream_of(b"changed"), replace=True)
+    repeated = await _writes_nothing(registry, again)
+    assert repeated.content_address == first.content_address, "the answer is that of the first call"
+    assert await content_of(registry, package, "f") == b"changed"
+    kinds = [stored.event.type for stored in await check_sound(registry)]
+    assert kinds.count("v1.command.noted") == 1
 
 
 async def test_the_same_key_for_something_else_is_refused(registry: Registry) -> None:

@@ -1,0 +1,58 @@
+"""`v1.command.noted`: a command with an idempotency key found its work done, and its key is kept all the same.
+
+Without it the same key would be free: a later command with the key could do something else, although its caller was
+told that the first one had succeeded.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from artifactstore_protocols.commands import CommandRequest, FinalizePackage, IngestFiles
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types.base import EventType, record_codec
+from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.state import LogState, Needs
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import Event, StoredEvent
+
+__all__ = ["COMMAND_NOTED", "CommandNoted", "note_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandNoted:
+    """A command about this package changed nothing; the event's stamp holds its digest and its idempotency key."""
+
+    package_id: str
+
+
+def note_command(request: CommandRequest) -> CommandNoted | None:
+    """Return what is to be noted of a command that changes nothing; None if it has no key."""
+    command = request.command
+    if request.idempotency_key is None or not isinstance(command, IngestFiles | FinalizePackage):
+        return None
+    return CommandNoted(command.package_id)
+
+
+def _check(_payload: CommandNoted, event: "Event") -> None:
+    if event.command.idempotency_key is None:
+        raise InvalidValue("idempotency key", "", "a command is noted for its key")
+
+
+def _judge(payload: CommandNoted, _stored: "StoredEvent", state: LogState) -> None:
+    if payload.package_id not in state.packages:
+        raise PackageNotFound(payload.package_id)
+
+
+_NAME: Final = "v1.command.noted"
+COMMAND_NOTED: Final = EventType(
+    name=_NAME,
+    codec=record_codec(_NAME, CommandNoted),
+    subject=lambda payload: payload.package_id,
+    needs=lambda payload: Needs(packages=frozenset({payload.package_id})),
+    check=_check,
+    judge=_judge,
+    evolve=lambda _payload, _stored, _state: None,
+    rows=lambda _payload, _stored: (),
+    describe=lambda _payload: "kept the idempotency key of a command that changed nothing",
+)
