@@ -75,10 +75,6 @@ class AsyncConnection:
         """A transaction, to be awaited or entered."""
         return AsyncTransaction(self.sync_connection.begin)
 
-    def begin_nested(self) -> "AsyncTransaction":
-        """A savepoint, likewise."""
-        return AsyncTransaction(self.sync_connection.begin_nested)
-
     @overload
     async def execute[*Ts](
         self, statement: TypedReturnsRows[*Ts], parameters: Parameters = None

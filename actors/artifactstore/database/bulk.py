@@ -1,18 +1,31 @@
-"""Many rows into tables, by the fastest way that the store can use; measured in `bench/bulk_insert.py`.
+"""Statements of a transaction, compiled to text once, executed in as few hops to the driver as it allows.
 
-A statement is compiled to text once, and takes plain tuples. On SQLite all statements of a step are executed in one hop
-to the driver's thread, each with a tuple for every row. On PostgreSQL an insertion is executed once, with an array for
-each column: about half as much again as one execution a row. COPY would be faster still for large batches, but a server
+The work of a transaction is a generator (`Steps`): it yields statements and is sent their rows. On SQLite the whole
+generator runs in one hop to the driver's thread, and a statement is executed for each tuple of its parameters. On
+PostgreSQL each statement is executed once, with an array for each parameter: for insertions about half as much again
+as one execution a row, as `bench/bulk_insert.py` measures. COPY would be faster still for large batches, but a server
 that waits for the rest of one heeds no timeout, and it knows no ON CONFLICT.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from sqlalchemy import BigInteger, LargeBinary, Select, Table, Text, bindparam, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Dialect,
+    LargeBinary,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    column,
+    func,
+    select,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
@@ -26,9 +39,26 @@ if TYPE_CHECKING:
 
     from artifactstore.database.sqlite_driver import Connection
 
-__all__ = ["OnConflict", "Statement", "compiled", "execute_all", "insertion"]
+__all__ = [
+    "Cells",
+    "Lookup",
+    "OnConflict",
+    "Query",
+    "Statement",
+    "Steps",
+    "compiled",
+    "execute_all",
+    "insertion",
+    "lookup",
+    "query",
+    "run",
+    "wanted",
+]
 
 _TYPES: Final[Mapping[type, TypeEngine[Any]]] = {int: BigInteger(), str: Text(), bytes: LargeBinary()}
+
+type Cells = tuple[Any, ...]
+"""One row, as the driver gives it."""
 
 
 class OnConflict(Enum):
@@ -40,35 +70,173 @@ class OnConflict(Enum):
 
 
 class Statement(NamedTuple):
-    """SQL that is executed for each tuple of parameters; one at least."""
+    """SQL that is executed for each tuple of parameters; one at least. It has no rows."""
 
     sql: str
     parameters: Sequence[tuple[object, ...]]
 
 
-async def execute_all(connection: AsyncConnection, statements: Sequence[Statement]) -> None:
-    """Execute statements one after the other, in the transaction that the connection has begun.
+class Query(NamedTuple):
+    """A query for rows by values that they have.
+
+    Attributes:
+        sql: its text.
+        order: for each parameter of the text, which of the wanted values it is.
+        database: name of the dialect that it is written for.
+        check: refuses rows with a cell that nothing of ours has written.
+    """
+
+    sql: str
+    order: tuple[int, ...]
+    database: str
+    check: Callable[[Sequence[Cells]], None]
+
+
+class Lookup(NamedTuple):
+    """A query that is executed for each tuple of parameters; its rows come one after the other."""
+
+    sql: str
+    parameters: Sequence[tuple[object, ...]]
+    check: Callable[[Sequence[Cells]], None]
+
+
+type Steps[T] = Generator[Statement | Lookup, list[Cells], T]
+"""Work of a transaction: it yields statements, is sent the rows of each, and returns what it found or wrote."""
+
+
+async def run[T](connection: AsyncConnection, steps: Steps[T]) -> T:
+    """Run steps in the connection's transaction, and begin one where there is none.
+
+    What the database raises is raised in the steps, where the statement was yielded.
 
     Raises:
-        DBAPIError: the database refused one of them, or failed.
+        DBAPIError: the database refused a statement, or failed.
+        DamagedCell: a row that was read holds what nothing of ours has written.
     """
+    if not connection.sync_connection.in_transaction():
+        await connection.begin()
     if connection.dialect.name == "sqlite":
         driver = cast("Connection", (await connection.get_raw_connection()).driver_connection)
-        await driver.run(partial(_execute_all, statements))
-        return
-    for sql, parameters in statements:
+        return await driver.run(partial(_run_steps, steps))
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                rows = await _execute_on_server(connection, statement)
+            except Exception as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(rows)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+async def execute_all(connection: AsyncConnection, statements: Sequence[Statement]) -> None:
+    """Execute statements one after the other; as `run`, for statements that are all there."""
+    await run(connection, _all_of(statements))
+
+
+def _all_of(statements: Sequence[Statement]) -> Steps[None]:
+    for statement in statements:  # noqa: UP028 - a list cannot be sent rows
+        yield statement
+
+
+async def _execute_on_server(connection: AsyncConnection, statement: Statement | Lookup) -> list[Cells]:
+    sql, parameters = statement[:2]
+    if isinstance(statement, Statement):
         await connection.exec_driver_sql(sql, parameters[0] if len(parameters) == 1 else list(parameters))
+        return []
+    rows: list[Cells] = []
+    for values in parameters:
+        rows += (await connection.exec_driver_sql(sql, values)).all()
+    statement.check(rows)
+    return rows
 
 
-def _execute_all(statements: Sequence[Statement], connection: sqlite3.Connection) -> None:
-    for sql, parameters in statements:
-        cursor = connection.cursor()
-        try:
-            cursor.executemany(sql, parameters)
-        except sqlite3.Error as error:  # as SQLAlchemy would raise it
-            raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
-        finally:
-            cursor.close()
+def _run_steps[T](steps: Steps[T], connection: sqlite3.Connection) -> T:
+    try:
+        statement = next(steps)
+        while True:
+            try:
+                rows = _execute_in_file(connection, statement)
+            except Exception as error:
+                statement = steps.throw(error)
+            else:
+                statement = steps.send(rows)
+    except StopIteration as end:
+        return cast("T", end.value)
+
+
+def _execute_in_file(connection: sqlite3.Connection, statement: Statement | Lookup) -> list[Cells]:
+    sql, parameters = statement[:2]
+    rows: list[Cells] = []
+    cursor = connection.cursor()
+    try:
+        if isinstance(statement, Statement):
+            if len(parameters) == 1:
+                cursor.execute(sql, parameters[0])
+            else:
+                cursor.executemany(sql, parameters)
+            return rows
+        for values in parameters:
+            rows += cursor.execute(sql, values)
+    except sqlite3.Error as error:  # as SQLAlchemy would raise it
+        raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
+    finally:
+        cursor.close()  # whoever keeps the error would keep the statement, and with it SQLite's locks
+    statement.check(rows)
+    return rows
+
+
+def wanted(database: str, **values: type) -> Mapping[str, ColumnElement[Any]]:
+    """The values that a query looks for, by name, each of `int`, `str` or `bytes`."""
+    if database == "sqlite":
+        return {name: bindparam(name, type_=_TYPES[kind]) for name, kind in values.items()}
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loads every driver's module; not for SQLite
+
+    arrays = (sql_cast(bindparam(name), postgresql.ARRAY(_TYPES[kind])) for name, kind in values.items())
+    columns = (column(name, _TYPES[kind]) for name, kind in values.items())
+    rows = func.unnest(*arrays).table_valued(*columns, name="wanted").render_derived()
+    return {name: rows.c[name] for name in values}
+
+
+def query(selected: Select[Any], values: Mapping[str, ColumnElement[Any]], database: str) -> Query:
+    """Compile a query that names `values`, which are of `wanted`."""
+    sql, names = compiled(selected, database)
+    order = tuple(map(list(values).index, names))
+    check = _checked(selected, sqlite.dialect()) if database == "sqlite" else _unchecked
+    return Query(sql, order, database, check)
+
+
+def lookup(found_by: Query, keys: Sequence[tuple[object, ...]]) -> Lookup:
+    """Look for the rows of some keys, each with the wanted values in their order."""
+    parameters = keys
+    if keys and found_by.order != tuple(range(len(keys[0]))):
+        parameters = [tuple(map(key.__getitem__, found_by.order)) for key in keys]
+    if keys and found_by.database != "sqlite":
+        parameters = [tuple(map(list, zip(*parameters, strict=True)))]
+    return Lookup(found_by.sql, parameters, found_by.check)
+
+
+def _checked(selected: Select[Any], dialect: Dialect) -> Callable[[Sequence[Cells]], None]:
+    """A check of each cell by its column's type, which a row passes unseen if one with the same types has passed."""
+    checks = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in selected.selected_columns]
+    sound = set[tuple[type, ...]]()
+
+    def check(rows: Sequence[Cells]) -> None:
+        for row in rows:
+            kinds = tuple(map(type, row))
+            if kinds not in sound:
+                for cell_check, cell in zip(checks, row, strict=True):
+                    if cell_check is not None:
+                        cell_check(cell)
+                sound.add(kinds)
+
+    return check
+
+
+def _unchecked(_rows: Sequence[Cells]) -> None:
+    """PostgreSQL holds a column to its type."""
 
 
 def insertion(
@@ -89,7 +257,7 @@ def insertion(
     return Statement(sql, rows if database == "sqlite" else (tuple(map(list, zip(*rows, strict=True))),))
 
 
-def compiled(statement: UpdateBase, database: str) -> tuple[str, Sequence[str]]:
+def compiled(statement: UpdateBase | Select[Any], database: str) -> tuple[str, Sequence[str]]:
     """The text of a statement, and the names of its parameters in their order."""
     if database == "sqlite":
         text = statement.compile(dialect=sqlite.dialect())

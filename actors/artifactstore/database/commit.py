@@ -1,8 +1,10 @@
 """One transaction for a batch of commands: load what they need, judge them, write events and the rows they imply."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from artifactstore.database import events
+from artifactstore.database.bulk import Statement, Steps
 from artifactstore.database.errors import Refused
 from artifactstore.database.state import load_state
 from artifactstore.database.translation import DRIVER_ERRORS, is_refusal, reason_of
@@ -13,58 +15,64 @@ from artifactstore_protocols.judging import command_needs, judge_batch
 
 __all__ = ["commit_batch", "commit_each"]
 
+_SAVEPOINT: Final = "command"
 
-async def commit_batch(
+
+def commit_batch(
     transaction: events.Transaction,
     requests: Sequence[CommandRequest],
     *,
     now_us: Callable[[], int],
     files_per_package_max: int,
-) -> Sequence[CommandOutcome]:
+) -> Steps[Sequence[CommandOutcome]]:
     """Judge a batch of commands and write what they make true; answers are in the order of the requests.
 
     Raises:
         SQLAlchemyError: the database refused the batch as a whole; nothing of it may be kept.
     """
-    known = await events.find_commands(
-        transaction.connection,
-        command_ids=[request.command_id for request in requests],
-        idempotency_keys=[request.idempotency_key for request in requests if request.idempotency_key],
+    known = yield from events.find_commands(
+        [request.command_id for request in requests],
+        [request.idempotency_key for request in requests if request.idempotency_key],
+        transaction.database,
     )
+    needs = command_needs([request.command for request in requests])
     judged = judge_batch(
         requests,
-        await load_state(transaction.connection, command_needs([request.command for request in requests])),
+        (yield from load_state(needs, transaction.database)),
         known,
         head=transaction.sequence,
         now_us=now_us,
         entries_max=files_per_package_max,
     )
-    await events.write_all(transaction, (stored.event for stored in judged.events), judged.operations)
+    yield from events.append(transaction, (stored.event for stored in judged.events), judged.operations)
     return judged.outcomes
 
 
-async def commit_each(
+def commit_each(
     transaction: events.Transaction,
     requests: Sequence[CommandRequest],
     *,
     now_us: Callable[[], int],
     files_per_package_max: int,
-) -> Sequence[CommandOutcome]:
+) -> Steps[Sequence[CommandOutcome]]:
     """As `commit_batch`, with a savepoint a command: slower, but the one that the database refuses fails alone."""
     outcomes: list[CommandOutcome] = []
     for request in requests:
         sequence = transaction.sequence
-        savepoint = await transaction.connection.begin_nested()
+        yield _plain(f"SAVEPOINT {_SAVEPOINT}")
         try:
-            outcomes += await commit_batch(
+            outcomes += yield from commit_batch(
                 transaction, (request,), now_us=now_us, files_per_package_max=files_per_package_max
             )
         except (ArtifactStoreError, *DRIVER_ERRORS) as error:
             if not (isinstance(error, ArtifactStoreError) or is_refusal(error)):
                 raise
-            await savepoint.rollback()
+            yield _plain(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
             transaction.sequence = sequence
             outcomes.append(error if isinstance(error, ArtifactStoreError) else Refused(reason_of(error)))
-        else:
-            await savepoint.commit()
+        yield _plain(f"RELEASE SAVEPOINT {_SAVEPOINT}")
     return outcomes
+
+
+def _plain(sql: str) -> Statement:
+    return Statement(sql, [()])

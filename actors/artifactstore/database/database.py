@@ -267,7 +267,7 @@ class Database:
                             connection = await stack.enter_async_context(connected(writer))
                             handle = await connection.begin()
                             before = await events.lock_head(connection)
-                        result = await self._with_head(connection, before, work)
+                        result = await work(events.Transaction(connection, before))
                         self.check_file()
                 # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.
                 await self._commit(connection, handle, timeout_s)
@@ -280,15 +280,6 @@ class Database:
                 with suppress(DatabaseUnavailable, DatabaseClosed):
                     await self.read(end_stuck_writers, timeout_s=_LOOK_TIMEOUT_S)
             raise
-
-    async def _with_head[T](
-        self, connection: AsyncConnection, before: int, work: Callable[[events.Transaction], Awaitable[T]]
-    ) -> T:
-        transaction = events.Transaction(connection, before)
-        result = await work(transaction)
-        if transaction.sequence != before:
-            await events.move_head(transaction)
-        return result
 
     async def _commit(self, connection: AsyncConnection, handle: AsyncTransaction, timeout_s: float) -> None:
         try:

@@ -1,18 +1,20 @@
-"""The event log: `write` takes an event into a transaction, `read` and `replay` bring events out again.
+"""The event log: `append` takes an event into a transaction, `read` and `replay` bring events out again.
 
 Sequences are 1, 2, 3 … without a gap. A transaction that writes holds the lock on the one row of `log_head` from its
-start, takes the numbers after the head, and moves the head as it ends; so commit order is sequence order, a rollback
+start, takes the numbers after the head, and moves the head with them; so commit order is sequence order, a rollback
 burns no number, and no reader ever sees n+1 before n, whichever process wrote it.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, batched
+from functools import cache
+from itertools import accumulate
+from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select, update
 
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import execute_all, insertion
+from artifactstore.database.bulk import Query, Statement, Steps, compiled, insertion, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
@@ -20,17 +22,17 @@ from artifactstore.database.views import row_statements
 from artifactstore_protocols.admission import LogTables, admit, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
-from artifactstore_protocols.state import LastEvent
+from artifactstore_protocols.state import LastEvent, LogState
 from artifactstore_protocols.views import RowOperation
 
 __all__ = [
     "Transaction",
     "admitted",
+    "append",
     "check_end",
     "find_commands",
     "head",
     "lock_head",
-    "move_head",
     "read",
     "replay",
     "write",
@@ -39,7 +41,6 @@ __all__ = [
 
 _REPLAY_BATCH = 1000
 _REPLAY_BYTES = 8 << 20  # of payloads at a time; a manifest can have many more, and then comes alone
-_QUERY_PARAMETERS_MAX = 500
 _NOTIFY: ColumnElement[object] = literal_column(
     f"pg_notify('{CHANNEL_PREFIX}' || log_head.tableoid, log_head.sequence::text)"
 )
@@ -62,6 +63,11 @@ class Transaction:
 
     connection: AsyncConnection
     sequence: int
+
+    @property
+    def database(self) -> str:
+        """Name of the database's dialect."""
+        return self.connection.dialect.name
 
 
 async def lock_head(connection: AsyncConnection) -> int:
@@ -110,15 +116,15 @@ def _check_end(sequence: int, end: int | None) -> None:
         raise LogDamaged(min(last, sequence) + 1, f"the last event is {last}, and the head says {sequence}")
 
 
-async def move_head(transaction: Transaction) -> None:
-    """Store the head. Once a transaction, after its last event.
+def _head_moved(sequence: int, database: str) -> Statement:
+    """Store the head. On PostgreSQL the commit also sends word of it to those who listen; a rollback sends none."""
+    return Statement(_moving_head(database), [(sequence,)])
 
-    On PostgreSQL the commit also sends word of it to those who listen; a rollback sends none.
-    """
-    moved = update(log_head).values(sequence=transaction.sequence)
-    if transaction.connection.dialect.name == "postgresql":
-        moved = moved.returning(_NOTIFY)
-    await transaction.connection.execute(moved)
+
+@cache
+def _moving_head(database: str) -> str:
+    moved = update(log_head).values(sequence=bindparam("sequence"))
+    return compiled(moved if database == "sqlite" else moved.returning(_NOTIFY), database)[0]
 
 
 async def write(transaction: Transaction, event: Event) -> int:
@@ -127,8 +133,8 @@ async def write(transaction: Transaction, event: Event) -> int:
     Raises:
         EventConflict: the id is in the log with other content.
     """
-    query = select(events).where(events.c.event_id == event.event_id)
-    existing = (await transaction.connection.execute(query)).one_or_none()
+    same = select(events).where(events.c.event_id == event.event_id)
+    existing = (await transaction.connection.execute(same)).one_or_none()
     if existing is None:
         await write_all(transaction, (event,))
         return transaction.sequence
@@ -141,16 +147,25 @@ async def write(transaction: Transaction, event: Event) -> int:
 async def write_all(
     transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
 ) -> tuple[StoredEvent, ...]:
-    """Append events whose ids are known to be new, and write rows that they imply into the views.
+    """Append events; as `append`."""
+    return await run(transaction.connection, append(transaction, new, operations))
+
+
+def append(
+    transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
+) -> Steps[tuple[StoredEvent, ...]]:
+    """Append events whose ids are known to be new, write rows that they imply into the views, and move the head.
 
     The database's unique index holds the caller to new ids.
     """
     stored = tuple(StoredEvent(transaction.sequence + 1 + i, event) for i, event in enumerate(new))
     if stored:
-        database = transaction.connection.dialect.name
-        into_log = insertion(events, [_row(entry) for entry in stored], database)
-        await execute_all(transaction.connection, [into_log, *row_statements(operations, LIVE, database)])
-        transaction.sequence = stored[-1].sequence
+        database, sequence = transaction.database, stored[-1].sequence
+        yield insertion(events, [_row(entry) for entry in stored], database)
+        for statement in row_statements(operations, LIVE, database):  # noqa: UP028 - a list cannot be sent rows
+            yield statement
+        yield _head_moved(sequence, database)
+        transaction.sequence = sequence
     return stored
 
 
@@ -164,14 +179,14 @@ async def read(
         PayloadDiffers: the payload of one is not the one that its record names.
     """
 
-    def wanted[*Columns](query: Select[*Columns]) -> Select[*Columns]:
-        query = query.where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
-        return query if subject is None else query.where(events.c.subject == subject)
+    def page[*Columns](of: Select[*Columns]) -> Select[*Columns]:
+        of = of.where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
+        return of if subject is None else of.where(events.c.subject == subject)
 
     # Both databases know how long a value is without reading it.
-    sizes = (await connection.execute(wanted(select(func.coalesce(func.length(events.c.payload), 0))))).scalars()
+    sizes = (await connection.execute(page(select(func.coalesce(func.length(events.c.payload), 0))))).scalars()
     limit = max(1, sum(total <= bytes_max for total in accumulate(sizes)))
-    found = tuple(_stored(row) for row in await connection.execute(wanted(select(events))))
+    found = tuple(_stored(row) for row in await connection.execute(page(select(events))))
     return found if subject is not None else await _gapless(connection, found, after)
 
 
@@ -186,20 +201,29 @@ async def _gapless(connection: AsyncConnection, found: tuple[StoredEvent, ...], 
     return ()
 
 
-async def find_commands(
-    connection: AsyncConnection, *, command_ids: Sequence[str], idempotency_keys: Sequence[str]
-) -> tuple[StoredEvent, ...]:
+def find_commands(
+    command_ids: Iterable[str], idempotency_keys: Iterable[str], database: str
+) -> Steps[tuple[StoredEvent, ...]]:
     """Every event of the commands that have one of these ids or keys, in order of sequence."""
-    ids = list(command_ids)
-    for keys in batched(idempotency_keys, _QUERY_PARAMETERS_MAX):
-        keyed = select(events.c.command_id).where(events.c.idempotency_key.in_(keys))
-        ids += (await connection.execute(keyed)).scalars().all()
-    found: list[StoredEvent] = []
-    for some in batched(ids, _QUERY_PARAMETERS_MAX):
-        query = select(events).where(events.c.command_id.in_(some))
-        found += [_stored(row) for row in await connection.execute(query)]
-    unique = {stored.sequence: stored for stored in found}
-    return tuple(unique[sequence] for sequence in sorted(unique))
+    rows = yield lookup(_of_commands(database), [(each,) for each in command_ids])
+    if keys := [(each,) for each in idempotency_keys]:
+        rows += yield lookup(_of_keys(database), keys)
+    found = {stored.sequence: stored for stored in map(_stored, rows)}
+    return tuple(found[sequence] for sequence in sorted(found))
+
+
+@cache
+def _of_commands(database: str) -> Query:
+    values = wanted(database, command_id=str)
+    return query(select(events).where(events.c.command_id == values["command_id"]), values, database)
+
+
+@cache
+def _of_keys(database: str) -> Query:
+    values = wanted(database, idempotency_key=str)
+    keyed = events.alias("keyed")
+    same = select(events).join(keyed, events.c.command_id == keyed.c.command_id)
+    return query(same.where(keyed.c.idempotency_key == values["idempotency_key"]), values, database)
 
 
 async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], tables: LogTables) -> list[RowOperation]:
@@ -215,14 +239,32 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
     """
     examined = [examine(stored) for stored in batch]
     state = await tables.state(run_needs(examined))
-    after = batch[0].sequence - 1
-    for some in batched(sorted({stored.event.command.command_id for stored in batch}), _QUERY_PARAMETERS_MAX):
-        query = select(events.c.command_id).where(events.c.command_id.in_(some), events.c.sequence <= after)
-        state.commands.update((await connection.execute(query)).scalars())
-    previous = select(events.c.command_id, events.c.actor, events.c.type).where(events.c.sequence == after)
-    for row in await connection.execute(previous):
-        state.last = LastEvent(row.command_id, row.actor, row.type)
+    await run(connection, _add_commands(state, batch, connection.dialect.name))
     return [operation for each in examined for operation in admit(each, state)]
+
+
+def _add_commands(state: LogState, batch: Sequence[StoredEvent], database: str) -> Steps[None]:
+    """Which commands of a run the log holds before it, and the last event before it."""
+    after = batch[0].sequence - 1
+    command_ids = {stored.event.command.command_id for stored in batch}
+    before = yield lookup(_command_before(database), [(command_id, after) for command_id in sorted(command_ids)])
+    state.commands.update(command_id for (command_id,) in before)
+    for command_id, actor, event_type in (yield lookup(_event_at(database), [(after,)])):
+        state.last = LastEvent(command_id, actor, event_type)
+
+
+@cache
+def _command_before(database: str) -> Query:
+    values = wanted(database, command_id=str, sequence=int)
+    before = (events.c.command_id == values["command_id"]) & (events.c.sequence <= values["sequence"])
+    return query(select(events.c.command_id).where(before), values, database)
+
+
+@cache
+def _event_at(database: str) -> Query:
+    values = wanted(database, sequence=int)
+    selected = select(events.c.command_id, events.c.actor, events.c.type)
+    return query(selected.where(events.c.sequence == values["sequence"]), values, database)
 
 
 async def replay(
@@ -271,18 +313,14 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
     )
 
 
-def _stored(row: Row[tuple[object, ...]]) -> StoredEvent:
+def _stored(row: Sequence[Any]) -> StoredEvent:
+    """The event that a row is, its cells in the order of the table's columns."""
+    sequence, event_id, event_type, subject, actor, recorded_at_us, command_id, digest, key, payload_digest, payload = row
     try:
-        event = Event(
-            event_id=row.event_id,
-            type=row.type,
-            subject=row.subject,
-            actor=row.actor,
-            recorded_at_us=time_in("recorded_at", row.recorded_at),
-            payload=row.payload,
-            command=CommandStamp(row.command_id, row.command_digest, row.idempotency_key),
-        )
+        recorded_at_us = time_in("recorded_at", recorded_at_us)
+        command = CommandStamp(command_id, digest, key)
+        event = Event(event_id, event_type, subject, actor, recorded_at_us, payload, command)
     except InvalidValue as error:
-        raise LogDamaged(row.sequence, str(error)) from error
-    check_payload(row.sequence, event.type, event.payload_digest, row.payload_digest)
-    return StoredEvent(row.sequence, event)
+        raise LogDamaged(sequence, str(error)) from error
+    check_payload(sequence, event.type, event.payload_digest, payload_digest)
+    return StoredEvent(sequence, event)

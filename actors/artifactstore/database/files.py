@@ -6,10 +6,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Row, Select, Table, Text, func, select, type_coerce
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText, DamagedCell
-from artifactstore_protocols import views
-from artifactstore_protocols.entries import Entry
 
-__all__ = ["address_in", "content_columns", "entry_in", "files_query", "path_of", "sha256_in"]
+__all__ = ["address_in", "content_columns", "files_query", "path_of", "sha256_in"]
 
 
 def path_of(files: Table) -> ColumnElement[str]:
@@ -45,23 +43,6 @@ def files_query(files: Table, contents: Table) -> Select[tuple[Any, ...]]:
     return select(*(files.c[name] for name in columns), path_of(files), *content_columns(contents)).select_from(
         files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary)
     )
-
-
-def entry_in(row: Row[Any]) -> Entry:
-    """The entry that a row is.
-
-    Raises:
-        DamagedCell: the row of a file's content is gone, or its kind is none.
-    """
-    match row.kind:
-        case views.KIND_FILE if row.size_bytes is not None:
-            return Entry("file", row.path, bool(row.executable), row.media_type, row.size_bytes, row.digest_primary)
-        case views.KIND_LINK:
-            return Entry("link", row.path, target=row.link_target)
-        case views.KIND_DIRECTORY:
-            return Entry("directory", row.path)
-        case _:
-            raise DamagedCell(f"entry {row.path!r} of package number {row.package_number} has no content, or no kind")
 
 
 def address_in(row: Row[Any]) -> str:

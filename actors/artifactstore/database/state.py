@@ -1,128 +1,203 @@
-"""Loads the state that a batch of commands or events needs, in a handful of queries whatever the size of the batch."""
+"""Loads the state that a batch of commands or events needs, by statements that are compiled once."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Table, column, func, select, values
+from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
 
-from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.files import entry_in, files_query, path_of
+from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
+from artifactstore.database.cells import DamagedCell
+from artifactstore.database.files import content_columns, path_of
 from artifactstore.database.schema import LIVE, ViewTables
-from artifactstore_protocols.entries import Place
+from artifactstore_protocols import views
+from artifactstore_protocols.entries import Entry, Place
 from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS
 
 __all__ = ["load_state"]
 
-_PARAMETERS_MAX: Final = 10_000  # SQLite takes 32,766 in a statement, and PostgreSQL 32,767
-_VALUES_MAX: Final = 400  # a compound of values nests no deeper than 500 in SQLite
 
-
-async def load_state(connection: AsyncConnection, needs: Needs, tables: ViewTables = LIVE) -> LogState:
-    """Return the state that `needs` names, as the connection's transaction sees it in a set of view tables."""
+def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[LogState]:
+    """Return the state that `needs` names, as the transaction sees it in a set of view tables."""
     state = LogState()
-    await _load_packages(connection, tables[PACKAGES], state, needs.packages | needs.whole)
-    await _load_schemas(connection, tables[SCHEMAS], state, needs.schemas)
-    await _load_contents(connection, tables, state, needs.contents)
-    keys: defaultdict[str, list[str]] = defaultdict(list)
-    for package_id, key in sorted(needs.entries | needs.above):
-        keys[package_id].append(key)
-    for package_id, package in state.packages.items():
-        if package.is_empty:  # a new package has nothing to look for
-            continue
-        if package_id in needs.whole:
-            await _load_entries(connection, tables, package)
-            continue
-        for chunk in _chunks(keys[package_id], _PARAMETERS_MAX):
-            await _load_entries(connection, tables, package, chunk)
-        wanted = sorted(key for owner, key in needs.entries if owner == package_id)
-        await _load_directories(connection, tables[FILES], package, wanted)
+    yield from _load_packages(state, tables[PACKAGES], needs.packages | needs.whole, database)
+    if needs.schemas:
+        state.schema_versions.update(
+            (yield lookup(_latest_schemas(tables[SCHEMAS], database), [(name,) for name in sorted(needs.schemas)]))
+        )
+    yield from _load_contents(state, tables, needs.contents, database)
+    filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
+    if filled:  # an empty package has nothing to look for
+        yield from _load_entries(tables, needs, filled, database)
     return state
 
 
-async def _load_packages(
-    connection: AsyncConnection, packages: Table, state: LogState, package_ids: Iterable[str]
-) -> None:
-    for chunk in _chunks(sorted(package_ids), _PARAMETERS_MAX):
-        for row in await connection.execute(select(packages).where(packages.c.package_id.in_(chunk))):
-            state.packages[row.package_id] = PackageState(
-                package_id=row.package_id,
-                number=row.created_sequence,
-                name=row.name,
-                retention_class=row.retention_class,
-                metadata=row.metadata,
-                created_at_us=row.created_at,
-                finalized=row.status == "finalized",
-                version=row.version,
-                files=row.file_count,
-                links=row.link_count,
-                directories=row.directory_count,
-                total_bytes=row.total_bytes,
-            )
-
-
-async def _load_schemas(connection: AsyncConnection, schemas: Table, state: LogState, names: Iterable[str]) -> None:
-    for chunk in _chunks(sorted(names), _PARAMETERS_MAX):
-        latest = select(schemas.c.name, func.max(schemas.c.version)).where(schemas.c.name.in_(chunk))
-        for name, version in await connection.execute(latest.group_by(schemas.c.name)):
-            state.schema_versions[name] = version
-
-
-async def _load_contents(
-    connection: AsyncConnection, tables: ViewTables, state: LogState, digests: Iterable[bytes]
-) -> None:
-    contents, locations = tables[CONTENTS], tables[LOCATIONS]
-    for chunk in _chunks(sorted(digests), _PARAMETERS_MAX):
-        for row in await connection.execute(select(contents).where(contents.c.digest_primary.in_(chunk))):
-            state.contents[row.digest_primary] = ContentState(row.digest_algorithm, row.digest_sha256, row.size_bytes)
-        if not state.contents:
-            continue
-        places = select(
-            locations.c.digest_primary,
-            locations.c.backend_id,
-            locations.c.object_key,
-            locations.c.integrity,
-            locations.c.sequence,
-        ).where(locations.c.digest_primary.in_(chunk))
-        for digest, backend_id, object_key, integrity, sequence in await connection.execute(places):
-            if (content := state.contents.get(digest)) is not None:
-                content.places[Place(backend_id, object_key)] = PlaceState(integrity, sequence)
-
-
-async def _load_entries(
-    connection: AsyncConnection, tables: ViewTables, package: PackageState, keys: Sequence[str] | None = None
-) -> None:
-    """The entries of a package with these path keys; all of them without keys."""
-    files = tables[FILES]
-    query = files_query(files, tables[CONTENTS]).where(files.c.package_number == package.number)
-    for row in await connection.execute(query if keys is None else query.where(files.c.path_key.in_(keys))):
-        package.entries[row.path_key] = entry_in(row)
-
-
-async def _load_directories(
-    connection: AsyncConnection, files: Table, package: PackageState, keys: Sequence[str]
-) -> None:
-    """Which of the paths are directories already: the first entry below each, found by its place in the index."""
-    for chunk in _chunks(keys, _VALUES_MAX):
-        wanted = values(column("path_key", files.c.path_key.type), name="given").data([(key,) for key in chunk])
-        given = wanted.cte("wanted")
-        below = (
-            select(path_of(files))
-            .where(
-                files.c.package_number == package.number,
-                files.c.path_key > given.c.path_key + "/",
-                files.c.path_key < given.c.path_key + "0",  # the character after the slash
-            )
-            .limit(1)
-            .scalar_subquery()
+def _load_packages(state: LogState, packages: Table, package_ids: Iterable[str], database: str) -> Steps[None]:
+    keys = [(package_id,) for package_id in sorted(package_ids)]
+    if not keys:
+        return
+    for package_id, number, name, retention, metadata, created_at_us, status, *totals in (
+        yield lookup(_packages(packages, database), keys)
+    ):
+        state.packages[package_id] = PackageState(
+            package_id, number, name, retention, metadata, created_at_us, status == "finalized", *totals
         )
-        query = select(given.c.path_key, func.coalesce(below, "").label("below"))
-        for row in await connection.execute(query):
-            if row.below:
-                package.below[row.path_key] = row.below
 
 
-def _chunks[T](items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes], database: str) -> Steps[None]:
+    keys = [(digest,) for digest in sorted(digests)]
+    if not keys:
+        return
+    for digest, algorithm, sha256, size_bytes in (yield lookup(_contents(tables[CONTENTS], database), keys)):
+        state.contents[digest] = ContentState(algorithm, sha256, size_bytes)
+    if not state.contents:
+        return
+    known = [(digest,) for digest in state.contents]
+    for digest, backend_id, object_key, integrity, sequence in (
+        yield lookup(_places(tables[LOCATIONS], database), known)
+    ):
+        state.contents[digest].places[Place(backend_id, object_key)] = PlaceState(integrity, sequence)
+
+
+def _load_entries(tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str) -> Steps[None]:
+    files, contents = tables[FILES], tables[CONTENTS]
+    by_number = {package.number: package for package in filled.values()}
+    whole = [(package.number,) for package_id, package in filled.items() if package_id in needs.whole]
+    keys = [
+        (filled[package_id].number, key)
+        for package_id, key in sorted(needs.entries | needs.above)
+        if package_id in filled and package_id not in needs.whole
+    ]
+    rows = (yield lookup(_whole(files, contents, database), whole)) if whole else []
+    if keys:
+        rows += yield lookup(_entries(files, contents, database), keys)
+    for number, key, *cells in rows:
+        by_number[number].entries[key] = _entry(number, *cells)
+    paths = [(filled[package_id].number, key) for package_id, key in sorted(needs.entries) if package_id in filled]
+    if paths:
+        for number, key, below in (yield lookup(_directories(files, database), paths)):
+            if below is not None:
+                by_number[number].below[key] = below
+
+
+def _entry(
+    number: int,
+    path: str,
+    kind: int,
+    executable: int,
+    media_type: str | None,
+    digest: bytes | None,
+    target: str | None,
+    size_bytes: int | None,
+) -> Entry:
+    match kind:
+        case views.KIND_FILE if size_bytes is not None and digest is not None:
+            return Entry("file", path, bool(executable), media_type or "", size_bytes, digest)
+        case views.KIND_LINK if target is not None:
+            return Entry("link", path, target=target)
+        case views.KIND_DIRECTORY:
+            return Entry("directory", path)
+        case _:
+            raise DamagedCell(f"entry {path!r} of package number {number} has no content, or no kind")
+
+
+@cache
+def _packages(packages: Table, database: str) -> Query:
+    values = wanted(database, package_id=str)
+    columns = packages.c
+    selected = select(
+        columns.package_id,
+        columns.created_sequence,
+        columns.name,
+        columns.retention_class,
+        columns.metadata,
+        columns.created_at,
+        columns.status,
+        columns.version,
+        columns.file_count,
+        columns.link_count,
+        columns.directory_count,
+        columns.total_bytes,
+    )
+    return query(selected.where(columns.package_id == values["package_id"]), values, database)
+
+
+@cache
+def _latest_schemas(schemas: Table, database: str) -> Query:
+    values = wanted(database, name=str)
+    latest = select(schemas.c.name, func.max(schemas.c.version)).where(schemas.c.name == values["name"])
+    return query(latest.group_by(schemas.c.name), values, database)
+
+
+@cache
+def _contents(contents: Table, database: str) -> Query:
+    values = wanted(database, digest=bytes)
+    selected = select(
+        contents.c.digest_primary, contents.c.digest_algorithm, contents.c.digest_sha256, contents.c.size_bytes
+    )
+    return query(selected.where(contents.c.digest_primary == values["digest"]), values, database)
+
+
+@cache
+def _places(locations: Table, database: str) -> Query:
+    values = wanted(database, digest=bytes)
+    selected = select(
+        locations.c.digest_primary,
+        locations.c.backend_id,
+        locations.c.object_key,
+        locations.c.integrity,
+        locations.c.sequence,
+    )
+    return query(selected.where(locations.c.digest_primary == values["digest"]), values, database)
+
+
+@cache
+def _entries(files: Table, contents: Table, database: str) -> Query:
+    values = wanted(database, number=int, path_key=str)
+    selected = _entries_of(files, contents, values["number"]).where(files.c.path_key == values["path_key"])
+    return query(selected, values, database)
+
+
+@cache
+def _whole(files: Table, contents: Table, database: str) -> Query:
+    values = wanted(database, number=int)
+    return query(_entries_of(files, contents, values["number"]), values, database)
+
+
+def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[Any]:
+    *_others, size_bytes = content_columns(contents)
+    return (
+        select(
+            files.c.package_number,
+            files.c.path_key,
+            path_of(files),
+            files.c.kind,
+            files.c.executable,
+            files.c.media_type,
+            files.c.digest_primary,
+            files.c.link_target,
+            size_bytes,
+        )
+        .select_from(files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary))
+        .where(files.c.package_number == number)
+    )
+
+
+@cache
+def _directories(files: Table, database: str) -> Query:
+    """Which of the paths are directories already: the first entry below each, found by its place in the index."""
+    values = wanted(database, number=int, path_key=str)
+    number, key = values["number"], values["path_key"]
+    below = (
+        select(path_of(files))
+        .where(
+            files.c.package_number == number,
+            files.c.path_key > key.concat(literal_column("'/'")),
+            files.c.path_key < key.concat(literal_column("'0'")),  # the character after the slash
+        )
+        .limit(literal_column("1"))
+        .offset(literal_column("0"))
+        .scalar_subquery()
+    )
+    return query(select(number.label("number"), key.label("path_key"), below.label("below")), values, database)

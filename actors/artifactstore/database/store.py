@@ -6,6 +6,7 @@ from functools import partial
 
 from artifactstore.database import events, queries, replay
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.bulk import run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
@@ -62,17 +63,12 @@ class SqlEventStore:
         self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
     ) -> Sequence[CommandOutcome]:
         """Commit a batch; if the database refuses it as a whole, once more with a savepoint for every command."""
-
-        async def batch(transaction: events.Transaction) -> Sequence[CommandOutcome]:
-            return await commit_batch(transaction, requests, now_us=now_us, files_per_package_max=files_per_package_max)
-
-        async def one_by_one(transaction: events.Transaction) -> Sequence[CommandOutcome]:
-            return await commit_each(transaction, requests, now_us=now_us, files_per_package_max=files_per_package_max)
-
+        judge = partial(commit_batch, requests=requests, now_us=now_us, files_per_package_max=files_per_package_max)
+        judge_each = partial(commit_each, requests=requests, now_us=now_us, files_per_package_max=files_per_package_max)
         try:
-            return await self._database.write(batch)
+            return await self._database.write(lambda transaction: run(transaction.connection, judge(transaction)))
         except Refused:
-            return await self._database.write(one_by_one)
+            return await self._database.write(lambda transaction: run(transaction.connection, judge_each(transaction)))
 
     async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
         """Take over another log's events."""

@@ -12,7 +12,7 @@ from sqlalchemy import Table, bindparam, delete, select, type_coerce, update
 from sqlalchemy.types import NULLTYPE
 
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import OnConflict, Statement, compiled, execute_all, insertion
+from artifactstore.database.bulk import OnConflict, Statement, compiled, execute_all, insertion, run
 from artifactstore.database.schema import ViewTables
 from artifactstore.database.state import load_state
 from artifactstore_protocols.identity import Digest
@@ -38,7 +38,7 @@ class TableViewWriter:
 
     async def state(self, needed: Needs) -> LogState:
         """Return the state that is needed, as the caller's transaction sees it."""
-        return await load_state(self._connection, needed, self._tables)
+        return await run(self._connection, load_state(needed, self._connection.dialect.name, self._tables))
 
 
 def row_statements(operations: Iterable[RowOperation], tables: ViewTables, database: str) -> list[Statement]:

@@ -10,8 +10,8 @@ from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
-from command_strategies import created
-from database_tools import Scribe, by_hand, opened, surgery
+from command_strategies import Ids, created
+from database_tools import Scribe, by_hand, event, opened, surgery
 
 _NEVER_S = 3600.0
 
@@ -92,8 +92,7 @@ async def test_a_rollback_is_not_told(postgres_location: DatabaseLocation, words
     async with opened(postgres_location) as database:
 
         async def fail(transaction: Transaction) -> None:
-            transaction.sequence += 1
-            await events.move_head(transaction)
+            await events.write(transaction, event(Ids()()))
             raise DatabaseUnavailable("db", "on purpose")
 
         await listens(database)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from artifactstore.database import events
+from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database
 from artifactstore.database.errors import DatabaseUnavailable, Refused
@@ -108,7 +109,8 @@ async def test_a_batch_that_fails_as_a_whole_leaves_nothing(database: Database, 
     await take_event_id(database, requests[1])
 
     async def batch(transaction: Transaction) -> Sequence[CommandOutcome]:
-        return await commit_batch(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        steps = commit_batch(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        return await run(transaction.connection, steps)
 
     with pytest.raises(Refused, match=r"the database refused a value \(.*\); change that value"):
         await database.write(batch)
@@ -139,20 +141,21 @@ async def test_a_fault_is_not_taken_for_a_refusal(
 ) -> None:
     """One by one, too, a database that fails fails them all: nobody may be told that the others were written."""
     requests = [scribe.ask(created(i)) for i in (1, 2)]
-    write_all = events.write_all
+    append = events.append
 
-    async def fail_at_the_second(
+    def fail_at_the_second(
         transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
-    ) -> tuple[StoredEvent, ...]:
+    ) -> Steps[tuple[StoredEvent, ...]]:
         if transaction.sequence == 1:
             raise OSError(5, "Input/output error")
-        return await write_all(transaction, new, operations)
+        return (yield from append(transaction, new, operations))
 
     async def one_by_one(transaction: Transaction) -> Sequence[CommandOutcome]:
-        return await commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        each = commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        return await run(transaction.connection, each)
 
     with monkeypatch.context() as patch:
-        patch.setattr(events, "write_all", fail_at_the_second)
+        patch.setattr(events, "append", fail_at_the_second)
         with pytest.raises(DatabaseUnavailable, match="Input/output error"):
             await database.write(one_by_one)
     assert await head(database) == 0

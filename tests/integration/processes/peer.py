@@ -9,6 +9,7 @@ IDLE_TIMEOUT_S is what it tells PostgreSQL about its own sessions, in place of t
 import asyncio
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +20,11 @@ import trio
 from artifactstore import Settings, open_registry
 from artifactstore.database import events
 from artifactstore.database.asyncio_core import AsyncConnection, AsyncTransaction
+from artifactstore.database.bulk import Statement
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.database.schema import ViewTables
+from artifactstore.database.views import row_statements
+from artifactstore_protocols.views import RowOperation
 
 __all__ = ["Place"]
 
@@ -45,22 +50,26 @@ class _Stop:
 
     async def here(self) -> None:
         if not self._waited:
+            await asyncio.to_thread(self.in_thread)
+
+    def in_thread(self) -> None:
+        if not self._waited:
             self._waited = True
             print("here", flush=True)  # noqa: T201
-            await asyncio.to_thread(sys.stdin.readline)
+            sys.stdin.readline()
 
 
 def _wait_at(place: Place, stack: ExitStack) -> None:
     stop = _Stop()
-    lock_head, move_head, commit = events.lock_head, events.move_head, AsyncTransaction.commit
+    lock_head, commit = events.lock_head, AsyncTransaction.commit
 
     async def lock_head_later(connection: AsyncConnection) -> int:
         await stop.here()
         return await lock_head(connection)
 
-    async def move_head_later(transaction: events.Transaction) -> None:
-        await stop.here()
-        await move_head(transaction)
+    def rows_and_wait(operations: Iterable[RowOperation], tables: ViewTables, database: str) -> Iterator[Statement]:
+        yield from row_statements(operations, tables, database)
+        stop.in_thread()  # the database's own, which does nothing else meanwhile
 
     async def commit_later(transaction: AsyncTransaction) -> None:
         await stop.here()
@@ -70,7 +79,7 @@ def _wait_at(place: Place, stack: ExitStack) -> None:
         case Place.ASKING:
             stack.enter_context(patch.object(events, "lock_head", lock_head_later))
         case Place.WRITING:
-            stack.enter_context(patch.object(events, "move_head", move_head_later))
+            stack.enter_context(patch("artifactstore.database.events.row_statements", rows_and_wait))
         case Place.COMMITTING:
             stack.enter_context(patch.object(AsyncTransaction, "commit", commit_later))
 
