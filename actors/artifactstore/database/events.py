@@ -315,7 +315,9 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
 
 def _stored(row: Sequence[Any]) -> StoredEvent:
     """The event that a row is, its cells in the order of the table's columns."""
-    sequence, event_id, event_type, subject, actor, recorded_at_us, command_id, digest, key, payload_digest, payload = row
+    sequence, event_id, event_type, subject, actor, recorded_at_us, command_id, digest, key, payload_digest, payload = (
+        row
+    )
     try:
         recorded_at_us = time_in("recorded_at", recorded_at_us)
         command = CommandStamp(command_id, digest, key)
