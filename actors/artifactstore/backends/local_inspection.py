@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +11,7 @@ from artifactstore.backends.local import SCRATCH
 from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.os_errors import error_name
 from artifactstore.backends.scratch import ScratchSpace
+from artifactstore.backends.small_inspection import SmallInspection, inspect_small_objects
 from artifactstore.permissions import may, owner_of
 
 __all__ = ["ClosedPath", "RootInspection", "inspect_local_root"]
@@ -48,6 +49,7 @@ class RootInspection:
         leftovers: temp files and locks of processes that are gone.
         missing: those of the expected objects that are not there with their size.
         closed: what this user may not use as it must: directories, and some of the expected objects.
+        small: the file of small objects.
     """
 
     exists: bool
@@ -59,17 +61,19 @@ class RootInspection:
     leftovers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     closed: tuple[ClosedPath, ...] = ()
+    small: SmallInspection = field(default_factory=SmallInspection)
 
 
-def inspect_local_root(root: Path, expected: Mapping[str, int]) -> RootInspection:
+def inspect_local_root(root: Path, expected: Mapping[str, int], expected_small: Mapping[str, int]) -> RootInspection:
     """Look at a root.
 
     Args:
         root: directory of the objects.
-        expected: keys of objects that should be there, with their sizes in bytes.
+        expected: keys of objects that should be files, with their sizes in bytes.
+        expected_small: keys of objects that should be rows, likewise.
     """
     there = next(directory for directory in (root, *root.parents) if directory.exists())
-    found = RootInspection(exists=there == root, missing=tuple(expected))
+    found = RootInspection(exists=there == root, missing=(*expected, *expected_small))
     try:
         room = os.statvfs(there)
         found = replace(
@@ -82,11 +86,14 @@ def inspect_local_root(root: Path, expected: Mapping[str, int]) -> RootInspectio
             return found
         files = LocalFiles("local", str(root), ScratchSpace(str(root / SCRATCH)))
         found = replace(found, closed=tuple(_closed(files, found.writable, expected)))
+        small = inspect_small_objects(root, expected_small)
+        missing = tuple(key for key, size in expected.items() if not _is_there(files.path_of(key), size))
         return replace(
             found,
-            holds_objects=next(root.glob("*/??/??/*"), None) is not None,
-            leftovers=tuple(files.scratch.leftovers()),
-            missing=tuple(key for key, size in expected.items() if not _is_there(files.path_of(key), size)),
+            holds_objects=small.holds_objects or next(root.glob("*/??/??/*"), None) is not None,
+            leftovers=(*files.scratch.leftovers(), *small.leftovers),
+            missing=(*missing, *small.missing),
+            small=small,
         )
     except OSError as error:
         return replace(found, failure=error_name(error))

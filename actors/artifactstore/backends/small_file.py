@@ -16,13 +16,13 @@ from typing import Final
 
 from artifactstore.backends.filesystems import network_filesystem
 from artifactstore.backends.os_errors import faults_of
-from artifactstore.database.access import Access, obstacle_to_writing, to_read, to_write
+from artifactstore.database.access import Access, obstacle_to_writing, side_files, to_read, to_write
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 from artifactstore.database.file_guard import FileGuard, SnapshotGuard
 from artifactstore.durable import fsync_directory
 from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
 
-__all__ = ["SmallFile", "file_below", "is_damage"]
+__all__ = ["SmallFile", "file_below", "is_damage", "log_without_file"]
 
 _PAGE_BYTES: Final = 8192
 """Measured: see ADR 0024."""
@@ -45,6 +45,16 @@ _DENIED: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_A
 def file_below(root: Path) -> Path:
     """Return where the file is."""
     return root / "small" / "objects.db"
+
+
+def log_without_file(path: Path) -> str | None:
+    """Why no file may be made: the lost one's log is there, which SQLite would apply to a new one. None if it may."""
+    log = side_files(path)[0]
+    try:
+        found = os.stat(log).st_size  # noqa: PTH116 - a name that is text
+    except FileNotFoundError:
+        return None
+    return f"it is gone, and its write-ahead log {log} is there" if found else None
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -180,6 +190,9 @@ class SmallFile:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             if not os.path.lexists(self._path):
+                if (lost := log_without_file(self._path)) is not None:
+                    cause = f"{self._path} is lost: {lost}; put both back, or move the log away and run verify"
+                    raise StorageFailed(self._backend_id, "making the file of small objects", cause)
                 self._build(self._path.with_name("objects.new"))
             os.fsync(fd)
             fsync_directory(self._root)

@@ -1,7 +1,7 @@
 """What can be wrong: a list of checks, each a pure function from what was seen to what it means and what to do."""
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,6 +10,7 @@ from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 from artifactstore.dataplane import ClosedPath
 from artifactstore.doctor.sight import Sight
 from artifactstore.facts import flagged_text
+from artifactstore_protocols.event_store import Location
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
 
@@ -141,6 +142,38 @@ def storage(sight: Sight) -> Findings:
         )
 
 
+def small_objects(sight: Sight) -> Findings:
+    """A file of small objects that is lost, cannot be read or written, or is where it does not work."""
+    root = sight.root_found
+    if root is None or not root.exists or root.failure is not None:
+        return
+    small, setting = root.small, sight.settings.get("storage_small_max")
+    if small.failure is not None:
+        yield (
+            f"the file of small objects {small.path} cannot be read: {small.failure}",
+            "stop every process of the store, put a sound copy in its place or move it away, and restore a backup",
+        )
+    elif small.missing and not small.exists and len(small.missing) < len(_looked_at(sight)):
+        yield (
+            f"the file of small objects {small.path} is not there, and the log names objects in it",
+            "put it back, or run `artifactstore verify` and restore a backup",
+        )
+    elif small.obstacle is not None and root.writable and not root.closed:
+        yield (
+            f"small objects cannot be stored: {small.obstacle}",
+            f"as root, run `chown {sight.user} {shlex.quote(small.path)}*`; until then only reading works",
+        )
+    if small.network is not None and setting is not None and setting.value:
+        yield (
+            f"{sight.root} is on {small.network}, a network file system, where small objects cannot be rows of a file",
+            "set ARTIFACTSTORE_STORAGE_SMALL_MAX=0, or move the store to a local disk",
+        )
+
+
+def _looked_at(sight: Sight) -> Sequence[Location]:
+    return () if sight.database_found is None else sight.database_found.locations
+
+
 def permissions(sight: Sight) -> Findings:
     """Directories below the root, and objects, that this user may not use: another one made them."""
     by_problem: dict[str, list[ClosedPath]] = {}
@@ -172,7 +205,7 @@ def room(sight: Sight) -> Findings:
 
 
 def leftovers(sight: Sight) -> Findings:
-    """Temp files and locks whose processes are gone."""
+    """Temp files, locks and logs of SQLite whose processes are gone."""
     left = () if sight.root_found is None else sight.root_found.leftovers
     if left:
         yield (
@@ -192,7 +225,7 @@ def belonging(sight: Sight) -> Findings:
             f"there are objects below {sight.root}, and no log in {sight.database}",
             "check ARTIFACTSTORE_DATABASE_URL; if the log is lost, see disaster recovery in the operator's manual",
         )
-    looked = 0 if found is None else len(found.locations)
+    looked = len(_looked_at(sight))
     if looked and len(root.missing) == looked:
         yield (
             f"of {looked} objects that the log names, none is below {sight.root}",
@@ -248,6 +281,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "log": log,
         "locks": locks,
         "storage": storage,
+        "small objects": small_objects,
         "permissions": permissions,
         "room": room,
         "leftovers": leftovers,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from artifactstore.backends.registry import SMALL_BACKEND_ID
 from artifactstore.config import ENVIRONMENT, FoundSettings, find_settings
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.inspection import DatabaseInspection, inspect_database
@@ -58,8 +59,11 @@ def look(
     sight = _with_database(sight, location, lock_wait_s)
     database = sight.database_found
     locations = () if database is None else database.locations
-    expected = {each.object_key: each.size_bytes for each in locations if each.backend_id == "local"}
-    return replace(sight, root=str(root), root_found=inspect_local_root(root, expected))
+    files, rows = (
+        {each.object_key: each.size_bytes for each in locations if each.backend_id == backend_id}
+        for backend_id in ("local", SMALL_BACKEND_ID)
+    )
+    return replace(sight, root=str(root), root_found=inspect_local_root(root, files, rows))
 
 
 def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict[str, Setting]:

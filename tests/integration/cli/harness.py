@@ -5,7 +5,6 @@ everything of the store that lasts, so that a test can say that a refused comman
 """
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import IO, Any
 import pytest
 
 from artifactstore.cli.app import run
+from stored_objects import Row, object_in, stored_below
 
 __all__ = ["COMMAND", "Cli", "Facts", "Ran", "State", "make_tree", "sequences"]
 
@@ -159,14 +159,12 @@ class Cli:
         return State(rows, self.stored_files())
 
     def stored_files(self) -> list[str]:
-        """Every file below the object root, temp files included."""
-        found = (Path(where, name) for where, _below, names in os.walk(self.objects) for name in names)
-        return sorted(path.relative_to(self.objects).as_posix() for path in found)
+        """The keys of objects that are rows, and every other file below the object root, temp files included."""
+        return stored_below(self.objects)
 
-    def object_of(self, content_address: str) -> Path:
-        """Where an object is on disk, by the documented layout."""
-        algorithm, _, digest = content_address.partition(":")
-        return self.objects / algorithm / digest[:2] / digest[2:4] / digest
+    def object_of(self, content_address: str) -> Path | Row:
+        """Where an object is, by the documented layout."""
+        return object_in(self.objects, content_address)
 
     @contextmanager
     def tables(self) -> Generator[sqlite3.Connection]:

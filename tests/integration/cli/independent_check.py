@@ -9,7 +9,9 @@ contradiction.
 
 import hashlib
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,10 +88,12 @@ def as_json(value: object) -> object:
 
 
 def check_objects(manifest: Facts, root: Path) -> int:
-    stored = files_below(root)
-    for path in stored:
+    with closing(sqlite3.connect(root / "small" / "objects.db")) as file:
+        stored = dict(file.execute("SELECT key, content FROM objects"))
+    stored |= {path: (root / path).read_bytes() for path in files_below(root) if not path.startswith("small/")}
+    for path, content in stored.items():
         # As `b3sum` would: an object is called by the digest of its bytes, below two directories of its first digits.
-        name = blake3_of((root / path).read_bytes()).removeprefix("blake3:")
+        name = blake3_of(content).removeprefix("blake3:")
         agree("place of an object", path, f"blake3/{name[:2]}/{name[2:4]}/{name}")
     named = [digest.hex() for digest, _backend, _key in manifest["storage_receipts"]]
     agree("objects", {f"blake3/{name[:2]}/{name[2:4]}/{name}" for name in named}, set(stored))

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,69 @@ def test_nobody_waits_for_a_pipe(cli: Cli, tree: Path) -> None:
     answer = cli.run("doctor")
     assert (answer.code, answer.err) == (1, "")
     assert "it is no regular file" in answer.text
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(b"this is no database" * 1000)
+
+
+def replace_by_another(file: Path) -> None:
+    file.unlink()
+    with closing(sqlite3.connect(file)) as another:
+        another.execute("CREATE TABLE somebody_elses (x)")
+
+
+def leave_only_its_log(file: Path) -> None:
+    file.unlink()
+    file.with_name("objects.db-wal").write_bytes(b"log")
+
+
+SMALL_OBJECTS = {
+    "damaged": (damage, "the file of small objects {} cannot be read: file is not a database"),
+    "another": (replace_by_another, "the file of small objects {} cannot be read: no such table: objects"),
+    "a directory": (
+        lambda file: (file.unlink(), file.mkdir()),
+        "the file of small objects {} cannot be read: it is no regular file",
+    ),
+    "a log": (
+        leave_only_its_log,
+        "the file of small objects {0} cannot be read: it is gone, and its write-ahead log {0}-wal is there",
+    ),
+    "lost": (Path.unlink, "the file of small objects {} is not there, and the log names objects in it"),
+}
+
+
+@pytest.mark.parametrize(("harm", "problem"), SMALL_OBJECTS.values(), ids=SMALL_OBJECTS)
+def test_harm_to_the_file_of_small_objects_is_told_and_nothing_is_changed(
+    cli: Cli, tree: Path, harm: Callable[[Path], object], problem: str
+) -> None:
+    (tree / "large").write_bytes(bytes(100_000))
+    cli.ok("ingest", tree)
+    file = cli.objects / "small" / "objects.db"
+    harm(file)
+    before = tree_of(cli.objects)
+    found = {finding["check"]: finding["problem"] for finding in cli.run("doctor", "--json").json["findings"]}
+    assert found.pop("small objects") == problem.format(file)
+    assert set(found) <= {"belonging"}
+    assert tree_of(cli.objects) == before
+
+
+def test_rows_that_are_missing_and_a_log_that_a_killed_process_left(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    cli.ok("ingest", tree)
+    file = cli.objects / "small" / "objects.db"
+    with closing(sqlite3.connect(file)) as rows:
+        rows.execute("DELETE FROM objects WHERE length(content) = 8")
+        rows.commit()
+        left = {path: path.read_bytes() for path in file.parent.iterdir()}
+    for path, content in left.items():
+        path.write_bytes(content)  # as a process leaves them that is killed
+    before = tree_of(cli.objects)
+    (found,) = cli.run("doctor", "--json").json["findings"]
+    assert (found["check"], found["problem"]) == (
+        "belonging",
+        f"of 4 objects that the log names, 1 are not below {cli.objects}",
+    )
+    assert tree_of(cli.objects) == before
+    assert cli.run("verify").code == 3
+    file.with_name("objects.new").touch()
+    assert "1 temp files or locks below" in cli.run("doctor").text

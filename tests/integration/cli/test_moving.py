@@ -211,6 +211,7 @@ def test_a_check_opens_no_store(cli: Cli, elsewhere: Cli, tree: Path, monkeypatc
 def test_a_backup_and_a_restore_that_are_killed_go_on(
     cli: Cli, elsewhere: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_SMALL_MAX", "0")  # rows would all come at once
     many = tmp_path / "many"
     many.mkdir()
     for number in range(60):

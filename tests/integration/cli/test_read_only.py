@@ -10,6 +10,7 @@ import pytest
 
 from integration.cli.elsewhere import Elsewhere, let_others_in, needs_root
 from integration.cli.harness import Cli
+from stored_objects import overwrite
 
 pytestmark = [needs_root, pytest.mark.slow]
 
@@ -141,8 +142,7 @@ def test_a_store_without_permission_to_write_is_read(filled: Cli, tmp_path: Path
 
 def test_flaws_that_cannot_be_recorded_are_told_all_the_same(filled: Cli, tmp_path: Path) -> None:
     victim = filled.object_of(filled.json("package", "show", "sealed")["file_list"][0]["content_address"])
-    victim.chmod(0o644)
-    victim.write_bytes(b"x" * victim.stat().st_size)
+    overwrite(victim, b"x" * len(victim.read_bytes()))
     [ran] = Elsewhere(read_only_mount(filled.database.parent)).run(["verify", "--json"])
     assert ran.code == 3
     assert len(ran.json["mismatches"]) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from integration.cli.harness import Cli, Facts, make_tree
+from stored_objects import Row, overwrite
 
 SAID = b'{"ok": true}\n'
 
@@ -16,11 +17,9 @@ def files(cli: Cli, tree: Path) -> Facts:
     return {file["path"]: file for file in cli.json("package", "show", "tree")["file_list"]}
 
 
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.chmod(0o600)
-    path.write_bytes(content)
+def flip_a_bit(stored: Path | Row) -> None:
+    content = stored.read_bytes()
+    overwrite(stored, content[:-1] + bytes([content[-1] ^ 1]))
 
 
 def test_a_sound_store_is_said_to_be_sound(cli: Cli, files: Facts) -> None:
@@ -68,10 +67,10 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, 
     told = [line["detail"] for line in cli.json_lines("audit") if line["subject"] == "objects"]
     flagged, restored = told[-2:]
     assert flagged in {
-        f"found {flipped} damaged in local, and 1 more objects",
-        f"found {deleted} missing in local, and 1 more objects",
+        f"found {flipped} damaged in local-small, and 1 more objects",
+        f"found {deleted} missing in local-small, and 1 more objects",
     }
-    assert restored in {f"found {each} intact in local, and 1 more objects" for each in (flipped, deleted)}
+    assert restored in {f"found {each} intact in local-small, and 1 more objects" for each in (flipped, deleted)}
     assert cli.json("replay", "--check")["identical"] is True
 
 
@@ -129,10 +128,9 @@ def test_only_the_packages_own_objects_are_read_when_it_is_named(cli: Cli, files
 
 @pytest.mark.parametrize("kind", ["truncated", "lengthened", "emptied"])
 def test_another_size_is_found(cli: Cli, files: Facts, kind: str) -> None:
-    path = cli.object_of(files["README.md"]["content_address"])
-    content = path.read_bytes()
-    path.chmod(0o600)
-    path.write_bytes({"truncated": content[:-1], "lengthened": content + b"x", "emptied": b""}[kind])
+    stored = cli.object_of(files["README.md"]["content_address"])
+    content = stored.read_bytes()
+    overwrite(stored, {"truncated": content[:-1], "lengthened": content + b"x", "emptied": b""}[kind])
     found = cli.run("verify", "--json")
     assert found.code == 3
     package = files["README.md"]["package_id"]

@@ -162,7 +162,7 @@ def test_store_is_taken_before_and_after_the_command_and_before_the_environment(
     nearest = cli.json_lines("--store", "first", "package", "--store", "nowhere", "list", "--store", "second")
     assert [each["name"] for each in nearest] == ["p"]
     assert not cli.database.exists()
-    assert Path("first/objects/blake3").is_dir()
+    assert Path("first/objects/small").is_dir()
     assert str(cli.database) in cli.refused("verify"), "nothing of it stays for the next command"
 
 
@@ -200,7 +200,7 @@ def test_a_project_file_names_the_store_for_everything_below_it(
         "storage_local_root": {"value": f"{tmp_path}/s/objects", "origin": str(file)},
         "log_level": {"value": "WARNING", "origin": "default"},
         "package_files_max": {"value": 100000, "origin": "default"},
-        "storage_small_max": {"value": 0, "origin": "default"},
+        "storage_small_max": {"value": 65536, "origin": "default"},
     }
     file.write_text("database_uri = 'x'")
     assert "did you mean database_url?" in unnamed.refused("verify")

@@ -13,7 +13,8 @@ from artifactstore.http import app, connection, server
 from artifactstore.http import service as http_service
 from artifactstore_protocols.records import HealthReport
 from integration.http.serving import GUARD_S, Service, ask, connect, request
-from integration.registry.samples import add, object_file, overwrite
+from integration.registry.samples import add, object_file
+from stored_objects import overwrite
 
 PATHS = ["/", "/page/page.css", "/health", "/livez", "/readyz", "/metrics", "/tree", "/events/stream"]
 

@@ -12,12 +12,14 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 
+from artifactstore.backends.small_file import SmallFile
 from artifactstore.cli.app import run
 from artifactstore.database.asyncio_core import AsyncTransaction
 
@@ -54,6 +56,17 @@ class _Steps:
             self.step()
 
         setattr(AsyncTransaction, "commit", stepping_commit)  # noqa: B010
+        writing = SmallFile.writing
+
+        @contextmanager
+        def stepping_rows(file: SmallFile, operation: str) -> Generator[sqlite3.Connection]:
+            self.step()
+            with writing(file, operation) as connection:
+                yield connection
+                self.step()
+            self.step()
+
+        setattr(SmallFile, "writing", stepping_rows)  # noqa: B010
 
 
 def _ingest(store: Path, tree: Path, fatal: int | None) -> int:

@@ -15,10 +15,16 @@ from integration.registry.samples import check_sound, temp_files
 DEATHS = 12
 
 
+@pytest.mark.parametrize("small_max", [65536, 0], ids=["rows", "files"])
 @pytest.mark.parametrize("seed", [1])
 def test_a_killed_ingest_leaves_a_sound_store_and_is_finished_by_the_same_command(
-    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path,
+    capsysbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    small_max: int,
 ) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_SMALL_MAX", str(small_max))
     tree = make_tree(tmp_path / "tree", {f"{number % 3}/{number}": b"%d" % (number // 2) for number in range(12)})
     stores = tmp_path / "stores"
     stores.mkdir()
@@ -32,7 +38,7 @@ def test_a_killed_ingest_leaves_a_sound_store_and_is_finished_by_the_same_comman
     assert (ran.returncode, ran.stderr) == (0, "")
     total, fatal = json.loads(ran.stdout)
     assert len(set(fatal)) == DEATHS
-    assert total > 5 * DEATHS
+    assert total > 3 * DEATHS
     digests: set[str] = set()
     for step in fatal:
         store = stores / str(step)

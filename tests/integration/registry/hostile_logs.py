@@ -34,7 +34,8 @@ from artifactstore_protocols.event_types import (
 )
 from artifactstore_protocols.events import Event, StoredEvent
 from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry, Manifest, ManifestReceipt
-from integration.registry.samples import object_file, overwrite, settings_in, stream_of, whole_log
+from integration.registry.samples import object_file, settings_in, stream_of, whole_log
+from stored_objects import overwrite
 
 __all__ = ["hostile_logs", "valid_log"]
 

@@ -13,6 +13,7 @@ import trio.testing
 from artifactstore import Registry, Settings, open_registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.supervision import ActorSnapshot
+from stored_objects import Row, object_in, objects_in
 
 CHUNK = 8 << 20
 """What the store reads and writes at a time; longer content takes another way through it."""
@@ -101,19 +102,12 @@ def temp_files(settings: Settings) -> list[str]:
 
 def objects(settings: Settings) -> dict[str, bytes]:
     """Everything that is stored, by its hex digest."""
-    return {path.name: path.read_bytes() for path in settings.storage_local_root.glob("blake3/??/??/*")}
+    return objects_in(settings.storage_local_root)
 
 
-def object_file(settings: Settings, content_address: str) -> Path:
+def object_file(settings: Settings, content_address: str) -> Path | Row:
     """Where an object is."""
-    algorithm, digest = content_address.split(":")
-    return settings.storage_local_root / algorithm / digest[:2] / digest[2:4] / digest
-
-
-def overwrite(stored: Path, content: bytes) -> None:
-    """Put other bytes into an object, as a failing disk does; it may be gone."""
-    stored.unlink(missing_ok=True)
-    stored.write_bytes(content)
+    return object_in(settings.storage_local_root, content_address)
 
 
 def actors(registry: Registry) -> list[ActorSnapshot]:

@@ -37,12 +37,12 @@ from integration.registry.samples import (
     crash,
     object_file,
     objects,
-    overwrite,
     settings_in,
     whole_log,
 )
 from odd_mount import OddMount
 from postgres_server import PostgresServer
+from stored_objects import Row, object_in, objects_in, overwrite
 
 LARGE = b"long " * (CHUNK // 5 + 1)
 
@@ -64,9 +64,13 @@ async def another(directory: Path) -> AsyncGenerator[Registry]:
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Settings]:
-    """The store that is backed up: on SQLite, unless a test asks for both databases with `on_either_database`."""
+    """The store that is backed up: on SQLite, with small objects as rows, unless a test asks for all of `STORES`."""
     on_sqlite = settings_in(tmp_path / "store")
-    if getattr(request, "param", "from sqlite") == "from sqlite":
+    store = getattr(request, "param", "from sqlite")
+    if store == "from files":
+        yield replace(on_sqlite, storage_small_max=0)
+        return
+    if store == "from sqlite":
         yield on_sqlite
         return
     server = cast("PostgresServer", request.getfixturevalue("postgres_server"))
@@ -74,7 +78,8 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Settin
         yield replace(on_sqlite, database_url=url)
 
 
-on_either_database = pytest.mark.parametrize("settings", ["from sqlite", "from postgresql"], indirect=True)
+STORES = ["from sqlite", "from postgresql", "from files"]
+on_every_store = pytest.mark.parametrize("settings", STORES, indirect=True)
 
 
 @pytest.fixture
@@ -98,11 +103,11 @@ def log_names(target: Path) -> list[str]:
 
 def copied(target: Path) -> dict[str, bytes]:
     """The objects of a backup, by the hex of their digests."""
-    return {path.name: path.read_bytes() for path in target.glob("objects/blake3/??/??/*")}
+    return objects_in(target / "objects")
 
 
-def copy_of(target: Path, content_address: str) -> Path:
-    return object_file(Settings("sqlite:///nowhere", target / "objects"), content_address)
+def copy_of(target: Path, content_address: str) -> Path | Row:
+    return object_in(target / "objects", content_address)
 
 
 def inodes(target: Path) -> dict[str, int]:
@@ -131,7 +136,7 @@ def named_in(log: Sequence[StoredEvent]) -> set[str]:
     }
 
 
-@on_either_database
+@on_every_store
 async def test_a_backup_brings_back_log_and_objects_on_either_database(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path, location: DatabaseLocation
 ) -> None:
@@ -218,7 +223,7 @@ async def test_a_backup_that_broke_off_at_once_is_no_backup(registry: Registry, 
     assert (await check_backup(target)).events == 11
 
 
-@on_either_database
+@on_every_store
 @pytest.mark.usefixtures("small_steps")
 async def test_a_backup_of_a_store_in_use_is_of_one_moment(registry: Registry, target: Path, tmp_path: Path) -> None:
     await fill(registry)
@@ -241,6 +246,7 @@ async def test_a_backup_of_a_store_in_use_is_of_one_moment(registry: Registry, t
         assert await check_sound(restored) == log
 
 
+@on_every_store
 async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
 ) -> None:
@@ -445,7 +451,7 @@ def stop_after(steps: int) -> Callable[[TransferProgress], None]:
     return tell
 
 
-@on_either_database
+@on_every_store
 @pytest.mark.usefixtures("small_steps")
 async def test_wherever_it_is_interrupted_both_ways_go_on(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
@@ -611,6 +617,7 @@ async def test_a_backup_heals_what_is_damaged_in_it_at_equal_length(
     assert (await registry.backup(target)).new_objects == 0
 
 
+@on_every_store
 async def test_a_restore_heals_what_is_damaged_in_the_store_at_equal_length(
     registry: Registry, settings: Settings, target: Path
 ) -> None:
@@ -625,6 +632,7 @@ async def test_a_restore_heals_what_is_damaged_in_the_store_at_equal_length(
     assert not (await check_backup(target)).flaws.any
 
 
+@on_every_store
 async def test_damaged_and_missing_objects_of_a_backup_are_named_and_never_stored(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
 ) -> None:
@@ -656,6 +664,7 @@ async def test_damaged_and_missing_objects_of_a_backup_are_named_and_never_store
         assert objects(back) == objects(settings)
 
 
+@on_every_store
 async def test_a_store_that_has_gone_on_gets_back_the_objects_that_it_lost(
     registry: Registry, settings: Settings, target: Path
 ) -> None:

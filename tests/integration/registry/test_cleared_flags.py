@@ -9,7 +9,8 @@ from artifactstore import Registry, Settings, open_registry
 from artifactstore.storage import StorageActor
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.messages import VerifyObjects
-from integration.registry.samples import add, check_sound, object_file, overwrite, whole_log
+from integration.registry.samples import add, check_sound, object_file, whole_log
+from stored_objects import overwrite
 
 
 async def _package(registry: Registry) -> tuple[str, str]:
@@ -30,10 +31,11 @@ async def test_a_flagged_object_that_is_found_sound_is_cleared_by_an_event(
     registry: Registry, settings: Settings
 ) -> None:
     _package_id, address = await _package(registry)
-    object_file(settings, address).rename(settings.storage_local_root / "aside")
+    stored = object_file(settings, address)
+    stored.unlink()
     await add(registry, _package_id, "b", b"content of b")  # or nearly all would be missing
     assert len((await registry.verify()).missing) == 1
-    (settings.storage_local_root / "aside").rename(object_file(settings, address))
+    stored.write_bytes(b"content of a")
     for _ in range(2):
         assert (await registry.verify()).sound
         assert await _findings(registry) == ["v1.objects.flagged", "v1.objects.restored"]

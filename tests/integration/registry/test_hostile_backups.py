@@ -118,6 +118,7 @@ async def test_an_object_that_is_too_long_is_damaged_and_not_read(
     [package] = [record async for record in registry.list_packages()]
     [record] = await registry.list_files(package.package_id)
     copy = object_file(settings_in(backup), record.content_address)
+    assert isinstance(copy, Path)
     copy.chmod(0o600)
     os.truncate(copy, _ENDLESS)
     found = await check_backup(backup)

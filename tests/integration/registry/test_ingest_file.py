@@ -38,6 +38,7 @@ from integration.registry.samples import (
     unfinished,
     whole_log,
 )
+from stored_objects import overwrite
 
 LARGE = bytes(range(256)) * (CHUNK // 256) * 2 + b"and the rest"
 
@@ -338,8 +339,7 @@ async def test_a_damaged_file_never_arrives_whole(
 ) -> None:
     await add(registry, package, "f", content)
     stored = object_file(settings, (await registry.get_file_record(package, "f")).content_address)
-    stored.chmod(0o644)
-    stored.write_bytes(content[:-1] + b"?")
+    overwrite(stored, content[:-1] + b"?")
     received: list[bytes] = []
 
     async def read() -> None:

@@ -12,16 +12,8 @@ from hypothesis import strategies as st
 
 from artifactstore import Registry, open_registry
 from artifactstore_protocols.errors import ArtifactStoreError
-from integration.registry.samples import (
-    check_sound,
-    content_of,
-    object_file,
-    overwrite,
-    plant,
-    plant_tree,
-    settings_in,
-    stream_of,
-)
+from integration.registry.samples import check_sound, content_of, object_file, plant, plant_tree, settings_in, stream_of
+from stored_objects import overwrite
 from strategies import tree_paths
 
 

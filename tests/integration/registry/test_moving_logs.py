@@ -1,7 +1,7 @@
 """A log carried by a file: whole, as it is, between stores and databases; resumed, compared, or refused untouched."""
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -10,11 +10,13 @@ import pytest
 import trio
 
 from artifactstore import Registry, Settings, open_registry
+from artifactstore.backends.small import SmallBackend
 from artifactstore.database.errors import DatabaseUnavailable, LogDamaged
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import LogFilePartial, TargetRefused
 from artifactstore.event_writer import EventWriter
 from artifactstore.supervision import ActorCrashed
+from artifactstore.testing.backend_conformance import put_of
 from artifactstore.transfer import log_files
 from artifactstore.transfer.exporting import export_log
 from artifactstore.transfer.log_files import LogFileSource
@@ -25,18 +27,9 @@ from artifactstore_protocols.events import EventRefused, PayloadDiffers, StoredE
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileEncoder, LogFileHeader, LogFileInvalid, LogFileReader
 from artifactstore_protocols.records import TransferProgress
-from integration.registry.samples import (
-    add,
-    by_hand,
-    check_sound,
-    crash,
-    object_file,
-    objects,
-    overwrite,
-    settings_in,
-    whole_log,
-)
+from integration.registry.samples import add, by_hand, check_sound, crash, object_file, objects, settings_in, whole_log
 from long_log import long_log
+from stored_objects import overwrite
 from traced import traced
 
 PREVIOUS = ContentAddress.parse(f"blake3:{'0' * 64}")
@@ -357,10 +350,8 @@ async def test_an_import_says_which_objects_are_not_there(
         package = (await second.get_package("p")).package_id
         assert {len(flaw.files) for flaw in flaws.missing} == {1, 2}
         assert f"{package}/b" in {name for flaw in flaws.missing for name in flaw.files}
-        for address in addresses:
-            copy = object_file(there, address)
-            copy.parent.mkdir(parents=True)
-            overwrite(copy, stored[address.removeprefix("blake3:")])
+        with closing(SmallBackend(there.storage_local_root)) as backend:
+            backend.put_many(map(put_of, stored.values()))
         assert not (await second.import_events(file)).flaws.any
         overwrite(object_file(there, addresses[1]), b"cut off")
         flaws = (await second.import_events(file)).flaws

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ STORE = ["artifactstore.db", "artifactstore.db-shm", "artifactstore.db-wal", "ar
 @pytest.fixture
 def settings(tree: Path) -> Settings:
     """A store inside of the directory that is ingested."""
-    return settings_in(tree / "var")
+    return replace(settings_in(tree / "var"), storage_small_max=0)
 
 
 async def test_an_ingest_of_what_the_store_is_in_takes_in_the_rest(registry: Registry, tree: Path) -> None:
@@ -160,7 +161,8 @@ async def test_a_store_in_an_overlay_is_known(
 
     if layer == "with the store on it":
         overlay(tree)
-    settings = settings_in((merged if layer == "with the store on it" else tree) / "var")
+    where = (merged if layer == "with the store on it" else tree) / "var"
+    settings = replace(settings_in(where), storage_small_max=0)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p")).package_id
         await add(registry, package, "x", b"content")

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -25,12 +26,19 @@ from integration.registry.samples import (
     check_sound,
     content_of,
     object_file,
-    overwrite,
     plant,
     quiet,
+    settings_in,
     stream_of,
     whole_log,
 )
+from stored_objects import Row, overwrite
+
+
+@pytest.fixture(params=[65536, 0], ids=["rows", "files"])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """A store whose small objects are rows, or files."""
+    return replace(settings_in(tmp_path / "store"), storage_small_max=request.param)
 
 
 @pytest.fixture
@@ -42,7 +50,7 @@ async def package(registry: Registry) -> str:
     return package
 
 
-async def _stored(registry: Registry, settings: Settings, package: str, path: str) -> Path:
+async def _stored(registry: Registry, settings: Settings, package: str, path: str) -> Path | Row:
     return object_file(settings, (await registry.get_file_record(package, path)).content_address)
 
 
@@ -342,7 +350,8 @@ async def test_a_store_of_which_nothing_may_be_read_is_refused(
 async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
     registry: Registry, settings: Settings, package: str
 ) -> None:
-    settings.storage_local_root.joinpath("blake3").rename(settings.storage_local_root / "aside")
+    for file in await registry.list_files(package):
+        object_file(settings, file.content_address).unlink(missing_ok=True)
 
     def stop(counts: VerifyProgress) -> None:
         if counts.objects == counts.objects_total - 1:

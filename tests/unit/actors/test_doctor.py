@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.backends.small_inspection import SmallInspection
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.inspection import DatabaseInspection, UnfinishedPackage
 from artifactstore.database.schema import SCHEMA_REVISION
 from artifactstore.dataplane import ClosedPath, RootInspection
 from artifactstore.doctor import CHECKS, Sight, examine
 from artifactstore.doctor.holders import holders_of
+from artifactstore.doctor.sight import Setting
 from artifactstore_protocols.event_store import Location
 
 NOW_US = 1_700_000_000_000_000
@@ -46,6 +48,11 @@ def with_database(**seen: object) -> Sight:
 
 def with_root(**seen: object) -> Sight:
     return replace(WELL, root_found=replace(ROOT, **seen))  # type: ignore[arg-type]  # fields of it
+
+
+def with_small(**seen: object) -> Sight:
+    small = replace(SmallInspection("/s/objects/small/objects.db"), **seen)  # type: ignore[arg-type]  # fields of it
+    return with_root(small=small)
 
 
 def keys(count: int) -> tuple[str, ...]:
@@ -96,6 +103,30 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         with_database(read_only="this user may not write to /s/log.db, which belongs to root"),
         "the store is read-only because this user may not write to /s/log.db, which belongs to root",
         "as root, `chown 7:8 /s/log.db*`",
+    ),
+    (
+        "small objects",
+        with_small(exists=True, failure="file is not a database"),
+        "the file of small objects /s/objects/small/objects.db cannot be read: file is not a database",
+        "restore a backup",
+    ),
+    (
+        "small objects",
+        with_small(missing=("k",)),
+        "the file of small objects /s/objects/small/objects.db is not there, and the log names objects in it",
+        "put it back",
+    ),
+    (
+        "small objects",
+        with_small(exists=True, obstacle="this user may not write to /s/objects/small/objects.db"),
+        "small objects cannot be stored: this user may not write to /s/objects/small/objects.db",
+        "as root, run `chown 7:8 /s/objects/small/objects.db*`",
+    ),
+    (
+        "small objects",
+        replace(with_small(network="NFS"), settings={"storage_small_max": Setting(65536, "default")}),
+        "/s/objects is on NFS, a network file system",
+        "set ARTIFACTSTORE_STORAGE_SMALL_MAX=0",
     ),
     (
         "permissions",

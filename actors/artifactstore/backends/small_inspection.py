@@ -1,0 +1,110 @@
+"""A look at the file of small objects that writes nothing: for finding out what is wrong with it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from artifactstore.backends.filesystems import network_filesystem
+from artifactstore.backends.os_errors import error_name
+from artifactstore.backends.small_file import file_below, log_without_file
+from artifactstore.database.access import obstacle_to_writing, side_files, to_read
+from artifactstore.database.errors import DatabaseUnavailable
+
+__all__ = ["SmallInspection", "inspect_small_objects"]
+
+_LOOKING: Final = "somebody looks at it"
+_STAT: Final = "SELECT key, length(content) FROM objects WHERE key IN (SELECT value FROM json_each(?))"
+_LOOKS: Final = 2
+"""A process that ends writes the file without a lock that a look could meet, so damage counts if it is seen twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallInspection:
+    """What was found.
+
+    Attributes:
+        path: where the file is, or would be.
+        exists: whether anything is there.
+        failure: why it cannot be read; None if it can, or is not there.
+        obstacle: why it cannot be written; None if it can, or is not there.
+        network: name of the network file system that it is on; None if it is on another one.
+        holds_objects: whether it has any object.
+        missing: those of the expected objects that it does not have with their size; all if it is not there.
+        leftovers: files that a process left that died while it made the file.
+    """
+
+    path: str = ""
+    exists: bool = False
+    failure: str | None = None
+    obstacle: str | None = None
+    network: str | None = None
+    holds_objects: bool = False
+    missing: tuple[str, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+
+def inspect_small_objects(root: Path, expected: Mapping[str, int]) -> SmallInspection:
+    """Look at the small objects below a root that is there.
+
+    Args:
+        root: directory of the objects.
+        expected: keys of small objects that should be there, with their sizes in bytes.
+
+    Raises:
+        OSError: the root cannot be looked at.
+    """
+    path = file_below(root)
+    network = network_filesystem(str(root))
+    leftovers = tuple(_leftovers(path))
+    if not os.path.lexists(path):
+        failure = log_without_file(path)
+        missing = tuple(expected)
+        return SmallInspection(str(path), failure=failure, network=network, missing=missing, leftovers=leftovers)
+    failure = None
+    holds_objects, missing = False, ()
+    for _look in range(_LOOKS):
+        try:
+            holds_objects, missing = _read(path, expected)
+            failure = None
+            break
+        except sqlite3.Error as error:
+            failure = str(error)
+        except DatabaseUnavailable as error:
+            failure = error.reason
+        except OSError as error:
+            failure = error_name(error)
+    obstacle = None if failure is not None else obstacle_to_writing(path)
+    return SmallInspection(str(path), True, failure, obstacle, network, holds_objects, missing, leftovers)
+
+
+def _read(path: Path, expected: Mapping[str, int]) -> tuple[bool, tuple[str, ...]]:
+    """Whether there are objects, and which of the expected ones there are not."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise sqlite3.DatabaseError("it is no regular file")
+    with contextlib.closing(to_read(path, _LOOKING).connect(timeout_s=1)) as connection:
+        holds_objects = connection.execute("SELECT 1 FROM objects LIMIT 1").fetchone() is not None
+        sizes = dict(connection.execute(_STAT, (json.dumps(list(expected)),)))
+    return holds_objects, tuple(key for key, size_bytes in expected.items() if sizes.get(key) != size_bytes)
+
+
+def _leftovers(path: Path) -> list[str]:
+    """Files beside the file that no process needs; none while somebody makes the file."""
+    fresh = str(path.with_name("objects.new"))
+    found = [name for name in (fresh, *side_files(Path(fresh))) if os.path.lexists(name)]
+    if not found:
+        return []
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return []
+    finally:
+        os.close(fd)
+    return found
