@@ -53,7 +53,7 @@ class Settings:
         database_url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`; kept out of `repr`, as it may hold a password.
         storage_local_root: directory of the local storage backend; made if there is none.
         log_level: of the `artifactstore` logger, for programs that ask for it.
-        package_files_max: how many files one package may hold.
+        package_files_max: how many files, links and empty directories one package may hold.
         storage_small_max: up to how many bytes objects are rows of one SQLite file; 0 makes every object a file.
 
     Raises:

@@ -4,7 +4,7 @@ The second half is for programs that embed a store: a registry that is used afte
 """
 
 from dataclasses import dataclass
-from typing import override
+from typing import ClassVar, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.records import ExportReport
@@ -17,6 +17,7 @@ __all__ = [
     "FileNotInPackage",
     "LogFilePartial",
     "NoThreadLeft",
+    "NotAFile",
     "NotFinalized",
     "StoreClosed",
     "TargetRefused",
@@ -53,6 +54,30 @@ class FileNotInPackage(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
+
+
+@dataclass(eq=False)
+class NotAFile(ArtifactStoreError):
+    """A path of a package that has no bytes: a symbolic link, or an empty directory.
+
+    Attributes:
+        package_id: the package.
+        path: as it was asked for.
+        kind: `link` or `directory`.
+        target: what the link says.
+    """
+
+    package_id: str
+    path: str
+    kind: str
+    target: str
+
+    code: ClassVar[str] = "not_a_file"
+
+    @override
+    def __str__(self) -> str:
+        what = f"a symbolic link to {self.target!r}" if self.kind == "link" else "an empty directory"
+        return f"{self.path!r} in package {self.package_id} is {what}, not a file; export the package to restore it"
 
 
 class NoThreadLeft(ArtifactStoreError):

@@ -26,6 +26,7 @@ from artifactstore.package_export import write_package
 from artifactstore.refusals import (
     AmbiguousPackage,
     FileNotInPackage,
+    NotAFile,
     NotFinalized,
     StoreClosed,
     WrongEventLoop,
@@ -52,6 +53,7 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import MetadataSchemaRegistered
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
     AddDirectory,
     AddFile,
@@ -216,12 +218,14 @@ class Registry:
         directory: Path,
         *,
         replace: bool = False,
+        links: LinkPolicy = LinkPolicy.KEEP,
         actor: str = DEFAULT_ACTOR,
         progress: Callable[[IngestProgress], None] | None = None,
         resume_in: Path | None = None,
     ) -> DirectoryIngest:
-        """Put every file below a directory into an open package, a transaction per batch.
+        """Put everything below a directory into an open package, a transaction per batch.
 
+        Files, symbolic links and empty directories are taken. Links are kept as links by default: see `LinkPolicy`.
         Asked for again, after an interruption or not, it passes over what is there already with the same content.
         With `resume_in`, a private directory in which a journal of this ingest is kept until it is done, the one that
         comes after an interruption does not even read what was stored and has not been touched since. What `progress`
@@ -236,7 +240,7 @@ class Registry:
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
             journals = None if resume_in is None else path_text(resume_in)
-            message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, journals)
+            message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, journals, links)
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, add)
@@ -261,6 +265,7 @@ class Registry:
         name: str | None = None,
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
+        links: LinkPolicy = LinkPolicy.KEEP,
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
@@ -268,8 +273,9 @@ class Registry:
     ) -> IngestSummary:
         """Create a package, put a directory into it and seal it. The name is the directory's own by default.
 
-        With `resume_in`, as for `ingest_directory`, the same call after an interruption goes on with the package that
-        the interrupted one began, key or no key, unless the directory has lost a file that is in there.
+        What is taken, and what becomes of links, is as for `ingest_directory`. With `resume_in`, as there, the
+        same call after an interruption goes on with the package that the interrupted one began, key or no key, unless
+        the directory has lost a path that is in there.
 
         Raises:
             As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
@@ -287,6 +293,7 @@ class Registry:
                 idempotency_key=idempotency_key,
                 progress=tell,
                 journals=None if resume_in is None else path_text(resume_in),
+                links=links,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
@@ -347,7 +354,7 @@ class Registry:
 
     @checked
     async def list_files(self, package: str) -> Sequence[FileRecord]:
-        """The files of a package, in order of their paths.
+        """The files, symbolic links and empty directories of a package, in the order of their paths' parts.
 
         Raises:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
@@ -356,7 +363,7 @@ class Registry:
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:
-        """What is known of one file.
+        """What is known of one file, symbolic link or empty directory.
 
         Raises:
             PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage.
@@ -377,10 +384,13 @@ class Registry:
         A whole file is checked against its digest before the last chunk is handed over.
 
         Raises:
-            PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, RangeRefused, ObjectMissing: on entry.
+            PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, NotAFile, RangeRefused, ObjectMissing: on
+                entry.
             ObjectDamaged: while reading.
         """
         record = await self.get_file_record(package, path)
+        if record.kind != "file":
+            raise NotAFile(record.package_id, path, record.kind, record.target)
         async with self._object(record.content_address, offset=offset, length=length) as stream:
             yield stream
 
@@ -416,7 +426,7 @@ class Registry:
         *,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> ExportReport:
-        """Write every file of a package below a new or empty directory, each one checked, executable bits included.
+        """Write a package below a new or empty directory: each file checked, executable bits included, then the links.
 
         An export that was interrupted continues when it is called again for the same directory: what is there is
         compared by content, and only what is missing is written. Nothing that is there is overwritten, and no link in
@@ -426,12 +436,12 @@ class Registry:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
             ObjectMissing, ObjectDamaged: what was written until then stays.
             TargetRefused: the directory holds something else, or takes no more.
-            PathRefused: the views hold a path that could lead out of the directory; nothing was written.
-            ExportIncomplete: the file system did not take some of the files; the error's report names them.
+            PathRefused: the views hold a path or a link that leads out of the directory; nothing was written.
+            ExportIncomplete: the file system did not take some of the entries; the error's report names them.
         """
         package_id = await self._package_id(package)
-        files = await self._store.files(package_id)
-        return await write_package(package_id, files, directory, self._object, self._contents, progress)
+        entries = await self._store.files(package_id)
+        return await write_package(package_id, entries, directory, self._object, self._contents, progress)
 
     @checked
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:

@@ -14,6 +14,7 @@ import trio
 
 from artifactstore.abreast import abreast
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.ingest.sealing import counted_text, entry_totals, manifest_entry, stated_totals
 from artifactstore.machine import in_thread
 from artifactstore.refusals import WrongStorageRoot
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
@@ -25,10 +26,11 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore, Location
 from artifactstore_protocols.events import PayloadDiffers
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
+from artifactstore_protocols.links import check_target, escaping_links
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
 from artifactstore_protocols.object_keys import parse_key
-from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.paths import check_path, path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
 from artifactstore_protocols.storage_errors import StorageDenied
 
@@ -218,12 +220,12 @@ class Verification:
         if package.status != "finalized":
             contents = await self._store.contents(package.package_id)
             if contents.package.status != "finalized":
-                return contents.package, contents.files
+                return contents.package, contents.entries
             package = contents.package
         return package, await self._store.files(package.package_id)
 
     async def _manifest_agrees(self, package: PackageRecord, recorded: Sequence[FileRecord]) -> bool:
-        """Whether the sealed bytes are the ones that the view names, and list the files that the view has."""
+        """Whether the sealed bytes are the ones that the view names, and list the entries that the view has."""
         try:
             payload = await self._store.manifest_bytes(package.package_id)
         except PayloadDiffers:
@@ -270,25 +272,35 @@ def _problem(result: VerifyResult, location: Location) -> str | None:
 
 
 def _flaws_of(package: PackageRecord, recorded: Sequence[FileRecord]) -> list[str]:
-    """Rows of a package and of its files that no event could have put there."""
+    """Rows of a package and of its entries that no event could have put there."""
     flaws: list[str] = []
     for file in recorded:
         try:
-            check_path(file.path)
-            check_media_type(file.media_type)
-            ContentDigests(ContentAddress.parse(file.content_address).digest, ContentAddress.parse(file.sha256).digest)
+            _check_entry(file)
         except ArtifactStoreError as error:
-            flaws.append(f"a file of package {package.package_id}: {error}")
+            flaws.append(f"a {file.kind} of package {package.package_id}: {error}")
         if file.size_bytes < 0:
             flaws.append(f"file {file.path!r} of package {package.package_id} has {file.size_bytes} bytes")
-    keys = [path_key(file.path) for file in recorded]
+    keys = [tree_order(path_key(file.path)) for file in recorded]
     if any(before >= after for before, after in pairwise(keys)):
-        flaws.append(f"the files of package {package.package_id} are not under the keys of their paths")
-    counted = len(recorded), sum(file.size_bytes for file in recorded)
-    if counted != (package.files, package.bytes):
-        stated = f"package {package.package_id} says that it has {package.files} files and {package.bytes} bytes"
-        flaws.append(f"{stated}, and has {counted[0]} and {counted[1]}")
+        flaws.append(f"the entries of package {package.package_id} are not under the keys of their paths")
+    links = {file.path: file.target for file in recorded if file.kind == "link"}
+    if escaping := escaping_links(links, (file.path for file in recorded if file.kind != "link")):
+        flaws.append(f"links of package {package.package_id} lead out of it: {', '.join(map(repr, escaping))}")
+    counted, stated = entry_totals(recorded), stated_totals(package)
+    if counted != stated:
+        said = f"package {package.package_id} says that it has {counted_text(stated)}"
+        flaws.append(f"{said}, and has {counted_text(counted)}")
     return flaws
+
+
+def _check_entry(entry: FileRecord) -> None:
+    check_path(entry.path)
+    if entry.kind == "file":
+        check_media_type(entry.media_type)
+        ContentDigests(ContentAddress.parse(entry.content_address).digest, ContentAddress.parse(entry.sha256).digest)
+    elif entry.kind == "link":
+        check_target(entry.path, entry.target)
 
 
 def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[FileRecord]) -> bool:
@@ -299,24 +311,8 @@ def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[Fi
     except ArtifactStoreError:
         return False
     digest = ContentAddress(manifest.manifest_digest(payload))
-    listed = {
-        (
-            file.path,
-            file.size_bytes,
-            file.executable,
-            file.media_type,
-            sealed.content_address(file),
-            f"sha256:{file.sha256.hex()}",
-        )
-        for file in sealed.files
-    }
-    viewed = {
-        (file.path, file.size_bytes, file.executable, file.media_type, file.content_address, file.sha256)
-        for file in recorded
-    }
-    return (str(digest), sealed.provenance.tree_digest, len(sealed.entries), listed) == (
-        package.manifest_digest,
-        package.tree_digest,
-        len(viewed),
-        viewed,
+    algorithms = {entry.content_address.partition(":")[0] for entry in recorded if entry.kind == "file"}
+    return algorithms <= {sealed.digest_algorithm} and (
+        (str(digest), sealed.provenance.tree_digest, len(sealed.entries), set(sealed.entries))
+        == (package.manifest_digest, package.tree_digest, len(recorded), set(map(manifest_entry, recorded)))
     )

@@ -5,7 +5,7 @@ primary digest is named once for all of them.
 """
 
 from functools import lru_cache
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue
 from artifactstore_protocols.errors import InvalidValue
@@ -13,13 +13,13 @@ from artifactstore_protocols.links import target_flaw
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.records import EntryKind
 from artifactstore_protocols.storage import Place, RestoreStatus, RetrievalTier, StorageOutcome
 
 __all__ = [
     "BACKEND_CHARACTERS_MAX",
     "DIGEST_BYTES",
     "Entry",
-    "EntryKind",
     "Place",
     "StoredObject",
     "check_digest",
@@ -32,8 +32,6 @@ __all__ = [
     "file_entry",
     "link_entry",
 ]
-
-type EntryKind = Literal["file", "link", "directory"]
 
 DIGEST_BYTES: Final = 32
 """Length of every digest that names content."""

@@ -73,10 +73,10 @@ class Location:
 
 @dataclass(frozen=True, slots=True)
 class PackageContents:
-    """A package with its files and where their bytes are, in one snapshot; a sealed one comes without its files."""
+    """A package with its entries and where their bytes are, in one snapshot; a sealed one comes without them."""
 
     package: PackageRecord
-    files: tuple[FileRecord, ...]
+    entries: tuple[FileRecord, ...]
     locations: tuple[Location, ...]
 
 
@@ -183,11 +183,11 @@ class EventStore(Protocol):
         ...
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """The file at a path (as its NFC key), if there is one; or PackageNotFound."""
+        """The entry at a path (as its NFC key), if there is one; or PackageNotFound."""
         ...
 
     async def files(self, package_id: str) -> Sequence[FileRecord]:
-        """Every file of a package, in order of path keys; or PackageNotFound."""
+        """Every entry of a package, in the order of `paths.tree_order` of their keys; or PackageNotFound."""
         ...
 
     async def manifest_bytes(self, package_id: str) -> bytes | None:

@@ -26,6 +26,7 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -354,9 +355,10 @@ class AddFile(_Checked, Request[FileRecord, IngestRole]):
 
 @dataclass(frozen=True, slots=True)
 class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
-    """Put every file below a local directory into an open package, a transaction per batch.
+    """Put what is below a local directory into an open package, a transaction per batch.
 
-    `journals` is a directory for a resume journal; without one, nothing is remembered of an interrupted run.
+    `journals` is a directory for a resume journal; without one, nothing is remembered of an interrupted run. `links`
+    says what becomes of symbolic links.
     """
 
     package_id: str
@@ -365,6 +367,7 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
     actor: str
     progress: Callable[[IngestProgress], None] | None
     journals: str | None = None
+    links: LinkPolicy = LinkPolicy.KEEP
 
     @override
     def __post_init__(self) -> None:
@@ -390,7 +393,7 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole]):
 class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
     """Create a package, put a directory into it and seal it; nothing is created if the directory is refused.
 
-    `journals` as for `AddDirectory`.
+    `journals` and `links` as for `AddDirectory`.
     """
 
     directory: str
@@ -401,6 +404,7 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None
     journals: str | None = None
+    links: LinkPolicy = LinkPolicy.KEEP
 
     @override
     def __post_init__(self) -> None:

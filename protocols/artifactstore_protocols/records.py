@@ -14,6 +14,7 @@ __all__ = [
     "BackupReport",
     "ComponentHealth",
     "DirectoryIngest",
+    "EntryKind",
     "ExportReport",
     "FileRecord",
     "FinalizedPackage",
@@ -44,6 +45,7 @@ are not kept apart. `modes`: permissions, so executable bits. `names`: they are 
 """
 
 type PackageStatus = Literal["open", "finalized"]
+type EntryKind = Literal["file", "link", "directory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class PackageRecord:
         status: `open` takes files, `finalized` never changes again.
         version: counts its changes while it is open.
         files: how many it holds.
-        bytes: their sizes added up.
+        links: how many symbolic links it holds.
+        directories: how many empty directories it holds.
+        bytes: the sizes of its files added up.
         retention_class: how long it is kept once it is finalised,
         retention_duration_us: in microseconds, as it was promised at creation; None never expires.
         expires_at_us: when that ends; None while it is open, or for what never expires.
@@ -75,6 +79,8 @@ class PackageRecord:
     status: PackageStatus
     version: int
     files: int
+    links: int
+    directories: int
     bytes: int
     retention_class: str
     retention_duration_us: int | None
@@ -91,39 +97,49 @@ class PackageRecord:
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """A file of a package.
+    """An entry of a package: a file, a symbolic link or an empty directory.
 
     Attributes:
         package_id: the package.
         path: where it is in there, exactly as it was given.
+        kind: `file`, `link` or `directory`. Only a file has a size, a media type and digests: elsewhere they are 0 or
+            empty.
         size_bytes: how long it is.
         executable: whether its owner may run it.
         media_type: by its name, or as the caller said.
         content_address: primary digest of its bytes.
         sha256: the second digest.
+        target: what a link says, relative to the directory that holds it; empty for the other kinds.
         sequence: of the event that put it there.
     """
 
     package_id: str
     path: str
+    kind: EntryKind
     size_bytes: int
     executable: bool
     media_type: str
     content_address: str
     sha256: str
+    target: str
     sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryIngest:
-    """What became of a directory: files and bytes it holds, and how many of the files were there already.
+    """What became of a directory: what it holds, and how many of the files were there already.
+
+    `links` and `directories` are the symbolic links that were kept and the empty directories.
 
     `resumed_files` are those of the unchanged ones that were not even read: an interrupted run had stored them.
-    `excluded` are paths in the directory that belong to the store itself, which takes in nothing of its own.
+    `excluded` are paths in the directory that were left out: they belong to the store itself, which takes in nothing of
+    its own, or they are links that were to be skipped.
     """
 
     package_id: str
     files: int
+    links: int
+    directories: int
     bytes: int
     unchanged_files: int
     resumed_files: int
@@ -140,6 +156,8 @@ class FinalizedPackage:
     manifest_digest: str
     tree_digest: str
     files: int
+    links: int
+    directories: int
     bytes: int
     sequence: int
 
@@ -150,8 +168,8 @@ class IngestSummary:
 
     `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
     worked out from the log, so it is the same whoever asks, and whenever. `resumed_files` were not read by this call,
-    because an interrupted one had stored them and they have not been touched since. `excluded` are paths in the
-    directory that belong to the store itself, which takes in nothing of its own.
+    because an interrupted one had stored them and they have not been touched since. `excluded` is as for
+    `DirectoryIngest`.
     """
 
     package_id: str
@@ -159,6 +177,8 @@ class IngestSummary:
     manifest_digest: str
     tree_digest: str
     files: int
+    links: int
+    directories: int
     bytes: int
     deduplicated_bytes: int
     resumed_files: int
@@ -207,6 +227,8 @@ class ExportReport:
         directory: the target.
         files: how many of its files are there now, under their names, with
         bytes: what they hold.
+        links: how many of its symbolic links are there now.
+        directories: how many of its empty directories are there now.
         resumed_files: how many of them were there already, from an interrupted export.
         refused: those that the target did not take; an export that has any raises `ExportIncomplete`.
         limits: what the target could not keep.
@@ -217,6 +239,8 @@ class ExportReport:
     directory: str
     files: int
     bytes: int
+    links: int
+    directories: int
     resumed_files: int
     refused: tuple[RefusedFile, ...]
     limits: tuple[TargetLimit, ...]

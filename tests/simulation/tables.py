@@ -15,7 +15,7 @@ from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.paths import ancestors
+from artifactstore_protocols.paths import ancestors, tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
 from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
 from artifactstore_protocols.views import (
@@ -163,6 +163,8 @@ class Tables:
             status="open" if row["status"] == "open" else "finalized",
             version=_number(row, "version"),
             files=_number(row, "file_count"),
+            links=_number(row, "link_count"),
+            directories=_number(row, "directory_count"),
             bytes=_number(row, "total_bytes"),
             retention_class=_text(row, "retention_class"),
             retention_duration_us=cast("int | None", retention["duration_us"]),
@@ -191,19 +193,23 @@ class Tables:
         return [file for file in self.all_files() if file.package_id == package_id]
 
     def all_files(self) -> list[FileRecord]:
-        """Every file of every package."""
-        return [self._file(row) for row in self.rows(FILES)]
+        """Every entry of every package."""
+        rows = sorted(self.rows(FILES), key=lambda row: (row["package_number"], tree_order(_text(row, "path_key"))))
+        return [self._file(row) for row in rows]
 
     def _file(self, row: NamedCells) -> FileRecord:
-        content = self._content(row)
+        entry = self._entry(row)
+        content = self._content(row) if entry.kind == "file" else None
         return FileRecord(
             package_id=self._owner(row),
-            path=_path(row),
-            size_bytes=_number(content, "size_bytes"),
-            executable=bool(row["executable"]),
-            media_type=_text(row, "media_type"),
-            content_address=_address(content),
-            sha256=f"sha256:{_octets(content, 'digest_sha256').hex()}",
+            path=entry.path,
+            kind=entry.kind,
+            size_bytes=entry.size_bytes,
+            executable=entry.executable,
+            media_type=entry.media_type,
+            content_address="" if content is None else _address(content),
+            sha256="" if content is None else f"sha256:{_octets(content, 'digest_sha256').hex()}",
+            target=entry.target,
             sequence=_number(row, "sequence"),
         )
 
@@ -242,7 +248,7 @@ class Tables:
     def deduplicated_bytes(self, package_id: str) -> int:
         """See `EventStore.deduplicated_bytes`."""
         stored_at = {_address(row): _number(row, "sequence") for row in self._rows[CONTENTS.name].values()}
-        files = self._files_in(package_id)
+        files = [file for file in self._files_in(package_id) if file.kind == "file"]
         new = {
             file.content_address: file.size_bytes
             for file in files

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
-from artifactstore.cli.options import Json, Key, Meta, Output, Package, Quiet, Retention, metadata_of
-from artifactstore.cli.output import counted, left_out_text, progress_bar, say, say_json, size_text
+from artifactstore.cli.options import Json, Key, Links, Meta, Output, Package, Quiet, Retention, metadata_of
+from artifactstore.cli.output import counted, entries_text, left_out_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import (
     CONTINUES,
     EXIT_DIFFERENT,
@@ -26,6 +26,7 @@ from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
 from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import ExportReport
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
@@ -44,13 +45,14 @@ class Form(StrEnum):
 
 def ingest(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A directory; links in it are stored as what they lead to.")
+        Path, typer.Argument(metavar="PATH", help="A directory: its files, links and empty directories are taken.")
     ],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="The package's name; the directory's by default.")
     ] = None,
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
+    links: Links = LinkPolicy.KEEP,
     key: Key = None,
     *,
     json: Json = False,
@@ -65,6 +67,7 @@ def ingest(
                 name=name,
                 retention=retention,
                 metadata=metadata,
+                links=links,
                 actor=invoker(),
                 idempotency_key=key,
                 progress=progress,
@@ -81,6 +84,10 @@ def ingest(
     say(f"manifest digest  {summary.manifest_digest}")
     say(f"tree digest      {summary.tree_digest}")
     say(f"files            {summary.files}, {size_text(summary.bytes)}")
+    if summary.links:
+        say(f"links            {summary.links}")
+    if summary.directories:
+        say(f"directories      {summary.directories} empty")
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
     if summary.resumed_files:
         say(f"resumed          {counted(summary.resumed_files, 'file')} from an interrupted run")
@@ -179,14 +186,14 @@ def export(
 
 
 def _say_exported(report: ExportReport) -> None:
-    say(f"wrote {counted(report.files, 'file')}, {size_text(report.bytes)}, to {report.directory}")
+    say(f"wrote {entries_text(report)}, {size_text(report.bytes)}, to {report.directory}")
     if report.resumed_files:
         say(f"{report.resumed_files} of them there from an interrupted export")
     say_limits(report.limits)
     if report.wrong_executable_bits:
         say(f"not kept: the executable bit of {counted(report.wrong_executable_bits, 'file')}")
     if report.refused:
-        say(f"not written: {counted(len(report.refused), 'file')}")
+        say(f"not written: {counted(len(report.refused), 'path')}")
         for each in report.refused:
             say(f"  {each.path}: {each.reason}")
 

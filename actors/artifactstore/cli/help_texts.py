@@ -15,15 +15,16 @@ HELP: Mapping[str, str] = MappingProxyType(
 After an interrupt, the same command goes on: what was stored and has not been touched is not read again.""",
         "get": "Write one file of a package to stdout, or to a file.",
         "manifest": "Print a sealed package's manifest, byte for byte.",
-        "export": """Write a package's files to a directory, each one checked.
+        "export": """Write a package to a directory, each file checked.
 
-Executable bits are restored, within the umask. After an interrupt, the same command continues. Nothing is overwritten.
-Exit 3 if the file system does not take some of the files; the others are written.""",
+Links, empty directories and, within the umask, executable bits are restored.
+After an interrupt, the same command continues. Nothing is overwritten.
+Exit 3 if the file system does not take some of them; the others are written.""",
         "package create": "Open a package.",
         "package add": "Put a file or a directory into an open package.",
         "package finalize": "Seal a package with its manifest; again gives the same answer.",
         "package list": "List all packages, oldest first; with --json a line for each.",
-        "package show": "Show a package and its files.",
+        "package show": "Show a package and its files, links and empty directories.",
         "verify": """Read every object again and compare it with the log.
 
 Exit 3 if anything is damaged or missing; ingesting the same content again heals it.""",

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from artifactstore.cli.output import hush
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
 
-__all__ = ["Json", "Key", "Meta", "OptionalPackage", "Output", "Package", "Quiet", "Retention", "metadata_of"]
+__all__ = ["Json", "Key", "Links", "Meta", "OptionalPackage", "Output", "Package", "Quiet", "Retention", "metadata_of"]
 
 
 def _hush(quiet: bool) -> None:
@@ -59,6 +60,14 @@ Key = Annotated[
     str | None,
     typer.Option(
         "--idempotency-key", metavar="KEY", help="The same command with the same key gives its first answer again."
+    ),
+]
+Links = Annotated[
+    LinkPolicy,
+    typer.Option(
+        "--links",
+        help="What becomes of symbolic links: kept as links (refused if they leave the tree), followed, refused, or "
+        "left out.",
     ),
 ]
 Output = Annotated[

@@ -8,7 +8,7 @@ from typing import BinaryIO, Protocol
 
 from artifactstore.cli.streams import answer
 from artifactstore.facts import Json, as_json
-from artifactstore_protocols.records import IngestProgress, ReplayProgress
+from artifactstore_protocols.records import DirectoryIngest, ExportReport, IngestProgress, PackageRecord, ReplayProgress
 
 __all__ = [
     "PAGE_BYTES",
@@ -17,6 +17,7 @@ __all__ = [
     "as_loud_as_before",
     "counted",
     "delivered",
+    "entries_text",
     "events_bar",
     "hush",
     "left_out_text",
@@ -120,6 +121,16 @@ def _stdout() -> BinaryIO:
 def counted(number: int, thing: str) -> str:
     """A number of things: 1 file, 2 files."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def entries_text(counts: DirectoryIngest | ExportReport | PackageRecord) -> str:
+    """How many files something holds, and links and empty directories if it has any."""
+    text = counted(counts.files, "file")
+    if counts.links:
+        text += f", {counted(counts.links, 'link')}"
+    if counts.directories:
+        text += f", {counts.directories} empty director{'y' if counts.directories == 1 else 'ies'}"
+    return text
 
 
 def text_of(value: Json) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from artifactstore.cli.options import Json, Key, Meta, Package, Quiet, Retention, metadata_of
+from artifactstore.cli.options import Json, Key, Links, Meta, Package, Quiet, Retention, metadata_of
 from artifactstore.cli.output import (
     PAGE_BYTES,
     counted,
     delivered,
+    entries_text,
     left_out_text,
     progress_bar,
     say,
@@ -21,6 +22,7 @@ from artifactstore.cli.output import (
 )
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store, resume_directory
 from artifactstore.facts import facts
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, FinalizedPackage, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
@@ -63,6 +65,7 @@ def add(
         str | None, typer.Option("--as", metavar="PATH", help="Where a single file goes; its name by default.")
     ] = None,
     key: Key = None,
+    links: Links = LinkPolicy.KEEP,
     *,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let new content take the place of what is there.")
@@ -83,6 +86,7 @@ def add(
                     package_id,
                     path,
                     replace=replace,
+                    links=links,
                     actor=invoker(),
                     progress=progress,
                     resume_in=resume_directory(),
@@ -102,7 +106,7 @@ def add(
     elif isinstance(added, FileRecord):
         say(f"{added.path}  {size_text(added.size_bytes)}  {added.content_address}")
     else:
-        say(f"{counted(added.files, 'file')}, {size_text(added.bytes)}; {added.unchanged_files} there already")
+        say(f"{entries_text(added)}, {size_text(added.bytes)}; {counted(added.unchanged_files, 'file')} there already")
         if added.excluded:
             say(f"left out {left_out_text(added.excluded)}")
 
@@ -130,8 +134,8 @@ def list_packages(*, json: Json = False) -> None:
                 if json:
                     say_json(facts(record))
                 else:
-                    files, size = counted(record.files, "file"), size_text(record.bytes)
-                    say(f"{record.package_id}  {record.status:9}  {files:>13}  {size:>10}  {record.name}")
+                    held, size = entries_text(record), size_text(record.bytes)
+                    say(f"{record.package_id}  {record.status:9}  {held:>13}  {size:>10}  {record.name}")
                 await delivered(least_bytes=PAGE_BYTES)
 
     on_store(work)
@@ -144,16 +148,26 @@ def show(package: Package, *, json: Json = False) -> None:
         record = await registry.get_package(package)
         return record, await registry.list_files(record.package_id)
 
-    record, files = on_store(work)
+    record, entries = on_store(work)
     shown = cast("Mapping[str, Facts]", facts(record))
     if json:
-        say_json({**shown, "file_list": facts(files)})
+        say_json({**shown, "file_list": facts(entries)})
         return
     for key, value in shown.items():
         say(f"{key:18} {text_of(value)}")
-    for file in files:
-        mark = "x" if file.executable else "-"
-        say(f"{mark} {file.size_bytes:>12}  {file.media_type:32}  {file.content_address}  {file.path}")
+    for entry in entries:
+        say(_entry_text(entry))
+
+
+def _entry_text(entry: FileRecord) -> str:
+    match entry.kind:
+        case "file":
+            mark = "x" if entry.executable else "-"
+            return f"{mark} {entry.size_bytes:>12}  {entry.media_type:32}  {entry.content_address}  {entry.path}"
+        case "link":
+            return f"l {'':>12}  {'symbolic link':32}  {entry.path} -> {entry.target}"
+        case "directory":
+            return f"d {'':>12}  {'empty directory':32}  {entry.path}"
 
 
 def register(app: typer.Typer) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Row, Select, Table, Text, func, select, type_coerce
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText, DamagedCell
+from artifactstore_protocols import views
+from artifactstore_protocols.entries import Entry
 
-__all__ = ["address_in", "content_columns", "files_query", "path_of", "sha256_in"]
+__all__ = ["address_in", "content_columns", "entry_in", "files_query", "path_of", "sha256_in"]
 
 
 def path_of(files: Table) -> ColumnElement[str]:
@@ -43,6 +45,32 @@ def files_query(files: Table, contents: Table) -> Select[tuple[Any, ...]]:
     return select(*(files.c[name] for name in columns), path_of(files), *content_columns(contents)).select_from(
         files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary)
     )
+
+
+def entry_in(
+    number: int,
+    path: str,
+    kind: int,
+    executable: int,
+    media_type: str | None,
+    digest: bytes | None,
+    target: str | None,
+    size_bytes: int | None,
+) -> Entry:
+    """The entry that the cells of a row are; `size_bytes` is its content's.
+
+    Raises:
+        DamagedCell: the row of a file's content is gone, its kind is none, or a link has no target.
+    """
+    match kind:
+        case views.KIND_FILE if size_bytes is not None and digest is not None:
+            return Entry("file", path, bool(executable), media_type or "", size_bytes, digest)
+        case views.KIND_LINK if target is not None:
+            return Entry("link", path, target=target)
+        case views.KIND_DIRECTORY:
+            return Entry("directory", path)
+        case _:
+            raise DamagedCell(f"entry {path!r} of package number {number} has no content, or no kind")
 
 
 def address_in(row: Row[Any]) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, func, literal_c
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.cells import DamagedCell, time_in
-from artifactstore.database.files import address_in, content_columns, files_query, path_of, sha256_in
+from artifactstore.database.files import address_in, content_columns, entry_in, files_query, path_of, sha256_in
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -18,6 +18,7 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.packages import PackageNotFound
+from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
 from artifactstore_protocols.storage import KnownObject
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
@@ -99,7 +100,7 @@ async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Se
 
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
-    """The file at a path (as its NFC key), if there is one."""
+    """The entry at a path (as its NFC key), if there is one."""
     query = _FILES_QUERY.where(_files.c.package_number == _number_of(package_id), _files.c.path_key == path_key)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _file(row, package_id)
@@ -228,9 +229,11 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
 
 
 async def list_files(connection: AsyncConnection, package_id: str) -> list[FileRecord]:
-    """Every file of a package, in order of path keys."""
+    """Every entry of a package, in the order of trees."""
+    # In the order of the key, which is nearly that of trees, so that sorting costs next to nothing.
     query = _FILES_QUERY.where(_files.c.package_number == _number_of(package_id)).order_by(_files.c.path_key)
-    return [_file(row, package_id) for row in await connection.execute(query)]
+    rows = sorted(await connection.execute(query), key=lambda row: tree_order(row.path_key))
+    return [_file(row, package_id) for row in rows]
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
@@ -249,6 +252,8 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         status=row.status,
         version=row.version,
         files=row.file_count,
+        links=row.link_count,
+        directories=row.directory_count,
         bytes=row.total_bytes,
         retention_class=row.retention_class,
         retention_duration_us=row.duration_us,
@@ -286,13 +291,26 @@ def _location(row: Row[tuple[object, ...]]) -> Location:
 
 
 def _file(row: Row[tuple[object, ...]], package_id: str) -> FileRecord:
+    entry = entry_in(
+        row.package_number,
+        row.path,
+        row.kind,
+        row.executable,
+        row.media_type,
+        row.digest_primary,
+        row.link_target,
+        row.size_bytes,
+    )
+    is_file = entry.kind == "file"
     return FileRecord(
         package_id=package_id,
-        path=row.path,
-        size_bytes=row.size_bytes,
-        executable=bool(row.executable),
-        media_type=row.media_type,
-        content_address=address_in(row),
-        sha256=sha256_in(row),
+        path=entry.path,
+        kind=entry.kind,
+        size_bytes=entry.size_bytes,
+        executable=entry.executable,
+        media_type=entry.media_type,
+        content_address=address_in(row) if is_file else "",
+        sha256=sha256_in(row) if is_file else "",
+        target=entry.target,
         sequence=row.sequence,
     )

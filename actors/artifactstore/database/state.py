@@ -7,11 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
 
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
-from artifactstore.database.cells import DamagedCell
-from artifactstore.database.files import content_columns, path_of
+from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, ViewTables
-from artifactstore_protocols import views
-from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.entries import Place
 from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS
 
@@ -73,33 +71,12 @@ def _load_entries(tables: ViewTables, needs: Needs, filled: dict[str, PackageSta
     if keys:
         rows += yield lookup(_entries(files, contents, database), keys)
     for number, key, *cells in rows:
-        by_number[number].entries[key] = _entry(number, *cells)
+        by_number[number].entries[key] = entry_in(number, *cells)
     paths = [(filled[package_id].number, key) for package_id, key in sorted(needs.entries) if package_id in filled]
     if paths:
         for number, key, below in (yield lookup(_directories(files, database), paths)):
             if below is not None:
                 by_number[number].below[key] = below
-
-
-def _entry(
-    number: int,
-    path: str,
-    kind: int,
-    executable: int,
-    media_type: str | None,
-    digest: bytes | None,
-    target: str | None,
-    size_bytes: int | None,
-) -> Entry:
-    match kind:
-        case views.KIND_FILE if size_bytes is not None and digest is not None:
-            return Entry("file", path, bool(executable), media_type or "", size_bytes, digest)
-        case views.KIND_LINK if target is not None:
-            return Entry("link", path, target=target)
-        case views.KIND_DIRECTORY:
-            return Entry("directory", path)
-        case _:
-            raise DamagedCell(f"entry {path!r} of package number {number} has no content, or no kind")
 
 
 @cache

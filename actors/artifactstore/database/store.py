@@ -119,20 +119,20 @@ class SqlEventStore:
         return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=limit))
 
     async def contents(self, package_id: str) -> PackageContents:
-        """A package, its files and their locations, in one snapshot."""
+        """A package, its entries and their locations, in one snapshot."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
             package = await queries.package(connection, package_id)
             if package.status == "finalized":
                 return PackageContents(package, (), ())
-            files = await queries.list_files(connection, package_id)
+            entries = await queries.list_files(connection, package_id)
             locations = await queries.list_locations(connection, package_id)
-            return PackageContents(package, tuple(files), tuple(locations))
+            return PackageContents(package, tuple(entries), tuple(locations))
 
         return await self._database.read(read)
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """One file."""
+        """One entry."""
 
         async def read(connection: AsyncConnection) -> FileRecord | None:
             await queries.package(connection, package_id)
@@ -141,7 +141,7 @@ class SqlEventStore:
         return await self._database.read(read)
 
     async def files(self, package_id: str) -> Sequence[FileRecord]:
-        """All files of a package."""
+        """All entries of a package."""
 
         async def read(connection: AsyncConnection) -> Sequence[FileRecord]:
             await queries.package(connection, package_id)

@@ -23,14 +23,14 @@ import trio
 from artifactstore.callers import told_from_threads
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import new_id, now_us
-from artifactstore.ingest.answers import created_package, entries_written, file_record
+from artifactstore.ingest.answers import created_package, file_record, files_written
 from artifactstore.ingest.journal import Journal
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.resuming import Note, may_go_on, worth_noting
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
-from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, ingested
+from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, ingested, links_and_directories
 from artifactstore.machine import check_wanted, in_thread
 from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
@@ -42,7 +42,6 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, new_hasher
-from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -70,8 +69,6 @@ from artifactstore_protocols.retention import retention_class
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
 
 _logger = logging.getLogger("artifactstore.ingest")
-
-type _Told = Callable[[IngestProgress], None] | None
 
 _SESSIONS = 64
 _FINALIZE_ATTEMPTS = 3
@@ -174,7 +171,7 @@ class IngestActor(Actor[IngestRole]):
             file = ingested(message.path, bool(executable), media_type, result)
             command = ingest_command(message.package_id, (file,), message.on_existing)
             committed = await self._steps.commit(command, message.actor, message.idempotency_key)
-        if entries_written(committed):  # a repeated command has the same entry
+        if files_written(committed):  # a repeated command has the same entry
             return file_record(message.package_id, committed.sequence, file.entry, file.stored)
         key = path_key(message.path)
         record = await self._read_back(self._store.file(message.package_id, key))
@@ -190,8 +187,8 @@ class IngestActor(Actor[IngestRole]):
         self._store.must_be_writable()
         with self._fills(message.package_id):
             await self._require_open(message.package_id)
-            seen = await self._scan(message.directory, message.journals, message.progress)
-            async with self._journal(message.journals, seen, "add", message.package_id) as journal:
+            seen = await self._scan(message)
+            async with self._journal(message.journals, seen, "add", message.package_id, message.links.value) as journal:
                 await in_thread(journal.begin)
                 added = await self._add_scanned(seen, message, journal)
                 journal.finish()
@@ -209,12 +206,12 @@ class IngestActor(Actor[IngestRole]):
         """Create, fill and seal, in one go."""
         commands.check_caller(message.actor, message.idempotency_key)
         self._store.must_be_writable()
-        seen = await self._scan(message.directory, message.journals, message.progress)
+        seen = await self._scan(message)
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, message.idempotency_key)
         creation = _creation(asked)
         metadata: CanonicalValue = dict(message.metadata)
-        same = (name, message.retention_class, metadata, message.actor, message.idempotency_key)
+        same = (name, message.retention_class, metadata, message.actor, message.idempotency_key, message.links.value)
         async with self._journal(message.journals, seen, "ingest", *same) as journal:
             # A package that is created first and cannot be filled stays open. With a caller's key or a journal it is
             # found again and filled further; nobody could otherwise, so it waits until its first batch is stored.
@@ -246,6 +243,8 @@ class IngestActor(Actor[IngestRole]):
             manifest_digest=sealed.manifest_digest,
             tree_digest=sealed.tree_digest,
             files=sealed.files,
+            links=sealed.links,
+            directories=sealed.directories,
             bytes=sealed.bytes,
             deduplicated_bytes=saved,
             resumed_files=resumed,
@@ -275,8 +274,8 @@ class IngestActor(Actor[IngestRole]):
             package = await self._create(creation, asked)
         except IdempotencyConflict:  # no journal of ours holds a key that something else was done with
             return None
-        recorded = [file.path for file in await self._store.files(package.package_id)]
-        return package if may_go_on(package.status, recorded, seen.files) else None
+        recorded = [entry.path for entry in await self._store.files(package.package_id)]
+        return package if may_go_on(package.status, recorded, seen.scan.paths()) else None
 
     @asynccontextmanager
     async def _journal(
@@ -318,14 +317,15 @@ class IngestActor(Actor[IngestRole]):
         # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
-    async def _scan(self, directory: str, journals: str | None, progress: _Told) -> _Seen:
+    async def _scan(self, message: AddDirectory | IngestTree) -> _Seen:
+        journals, progress = message.journals, message.progress
         looked_at_us = now_us()
 
         def scan(tell: Callable[[IngestProgress], None] | None) -> Scan:
             return scan_directory(
-                directory,
+                message.directory,
                 files_max=self._files_max,
-                links=LinkPolicy.FOLLOW,
+                links=message.links,
                 own=OwnFiles.of(self._places, *([] if journals is None else [journals])),
                 check_wanted=check_wanted,
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
@@ -334,7 +334,7 @@ class IngestActor(Actor[IngestRole]):
         tell = None if progress is None else told_from_threads(progress)
         scanned = await in_thread(partial(scan, tell))
         if scanned.excluded:
-            _logger.info("left out what belongs to the store itself: %s", ", ".join(scanned.excluded))
+            _logger.info("left out what is the store's own, or a link: %s", ", ".join(scanned.excluded))
         return _Seen(scanned, looked_at_us)
 
     async def _add_scanned(
@@ -360,7 +360,7 @@ class IngestActor(Actor[IngestRole]):
             command = ingest_command(message.package_id, files, message.on_existing)
             committed = await self._steps.commit(command, message.actor, None)
             sequence = committed.sequence
-            written += entries_written(committed)
+            written += files_written(committed)
             progress = replace(
                 progress,
                 files=progress.files + len(batch),
@@ -371,9 +371,19 @@ class IngestActor(Actor[IngestRole]):
             _logger.debug(text, *done, extra={"package": message.package_id})
             if message.progress is not None:
                 message.progress(progress)
-        unchanged = len(seen.files) - written
+        for entries in links_and_directories(seen.scan):
+            command = ingest_command(message.package_id, (), message.on_existing, entries)
+            sequence = (await self._steps.commit(command, message.actor, None)).sequence
         return DirectoryIngest(
-            message.package_id, len(seen.files), progress.bytes, unchanged, len(kept), seen.scan.excluded, sequence
+            package_id=message.package_id,
+            files=len(seen.files),
+            links=len(seen.scan.links),
+            directories=len(seen.scan.directories),
+            bytes=progress.bytes,
+            unchanged_files=len(seen.files) - written,
+            resumed_files=len(kept),
+            excluded=seen.scan.excluded,
+            sequence=sequence,
         )
 
     async def _require_open(self, package_id: str) -> None:

@@ -12,7 +12,7 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.records import FileRecord, PackageRecord
 
-__all__ = ["created_package", "entries_written", "file_record"]
+__all__ = ["created_package", "file_record", "files_written"]
 
 
 def created_package(created: StoredEvent) -> PackageRecord:
@@ -24,6 +24,8 @@ def created_package(created: StoredEvent) -> PackageRecord:
         status="open",
         version=1,
         files=0,
+        links=0,
+        directories=0,
         bytes=0,
         retention_class=payload.retention_class,
         retention_duration_us=payload.retention_duration_us,
@@ -44,19 +46,22 @@ def file_record(package_id: str, sequence: int, entry: Entry, stored: StoredObje
     return FileRecord(
         package_id=package_id,
         path=entry.path,
+        kind=entry.kind,
         size_bytes=entry.size_bytes,
         executable=entry.executable,
         media_type=entry.media_type,
         content_address=f"{PRIMARY_ALGORITHM}:{entry.digest.hex()}",
         sha256=f"sha256:{stored.sha256.hex()}",
+        target=entry.target,
         sequence=sequence,
     )
 
 
-def entries_written(committed: Committed) -> int:
-    """How many entries a command put into its package."""
+def files_written(committed: Committed) -> int:
+    """How many files a command put into its package."""
     return sum(
-        len(cast("FilesIngested", stored.decode()).entries)
+        entry.kind == "file"
         for stored in committed.events
         if stored.event.type == FILES_INGESTED.name
+        for entry in cast("FilesIngested", stored.decode()).entries
     )

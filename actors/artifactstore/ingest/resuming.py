@@ -54,9 +54,15 @@ def untouched(
     return found
 
 
-def may_go_on(status: str, recorded: Collection[str], scanned: Sequence[ScannedFile]) -> bool:
+def may_go_on(status: str, recorded: Collection[str], scanned: Collection[str]) -> bool:
     """Whether a package that an earlier run began can become the package of this directory.
 
-    Not if it is sealed, and not if it holds a path that the directory has lost: nothing takes a file out of a package.
+    Not if it is sealed, and not if it holds a path that the directory has lost: nothing takes an entry out of a
+    package.
+
+    Args:
+        status: of the package.
+        recorded: paths of its entries.
+        scanned: paths of the directory's entries.
     """
-    return status == "open" and {file.path for file in scanned}.issuperset(recorded)
+    return status == "open" and set(scanned).issuperset(recorded)

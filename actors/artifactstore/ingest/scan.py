@@ -91,6 +91,10 @@ class Scan(NamedTuple):
     directories: tuple[str, ...]
     excluded: tuple[str, ...]
 
+    def paths(self) -> list[str]:
+        """The paths of all entries."""
+        return [*(file.path for file in self.files), *(path for path, _target in self.links), *self.directories]
+
 
 class _Directory(NamedTuple):
     """A directory that the walk is in.
@@ -183,7 +187,7 @@ class _Walk:
         self._check_wanted = check_wanted
         self._tell = tell
         self._led: dict[bytes, tuple[str, bytes, os.stat_result]] = {}
-        self._names = self._seen = self._linked = self._bytes = self._entries = 0
+        self._names = self._seen = self._linked = self._bytes = self._entries = self._own_left_out = 0
         self.files: list[ScannedFile] = []
         self.links: dict[str, str] = {}
         self.directories: list[str] = []
@@ -196,14 +200,15 @@ class _Walk:
         """
         levels = [(start, self._listed(start), 0)]
         while levels:
-            directory, names, entries_before = levels[-1]
+            directory, names, before = levels[-1]
             for name in names:
                 if (below := self._take(directory, name)) is not None:
-                    levels.append((below, self._listed(below), self._entries))
+                    levels.append((below, self._listed(below), self._entries + self._own_left_out))
                     break
             else:
                 levels.pop()
-                if self._entries == entries_before and levels:
+                # A directory that holds nothing but files of the store is not one that its user left empty.
+                if self._entries + self._own_left_out == before and levels:
                     self._count_entry()
                     self.directories.append(directory.prefix.removesuffix("/"))
 
@@ -245,7 +250,7 @@ class _Walk:
         except OSError as error:
             refuse(path, error)
         if self._own is not None and self._own.include(status, directory.inode, entry.name):
-            self.excluded.append(path)
+            self._leave_out(path)
         elif stat.S_ISREG(status.st_mode):
             self._add(path, directory.source + path[len(directory.prefix) :], status)
         elif stat.S_ISDIR(status.st_mode):
@@ -272,7 +277,7 @@ class _Walk:
             self._led[link] = follow(path, link)
         target, real, status = self._led[link]
         if self._own is not None and self._own.hold(real):
-            self.excluded.append(path)
+            self._leave_out(path)
             return None
         if real != self._root and not real.startswith(self._inside):
             raise LinksRefused((RefusedLink(path, target, "leaves the tree"),))
@@ -287,6 +292,10 @@ class _Walk:
             source = f"{source}/" if source else ""
             return _Directory(real, f"{path}/", source, _inode(status), directory, self._behind(linked=True))
         return None
+
+    def _leave_out(self, path: str) -> None:
+        self._own_left_out += 1
+        self.excluded.append(path)
 
     def _count_name(self) -> None:
         self._names += 1

@@ -7,7 +7,10 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.event_store import PackageContents
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.manifest import (
+    DirectoryEntry,
+    Entry,
     FileEntry,
+    LinkEntry,
     Manifest,
     ManifestInvalid,
     ManifestPackage,
@@ -16,9 +19,17 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.packages import ProjectionDamaged
-from artifactstore_protocols.records import FinalizedPackage, PackageRecord
+from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
 
-__all__ = ["build_manifest", "finalized_package", "newly_finalized"]
+__all__ = [
+    "build_manifest",
+    "counted_text",
+    "entry_totals",
+    "finalized_package",
+    "manifest_entry",
+    "newly_finalized",
+    "stated_totals",
+]
 
 
 def build_manifest(
@@ -32,31 +43,17 @@ def build_manifest(
         ProjectionDamaged: the package's rows are not those that its totals count.
     """
     package = contents.package
-    counted = len(contents.files), sum(file.size_bytes for file in contents.files)
-    if counted != (package.files, package.bytes):
-        found, expected = (
-            f"{files} files of {size} bytes" for files, size in (counted, (package.files, package.bytes))
-        )
-        raise ProjectionDamaged(f"package {package.package_id}", found, expected)
-    algorithms = {file.content_address.partition(":")[0] for file in contents.files}
+    counted, stated = entry_totals(contents.entries), stated_totals(package)
+    if counted != stated:
+        raise ProjectionDamaged(f"package {package.package_id}", counted_text(counted), counted_text(stated))
+    algorithms = {entry.content_address.partition(":")[0] for entry in contents.entries if entry.kind == "file"}
     if len(algorithms) > 1:
         raise ManifestInvalid("digest_algorithm", f"the files have digests of {', '.join(sorted(algorithms))}")
     sealed = Manifest.build(
         package=ManifestPackage(
             package.package_id, package.name, package.created_at_us, finalized_at_us, package.metadata
         ),
-        entries=(
-            FileEntry(
-                "file",
-                file.path,
-                file.executable,
-                file.size_bytes,
-                file.media_type,
-                _digest(file.content_address),
-                _digest(file.sha256),
-            )
-            for file in _while_wanted(contents.files, check_wanted)
-        ),
+        entries=map(manifest_entry, _while_wanted(contents.entries, check_wanted)),
         storage_receipts=(
             ManifestReceipt(_digest(at.content_address), at.backend_id, at.object_key)
             for at in _while_wanted(contents.locations, check_wanted)
@@ -71,6 +68,39 @@ def build_manifest(
     payload = manifest.encode(sealed)
     check_wanted()
     return payload, manifest.summarize(payload, sealed)
+
+
+def entry_totals(entries: Iterable[FileRecord]) -> tuple[int, int, int, int]:
+    """Return how many files, links and empty directories there are, and the bytes of the files."""
+    counts = {"file": 0, "link": 0, "directory": 0}
+    size_bytes = 0
+    for entry in entries:
+        counts[entry.kind] += 1
+        size_bytes += entry.size_bytes
+    return counts["file"], counts["link"], counts["directory"], size_bytes
+
+
+def stated_totals(package: PackageRecord) -> tuple[int, int, int, int]:
+    """Return what a package says of its entries, as `entry_totals` counts them."""
+    return package.files, package.links, package.directories, package.bytes
+
+
+def counted_text(totals: tuple[int, int, int, int]) -> str:
+    """Return totals of entries in words."""
+    files, links, directories, size_bytes = totals
+    return f"{files} files of {size_bytes} bytes, {links} links and {directories} empty directories"
+
+
+def manifest_entry(record: FileRecord) -> Entry:
+    """Return an entry of a package as its manifest lists it."""
+    match record.kind:
+        case "file":
+            digests = _digest(record.content_address), _digest(record.sha256)
+            return FileEntry("file", record.path, record.executable, record.size_bytes, record.media_type, *digests)
+        case "link":
+            return LinkEntry("link", record.path, record.target)
+        case "directory":
+            return DirectoryEntry("directory", record.path)
 
 
 def _while_wanted[T](items: Iterable[T], check_wanted: Callable[[], None]) -> Iterator[T]:
@@ -93,6 +123,8 @@ def finalized_package(package: PackageRecord) -> FinalizedPackage:
         manifest_digest=package.manifest_digest,
         tree_digest=package.tree_digest,
         files=package.files,
+        links=package.links,
+        directories=package.directories,
         bytes=package.bytes,
         sequence=package.finalized_sequence,
     )
@@ -106,6 +138,8 @@ def newly_finalized(package: PackageRecord, summary: ManifestSummary, sequence: 
         manifest_digest=summary.manifest_digest,
         tree_digest=summary.tree_digest,
         files=package.files,
+        links=package.links,
+        directories=package.directories,
         bytes=package.bytes,
         sequence=sequence,
     )

@@ -1,12 +1,13 @@
 """The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what may be left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, starmap
 from typing import NamedTuple
 
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id
 from artifactstore.ingest.resuming import Note, untouched
-from artifactstore.ingest.scan import ScannedFile
+from artifactstore.ingest.scan import Scan, ScannedFile
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.commands import (
     ENTRIES_BYTES_MAX,
@@ -18,7 +19,7 @@ from artifactstore_protocols.commands import (
     entry_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult
-from artifactstore_protocols.entries import Entry, Place, StoredObject, file_entry
+from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import Committed
@@ -27,7 +28,7 @@ from artifactstore_protocols.media_types import media_type_of
 from artifactstore_protocols.messages import Commit, StatObjects, StorageRole, StoreFiles, WriterRole
 from artifactstore_protocols.records import FileRecord
 
-__all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested"]
+__all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "links_and_directories"]
 
 _BATCH_BYTES = 64 << 20
 
@@ -117,11 +118,27 @@ def ingested(path: str, executable: bool, media_type: str, result: IngestResult)
     return IngestedFile(file_entry(path, executable, media_type, result.size_bytes, digest), stored)
 
 
-def ingest_command(package_id: str, files: Sequence[IngestedFile], on_existing: OnExisting) -> IngestFiles:
-    """Return the command that puts stored files into a package."""
-    return IngestFiles(
-        package_id, tuple(file.entry for file in files), tuple(file.stored for file in files), on_existing
-    )
+def ingest_command(
+    package_id: str, files: Sequence[IngestedFile], on_existing: OnExisting, others: tuple[Entry, ...] = ()
+) -> IngestFiles:
+    """Return the command that puts stored files, and entries that are no files, into a package."""
+    entries = (*(file.entry for file in files), *others)
+    return IngestFiles(package_id, entries, tuple(file.stored for file in files), on_existing)
+
+
+def links_and_directories(scan: Scan) -> Iterator[tuple[Entry, ...]]:
+    """Runs of the links and empty directories of a scan, each for one transaction: limited by count and by bytes."""
+    batch: list[Entry] = []
+    size = 0
+    for entry in chain(starmap(link_entry, scan.links), map(directory_entry, scan.directories)):
+        entry_size = entry_bytes(entry)
+        if batch and (len(batch) == ENTRIES_MAX or size + entry_size > ENTRIES_BYTES_MAX):
+            yield tuple(batch)
+            batch, size = [], 0
+        batch.append(entry)
+        size += entry_size
+    if batch:
+        yield tuple(batch)
 
 
 def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:

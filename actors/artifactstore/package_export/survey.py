@@ -20,7 +20,6 @@ from artifactstore.package_export.target import (
     paths_text,
 )
 from artifactstore_protocols.identity import ContentAddress, new_hasher
-from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
 from artifactstore_protocols.records import FileRecord
 
 __all__ = ["complete_files", "misnamed_files"]
@@ -42,24 +41,22 @@ class _Directory:
     """
 
     files: dict[bytes, FileRecord] = field(default_factory=dict[bytes, FileRecord])
-    links: dict[bytes, LinkEntry] = field(default_factory=dict[bytes, LinkEntry])
+    links: dict[bytes, FileRecord] = field(default_factory=dict[bytes, FileRecord])
     directories: "dict[bytes, _Directory]" = field(default_factory=dict[bytes, "_Directory"])
     path: str | None = None
 
 
-def _directories(
-    files: Sequence[FileRecord], entries: Sequence[LinkEntry | DirectoryEntry]
-) -> Iterator[tuple[Parts, _Directory]]:
+def _directories(entries: Sequence[FileRecord]) -> Iterator[tuple[Parts, _Directory]]:
     """Go through the directories of a package, each followed by all that are below it."""
     top = _Directory()
-    for entry in (*files, *entries):
+    for entry in entries:
         directory = top
         *above, name = parts_of(entry.path)
         for each in above:
             directory = directory.directories.setdefault(each, _Directory())
-        if isinstance(entry, FileRecord):
+        if entry.kind == "file":
             directory.files[name] = entry
-        elif isinstance(entry, LinkEntry):
+        elif entry.kind == "link":
             directory.links[name] = entry
         else:
             directory.directories[name] = _Directory(path=entry.path)
@@ -78,16 +75,14 @@ def _directories(
 
 def complete_files(
     target: ExportTarget,
-    files: Sequence[FileRecord],
-    entries: Sequence[LinkEntry | DirectoryEntry],
+    entries: Sequence[FileRecord],
     check_wanted: Callable[[], None],
 ) -> frozenset[str]:
     """Return the paths that an interrupted export has written, by their content.
 
     Args:
         target: where it wrote.
-        files: of the package.
-        entries: its links and empty directories.
+        entries: of the package.
         check_wanted: raises when the work is no longer wanted.
 
     Raises:
@@ -98,7 +93,7 @@ def complete_files(
     changed: list[str] = []
     foreign: list[str] = []
     beyond: Parts | None = None  # a directory that is not there: there is nothing below it either
-    for parts, expected in _directories(files, entries):
+    for parts, expected in _directories(entries):
         check_wanted()
         if beyond is not None and parts[: len(beyond)] == beyond:
             continue
@@ -185,8 +180,7 @@ def _was_empty(at: int, name: bytes) -> bool:
 
 def misnamed_files(
     target: ExportTarget,
-    files: Sequence[FileRecord],
-    entries: Sequence[LinkEntry | DirectoryEntry],
+    entries: Sequence[FileRecord],
     check_wanted: Callable[[], None],
 ) -> dict[str, str]:
     """Return the entries that were written and are not in the target under their names, each with the reason.
@@ -200,7 +194,7 @@ def misnamed_files(
     lost: set[Parts] = set()
     beyond: Parts | None = None  # a directory that is lost, with all that is below it
     target.look_again()
-    for parts, expected in _directories(files, entries):
+    for parts, expected in _directories(entries):
         check_wanted()
         if parts in lost:
             beyond = parts

@@ -4,18 +4,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from artifactstore.ingest.sealing import entry_totals
 from artifactstore.machine import check_wanted, in_thread
 from artifactstore.package_export.survey import complete_files, misnamed_files
 from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
 from artifactstore.refusals import ExportIncomplete, TargetRefused
 from artifactstore_protocols.links import check_target, escaping_links
-from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
 from artifactstore_protocols.paths import PathRefused, check_path
 from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress, RefusedFile
 from artifactstore_protocols.storage import StorageError
@@ -24,8 +23,6 @@ __all__ = ["write_package"]
 
 _BATCH_FILES: Final = 256
 _BATCH_BYTES: Final = 4 << 20
-
-type _Entries = Sequence[LinkEntry | DirectoryEntry]
 
 _SMALL_BYTES: Final = 1 << 20
 """Up to which size objects are read by the batch."""
@@ -36,44 +33,42 @@ type _ReadMany = Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageErr
 
 async def write_package(
     package_id: str,
-    files: Sequence[FileRecord],
+    entries: Sequence[FileRecord],
     directory: Path,
     read: _Read,
     read_many: _ReadMany,
     progress: Callable[[IngestProgress], None] | None,
-    entries: Sequence[LinkEntry | DirectoryEntry] = (),
 ) -> ExportReport:
     """Write the entries of a package below a directory, or continue an export that was interrupted.
 
     Args:
         package_id: which package.
-        files: all of its files.
+        entries: all of its files, symbolic links and empty directories. The links are made last.
         directory: a new or an empty one, or one that holds an unfinished export of this package.
         read: opens the object of a content address for reading; it raises in place of the last bytes if it is damaged.
         read_many: reads objects of many content addresses at once, each checked.
         progress: told how far it is.
-        entries: its symbolic links, which are made last, and its empty directories.
 
     Raises:
         PathRefused: a path or a link that no package may hold is among them; nothing was written.
         TargetRefused: the directory is of no use, or takes no more; the same call continues.
-        ExportIncomplete: the directory did not take some of the files; all others are there.
+        ExportIncomplete: the directory did not take some of the entries; all others are there.
     """
-    target = await in_thread(partial(_opened, package_id, files, entries, directory))
+    target = await in_thread(partial(_opened, package_id, entries, directory))
     try:
-        return await _Export(package_id, files, entries, directory, target, read, read_many, progress).run()
+        return await _Export(package_id, entries, directory, target, read, read_many, progress).run()
     finally:
         target.close()
 
 
-def _opened(package_id: str, files: Sequence[FileRecord], entries: _Entries, directory: Path) -> ExportTarget:
+def _opened(package_id: str, entries: Sequence[FileRecord], directory: Path) -> ExportTarget:
     # Whatever the tables say: they may come from a hand-made log, or be edited.
-    for path in chain((file.path for file in files), (entry.path for entry in entries)):
-        check_path(path)
-    links = {entry.path: entry.target for entry in entries if isinstance(entry, LinkEntry)}
+    for entry in entries:
+        check_path(entry.path)
+    links = {entry.path: entry.target for entry in entries if entry.kind == "link"}
     for path, link_target in links.items():
         check_target(path, link_target)
-    for path in escaping_links(links, (each.path for each in (*files, *entries) if each.path not in links)):
+    for path in escaping_links(links, (entry.path for entry in entries if entry.kind != "link")):
         raise PathRefused(path, f"the link leads to {links[path][:80]!r}, out of the tree")
     return ExportTarget.open(directory, package_id)
 
@@ -82,8 +77,7 @@ class _Export:
     def __init__(
         self,
         package_id: str,
-        files: Sequence[FileRecord],
-        entries: _Entries,
+        entries: Sequence[FileRecord],
         directory: Path,
         target: ExportTarget,
         read: _Read,
@@ -91,8 +85,8 @@ class _Export:
         progress: Callable[[IngestProgress], None] | None,
     ) -> None:
         self._package_id = package_id
-        self._files = files
         self._entries = entries
+        self._files = [entry for entry in entries if entry.kind == "file"]
         self._directory = directory
         self._target = target
         self._read = read
@@ -101,14 +95,12 @@ class _Export:
         self._refused: dict[str, str] = {}
         self._batch: list[FileRecord] = []
         self._batch_bytes = 0
-        self._done = IngestProgress(0, len(files), 0, sum(file.size_bytes for file in files))
+        self._done = IngestProgress(0, len(self._files), 0, sum(file.size_bytes for file in self._files))
 
     async def run(self) -> ExportReport:
         complete = frozenset[str]()
         if self._target.resumed:
-            complete = await self._on_target(
-                partial(complete_files, self._target, self._files, self._entries, check_wanted)
-            )
+            complete = await self._on_target(partial(complete_files, self._target, self._entries, check_wanted))
         self._tell([file for file in self._files if file.path in complete])
         for file in self._files:
             if file.path not in complete:
@@ -158,10 +150,11 @@ class _Export:
 
     def _place_entries(self) -> None:
         """Make the empty directories, then the links."""
-        for entry in sorted(self._entries, key=lambda entry: isinstance(entry, LinkEntry)):
+        others = (entry for entry in self._entries if entry.kind != "file")
+        for entry in sorted(others, key=lambda entry: entry.kind == "link"):
             check_wanted()
             try:
-                if isinstance(entry, LinkEntry):
+                if entry.kind == "link":
                     self._target.place_link(parts_of(entry.path), entry.target.encode())
                 else:
                     self._target.place_directory(parts_of(entry.path))
@@ -198,16 +191,17 @@ class _Export:
 
     def _report(self, resumed_files: int) -> ExportReport:
         """Look at what is really there, and say so."""
-        written = [file for file in self._files if file.path not in self._refused]
-        placed = [entry for entry in self._entries if entry.path not in self._refused]
-        misnamed = misnamed_files(self._target, written, placed, check_wanted)
-        there = [file for file in written if file.path not in misnamed]
+        written = [entry for entry in self._entries if entry.path not in self._refused]
+        misnamed = misnamed_files(self._target, written, check_wanted)
+        files, links, directories, size_bytes = entry_totals(entry for entry in written if entry.path not in misnamed)
         refused = sorted({**self._refused, **misnamed}.items())
         return ExportReport(
             package_id=self._package_id,
             directory=str(self._directory),
-            files=len(there),
-            bytes=sum(file.size_bytes for file in there),
+            files=files,
+            bytes=size_bytes,
+            links=links,
+            directories=directories,
             resumed_files=resumed_files,
             refused=tuple(RefusedFile(path, reason) for path, reason in refused),
             limits=self._target.limits.noted(),

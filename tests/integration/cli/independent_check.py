@@ -9,6 +9,7 @@ contradiction.
 
 import hashlib
 import json
+import os
 import sqlite3
 import sys
 from contextlib import closing
@@ -35,13 +36,26 @@ def in_tree_order(path: str) -> list[bytes]:
 
 
 def files_below(root: Path) -> list[str]:
-    found = (path.relative_to(root).as_posix() for path in root.rglob("*") if not path.is_dir())
+    found = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return sorted(found, key=in_tree_order)
 
 
 def files_of(manifest: Facts) -> list[Facts]:
     names = ("path", "executable", "size_bytes", "media_type", "digest", "sha256")
     return [dict(zip(names, fields, strict=True)) for kind, *fields in manifest["entries"] if kind == "file"]
+
+
+def others_of(manifest: Facts, kind: str) -> dict[str, list[str]]:
+    return {path: target for found, path, *target in manifest["entries"] if found == kind}
+
+
+def check_others(manifest: Facts, directory: Path) -> None:
+    found = [(path.relative_to(directory).as_posix(), path) for path in directory.rglob("*")]
+    links = {path: [os.readlink(each)] for path, each in found if each.is_symlink()}  # noqa: PTH115 - as it is
+    agree("exported links", others_of(manifest, "link"), links)
+    directories = [(path, each) for path, each in found if each.is_dir() and not each.is_symlink()]
+    empty: dict[str, list[str]] = {path: [] for path, each in directories if not any(each.iterdir())}
+    agree("exported empty directories", others_of(manifest, "directory"), empty)
 
 
 def check_files(manifest: Facts, directory: Path) -> None:
@@ -107,11 +121,15 @@ def main(cbor: Path, jcs: Path, ingest: Path, directory: Path, root: Path) -> No
     agree("digest of the canonical form", ingested["manifest_digest"], blake3_of(cbor2.dumps(manifest, canonical=True)))
     agree("JSON form", json.loads(jcs.read_bytes()), as_json(manifest))
     check_files(manifest, directory)
+    check_others(manifest, directory)
     check_tree_digest(manifest, ingested)
     agree("files", ingested["files"], len(files_of(manifest)))
     agree("bytes", ingested["bytes"], sum(file["size_bytes"] for file in files_of(manifest)))
     objects = check_objects(manifest, root)
-    sys.stdout.write(f"{len(files_of(manifest))} files and {objects} objects are what the store says\n")
+    links, directories = (len(others_of(manifest, kind)) for kind in ("link", "directory"))
+    agree("links and directories", (ingested["links"], ingested["directories"]), (links, directories))
+    entries = f"{len(files_of(manifest))} files, {links} links, {directories} empty directories"
+    sys.stdout.write(f"{entries} and {objects} objects are what the store says\n")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_what_a_target_cannot_keep_is_said(
         f"wrote {len(files)} files, {sum(map(len, files.values())) - len(b'content 4') + len(b'#!')} B, to out",
         "the target's file system has limits: permissions are not kept",
         "not kept: the executable bit of 1 file",
-        "not written: 1 file",
+        "not written: 1 path",
         "  dir 1/file 4: the target does not take the name: Invalid argument",
     ]
     ran = cli.run("export", "q", "out", "--json")

@@ -18,6 +18,7 @@ def evidence(cli: Cli, tree: Path, tmp_path: Path) -> list[Path]:
     (tree / "Ünïcødé 🎉").mkdir()
     (tree / "Ünïcødé 🎉" / "e\u0301.bin").write_bytes(bytes(range(256)) * 100)
     (tree / "link").symlink_to("data")
+    (tree / "nothing here").mkdir()
     (tmp_path / "ingest.json").write_bytes(cli.ok("ingest", tree, "--meta", "kind=Größe", "--json").out)
     (tmp_path / "manifest.cbor").write_bytes(cli.ok("manifest", "tree", "--format", "cbor").out)
     (tmp_path / "manifest.json").write_bytes(cli.ok("manifest", "tree", "--format", "json").out)
@@ -32,7 +33,10 @@ def check(evidence: list[Path]) -> subprocess.CompletedProcess[str]:
 
 def test_an_independent_script_finds_what_the_store_says(evidence: list[Path]) -> None:
     checked = check(evidence)
-    assert (checked.stdout, checked.stderr) == ("9 files and 5 objects are what the store says\n", "")
+    assert (checked.stdout, checked.stderr) == (
+        "6 files, 1 links, 1 empty directories and 5 objects are what the store says\n",
+        "",
+    )
 
 
 def test_the_script_would_find_a_lie(evidence: list[Path]) -> None:

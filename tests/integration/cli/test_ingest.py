@@ -17,6 +17,8 @@ INGEST_KEYS = [
     "manifest_digest",
     "tree_digest",
     "files",
+    "links",
+    "directories",
     "bytes",
     "deduplicated_bytes",
     "resumed_files",
@@ -156,12 +158,14 @@ def test_executable_bit_and_media_type_are_kept_and_shown(cli: Cli, tree: Path, 
     assert set(modes.values()) == {0o644}
 
 
-def test_empty_directories_are_left_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
+def test_empty_directories_are_kept(cli: Cli, tree: Path, tmp_path: Path) -> None:
     plain = cli.json("ingest", tree)
     (tree / "empty" / "below").mkdir(parents=True)
-    assert cli.json("ingest", tree, "--name", "again")["tree_digest"] == plain["tree_digest"]
-    cli.ok("export", "again", "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "bin", "data"]
+    again = cli.json("ingest", tree, "--name", "again")
+    assert (again["files"], again["directories"]) == (5, 1)
+    assert again["tree_digest"] != plain["tree_digest"]
+    assert cli.ok("export", "again", "out").text == "wrote 5 files, 1 empty directory, 51 B, to out\n"
+    assert list((tmp_path / "out" / "empty" / "below").iterdir()) == []
 
 
 def test_the_store_is_left_out_of_what_it_lies_in_and_that_is_said(cli: Cli, tree: Path) -> None:

@@ -13,6 +13,8 @@ PACKAGE_KEYS = [
     "status",
     "version",
     "files",
+    "links",
+    "directories",
     "bytes",
     "retention_class",
     "retention_duration_us",
@@ -29,11 +31,13 @@ PACKAGE_KEYS = [
 FILE_KEYS = [
     "package_id",
     "path",
+    "kind",
     "size_bytes",
     "executable",
     "media_type",
     "content_address",
     "sha256",
+    "target",
     "sequence",
 ]
 
@@ -52,6 +56,8 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
     assert rest == {
         "package_id": package,
         "files": 5,
+        "links": 0,
+        "directories": 0,
         "bytes": 51,
         "unchanged_files": 1,
         "resumed_files": 0,
@@ -60,7 +66,17 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
     }
 
     sealed = cli.json("package", "finalize", "steps")
-    assert list(sealed) == ["package_id", "name", "manifest_digest", "tree_digest", "files", "bytes", "sequence"]
+    assert list(sealed) == [
+        "package_id",
+        "name",
+        "manifest_digest",
+        "tree_digest",
+        "files",
+        "links",
+        "directories",
+        "bytes",
+        "sequence",
+    ]
     assert (sealed["files"], sealed["bytes"], sealed["sequence"]) == (6, 68, 8)
 
     shown = cli.json("package", "show", "steps")
@@ -86,14 +102,14 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     added = cli.json("package", "add", package, tree / "README.md", "--as", "a")
     again = cli.ok("package", "add", package, tree / "README.md", "--as", "b").text
     assert again == f"b  8 B  {added['content_address']}\n"
-    assert cli.ok("package", "add", package, tree).text == "5 files, 51 B; 0 there already\n"
+    assert cli.ok("package", "add", package, tree).text == "5 files, 51 B; 0 files there already\n"
     sealed = cli.ok("package", "finalize", package).text
     shown = cli.json("package", "show", package)
     assert sealed == f"{package}  {shown['manifest_digest']}\n"
     first, second = cli.ok("package", "list").text.splitlines()
     assert first.split() == [package, "finalized", "7", "files", "67", "B", "steps"]
     assert second.split()[1:] == ["open", "0", "files", "0", "B", "other"]
-    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:17])
+    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:19])
     assert list(lines) == PACKAGE_KEYS
     assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "os=linux, branch=main")
 

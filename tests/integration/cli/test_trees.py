@@ -1,4 +1,4 @@
-"""What a tree may hold: a link inside it is its content; what is not a file is refused, and never opened."""
+"""What a tree may hold: links under each policy, empty directories; anything else is refused, and never opened."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ from integration.cli.harness import Cli, make_tree
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device files")
 
 
-def test_a_link_inside_the_tree_is_recorded_as_what_it_leads_to(cli: Cli, tree: Path, tmp_path: Path) -> None:
+def test_a_link_that_is_followed_is_recorded_as_what_it_leads_to(cli: Cli, tree: Path, tmp_path: Path) -> None:
     (tree / "run").symlink_to("bin/run.sh")
     (tree / "absolute").symlink_to(tree / "README.md")
     (tree / "latest").symlink_to("data")
     (tree / "twice").symlink_to("latest")
-    cli.ok("ingest", tree)
+    cli.ok("ingest", tree, "--links", "follow")
     files = {file["path"]: file for file in cli.json("package", "show", "tree")["file_list"]}
     assert set(files) >= {
         "run",
@@ -35,6 +35,123 @@ def test_a_link_inside_the_tree_is_recorded_as_what_it_leads_to(cli: Cli, tree: 
     assert not (tmp_path / "out" / "latest").is_symlink()
     # The copy holds no link and is the same tree.
     assert cli.json("ingest", "out")["tree_digest"] == cli.json("package", "show", "tree")["tree_digest"]
+
+
+def read_links(directory: Path) -> dict[str, str]:
+    """Every link below a directory, and what it says."""
+    return {
+        path.relative_to(directory).as_posix(): os.readlink(path)  # noqa: PTH115
+        for path in directory.rglob("*")
+        if path.is_symlink()
+    }
+
+
+def plant_links(tree: Path) -> dict[str, str]:
+    """Links that stay inside, by themselves and through each other, and that lead to nothing or in a circle."""
+    (tree / "x" / "y").mkdir(parents=True)
+    for path, target in {
+        "run": "bin/run.sh",
+        "data/up": "../bin",
+        "x/y/up": "../..",
+        "through": "x/y/up/data",
+        "gone": "missing/file",
+        "loop": "loop",
+    }.items():
+        (tree / path).symlink_to(target)
+    return read_links(tree)
+
+
+def test_links_and_empty_directories_are_kept_and_restored(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    links = plant_links(tree)
+    (tree / "empty").mkdir()
+    ingested = cli.json("ingest", tree)
+    assert (ingested["files"], ingested["links"], ingested["directories"]) == (5, 6, 1)
+    assert cli.ok("export", "tree", "out").text == "wrote 5 files, 6 links, 1 empty directory, 51 B, to out\n"
+    assert read_links(tmp_path / "out") == links
+    assert list((tmp_path / "out" / "empty").iterdir()) == []
+    assert cli.json("ingest", "out")["tree_digest"] == ingested["tree_digest"]
+    cli.ok("verify")
+
+
+def test_a_person_and_a_script_are_shown_links_and_directories(cli: Cli, tree: Path) -> None:
+    (tree / "run").symlink_to("bin/run.sh")
+    (tree / "empty").mkdir()
+    shown = cli.ok("ingest", tree).text
+    assert "links            1\ndirectories      1 empty\n" in shown
+    assert "  5 files, 1 link, 1 empty directory  " in cli.ok("package", "list").text
+    lines = cli.ok("package", "show", "tree").text.splitlines()
+    assert [line.split() for line in lines if line.startswith(("l ", "d "))] == [
+        ["d", "empty", "directory", "empty"],
+        ["l", "symbolic", "link", "run", "->", "bin/run.sh"],
+    ]
+    files = {file["path"]: file for file in cli.json("package", "show", "tree")["file_list"]}
+    assert (files["run"]["kind"], files["run"]["target"]) == ("link", "bin/run.sh")
+    assert (files["empty"]["kind"], files["empty"]["target"]) == ("directory", "")
+    assert files["README.md"]["kind"] == "file"
+
+
+def test_what_has_no_bytes_cannot_be_got(cli: Cli, tree: Path) -> None:
+    (tree / "run").symlink_to("bin/run.sh")
+    (tree / "empty").mkdir()
+    package = cli.json("ingest", tree)["package_id"]
+    for path, what in {"run": "a symbolic link to 'bin/run.sh'", "empty": "an empty directory"}.items():
+        line = cli.refused_without_a_trace("get", "tree", path)
+        assert line == f"'{path}' in package {package} is {what}, not a file; export the package to restore it"
+
+
+ESCAPING = {"m": "x/y/d/../etc", "n": "../outside", "o": "/etc/hostname", "p": "n/file"}
+
+
+def test_every_link_that_leaves_the_tree_is_named_at_once(cli: Cli, tree: Path) -> None:
+    """`m` leaves it only through `x/y/d`, and that one stays inside."""
+    (tree / "x" / "y").mkdir(parents=True)
+    for path, target in {**ESCAPING, "x/y/d": "../..", "fine": "bin"}.items():
+        (tree / path).symlink_to(target)
+    line = cli.refused_without_a_trace("ingest", tree)
+    named = [f"'{path}' -> '{target}'" for path, target in ESCAPING.items()]
+    assert line == (
+        f"4 symbolic links: {named[0]} leaves the tree, {named[1]} leaves the tree, {named[2]} is absolute; "
+        f"make it relative, {named[3]} leaves the tree; remove them, or put what they lead to inside the tree"
+    )
+
+
+def test_links_can_be_refused(cli: Cli, tree: Path) -> None:
+    plant_links(tree)
+    line = cli.refused_without_a_trace("ingest", tree, "--links", "refuse")
+    assert line.startswith("6 symbolic links: 'data/up' -> '../bin' is a link, ")
+
+
+def test_links_can_be_left_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    plain = cli.json("ingest", tree, "--name", "plain")
+    (tree / "run").symlink_to("bin/run.sh")
+    (tree / "data" / "out").symlink_to("/etc/hostname")
+    skipped = cli.json("ingest", tree, "--links", "skip")
+    assert skipped["excluded"] == ["data/out", "run"]
+    assert skipped["tree_digest"] == plain["tree_digest"]
+    cli.ok("export", "tree", "out")
+    assert read_links(tmp_path / "out") == {}
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [("keep", {"run": "link"}), ("follow", {"run": "file"}), ("skip", {}), ("refuse", None)],
+)
+def test_a_directory_is_added_under_each_policy(
+    cli: Cli, tmp_path: Path, policy: str, found: dict[str, str] | None
+) -> None:
+    tree = make_tree(tmp_path / "small", {"a": b"a"})
+    (tree / "run").symlink_to("a")
+    cli.ok("package", "create", "open")
+    if found is None:
+        assert "'run' -> 'a' is a link" in cli.refused_without_a_trace(
+            "package", "add", "open", tree, "--links", policy
+        )
+        return
+    for _again in range(2):
+        added = cli.json("package", "add", "open", tree, "--links", policy)
+        assert added["links"] == list(found.values()).count("link")
+    kinds = {file["path"]: file["kind"] for file in cli.json("package", "show", "open")["file_list"]}
+    assert kinds == {"a": "file", **found}
 
 
 def test_the_directory_itself_may_be_a_link(cli: Cli, tree: Path, tmp_path: Path) -> None:
@@ -55,40 +172,42 @@ LINKS = {
 
 
 @pytest.mark.parametrize(("target", "reason"), LINKS.values(), ids=LINKS.keys())
-def test_a_link_that_is_refused_is_named_with_its_reason(
+def test_a_link_that_cannot_be_followed_is_named_with_its_reason(
     cli: Cli, tree: Path, tmp_path: Path, target: str, reason: str
 ) -> None:
     (tmp_path / "outside").write_bytes(b"secret")
     (tmp_path / "tree-of-another").mkdir()
     (tree / "link").symlink_to(target)
-    line = cli.refused_without_a_trace("ingest", tree)
+    line = cli.refused_without_a_trace("ingest", tree, "--links", "follow")
     assert line == (f"symbolic link 'link' -> '{target}' {reason}; remove it, or put what it leads to inside the tree")
 
 
 def test_a_circle_of_links_is_refused(cli: Cli, tree: Path) -> None:
     (tree / "data/one").symlink_to("../two")
     (tree / "two").symlink_to("data/one")
-    assert "'data/one' -> '../two' goes round in a circle" in cli.refused_without_a_trace("ingest", tree)
+    assert "'data/one' -> '../two' goes round in a circle" in cli.refused_without_a_trace(
+        "ingest", tree, "--links", "follow"
+    )
 
 
 def test_a_link_back_to_an_ancestor_is_refused_however_deep_it_lies(cli: Cli, tree: Path) -> None:
     deep = tree / "a" / "b" / "c"
     deep.mkdir(parents=True)
     (deep / "back").symlink_to("../..")
-    assert "'a/b/c/back' -> '../..' leads back" in cli.refused_without_a_trace("ingest", tree)
+    assert "'a/b/c/back' -> '../..' leads back" in cli.refused_without_a_trace("ingest", tree, "--links", "follow")
 
 
 def test_directories_that_lead_into_each_other_are_refused(cli: Cli, tmp_path: Path) -> None:
     tree = make_tree(tmp_path / "crossed", {"one/file": b"1", "two/file": b"2"})
     (tree / "one/two").symlink_to("../two")
     (tree / "two/one").symlink_to("../one")
-    assert "'one/two/one' -> '../one' leads back" in cli.refused_without_a_trace("ingest", tree)
+    assert "'one/two/one' -> '../one' leads back" in cli.refused_without_a_trace("ingest", tree, "--links", "follow")
 
 
 def test_what_a_link_leads_to_is_refused_by_its_own_kind(cli: Cli, tree: Path, tmp_path: Path) -> None:
     os.mkfifo(tree / "queue")
     (tree / "a-link").symlink_to("queue")
-    assert cli.refused_without_a_trace("ingest", tree).startswith("'a-link' is a FIFO;")
+    assert cli.refused_without_a_trace("ingest", tree, "--links", "follow").startswith("'a-link' is a FIFO;")
 
 
 def test_a_fifo_is_refused_and_not_waited_for(cli: Cli, tree: Path) -> None:

@@ -60,6 +60,8 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
         status="open",
         version=2,
         files=2,
+        links=0,
+        directories=0,
         bytes=4,
         retention_class="permanent",
         retention_duration_us=None,
@@ -105,11 +107,13 @@ async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scri
     expected = FileRecord(
         package_id=package_id_of(1),
         path=_PATH,
+        kind="file",
         size_bytes=1,
         executable=True,
         media_type="text/plain",
         content_address=str(digests.content_address),
         sha256=f"sha256:{digests.sha256.hex}",
+        target="",
         sequence=3,
     )
     assert await store.file(package_id_of(1), path_key(_PATH)) == expected
@@ -122,11 +126,11 @@ async def test_contents_are_what_a_manifest_is_made_from(store: EventStore, scri
     await tell(scribe)
     open_ = await store.contents(package_id_of(2))
     assert open_.package == await store.package(package_id_of(2))
-    assert [file.path for file in open_.files] == ["copy", "new"]
+    assert [file.path for file in open_.entries] == ["copy", "new"]
     addresses = sorted(str(address_of(content)) for content in (b"x", b"zzz"))
     assert [location.content_address for location in open_.locations] == addresses
     sealed = await store.contents(package_id_of(1))
-    assert (sealed.package.status, sealed.files, sealed.locations) == ("finalized", (), ())
+    assert (sealed.package.status, sealed.entries, sealed.locations) == ("finalized", (), ())
 
 
 async def test_a_manifest_is_the_sealing_event_s_payload(store: EventStore, scribe: Scribe) -> None:

@@ -53,6 +53,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "mapping": (5, "k=v", [("k", "v")], {"n": 1}, {1: "n"}, {"n": None}, {"n": b"v"}, {None: "v"}, {"n": Liar()}),
     "schema": (5, "{}", [], {1: 2}, {"a": 1.5}, {"a": b""}, {"a": "\ud800"}, {"a": {"b": {1}}}, {"a": Fragile()}),
     "callable": (5, "print", asynchronous, Fragile()),
+    "policy": ("keep", b"keep", 1, True, [], Fragile()),
     "form": ("xml", "CBOR", b"cbor", 1, True),
     "source": ("p", b"p", 5, bytearray(b"p"), {"a": b""}, Path("a\0b"), Fragile()),
 }
@@ -79,6 +80,7 @@ KINDS = {
     "limit": "int",
     "executable": "bool",
     "replace": "bool",
+    "links": "policy",
     "check": "bool",
     "max_age_s": "float",
     "progress": "callable",

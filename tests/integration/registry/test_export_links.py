@@ -10,18 +10,28 @@ import pytest
 from artifactstore import Registry
 from artifactstore.errors import ExportIncomplete, TargetRefused
 from artifactstore.package_export import write_package, writing
-from artifactstore_protocols.manifest import DirectoryEntry, LinkEntry
 from artifactstore_protocols.paths import PathRefused
-from artifactstore_protocols.records import ExportReport, IngestProgress
+from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress
 from artifactstore_protocols.storage import StorageError
 from integration.registry.samples import plant
 
+
+def link(path: str, target: str) -> FileRecord:
+    """A symbolic link of the package."""
+    return FileRecord("", path, "link", 0, False, "", "", "", target, 1)
+
+
+def directory(path: str) -> FileRecord:
+    """An empty directory of the package."""
+    return FileRecord("", path, "directory", 0, False, "", "", "", "", 1)
+
+
 ENTRIES = (
-    LinkEntry("link", "a/up", "../empty"),
-    DirectoryEntry("directory", "empty"),
-    LinkEntry("link", "gone", "missing"),
-    LinkEntry("link", "latest", "a"),
-    DirectoryEntry("directory", "logs/today"),
+    link("a/up", "../empty"),
+    directory("empty"),
+    link("gone", "missing"),
+    link("latest", "a"),
+    directory("logs/today"),
 )
 
 
@@ -37,9 +47,7 @@ class Exporting:
         self._package_id = package_id
         self._out = out
 
-    async def export(
-        self, entries: Sequence[LinkEntry | DirectoryEntry] = ENTRIES, *, interrupted: bool = False
-    ) -> ExportReport:
+    async def export(self, entries: Sequence[FileRecord] = ENTRIES, *, interrupted: bool = False) -> ExportReport:
         def stop(done: IngestProgress) -> None:
             if interrupted and done.files:
                 raise Interrupt
@@ -58,7 +66,7 @@ class Exporting:
                     contents.append(b"".join([chunk async for chunk in chunks]))
             return contents
 
-        return await write_package(package, files, self._out, read, read_many, stop, entries)
+        return await write_package(package, [*files, *entries], self._out, read, read_many, stop)
 
 
 @pytest.fixture
@@ -100,7 +108,7 @@ WHOLE = {
 
 async def test_links_and_empty_directories_are_restored(exporting: Exporting, out: Path) -> None:
     report = await exporting.export()
-    assert (report.files, report.refused) == (2, ())
+    assert (report.files, report.links, report.directories, report.refused) == (2, 3, 2, ())
     assert listed(out) == WHOLE
 
 
@@ -137,7 +145,7 @@ async def test_nothing_is_written_through_a_link_that_somebody_plants(
 
 async def test_names_that_the_target_does_not_distinguish_are_refused(exporting: Exporting, out: Path) -> None:
     """Here a package of hand-edited tables, which holds one name twice."""
-    entries = (LinkEntry("link", "b", "a"), DirectoryEntry("directory", "a/f"))
+    entries = (link("b", "a"), directory("a/f"))
     with pytest.raises(ExportIncomplete) as incomplete:
         await exporting.export(entries)
     assert [each.path for each in incomplete.value.report.refused] == ["a/f", "b"]
@@ -149,5 +157,5 @@ async def test_links_that_lead_out_are_refused_before_anything_is_written(
     exporting: Exporting, out: Path, target: str
 ) -> None:
     with pytest.raises(PathRefused, match="path 'z' refused"):
-        await exporting.export((*ENTRIES, LinkEntry("link", "z", target)))
+        await exporting.export((*ENTRIES, link("z", target)))
     assert list(out.parent.glob("out")) == []

@@ -22,6 +22,7 @@ from artifactstore.errors import (
 from artifactstore.storage import StorageActor
 from artifactstore_protocols.dataplane import IngestResult, SourceChanged, SourceRefused
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import StoreFiles
 from artifactstore_protocols.packages import PackageFinalizedAlready, PackageNotFound, PathTaken
 from artifactstore_protocols.paths import PathRefused, check_path
@@ -64,6 +65,7 @@ async def test_bits_and_types_are_kept_and_restored(registry: Registry, tree: Pa
     assert found == {
         "data.json": (False, "application/json"),
         "deep/er/still": (False, "application/octet-stream"),
+        "empty": (False, ""),
         "run.sh": (True, "application/x-sh"),
     }
     package = await registry.get_package("t")
@@ -73,7 +75,7 @@ async def test_bits_and_types_are_kept_and_restored(registry: Registry, tree: Pa
     assert (progress[-1].files, progress[-1].bytes) == (3, 13)
     assert os.access(tmp_path / "out" / "run.sh", os.X_OK)
     assert not os.access(tmp_path / "out" / "data.json", os.X_OK)
-    assert not (tmp_path / "out" / "empty").exists(), "a package holds files, not directories"
+    assert list((tmp_path / "out" / "empty").iterdir()) == []
 
 
 async def test_an_export_goes_to_a_new_or_empty_place(registry: Registry, tree: Path, tmp_path: Path) -> None:
@@ -109,12 +111,12 @@ async def test_equal_contents_are_stored_once_and_counted_from_the_log(
     )
 
 
-async def test_links_inside_the_tree_are_what_they_lead_to(registry: Registry, tree: Path) -> None:
+async def test_links_that_are_followed_are_what_they_lead_to(registry: Registry, tree: Path) -> None:
     plant(tree, {"real/file": b"content"})
     (tree / "link").symlink_to("real/file")
     (tree / "directory").symlink_to("real")
     (tree / "absolute").symlink_to(tree / "real" / "file")
-    package = (await registry.ingest_tree(tree)).package_id
+    package = (await registry.ingest_tree(tree, links=LinkPolicy.FOLLOW)).package_id
     assert await paths_in(registry, package) == ["absolute", "directory/file", "link", "real/file"]
     assert await content_of(registry, package, "directory/file") == b"content"
 
@@ -202,7 +204,7 @@ async def test_a_tree_that_cannot_be_kept_is_refused_before_anything_is_stored(
     plant(tree, {"a good file": b"content"})
     spoil(tree)
     with pytest.raises((LinksRefused, SpecialFileRefused, PathRefused), match=reason):
-        await registry.ingest_tree(tree)
+        await registry.ingest_tree(tree, links=LinkPolicy.FOLLOW)
     assert await whole_log(registry) == []
     assert objects(settings) == {}
     assert all(actor.starts == 1 for actor in actors(registry))
@@ -292,7 +294,7 @@ async def test_a_tree_of_links_that_multiply_is_refused(settings: Settings, tree
     (tree / "30").mkdir()
     async with open_registry(replace(settings, package_files_max=100)) as registry:
         with pytest.raises(TreeTooLarge, match="or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"):
-            await registry.ingest_tree(tree)
+            await registry.ingest_tree(tree, links=LinkPolicy.FOLLOW)
         assert await whole_log(registry) == []
 
 

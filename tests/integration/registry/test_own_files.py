@@ -11,6 +11,7 @@ import pytest
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import SourceInsideStore
 from artifactstore.ingest import mounts
+from artifactstore_protocols.links import LinkPolicy
 from integration.registry.samples import add, paths_in, plant, settings_in
 
 STORE = ["artifactstore.db", "artifactstore.db-shm", "artifactstore.db-wal", "artifactstore.db.lock", "objects"]
@@ -47,7 +48,7 @@ async def test_what_leads_into_the_store_is_left_out(registry: Registry, setting
     }.items():
         (links / name).symlink_to(target)
     (links / "second name").hardlink_to(tree / "var" / "artifactstore.db")
-    summary = await registry.ingest_tree(links)
+    summary = await registry.ingest_tree(links, links=LinkPolicy.FOLLOW)
     assert summary.excluded == ("below", "database", "log", "object", "root", "second name")
     assert await paths_in(registry, summary.package_id) == ["a"]
 

@@ -375,7 +375,7 @@ async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
             "not under the keys of their paths",
         ),
         ("UPDATE artifact_packages SET file_count = 7", "says that it has 7 files"),
-        ("UPDATE artifact_packages SET total_bytes = -7", "and -7 bytes"),
+        ("UPDATE artifact_packages SET total_bytes = -7", "files of -7 bytes"),
         ("UPDATE storage_locations SET object_key = '../../../x'", "has the key '../../../x', which is not its own"),
     ],
 )

@@ -15,7 +15,7 @@ OTHER = "blake3:" + "1" * 64
 STAMP = FileStamp(size_bytes=3, mtime_ns=1_000, ctime_ns=2_000, inode=7, device=1)
 SEEN = ScannedFile("a.txt", "a.txt", executable=False, stamp=STAMP)
 NOTE = Note(STAMP, ADDRESS)
-RECORD = FileRecord("p", "a.txt", 3, False, "text/plain", ADDRESS, "sha256:" + "2" * 64, 9)
+RECORD = FileRecord("p", "a.txt", "file", 3, False, "text/plain", ADDRESS, "sha256:" + "2" * 64, "", 9)
 
 
 def test_a_file_that_nobody_has_touched_is_left_out() -> None:
@@ -55,7 +55,7 @@ def test_a_file_is_noted_only_if_it_had_been_quiet_for_two_seconds(changed_ns: i
 
 
 def test_a_package_becomes_the_directorys_only_if_it_can() -> None:
-    assert may_go_on("open", [], [SEEN])
-    assert may_go_on("open", ["a.txt"], [SEEN, SEEN._replace(path="b")])
-    assert not may_go_on("finalized", ["a.txt"], [SEEN])
-    assert not may_go_on("open", ["a.txt", "gone"], [SEEN])
+    assert may_go_on("open", [], ["a.txt"])
+    assert may_go_on("open", ["a.txt"], ["a.txt", "b"])
+    assert not may_go_on("finalized", ["a.txt"], ["a.txt"])
+    assert not may_go_on("open", ["a.txt", "gone"], ["a.txt"])

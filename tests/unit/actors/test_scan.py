@@ -383,12 +383,12 @@ def test_links_and_empty_directories_count_as_entries(tmp_path: Path) -> None:
         scan_directory(str(tmp_path), files_max=6)
 
 
-def test_a_directory_that_holds_nothing_but_the_store_is_empty(tmp_path: Path) -> None:
+def test_a_directory_that_holds_nothing_but_the_store_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "log.db").touch()
     own = OwnFiles.of(StorePlaces(database=tmp_path / "data" / "log.db"))
     scan = scan_directory(str(tmp_path), files_max=_MANY, own=own)
-    assert (scan.files, scan.directories, scan.excluded) == ((), ("data",), ("data/log.db",))
+    assert (scan.files, scan.directories, scan.excluded) == ((), (), ("data/log.db",))
 
 
 def test_names_that_are_one_path_on_other_systems_are_refused(tmp_path: Path) -> None:
