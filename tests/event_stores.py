@@ -1,6 +1,6 @@
 """The event stores that there are, each as a log that any number of connections share."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol, override
 
@@ -13,13 +13,14 @@ from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.imports import ImportRun, LogEnd, UnfinishedImport
 from artifactstore_protocols.views import PACKAGES, Update
 from database_tools import surgery
 from simulation.log import SimulatedLog
 from simulation.store import SimulatedEventStore
 from simulation.world import Life, World
 
-__all__ = ["SimulatedStores", "SqlStores", "Stores", "head_of", "log_of"]
+__all__ = ["SimulatedStores", "SqlStores", "Stores", "end_of", "head_of", "log_of", "run_of"]
 
 
 class Stores(Protocol):
@@ -48,6 +49,22 @@ class Stores(Protocol):
             await store.close()
 
 
+EMPTY_HEAD = {"sequence": 0, "import_end": None, "import_event_id": None, "import_command": None}
+"""The head of a log without events."""
+
+
+def run_of(
+    log: Sequence[StoredEvent], *, head: int = 0, continues: LogEnd | None = None, source: str = "elsewhere"
+) -> ImportRun:
+    """The import of a whole log into a store that holds the first `head` events of it."""
+    return ImportRun(source, head, UnfinishedImport(end_of(log), f"take over {source}"), continues)
+
+
+def end_of(log: Sequence[StoredEvent]) -> LogEnd:
+    """The last event of a log."""
+    return LogEnd(log[-1].sequence, log[-1].event.event_id)
+
+
 async def head_of(store: EventStore) -> int:
     """The last sequence."""
     return (await store.probe()).head
@@ -71,7 +88,7 @@ class SqlStores(Stores):
     @override
     async def empty(self) -> None:
         deletions = [delete(table) for table in (events, *LIVE.values())]
-        await surgery(self._location, *deletions, update(log_head).values(sequence=0))
+        await surgery(self._location, *deletions, update(log_head).values(EMPTY_HEAD))
 
     @override
     async def falsify(self, package_id: str) -> None:

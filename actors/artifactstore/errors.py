@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         PayloadDiffers,
         RecordInvalid,
     )
+    from artifactstore_protocols.imports import ImportUnfinished
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
@@ -137,6 +138,7 @@ __all__ = [
     "ExportIncomplete",
     "FileNotInPackage",
     "IdempotencyConflict",
+    "ImportUnfinished",
     "InvalidValue",
     "KeyRefused",
     "KeyTaken",
@@ -218,6 +220,7 @@ _MODULES = (
     "artifactstore_protocols.dataplane",
     "artifactstore_protocols.event_types",
     "artifactstore_protocols.events",
+    "artifactstore_protocols.imports",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",

@@ -74,12 +74,13 @@ class EventWriter(Actor[WriterRole]):
     @handles(ImportEvents, on_cancel=OnCancel.COMPLETE)
     async def import_events(self, message: ImportEvents) -> int:
         """Take over another log's events, in one transaction; how many were not there before."""
-        attempt = partial(self._store.import_events, message.events, source=message.source)
+        attempt = partial(self._store.import_events, message.events, message.run)
         written = await self._found_out(attempt)
         self._transactions += 1
         self._events += written
-        self._sequence = max(self._sequence, message.events[-1].sequence)
-        self._announce()
+        if message.events:
+            self._sequence = max(self._sequence, message.events[-1].sequence)
+            self._announce()
         return written
 
     async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[CommandOutcome]:

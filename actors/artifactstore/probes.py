@@ -11,6 +11,7 @@ import trio
 from artifactstore.facts import flagged_text
 from artifactstore.supervision import ActorRef, Reading
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.imports import ImportUnfinished
 from artifactstore_protocols.messages import (
     DatabaseRole,
     ProbeDatabase,
@@ -76,6 +77,10 @@ def probe_database(database: ActorRef[DatabaseRole]) -> Probe:
             facts["free_bytes"] = reading.free_bytes
         if reading.read_only is not None:
             raise PartUnwell(f"the store is read-only because {reading.read_only}", facts)
+        if reading.unfinished is not None:
+            end = reading.unfinished.end.sequence
+            facts |= {"import_end": end, "import_command": reading.unfinished.command}
+            raise PartUnwell(str(ImportUnfinished(reading.head, end, reading.unfinished.command)), facts)
         if reading.free_bytes is not None and reading.free_bytes < _FREE_BYTES_MIN:
             raise PartUnwell(f"its device has only {reading.free_bytes} bytes free", facts)
         return facts

@@ -516,12 +516,14 @@ class Registry:
         """Take over the log in a file that `export_events` wrote, as it is: ids, times, actors and keys.
 
         This log has to be the beginning of that one, as an empty log is of any. What is there is compared, the rest is
-        written; nothing at all before the whole file was read and found whole. An import that was interrupted goes on
-        when it is asked for again. The objects are not in the file; the answer says which of them this store lacks.
+        written; nothing at all before the whole file was read and found whole. Until the last event is there, the store
+        takes no other writes. An import that was interrupted goes on when it is asked for again. The objects are not in
+        the file; the answer says which of them this store lacks.
 
         Raises:
             LogFileInvalid, LogFilePartial, UnknownEventType, EventRefused: the file is refused; nothing was written.
             LogDiffers: this log is not the beginning of that one.
+            ImportUnfinished: another import was begun and must be finished first.
         """
         actors = self._actors
         return await import_log(self._store, actors.writer, actors.storage, file, progress)
@@ -551,13 +553,14 @@ class Registry:
         """Bring this store to what a backup holds: its log, as it is, and the objects that this store lacks.
 
         This log has to be the beginning of the backup's, as that of a new store is. Every byte is checked. An object
-        that is not whole in the backup is in the report, and the rest is restored without it. Interrupted, it goes on
-        when it is asked for again.
+        that is not whole in the backup is in the report, and the rest is restored without it. Until the last event is
+        there, the store takes no other writes. Interrupted, it goes on when it is asked for again.
 
         Raises:
             BackupRefused: there is no backup.
             LogFileInvalid, UnknownEventType, EventRefused, LogDiffers: its log is not whole, breaks a rule, or is
                 not of this store; nothing was written.
+            ImportUnfinished: another import was begun and must be finished first.
             StorageError: an object could not be stored.
         """
         actors = self._actors

@@ -51,6 +51,9 @@ def upgrade() -> None:
         "log_head",
         integer("id"),
         integer("sequence"),
+        integer("import_end", nullable=True),
+        text("import_event_id", nullable=True),
+        text("import_command", nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_log_head"),
         sa.CheckConstraint("id = 1", name=op.f("ck_log_head_single_row")),
     )

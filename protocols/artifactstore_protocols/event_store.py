@@ -13,6 +13,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.imports import ImportRun, UnfinishedImport
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.storage import KnownObject, Place
 
@@ -33,11 +34,13 @@ class LogReading:
         head: the last sequence of its log.
         free_bytes: room that is left where it is kept; None where that cannot be told.
         read_only: why nothing can be written; None if it can.
+        unfinished: the import that must be finished before anything else is written; None if there is none.
     """
 
     head: int
     free_bytes: int | None
     read_only: str | None = None
+    unfinished: UnfinishedImport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,26 +113,30 @@ class EventStore(Protocol):
         """Decide a batch of commands in order and write what follows, in one transaction.
 
         A refused command leaves no trace and does not fail its neighbours; one that is in the log already gets its
-        first answer. When this returns, what it says is durable.
+        first answer. While an import is unfinished, every other command is refused with `ImportUnfinished`. When this
+        returns, what it says is durable.
 
         Raises:
             OutcomeUnknown: the batch may have been written; the same batch again finds out.
         """
         ...
 
-    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
-        """Take over a run of another log's events as they are, with the rows that they imply, in one transaction.
+    async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
+        """Take over some of another log's events as they are, with the rows that they imply, in one transaction.
 
-        Those that are there already are compared. When this returns, all of them are in the log, durably.
+        Those that are there already are compared. When this returns, all of them are in the log, durably, and the head
+        refuses other writers until the last event of the run is there. With no events, a run begins: the head refuses
+        others from then on, unless somebody has written meanwhile, which the first events find out.
 
         Args:
-            events: one or more, their sequences without a gap.
-            source: what errors call the log that they come from.
+            events: their sequences without a gap.
+            run: the import that they belong to.
 
         Returns:
             How many were not there before.
 
         Raises:
+            ImportUnfinished: another import is; nothing was written.
             LogDiffers: this log holds another event at one of their sequences, or none before the first of them;
                 nothing was written.
             OutcomeUnknown: they may have been written; the same events again find out.

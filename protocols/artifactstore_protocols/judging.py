@@ -41,6 +41,7 @@ from artifactstore_protocols.events import (
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.imports import UnfinishedImport, admit_command
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import RowOperation
 
@@ -127,6 +128,7 @@ def judge_batch(
     head: int,
     now_us: Callable[[], int],
     entries_max: int,
+    unfinished: UnfinishedImport | None = None,
 ) -> Judged:
     """Judge a batch of commands.
 
@@ -137,6 +139,7 @@ def judge_batch(
         head: the last sequence of the log.
         now_us: tells the time, in microseconds since the epoch.
         entries_max: how many entries a package may have.
+        unfinished: the import that the head waits for; it refuses every command that is not in the log.
     """
     judged = Judged()
     earlier = _Earlier()
@@ -149,6 +152,7 @@ def judge_batch(
             if found:
                 judged.outcomes.append(Committed(found, found[-1].sequence, repeated=True))
                 continue
+            admit_command(unfinished, head)
             payloads = decide(request.command, state, entries_max=entries_max)
             if not payloads and (noted := note_command(request)):
                 payloads = (noted,)

@@ -22,10 +22,11 @@ from artifactstore_protocols.commands import (
     entries_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
-from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.imports import ImportRun, UnfinishedImport
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import (
     DirectoryIngest,
@@ -146,12 +147,14 @@ class DatabaseReading:
         head: the last sequence of the log.
         free_bytes: the room left; None if nobody can tell.
         read_only: why nothing can be written; None if it can.
+        unfinished: the import that must be finished before anything else is written; None if there is none.
     """
 
     database: str
     head: int
     free_bytes: int | None
     read_only: str | None = None
+    unfinished: UnfinishedImport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,21 +248,19 @@ class Commit(_Checked, Request[Committed, WriterRole]):
 
 @dataclass(frozen=True, slots=True)
 class ImportEvents(_Checked, Request[int, WriterRole]):
-    """Take over a run of another log's events as they are; the answer is how many were not there before.
+    """Take over some of another log's events as they are; the answer is how many were not there before.
 
     Attributes:
-        events: one or more, their sequences without a gap.
-        source: what errors call the other log.
+        events: their sequences without a gap; none where the import begins.
+        run: the import.
     """
 
     events: tuple[StoredEvent, ...]
-    source: str
+    run: ImportRun
 
     @override
     def __post_init__(self) -> None:
         _Checked.__post_init__(self)
-        if not self.events:
-            raise InvalidValue("events", "none", "an import has one event or more")
         for stored in self.events:  # which come from outside; those that are read from a log are not checked again
             check_fields(stored)
             check_fields(stored.event)

@@ -14,6 +14,7 @@ import trio
 from artifactstore.database.errors import DatabaseBusy
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.imports import UnfinishedImport
 from artifactstore_protocols.views import RowOperation
 from simulation.tables import Tables
 from simulation.world import World
@@ -34,6 +35,7 @@ class SimulatedLog:
         tables: the views.
         nursery: for what the database does on its own.
         grown: set, and replaced, by each commit.
+        unfinished: the import that the head waits for.
     """
 
     def __init__(self, world: World, nursery: trio.Nursery) -> None:
@@ -42,6 +44,7 @@ class SimulatedLog:
         self._world = world
         self.nursery = nursery
         self.grown = trio.Event()
+        self.unfinished: UnfinishedImport | None = None
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}

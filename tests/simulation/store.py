@@ -14,6 +14,7 @@ from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, 
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.imports import ImportRun, admit_import, after_import
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
@@ -101,6 +102,7 @@ class SimulatedEventStore:
                 head=self._log.head(),
                 now_us=now_us,
                 entries_max=files_max,
+                unfinished=self._log.unfinished,
             )
             if kind is CommitFailure.COMMIT_CRASHED:
                 raise SimulatedBug("before the commit")
@@ -127,20 +129,25 @@ class SimulatedEventStore:
             raise SimulatedBug("after the commit")
         return judged.outcomes
 
-    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
+    async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Take over another log's events; faults are not drawn for it."""
         self._check_open()
         with shielded():
             await self._log.lock_head()
             try:
                 await self._world.pause()
+                admit_import(self._log.unfinished, run, self._log.head())
                 for stored in events:
                     if stored.sequence <= self._log.head() and stored != self._log.events[stored.sequence - 1]:
-                        raise LogDiffers(source, stored.sequence)
-                if events[0].sequence > self._log.head() + 1:
-                    raise LogDiffers(source, self._log.head() + 1)
+                        raise LogDiffers(run.source, stored.sequence)
+                if events and events[0].sequence > self._log.head() + 1:
+                    raise LogDiffers(run.source, self._log.head() + 1)
                 new = [stored for stored in events if stored.sequence > self._log.head()]
-                self._log.append(new, self._admitted(new))
+                begins = not events and (self._log.unfinished is not None or self._log.head() == run.head)
+                if new:
+                    self._log.append(new, self._admitted(new))
+                if new or begins:
+                    self._log.unfinished = after_import(self._log.head(), run)
                 return len(new)
             finally:
                 self._log.release_head()
@@ -159,7 +166,7 @@ class SimulatedEventStore:
 
     async def probe(self) -> LogReading:
         """The head."""
-        return await self._read("probe", lambda: LogReading(self._log.head(), None))
+        return await self._read("probe", lambda: LogReading(self._log.head(), None, None, self._log.unfinished))
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX

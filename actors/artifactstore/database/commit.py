@@ -43,6 +43,7 @@ def commit_batch(
         head=transaction.sequence,
         now_us=now_us,
         entries_max=files_per_package_max,
+        unfinished=transaction.unfinished,
     )
     yield from events.append(transaction, (stored.event for stored in judged.events), judged.operations)
     return judged.outcomes

@@ -267,7 +267,7 @@ class Database:
                             connection = await stack.enter_async_context(connected(writer))
                             handle = await connection.begin()
                             before = await events.lock_head(connection)
-                        result = await work(events.Transaction(connection, before))
+                        result = await work(events.Transaction(connection, *before))
                         self.check_file()
                 # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.
                 await self._commit(connection, handle, timeout_s)

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal_column, select, update
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Statement, Steps, compiled, insertion, lookup, query, run, wanted
@@ -22,18 +22,23 @@ from artifactstore.database.views import row_statements
 from artifactstore_protocols.admission import LogTables, admit, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
+from artifactstore_protocols.imports import LogEnd, UnfinishedImport, admit_command
 from artifactstore_protocols.state import LastEvent, LogState
 from artifactstore_protocols.views import RowOperation
 
 __all__ = [
+    "Head",
     "Transaction",
     "admitted",
     "append",
+    "append_imported",
     "check_end",
     "find_commands",
     "head",
     "lock_head",
+    "note_import",
     "read",
+    "read_head",
     "replay",
     "write",
     "write_all",
@@ -47,9 +52,20 @@ _NOTIFY: ColumnElement[object] = literal_column(
 
 
 _HEAD = select(log_head.c.sequence)
-_LOCK_HEAD = _HEAD.with_for_update()
+_WHOLE_HEAD = select(log_head)
+_LOCK_HEAD = _WHOLE_HEAD.with_for_update()
 _END = select(func.max(events.c.sequence))
-_HEAD_AND_END = "SELECT sequence, (SELECT max(sequence) FROM events) AS last FROM log_head"
+_HEAD_AND_END = (
+    "SELECT sequence, import_end, import_event_id, import_command, (SELECT max(sequence) FROM events) AS last "
+    "FROM log_head"
+)
+
+
+class Head(NamedTuple):
+    """The head of the log: its last sequence, and the import that it waits for."""
+
+    sequence: int
+    unfinished: UnfinishedImport | None = None
 
 
 @dataclass(slots=True)
@@ -59,10 +75,12 @@ class Transaction:
     Attributes:
         connection: to read and write through.
         sequence: the last sequence taken: the head as this transaction will leave it.
+        unfinished: the import that the head waits for, as this transaction will leave it.
     """
 
     connection: AsyncConnection
     sequence: int
+    unfinished: UnfinishedImport | None = None
 
     @property
     def database(self) -> str:
@@ -70,8 +88,8 @@ class Transaction:
         return self.connection.dialect.name
 
 
-async def lock_head(connection: AsyncConnection) -> int:
-    """Take the head's lock until the transaction ends, and return where the head is.
+async def lock_head(connection: AsyncConnection) -> Head:
+    """Take the head's lock until the transaction ends, and return the head.
 
     On SQLite the transaction's own BEGIN IMMEDIATE is the lock, so one statement does.
 
@@ -79,23 +97,37 @@ async def lock_head(connection: AsyncConnection) -> int:
         LogDamaged: the head is not the last event.
     """
     if connection.dialect.name == "sqlite":
-        rows = (await connection.exec_driver_sql(_HEAD_AND_END)).all()
-        sequence = _only([row.sequence for row in rows])
-        if type(sequence) is not int:
-            raise DamagedCell(f"column sequence holds {repr(sequence)[:60]}, which is not int")
-        _check_end(sequence, rows[0].last)
-        return sequence
-    sequence = _only((await connection.execute(_LOCK_HEAD)).scalars().all())
-    await check_end(connection, sequence)  # not in one statement, which would not see what the lock waited for
-    return sequence
+        row = _only((await connection.exec_driver_sql(_HEAD_AND_END)).all())
+        if type(row.sequence) is not int:
+            raise DamagedCell(f"column sequence holds {repr(row.sequence)[:60]}, which is not int")
+        _check_end(row.sequence, row.last)
+        return _head_in(row)
+    found = _head_in(_only((await connection.execute(_LOCK_HEAD)).all()))
+    await check_end(connection, found.sequence)  # not in one statement, which would not see what the lock waited for
+    return found
+
+
+async def read_head(connection: AsyncConnection) -> Head:
+    """The head that is committed."""
+    return _head_in(_only((await connection.execute(_WHOLE_HEAD)).all()))
+
+
+def _head_in(row: Row[tuple[object, ...]]) -> Head:
+    end, event_id, command = found = (row.import_end, row.import_event_id, row.import_command)
+    if found == (None, None, None):
+        return Head(row.sequence)
+    if (type(end), type(event_id), type(command)) != (int, str, str):
+        raise DamagedCell(f"the head of the log holds {repr(found)[:60]}, which is no import")
+    return Head(row.sequence, UnfinishedImport(LogEnd(end, event_id), command))
 
 
 async def head(connection: AsyncConnection) -> int:
     """The last sequence that is committed; 0 before the first event."""
-    return _only((await connection.execute(_HEAD)).scalars().all())
+    heads: Sequence[int] = (await connection.execute(_HEAD)).scalars().all()
+    return _only(heads)
 
 
-def _only(heads: Sequence[int]) -> int:
+def _only[T](heads: Sequence[T]) -> T:
     if len(heads) != 1:
         raise LogDamaged(1, f"{len(heads)} rows say where its head is")
     return heads[0]
@@ -154,10 +186,23 @@ async def write_all(
 def append(
     transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
 ) -> Steps[tuple[StoredEvent, ...]]:
-    """Append events whose ids are known to be new, write rows that they imply into the views, and move the head.
+    """Append events of commands, write rows that they imply into the views, and move the head.
 
-    The database's unique index holds the caller to new ids.
+    Their ids are known to be new; the database's unique index holds the caller to that.
+
+    Raises:
+        ImportUnfinished: the head waits for an import, and takes nothing else.
     """
+    new = tuple(new)
+    if new:
+        admit_command(transaction.unfinished, transaction.sequence)
+    return (yield from append_imported(transaction, new, operations))
+
+
+def append_imported(
+    transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
+) -> Steps[tuple[StoredEvent, ...]]:
+    """As `append`, for the events of an import that the head has admitted."""
     stored = tuple(StoredEvent(transaction.sequence + 1 + i, event) for i, event in enumerate(new))
     if stored:
         database, sequence = transaction.database, stored[-1].sequence
@@ -167,6 +212,19 @@ def append(
         yield _head_moved(sequence, database)
         transaction.sequence = sequence
     return stored
+
+
+async def note_import(transaction: Transaction, unfinished: UnfinishedImport | None) -> None:
+    """Have the head wait for an import from now on, or for none."""
+    if transaction.unfinished != unfinished:
+        end = None if unfinished is None else unfinished.end
+        noted = update(log_head).values(
+            import_end=None if end is None else end.sequence,
+            import_event_id=None if end is None else end.event_id,
+            import_command=None if unfinished is None else unfinished.command,
+        )
+        await transaction.connection.execute(noted)
+        transaction.unfinished = unfinished
 
 
 async def read(

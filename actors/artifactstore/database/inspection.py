@@ -11,12 +11,13 @@ from artifactstore.database.access import Access, with_access
 from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine
 from artifactstore.database.engines import connected, reader_engine, writer_engine
 from artifactstore.database.errors import DatabaseBusy, LogDamaged
-from artifactstore.database.events import check_end, head, lock_head
+from artifactstore.database.events import check_end, head, lock_head, read_head
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
 from artifactstore.database.translation import translated
 from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.imports import ImportUnfinished, admit_command
 from artifactstore_protocols.views import FILES, PACKAGES
 
 __all__ = ["DatabaseInspection", "UnfinishedPackage", "inspect_database"]
@@ -52,6 +53,7 @@ class DatabaseInspection:
         locations: some of the objects that the log names.
         open_packages: those that are not sealed, oldest first.
         flagged: how many objects verification found flawed and nobody has healed, by problem.
+        unfinished_import: why writers are refused while an import is not finished; None if none is.
         log_damage: what is wrong with the head of the log; None if it is its last event.
         head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
         read_only: why nothing can be written; None if it can.
@@ -62,6 +64,7 @@ class DatabaseInspection:
     locations: tuple[Location, ...] = ()
     open_packages: tuple[UnfinishedPackage, ...] = ()
     flagged: Mapping[str, int] = field(default_factory=dict[str, int])
+    unfinished_import: ImportUnfinished | None = None
     log_damage: LogDamaged | None = None
     head_lock: tuple[str, ...] | None = None
     read_only: str | None = None
@@ -105,6 +108,7 @@ async def _inspected(
                 locations=await _sample(connection, from_address, sample),
                 open_packages=await _open_packages(connection),
                 flagged=await queries.flagged_counts(connection),
+                unfinished_import=await _unfinished_import(connection),
                 log_damage=await _log_damage(connection),
                 read_only=read_only,
             )
@@ -120,6 +124,17 @@ async def _log_damage(connection: AsyncConnection) -> LogDamaged | None:
         await check_end(connection, await head(connection))
     except LogDamaged as damage:
         return damage
+    return None
+
+
+async def _unfinished_import(connection: AsyncConnection) -> ImportUnfinished | None:
+    try:
+        found = await read_head(connection)
+        admit_command(found.unfinished, found.sequence)
+    except ImportUnfinished as unfinished:
+        return unfinished
+    except LogDamaged:  # which is told already
+        return None
     return None
 
 

@@ -88,6 +88,9 @@ log_head = Table(
     METADATA,
     _integer("id", key=True),
     _integer("sequence"),
+    _integer("import_end", nullable=True),
+    _text("import_event_id", nullable=True),
+    _text("import_command", nullable=True),
     CheckConstraint("id = 1", name="single_row"),
 )
 

@@ -14,6 +14,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.imports import ImportRun
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.storage import KnownObject
 
@@ -53,9 +54,9 @@ class SqlEventStore:
         """Read the head, and see that it is the last event, and the file the one that was opened."""
 
         async def look(connection: AsyncConnection) -> LogReading:
-            head = await events.head(connection)
+            head, unfinished = await events.read_head(connection)
             await events.check_end(connection, head)
-            return LogReading(head, self._database.free_bytes(), self._database.read_only)
+            return LogReading(head, self._database.free_bytes(), self._database.read_only, unfinished)
 
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
@@ -70,9 +71,9 @@ class SqlEventStore:
         except Refused:
             return await self._database.write(lambda transaction: run(transaction.connection, judge_each(transaction)))
 
-    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
+    async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Take over another log's events."""
-        return await self._database.write(lambda transaction: import_events(transaction, events, source=source))
+        return await self._database.write(lambda transaction: import_events(transaction, events, run))
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX

@@ -109,6 +109,19 @@ def log(sight: Sight) -> Findings:
         yield problem, f"{remedy}: until then nothing can be written"
 
 
+def unfinished_import(sight: Sight) -> Findings:
+    """An import or restore that runs, or broke off: nothing else is written until it is finished."""
+    found = None if sight.database_found is None else sight.database_found.unfinished_import
+    if found is not None:
+        yield (
+            f"an import into this store is not finished: {found.head} of {found.end} events are here",
+            (
+                f"wait for it if it runs, or finish it by `{found.command}`; until then nothing else can be written. "
+                "If its file or backup is lost, export this log and import it into a new database"
+            ),
+        )
+
+
 def locks(sight: Sight) -> Findings:
     """Locks that somebody does not give up, and everybody else waits for."""
     if sight.setup_lock is not None:
@@ -279,6 +292,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "store": store,
         "schema": schema,
         "log": log,
+        "unfinished import": unfinished_import,
         "locks": locks,
         "storage": storage,
         "small objects": small_objects,

@@ -1,6 +1,6 @@
 """The log of a backup: its files found whole and in order, its events held to the rules; then handed out in pieces."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
@@ -51,15 +51,13 @@ class BackupLog:
         cls,
         directory: BackupDirectory,
         *,
-        head: int = 0,
-        compare: Callable[[Sequence[StoredEvent]], Awaitable[None]] | None = None,
+        see: Callable[[Sequence[StoredEvent]], None] = lambda _events: None,
     ) -> Self:
         """Read all of a backup's log.
 
         Args:
             directory: the backup.
-            head: how far to compare, and
-            compare: what to do so with.
+            see: gets the events in order, as they are found to keep the rules.
 
         Raises:
             BackupRefused: it has no log.
@@ -72,16 +70,13 @@ class BackupLog:
 
             async def take(events: Sequence[StoredEvent], _bytes: int) -> None:
                 await trial.take(events)
+                see(events)
                 log.bytes += sum(each.size_bytes for each in named_by(events))
 
             for path in await directory.log_files():
                 async with LogFileSource.open(path) as file:
                     summary = await file.verify(take, partial(check_link, path.name, previous=log._last))
                     log._files[path], log._last = file.version, summary
-                    if compare is not None and summary.header.after < head:
-                        async with aclosing(file.batches()) as batches:
-                            async for batch, _piece_bytes in batches:
-                                await compare(batch)
         if log._last is None:
             reason = "it has no log: the first backup into it broke off before its end, so make the backup again"
             raise BackupRefused(directory.name, reason)

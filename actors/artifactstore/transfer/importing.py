@@ -2,7 +2,8 @@
 
 Nothing is written before all of the file has been read and found whole, every event of it has been held to the rules of
 a log, and this log found to be the beginning of it.
-Interrupted, it has written a part that ends between two pieces; asked for again, it goes on from there.
+Interrupted, it has written a part that ends between two pieces, and the head of the log refuses other writers; asked
+for again, it goes on from there.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from artifactstore.database.trial import LogTrial
 from artifactstore.refusals import LogFilePartial
 from artifactstore.supervision import ActorRef
-from artifactstore.transfer.arrival import Arrival
+from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.log_files import LogFileSource
 from artifactstore.transfer.objects import unlike_the_log
 from artifactstore_protocols.event_store import EventStore
@@ -37,15 +38,19 @@ async def import_log(
         LogFileInvalid, LogFilePartial, UnknownEventType: it is not a whole log that this release can read; nothing was
             written.
         EventRefused: one of its events breaks a rule; nothing was written.
-        LogDiffers: this log is not the beginning of it, or has ceased to be while this ran.
+        LogDiffers: this log is not the beginning of it, or has ceased to be before this began.
+        ImportUnfinished: another import was begun and must be finished first.
     """
     store.must_be_writable()
     async with LogFileSource.open(path) as file:
+        command = finishing("events --import", path)
+        arrival = Arrival(store, writer, source=file.name, command=command, found=await store.probe())
         counting = _Counting(2 * file.size_bytes, progress)
         async with LogTrial.opened() as trial:
 
             async def take(events: Sequence[StoredEvent], piece_bytes: int) -> None:
                 await trial.take(events)
+                arrival.see(events)
                 counting.add(0, piece_bytes)
 
             def check_header(header: LogFileHeader) -> None:
@@ -54,7 +59,6 @@ async def import_log(
 
             summary = await file.verify(take, check_header)
         counting.events_total = summary.header.last
-        arrival = Arrival(store, writer, file.name, (await store.probe()).head)
         await _apply(file, arrival, counting)
     return await _report(store, storage, str(path), summary, arrival)
 
@@ -76,9 +80,15 @@ class _Counting:
 
 
 async def _apply(file: LogFileSource, arrival: Arrival, counting: _Counting) -> None:
+    arrival.admit()
+    async with aclosing(file.batches()) as batches:
+        async for batch, _bytes in batches:
+            if batch and batch[0].sequence > arrival.head:
+                break
+            await arrival.compare(batch)
+    await arrival.begin()
     async with aclosing(file.batches()) as batches:
         async for batch, piece_bytes in batches:
-            await arrival.compare(batch)
             await arrival.take(batch)
             counting.add(len(batch), piece_bytes)
 

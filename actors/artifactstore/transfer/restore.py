@@ -16,7 +16,7 @@ from pathlib import Path
 from artifactstore.abreast import abreast
 from artifactstore.machine import in_thread
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
-from artifactstore.transfer.arrival import Arrival
+from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches_of, flaws_by_size, named_by
@@ -49,14 +49,15 @@ async def restore(
         BackupRefused: there is no backup, or none that has come to its end.
         LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it; nothing was written.
         EventRefused: an event of it breaks a rule of logs; nothing was written.
-        LogDiffers: this log is not the beginning of it; nothing was written, unless it has ceased to be meanwhile.
+        LogDiffers: this log is not the beginning of it; nothing was written.
+        ImportUnfinished: another import was begun and must be finished first; nothing was written.
         StorageError: an object cannot be stored here; what was restored until then is kept.
     """
     store.must_be_writable()
     directory = await BackupDirectory.to_read(path)
-    head = (await store.probe()).head
-    arrival = Arrival(store, writer, directory.name, head)
-    log = await BackupLog.verified(directory, head=head, compare=arrival.compare)
+    command = finishing("restore", path)
+    arrival = Arrival(store, writer, source=directory.name, command=command, found=await store.probe())
+    log = await BackupLog.verified(directory, see=arrival.see)
     return await _Restore(store, storage, directory, arrival, progress).run(log)
 
 
@@ -81,6 +82,7 @@ class _Restore:
         self._new_objects = self._new_bytes = 0
 
     async def run(self, log: BackupLog) -> RestoreReport:
+        await self._begin(log)
         self._to_rewrite = set(await self._store.flagged_addresses())
         done = TransferProgress(0, log.events, 0, log.bytes)
         async with aclosing(log.batches()) as batches:
@@ -102,6 +104,16 @@ class _Restore:
             digest=log.digest,
             flaws=self._flaws.result(),
         )
+
+    async def _begin(self, log: BackupLog) -> None:
+        """Find this log to be the beginning of the backup's, and keep other writers out from now on."""
+        self._arrival.admit()
+        async with aclosing(log.batches()) as batches:
+            async for batch in batches:
+                if batch and batch[0].sequence > self._arrival.head:
+                    break
+                await self._arrival.compare(batch)
+        await self._arrival.begin()
 
     async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
         """Put those of the objects into the store that it does not have, or has flawed; those it has are read."""

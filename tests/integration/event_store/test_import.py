@@ -13,7 +13,7 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.log_file import LogDiffers
 from command_strategies import Ids, created
 from database_tools import Scribe
-from event_stores import SimulatedStores, log_of
+from event_stores import SimulatedStores, log_of, run_of
 from story import tell_story
 
 _SOURCE = "elsewhere"
@@ -43,7 +43,7 @@ async def origin(nursery: trio.Nursery) -> Origin:
 
 
 async def _take_over(store: EventStore, log: Sequence[StoredEvent]) -> int:
-    return await store.import_events(tuple(log), source=_SOURCE)
+    return await store.import_events(tuple(log), run_of(log, source=_SOURCE))
 
 
 async def test_events_and_rows_are_those_of_the_other_log(store: EventStore, origin: Origin) -> None:

@@ -63,7 +63,7 @@ def _wait_at(place: Place, stack: ExitStack) -> None:
     stop = _Stop()
     lock_head, commit = events.lock_head, AsyncTransaction.commit
 
-    async def lock_head_later(connection: AsyncConnection) -> int:
+    async def lock_head_later(connection: AsyncConnection) -> events.Head:
         await stop.here()
         return await lock_head(connection)
 

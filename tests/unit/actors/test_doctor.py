@@ -15,6 +15,7 @@ from artifactstore.doctor import CHECKS, Sight, examine
 from artifactstore.doctor.holders import holders_of
 from artifactstore.doctor.sight import Setting
 from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.imports import ImportUnfinished
 
 NOW_US = 1_700_000_000_000_000
 DAY_US = 24 * 3600 * 1_000_000
@@ -145,6 +146,12 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         with_database(log_damage=LogDamaged(8, "the last event is 7, and the head says 9")),
         "the log is damaged at sequence 8: the last event is 7, and the head says 9",
         "restore the database from a backup",
+    ),
+    (
+        "unfinished import",
+        with_database(unfinished_import=ImportUnfinished(4, 12, "artifactstore restore /b")),
+        "an import into this store is not finished: 4 of 12 events are here",
+        "wait for it if it runs, or finish it by `artifactstore restore /b`",
     ),
     (
         "locks",

@@ -12,6 +12,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.imports import ImportRun, LogEnd, UnfinishedImport
 from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import Request
 from command_strategies import Ids, created
@@ -23,7 +24,7 @@ class _Store:
 
     def __init__(self, *errors: ArtifactStoreError | None) -> None:
         self.asked: list[Sequence[CommandRequest]] = []
-        self.taken_over: list[tuple[Sequence[StoredEvent], str]] = []
+        self.taken_over: list[tuple[Sequence[StoredEvent], ImportRun]] = []
         self._errors = list(errors)
 
     async def commit(
@@ -38,8 +39,8 @@ class _Store:
             raise error
         return [Committed((), number, repeated=False) for number, _request in enumerate(requests, 1)]
 
-    async def import_events(self, events: Sequence[StoredEvent], *, source: str) -> int:
-        self.taken_over.append((events, source))
+    async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
+        self.taken_over.append((events, run))
         if self._errors and (error := self._errors.pop(0)) is not None:
             raise error
         return len(events)
@@ -101,9 +102,11 @@ async def test_what_was_not_written_is_refused_and_not_tried_again() -> None:
 
 async def test_events_that_are_taken_over_are_found_out_about_in_the_same_way() -> None:
     store = _Store(OutcomeUnknown("db", "the line went dead"))
-    message = ImportEvents((StoredEvent(1, event(Ids()())),), "a file")
+    log = (StoredEvent(1, event(Ids()())),)
+    run = ImportRun("a file", 0, UnfinishedImport(LogEnd(1, log[0].event.event_id), "again"))
+    message = ImportEvents(log, run)
     assert await _ask(store, message) == 1
-    assert store.taken_over == [(message.events, "a file")] * 2
+    assert store.taken_over == [(message.events, message.run)] * 2
     assert message.size_bytes > len(message.events[0].event.payload)
 
 
