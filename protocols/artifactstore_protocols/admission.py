@@ -7,7 +7,6 @@ state that `run_needs` names; `admit` evolves it event by event.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, Final, Protocol
 
 from artifactstore_protocols.canonical import INTEGER_MAX
@@ -86,7 +85,7 @@ def examine(stored: StoredEvent) -> Examined:
 
 def run_needs(run: Iterable[Examined]) -> Needs:
     """Return the state without which `admit` cannot judge a run of events."""
-    return reduce(Needs.__or__, (each.type.needs(each.payload) for each in run), Needs())
+    return Needs.of_all(each.type.needs(each.payload) for each in run)
 
 
 def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:

@@ -6,7 +6,7 @@ it covers what was asked for, and leaves out package ids, which a caller who sta
 were stored or found.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
@@ -51,6 +51,7 @@ __all__ = [
     "RecordFindings",
     "RegisterMetadataSchema",
     "check_caller",
+    "check_entries_bytes",
     "command_digest",
     "entries_bytes",
     "entry_bytes",
@@ -158,20 +159,29 @@ class IngestFiles:
             check_entry(entry)
         for stored in self.stored:
             check_object(stored)
-        if (size := entries_bytes(self.entries)) > ENTRIES_BYTES_MAX:
-            reason = f"the entries of a command take {ENTRIES_BYTES_MAX} bytes at most; send the rest in others"
-            raise InvalidValue("entries", f"{size} bytes", reason)
+        check_entries_bytes(self.entries)
+
+
+def check_entries_bytes(entries: Sequence[Entry]) -> None:
+    """Refuse entries that are too much for one command.
+
+    Raises:
+        InvalidValue: they take more than `ENTRIES_BYTES_MAX`.
+    """
+    if (size := entries_bytes(entries)) > ENTRIES_BYTES_MAX:
+        reason = f"the entries of a command take {ENTRIES_BYTES_MAX} bytes at most; send the rest in others"
+        raise InvalidValue("entries", f"{size} bytes", reason)
 
 
 def entries_bytes(entries: Iterable[Entry]) -> int:
     """Return at least what entries take in an event, in bytes."""
-    return sum(entry_bytes(entry) for entry in entries)
+    return sum(map(entry_bytes, entries))
 
 
 def entry_bytes(entry: Entry) -> int:
     """Return at least what an entry takes in an event, in bytes: its path may be there twice, as text and as key."""
-    texts = (2 * len(entry.path), len(entry.media_type), len(entry.target))
-    return _ENTRY_BYTES + _TEXT_BYTES * sum(texts)
+    _kind, path, _executable, media_type, _size, _digest, target = entry
+    return _ENTRY_BYTES + _TEXT_BYTES * (2 * len(path) + len(media_type) + len(target))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ primary digest is named once for all of them.
 """
 
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from artifactstore_protocols.canonical import INTEGER_MAX, RecordValue
 from artifactstore_protocols.errors import InvalidValue
@@ -40,6 +40,9 @@ BACKEND_CHARACTERS_MAX: Final = 200
 """Characters in the id of a storage backend."""
 
 _SHOWN_CHARACTERS: Final = 80
+_FILE_FIELDS: Final = 6
+_LINK_FIELDS: Final = 3
+_DIRECTORY_FIELDS: Final = 2
 _TIERS: Final = frozenset({"immediate", "archive"})
 _RESTORES: Final = frozenset({"not_required", "required", "in_progress", "restored"})
 
@@ -116,16 +119,14 @@ def entry_of(value: RecordValue) -> Entry:
     Raises:
         InvalidValue, PathRefused: it is none.
     """
-    fields = cast("list[Any]", value) if type(value) is list else []
-    match fields:
-        case ["file", _, _, _, _, _]:
-            entry = Entry(*fields)
-        case ["link", path, target]:
-            entry = Entry("link", path, target=target)
-        case ["directory", _]:
-            entry = Entry(*fields)
-        case _:
-            raise InvalidValue("entry", str(value)[:_SHOWN_CHARACTERS], "it is no file, link or directory")
+    fields: Any = value if type(value) is list and value else (None,)
+    kind, count = fields[0], len(fields)
+    if (kind == "file" and count == _FILE_FIELDS) or (kind == "directory" and count == _DIRECTORY_FIELDS):
+        entry = Entry(*fields)
+    elif kind == "link" and count == _LINK_FIELDS:
+        entry = Entry("link", fields[1], target=fields[2])
+    else:
+        raise InvalidValue("entry", str(value)[:_SHOWN_CHARACTERS], "it is no file, link or directory")
     check_entry(entry)
     return entry
 
@@ -137,7 +138,8 @@ def check_entry(entry: Entry) -> None:
         PathRefused: its path is none.
         InvalidValue: another of its fields has the wrong type or value.
     """
-    kind, path, executable, media_type, size_bytes, digest, target = cast("tuple[Any, ...]", entry)
+    every: Any = entry  # of any types, whatever it says
+    kind, path, executable, media_type, size_bytes, digest, target = every
     if type(path) is not str:
         raise InvalidValue("path", type(path).__name__, "a path is text")
     check_path(path)

@@ -7,7 +7,6 @@ log already, by its id or by its idempotency key, gets the events that it wrote 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import assert_never
 
 from artifactstore_protocols.commands import (
@@ -65,7 +64,7 @@ class Judged:
 
 def command_needs(commands: Sequence[Command]) -> Needs:
     """Return the state without which `decide` cannot judge some commands."""
-    return reduce(Needs.__or__, map(_needs, commands), Needs())
+    return Needs.of_all(map(_needs, commands))
 
 
 def _needs(command: Command) -> Needs:

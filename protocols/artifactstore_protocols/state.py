@@ -4,7 +4,9 @@ Whoever holds the log loads what `Needs` names, in the transaction that will wri
 it; `event_types` evolve it by each event, so that the next command or event sees what the one before made true.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from artifactstore_protocols.entries import Entry, Place
 
@@ -30,6 +32,14 @@ class Needs:
     whole: frozenset[str] = frozenset()
     contents: frozenset[bytes] = frozenset()
     schemas: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
+        """Return what all of them need together."""
+        all_needs = tuple(needs)
+        return cls(
+            *(frozenset[Any]().union(*(getattr(each, field.name) for each in all_needs)) for field in fields(cls))
+        )
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(

@@ -10,6 +10,7 @@ operations of a batch, so that a thousand files are one operation and move the v
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Protocol
 
 import blake3
@@ -150,6 +151,8 @@ SCHEMAS = ViewTable(
 )
 VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS)
 
+_HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
+
 KIND_FILE, KIND_LINK, KIND_DIRECTORY = 0, 1, 2
 """What `kind` may be: a file, a symbolic link, or an empty directory."""
 
@@ -274,21 +277,25 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
 class ViewDigest:
     """One digest over the whole projection, fed in runs of rows.
 
-    BLAKE3 over the canonical CBOR of `[table, cell, …]` for every row: tables in the order of `VIEWS`, rows in the
-    bytewise order of their keys, cells in column order. Byte cells enter as byte strings.
+    BLAKE3 over a sequence of canonical CBOR items: for each table its cells, row by row, and then the array of its name
+    and the number of its rows. Tables stand in the order of `VIEWS`, rows in the bytewise order of their keys, cells
+    in the order of the columns; byte cells are byte strings. No cell is an array, so no two projections have the same
+    sequence.
     """
 
     def __init__(self) -> None:
         self._hasher = blake3.blake3()
 
-    def add(self, rows: Sequence[list[Cell]]) -> None:
-        """Take in rows, each with the name of its table before its cells; as lists, which cbor2 takes the fastest.
+    def add(self, rows: Iterable[Sequence[Cell]]) -> None:
+        """Take in rows of a table; cells of any type that a database can hold have an encoding."""
+        # An array is its head and then its items: one call encodes them all.
+        cells = list(chain.from_iterable(rows))
+        encoded = cbor2.dumps(cells)
+        self._hasher.update(memoryview(encoded)[_head_bytes(len(cells)) :])
 
-        Cells of any type that a database can hold have an encoding, and no two rows have the same one.
-        """
-        # An array of rows is its head and then the rows: one call encodes them all.
-        encoded = cbor2.dumps(rows)
-        self._hasher.update(memoryview(encoded)[_head_bytes(len(rows)) :])
+    def end(self, table: ViewTable, rows: int) -> None:
+        """End a table that has so many rows."""
+        self._hasher.update(cbor2.dumps([table.name, rows]))
 
     def result(self) -> Digest:
         """The digest of all rows so far."""
@@ -297,4 +304,7 @@ class ViewDigest:
 
 def _head_bytes(count: int) -> int:
     """How long the head of a CBOR array of so many items is."""
-    return len(cbor2.dumps([None] * count)) - count
+    for limit, head_bytes in _HEADS:
+        if count < limit:
+            return head_bytes
+    raise OverflowError(count)

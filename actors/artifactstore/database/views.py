@@ -103,7 +103,10 @@ async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> 
         # Cells as they are: one that is damaged makes another digest, and no error.
         cells = (type_coerce(table.c[name], NULLTYPE).label(name) for name in view.columns)
         query = select(*cells).order_by(*(table.c[name] for name in view.key))
+        count = 0
         async with connection.stream(query, rows=_FETCH_ROWS) as batches:
             async for rows in batches:
-                digest.add([[view.name, *row] for row in rows])
+                digest.add(rows)
+                count += len(rows)
+        digest.end(view, count)
     return digest.result()

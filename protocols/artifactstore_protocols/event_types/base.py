@@ -15,7 +15,7 @@ from artifactstore_protocols.views import RowOperation
 if TYPE_CHECKING:
     from artifactstore_protocols.events import Event, StoredEvent
 
-__all__ = ["Codec", "EventType", "PayloadInvalid", "check_equal", "fields_of", "record_codec"]
+__all__ = ["Codec", "EventType", "PayloadInvalid", "check_equal", "fields_of", "record_codec", "require_shortest"]
 
 _PAYLOAD_BYTES_MAX = 8 << 20
 """More than any payload has but a manifest: the most metadata that a package may have takes 5 MB."""
@@ -80,14 +80,26 @@ def check_equal(what: str, found: object, expected: object) -> None:
         raise InvalidValue(what, str(found)[:_SHOWN_CHARACTERS], f"it should be {str(expected)[:_SHOWN_CHARACTERS]!r}")
 
 
-def fields_of(name: str, payload: bytes, kinds: Mapping[str, frozenset[type]]) -> dict[str, RecordValue]:
+def fields_of(
+    name: str, payload: bytes, kinds: Mapping[str, frozenset[type]], *, proven: bool = True
+) -> dict[str, RecordValue]:
     """Return the map that a payload is, its values of the types that `kinds` allows by key.
+
+    Args:
+        name: of the event type.
+        payload: canonical CBOR.
+        kinds: types by key.
+        proven: False if the caller checks each value and calls `require_shortest`, which is cheaper for a long payload.
 
     Raises:
         PayloadInvalid: it is another one.
         NotCanonical: the bytes are not canonical CBOR.
     """
-    value = canonical.decode_record(payload, max_bytes=_PAYLOAD_BYTES_MAX)
+    if proven:
+        value = canonical.decode_record(payload, max_bytes=_PAYLOAD_BYTES_MAX)
+    else:
+        items_max = canonical.items_allowed(len(payload))
+        value = canonical.load(payload, max_bytes=_PAYLOAD_BYTES_MAX, items_max=items_max)
     if not isinstance(value, dict) or value.keys() != kinds.keys():
         raise PayloadInvalid(name, f"expected a map with exactly the keys {', '.join(sorted(kinds))}")
     for key, allowed in kinds.items():
@@ -95,6 +107,18 @@ def fields_of(name: str, payload: bytes, kinds: Mapping[str, frozenset[type]]) -
         if type(held) not in allowed and not (type(held) is dict and Mapping in allowed and _is_of_text(held)):
             raise PayloadInvalid(name, f"{key} has the wrong type")
     return value
+
+
+def require_shortest(name: str, payload: bytes, encoded: bytes, reason: str) -> None:
+    """Refuse a payload that is not what its own value encodes to.
+
+    Raises:
+        NotCanonical: the bytes are not canonical CBOR.
+        PayloadInvalid: they are, and `reason` says what is not in its shortest form.
+    """
+    if payload != encoded:
+        canonical.decode_record(payload, max_bytes=_PAYLOAD_BYTES_MAX)
+        raise PayloadInvalid(name, reason)
 
 
 def record_codec[P](name: str, payload: type[P]) -> Codec[P]:

@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING, Final, cast
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
-from artifactstore_protocols.commands import ENTRIES_MAX, IngestFiles, OnExisting
+from artifactstore_protocols.commands import ENTRIES_MAX, IngestFiles, OnExisting, check_entries_bytes
 from artifactstore_protocols.entries import Entry, encode_entry, entry_of
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, check_equal, fields_of
+from artifactstore_protocols.event_types.base import (
+    Codec,
+    EventType,
+    PayloadInvalid,
+    check_equal,
+    fields_of,
+    require_shortest,
+)
 from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.packages import ObjectNotStored, PackageFinalizedAlready, PackageNotFound
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import LogState, PackageState
@@ -102,14 +110,19 @@ def ingest_files(command: IngestFiles, state: LogState, *, entries_max: int) -> 
         ObjectNotStored: the content of a file is not in the store, or flagged, and the command does not bring it.
     """
     brought = {each.digest: each.size_bytes for each in command.stored}
-    return _ingested(command, brought, state, entries_max)
+    return _ingested(command.package_id, command.entries, command.on_existing, brought, state, entries_max)
 
 
 def _ingested(
-    command: IngestFiles, brought: Mapping[bytes, int], state: LogState, entries_max: int
+    package_id: str,
+    entries: tuple[Entry, ...],
+    on_existing: OnExisting,
+    brought: Mapping[bytes, int],
+    state: LogState,
+    entries_max: int,
 ) -> FilesIngested | None:
-    package = open_package(command.package_id, state)
-    placement = place_entries(package, command.entries, command.on_existing, entries_max=entries_max)
+    package = open_package(package_id, state)
+    placement = place_entries(package, entries, on_existing, entries_max=entries_max)
     for entry in placement.entries.values():
         if entry.kind == "file":
             _check_content(entry, brought, state)
@@ -145,7 +158,7 @@ def _encode(payload: FilesIngested) -> bytes:
         if key != entry.path
     ]
     replaced: list[RecordValue] = [index for index, key in enumerate(payload.path_keys) if key in payload.replaced]
-    return canonical.encode_record(
+    return canonical.encode_checked(
         {
             "package_id": payload.package_id,
             "package_number": payload.package_number,
@@ -164,7 +177,7 @@ def _encode(payload: FilesIngested) -> bytes:
 
 
 def _decode(content: bytes) -> FilesIngested:
-    value = fields_of(_NAME, content, _FIELDS)
+    value = fields_of(_NAME, content, _FIELDS, proven=False)
     entries = tuple(entry_of(each) for each in cast("list[RecordValue]", value["entries"]))
     if not 0 < len(entries) <= ENTRIES_MAX:
         raise PayloadInvalid(_NAME, f"it has 1 to {ENTRIES_MAX} entries")
@@ -195,17 +208,18 @@ def _decode(content: bytes) -> FilesIngested:
         replaced=frozenset(keys[cast("int", index)] for index in replaced),
         removed=cast("tuple[str, ...]", tuple(removed)),
     )
-    if _encode(payload) != content:
-        raise PayloadInvalid(_NAME, "path keys and indexes are not in their shortest form and in order")
+    reason = "path keys and indexes are not in their shortest form and in order"
+    require_shortest(_NAME, content, _encode(payload), reason)
     return payload
 
 
 def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
     """A content may be flagged here: the command may have brought it, which no event says of a known object."""
-    command = IngestFiles(payload.package_id, payload.entries, (), OnExisting.REPLACE)
+    check_id("package id", payload.package_id)
+    check_entries_bytes(payload.entries)
     contents = ((entry.digest, state.contents.get(entry.digest)) for entry in payload.entries)
     stored = {digest: content.size_bytes for digest, content in contents if content is not None}
-    decided = _ingested(command, stored, state, _UNLIMITED)
+    decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, stored, state, _UNLIMITED)
     if decided is None or len(decided.entries) != len(payload.entries):
         raise InvalidValue("entries", str(len(payload.entries)), "some of them change nothing")
     check_equal("package number", payload.package_number, decided.package_number)

@@ -9,7 +9,14 @@ from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.commands import OBJECTS_MAX
 from artifactstore_protocols.entries import DIGEST_BYTES, Place, StoredObject, check_object
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, check_equal, fields_of
+from artifactstore_protocols.event_types.base import (
+    Codec,
+    EventType,
+    PayloadInvalid,
+    check_equal,
+    fields_of,
+    require_shortest,
+)
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.state import ContentState, LogState, Needs, PlaceState
 from artifactstore_protocols.storage import RestoreStatus, RetrievalTier
@@ -60,7 +67,8 @@ def new_objects(stored: Sequence[StoredObject], state: LogState) -> tuple[Stored
                 continue
         elif contents.setdefault(each.digest, fact) != fact:
             raise InvalidValue("digest", each.digest.hex(), "two contents that differ have it")
-        if new.setdefault(each.place, each._replace(outcome="stored")).digest != each.digest:
+        as_stored = each if each.outcome == "stored" else each._replace(outcome="stored")
+        if new.setdefault(each.place, as_stored).digest != each.digest:
             raise InvalidValue("object key", each.place.object_key[:80], "it names one content for ever")
     return tuple(new.values())
 
@@ -73,13 +81,13 @@ def _encode(payload: ObjectsStored) -> bytes:
         key = None if place.object_key == _first_key(payload.digest_algorithm, digest) else place.object_key
         objects.append([digest, sha256, size_bytes, number, key])
     described: list[RecordValue] = [list[RecordValue](each) for each in places]
-    return canonical.encode_record(
+    return canonical.encode_checked(
         {"digest_algorithm": payload.digest_algorithm, "places": described, "objects": objects}
     )
 
 
 def _decode(content: bytes) -> ObjectsStored:
-    value = fields_of(_NAME, content, _FIELDS)
+    value = fields_of(_NAME, content, _FIELDS, proven=False)
     algorithm = cast("str", value["digest_algorithm"])
     places = cast("list[list[str]]", value["places"])
     if not all(type(each) is list and [type(part) for part in each] == [str] * _PLACE_FIELDS for each in places):
@@ -106,8 +114,10 @@ def _decode(content: bytes) -> ObjectsStored:
         check_object(stored)
         objects.append(stored)
     payload = ObjectsStored(algorithm, tuple(objects))
-    if not 0 < len(objects) <= OBJECTS_MAX or _encode(payload) != content:
-        raise PayloadInvalid(_NAME, f"it has 1 to {OBJECTS_MAX} objects, and each place and key in its shortest form")
+    reason = f"it has 1 to {OBJECTS_MAX} objects, and each place and key in its shortest form"
+    if not 0 < len(objects) <= OBJECTS_MAX:
+        raise PayloadInvalid(_NAME, reason)
+    require_shortest(_NAME, content, _encode(payload), reason)
     return payload
 
 
