@@ -57,6 +57,17 @@ STORY: list[Step] = [
     Finalize(1, late=True),
     Finalize(1, late=False),
     Ingest(1, (FileStep("late", b"", False, "stored"),), OnExisting.REFUSE),
+    Create(4, "long", {}),
+    Ingest(
+        4,
+        (
+            FileStep("a.b", b"", False, "stored", "link"),
+            FileStep("a/e\u0301", b"", False, "stored", "directory"),
+            FileStep("a/f", b"x", True, "deduplicated"),
+        ),
+        OnExisting.REFUSE,
+    ),
+    Finalize(4, late=False),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The bytes, paths, files and trees that a plan's numbers stand for."""
+"""The bytes, paths, files and trees with links and empty directories that a plan's numbers stand for."""
 
 import atexit
 import shutil
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CONTENT_OF", "PATH_OF", "TREE_OF", "file_of", "tree_at"]
+__all__ = ["CONTENT_OF", "EMPTY_IN", "LINKS_OF", "PATH_OF", "TREE_OF", "file_of", "tree_at"]
 
 # From nothing to several of the simulation's pieces, and two that share a size.
 CONTENT_OF: Final[tuple[bytes, ...]] = (
@@ -24,6 +24,11 @@ TREE_OF: Final[tuple[Mapping[str, bytes], ...]] = (
     {"a.txt": CONTENT_OF[2], "b/c.json": CONTENT_OF[3], "b/x.bin": CONTENT_OF[1]},
     {"a.txt": CONTENT_OF[3], "z.bin": CONTENT_OF[4]},
 )
+LINKS_OF: Final[tuple[Mapping[str, str], ...]] = ({"b/latest": "x.bin", "up": "b/../gone"}, {"latest": "z.bin"})
+"""The symbolic links of each tree, and what they say."""
+
+EMPTY_IN: Final[tuple[tuple[str, ...], ...]] = (("b/logs",), ())
+"""The empty directories of each tree."""
 
 
 @cache
@@ -38,6 +43,11 @@ def _planted() -> Path:
     for file, content in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
+    for root, links, empty in zip(trees, LINKS_OF, EMPTY_IN, strict=True):
+        for path, target in links.items():
+            (root / path).symlink_to(target)
+        for path in empty:
+            (root / path).mkdir()
     return directory
 
 

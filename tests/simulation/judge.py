@@ -7,12 +7,14 @@ is raised into the code under test.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import starmap
 from typing import Final
 
 import blake3
 
 from artifactstore.database.errors import LogDamaged, OutcomeUnknown
 from artifactstore.supervision import CrashReport, Report, StartFailed, SupervisorGaveUp
+from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import (
     OBJECTS_FLAGGED,
@@ -42,7 +44,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 from artifactstore_protocols.supervision import ActorCrashed, AskCycle, AskError, AskTimeout, Refusal, UnhandledMessage
 from simulation.calls import Answer, Call, Ending, StreamBroke
-from simulation.contents import CONTENT_OF, PATH_OF, TREE_OF
+from simulation.contents import CONTENT_OF, EMPTY_IN, LINKS_OF, PATH_OF, TREE_OF
 from simulation.faults import ChangeFailure, OpenFailure, PreadFailure, StepFailure, ThreadFailure
 from simulation.log import SimulatedLog
 from simulation.posix import OBJECTS, SCRATCH, SimulatedPosix
@@ -250,7 +252,8 @@ class Judge:
     def stored(self) -> None:
         """Every object that a file names is there with its bytes, unless a fault spoilt it."""
         for file in self._log.tables.all_files():
-            self._durable(file.content_address, "a file of the log")
+            if file.kind == "file":
+                self._durable(file.content_address, "a file of the log")
 
     def _sealed_for_ever(self) -> None:
         sealed: set[str] = set()
@@ -278,7 +281,18 @@ class Judge:
             for stored in self._log.events
             if isinstance(payload := stored.decode(), FilesIngested)
             for entry in payload.entries
+            if entry.kind == "file"
         ]
+
+    def _others_in(self, package_id: str) -> set[Entry]:
+        """Every link and empty directory that was ever put into a package."""
+        return {
+            entry
+            for stored in self._log.events
+            if isinstance(payload := stored.decode(), FilesIngested) and payload.package_id == package_id
+            for entry in payload.entries
+            if entry.kind != "file"
+        }
 
     def _payload(self, sequence: int) -> object:
         events = self._log.events
@@ -300,6 +314,9 @@ class Judge:
         found = {(path, address) for _sequence, owner, path, address in self._entries() if owner == package_id}
         wanted = {(path, address_of(content)) for path, content in TREE_OF[tree].items()}
         self.require(wanted <= found, "of a directory in", package_id, "these are not in the log:", wanted - found)
+        others = {*starmap(link_entry, LINKS_OF[tree].items()), *map(directory_entry, EMPTY_IN[tree])}
+        lost = others - self._others_in(package_id)
+        self.require(not lost, "of a directory in", package_id, "these are not in the log:", lost)
         for _, address in sorted(wanted):
             self._durable(address, "a directory")
 

@@ -3,7 +3,8 @@
 import pytest
 
 from artifactstore_protocols import manifest
-from artifactstore_protocols.commands import OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.commands import IngestFiles, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.entries import directory_entry, link_entry
 from artifactstore_protocols.event_store import READ_BYTES_MAX, EventStore, Location
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageNotFound
@@ -120,6 +121,30 @@ async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scri
     assert await store.file(package_id_of(1), "nowhere") is None
     assert [file.path for file in await store.files(package_id_of(1))] == ["a", _PATH]
     assert (await store.files(package_id_of(1)))[1] == expected
+
+
+async def test_entries_of_every_kind_are_listed_in_the_order_of_trees(store: EventStore, scribe: Scribe) -> None:
+    file = ingested("a/f", b"x", executable=True)
+    others = (link_entry("a.b", "a/f"), link_entry("a/e\u0301", "../gone"), directory_entry("a/a"))
+    command = IngestFiles(package_id_of(1), (file.entry, *others), (file.stored,), OnExisting.REFUSE)
+    await scribe.send(scribe.ask(created(1)), scribe.ask(command), files_per_package_max=4)
+    listed = await store.files(package_id_of(1))
+    shown = [(entry.path, entry.kind, entry.size_bytes, entry.media_type, entry.target) for entry in listed]
+    assert shown == [
+        ("a/a", "directory", 0, "", ""),
+        ("a/f", "file", 1, "text/plain", ""),
+        ("a/e\u0301", "link", 0, "", "../gone"),
+        ("a.b", "link", 0, "", "a/f"),
+    ]
+    assert [(entry.content_address, entry.sha256) for entry in listed if entry.kind != "file"] == [("", "")] * 3
+    assert [await store.file(package_id_of(1), path_key(entry.path)) for entry in listed] == listed
+    contents = await store.contents(package_id_of(1))
+    assert list(contents.entries) == listed
+    held = contents.package
+    assert (held.files, held.links, held.directories, held.bytes) == (1, 2, 1, 1)
+    assert [location.size_bytes for location in contents.locations] == [1]
+    assert await store.location_totals(package_id=package_id_of(1)) == (1, 1)
+    assert await store.deduplicated_bytes(package_id_of(1)) == 0
 
 
 async def test_contents_are_what_a_manifest_is_made_from(store: EventStore, scribe: Scribe) -> None:
