@@ -5,6 +5,8 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from artifactstore.backends.root_marker import MARKER
+
 __all__ = ["Row", "object_in", "objects_in", "overwrite", "stored_below"]
 
 
@@ -69,8 +71,8 @@ def overwrite(stored: Path | Row, content: bytes) -> None:
 
 
 def stored_below(root: Path) -> list[str]:
-    """Return the keys of the objects that are rows, and every other file below a root, temp files included."""
-    files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+    """Return the keys of the objects that are rows, and every other file below a root but its marker."""
+    files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path.name != MARKER}
     others = {path for path in files if not path.startswith("small/objects.db")}
     if others == files:
         return sorted(files)

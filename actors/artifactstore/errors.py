@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.paths import PathRefused
     from artifactstore_protocols.retention import UnknownRetentionClass
+    from artifactstore_protocols.root_markers import CollectionRefused
     from artifactstore_protocols.storage import (
         KeyRefused,
         KeyTaken,
@@ -127,6 +128,7 @@ __all__ = [
     "BlocksEventLoop",
     "ChildBusy",
     "ChildExists",
+    "CollectionRefused",
     "DatabaseBusy",
     "DatabaseClosed",
     "DatabaseDamaged",
@@ -226,6 +228,7 @@ _MODULES = (
     "artifactstore_protocols.packages",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.retention",
+    "artifactstore_protocols.root_markers",
     "artifactstore_protocols.storage",
     "artifactstore_protocols.supervision",
     "artifactstore.database.asyncio_thread",

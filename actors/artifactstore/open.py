@@ -4,6 +4,8 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import trio
@@ -13,14 +15,16 @@ from artifactstore.config import Settings
 from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
-from artifactstore.dataplane import open_data_plane, open_local_data_plane
+from artifactstore.dataplane import open_data_plane, open_local_data_plane, read_marker, update_marker
 from artifactstore.host_loop import must_be_trio
 from artifactstore.ingest import StorePlaces
+from artifactstore.machine import in_thread
 from artifactstore.places import absolute
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorSpec, Report, StartFailed, open_tree
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.root_markers import claimed
 from artifactstore_protocols.storage import StorageBackend
 
 __all__ = ["open_registry", "open_store", "run_registry"]
@@ -120,13 +124,15 @@ async def open_store(
         own = StorePlaces((root,), location.path)
     else:
         opening = open_data_plane(backend)
-        own = StorePlaces((), location.path)
+        root, own = None, StorePlaces((), location.path)
     async with opening as plane:
         spec = tree_spec(actors, settings, store, plane, services(actors), places=own)
         try:
             watched = open_tree(spec, on_report=on_report, loop_blocked_after_s=_LOOP_BLOCKED_AFTER_S)
             async with watched as tree:
                 started = True
+                if root is not None and database.read_only is None:
+                    await _claim(root, store)
                 _logger.info("the store is open: log in %s", store.name)
                 try:
                     yield Registry(actors, store, tree, closed)
@@ -147,3 +153,16 @@ async def open_store(
                 _logger.info("the store is closed")
     if refusal is not None:
         raise refusal
+
+
+async def _claim(root: Path, store: SqlEventStore) -> None:
+    """Have a root that nobody has claimed say that this store may collect in it.
+
+    One that cannot be written stays as it is: nothing is collected in it, and nothing else depends on that.
+    """
+    try:
+        if await in_thread(partial(read_marker, root)) is None:
+            decide = partial(claimed, await store.store_id())
+            await in_thread(partial(update_marker, root, decide))
+    except (OSError, ArtifactStoreError) as error:
+        _logger.info("the object root is not marked as this store's: %s", error)

@@ -73,6 +73,8 @@ def probe_database(database: ActorRef[DatabaseRole]) -> Probe:
     async def probe() -> Facts:
         reading = await database.ask(ProbeDatabase(), timeout=PROBE_TIMEOUT_S)
         facts: dict[str, str | int | float] = {"database": reading.database, "head": reading.head}
+        if reading.store_id is not None:
+            facts["store_id"] = reading.store_id
         if reading.free_bytes is not None:
             facts["free_bytes"] = reading.free_bytes
         if reading.read_only is not None:

@@ -1,5 +1,7 @@
 """The log, its head, reference data and the projections."""
 
+import uuid
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -54,10 +56,11 @@ def upgrade() -> None:
         integer("import_end", nullable=True),
         text("import_event_id", nullable=True),
         text("import_command", nullable=True),
+        text("store_id"),
         sa.PrimaryKeyConstraint("id", name="pk_log_head"),
         sa.CheckConstraint("id = 1", name=op.f("ck_log_head_single_row")),
     )
-    op.bulk_insert(head, [{"id": 1, "sequence": 0}])
+    op.bulk_insert(head, [{"id": 1, "sequence": 0, "store_id": str(uuid.uuid4())}])
 
     classes = op.create_table(
         "retention_classes",

@@ -35,12 +35,14 @@ class LogReading:
         free_bytes: room that is left where it is kept; None where that cannot be told.
         read_only: why nothing can be written; None if it can.
         unfinished: the import that must be finished before anything else is written; None if there is none.
+        store_id: random id of what keeps the log, outside the log; None where it has none.
     """
 
     head: int
     free_bytes: int | None
     read_only: str | None = None
     unfinished: UnfinishedImport | None = None
+    store_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ class DatabaseReading:
         free_bytes: the room left; None if nobody can tell.
         read_only: why nothing can be written; None if it can.
         unfinished: the import that must be finished before anything else is written; None if there is none.
+        store_id: random id of the database; None where it has none.
     """
 
     database: str
@@ -155,6 +156,7 @@ class DatabaseReading:
     free_bytes: int | None
     read_only: str | None = None
     unfinished: UnfinishedImport | None = None
+    store_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ __all__ = ["check_object_key", "first_key", "first_key_of", "next_key", "parse_k
 
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
 _KEY_CHARS_MAX: Final = 1024
-_RESERVED_PARTS: Final = frozenset({"small", "tmp"})
+_RESERVED_PARTS: Final = frozenset({"artifactstore-root", "small", "tmp"})
 _CONTENT_KEY: Final = re.compile(r"(?P<algorithm>[^/]+)/../../(?P<hex>[0-9a-f]+)(\.g(?P<generation>[1-9][0-9]{0,8}))?")
 _SHOWN_CHARS: Final = 80
 
@@ -62,7 +62,8 @@ def check_object_key(object_key: str) -> None:
 
     A key is one or more parts joined by `/`, each of lower-case ASCII letters, digits, `.`, `_` and `-`, a
     letter or digit first, 255 characters at most, 1,024 in all. That leaves no room for `..`, absolute paths,
-    drive letters, hidden files or names that differ by case only. Keys below `small` and `tmp` belong to the backends.
+    drive letters, hidden files or names that differ by case only. `artifactstore-root` and keys below `small` and `tmp`
+    belong to the backends.
 
     Raises:
         KeyRefused: it is not such a key.

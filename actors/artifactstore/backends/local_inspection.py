@@ -10,9 +10,12 @@ from typing import Final
 from artifactstore.backends.local import SCRATCH
 from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.os_errors import error_name
+from artifactstore.backends.root_marker import read_marker
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.backends.small_inspection import SmallInspection, inspect_small_objects
 from artifactstore.permissions import may, owner_of
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.root_markers import RootMarker
 
 __all__ = ["ClosedPath", "RootInspection", "inspect_local_root"]
 
@@ -50,6 +53,8 @@ class RootInspection:
         missing: those of the expected objects that are not there with their size.
         closed: what this user may not use as it must: directories, and some of the expected objects.
         small: the file of small objects.
+        marker: which store may collect there; None if nobody has claimed it.
+        marker_failure: why that cannot be told.
     """
 
     exists: bool
@@ -62,6 +67,8 @@ class RootInspection:
     missing: tuple[str, ...] = ()
     closed: tuple[ClosedPath, ...] = ()
     small: SmallInspection = field(default_factory=SmallInspection)
+    marker: RootMarker | None = None
+    marker_failure: str | None = None
 
 
 def inspect_local_root(root: Path, expected: Mapping[str, int], expected_small: Mapping[str, int]) -> RootInspection:
@@ -85,7 +92,7 @@ def inspect_local_root(root: Path, expected: Mapping[str, int], expected_small: 
         if not found.exists:
             return found
         files = LocalFiles("local", str(root), ScratchSpace(str(root / SCRATCH)))
-        found = replace(found, closed=tuple(_closed(files, found.writable, expected)))
+        found = replace(_with_marker(found, root), closed=tuple(_closed(files, found.writable, expected)))
         small = inspect_small_objects(root, expected_small)
         missing = tuple(key for key, size in expected.items() if not _is_there(files.path_of(key), size))
         return replace(
@@ -97,6 +104,15 @@ def inspect_local_root(root: Path, expected: Mapping[str, int], expected_small: 
         )
     except OSError as error:
         return replace(found, failure=error_name(error))
+
+
+def _with_marker(found: RootInspection, root: Path) -> RootInspection:
+    try:
+        return replace(found, marker=read_marker(root))
+    except InvalidValue as error:
+        return replace(found, marker_failure=str(error))
+    except OSError as error:
+        return replace(found, marker_failure=error_name(error))
 
 
 def _is_there(path: str, size_bytes: int) -> bool:

@@ -18,7 +18,16 @@ def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
     sight = look(store=named_store())
     found = examine(sight)
     if json:
-        say_json({"settings": facts(sight.settings), "checks": list(CHECKS), "findings": facts(found)})
+        database, root = sight.database_found, sight.root_found
+        say_json(
+            {
+                "settings": facts(sight.settings),
+                "store_id": None if database is None else database.store_id,
+                "root": None if root is None or root.marker is None else facts(root.marker),
+                "checks": list(CHECKS),
+                "findings": facts(found),
+            }
+        )
     else:
         for name, setting in sight.settings.items():
             say(f"{name:18}  {setting.value}  ({setting.origin})")

@@ -39,4 +39,6 @@ class DatabaseActor(Actor[DatabaseRole]):
     async def probe(self, message: ProbeDatabase) -> DatabaseReading:  # noqa: ARG002
         """Read the log's head, and see that the file is the one that was opened."""
         found = await self._store.probe()
-        return DatabaseReading(self._store.name, found.head, found.free_bytes, found.read_only, found.unfinished)
+        return DatabaseReading(
+            self._store.name, found.head, found.free_bytes, found.read_only, found.unfinished, found.store_id
+        )

@@ -39,6 +39,7 @@ __all__ = [
     "note_import",
     "read",
     "read_head",
+    "read_store_id",
     "replay",
     "write",
     "write_all",
@@ -53,6 +54,7 @@ _NOTIFY: ColumnElement[object] = literal_column(
 
 _HEAD = select(log_head.c.sequence)
 _WHOLE_HEAD = select(log_head)
+_STORE_ID = select(log_head.c.store_id)
 _LOCK_HEAD = _WHOLE_HEAD.with_for_update()
 _END = select(func.max(events.c.sequence))
 _HEAD_AND_END = (
@@ -110,6 +112,12 @@ async def lock_head(connection: AsyncConnection) -> Head:
 async def read_head(connection: AsyncConnection) -> Head:
     """The head that is committed."""
     return _head_in(_only((await connection.execute(_WHOLE_HEAD)).all()))
+
+
+async def read_store_id(connection: AsyncConnection) -> str:
+    """The id that the database got when it was set up."""
+    ids: Sequence[str] = (await connection.execute(_STORE_ID)).scalars().all()
+    return _only(ids)
 
 
 def _head_in(row: Row[tuple[object, ...]]) -> Head:

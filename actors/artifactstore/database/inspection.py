@@ -11,7 +11,7 @@ from artifactstore.database.access import Access, with_access
 from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine
 from artifactstore.database.engines import connected, reader_engine, writer_engine
 from artifactstore.database.errors import DatabaseBusy, LogDamaged
-from artifactstore.database.events import check_end, head, lock_head, read_head
+from artifactstore.database.events import check_end, head, lock_head, read_head, read_store_id
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
@@ -57,6 +57,8 @@ class DatabaseInspection:
         log_damage: what is wrong with the head of the log; None if it is its last event.
         head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
         read_only: why nothing can be written; None if it can.
+        store_id: random id of the database; None without this release's schema.
+        head: the last sequence of its log.
     """
 
     revision: str | None
@@ -68,6 +70,8 @@ class DatabaseInspection:
     log_damage: LogDamaged | None = None
     head_lock: tuple[str, ...] | None = None
     read_only: str | None = None
+    store_id: str | None = None
+    head: int = 0
 
 
 async def inspect_database(
@@ -104,6 +108,8 @@ async def _inspected(
             latest = select(events.c.recorded_at).order_by(events.c.sequence.desc()).limit(1)
             found = DatabaseInspection(
                 revision,
+                store_id=await _store_id(connection),
+                head=await connection.scalar(select(func.coalesce(func.max(events.c.sequence), 0))) or 0,
                 last_recorded_at_us=await connection.scalar(latest),
                 locations=await _sample(connection, from_address, sample),
                 open_packages=await _open_packages(connection),
@@ -125,6 +131,13 @@ async def _log_damage(connection: AsyncConnection) -> LogDamaged | None:
     except LogDamaged as damage:
         return damage
     return None
+
+
+async def _store_id(connection: AsyncConnection) -> str | None:
+    try:
+        return await read_store_id(connection)
+    except LogDamaged:  # which is told already
+        return None
 
 
 async def _unfinished_import(connection: AsyncConnection) -> ImportUnfinished | None:

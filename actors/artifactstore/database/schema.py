@@ -91,6 +91,7 @@ log_head = Table(
     _integer("import_end", nullable=True),
     _text("import_event_id", nullable=True),
     _text("import_command", nullable=True),
+    _text("store_id"),
     CheckConstraint("id = 1", name="single_row"),
 )
 

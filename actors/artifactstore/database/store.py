@@ -56,9 +56,19 @@ class SqlEventStore:
         async def look(connection: AsyncConnection) -> LogReading:
             head, unfinished = await events.read_head(connection)
             await events.check_end(connection, head)
-            return LogReading(head, self._database.free_bytes(), self._database.read_only, unfinished)
+            return LogReading(
+                head,
+                self._database.free_bytes(),
+                self._database.read_only,
+                unfinished,
+                await events.read_store_id(connection),
+            )
 
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
+
+    async def store_id(self) -> str:
+        """The id of this database, which is in no export and no backup."""
+        return await self._database.read(events.read_store_id)
 
     async def commit(
         self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int

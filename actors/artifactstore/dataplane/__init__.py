@@ -1,14 +1,18 @@
 """The data plane in this process: worker threads between the actors and the storage backends."""
 
 from artifactstore.backends.local_inspection import ClosedPath, RootInspection, inspect_local_root
+from artifactstore.backends.root_marker import MARKER, read_marker, update_marker
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
 
 __all__ = [
+    "MARKER",
     "ClosedPath",
     "InProcessDataPlane",
     "RootInspection",
     "inspect_local_root",
     "open_data_plane",
     "open_local_data_plane",
+    "read_marker",
+    "update_marker",
 ]

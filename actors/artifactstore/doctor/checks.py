@@ -7,10 +7,11 @@ from types import MappingProxyType
 
 from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
-from artifactstore.dataplane import ClosedPath
+from artifactstore.dataplane import MARKER, ClosedPath
 from artifactstore.doctor.sight import Sight
 from artifactstore.facts import flagged_text
 from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.root_markers import CollectionCode, may_collect
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
 
@@ -251,6 +252,39 @@ def belonging(sight: Sight) -> Findings:
         )
 
 
+def collection(sight: Sight) -> Findings:
+    """A root in which this database may not collect: it is a clone, or was put back to an earlier point."""
+    root, found = sight.root_found, sight.database_found
+    if root is None:
+        return
+    path = shlex.quote(f"{sight.root}/{MARKER}")
+    if root.marker_failure is not None:
+        yield (
+            f"{path} cannot be read, which says whose objects those below {sight.root} are: {root.marker_failure}",
+            f"if no other database uses this root, run `rm {path}`; the next command on this store claims the root",
+        )
+    elif root.marker is not None and found is not None and found.store_id is not None:
+        refusal = may_collect(found.store_id, found.head, root.marker)
+        if refusal is not None:
+            yield str(refusal), _REMEDIES[refusal.code].format(root=sight.root, marker=path)
+
+
+_REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
+    {
+        "root-of-another-store": (
+            "everything but collection works. If both databases are used, give this one a root of its own: back it up, "
+            "and restore the backup into a new store. If the other one is gone for good, run `rm {marker}`; the next "
+            "command on this store claims {root}"
+        ),
+        "store-rewound": (
+            "everything but collection works, but objects that this log names may have been collected. Restore the "
+            "latest backup; if there is none, run `artifactstore verify`, and then `rm {marker}`: the next command on "
+            "this store claims {root} again"
+        ),
+    }
+)
+
+
 def flagged_objects(sight: Sight) -> Findings:
     """Objects that verification found damaged or missing, and that nobody has healed."""
     found = None if sight.database_found is None else sight.database_found.flagged
@@ -300,6 +334,7 @@ CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
         "room": room,
         "leftovers": leftovers,
         "belonging": belonging,
+        "collection": collection,
         "flagged objects": flagged_objects,
         "clock": clock,
         "left packages": left_packages,

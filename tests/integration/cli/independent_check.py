@@ -21,6 +21,9 @@ import cbor2
 
 type Facts = dict[str, Any]
 
+OWN = ("artifactstore-root", "small/")
+"""What lies below a root beside the files that are objects."""
+
 
 def blake3_of(content: bytes) -> str:
     return "blake3:" + blake3.blake3(content).hexdigest()
@@ -104,7 +107,7 @@ def as_json(value: object) -> object:
 def check_objects(manifest: Facts, root: Path) -> int:
     with closing(sqlite3.connect(root / "small" / "objects.db")) as file:
         stored = dict(file.execute("SELECT key, content FROM objects"))
-    stored |= {path: (root / path).read_bytes() for path in files_below(root) if not path.startswith("small/")}
+    stored |= {path: (root / path).read_bytes() for path in files_below(root) if not path.startswith(OWN)}
     for path, content in stored.items():
         # As `b3sum` would: an object is called by the digest of its bytes, below two directories of its first digits.
         name = blake3_of(content).removeprefix("blake3:")

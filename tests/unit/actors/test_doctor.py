@@ -16,8 +16,11 @@ from artifactstore.doctor.holders import holders_of
 from artifactstore.doctor.sight import Setting
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.imports import ImportUnfinished
+from artifactstore_protocols.root_markers import RootMarker
 
 NOW_US = 1_700_000_000_000_000
+STORE = "0198f3a0-7c00-4000-8000-000000000001"
+ANOTHER_STORE = "0198f3a0-7c00-4000-8000-000000000002"
 DAY_US = 24 * 3600 * 1_000_000
 LOCATIONS = tuple(
     Location(f"blake3:{digit * 64}", "local", f"blake3/{digit * 64}", "0" * 64, 7, "intact") for digit in "abc"
@@ -49,6 +52,10 @@ def with_database(**seen: object) -> Sight:
 
 def with_root(**seen: object) -> Sight:
     return replace(WELL, root_found=replace(ROOT, **seen))  # type: ignore[arg-type]  # fields of it
+
+
+def with_marker(marker: RootMarker, **seen: object) -> Sight:
+    return replace(with_database(**seen), root_found=replace(ROOT, marker=marker))
 
 
 def with_small(**seen: object) -> Sight:
@@ -152,6 +159,24 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         with_database(unfinished_import=ImportUnfinished(4, 12, "artifactstore restore /b")),
         "an import into this store is not finished: 4 of 12 events are here",
         "wait for it if it runs, or finish it by `artifactstore restore /b`",
+    ),
+    (
+        "collection",
+        with_marker(RootMarker(ANOTHER_STORE, 0), store_id=STORE, head=7),
+        f"store {STORE} may not collect here: this object root belongs to store {ANOTHER_STORE}",
+        "`rm /s/objects/artifactstore-root`; the next command on this store claims /s/objects",
+    ),
+    (
+        "collection",
+        with_marker(RootMarker(STORE, 9), store_id=STORE, head=7),
+        f"store {STORE} may not collect here: its log ends at event 7, and it has collected at event 9",
+        "Restore the latest backup; if there is none, run `artifactstore verify`",
+    ),
+    (
+        "collection",
+        with_root(marker_failure="EACCES"),
+        "/s/objects/artifactstore-root cannot be read",
+        "if no other database uses this root, run `rm /s/objects/artifactstore-root`",
     ),
     (
         "locks",

@@ -1,0 +1,118 @@
+"""Who may collect in an object root, as a pure decision, and the text of a marker."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.root_markers import (
+    MARKER_BYTES_MAX,
+    RootMarker,
+    claimed,
+    decode_marker,
+    encode_marker,
+    may_collect,
+)
+
+ONE = "0198f3a0-7c00-4000-8000-000000000001"
+TWO = "0198f3a0-7c00-4000-8000-000000000002"
+
+ids = st.sampled_from([ONE, TWO])
+markers = st.builds(RootMarker, ids, st.integers(0, 5))
+
+
+@given(store_id=ids, head=st.integers(0, 6), marker=st.none() | markers)
+def test_a_store_may_collect_exactly_where_it_is_named_and_has_not_gone_back(
+    store_id: str, head: int, marker: RootMarker | None
+) -> None:
+    refusal = may_collect(store_id, head, marker)
+    allowed = marker is not None and marker.store_id == store_id and head >= marker.collected_at
+    assert (refusal is None) == allowed
+    if refusal is not None:
+        assert (refusal.store_id, refusal.head, refusal.marker) == (store_id, head, marker)
+
+
+@pytest.mark.parametrize(
+    ("store_id", "head", "marker", "code", "message"),
+    [
+        (ONE, 7, None, "root-unclaimed", f"store {ONE} may not collect here: no store has claimed this object root"),
+        (
+            ONE,
+            7,
+            RootMarker(TWO),
+            "root-of-another-store",
+            (
+                f"store {ONE} may not collect here: this object root belongs to store {TWO}, of which this database is "
+                "a clone, or which uses the same directory"
+            ),
+        ),
+        (
+            ONE,
+            7,
+            RootMarker(ONE, 9),
+            "store-rewound",
+            (
+                f"store {ONE} may not collect here: its log ends at event 7, and it has collected at event 9, so this "
+                "database was put back to an earlier point"
+            ),
+        ),
+    ],
+)
+def test_a_refusal_has_a_stable_code_and_says_why(
+    store_id: str, head: int, marker: RootMarker | None, code: str, message: str
+) -> None:
+    refusal = may_collect(store_id, head, marker)
+    assert refusal is not None
+    assert (refusal.code, str(refusal)) == (code, message)
+
+
+@given(store_id=ids, marker=st.none() | markers)
+def test_the_first_store_claims_a_root_for_good(store_id: str, marker: RootMarker | None) -> None:
+    after = claimed(store_id, marker)
+    assert after == (RootMarker(store_id, 0) if marker is None else marker)
+    assert claimed(TWO, after) == after
+
+
+@given(marker=markers)
+def test_a_marker_is_read_back(marker: RootMarker) -> None:
+    text = encode_marker(marker)
+    assert decode_marker(text) == marker
+    assert len(text) < MARKER_BYTES_MAX
+    assert json.loads(text) == {
+        "format": "artifactstore-root",
+        "version": 1,
+        "store_id": marker.store_id,
+        "collected_at": marker.collected_at,
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"format": "artifactstore-root", "version": 2}',
+        b'{"format": "artifactstore-root", "version": 1}',
+        b'{"format": "artifactstore-root", "version": 1, "store_id": "x", "collected_at": 0}',
+        json.dumps({"format": "artifactstore-root", "version": 1, "store_id": ONE, "collected_at": -1}).encode(),
+        json.dumps({"format": "artifactstore-root", "version": 1, "store_id": ONE, "collected_at": True}).encode(),
+        json.dumps({"format": "artifactstore-root", "version": 1, "store_id": ONE, "collected_at": 1.5}).encode(),
+        encode_marker(RootMarker(ONE))[:-10],
+    ],
+)
+def test_anything_else_is_no_marker(text: bytes) -> None:
+    with pytest.raises(InvalidValue):
+        decode_marker(text)
+
+
+@given(text=st.binary(max_size=60))
+def test_whatever_lies_there_is_refused_or_a_marker(text: bytes) -> None:
+    try:
+        marker = decode_marker(text)
+    except InvalidValue:
+        return
+    assert decode_marker(encode_marker(marker)) == marker
