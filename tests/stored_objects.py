@@ -71,8 +71,9 @@ def overwrite(stored: Path | Row, content: bytes) -> None:
 
 
 def stored_below(root: Path) -> list[str]:
-    """Return the keys of the objects that are rows, and every other file below a root but its marker."""
+    """Return the keys of the objects that are rows, and every other file below a root but its marker and its caches."""
     files = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file() and path.name != MARKER}
+    files = {path for path in files if not path.startswith("files-cache/")}
     others = {path for path in files if not path.startswith("small/objects.db")}
     if others == files:
         return sorted(files)

@@ -121,10 +121,10 @@ async def open_store(
     if backend is None:
         root = absolute("storage root", settings.storage_local_root)
         opening = open_local_data_plane(root, make=create, small_max=settings.storage_small_max)
-        own = StorePlaces((root,), location.path)
+        own = StorePlaces(root, location.path)
     else:
         opening = open_data_plane(backend)
-        root, own = None, StorePlaces((), location.path)
+        root, own = None, StorePlaces(None, location.path)
     async with opening as plane:
         spec = tree_spec(actors, settings, store, plane, services(actors), places=own)
         try:

@@ -221,15 +221,14 @@ class Registry:
         links: LinkPolicy = LinkPolicy.KEEP,
         actor: str = DEFAULT_ACTOR,
         progress: Callable[[IngestProgress], None] | None = None,
-        resume_in: Path | None = None,
+        files_cache: bool = True,
     ) -> DirectoryIngest:
         """Put everything below a directory into an open package, a transaction per batch.
 
         Files, symbolic links and empty directories are taken. Links are kept as links by default: see `LinkPolicy`.
         Asked for again, after an interruption or not, it passes over what is there already with the same content.
-        With `resume_in`, a private directory in which a journal of this ingest is kept until it is done, the one that
-        comes after an interruption does not even read what was stored and has not been touched since. What `progress`
-        raises interrupts it, and is raised here.
+        With `files_cache`, a file that an earlier ingest has read and that has not been touched since is not read
+        again, if its content is in the store. What `progress` raises interrupts it, and is raised here.
 
         Raises:
             As `ingest_file`, and NotADirectory, LinksRefused, SpecialFileRefused, TreeTooLarge before anything
@@ -239,8 +238,7 @@ class Registry:
         package_id = await self._package_id(package)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
-            journals = None if resume_in is None else path_text(resume_in)
-            message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, journals, links)
+            message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, files_cache, links)
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, add)
@@ -269,12 +267,12 @@ class Registry:
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
-        resume_in: Path | None = None,
+        files_cache: bool = True,
     ) -> IngestSummary:
         """Create a package, put a directory into it and seal it. The name is the directory's own by default.
 
-        What is taken, and what becomes of links, is as for `ingest_directory`. With `resume_in`, as there, the
-        same call after an interruption goes on with the package that the interrupted one began, key or no key, unless
+        What is taken, and what becomes of links, is as for `ingest_directory`. With `files_cache`, as there, the same
+        call after an interruption continues with the package that the interrupted one began, key or no key, unless
         the directory has lost a path that is in there.
 
         Raises:
@@ -292,7 +290,7 @@ class Registry:
                 actor=actor,
                 idempotency_key=idempotency_key,
                 progress=tell,
-                journals=None if resume_in is None else path_text(resume_in),
+                files_cache=files_cache,
                 links=links,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)

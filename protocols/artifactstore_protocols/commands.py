@@ -55,6 +55,7 @@ __all__ = [
     "command_digest",
     "entries_bytes",
     "entry_bytes",
+    "file_entry_bytes",
 ]
 
 _NAME_CHARACTERS_MAX = 200
@@ -182,6 +183,11 @@ def entry_bytes(entry: Entry) -> int:
     """Return at least what an entry takes in an event, in bytes: its path may be there twice, as text and as key."""
     _kind, path, _executable, media_type, _size, _digest, target = entry
     return _ENTRY_BYTES + _TEXT_BYTES * (2 * len(path) + len(media_type) + len(target))
+
+
+def file_entry_bytes(path: str, media_type: str) -> int:
+    """Return what `entry_bytes` says of a file with this path and media type."""
+    return _ENTRY_BYTES + _TEXT_BYTES * (2 * len(path) + len(media_type))
 
 
 @dataclass(frozen=True, slots=True)

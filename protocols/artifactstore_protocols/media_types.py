@@ -7,6 +7,7 @@ at; a caller who knows better passes a type, which `check_media_type` vets.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 from artifactstore_protocols.errors import InvalidValue
@@ -97,12 +98,19 @@ def media_type_of(path: str) -> str:
 
     A leading dot starts a hidden file's name, not a suffix: `.json` has none.
     """
-    name = path.rpartition("/")[2].lower()
+    name = path.rpartition("/")[2]
     dot = name.find(".", 1)
-    while dot > 0:
-        if (known := MEDIA_TYPES.get(name[dot:])) is not None:
+    return _of_suffixes(name[dot:]) if dot > 0 else DEFAULT_MEDIA_TYPE
+
+
+@lru_cache(1024)
+def _of_suffixes(text: str) -> str:
+    text = text.lower()
+    while text:
+        if (known := MEDIA_TYPES.get(text)) is not None:
             return known
-        dot = name.find(".", dot + 1)
+        dot = text.find(".", 1)
+        text = text[dot:] if dot > 0 else ""
     return DEFAULT_MEDIA_TYPE
 
 

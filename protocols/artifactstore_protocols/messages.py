@@ -92,12 +92,6 @@ class _Checked:
         check_fields(self)
 
 
-def _check_directories(directory: str, journals: str | None) -> None:
-    check_local_path("directory", directory)
-    if journals is not None:
-        check_local_path("directory for journals", journals)
-
-
 class DatabaseRole:
     """Owns the database's thread and engines."""
 
@@ -360,8 +354,8 @@ class AddFile(_Checked, Request[FileRecord, IngestRole]):
 class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
     """Put what is below a local directory into an open package, a transaction per batch.
 
-    `journals` is a directory for a resume journal; without one, nothing is remembered of an interrupted run. `links`
-    says what becomes of symbolic links.
+    With `files_cache`, files that have not changed since they were read are not read again. `links` says what becomes
+    of symbolic links.
     """
 
     package_id: str
@@ -369,14 +363,14 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
     on_existing: OnExisting
     actor: str
     progress: Callable[[IngestProgress], None] | None
-    journals: str | None = None
+    files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
 
     @override
     def __post_init__(self) -> None:
         _Checked.__post_init__(self)
         check_id("package id", self.package_id)
-        _check_directories(self.directory, self.journals)
+        check_local_path("directory", self.directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +390,7 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole]):
 class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
     """Create a package, put a directory into it and seal it; nothing is created if the directory is refused.
 
-    `journals` and `links` as for `AddDirectory`.
+    With `files_cache`, as for `AddDirectory`, and an interrupted run's package is filled further. `links` as there.
     """
 
     directory: str
@@ -406,13 +400,13 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
     actor: str
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None
-    journals: str | None = None
+    files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
 
     @override
     def __post_init__(self) -> None:
         _Checked.__post_init__(self)
-        _check_directories(self.directory, self.journals)
+        check_local_path("directory", self.directory)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,7 +131,7 @@ class DirectoryIngest:
 
     `links` and `directories` are the symbolic links that were kept and the empty directories.
 
-    `resumed_files` are those of the unchanged ones that were not even read: an interrupted run had stored them.
+    `reused_files` are those that were not read: an earlier ingest had read them and they have not been touched since.
     `excluded` are paths in the directory that were left out: they belong to the store itself, which takes in nothing of
     its own, or they are links that were to be skipped.
     """
@@ -142,7 +142,7 @@ class DirectoryIngest:
     directories: int
     bytes: int
     unchanged_files: int
-    resumed_files: int
+    reused_files: int
     excluded: tuple[str, ...]
     sequence: int
 
@@ -167,8 +167,8 @@ class IngestSummary:
     """A directory that was ingested and sealed.
 
     `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
-    worked out from the log, so it is the same whoever asks, and whenever. `resumed_files` were not read by this call,
-    because an interrupted one had stored them and they have not been touched since. `excluded` is as for
+    worked out from the log, so it is the same whoever asks, and whenever. `reused_files` were not read by this call,
+    because an earlier one had read them and they have not been touched since. `excluded` is as for
     `DirectoryIngest`.
     """
 
@@ -181,7 +181,7 @@ class IngestSummary:
     directories: int
     bytes: int
     deduplicated_bytes: int
-    resumed_files: int
+    reused_files: int
     excluded: tuple[str, ...]
     sequence: int
 

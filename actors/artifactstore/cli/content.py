@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
-from artifactstore.cli.options import Json, Key, Links, Meta, Output, Package, Quiet, Retention, metadata_of
+from artifactstore.cli.options import (
+    Json,
+    Key,
+    Links,
+    Meta,
+    NoFilesCache,
+    Output,
+    Package,
+    Quiet,
+    Retention,
+    metadata_of,
+)
 from artifactstore.cli.output import counted, entries_text, left_out_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import (
     CONTINUES,
@@ -20,7 +31,6 @@ from artifactstore.cli.runner import (
     invoker,
     on_store,
     on_trio,
-    resume_directory,
 )
 from artifactstore.cli.targets import say_limits
 from artifactstore.facts import facts
@@ -55,6 +65,7 @@ def ingest(
     links: Links = LinkPolicy.KEEP,
     key: Key = None,
     *,
+    no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
@@ -71,7 +82,7 @@ def ingest(
                 actor=invoker(),
                 idempotency_key=key,
                 progress=progress,
-                resume_in=resume_directory(),
+                files_cache=not no_files_cache,
             ),
             create=True,
             check=lambda: _check_source(path, name, retention, metadata, key),
@@ -89,8 +100,8 @@ def ingest(
     if summary.directories:
         say(f"directories      {summary.directories} empty")
     say(f"deduplicated     {size_text(summary.deduplicated_bytes)}")
-    if summary.resumed_files:
-        say(f"resumed          {counted(summary.resumed_files, 'file')} from an interrupted run")
+    if summary.reused_files:
+        say(f"reused           {counted(summary.reused_files, 'file')}, unchanged and not read again")
     if summary.excluded:
         say(f"left out         {left_out_text(summary.excluded)}")
     say(f"sequence         {summary.sequence}")

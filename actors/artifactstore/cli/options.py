@@ -9,7 +9,19 @@ from artifactstore.cli.output import hush
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
 
-__all__ = ["Json", "Key", "Links", "Meta", "OptionalPackage", "Output", "Package", "Quiet", "Retention", "metadata_of"]
+__all__ = [
+    "Json",
+    "Key",
+    "Links",
+    "Meta",
+    "NoFilesCache",
+    "OptionalPackage",
+    "Output",
+    "Package",
+    "Quiet",
+    "Retention",
+    "metadata_of",
+]
 
 
 def _hush(quiet: bool) -> None:
@@ -69,6 +81,9 @@ Links = Annotated[
         help="What becomes of symbolic links: kept as links (refused if they leave the tree), followed, refused, or "
         "left out.",
     ),
+]
+NoFilesCache = Annotated[
+    bool, typer.Option("--no-files-cache", help="Read every file, also one that has not changed since it was read.")
 ]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout; - is stdout.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from artifactstore.cli.options import Json, Key, Links, Meta, Package, Quiet, Retention, metadata_of
+from artifactstore.cli.options import Json, Key, Links, Meta, NoFilesCache, Package, Quiet, Retention, metadata_of
 from artifactstore.cli.output import (
     PAGE_BYTES,
     counted,
@@ -20,7 +20,7 @@ from artifactstore.cli.output import (
     size_text,
     text_of,
 )
-from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store, resume_directory
+from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
 from artifactstore.facts import facts
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, FinalizedPackage, PackageRecord
@@ -70,6 +70,7 @@ def add(
     replace: Annotated[
         bool, typer.Option("--replace", help="Let new content take the place of what is there.")
     ] = False,
+    no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
@@ -89,7 +90,7 @@ def add(
                     links=links,
                     actor=invoker(),
                     progress=progress,
-                    resume_in=resume_directory(),
+                    files_cache=not no_files_cache,
                 )
             return await registry.ingest_file(
                 package_id,
@@ -106,7 +107,10 @@ def add(
     elif isinstance(added, FileRecord):
         say(f"{added.path}  {size_text(added.size_bytes)}  {added.content_address}")
     else:
-        say(f"{entries_text(added)}, {size_text(added.bytes)}; {counted(added.unchanged_files, 'file')} there already")
+        said = (
+            f"{entries_text(added)}, {size_text(added.bytes)}; {counted(added.unchanged_files, 'file')} there already"
+        )
+        say(said + (f", {added.reused_files} not read again" if added.reused_files else ""))
         if added.excluded:
             say(f"left out {left_out_text(added.excluded)}")
 

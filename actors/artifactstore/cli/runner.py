@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifactstore import signals
@@ -27,7 +26,6 @@ __all__ = [
     "logged",
     "on_store",
     "on_trio",
-    "resume_directory",
 ]
 
 EXIT_FAILED = 1
@@ -140,19 +138,6 @@ async def check_package(name: str, retention: str, metadata: "Mapping[str, str]"
     from artifactstore_protocols.messages import OpenPackage  # noqa: PLC0415
 
     check_creation(OpenPackage(name, retention, metadata, invoker(), key))
-
-
-def resume_directory() -> Path | None:
-    """Where ingests of this user keep their resume journals (XDG Base Directory Specification: state).
-
-    None where the user has no home: then nothing is kept.
-    """
-    given = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        state = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state"
-    except RuntimeError:
-        return None
-    return state / "artifactstore" / "ingests"
 
 
 def invoker() -> str:

@@ -2,7 +2,8 @@
 
 It decides what is tried and in what order; the bytes are StorageActor's and the facts are EventWriter's. A directory
 goes in batches, each stored first and then committed in one transaction, so that what is in the log is always in the
-store, and an ingest that was interrupted goes on where it stopped when it is asked for again.
+store. While one batch is committed, the next ones are stored. An ingest that was interrupted reads only what is missing
+when it is asked for again, as long as there is a files cache.
 
 A package that is being filled by this process cannot be finalised: the request is refused, the ingest goes on. Another
 process may finalise it in between two batches; then the ingest is refused, and what it had committed is sealed.
@@ -11,11 +12,10 @@ process may finalise it in between two batches; then the ingest is refused, and 
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import override
 
 import trio
@@ -24,13 +24,13 @@ from artifactstore.callers import told_from_threads
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.answers import created_package, file_record, files_written
-from artifactstore.ingest.journal import Journal
+from artifactstore.ingest.files_cache import FilesCache
+from artifactstore.ingest.filling import Seen, fill
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
-from artifactstore.ingest.resuming import Note, may_go_on, worth_noting
-from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory
+from artifactstore.ingest.scan import Scan, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
-from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, ingested, links_and_directories
+from artifactstore.ingest.steps import Steps, ingest_command, ingested
 from artifactstore.machine import check_wanted, in_thread
 from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
@@ -41,7 +41,8 @@ from artifactstore_protocols.dataplane import FileSource, SourceOverrun, SourceT
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
-from artifactstore_protocols.identity import PRIMARY_ALGORITHM, new_hasher
+from artifactstore_protocols.identity import new_hasher
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -84,22 +85,6 @@ class PackageBusy(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         return f"package {self.package_id} has {self.ingests} ingest(s) under way; finalise it when they are done"
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a scan found of a directory, and when it began to look."""
-
-    scan: Scan
-    looked_at_us: int
-
-    @property
-    def files(self) -> tuple[ScannedFile, ...]:
-        return self.scan.files
-
-    @property
-    def root(self) -> str:
-        return self.scan.root
 
 
 class IngestActor(Actor[IngestRole]):
@@ -161,7 +146,7 @@ class IngestActor(Actor[IngestRole]):
             if isinstance(message.source, FileSource):
                 executes = await in_thread(partial(_examine, message.source, self._places))
                 executable = executes if executable is None else executable
-                result = (await self._steps.store_files((message.source,)))[0]
+                result = (await self._steps.store_files((message.source,), await self._steps.flagged()))[0]
                 _check_size(message.expected_size, result.size_bytes)
             else:
                 result = await self._storage.ask(
@@ -172,10 +157,10 @@ class IngestActor(Actor[IngestRole]):
             command = ingest_command(message.package_id, (file,), message.on_existing)
             committed = await self._steps.commit(command, message.actor, message.idempotency_key)
         if files_written(committed):  # a repeated command has the same entry
-            return file_record(message.package_id, committed.sequence, file.entry, file.stored)
+            return file_record(message.package_id, committed.sequence, file.entry, result.digests.sha256.raw)
         key = path_key(message.path)
         record = await self._read_back(self._store.file(message.package_id, key))
-        written = file_record(message.package_id, committed.sequence, file.entry, file.stored)
+        written = file_record(message.package_id, committed.sequence, file.entry, result.digests.sha256.raw)
         if record is not None and replace(record, sequence=written.sequence) == written:
             return record
         return written  # a repeated command, and another file has taken the place since
@@ -186,13 +171,25 @@ class IngestActor(Actor[IngestRole]):
         commands.check_caller(message.actor)
         self._store.must_be_writable()
         with self._fills(message.package_id):
-            await self._require_open(message.package_id)
+            package = await self._require_open(message.package_id)
+
+            async def opened() -> PackageRecord:
+                return package
+
             seen = await self._scan(message)
-            async with self._journal(message.journals, seen, "add", message.package_id, message.links.value) as journal:
-                await in_thread(journal.begin)
-                added = await self._add_scanned(seen, message, journal)
-                journal.finish()
-                return added
+            async with self._files_cache(seen, wanted=message.files_cache) as cache:
+                done = await fill(self._steps, seen, message, opened, message.on_existing, cache)
+        return DirectoryIngest(
+            package_id=message.package_id,
+            files=len(seen.files),
+            links=len(seen.scan.links),
+            directories=len(seen.scan.directories),
+            bytes=done.bytes,
+            unchanged_files=len(seen.files) - done.written,
+            reused_files=done.reused,
+            excluded=seen.scan.excluded,
+            sequence=done.sequence,
+        )
 
     @handles(FinalizePackage, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.COMPLETE)
     async def finalize_package(self, message: FinalizePackage) -> FinalizedPackage:
@@ -210,33 +207,36 @@ class IngestActor(Actor[IngestRole]):
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, message.idempotency_key)
         creation = _creation(asked)
-        metadata: CanonicalValue = dict(message.metadata)
-        same = (name, message.retention_class, metadata, message.actor, message.idempotency_key, message.links.value)
-        async with self._journal(message.journals, seen, "ingest", *same) as journal:
-            # A package that is created first and cannot be filled stays open. With a caller's key or a journal it is
-            # found again and filled further; nobody could otherwise, so it waits until its first batch is stored.
-            found_again = message.idempotency_key is not None or journal.begun
-            ahead = (
-                ()
-                if found_again
-                else await self._steps.store_batch(seen.root, next(batches(seen.files), list[ScannedFile]()))
-            )
-            package = await self._open_for(seen, creation, asked, journal)
-            resumed = 0
-            if package.status == "open":
-                # A package of the caller's own key may hold what the caller put there; one of the journal's does not.
+        identity = _identity(asked, message.links)
+        async with self._files_cache(seen, wanted=message.files_cache) as cache:
+            with ExitStack() as filling:
+                package: PackageRecord | None = None
+
+                async def opened() -> PackageRecord:
+                    nonlocal package
+                    if package is None:
+                        package = await self._open_for(seen, creation, asked, identity, cache)
+                        filling.enter_context(self._fills(package.package_id))
+                    return package
+
+                # A package that is created first and cannot be filled stays open. With a caller's key or one in the
+                # cache it is found again and filled further; any other waits until its first batch is stored.
+                if message.idempotency_key is not None or identity in cache.keys:
+                    await opened()
+                # A package of the caller's own key may hold what the caller put there; one of the cache's does not.
                 taken = OnExisting.REPLACE if message.idempotency_key is None else OnExisting.RESUME
-                add = AddDirectory(package.package_id, message.directory, taken, message.actor, message.progress)
+                reused = 0
                 try:
-                    with self._fills(package.package_id):
-                        resumed = (await self._add_scanned(seen, add, journal, ahead)).resumed_files
+                    if package is None or package.status == "open":
+                        reused = (await fill(self._steps, seen, message, opened, taken, cache)).reused
                 except PackageFinalizedAlready:
                     if message.idempotency_key is None:
                         raise
                     # Another call with the same key was quicker; its answer is this one's too.
-            sealed = await self._finalize(package.package_id, message.actor)
-            journal.finish()
-        saved = await self._read_back(self._store.deduplicated_bytes(package.package_id))
+                package_id = (await opened()).package_id
+            sealed = await self._finalize(package_id, message.actor)
+            cache.keys.pop(identity, None)
+        saved = await self._read_back(self._store.deduplicated_bytes(package_id))
         return IngestSummary(
             package_id=sealed.package_id,
             name=sealed.name,
@@ -247,51 +247,57 @@ class IngestActor(Actor[IngestRole]):
             directories=sealed.directories,
             bytes=sealed.bytes,
             deduplicated_bytes=saved,
-            resumed_files=resumed,
+            reused_files=reused,
             excluded=seen.scan.excluded,
             sequence=sealed.sequence,
         )
 
     async def _open_for(
-        self, seen: _Seen, creation: CreatePackage, asked: OpenPackage, journal: Journal
+        self, seen: Seen, creation: CreatePackage, asked: OpenPackage, identity: str, cache: FilesCache
     ) -> PackageRecord:
         """The package that an ingest is to fill: the one that an interrupted run began, if it still can be, or anew."""
-        await in_thread(journal.begin)
-        if asked.idempotency_key is not None or journal.key is None:
-            package = await self._create(creation, asked)
-        else:
-            begun = await self._begun(seen, creation, replace(asked, idempotency_key=journal.key))
-            if begun is None:
-                await in_thread(journal.restart)
-                await in_thread(journal.begin)
-                begun = await self._create(_creation(asked), replace(asked, idempotency_key=journal.key))
-            package = begun
-        return package
+        if asked.idempotency_key is not None or not cache.in_use:
+            return await self._create(creation, asked)
+        if (key := cache.keys.pop(identity, None)) is not None:
+            begun = await self._begun(seen, creation, replace(asked, idempotency_key=key))
+            if begun is not None:
+                cache.keys[identity] = key
+                return begun
+        cache.keys[identity] = key = new_id()
+        await in_thread(cache.save)  # before there is a package that only this key finds
+        return await self._create(_creation(asked), replace(asked, idempotency_key=key))
 
-    async def _begun(self, seen: _Seen, creation: CreatePackage, asked: OpenPackage) -> PackageRecord | None:
-        """The package of a journal's key, made now unless it is there; None if it cannot become this directory's."""
+    async def _begun(self, seen: Seen, creation: CreatePackage, asked: OpenPackage) -> PackageRecord | None:
+        """The package of a key in the cache, made now unless it is there; None if it cannot become this directory's.
+
+        It cannot if it is sealed, or if it holds a path that the directory has lost: nothing takes an entry out of one.
+        """
         try:
             package = await self._create(creation, asked)
-        except IdempotencyConflict:  # no journal of ours holds a key that something else was done with
+        except IdempotencyConflict:  # no cache of ours holds a key that something else was done with
             return None
         recorded = [entry.path for entry in await self._store.files(package.package_id)]
-        return package if may_go_on(package.status, recorded, seen.scan.paths()) else None
+        may_go_on = package.status == "open" and set(seen.scan.paths()).issuperset(recorded)
+        return package if may_go_on else None
 
     @asynccontextmanager
-    async def _journal(
-        self, directory: str | None, seen: _Seen, kind: str, *identity: CanonicalValue
-    ) -> AsyncGenerator[Journal]:
-        """The journal of what is to be ingested, kept if the block does not finish it."""
+    async def _files_cache(self, seen: Seen, *, wanted: bool) -> AsyncGenerator[FilesCache]:
+        """The files cache of a directory, saved and closed however the block ends."""
         name = new_hasher("blake3")
-        name.update(canonical.encode([ascii(self._store.name), kind, ascii(seen.root), *identity]))
-        where = None if directory is None else Path(os.fsdecode(path_bytes(directory)))
-        opening = partial(Journal.open, where, name.hexdigest(), check_wanted, files=len(seen.files))
-        journal = await in_thread(opening)
+        name.update(canonical.encode([ascii(self._store.name), os.geteuid(), ascii(seen.root)]))
+        place = self._places.files_cache if wanted else None
+        stamps = (file.stamp for file in seen.files)
+        cache = await in_thread(partial(FilesCache.open, place, name.hexdigest(), stamps, check_wanted))
+
+        def leave() -> None:
+            cache.save()
+            cache.close()
+
         try:
-            yield journal
+            yield cache
         finally:
             with trio.CancelScope(shield=True):
-                await in_thread(journal.close)
+                await in_thread(leave)
 
     async def _finalize(self, package_id: str, actor: str) -> FinalizedPackage:
         for _attempt in range(_FINALIZE_ATTEMPTS - 1):
@@ -317,8 +323,8 @@ class IngestActor(Actor[IngestRole]):
         # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
-    async def _scan(self, message: AddDirectory | IngestTree) -> _Seen:
-        journals, progress = message.journals, message.progress
+    async def _scan(self, message: AddDirectory | IngestTree) -> Seen:
+        progress = message.progress
         looked_at_us = now_us()
 
         def scan(tell: Callable[[IngestProgress], None] | None) -> Scan:
@@ -326,7 +332,7 @@ class IngestActor(Actor[IngestRole]):
                 message.directory,
                 files_max=self._files_max,
                 links=message.links,
-                own=OwnFiles.of(self._places, *([] if journals is None else [journals])),
+                own=OwnFiles.of(self._places),
                 check_wanted=check_wanted,
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
             )
@@ -335,62 +341,14 @@ class IngestActor(Actor[IngestRole]):
         scanned = await in_thread(partial(scan, tell))
         if scanned.excluded:
             _logger.info("left out what is the store's own, or a link: %s", ", ".join(scanned.excluded))
-        return _Seen(scanned, looked_at_us)
+        return Seen(scanned, looked_at_us)
 
-    async def _add_scanned(
-        self, seen: _Seen, message: AddDirectory, journal: Journal, ahead: tuple[IngestedFile, ...] = ()
-    ) -> DirectoryIngest:
-        """Store and commit batch after batch; the first one may be stored already, `ahead` of its package."""
-        kept = await self._steps.kept(message.package_id, seen.files, journal.notes)
-        progress = IngestProgress(
-            files=len(kept),
-            files_total=len(seen.files),
-            bytes=sum(record.size_bytes for record in kept.values()),
-            bytes_total=sum(file.size_bytes for file in seen.files),
-        )
-        if message.progress is not None:
-            message.progress(progress)  # how much there is, before the first batch, which may be one file of any size
-        if kept:
-            _logger.info("%d files are there from an interrupted run", len(kept), extra={"package": message.package_id})
-        written, sequence = 0, max((record.sequence for record in kept.values()), default=0)
-        for batch in batches([file for file in seen.files if file.path not in kept]):
-            files, ahead = ahead or await self._steps.store_batch(seen.root, batch), ()
-            # Before the commit, so that no file that is in the log lacks its note; a note without a record is no proof.
-            await in_thread(partial(journal.note, list(_notes(batch, files, seen.looked_at_us))))
-            command = ingest_command(message.package_id, files, message.on_existing)
-            committed = await self._steps.commit(command, message.actor, None)
-            sequence = committed.sequence
-            written += files_written(committed)
-            progress = replace(
-                progress,
-                files=progress.files + len(batch),
-                bytes=progress.bytes + sum(file.entry.size_bytes for file in files),
-            )
-            text = "batch of %d files is in the log, up to %d; %d of %d files done"
-            done = (len(batch), sequence, progress.files, progress.files_total)
-            _logger.debug(text, *done, extra={"package": message.package_id})
-            if message.progress is not None:
-                message.progress(progress)
-        for entries in links_and_directories(seen.scan):
-            command = ingest_command(message.package_id, (), message.on_existing, entries)
-            sequence = (await self._steps.commit(command, message.actor, None)).sequence
-        return DirectoryIngest(
-            package_id=message.package_id,
-            files=len(seen.files),
-            links=len(seen.scan.links),
-            directories=len(seen.scan.directories),
-            bytes=progress.bytes,
-            unchanged_files=len(seen.files) - written,
-            resumed_files=len(kept),
-            excluded=seen.scan.excluded,
-            sequence=sequence,
-        )
-
-    async def _require_open(self, package_id: str) -> None:
+    async def _require_open(self, package_id: str) -> PackageRecord:
         """Refuse before a byte is read; the writer checks again, in its transaction."""
         package = await self._store.package(package_id)
         if package.status != "open":
             raise PackageFinalizedAlready(package_id)
+        return package
 
     async def _read_back[R](self, reading: Awaitable[R]) -> R:
         """What a commit has made, for its answer. A failure to read it must not look like a refusal of the command."""
@@ -444,10 +402,9 @@ def _check_size(expected: int | None, received: int) -> None:
         raise SourceOverrun(expected, received)
 
 
-def _notes(
-    batch: Sequence[ScannedFile], files: Sequence[IngestedFile], looked_at_us: int
-) -> Iterator[tuple[str, Note]]:
-    for seen, file in zip(batch, files, strict=True):
-        # One that grew or shrank between the scan and the reading has another stamp by now.
-        if seen.size_bytes == file.entry.size_bytes and worth_noting(seen.stamp, looked_at_us):
-            yield seen.path, Note(seen.stamp, f"{PRIMARY_ALGORITHM}:{file.entry.digest.hex()}")
+def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
+    """What two ingests of a directory must share to fill the same package."""
+    identity = new_hasher("blake3")
+    metadata: CanonicalValue = dict(asked.metadata)
+    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.actor, links.value]))
+    return identity.hexdigest()

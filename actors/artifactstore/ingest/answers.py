@@ -6,7 +6,7 @@ views, since what it made may have gone on changing.
 
 from typing import cast
 
-from artifactstore_protocols.entries import Entry, StoredObject
+from artifactstore_protocols.entries import Entry
 from artifactstore_protocols.event_types import FILES_INGESTED, FilesIngested, PackageCreated
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
@@ -41,8 +41,8 @@ def created_package(created: StoredEvent) -> PackageRecord:
     )
 
 
-def file_record(package_id: str, sequence: int, entry: Entry, stored: StoredObject) -> FileRecord:
-    """The file as the event with this sequence leaves it; `stored` is its content."""
+def file_record(package_id: str, sequence: int, entry: Entry, sha256: bytes) -> FileRecord:
+    """The file as the event with this sequence leaves it; `sha256` is the digest of its content."""
     return FileRecord(
         package_id=package_id,
         path=entry.path,
@@ -51,7 +51,7 @@ def file_record(package_id: str, sequence: int, entry: Entry, stored: StoredObje
         executable=entry.executable,
         media_type=entry.media_type,
         content_address=f"{PRIMARY_ALGORITHM}:{entry.digest.hex()}",
-        sha256=f"sha256:{stored.sha256.hex()}",
+        sha256=f"sha256:{sha256.hex()}",
         target=entry.target,
         sequence=sequence,
     )

@@ -9,6 +9,7 @@ beside its database is told by its directory and name.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Self
 
 from artifactstore.ingest.mounts import mounted_again, overlaid_places
@@ -27,12 +28,17 @@ class StorePlaces:
     """Where a store keeps its files on this machine.
 
     Attributes:
-        directories: that hold nothing but its files, such as the root of its objects; of native paths.
+        objects: the root of its objects; None where another kind of backend holds them.
         database: its SQLite file; None where the log is on a server.
     """
 
-    directories: tuple[str | os.PathLike[str], ...] = ()
+    objects: Path | None = None
     database: str | os.PathLike[str] | None = None
+
+    @property
+    def files_cache(self) -> Path | None:
+        """The directory of its files caches, below the root of the objects."""
+        return None if self.objects is None else self.objects / "files-cache"
 
 
 NOWHERE: Final = StorePlaces()
@@ -50,10 +56,10 @@ class OwnFiles:
         self._below: dict[bytes, bool] = {}
 
     @classmethod
-    def of(cls, places: StorePlaces, *further: str) -> Self:
-        """Look at the places of a store, and at further directories. Blocks."""
-        texts = [*map(path_text, places.directories), *further]
-        directories = [os.path.realpath(path_bytes(text)) for text in texts]
+    def of(cls, places: StorePlaces) -> Self:
+        """Look at the places of a store. Blocks."""
+        roots = () if places.objects is None else (places.objects,)
+        directories = [os.path.realpath(path_bytes(path_text(root))) for root in roots]
         inodes = {_inode(path) for path in (*directories, *mounted_again(directories))}
         names: set[tuple[_Inode, bytes]] = set()
         if places.database is not None:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from itertools import chain
+from struct import Struct
 from typing import Final, NamedTuple
 
 from artifactstore.ingest.links import GONE, follow, reason, refuse, target_of
@@ -31,7 +32,7 @@ from artifactstore_protocols.links import LinkPolicy, escaping_links, target_fla
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import check_path
 
-__all__ = ["FileStamp", "Scan", "ScannedFile", "directory_at", "scan_directory"]
+__all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
@@ -50,28 +51,30 @@ _TELL_EVERY: Final = 1000
 """Files between two reports of progress."""
 
 
-class FileStamp(NamedTuple):
-    """What an inode says of a file that nobody has touched: writing to it, or putting another in its place, shows."""
+STAMP: Final = Struct(">QQQQQ")
+"""What an inode says of a file that nobody has touched: writing to it, or putting another in its place, shows.
 
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    device: int
+Device, inode number, size in bytes, modification and change time in nanoseconds, each modulo 2^64."""
+
+_64_BITS: Final = (1 << 64) - 1
 
 
 class ScannedFile(NamedTuple):
-    """A file to ingest: its path in the package, its real path below the root, and what the scan saw of it."""
+    """A file to ingest.
+
+    Attributes:
+        path: in the package.
+        source: its real path below the root; the same object where it is the same text.
+        executable: whether its owner may execute it.
+        size_bytes: how long it was.
+        stamp: a `STAMP` of it.
+    """
 
     path: str
     source: str
     executable: bool
-    stamp: FileStamp
-
-    @property
-    def size_bytes(self) -> int:
-        """How long it was."""
-        return self.stamp.size_bytes
+    size_bytes: int
+    stamp: bytes
 
 
 class Scan(NamedTuple):
@@ -252,9 +255,9 @@ class _Walk:
         if self._own is not None and self._own.include(status, directory.inode, entry.name):
             self._leave_out(path)
         elif stat.S_ISREG(status.st_mode):
-            self._add(path, directory.source + path[len(directory.prefix) :], status)
+            self._add(path, path if directory.source == directory.prefix else _below(directory, path), status)
         elif stat.S_ISDIR(status.st_mode):
-            source = f"{directory.source}{path[len(directory.prefix) :]}/"
+            source = f"{_below(directory, path)}/"
             return _Directory(entry.path, f"{path}/", source, _inode(status), directory, self._behind(directory.linked))
         elif stat.S_ISLNK(status.st_mode):
             return self._take_link(directory, path, entry.path)
@@ -312,7 +315,9 @@ class _Walk:
 
     def _add(self, path: str, source: str, status: os.stat_result) -> None:
         self._count_entry()
-        self.files.append(ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), _stamp(status)))
+        self.files.append(
+            ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), status.st_size, _stamp(status))
+        )
         self._bytes += status.st_size
         if not len(self.files) % _TELL_EVERY:
             self._tell(len(self.files), self._bytes)
@@ -339,8 +344,13 @@ def _inode(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _stamp(status: os.stat_result) -> FileStamp:
-    return FileStamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+def _below(directory: _Directory, path: str) -> str:
+    return directory.source + path[len(directory.prefix) :]
+
+
+def _stamp(found: os.stat_result) -> bytes:
+    times = found.st_mtime_ns & _64_BITS, found.st_ctime_ns & _64_BITS
+    return STAMP.pack(found.st_dev & _64_BITS, found.st_ino, found.st_size, *times)
 
 
 def _kind(mode: int) -> str:

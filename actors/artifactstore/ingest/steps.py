@@ -1,4 +1,4 @@
-"""The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what may be left out."""
+"""The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what need not be read."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, starmap
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.ids import new_id
-from artifactstore.ingest.resuming import Note, untouched
+from artifactstore.ingest.files_cache import FilesCache
 from artifactstore.ingest.scan import Scan, ScannedFile
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.commands import (
@@ -17,16 +17,16 @@ from artifactstore_protocols.commands import (
     IngestFiles,
     OnExisting,
     entry_bytes,
+    file_entry_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult
 from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import Committed
-from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.media_types import media_type_of
 from artifactstore_protocols.messages import Commit, StatObjects, StorageRole, StoreFiles, WriterRole
-from artifactstore_protocols.records import FileRecord
 
 __all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "links_and_directories"]
 
@@ -34,10 +34,10 @@ _BATCH_BYTES = 64 << 20
 
 
 class IngestedFile(NamedTuple):
-    """A file that is stored: its entry, and the proof for its content."""
+    """A file whose content is in the store: its entry, and the proof if this ingest stored it; None if it was there."""
 
     entry: Entry
-    stored: StoredObject
+    stored: StoredObject | None
 
 
 class Steps:
@@ -60,19 +60,36 @@ class Steps:
             Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
 
-    async def store_batch(self, root: str, batch: Sequence[ScannedFile]) -> tuple[IngestedFile, ...]:
-        """Store the files of a directory that make up one transaction."""
-        results = await self.store_files([FileSource(file.source, root) for file in batch])
-        return tuple(
-            ingested(file.path, file.executable, media_type_of(file.path), result)
-            for file, result in zip(batch, results, strict=True)
-        )
+    async def store_batch(
+        self, root: str, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
+    ) -> tuple[IngestedFile, ...]:
+        """Store the files of a directory that make up one transaction, but those that are known to be there.
 
-    async def store_files(self, sources: Sequence[FileSource]) -> list[IngestResult]:
+        Args:
+            root: the directory.
+            batch: the files.
+            cache: what they held when they were read.
+            flagged: as `flagged` returned it.
+        """
+        there = await self._there(batch, cache, flagged)
+        sources = [FileSource(file.source, root) for file in batch if file.stamp not in there]
+        results = iter(await self.store_files(sources, flagged) if sources else ())
+        files: list[IngestedFile] = []
+        for file in batch:
+            media_type = media_type_of(file.path)
+            if (digest := there.get(file.stamp)) is None:
+                files.append(ingested(file.path, file.executable, media_type, next(results)))
+            else:
+                entry = file_entry(file.path, file.executable, media_type, file.size_bytes, digest)
+                files.append(IngestedFile(entry, None))
+        return tuple(files)
+
+    async def store_files(
+        self, sources: Sequence[FileSource], flagged: Mapping[ContentAddress, Place]
+    ) -> list[IngestResult]:
         """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
         stored: list[IngestResult] = []
-        answers = await self._storage.ask(StoreFiles(tuple(sources), await self.flagged()), timeout=NO_TIME_LIMIT)
-        for answer in answers:
+        for answer in await self._storage.ask(StoreFiles(tuple(sources), flagged), timeout=NO_TIME_LIMIT):
             if isinstance(answer, ArtifactStoreError):
                 raise answer
             stored.append(answer)
@@ -80,35 +97,42 @@ class Steps:
 
     async def flagged(self) -> Mapping[ContentAddress, Place]:
         """Return where objects are that are known to be flawed; their contents are stored again when they come by."""
-        known = await self._store.known_objects(await self._store.flagged_addresses())
-        return {address: each.place for address, each in known.items()}
-
-    async def kept(
-        self, package_id: str, scanned: Sequence[ScannedFile], notes: Mapping[str, Note]
-    ) -> dict[str, FileRecord]:
-        """The files of a directory that the package has from an interrupted run, and that nobody has touched since.
-
-        Their objects are there, by name and size; they were hashed when they were read.
-        """
-        if not notes:
+        if not (addresses := await self._store.flagged_addresses()):
             return {}
-        records = {record.path: record for record in await self._store.files(package_id)}
-        found = untouched(scanned, notes, records)
-        flagged = await self._store.flagged_addresses()
-        addresses = {ContentAddress.parse(record.content_address) for record in found.values()} - flagged
-        known = tuple((await self._store.known_objects(addresses)).values())
+        return {address: each.place for address, each in (await self._store.known_objects(addresses)).items()}
+
+    async def _there(
+        self, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
+    ) -> dict[bytes, bytes]:
+        """The digests, by stamp, of files that nobody has touched since they were read and whose objects are there.
+
+        The log has to name the objects, and the storage to hold them, both with the size of the file.
+        """
+        cached = {file.stamp: digest for file in batch if (digest := cache.get(file.stamp)) is not None}
+        if not cached:
+            return {}
+        addresses = {ContentAddress(Digest(PRIMARY_ALGORITHM, digest.hex())) for digest in cached.values()}
+        known = tuple((await self._store.known_objects(addresses - flagged.keys())).values())
         sizes = await self._storage.ask(StatObjects(known), timeout=NO_TIME_LIMIT)
-        sound = {str(each.address) for each, size in zip(known, sizes, strict=True) if size == each.size_bytes}
-        return {path: record for path, record in found.items() if record.content_address in sound}
+        sound = {
+            (each.address.digest.raw, each.size_bytes)
+            for each, size in zip(known, sizes, strict=True)
+            if size == each.size_bytes
+        }
+        return {
+            file.stamp: digest
+            for file in batch
+            if (digest := cached.get(file.stamp)) is not None and (digest, file.size_bytes) in sound
+        }
 
 
 def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
-    """Return a file that is stored."""
+    """Return a file that was stored."""
     receipt = result.receipt
-    digest = bytes.fromhex(result.digests.primary.hex)
+    digest = result.digests.primary.raw
     stored = StoredObject(
         digest,
-        bytes.fromhex(result.digests.sha256.hex),
+        result.digests.sha256.raw,
         result.size_bytes,
         Place(receipt.backend_id, receipt.object_key),
         receipt.retrieval_tier,
@@ -121,9 +145,10 @@ def ingested(path: str, executable: bool, media_type: str, result: IngestResult)
 def ingest_command(
     package_id: str, files: Sequence[IngestedFile], on_existing: OnExisting, others: tuple[Entry, ...] = ()
 ) -> IngestFiles:
-    """Return the command that puts stored files, and entries that are no files, into a package."""
+    """Return the command that puts files, and entries that are no files, into a package."""
     entries = (*(file.entry for file in files), *others)
-    return IngestFiles(package_id, entries, tuple(file.stored for file in files), on_existing)
+    stored = tuple(file.stored for file in files if file.stored is not None)
+    return IngestFiles(package_id, entries, stored, on_existing)
 
 
 def links_and_directories(scan: Scan) -> Iterator[tuple[Entry, ...]]:
@@ -146,7 +171,7 @@ def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
     batch: list[ScannedFile] = []
     size, entries = 0, 0
     for file in files:
-        entry = entry_bytes(file_entry(file.path, file.executable, media_type_of(file.path), 0, b""))
+        entry = file_entry_bytes(file.path, media_type_of(file.path))
         if batch and (
             len(batch) == ENTRIES_MAX or size + file.size_bytes > _BATCH_BYTES or entries + entry > ENTRIES_BYTES_MAX
         ):

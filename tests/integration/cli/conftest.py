@@ -25,7 +25,6 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.Ca
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", f"sqlite:///{cli.database}")
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(cli.objects))
     monkeypatch.setenv("LOGNAME", "tester")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     return cli
 

@@ -61,7 +61,6 @@ def _load_everything() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["ARTIFACTSTORE_DATABASE_URL"] = f"sqlite:///{scratch}/log.db"
         os.environ["ARTIFACTSTORE_STORAGE_LOCAL_ROOT"] = f"{scratch}/objects"
-        os.environ["XDG_STATE_HOME"] = f"{scratch}/state"
         Path(scratch, "tree").mkdir()
         Path(scratch, "tree", "file").write_text("content")
         null = os.open(os.devnull, os.O_RDWR)

@@ -159,7 +159,7 @@ class Cli:
         return State(rows, self.stored_files())
 
     def stored_files(self) -> list[str]:
-        """The keys of objects that are rows, and every other file below the object root, temp files included."""
+        """The keys of objects that are rows, and every other file below the object root, but for the files caches."""
         return stored_below(self.objects)
 
     def object_of(self, content_address: str) -> Path | Row:

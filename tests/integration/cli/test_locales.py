@@ -23,7 +23,7 @@ from artifactstore.errors import SourceError
 async def main():
     tree, out, url, objects = sys.argv[1:]
     async with open_registry(Settings(url, Path(objects))) as registry:
-        summary = await registry.ingest_tree(Path(tree), resume_in=Path(out, "state"))
+        summary = await registry.ingest_tree(Path(tree))
         package = (await registry.create_package("p")).package_id
         file = next(path for path in Path(tree).iterdir() if path.is_file())
         record = await registry.ingest_file(package, "file", file)
@@ -84,7 +84,6 @@ def run(where: Path, command: list[str | Path], locale: Mapping[str, str]) -> su
         **kept,
         "ARTIFACTSTORE_DATABASE_URL": f"sqlite:///{where}/store/log.db",
         "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": f"{where}/store/objects",
-        "XDG_STATE_HOME": f"{where}/state",
         "LOGNAME": "tester",
         **locale,
     }

@@ -29,7 +29,6 @@ def store(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     let_others_in(tmp_path)
     for name in ("one", "two", "three"):
         make_tree(tmp_path / name, {f"{number}": f"{name} {number}".encode() for number in range(300)})
-    monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", "/")
     return store
 

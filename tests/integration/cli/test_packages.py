@@ -60,7 +60,7 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
         "directories": 0,
         "bytes": 51,
         "unchanged_files": 1,
-        "resumed_files": 0,
+        "reused_files": 0,
         "excluded": [],
         "sequence": 7,
     }

@@ -79,7 +79,6 @@ def _ingest(store: Path, tree: Path, fatal: int | None) -> int:
         os.environ |= {
             "ARTIFACTSTORE_DATABASE_URL": f"sqlite:///{store}/store/log.db",
             "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": f"{store}/store/objects",
-            "XDG_STATE_HOME": f"{store}/state",
         }
         write = os.write
         steps = _Steps(fatal)

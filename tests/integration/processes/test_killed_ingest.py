@@ -50,7 +50,6 @@ def test_a_killed_ingest_leaves_a_sound_store_and_is_finished_by_the_same_comman
         monkeypatch.chdir(store)
         monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", settings.database_url)
         monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(cli.objects))
-        monkeypatch.setenv("XDG_STATE_HOME", str(store / "state"))
         finished = cli.json("ingest", tree, "--idempotency-key", "nightly")
         assert finished["files"] == 12
         digests.add(finished["tree_digest"])

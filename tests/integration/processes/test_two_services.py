@@ -39,7 +39,6 @@ def test_two_services_and_two_commands_share_one_store(
     cli = Cli(tmp_path, capsysbinary)
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", location.url.render_as_string(hide_password=False))
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(cli.objects))
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     one = make_tree(tmp_path / "one", {f"{number}": b"%d" % number for number in range(FILES)})
     two = make_tree(tmp_path / "two", {f"{number}": b"%d" % (number + FILES // 2) for number in range(FILES)})
     with ExitStack() as stack:

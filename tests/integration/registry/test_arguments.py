@@ -72,7 +72,7 @@ KINDS = {
     "source": "source",
     "directory": "Path",
     "file": "Path",
-    "resume_in": "Path",
+    "files_cache": "bool",
     "expected_size": "int",
     "offset": "int",
     "length": "int",

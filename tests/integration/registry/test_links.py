@@ -203,20 +203,20 @@ async def test_an_interrupted_ingest_continues_with_its_links(
 ) -> None:
     """Also when the links were committed, and one of them has changed since."""
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
-    tree, journals = plant_entries(tmp_path / "tree", SAMPLE), tmp_path / "journals"
+    tree = plant_entries(tmp_path / "tree", SAMPLE)
 
     def stop(counts: IngestProgress) -> None:
         if counts.files:
             raise Boom
 
     with pytest.raises(Boom):
-        await registry.ingest_tree(tree, progress=stop, resume_in=journals)
+        await registry.ingest_tree(tree, progress=stop)
     await quiet(registry)
     [package] = [record async for record in registry.list_packages()]
     await registry.ingest_directory(package.package_id, tree)
     (tree / "gone").unlink()
     (tree / "gone").symlink_to("a")
-    summary = await registry.ingest_tree(tree, resume_in=journals)
+    summary = await registry.ingest_tree(tree)
     assert summary.package_id == package.package_id
     await registry.export_package(summary.package_id, tmp_path / "out")
     assert found_in(tmp_path / "out") == {**SAMPLE, "gone": "a"}
@@ -224,16 +224,16 @@ async def test_an_interrupted_ingest_continues_with_its_links(
 
 async def test_another_policy_is_another_ingest(registry: Registry, tmp_path: Path) -> None:
     """An interrupted ingest that kept links is not continued by one that leaves them out."""
-    tree, journals = plant_entries(tmp_path / "tree", {"a": (b"a", False), "link": "a"}), tmp_path / "journals"
+    tree = plant_entries(tmp_path / "tree", {"a": (b"a", False), "link": "a"})
 
     def stop(counts: IngestProgress) -> None:
         if counts.files:
             raise Boom
 
     with pytest.raises(Boom):
-        await registry.ingest_tree(tree, progress=stop, resume_in=journals)
+        await registry.ingest_tree(tree, progress=stop)
     await quiet(registry)
-    summary = await registry.ingest_tree(tree, resume_in=journals, links=LinkPolicy.SKIP)
+    summary = await registry.ingest_tree(tree, links=LinkPolicy.SKIP)
     assert await paths_in(registry, summary.package_id) == ["a"]
     assert summary.excluded == ("link",)
 

@@ -53,16 +53,6 @@ async def test_what_leads_into_the_store_is_left_out(registry: Registry, setting
     assert await paths_in(registry, summary.package_id) == ["a"]
 
 
-async def test_resume_journals_are_left_out(registry: Registry, tree: Path) -> None:
-    plant(tree, {"a": b"a", "state/of the user": b"b"})
-    journals = tree / "state" / "ingests"
-    journals.mkdir()
-    (journals / "left.artifactstore-ingest").touch()
-    summary = await registry.ingest_tree(tree, resume_in=journals)
-    assert "state/ingests" in summary.excluded
-    assert await paths_in(registry, summary.package_id) == ["a", "state/of the user"]
-
-
 SOURCES: dict[str, Callable[[Settings, Path], Path]] = {
     "the objects": lambda settings, _tree: settings.storage_local_root,
     "below them": lambda settings, _tree: settings.storage_local_root / "blake3",

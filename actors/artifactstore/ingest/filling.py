@@ -1,0 +1,131 @@
+"""Filling a package from a directory that was scanned: batches are stored ahead, and committed in order."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from artifactstore.ingest.answers import files_written
+from artifactstore.ingest.files_cache import NO_FILES_CACHE, FilesCache, worth_keeping
+from artifactstore.ingest.pipeline import in_order
+from artifactstore.ingest.scan import Scan, ScannedFile
+from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, links_and_directories
+from artifactstore.machine import in_thread
+from artifactstore_protocols.commands import OnExisting
+from artifactstore_protocols.events import Committed
+from artifactstore_protocols.messages import AddDirectory, IngestTree
+from artifactstore_protocols.packages import ObjectNotStored
+from artifactstore_protocols.records import IngestProgress, PackageRecord
+
+__all__ = ["Filled", "Seen", "fill"]
+
+_logger = logging.getLogger("artifactstore.ingest")
+
+_IN_FLIGHT: Final = 3
+"""Batches of a directory that are stored or committed at a time: one is committed, and two keep both cores busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a scan found of a directory, and when it began to look."""
+
+    scan: Scan
+    looked_at_us: int
+
+    @property
+    def files(self) -> tuple[ScannedFile, ...]:
+        """The files, in the order of trees."""
+        return self.scan.files
+
+    @property
+    def root(self) -> str:
+        """The real path of the directory."""
+        return self.scan.root
+
+
+class Filled(NamedTuple):
+    """What became of the files of a directory.
+
+    Attributes:
+        bytes: their sizes added up.
+        written: how many the package did not have.
+        reused: how many were not read.
+        sequence: of the last commit.
+    """
+
+    bytes: int
+    written: int
+    reused: int
+    sequence: int
+
+
+async def fill(
+    steps: Steps,
+    seen: Seen,
+    message: AddDirectory | IngestTree,
+    opened: Callable[[], Awaitable[PackageRecord]],
+    on_existing: OnExisting,
+    cache: FilesCache,
+) -> Filled:
+    """Store and commit batch after batch, with those that follow stored meanwhile.
+
+    Args:
+        steps: asks the other actors.
+        seen: the directory.
+        message: who asks, and who is told of progress.
+        opened: gives the package; called when a batch is stored and about to be committed.
+        on_existing: what becomes of a path that is taken.
+        cache: of the directory.
+    """
+    flagged = await steps.flagged()
+    progress = IngestProgress(
+        files=0, files_total=len(seen.files), bytes=0, bytes_total=sum(file.size_bytes for file in seen.files)
+    )
+    written = reused = sequence = 0
+    if message.progress is not None:
+        message.progress(progress)  # how much there is, before the first batch, which may be one file of any size
+
+    async def store(batch: list[ScannedFile]) -> tuple[IngestedFile, ...]:
+        return await steps.store_batch(seen.root, batch, cache, flagged)
+
+    async def put(package_id: str, files: tuple[IngestedFile, ...]) -> Committed:
+        return await steps.commit(ingest_command(package_id, files, on_existing), message.actor, None)
+
+    async def commit(batch: list[ScannedFile], files: tuple[IngestedFile, ...]) -> None:
+        nonlocal progress, written, reused, sequence
+        package_id = (await opened()).package_id
+        _keep(cache, batch, files, seen.looked_at_us)
+        if cache.due:  # before the commit, so that the cache knows of nearly every file that is in the log
+            await in_thread(cache.save)
+        try:
+            committed = await put(package_id, files)
+        except ObjectNotStored:  # it was there when it was looked up, and is retired or flagged by now
+            files = await steps.store_batch(seen.root, batch, NO_FILES_CACHE, await steps.flagged())
+            committed = await put(package_id, files)
+        sequence = committed.sequence
+        written += files_written(committed)
+        reused += sum(file.stored is None for file in files)
+        progress = replace(
+            progress,
+            files=progress.files + len(batch),
+            bytes=progress.bytes + sum(file.entry.size_bytes for file in files),
+        )
+        text = "batch of %d files is in the log, up to %d; %d of %d files done"
+        done = (len(batch), sequence, progress.files, progress.files_total)
+        _logger.debug(text, *done, extra={"package": package_id})
+        if message.progress is not None:
+            message.progress(progress)
+
+    await in_order(batches(seen.files), store, commit, in_flight=_IN_FLIGHT)
+    for entries in links_and_directories(seen.scan):
+        command = ingest_command((await opened()).package_id, (), on_existing, entries)
+        sequence = (await steps.commit(command, message.actor, None)).sequence
+    return Filled(progress.bytes, written, reused, sequence)
+
+
+def _keep(cache: FilesCache, batch: Sequence[ScannedFile], files: Sequence[IngestedFile], looked_at_us: int) -> None:
+    for seen, file in zip(batch, files, strict=True):
+        # One that grew or shrank between the scan and the reading has another stamp by now.
+        was_read = file.stored is not None and seen.size_bytes == file.entry.size_bytes
+        if was_read and worth_keeping(seen.stamp, looked_at_us):
+            cache.put(seen.stamp, file.entry.digest, seen.size_bytes)
