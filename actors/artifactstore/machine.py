@@ -8,6 +8,7 @@ are trio's, and virtual where its clock is.
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Final, Protocol, override
 
@@ -15,7 +16,7 @@ import trio
 
 from artifactstore.refusals import NoThreadLeft
 
-__all__ = ["Machine", "check_wanted", "in_thread", "machine"]
+__all__ = ["Machine", "check_wanted", "in_thread", "machine", "thread_beside"]
 
 
 class Machine(Protocol):
@@ -37,6 +38,10 @@ class Machine(Protocol):
 
     def check_wanted(self) -> None:
         """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
+        ...
+
+    def thread_beside(self, name: str) -> Executor:
+        """A further thread for a call that `in_thread` runs, which leaves it at its end."""
         ...
 
 
@@ -71,6 +76,10 @@ class _ThisMachine(Machine):
     def check_wanted(self) -> None:
         trio.from_thread.check_cancelled()
 
+    @override
+    def thread_beside(self, name: str) -> Executor:
+        return ThreadPoolExecutor(1, name)
+
 
 machine: Final[ContextVar[Machine]] = ContextVar("machine", default=_ThisMachine())  # noqa: B039 - it has no state
 """The machine of the current task, thread and all that they start: the real one unless a simulation set another."""
@@ -86,3 +95,8 @@ async def in_thread[T](
 def check_wanted() -> None:
     """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
     machine.get().check_wanted()
+
+
+def thread_beside(name: str) -> Executor:
+    """A further thread for a call that `in_thread` runs, to be left at its end; a context manager."""
+    return machine.get().thread_beside(name)

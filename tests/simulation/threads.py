@@ -6,6 +6,7 @@ and one order, and cancellation, limits and crashes still meet calls that take t
 
 import random
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from typing import Final, override
 
@@ -59,3 +60,20 @@ class SimulatedMachine(Machine):
     @override
     def check_wanted(self) -> None:
         """Nothing: no time passes inside a call."""
+
+    @override
+    def thread_beside(self, name: str) -> Executor:
+        return _Inline()
+
+
+class _Inline(Executor):
+    """Does what is submitted at once."""
+
+    @override
+    def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        done = Future[T]()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done

@@ -7,13 +7,14 @@ callable that raises when the work is no longer wanted; it is asked before every
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.source import open_source
+from artifactstore.machine import thread_beside
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
@@ -100,7 +101,7 @@ def ingest_batch(
         buffers = [bytearray(CHUNK_BYTES) for _ in range(_BUFFERS)]
         with ExitStack() as stack:
             names = "artifactstore-blake3", "artifactstore-sha256", "artifactstore-writing"
-            beside = [stack.enter_context(ThreadPoolExecutor(1, name)) for name in names]
+            beside = [stack.enter_context(thread_beside(name)) for name in names]
             for index in large:
                 try:
                     source = batch[index]
