@@ -36,9 +36,9 @@ from artifactstore_protocols.storage_errors import StorageDenied
 
 __all__ = ["Verification"]
 
-_BATCH = 256
+_BATCH = 2048
 _CONCURRENT = 2
-_RUN = 64
+_RUN = 512
 _SMALL_BYTES = 64 << 10
 _FILES_NAMED = 3
 _PARTING_S = 10.0
