@@ -3,6 +3,8 @@
 Changes go to the actors and return once they are durable; reads go to the views and to the storage, and pass no
 writer. A registry is used by trio tasks of the run that opened it; `artifactstore.aio` and `artifactstore.blocking`
 offer the same to other programs.
+
+A method that needs a part of its own, such as an export or a backup, imports it: a short command loads none of them.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
@@ -14,7 +16,6 @@ import rfc8785
 import trio
 
 from artifactstore.arguments import checked
-from artifactstore.audit import audit_entry
 from artifactstore.callers import told_from_threads, with_progress, with_stream
 from artifactstore.database.errors import DatabaseDamaged
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
@@ -22,7 +23,6 @@ from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.machine import in_thread
 from artifactstore.os_paths import path_text
-from artifactstore.package_export import write_package
 from artifactstore.refusals import (
     AmbiguousPackage,
     FileNotInPackage,
@@ -32,12 +32,7 @@ from artifactstore.refusals import (
     WrongEventLoop,
 )
 from artifactstore.supervision import NO_TIME_LIMIT, Tree
-from artifactstore.transfer.backup import back_up
-from artifactstore.transfer.exporting import export_log, log_text
-from artifactstore.transfer.importing import import_log
-from artifactstore.transfer.restore import restore
 from artifactstore.tree import Actors
-from artifactstore.verify import Verification
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
@@ -439,6 +434,8 @@ class Registry:
         """
         package_id = await self._package_id(package)
         entries = await self._store.files(package_id)
+        from artifactstore.package_export import write_package  # noqa: PLC0415 - see above
+
         return await write_package(package_id, entries, directory, self._object, self._contents, progress)
 
     @checked
@@ -498,11 +495,15 @@ class Registry:
             TargetRefused: the file system does not take it.
             LogDamaged: an event is missing in the log.
         """
+        from artifactstore.transfer.exporting import export_log  # noqa: PLC0415 - see above
+
         return await export_log(self._store, file, progress)
 
     @checked
     async def exported_events(self) -> AsyncGenerator[bytes]:
         """The bytes of the file that `export_events` would write."""
+        from artifactstore.transfer.exporting import log_text  # noqa: PLC0415 - see above
+
         async with aclosing((await log_text(self._store)).chunks()) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -524,6 +525,8 @@ class Registry:
             ImportUnfinished: another import was begun and must be finished first.
         """
         actors = self._actors
+        from artifactstore.transfer.importing import import_log  # noqa: PLC0415 - see above
+
         return await import_log(self._store, actors.writer, actors.storage, file, progress)
 
     @checked
@@ -542,6 +545,8 @@ class Registry:
             TargetRefused, StorageError: it cannot be written.
             LogDamaged: an event is missing in the log.
         """
+        from artifactstore.transfer.backup import back_up  # noqa: PLC0415 - see above
+
         return await back_up(self._store, self._actors.storage, directory, progress)
 
     @checked
@@ -562,6 +567,8 @@ class Registry:
             StorageError: an object could not be stored.
         """
         actors = self._actors
+        from artifactstore.transfer.restore import restore  # noqa: PLC0415 - see above
+
         return await restore(self._store, actors.writer, actors.storage, directory, progress)
 
     @checked
@@ -572,6 +579,8 @@ class Registry:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
         package_id = None if package is None else await self._package_id(package)
+        from artifactstore.audit import audit_entry  # noqa: PLC0415 - see above
+
         after = 0
         while page := await self._events_after(after, package_id):
             for stored in page:
@@ -602,6 +611,8 @@ class Registry:
 
         async def record(findings: tuple[ObjectFinding, ...]) -> None:
             await self._commit(RecordFindings(findings, as_of), actor, None)
+
+        from artifactstore.verify import Verification  # noqa: PLC0415 - see above
 
         return await Verification(self._store, self._actors.storage, package_id, progress, record).run()
 

@@ -14,7 +14,7 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
-from artifactstore.cli.app import app
+from artifactstore.cli.app import command_line
 from artifactstore.config import ENVIRONMENT
 from artifactstore_protocols import canonical, messages
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, PayloadInvalid, decode_payload
@@ -123,7 +123,7 @@ def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, set[str
             )  # which are told for all at once
 
 
-COMMANDS = dict(commands(typer.main.get_group(app)))
+COMMANDS = dict(commands(typer.main.get_group(command_line())))
 
 
 def command_of(words: list[str]) -> str:

@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Final
 
 import typer
 
-from artifactstore.cli import content, examining, log, moving, packages, service
 from artifactstore.cli.examples import teach
 from artifactstore.cli.output import as_loud_as_before, printable
 from artifactstore.cli.runner import EXIT_FAILED, Finding
@@ -19,7 +20,7 @@ from artifactstore.version import VERSION
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.supervision import Refusal, StartFailed
 
-__all__ = ["app", "run"]
+__all__ = ["command_line", "run"]
 
 _HELP = """A content-addressed artifact store with one gapless event log.
 
@@ -31,18 +32,41 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found
 143 terminated.
 """
 
-app = typer.Typer(
-    name="artifactstore",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+_MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "content": ("ingest", "get", "manifest", "export"),
+        "packages": ("package",),
+        "log": ("verify", "replay", "events", "audit"),
+        "moving": ("backup", "restore"),
+        "service": ("version", "migrate", "health", "tree", "dev", "serve"),
+        "examining": ("doctor",),
+    }
 )
-for commands in (content, packages, log, moving, service, examining):
-    commands.register(app)
-teach(app)
-add_store_option(app)
+"""The commands of each module, in the order of the help."""
+
+
+def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
+    """Return the command line with the commands of some modules; of all of them unless told otherwise."""
+    app = typer.Typer(
+        name="artifactstore",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for module in modules:
+        import_module(f"artifactstore.cli.{module}").register(app)
+    teach(app)
+    add_store_option(app)
+    app.callback(help=_HELP)(_artifactstore)
+    return app
+
+
+def _modules_for(arguments: Sequence[str]) -> Iterable[str]:
+    """The module of the command that the arguments name; all modules where they may name none."""
+    rest = arguments[2:] if arguments[:1] == ["--store"] else arguments
+    return [module for module, names in _MODULES.items() if rest[:1] and rest[0] in names] or _MODULES
 
 
 def _version(wanted: bool) -> None:
@@ -51,8 +75,7 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=_HELP)
-def artifactstore(
+def _artifactstore(
     *,
     _version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -69,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        app(list(arguments), prog_name="artifactstore")
+        command_line(_modules_for(arguments))(list(arguments), prog_name="artifactstore")
     except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage
         return leave.code if isinstance(leave.code, int) else EXIT_FAILED
     except Interrupted as interrupted:

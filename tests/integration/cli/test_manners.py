@@ -13,7 +13,7 @@ import pytest
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from artifactstore.cli.app import app
+from artifactstore.cli.app import command_line
 from artifactstore.cli.examples import EXAMPLES
 from artifactstore.cli.output import as_loud_as_before
 from artifactstore.signals import Interrupted
@@ -29,7 +29,7 @@ def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCo
             yield f"{prefix}{name}", command
 
 
-COMMANDS = dict(commands(typer.main.get_group(app)))
+COMMANDS = dict(commands(typer.main.get_group(command_line())))
 
 
 def test_every_command_has_examples() -> None:
