@@ -13,7 +13,8 @@ from artifactstore.database import events
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.engines import is_direct, writing
 from artifactstore.database.errors import DirectConnectionNeeded
-from artifactstore.database.schema import DIFFERING, LIVE, SHADOW, TEMPORARY, ViewTables
+from artifactstore.database.schema import LIVE, ViewTables
+from artifactstore.database.shadow import DIFFERING, SHADOW, TEMPORARY
 from artifactstore.database.views import TableViewWriter, projection_digest
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayProgress, ReplayReport

@@ -11,17 +11,14 @@ from types import MappingProxyType
 from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
-from artifactstore_protocols.views import VIEWS, Cell, ViewTable
+from artifactstore_protocols.views import VIEWS, ViewTable
 
 __all__ = [
     "CHANNEL_PREFIX",
-    "DIFFERING",
     "LIVE",
     "METADATA",
     "SCHEMA_REVISION",
     "SCHEMA_REVISIONS",
-    "SHADOW",
-    "TEMPORARY",
     "ViewTables",
     "events",
     "log_head",
@@ -205,25 +202,3 @@ type ViewTables = Mapping[ViewTable, Table]
 
 LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view in VIEWS})
 """The tables that readers see, by view."""
-
-TEMPORARY = MetaData()
-"""Tables of one connection, for a replay. They are described once, so that their statements are compiled once."""
-
-
-def _temporary(name: str, *columns: Column[Cell]) -> Table:
-    return Table(name, TEMPORARY, *columns, prefixes=["TEMPORARY"], sqlite_with_rowid=False)
-
-
-def _like(column: Column[Cell]) -> Column[Cell]:
-    return Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
-
-
-SHADOW: ViewTables = MappingProxyType(
-    {view: _temporary(f"shadow_{view.name}", *map(_like, LIVE[view].columns)) for view in VIEWS}
-)
-"""Twins of the views, to replay into."""
-
-DIFFERING: ViewTables = MappingProxyType(
-    {view: _temporary(f"differing_{view.name}", *map(_like, LIVE[view].primary_key)) for view in VIEWS}
-)
-"""Keys of rows in which the views and their twins differ."""

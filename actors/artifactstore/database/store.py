@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, queries, replay
+from artifactstore.database import events, queries
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -110,6 +110,8 @@ class SqlEventStore:
                 raise asyncio.CancelledError
             if progress is not None:
                 progress(counts)
+
+        from artifactstore.database import replay  # noqa: PLC0415 - with tables that nothing else uses
 
         work = replay.rebuild if rebuild else replay.check
         try:

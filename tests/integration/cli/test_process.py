@@ -32,7 +32,8 @@ OWN_NOT_FOR_HEALTH = " ".join(
     f"artifactstore.{module}"
     for module in (
         *("aio", "audit", "blocking", "cli.content", "cli.moving", "cli.packages", "database.listener"),
-        *("database.sessions", "doctor", "http", "package_export", "portal", "transfer", "verify"),
+        *("database.replay", "database.sessions", "database.shadow", "doctor", "http", "package_export"),
+        *("portal", "transfer", "verify"),
     )
 )
 """The store's own parts that only other commands use."""

@@ -9,7 +9,8 @@ from sqlalchemy.schema import CreateTable
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.database.schema import DIFFERING, METADATA, SHADOW
+from artifactstore.database.schema import METADATA
+from artifactstore.database.shadow import DIFFERING, SHADOW
 from database_tools import opened
 
 _POSTGRESQL = make_url("postgresql+asyncpg://").get_dialect()()
