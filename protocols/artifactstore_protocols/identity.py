@@ -26,6 +26,7 @@ __all__ = [
     "Hasher",
     "digest_length",
     "digest_stream",
+    "digests_of",
     "new_hasher",
     "register_algorithm",
 ]
@@ -224,6 +225,12 @@ class ContentHasher:
 
     def _digest(self, algorithm: str) -> Digest:
         return Digest(algorithm, self._hashers[algorithm].hexdigest())
+
+
+def digests_of(content: Buffer) -> ContentDigests:
+    """Both digests of a content that is in memory."""
+    primary, sha256 = blake3(content).hexdigest(), hashlib.sha256(content).hexdigest()
+    return ContentDigests(Digest(PRIMARY_ALGORITHM, primary), Digest(_SECOND_ALGORITHM, sha256))
 
 
 async def digest_stream(reader: AsyncIterator[bytes]) -> ContentDigests:

@@ -13,11 +13,11 @@ from functools import partial
 from typing import Final
 
 from artifactstore.backends.registry import BackendRegistry
-from artifactstore.dataplane.source import open_source
+from artifactstore.dataplane.source import Directories, open_source
 from artifactstore.machine import thread_beside
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher
+from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher, digests_of
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.storage import (
     KeyTaken,
@@ -53,7 +53,7 @@ def ingest_contents(
 
     def load(index: int) -> _Loaded:
         check_wanted()
-        return _digests_of(contents[index]), contents[index]
+        return digests_of(contents[index]), contents[index]
 
     taken: dict[StorageBackend, list[int]] = {}
     for index, content in enumerate(contents):
@@ -67,6 +67,17 @@ def ingest_batch(
     backends: BackendRegistry, batch: Sequence[FileSource], rewrite: _Rewrite, check_wanted: Callable[[], None]
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store files; answers come in the order of the batch."""
+    with Directories() as directories:
+        return _ingest_batch(backends, batch, rewrite, check_wanted, directories)
+
+
+def _ingest_batch(
+    backends: BackendRegistry,
+    batch: Sequence[FileSource],
+    rewrite: _Rewrite,
+    check_wanted: Callable[[], None],
+    directories: Directories,
+) -> list[IngestResult | ArtifactStoreError]:
     answers: _Answers = {}
 
     def load(larger: list[int], limit: int, index: int) -> _Loaded | None:
@@ -74,7 +85,7 @@ def ingest_batch(
         check_wanted()
         source = batch[index]
         try:
-            with open_source(source) as opened:
+            with open_source(source, directories) as opened:
                 if opened.size_bytes > limit:
                     larger.append(index)
                     return None
@@ -82,7 +93,7 @@ def ingest_batch(
         except SourceError as error:
             answers[index] = _detached(error)
             return None
-        digests = _digests_of(content)
+        digests = digests_of(content)
         if source.expected is not None and source.expected != digests:
             answers[index] = SourceDiffers(source.path, source.expected.content_address)
             return None
@@ -206,12 +217,6 @@ def _ingest_large(
         if source.expected is not None and source.expected != hasher.digests():
             raise SourceDiffers(source.path, source.expected.content_address)
         return commit(backend, writer, hasher, rewrite)
-
-
-def _digests_of(content: bytes | bytearray) -> ContentDigests:
-    hasher = ContentHasher()
-    hasher.update(content)
-    return hasher.digests()
 
 
 def _result(place: Place, digests: ContentDigests, size_bytes: int, outcome: StorageOutcome) -> IngestResult:

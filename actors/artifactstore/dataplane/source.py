@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
-from typing import Final
+from typing import Final, Self
 
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import (
@@ -21,7 +21,7 @@ from artifactstore_protocols.dataplane import (
     SourceUnreadable,
 )
 
-__all__ = ["OpenSource", "open_source"]
+__all__ = ["Directories", "OpenSource", "open_source"]
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
@@ -60,7 +60,7 @@ class OpenSource:
         """
         limit = self.size_bytes + 1  # one more than there should be, to notice growth without following it
         data = os.read(self._fd, limit)
-        while len(data) < limit and (more := os.read(self._fd, limit - len(data))):
+        while len(data) < self.size_bytes and (more := os.read(self._fd, limit - len(data))):
             check_wanted()
             data += more
         self._check_unchanged(len(data))
@@ -99,9 +99,60 @@ class OpenSource:
             raise SourceChanged(self._path, "its change time moved")
 
 
+class Directories:
+    """The directory of the last file that was opened below a root, since the next file is mostly beside it."""
+
+    __slots__ = ("_fd", "_place")
+
+    def __init__(self) -> None:
+        self._place: tuple[str, bytes] | None = None
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._place is not None:
+            self._place = None
+            os.close(self._fd)
+
+    def at(self, source: FileSource, root: str, directory: bytes) -> int:
+        """Return a descriptor of a directory below a root.
+
+        It is opened part by part, so that no link is followed even if one is put there meanwhile.
+
+        Raises:
+            SourceRefused: a link leads to it, or it is none.
+        """
+        if (root, directory) != self._place:
+            self._leave()
+            at = os.open(path_bytes(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for part in directory.split(b"/") if directory else ():
+                    try:
+                        below = os.open(part, _DIRECTORY, dir_fd=at)
+                    except NotADirectoryError:
+                        reason = f"{path_text(part)!r} in it is a symbolic link or no directory"
+                        raise SourceRefused(source.path, reason) from None
+                    os.close(at)
+                    at = below
+            except BaseException:
+                os.close(at)
+                raise
+            self._place, self._fd = (root, directory), at
+        return self._fd
+
+
 @contextmanager
-def open_source(source: FileSource) -> Generator[OpenSource]:
+def open_source(source: FileSource, directories: Directories | None = None) -> Generator[OpenSource]:
     """Open a file for the block.
+
+    Args:
+        source: the file.
+        directories: keeps its directory open for the next one.
 
     Raises:
         SourceRefused: it is not an ordinary file, or a link leads to it.
@@ -109,7 +160,13 @@ def open_source(source: FileSource) -> Generator[OpenSource]:
     """
     try:
         path = path_bytes(source.path)
-        fd = _open_file(source.path, path, None) if source.root is None else _open_below(source, source.root, path)
+        if source.root is None:
+            fd = _open_file(source.path, path, None)
+        elif directories is None:
+            with Directories() as one:
+                fd = _open_below(source, source.root, path, one)
+        else:
+            fd = _open_below(source, source.root, path, directories)
         try:
             yield OpenSource(source.path, fd)
         finally:
@@ -123,22 +180,9 @@ def _change(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _open_below(source: FileSource, root: str, path: bytes) -> int:
-    """Open part by part, so that no link is followed even if one is put there meanwhile."""
-    *directories, name = path.split(b"/")
-    at = os.open(path_bytes(root), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for directory in directories:
-            try:
-                below = os.open(directory, _DIRECTORY, dir_fd=at)
-            except NotADirectoryError:
-                reason = f"{path_text(directory)!r} in it is a symbolic link or no directory"
-                raise SourceRefused(source.path, reason) from None
-            os.close(at)
-            at = below
-        return _open_file(source.path, name, at)
-    finally:
-        os.close(at)
+def _open_below(source: FileSource, root: str, path: bytes, directories: Directories) -> int:
+    directory, _, name = path.rpartition(b"/")
+    return _open_file(source.path, name, directories.at(source, root, directory))
 
 
 def _open_file(path: str, name: bytes, at: int | None) -> int:

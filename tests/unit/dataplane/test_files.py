@@ -13,7 +13,7 @@ import trio
 
 from artifactstore.backends.local_writer import LocalWriter
 from artifactstore.dataplane import ingest
-from artifactstore.dataplane.source import open_source
+from artifactstore.dataplane.source import Directories, open_source
 from artifactstore_protocols.dataplane import (
     DataPlane,
     FileSource,
@@ -381,11 +381,11 @@ async def test_a_cancelled_batch_stops_before_its_next_piece_and_leaves_nothing(
         (tree / name).write_bytes(content + name.encode())
     opened: list[str] = []
 
-    def cancel_at_the_last(source: FileSource) -> object:
+    def cancel_at_the_last(source: FileSource, *directories: Directories) -> object:
         opened.append(source.path)
         if len(opened) == (2 if content is SMALL else 4):  # each large file is looked at first
             trio.from_thread.run_sync(scope.cancel)
-        return open_source(source)
+        return open_source(source, *directories)
 
     monkeypatch.setattr(ingest, "open_source", cancel_at_the_last)
     with trio.CancelScope() as scope:
@@ -484,3 +484,38 @@ async def test_a_piece_is_not_read_into_a_buffer_that_is_in_use(
     assert len(reads) >= pieces
     assert result.digests == digests_of(content)
     assert (await verified(plane, content)).status == "ok"
+
+
+async def test_a_directory_is_opened_once_for_the_files_that_are_in_it(
+    plane: DataPlane, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["sub/a", "sub/b", "sub/deep/c", "sub/deep/d", "e"]
+    for name in names:
+        (tree / name).write_bytes(name.encode())
+    real_open, opened = os.open, list[str]()
+
+    def counting(path: str | bytes, flags: int, *mode: int, dir_fd: int | None = None) -> int:
+        if (flags & os.O_DIRECTORY and str(tree) in os.fsdecode(path)) or dir_fd is not None:
+            opened.append(os.fsdecode(path))
+        return real_open(path, flags, *mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", counting)
+    answers = await plane.ingest_files([FileSource(name, str(tree)) for name in names])
+    monkeypatch.undo()
+    assert [answer.digests for answer in answers if isinstance(answer, IngestResult)] == [
+        digests_of(name.encode()) for name in names
+    ]
+    root = str(tree)
+    assert opened == [root, "sub", "a", "b", root, "sub", "deep", "c", "d", root, "e"]
+
+
+async def test_no_descriptor_is_left_open(plane: DataPlane, tree: Path) -> None:
+    (tree / "sub" / "file").write_bytes(SMALL)
+    (tree / "link").symlink_to("sub")
+    sources = [FileSource(name, str(tree)) for name in ("sub/file", "link/file", "absent/file", "sub/absent")]
+    counts: list[int] = []
+    for _run in range(3):  # the first one opens what the backend keeps open
+        for source in sources:
+            await plane.ingest_files([source])
+        counts.append(sum(1 for _ in os.scandir("/dev/fd")))
+    assert counts[2] == counts[1]
