@@ -18,12 +18,14 @@ from hypothesis import strategies as st
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.errors import (
+    DatabaseDamaged,
     EventRefused,
     LinksRefused,
     ManifestInvalid,
     NotAFile,
     PathRefused,
     PathTaken,
+    ProjectionDamaged,
     TooManyFiles,
     TreeTooLarge,
 )
@@ -32,7 +34,7 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.links import LinkPolicy, escaping_links
 from artifactstore_protocols.log_file import LogFileEncoder, LogFileHeader
 from artifactstore_protocols.records import IngestProgress
-from integration.registry.samples import Boom, check_sound, paths_in, quiet, settings_in, whole_log
+from integration.registry.samples import Boom, by_hand, check_sound, paths_in, quiet, settings_in, whole_log
 from strategies import targets, tree_paths
 
 
@@ -249,6 +251,55 @@ async def test_links_and_empty_directories_count_against_the_limit(settings: Set
             await registry.ingest_directory(package, plant_entries(tmp_path / f"{len(entries)}{[*entries]}", entries))
         with pytest.raises(TooManyFiles, match="more than 2 files, links and empty directories"):
             await registry.ingest_directory(package, plant_entries(tmp_path / "third", {"z": "y"}))
+
+
+ROWS = [
+    "UPDATE artifact_files SET link_target = 'z' WHERE path_key = 'gone'",
+    "UPDATE artifact_files SET kind = 2, link_target = NULL WHERE path_key = 'gone'",
+    "UPDATE artifact_files SET kind = 1, link_target = 'f' WHERE path_key = 'a/empty'",
+    "DELETE FROM artifact_files WHERE path_key = 'a/empty'",
+    "DELETE FROM artifact_files WHERE path_key = 'loop'",
+]
+
+
+@pytest.mark.parametrize("statement", ROWS)
+async def test_a_changed_row_of_a_link_or_a_directory_is_found(
+    registry: Registry, settings: Settings, tmp_path: Path, statement: str
+) -> None:
+    package = (await registry.ingest_tree(plant_entries(tmp_path / "tree", SAMPLE))).package_id
+    assert (await registry.verify(package)).sound
+    by_hand(settings, statement)
+    assert (await registry.verify(package)).manifest_mismatches == (package,)
+    assert not (await registry.replay(check=True)).identical
+    await registry.replay()
+    assert (await registry.verify(package)).sound
+
+
+@pytest.mark.parametrize("statement", ROWS[1:])
+async def test_a_package_whose_totals_count_other_entries_is_not_sealed(
+    registry: Registry, settings: Settings, tmp_path: Path, statement: str
+) -> None:
+    package = (await registry.create_package("open")).package_id
+    await registry.ingest_directory(package, plant_entries(tmp_path / "tree", SAMPLE))
+    by_hand(settings, statement)
+    with pytest.raises(ProjectionDamaged, match="5 links and 1 empty directories"):
+        await registry.finalize_package(package)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE artifact_files SET kind = 3 WHERE kind = 1",
+        "UPDATE artifact_files SET link_target = NULL WHERE kind = 1",
+    ],
+)
+async def test_a_row_of_no_kind_is_called_damage(
+    registry: Registry, settings: Settings, tmp_path: Path, statement: str
+) -> None:
+    package = (await registry.ingest_tree(plant_entries(tmp_path / "tree", SAMPLE))).package_id
+    by_hand(settings, statement)
+    with pytest.raises(DatabaseDamaged, match="has no content, or no kind"):
+        await registry.list_files(package)
 
 
 TOGETHER = {"m": "x/y/d/../etc", "x/y/d": "../.."}
