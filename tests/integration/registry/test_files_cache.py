@@ -1,6 +1,7 @@
 """A file that has not changed since it was read is not read again, and only if its content is there after all."""
 
 import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,15 @@ import pytest
 import trio
 
 from artifactstore import Registry, Settings, open_registry
+from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.ingest.steps import Steps
+from artifactstore.storage import StorageActor
 from artifactstore_protocols.commands import Command, IngestFiles
-from artifactstore_protocols.dataplane import FileSource, SourceUnreadable
+from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceUnreadable
+from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed
+from artifactstore_protocols.messages import StoreFiles
 from artifactstore_protocols.records import IngestProgress, IngestSummary
 from artifactstore_protocols.storage import StorageFull
 from integration.registry.samples import Boom, check_sound, content_of, object_file, paths_in, plant, quiet
@@ -433,3 +438,79 @@ async def test_an_ingest_that_cannot_commit_leaves_one_package_however_often_it_
                 await registry.ingest_tree(quiet_tree)
     (left,) = [record async for record in registry.list_packages()]
     assert (await registry.ingest_tree(quiet_tree)).package_id == left.package_id
+
+
+async def test_what_a_batch_asks_of_the_others(
+    registry: Registry, quiet_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One ask of the storage and one commit; for what the cache knows, one query and one look at the storage."""
+    asked: Counter[str] = Counter()
+
+    def count(owner: type[object], name: str) -> None:
+        original = getattr(owner, name)
+
+        async def counting(*arguments: object, **options: object) -> object:
+            asked[name] += 1
+            return await original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    for name in ("store_files", "stat_objects"):
+        count(StorageActor, name)
+    for name in ("flagged_addresses", "known_objects"):
+        count(SqlEventStore, name)
+    package = (await registry.create_package("p")).package_id
+    await registry.ingest_directory(package, quiet_tree)
+    assert asked == {"store_files": 3, "flagged_addresses": 1}
+    asked.clear()
+    assert (await registry.ingest_directory(package, quiet_tree)).reused_files == 6
+    assert asked == {"known_objects": 3, "stat_objects": 3, "flagged_addresses": 1}
+
+
+async def test_the_next_two_batches_are_stored_while_one_is_committed(
+    registry: Registry, quiet_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first commit waits until two more batches are stored, which wait until the first is being committed."""
+    store_files, commit = StorageActor.store_files, Steps.commit
+    stored: list[str] = []
+    committed: list[str] = []
+    commits, two_more = trio.Event(), trio.Event()
+
+    async def store(actor: StorageActor, message: StoreFiles) -> tuple[IngestResult | ArtifactStoreError, ...]:
+        first = message.batch[0].path
+        if first != "a":
+            await commits.wait()
+        answers = await store_files(actor, message)
+        stored.append(first)
+        if len(stored) == 3:
+            two_more.set()
+        return answers
+
+    async def put(steps: Steps, command: Command, actor: str, key: str | None) -> Committed:
+        if isinstance(command, IngestFiles):
+            commits.set()
+            await two_more.wait()
+            committed.append(command.entries[0].path)
+        return await commit(steps, command, actor, key)
+
+    monkeypatch.setattr(StorageActor, "store_files", store)
+    monkeypatch.setattr(Steps, "commit", put)
+    summary = await registry.ingest_tree(quiet_tree)
+    assert (sorted(stored), committed) == (["a", "c", "e"], ["a", "c", "e"])
+    assert await paths_in(registry, summary.package_id) == list(NAMES)
+
+
+async def test_a_batch_that_cannot_be_stored_leaves_those_before_it_and_none_after_it(
+    registry: Registry, quiet_tree: Path
+) -> None:
+    """Here the second one fails before the first is committed, and the third is stored by then, or not."""
+    package = (await registry.create_package("p")).package_id
+    with pytest.raises(SourceUnreadable):
+        await registry.ingest_directory(package, quiet_tree, progress=lambda _counts: remove(quiet_tree / "c"))
+    await quiet(registry)
+    assert await paths_in(registry, package) == ["a", "b"]
+    await check_sound(registry)
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

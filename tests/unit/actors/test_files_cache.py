@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.ingest.files_cache import FilesCache, worth_keeping
-from artifactstore.ingest.scan import STAMP
+from artifactstore.ingest.scan import STAMP, scan_directory
 
 NAME = "ab" * 32
 KEY = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -211,6 +212,29 @@ def test_a_directory_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
 def test_what_another_user_says_is_not_believed(tmp_path: Path) -> None:
     os.chown(saved(tmp_path), 65534, -1)
     assert not FilesCache.open(tmp_path, NAME, STAMPS).in_use
+
+
+def test_a_file_takes_few_bytes_of_memory(tmp_path: Path) -> None:
+    """What an ingest holds of each file, beside its path, is bounded: 400 bytes of the scan and 300 of the cache."""
+    files = 2000
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(files):
+        (tree / f"{number}").touch()
+    scan_directory(str(tree), files_max=files)  # what is made once is made
+    tracemalloc.start()
+    try:
+        scan = scan_directory(str(tree), files_max=files)
+        after_scan, _peak = tracemalloc.get_traced_memory()
+        cache = FilesCache.open(tmp_path / "caches", NAME)
+        for file in scan.files:
+            cache.put(file.stamp, bytes.fromhex(f"{hash(file.path) & 0xFFFF:064x}"), 0)
+        after_all, _peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    cache.close()
+    assert after_scan / files < 400
+    assert (after_all - after_scan) / files < 300
 
 
 def test_caches_that_nobody_uses_are_removed(tmp_path: Path) -> None:
