@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Buffer, Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Callable, Generator, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -115,9 +115,7 @@ class SqliteBackend:
     def concurrency(self) -> int:
         return 4
 
-    def put_many(
-        self, puts: Iterable[tuple[str, Buffer]], *, replace: Container[str] = ()
-    ) -> Sequence[PutOutcome | StorageError]:
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
         """One transaction for the whole batch, which is in memory before the file's write lock is taken."""
         answers: list[PutOutcome | StorageError] = []
         batch = list(puts)
@@ -126,7 +124,7 @@ class SqliteBackend:
                 view = memoryview(content).cast("B")
                 try:
                     pieces = partial(pieces_of, view)
-                    answers.append(self._insert(database, object_key, len(view), pieces, object_key in replace))
+                    answers.append(self._insert(database, object_key, len(view), pieces))
                 except StorageError as refusal:
                     answers.append(refusal)
         return answers
@@ -208,10 +206,10 @@ class SqliteBackend:
     def close(self) -> None:
         self._anchor.close()
 
-    def commit(self, object_key: str, size_bytes: int, pieces: Pieces, *, replace: bool) -> PutOutcome:
+    def commit(self, object_key: str, size_bytes: int, pieces: Pieces) -> PutOutcome:
         """Store one object in a transaction of its own; for the writer."""
         with self._writing("write") as database:
-            return self._insert(database, object_key, size_bytes, pieces, replace)
+            return self._insert(database, object_key, size_bytes, pieces)
 
     def _connect(self) -> sqlite3.Connection:
         # Transactions are begun and ended below, not by the driver; and a reader may move from thread to thread.
@@ -229,15 +227,10 @@ class SqliteBackend:
             yield database  # an exception closes the connection, which rolls back
             database.execute("COMMIT").close()
 
-    def _insert(
-        self, database: sqlite3.Connection, object_key: str, size_bytes: int, pieces: Pieces, replace: bool
-    ) -> PutOutcome:
+    def _insert(self, database: sqlite3.Connection, object_key: str, size_bytes: int, pieces: Pieces) -> PutOutcome:
         check_object_key(object_key)
         found = self._find(database, object_key)
-        if found is not None and replace:
-            database.execute("DELETE FROM pieces WHERE object_id = ?", (found[0],)).close()
-            database.execute("DELETE FROM objects WHERE id = ?", (found[0],)).close()
-        elif found is not None:
+        if found is not None:
             if found[1] != size_bytes or not self._holds(database, found[0], pieces()):
                 raise KeyTaken(BACKEND_ID, object_key)
             return "deduplicated"
@@ -281,10 +274,10 @@ class SqliteWriter:
         with faults("write"):
             self._size_bytes += self._waiting.write(buffer)
 
-    def commit(self, object_key: str, *, replace: bool = False) -> PutOutcome:
+    def commit(self, object_key: str) -> PutOutcome:
         self._check_open()
         with faults("write"):
-            outcome = self._backend.commit(object_key, self._size_bytes, self._pieces, replace=replace)
+            outcome = self._backend.commit(object_key, self._size_bytes, self._pieces)
         self.abort()
         return outcome
 

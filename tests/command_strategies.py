@@ -29,8 +29,12 @@ from artifactstore_protocols.event_types import (
     CommandNoted,
     FilesIngested,
     MetadataSchemaRegistered,
+    ObjectsCondemned,
     ObjectsFlagged,
+    ObjectsRemoved,
+    ObjectsReprieved,
     ObjectsRestored,
+    ObjectsRetired,
     ObjectsStored,
     PackageCreated,
     PackageFinalized,
@@ -46,11 +50,11 @@ from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 from artifactstore_protocols.state import LogState
-from artifactstore_protocols.storage import StorageOutcome
 from strategies import paths
 
 __all__ = [
     "BACKEND_ID",
+    "Condemn",
     "Create",
     "FileStep",
     "Finalize",
@@ -59,6 +63,9 @@ __all__ = [
     "Ingest",
     "Ingested",
     "Register",
+    "Remove",
+    "Replace",
+    "Retire",
     "Step",
     "address_of",
     "colliding_paths",
@@ -116,16 +123,17 @@ class Ingested(NamedTuple):
     stored: StoredObject
 
 
-def place_of(content: bytes) -> Place:
+def place_of(content: bytes, generation: int = 1) -> Place:
     """Where some bytes are put."""
-    return Place(BACKEND_ID, first_key(address_of(content)))
+    object_key = first_key(address_of(content))
+    return Place(BACKEND_ID, object_key if generation == 1 else f"{object_key}.g{generation}")
 
 
-def stored_object(content: bytes, outcome: StorageOutcome = "stored") -> StoredObject:
-    """The proof that some bytes are stored."""
+def stored_object(content: bytes, generation: int = 1) -> StoredObject:
+    """The proof that some bytes are stored, under the key of a generation."""
     digests = digests_of(content)
     digest, sha256 = bytes.fromhex(digests.primary.hex), bytes.fromhex(digests.sha256.hex)
-    return StoredObject(digest, sha256, len(content), place_of(content), outcome=outcome)
+    return StoredObject(digest, sha256, len(content), place_of(content, generation))
 
 
 def ingested(
@@ -134,10 +142,10 @@ def ingested(
     *,
     executable: bool = False,
     media_type: str = "text/plain",
-    outcome: StorageOutcome = "stored",
+    generation: int = 1,
 ) -> Ingested:
     """A file that the store has put away."""
-    stored = stored_object(content, outcome)
+    stored = stored_object(content, generation)
     return Ingested(file_entry(path, executable, media_type, len(content), stored.digest), stored)
 
 
@@ -239,12 +247,12 @@ class FileStep:
     path: str
     content: bytes
     executable: bool
-    outcome: StorageOutcome
+    generation: int = 1
     kind: str = "file"
 
     def ingested(self) -> Ingested:
         """The entry, and the proof for its content where it is a file."""
-        file = ingested(self.path, self.content, executable=self.executable, outcome=self.outcome)
+        file = ingested(self.path, self.content, executable=self.executable, generation=self.generation)
         if self.kind == "file":
             return file
         entry = link_entry(self.path, "target") if self.kind == "link" else directory_entry(self.path)
@@ -282,7 +290,36 @@ class Find:
     objects: tuple[tuple[bytes, str], ...]
 
 
-type Step = Create | Ingest | Finalize | Register | Find
+@dataclass(frozen=True, slots=True)
+class Condemn:
+    """A collector has found contents that seem to be in no package."""
+
+    contents: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """A collector retires keys, each named by content and generation."""
+
+    objects: tuple[tuple[bytes, int], ...]
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """A collector has deleted what was at some keys."""
+
+    objects: tuple[tuple[bytes, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Somebody has stored contents again, outside a package."""
+
+    objects: tuple[tuple[bytes, int], ...]
+
+
+type Step = Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
 _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
@@ -301,13 +338,19 @@ def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
         st.sampled_from(_NAMES),
         _CONTENTS,
         st.booleans(),
-        st.sampled_from(["stored", "deduplicated", "rewritten"]),
+        st.sampled_from([1, 1, 1, 2, 3]),
         st.sampled_from(["file", "file", "file", "link", "directory"]),
     )
     return st.builds(Ingest, _PACKAGES, st.lists(files, min_size=1, max_size=4).map(tuple), st.just(on_existing))
 
 
+_OBJECTS = st.lists(st.tuples(_CONTENTS, st.integers(1, 3)), min_size=1, max_size=3, unique=True).map(tuple)
+
 _STEPS = st.one_of(
+    st.builds(Condemn, st.lists(_CONTENTS, min_size=1, max_size=3, unique=True).map(tuple)),
+    st.builds(Retire, _OBJECTS, st.sampled_from(["condemned", "condemned", "orphan"])),
+    st.builds(Remove, _OBJECTS),
+    st.builds(Replace, _OBJECTS),
     *map(_ingests, OnExisting),
     st.builds(
         Create,
@@ -342,6 +385,9 @@ def payloads() -> st.SearchStrategy[Payload]:
     digest = st.binary(min_size=32, max_size=32)
     place = st.builds(Place, st.sampled_from(["local", "s3"]), st.sampled_from(["blake3/00/00/x", "k"]))
     size = st.integers(0, INTEGER_MAX)
+    keys = st.lists(
+        st.builds(place_of, st.binary(max_size=2), st.integers(1, 3)), min_size=1, max_size=3, unique=True
+    ).map(tuple)
     stored = st.builds(
         StoredObject,
         digest,
@@ -350,7 +396,6 @@ def payloads() -> st.SearchStrategy[Payload]:
         place,
         st.sampled_from(["immediate", "archive"]),
         st.sampled_from(["not_required", "required"]),
-        st.just("stored"),  # the outcome is no part of the event
     )
     entry = st.one_of(
         st.builds(file_entry, colliding_paths(), st.booleans(), st.sampled_from(["text/plain", "a/b"]), size, digest),
@@ -386,4 +431,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(ObjectsFlagged, findings("damaged", "missing")),
         st.builds(ObjectsRestored, findings("intact")),
         st.builds(CommandNoted, text),
+        st.builds(ObjectsCondemned, keys, st.text("abc ", min_size=1, max_size=8)),
+        st.builds(ObjectsReprieved, keys),
+        st.builds(ObjectsRetired, keys, st.sampled_from(["condemned", "orphan", "superseded"])),
+        st.builds(ObjectsRemoved, keys),
     )

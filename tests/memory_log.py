@@ -4,6 +4,7 @@
 code under test.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import cast
 
@@ -11,9 +12,13 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
     Command,
+    CondemnObjects,
     FinalizePackage,
     IngestFiles,
     RegisterMetadataSchema,
+    RemoveObjects,
+    ReplaceObjects,
+    RetireObjects,
 )
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -31,11 +36,12 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.paths import ancestors
-from artifactstore_protocols.state import ContentState, LogState, PackageState, PlaceState
+from artifactstore_protocols.state import ContentState, EntryCounts, LogState, ObjectState, PackageState, PlaceState
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
     KIND_DIRECTORY,
+    KIND_FILE,
     KIND_LINK,
     LOCATIONS,
     PACKAGES,
@@ -53,16 +59,22 @@ from artifactstore_protocols.views import (
     ViewTable,
 )
 from command_strategies import (
+    Condemn,
     Create,
     Finalize,
     Find,
     Ingest,
     Register,
+    Remove,
+    Replace,
+    Retire,
     Step,
     created,
     found,
     package_id_of,
+    place_of,
     stored_events,
+    stored_object,
 )
 
 __all__ = ["FILES_PER_PACKAGE_MAX", "MemoryLog", "MemoryViews"]
@@ -139,11 +151,24 @@ class MemoryViews:
             state.contents[_octets(row, "digest_primary")] = ContentState(*content)
         for row in self.rows(LOCATIONS):
             place = Place(_text(row, "backend_id"), _text(row, "object_key"))
-            status = PlaceState(_text(row, "integrity"), _number(row, "sequence"))
-            state.contents[_octets(row, "digest_primary")].places[place] = status
+            status = PlaceState(_text(row, "integrity"), _number(row, "sequence"), cast("ObjectState", row["state"]))
+            state.set_place(_octets(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
             state.schema_versions[_text(row, "name")] = _number(row, "version")
+        for row in self.rows(FILES):
+            if row["kind"] == KIND_FILE:
+                digest = _octets(row, "digest_primary")
+                state.references[digest] = state.references.get(digest, 0) + 1
+        state.counts = self.counts()
         return state
+
+    def counts(self) -> tuple[EntryCounts, EntryCounts]:
+        """All entries: counted, and as the packages' totals state them."""
+        kinds = Counter(row["kind"] for row in self.rows(FILES))
+        sizes = (self._content(row)[2] for row in self.rows(FILES) if row["kind"] == KIND_FILE)
+        columns = ("file_count", "link_count", "directory_count", "total_bytes")
+        stated = (sum(_number(row, column) for row in self.rows(PACKAGES)) for column in columns)
+        return EntryCounts(kinds[KIND_FILE], kinds[KIND_LINK], kinds[KIND_DIRECTORY], sum(sizes)), EntryCounts(*stated)
 
     def _entry(self, row: NamedCells) -> Entry:
         if row["kind"] == KIND_LINK:
@@ -183,7 +208,7 @@ class MemoryLog:
     """
 
     def __init__(self) -> None:
-        self.state = LogState()
+        self.state = LogState(counts=(EntryCounts(), EntryCounts()))
         self.events: list[StoredEvent] = []
         self.views = MemoryViews()
         self._now_us = 1_000_000
@@ -204,6 +229,7 @@ class MemoryLog:
             type_of(payload).evolve(payload, stored, self.state)
             self.events.append(stored)
             self.views.apply(project(stored, payload))
+        self.state.counts = self.views.counts()
         return None
 
     def command(self, step: Step) -> Command:
@@ -221,6 +247,14 @@ class MemoryLog:
                 return RegisterMetadataSchema(step.name, '{"type":"object"}')
             case Find():
                 return found(*step.objects, as_of=len(self.events))
+            case Condemn():
+                return CondemnObjects(tuple(stored_object(each).digest for each in step.contents), "unreferenced")
+            case Retire():
+                return RetireObjects(tuple(place_of(*each) for each in step.objects), step.cause)
+            case Remove():
+                return RemoveObjects(tuple(place_of(*each) for each in step.objects))
+            case Replace():
+                return ReplaceObjects(tuple(stored_object(*each) for each in step.objects))
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that seals a package, if there is one, as it stands in the views."""
@@ -256,7 +290,7 @@ class MemoryLog:
             storage_receipts=[
                 self.views.manifest_receipt(row)
                 for row in self.views.rows(LOCATIONS)
-                if row["digest_primary"] in stored
+                if row["digest_primary"] in stored and row["state"] in {"live", "condemned"}
             ],
             retention_class=_text(package, "retention_class"),
             retention_duration_us=duration_us,

@@ -6,7 +6,7 @@ from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
-from command_strategies import Create, FileStep, Finalize, Find, Ingest, Register, Step
+from command_strategies import Condemn, Create, FileStep, Finalize, Find, Ingest, Register, Remove, Retire, Step
 from database_tools import Scribe
 from memory_log import MemoryLog
 
@@ -19,51 +19,64 @@ STORY: list[Step] = [
     Ingest(
         1,
         (
-            FileStep("ä/ö.txt", b"x", False, "stored"),
-            FileStep("Z", b"x", True, "deduplicated"),
-            FileStep("a", b"yy", False, "stored"),
+            FileStep("ä/ö.txt", b"x", False),
+            FileStep("Z", b"x", True),
+            FileStep("a", b"yy", False),
         ),
         OnExisting.REFUSE,
     ),
     Find(((b"x", "damaged"),)),
-    Ingest(2, (FileStep("e\u0301", b"x", False, "rewritten"),), OnExisting.REFUSE),
-    Ingest(1, (FileStep("a", b"", False, "stored"),), OnExisting.REPLACE),
+    Ingest(2, (FileStep("e\u0301", b"x", False, 2),), OnExisting.REFUSE),
+    Ingest(1, (FileStep("a", b"", False),), OnExisting.REPLACE),
     Ingest(
         3,
         (
-            FileStep("empty/e\u0301", b"", False, "stored", "directory"),
-            FileStep("link", b"", False, "stored", "link"),
-            FileStep("other", b"", False, "stored", "link"),
+            FileStep("empty/e\u0301", b"", False, 1, "directory"),
+            FileStep("link", b"", False, 1, "link"),
+            FileStep("other", b"", False, 1, "link"),
         ),
         OnExisting.REFUSE,
     ),
     Ingest(
         3,
         (
-            FileStep("empty/é/no longer", b"new", False, "stored"),
-            FileStep("link", b"yy", True, "deduplicated"),
-            FileStep("other", b"", False, "stored", "directory"),
-            FileStep("empty", b"", False, "stored", "directory"),
+            FileStep("empty/é/no longer", b"new", False),
+            FileStep("link", b"yy", True),
+            FileStep("other", b"", False, 1, "directory"),
+            FileStep("empty", b"", False, 1, "directory"),
         ),
         OnExisting.REPLACE,
     ),
-    Ingest(3, (FileStep("other", b"", False, "stored", "link"),), OnExisting.RESUME),
-    Ingest(3, (FileStep("empty/é", b"x", False, "deduplicated"),), OnExisting.REPLACE),
-    Ingest(3, (FileStep("one more", b"x", False, "deduplicated"),), OnExisting.REPLACE),
-    Ingest(1, (FileStep("a", b"nope", False, "stored"),), OnExisting.REFUSE),
+    Ingest(3, (FileStep("other", b"", False, 1, "link"),), OnExisting.RESUME),
+    Ingest(3, (FileStep("empty/é", b"x", False),), OnExisting.REPLACE),
+    Ingest(3, (FileStep("one more", b"x", False),), OnExisting.REPLACE),
+    Ingest(1, (FileStep("a", b"nope", False),), OnExisting.REFUSE),
+    Ingest(2, (FileStep("gone", b"gone", False),), OnExisting.REFUSE),
+    Ingest(2, (FileStep("gone", b"x", False),), OnExisting.REPLACE),
+    Condemn((b"gone", b"new")),
+    Ingest(2, (FileStep("back", b"gone", False),), OnExisting.REFUSE),
+    Ingest(2, (FileStep("back", b"new", False),), OnExisting.REPLACE),
+    Condemn((b"gone",)),
+    Retire(((b"gone", 1), (b"x", 2)), "condemned"),
+    Retire(((b"stray", 1), (b"x", 2)), "orphan"),
+    Remove(((b"gone", 1),)),
+    Remove(((b"x", 2),)),
+    Ingest(2, (FileStep("back", b"gone", False),), OnExisting.REPLACE),
+    Find(((b"yy", "missing"),)),
+    Find(((b"yy", "intact"),)),
     Find(((b"yy", "missing"),)),
     Register("build"),
     Register("build"),
     Finalize(1, late=True),
     Finalize(1, late=False),
-    Ingest(1, (FileStep("late", b"", False, "stored"),), OnExisting.REFUSE),
+    Ingest(1, (FileStep("late", b"", False),), OnExisting.REFUSE),
     Create(4, "long", {}),
     Ingest(
         4,
         (
-            FileStep("a.b", b"", False, "stored", "link"),
-            FileStep("a/e\u0301", b"", False, "stored", "directory"),
-            FileStep("a/f", b"x", True, "deduplicated"),
+            FileStep("a.b", b"", False, 1, "link"),
+            FileStep("a/e\u0301", b"", False, 1, "directory"),
+            FileStep("a/f", b"x", True),
         ),
         OnExisting.REFUSE,
     ),

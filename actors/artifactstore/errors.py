@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
-        ObjectNotStored,
+        ObjectsNotStored,
         PackageChanged,
         PackageExists,
         PackageFinalizedAlready,
@@ -162,7 +162,7 @@ __all__ = [
     "NotFinalized",
     "ObjectDamaged",
     "ObjectMissing",
-    "ObjectNotStored",
+    "ObjectsNotStored",
     "OutcomeUnknown",
     "PackageBusy",
     "PackageChanged",

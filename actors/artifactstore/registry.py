@@ -42,6 +42,7 @@ from artifactstore_protocols.commands import (
     OnExisting,
     RecordFindings,
     RegisterMetadataSchema,
+    ReplaceObjects,
 )
 from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.event_store import EventStore
@@ -551,7 +552,11 @@ class Registry:
 
     @checked
     async def restore(
-        self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
+        self,
+        directory: Path,
+        *,
+        actor: str = DEFAULT_ACTOR,
+        progress: Callable[[TransferProgress], None] | None = None,
     ) -> RestoreReport:
         """Bring this store to what a backup holds: its log, as it is, and the objects that this store lacks.
 
@@ -569,7 +574,10 @@ class Registry:
         actors = self._actors
         from artifactstore.transfer.restore import restore  # noqa: PLC0415 - see above
 
-        return await restore(self._store, actors.writer, actors.storage, directory, progress)
+        async def commit(command: ReplaceObjects) -> None:
+            await self._commit(command, actor, None)
+
+        return await restore(self._store, actors.writer, actors.storage, directory, progress, commit)
 
     @checked
     async def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:

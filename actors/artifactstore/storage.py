@@ -51,7 +51,7 @@ class StorageActor(Actor[StorageRole]):
     @handles(StoreFiles, mode=Concurrent(_WRITES), on_cancel=OnCancel.CANCEL)
     async def store_files(self, message: StoreFiles) -> tuple[IngestResult | ArtifactStoreError, ...]:
         """Store a batch of local files."""
-        answers = tuple(await self._plane.ingest_files(message.batch, rewrite=message.rewrite))
+        answers = tuple(await self._plane.ingest_files(message.batch, places=message.places))
         self._stored_objects += sum(isinstance(answer, IngestResult) for answer in answers)
         return answers
 
@@ -59,7 +59,7 @@ class StorageActor(Actor[StorageRole]):
     async def store_stream(self, message: StoreStream) -> IngestResult:
         """Store one stream."""
         result = await self._plane.ingest_stream(
-            message.reader, expected_size=message.expected_size, rewrite=message.rewrite
+            message.reader, expected_size=message.expected_size, places=message.places
         )
         self._stored_objects += 1
         return result

@@ -140,12 +140,14 @@ def upgrade() -> None:
         text("restore_status"),
         text("state"),
         text("integrity"),
-        integer("stored_at"),
+        integer("stored_at", nullable=True),
+        integer("changed_at", nullable=True),
+        text("rule", nullable=True),
         integer("sequence"),
         sa.PrimaryKeyConstraint("digest_primary", "backend_id", "object_key", name="pk_storage_locations"),
         sqlite_with_rowid=False,
     )
-    flagged = sa.text("integrity <> 'intact'")
+    flagged = sa.text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
     op.create_index(
         "ix_storage_locations_flagged",
         "storage_locations",

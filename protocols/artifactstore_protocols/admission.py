@@ -15,7 +15,9 @@ from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_types import (
     FILES_INGESTED,
     OBJECTS_FLAGGED,
+    OBJECTS_REPRIEVED,
     OBJECTS_RESTORED,
+    OBJECTS_RETIRED,
     OBJECTS_STORED,
     EventType,
     PackageFinalized,
@@ -34,13 +36,18 @@ __all__ = ["Examined", "LogTables", "admit", "examine", "run_needs"]
 
 _FOLLOWS: Final = frozenset(
     {
-        (OBJECTS_RESTORED.name, OBJECTS_STORED.name),
+        (OBJECTS_REPRIEVED.name, OBJECTS_STORED.name),
+        (OBJECTS_REPRIEVED.name, FILES_INGESTED.name),
         (OBJECTS_STORED.name, FILES_INGESTED.name),
-        (OBJECTS_RESTORED.name, FILES_INGESTED.name),
+        (OBJECTS_STORED.name, OBJECTS_RETIRED.name),
+        (FILES_INGESTED.name, OBJECTS_RETIRED.name),
         (OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name),
     }
 )
-"""Which event may follow which in one command: an ingest heals, stores and puts; a verification flags and unflags."""
+"""Which event may follow which in one command.
+
+An ingest reprieves, stores, puts entries, and retires what is superseded; a verification flags and unflags.
+"""
 
 
 @dataclass(frozen=True, slots=True)

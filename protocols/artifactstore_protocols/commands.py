@@ -35,6 +35,7 @@ from artifactstore_protocols.manifest import (
     manifest_digest,
     read_jcs,
 )
+from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "OBJECTS_MAX",
     "Command",
     "CommandRequest",
+    "CondemnObjects",
     "CreatePackage",
     "FinalizePackage",
     "IngestFiles",
@@ -50,6 +52,9 @@ __all__ = [
     "OnExisting",
     "RecordFindings",
     "RegisterMetadataSchema",
+    "RemoveObjects",
+    "ReplaceObjects",
+    "RetireObjects",
     "check_caller",
     "check_entries_bytes",
     "command_digest",
@@ -63,6 +68,8 @@ _METADATA_ENTRIES_MAX = 256
 _METADATA_TEXT_MAX = 4096
 _SCHEMA_BYTES_MAX = 1 << 20
 _INTEGRITIES = ("intact", "damaged", "missing")
+_CAUSES = ("condemned", "orphan")
+_RULE_CHARACTERS_MAX = 80
 
 ENTRIES_MAX: Final = 256
 """Entries in one command, and so in one event."""
@@ -71,7 +78,7 @@ ENTRIES_BYTES_MAX: Final = 1 << 20
 """Bytes of the entries of one command, by `entry_bytes`."""
 
 OBJECTS_MAX: Final = 256
-"""Findings in one command, and objects in one event."""
+"""Findings, contents or objects in one command, and objects that one event stores."""
 
 _ENTRY_BYTES = 70  # digest, size, kind and heads
 _TEXT_BYTES = 4  # of a character, at most
@@ -263,7 +270,100 @@ class RecordFindings:
             raise InvalidValue("findings", str(len(self.findings)), "an object stands there twice")
 
 
-type Command = CreatePackage | IngestFiles | FinalizePackage | RegisterMetadataSchema | RecordFindings
+@dataclass(frozen=True, slots=True)
+class ReplaceObjects:
+    """Record that contents were stored again, because their objects are flawed; those without a live one are left out.
+
+    Attributes:
+        stored: 1 to `OBJECTS_MAX`: proof for the new objects.
+    """
+
+    stored: tuple[StoredObject, ...]
+
+    def __post_init__(self) -> None:
+        _check_tuple("stored objects", self.stored)
+        for stored in self.stored:
+            check_object(stored)
+
+
+@dataclass(frozen=True, slots=True)
+class CondemnObjects:
+    """Condemn contents that no package refers to; the others are left as they are.
+
+    Attributes:
+        contents: 1 to `OBJECTS_MAX` primary digests.
+        rule: the name of what condemns them, for explanations.
+    """
+
+    contents: tuple[bytes, ...]
+    rule: str
+
+    def __post_init__(self) -> None:
+        _check_tuple("contents", self.contents)
+        for digest in self.contents:
+            check_digest("digest", digest)
+        if type(self.rule) is not str or not 0 < len(self.rule) <= _RULE_CHARACTERS_MAX or not self.rule.isprintable():
+            reason = f"use 1 to {_RULE_CHARACTERS_MAX} printable characters"
+            raise InvalidValue("rule", str(self.rule)[:60], reason)
+
+
+@dataclass(frozen=True, slots=True)
+class RetireObjects:
+    """Retire the keys of condemned objects, or of orphans, which no event names; the others are left as they are.
+
+    Attributes:
+        objects: 1 to `OBJECTS_MAX` places.
+        cause: `condemned` or `orphan`.
+    """
+
+    objects: tuple[Place, ...]
+    cause: str
+
+    def __post_init__(self) -> None:
+        _check_places(self.objects)
+        if self.cause not in _CAUSES:
+            raise InvalidValue("cause", str(self.cause)[:60], f"use one of {', '.join(_CAUSES)}")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveObjects:
+    """Record that the bytes at retired keys were deleted.
+
+    Attributes:
+        objects: 1 to `OBJECTS_MAX` places.
+    """
+
+    objects: tuple[Place, ...]
+
+    def __post_init__(self) -> None:
+        _check_places(self.objects)
+
+
+def _check_places(places: tuple[Place, ...]) -> None:
+    _check_tuple("objects", places)
+    for place in places:
+        check_place(*place)
+        parse_key(place.object_key)
+
+
+def _check_tuple(what: str, items: tuple[object, ...]) -> None:
+    if type(items) is not tuple or not 0 < len(items) <= OBJECTS_MAX:
+        raise InvalidValue(what, type(items).__name__, f"a command has 1 to {OBJECTS_MAX}")
+    if len(set(items)) != len(items):
+        raise InvalidValue(what, str(len(items)), "one of them stands there twice")
+
+
+type Command = (
+    CreatePackage
+    | IngestFiles
+    | FinalizePackage
+    | RegisterMetadataSchema
+    | RecordFindings
+    | ReplaceObjects
+    | CondemnObjects
+    | RetireObjects
+    | RemoveObjects
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +409,13 @@ def command_digest(command: Command, actor: str) -> str:
         case RecordFindings():
             findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
             asked = ["findings", findings]
+        case ReplaceObjects():
+            asked = ["replace", [[each.digest, *each.place] for each in command.stored]]
+        case CondemnObjects():
+            asked = ["condemn", command.rule, list[RecordValue](command.contents)]
+        case RetireObjects() | RemoveObjects():
+            objects: list[RecordValue] = [list[RecordValue](place) for place in command.objects]
+            asked = ["retire", command.cause, objects] if isinstance(command, RetireObjects) else ["remove", objects]
         case _:
             assert_never(command)
     return f"blake3:{blake3.blake3(canonical.encode_record([actor, asked])).hexdigest()}"

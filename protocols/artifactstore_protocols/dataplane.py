@@ -258,8 +258,10 @@ class VerifyResult:
 class DataPlane(Protocol):
     """Bytes in, bytes out.
 
-    `rewrite` says where objects are that are known to be damaged or missing: those are written there, whatever is
-    there. Besides the errors named, every operation raises the `StorageError`s of `storage`.
+    A content is stored under its first key, or where `places` says: its earlier keys may be known to be flawed, or
+    retired. Where other bytes are found, it is stored under the next key; the receipt says which.
+
+    Besides the errors named, every operation raises the `StorageError`s of `storage`.
     """
 
     async def ingest_stream(
@@ -267,14 +269,14 @@ class DataPlane(Protocol):
         reader: AsyncIterator[bytes],
         *,
         expected_size: int | None = None,
-        rewrite: Mapping[ContentAddress, Place] = NOWHERE,
+        places: Mapping[ContentAddress, Place] = NOWHERE,
     ) -> IngestResult:
         """Hash and store a stream in one pass.
 
         Args:
             reader: the bytes, in chunks of any size; whoever made it closes it.
             expected_size: bytes that must come; None if that is not known.
-            rewrite: see the class.
+            places: see the class.
 
         Raises:
             SourceTruncated, SourceOverrun: it ended short of, or went beyond, `expected_size`.
@@ -282,7 +284,7 @@ class DataPlane(Protocol):
         ...
 
     async def ingest_files(
-        self, batch: Sequence[FileSource], *, rewrite: Mapping[ContentAddress, Place] = NOWHERE
+        self, batch: Sequence[FileSource], *, places: Mapping[ContentAddress, Place] = NOWHERE
     ) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store local files; one call per batch.
 

@@ -14,7 +14,7 @@ from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.paths import check_path
 from artifactstore_protocols.records import EntryKind
-from artifactstore_protocols.storage import Place, RestoreStatus, RetrievalTier, StorageOutcome
+from artifactstore_protocols.storage import Place, RestoreStatus, RetrievalTier
 
 __all__ = [
     "BACKEND_CHARACTERS_MAX",
@@ -79,7 +79,6 @@ class StoredObject(NamedTuple):
         place: where it is.
         retrieval_tier: `immediate` can be read at once, `archive` must be restored first.
         restore_status: how far that is; `not_required` for `immediate`.
-        outcome: `stored` wrote it, `deduplicated` found it there, `rewritten` wrote it over a flawed one.
     """
 
     digest: bytes
@@ -88,7 +87,6 @@ class StoredObject(NamedTuple):
     place: Place
     retrieval_tier: RetrievalTier = "immediate"
     restore_status: RestoreStatus = "not_required"
-    outcome: StorageOutcome = "stored"
 
 
 def file_entry(path: str, executable: bool, media_type: str, size_bytes: int, digest: bytes) -> Entry:
@@ -166,7 +164,7 @@ def check_object(stored: StoredObject) -> None:
     Raises:
         InvalidValue, KeyRefused: a field has the wrong type or value.
     """
-    digest, sha256, size_bytes, (backend_id, object_key), tier, restore, _outcome = stored
+    digest, sha256, size_bytes, (backend_id, object_key), tier, restore = stored
     check_digest("digest", digest)
     check_digest("SHA-256", sha256)
     _check_size(size_bytes)

@@ -210,6 +210,7 @@ class EventStore(Protocol):
     async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
         """The objects of up to `limit` contents, those of one package or of all, in order of content address.
 
+        Objects are live or condemned here; those at retired keys are left out.
         A content that several backends have comes with all of its objects, so `after` never cuts between them.
         """
         ...
@@ -217,7 +218,7 @@ class EventStore(Protocol):
     async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
         """Return where contents can be read: at objects that are not flagged, if there are such.
 
-        Those that the log does not name are left out.
+        Those that the log does not name, or that have no live or condemned object, are left out.
         """
         ...
 
@@ -229,8 +230,11 @@ class EventStore(Protocol):
         """The first files that hold a content, as `package id/path`."""
         ...
 
-    async def flagged_addresses(self) -> frozenset[ContentAddress]:
-        """Objects that verification found flawed and that nobody has healed yet."""
+    async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
+        """Contents of which verification found an object flawed, each with the place to store it at again.
+
+        Nothing has used that key. An object whose content was stored at another key since has no flag any more.
+        """
         ...
 
     async def flagged_counts(self) -> Mapping[str, int]:

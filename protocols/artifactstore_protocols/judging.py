@@ -12,20 +12,30 @@ from typing import assert_never
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
+    CondemnObjects,
     CreatePackage,
     FinalizePackage,
     IngestFiles,
     RecordFindings,
     RegisterMetadataSchema,
+    RemoveObjects,
+    ReplaceObjects,
+    RetireObjects,
     command_digest,
 )
+from artifactstore_protocols.entries import StoredObject
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
-from artifactstore_protocols.event_types import ObjectsStored, Payload, encode_payload, type_of
+from artifactstore_protocols.event_types import ObjectsRetired, ObjectsStored, Payload, encode_payload, type_of
 from artifactstore_protocols.event_types.command_noted import note_command
-from artifactstore_protocols.event_types.files_ingested import ingest_files
-from artifactstore_protocols.event_types.objects_flagged import healed, judge_findings
-from artifactstore_protocols.event_types.objects_stored import new_objects
+from artifactstore_protocols.event_types.files_ingested import check_contents, ingest_files
+from artifactstore_protocols.event_types.object_places import digest_at
+from artifactstore_protocols.event_types.objects_condemned import condemn_objects
+from artifactstore_protocols.event_types.objects_flagged import judge_findings
+from artifactstore_protocols.event_types.objects_removed import remove_objects
+from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
+from artifactstore_protocols.event_types.objects_retired import SUPERSEDED, retire_objects
+from artifactstore_protocols.event_types.objects_stored import new_objects, superseded
 from artifactstore_protocols.event_types.package_created import create_package
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
@@ -78,6 +88,16 @@ def _needs(command: Command) -> Needs:
             return Needs(schemas=frozenset({command.name}))
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
+        case ReplaceObjects():
+            return Needs(contents=frozenset(stored.digest for stored in command.stored))
+        case CondemnObjects():
+            contents = frozenset(command.contents)
+            return Needs(contents=contents, references=contents, counts=True)
+        case RetireObjects():
+            contents = frozenset(map(digest_at, command.objects))
+            return Needs(contents=contents, references=contents, counts=True)
+        case RemoveObjects():
+            return Needs(contents=frozenset(map(digest_at, command.objects)))
         case _:
             assert_never(command)
 
@@ -105,18 +125,37 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (register_schema(command, state),)
         case RecordFindings():
             made = judge_findings(command, state)
+        case ReplaceObjects():
+            made = _stored(new_objects(command.stored, state), state)
+        case CondemnObjects():
+            made = (condemn_objects(command, state),)
+        case RetireObjects():
+            made = (retire_objects(command, state),)
+        case RemoveObjects():
+            made = (remove_objects(command, state),)
         case _:
             assert_never(command)
     return tuple(payload for payload in made if payload is not None)
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
-    """Objects that no entry needs stay orphans, which the log does not name."""
+    """Reprieve what is condemned, record what is new, put the entries, and retire what is superseded."""
     ingested = ingest_files(command, state, entries_max=entries_max)
-    needed = set[bytes]() if ingested is None else {entry.digest for entry in ingested.entries}
-    new = new_objects([stored for stored in command.stored if stored.digest in needed], state)
-    stored = ObjectsStored(PRIMARY_ALGORITHM, new) if new else None
-    return healed(command.stored, state), stored, ingested
+    entries = () if ingested is None else ingested.entries
+    needed = {entry.digest for entry in entries if entry.digest}
+    new = new_objects(command.stored, state, needed)
+    check_contents(entries, new, command.stored, state)
+    stored, retired = _stored(new, state)
+    return reprieve_objects(sorted(needed), superseded(new, state), state), stored, ingested, retired
+
+
+def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:
+    """Record new objects, and retire those of which they take the place."""
+    gone = superseded(new, state)
+    return (
+        ObjectsStored(PRIMARY_ALGORITHM, new) if new else None,
+        ObjectsRetired(gone, SUPERSEDED) if gone else None,
+    )
 
 
 def judge_batch(

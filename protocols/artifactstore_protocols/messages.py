@@ -14,11 +14,15 @@ from typing import Protocol, Self, assert_never, override
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
     CommandRequest,
+    CondemnObjects,
     CreatePackage,
     IngestFiles,
     OnExisting,
     RecordFindings,
     RegisterMetadataSchema,
+    RemoveObjects,
+    ReplaceObjects,
+    RetireObjects,
     entries_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
@@ -163,7 +167,7 @@ class StoreFiles(_Checked, Request[tuple[IngestResult | ArtifactStoreError, ...]
     """Hash and store a batch of local files; answers are in order, one file's error is its own."""
 
     batch: tuple[FileSource, ...]
-    rewrite: Mapping[ContentAddress, Place]
+    places: Mapping[ContentAddress, Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ class StoreStream(_Checked, Request[IngestResult, StorageRole]):
 
     reader: AsyncIterator[bytes]
     expected_size: int | None
-    rewrite: Mapping[ContentAddress, Place]
+    places: Mapping[ContentAddress, Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,10 @@ class Commit(_Checked, Request[Committed, WriterRole]):
                 return _EVENT_BYTES + len(schema)
             case RecordFindings(findings=findings):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
+            case ReplaceObjects(stored=objects) | CondemnObjects(contents=objects):
+                return _EVENT_BYTES + _OBJECT_BYTES * len(objects)
+            case RetireObjects(objects=objects) | RemoveObjects(objects=objects):
+                return _EVENT_BYTES + _OBJECT_BYTES * len(objects)
             case _:
                 assert_never(self.request.command)
 

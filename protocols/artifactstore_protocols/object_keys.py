@@ -6,12 +6,13 @@ computes a key to read one.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.storage_errors import KeyRefused
 
-__all__ = ["check_object_key", "first_key", "first_key_of", "next_key", "parse_key"]
+__all__ = ["check_object_key", "first_key", "first_key_of", "latest_key", "next_key", "parse_key"]
 
 _KEY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}(/[a-z0-9][a-z0-9._-]{0,254})*")
 _KEY_CHARS_MAX: Final = 1024
@@ -38,6 +39,15 @@ def next_key(object_key: str) -> str:
     """
     address, generation = parse_key(object_key)
     return f"{first_key(address)}.g{generation + 1}"
+
+
+def latest_key(object_keys: Iterable[str]) -> str:
+    """Return the key of the latest generation among keys of one content.
+
+    Raises:
+        KeyRefused: one of them is no key of a content.
+    """
+    return max(object_keys, key=lambda object_key: parse_key(object_key)[1])
 
 
 def parse_key(object_key: str) -> tuple[ContentAddress, int]:

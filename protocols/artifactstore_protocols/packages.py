@@ -1,12 +1,15 @@
 """Refusals of the rules of packages: what cannot become true, with what is true instead."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.storage import Place
 
 __all__ = [
-    "ObjectNotStored",
+    "ObjectsNotStored",
     "PackageChanged",
     "PackageExists",
     "PackageFinalizedAlready",
@@ -118,15 +121,24 @@ class TooManyFiles(ArtifactStoreError):
 
 
 @dataclass(eq=False)
-class ObjectNotStored(ArtifactStoreError):
-    """A file whose content is not in the store, or not whole, and that the command does not bring."""
+class ObjectsNotStored(ArtifactStoreError):
+    """Contents that no package may refer to: they have no live object that is whole, and the command brings none.
+
+    Attributes:
+        path: of the first file that needs one.
+        contents: all of them.
+        next_places: where to store those again that the log knows or the command brings: under a key that nothing has
+            used.
+    """
 
     path: str
-    content_address: str
+    contents: tuple[ContentAddress, ...]
+    next_places: Mapping[ContentAddress, Place]
 
     @override
     def __str__(self) -> str:
-        return f"the content of {self.path!r} ({self.content_address}) is not in the store; ingest the file again"
+        more = f", and {len(self.contents) - 1} more contents," if len(self.contents) > 1 else ""
+        return f"the content of {self.path!r} ({self.contents[0]}){more} is not in the store; ingest the file again"
 
 
 @dataclass(eq=False)

@@ -4,13 +4,29 @@ Whoever holds the log loads what `Needs` names, in the transaction that will wri
 it; `event_types` evolve it by each event, so that the next command or event sees what the one before made true.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 
 from artifactstore_protocols.entries import Entry, Place
 
-__all__ = ["ContentState", "LastEvent", "LogState", "Needs", "PackageState", "PlaceState"]
+__all__ = [
+    "ContentState",
+    "EntryCounts",
+    "LastEvent",
+    "LogState",
+    "Needs",
+    "ObjectState",
+    "PackageState",
+    "PlaceState",
+]
+
+type ObjectState = Literal["live", "condemned", "retired", "removed"]
+"""Packages may refer to a `live` object. A `condemned` one is reprieved by a commit that uses it. The bytes of a
+`retired` one may be deleted, which `removed` records; its key is never used again."""
+
+_CURRENT: Final = frozenset({"live", "condemned"})
+_NOWHERE: Final[Mapping[Place, "PlaceState"]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +40,8 @@ class Needs:
         whole: ids of packages of which every entry is needed.
         contents: primary digests.
         schemas: names of metadata schemas.
+        references: primary digests of contents of which it matters how many entries refer to them.
+        counts: whether the entries of all packages are to be counted.
     """
 
     packages: frozenset[str] = frozenset()
@@ -32,14 +50,18 @@ class Needs:
     whole: frozenset[str] = frozenset()
     contents: frozenset[bytes] = frozenset()
     schemas: frozenset[str] = frozenset()
+    references: frozenset[bytes] = frozenset()
+    counts: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return what all of them need together."""
         all_needs = tuple(needs)
-        return cls(
-            *(frozenset[Any]().union(*(getattr(each, field.name) for each in all_needs)) for field in fields(cls))
-        )
+        names = ("packages", "entries", "above", "whole", "contents", "schemas", "references")
+        unions: dict[str, Any] = {
+            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
+        }
+        return cls(**unions, counts=any(each.counts for each in all_needs))
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(
@@ -49,6 +71,8 @@ class Needs:
             self.whole | other.whole,
             self.contents | other.contents,
             self.schemas | other.schemas,
+            self.references | other.references,
+            self.counts or other.counts,
         )
 
 
@@ -96,25 +120,39 @@ class PackageState:
 
 @dataclass(frozen=True, slots=True)
 class PlaceState:
-    """An object at a place. `sequence` is that of the last event that changed its integrity."""
+    """An object at a place. `sequence` is that of the event that stored it, or that last changed its integrity."""
 
     integrity: str
     sequence: int
+    state: ObjectState = "live"
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its bytes should be there."""
+        return self.state in _CURRENT
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its bytes should be there, and nobody has found them flawed."""
+        return self.state in _CURRENT and self.integrity == "intact"
 
 
 @dataclass(slots=True)
 class ContentState:
-    """A content that the store has had, and its objects."""
+    """A content that the store has had."""
 
     algorithm: str
     sha256: bytes
     size_bytes: int
-    places: dict[Place, PlaceState] = field(default_factory=dict[Place, PlaceState])
 
-    @property
-    def intact(self) -> bool:
-        """Whether one of its objects is not flagged."""
-        return any(place.integrity == "intact" for place in self.places.values())
+
+class EntryCounts(NamedTuple):
+    """How many entries of each kind there are, and the bytes of the files."""
+
+    files: int = 0
+    links: int = 0
+    directories: int = 0
+    total_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +171,9 @@ class LogState:
     Attributes:
         packages: by id.
         contents: by primary digest.
+        objects: by primary digest, every place where the content is or was.
+        references: by primary digest, how many entries of packages refer to the content.
+        counts: of the entries themselves, and as the packages' totals state them; None where nobody asked.
         schema_versions: the latest version by name.
         commands: ids of commands that have written events; only those that were asked for.
         last: the last event; None before the first one, and where nobody asked.
@@ -140,6 +181,17 @@ class LogState:
 
     packages: dict[str, PackageState] = field(default_factory=dict[str, PackageState])
     contents: dict[bytes, ContentState] = field(default_factory=dict[bytes, ContentState])
+    objects: dict[bytes, dict[Place, PlaceState]] = field(default_factory=dict[bytes, dict[Place, PlaceState]])
+    references: dict[bytes, int] = field(default_factory=dict[bytes, int])
+    counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
+
+    def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
+        """Every place where a content is or was."""
+        return self.objects.get(digest, _NOWHERE)
+
+    def set_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
+        """Change what is known of an object."""
+        self.objects.setdefault(digest, {})[place] = held

@@ -6,7 +6,7 @@ bytes twice is harmless from any number of threads and processes, and that no ke
 leaves hashing, buffering and threads to the data plane, which is the only code that talks to a backend.
 """
 
-from collections.abc import Buffer, Container, Iterable, Sequence
+from collections.abc import Buffer, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
@@ -46,7 +46,6 @@ __all__ = [
     "StorageFailed",
     "StorageFault",
     "StorageFull",
-    "StorageOutcome",
     "StorageReceipt",
     "UnknownBackend",
 ]
@@ -54,7 +53,6 @@ __all__ = [
 type PutOutcome = Literal["stored", "deduplicated"]
 """`stored` wrote an object, `deduplicated` found its bytes there."""
 
-type StorageOutcome = Literal["stored", "deduplicated", "rewritten"]
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
 
@@ -88,8 +86,7 @@ class StorageReceipt:
         object_key: under which key.
         content_address: what it is.
         size_bytes: how long it is.
-        outcome: `stored` wrote it, `deduplicated` found it there, `rewritten` wrote it in place of one that was damaged
-            or, where a rewrite was asked for, missing.
+        outcome: `stored` wrote it, `deduplicated` found it there.
         retrieval_tier: `immediate` can be read at once, `archive` must be restored first.
         restore_status: how far a restore from an archive is; `not_required` for `immediate`.
     """
@@ -98,7 +95,7 @@ class StorageReceipt:
     object_key: str
     content_address: ContentAddress
     size_bytes: int
-    outcome: StorageOutcome
+    outcome: PutOutcome
     retrieval_tier: RetrievalTier
     restore_status: RestoreStatus
 
@@ -167,8 +164,8 @@ class ObjectWriter(Protocol):
         """
         ...
 
-    def commit(self, object_key: str, *, replace: bool = False) -> PutOutcome:
-        """Make the object durable under its key, as the last call; `replace` as for `StorageBackend.put_many`.
+    def commit(self, object_key: str) -> PutOutcome:
+        """Make the object durable under its key, as the last call.
 
         Raises:
             KeyTaken: the key holds other bytes; `commit` with another key may follow.
@@ -237,17 +234,14 @@ class StorageBackend(Protocol):
         """How many calls at once make it faster; more wait outside."""
         ...
 
-    def put_many(
-        self, puts: Iterable[tuple[str, Buffer]], *, replace: Container[str] = ()
-    ) -> Sequence[PutOutcome | StorageError]:
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
         """Put whole objects, each a key and its bytes, that share what durability costs.
 
         Answers come in the order of the puts. The iterable may be consumed one by one; its bytes must not
         change until the call returns. Bytes that are at a key already are compared, of a very large object a
         sample. Equal ones are not written again; others stay, and `KeyTaken` is the answer. One object's
         failure never fails its neighbours, except where the shared sync fails. An exception of the iterable
-        itself abandons the whole batch. At the keys in `replace`, whose objects are known to be damaged or missing, the
-        new bytes take the place of whatever is there, at once: a reader or a crash meets the old ones or the new ones.
+        itself abandons the whole batch.
 
         Raises:
             StorageFault: the backend is out of reach, so that no batch can begin or end.

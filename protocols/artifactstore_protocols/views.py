@@ -134,11 +134,17 @@ LOCATIONS = ViewTable(
         "state",
         "integrity",
         "stored_at",
+        "changed_at",
+        "rule",
         "sequence",
     ),
     key_columns=3,
 )
-"""Objects: under which key of which backend a content is, or was. One content may have several."""
+"""Objects: under which key of which backend a content is, or was. One content may have several.
+
+The row of an object that was removed stays. `changed_at` and `rule` say since when it is in its state, and why; both
+are null as long as it is live. `stored_at` is null where no event has stored it: it was found, and named by no row.
+"""
 
 RETENTION = ViewTable(
     "retention_state",

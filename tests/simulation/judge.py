@@ -18,7 +18,9 @@ from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import (
     OBJECTS_FLAGGED,
+    OBJECTS_REPRIEVED,
     OBJECTS_RESTORED,
+    OBJECTS_RETIRED,
     OBJECTS_STORED,
     PACKAGE_FINALIZED,
     FilesIngested,
@@ -30,7 +32,7 @@ from artifactstore_protocols.event_types import (
 from artifactstore_protocols.events import EventRefused, IdempotencyConflict, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import manifest_digest
-from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -76,7 +78,9 @@ _NEVER: Final = (
 )
 """Errors that no fault excuses. No fault takes as long as the shortest of the timeouts."""
 
-_BESIDE: Final = frozenset({OBJECTS_STORED.name, OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name})
+_BESIDE: Final = frozenset(
+    each.name for each in (OBJECTS_STORED, OBJECTS_FLAGGED, OBJECTS_RESTORED, OBJECTS_REPRIEVED, OBJECTS_RETIRED)
+)
 """Events that stand beside the one that a call is about."""
 
 _LEAVES_TEMP_FILES: Final = (
@@ -196,13 +200,12 @@ class Judge:
         """A verification names what faults have spoilt, and nothing else."""
         named = {flaw.content_address for flaw in (*report.mismatches, *report.missing)}
         if exact:
-            stored = {at.content_address for at in self._log.tables.locations(None)}
-            expected = {address for address in stored if self._posix.is_harmed(_key_of(address))}
+            stored = self._log.tables.locations(None)
+            expected = {at.content_address for at in stored if self._posix.is_harmed(at.object_key)}
             self.require(named == expected, "verification named", named, "and should have named", expected)
         elif not self._world.struck[PreadFailure.BYTES_UNREADABLE]:
-            self.require(
-                {_key_of(each) for each in named} <= self._posix.harmed_once, "verification named sound objects:", named
-            )
+            harmed = {str(parse_key(key)[0]) for key in self._posix.harmed_once}
+            self.require(named <= harmed, "verification named sound objects:", named)
         self.require(not report.manifest_mismatches, "manifests differ:", report.manifest_mismatches)
         self.require(not report.row_flaws, "rows break rules:", report.row_flaws)
 
@@ -220,7 +223,7 @@ class Judge:
 
     def flagged(self) -> frozenset[ContentAddress]:
         """Objects that are known to be spoilt."""
-        return self._log.tables.flagged()
+        return frozenset(self._log.tables.flagged())
 
     def history(self, calls: Iterable[Call]) -> None:
         """What must be true of the log once everything is over."""
@@ -328,13 +331,12 @@ class Judge:
         self.require(sealed, call.actor, "was answered with a seal that is not in the log")
 
     def _durable(self, address: str, who: str) -> None:
-        key = _key_of(address)
-        if self._posix.was_harmed_durably(key):
-            return
+        keys = [at.object_key for at in self._log.tables.locations(None) if at.content_address == address]
+        whole = any(self._is_whole(key, address) for key in keys)
+        harmed = bool(keys) and all(self._posix.was_harmed_durably(key) for key in keys)
+        self.require(whole or harmed, who, "needs one of", keys, "on the disk")
+
+    def _is_whole(self, key: str, address: str) -> bool:
+        """Whether a loss of power would leave an object with its bytes."""
         inode = self._posix.disk.find(f"{OBJECTS}/{key}", synced=True)
-        content = None if inode is None else inode.synced
-        self.require(content is not None and address_of(content) == address, who, "needs object", key, "on the disk")
-
-
-def _key_of(address: str) -> str:
-    return first_key(ContentAddress.parse(address))
+        return inode is not None and address_of(inode.synced) == address

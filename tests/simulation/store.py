@@ -19,7 +19,7 @@ from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.state import LastEvent
-from artifactstore_protocols.storage import KnownObject
+from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.views import RowOperation
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
@@ -311,10 +311,10 @@ class SimulatedEventStore:
 
         return await self._read("holders", find)
 
-    async def flagged_addresses(self) -> frozenset[ContentAddress]:
-        """Objects to be rewritten."""
+    async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
+        """Contents to be stored again, and where."""
 
-        def look() -> frozenset[ContentAddress]:
+        def look() -> Mapping[ContentAddress, Place]:
             return self._log.tables.flagged()  # a rebuild may have put new tables there meanwhile
 
         return await self._read("flagged", look)

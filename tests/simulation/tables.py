@@ -14,14 +14,24 @@ from artifactstore_protocols.entries import Entry, Place, directory_entry, file_
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import ancestors, tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
-from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
+from artifactstore_protocols.state import (
+    ContentState,
+    EntryCounts,
+    LogState,
+    Needs,
+    ObjectState,
+    PackageState,
+    PlaceState,
+)
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
     KIND_DIRECTORY,
+    KIND_FILE,
     KIND_LINK,
     LOCATIONS,
     PACKAGES,
@@ -114,11 +124,24 @@ class Tables:
             state.contents[_octets(row, "digest_primary")] = ContentState(*content)
         for row in self.rows(LOCATIONS):
             place = Place(_text(row, "backend_id"), _text(row, "object_key"))
-            found = PlaceState(_text(row, "integrity"), _number(row, "sequence"))
-            state.contents[_octets(row, "digest_primary")].places[place] = found
+            found = PlaceState(_text(row, "integrity"), _number(row, "sequence"), cast("ObjectState", row["state"]))
+            state.set_place(_octets(row, "digest_primary"), place, found)
         for name, version in self._rows[SCHEMAS.name]:
             state.schema_versions[str(name)] = max(state.schema_versions.get(str(name), 0), cast("int", version))
+        for row in self.rows(FILES):
+            if row["kind"] == KIND_FILE:
+                digest = _octets(row, "digest_primary")
+                state.references[digest] = state.references.get(digest, 0) + 1
+        state.counts = self.counts()
         return state
+
+    def counts(self) -> tuple[EntryCounts, EntryCounts]:
+        """All entries: counted, and as the packages' totals state them."""
+        kinds = Counter(row["kind"] for row in self.rows(FILES))
+        sizes = (_number(self._content(row), "size_bytes") for row in self.rows(FILES) if row["kind"] == KIND_FILE)
+        columns = ("file_count", "link_count", "directory_count", "total_bytes")
+        stated = (sum(_number(row, column) for row in self.rows(PACKAGES)) for column in columns)
+        return EntryCounts(kinds[KIND_FILE], kinds[KIND_LINK], kinds[KIND_DIRECTORY], sum(sizes)), EntryCounts(*stated)
 
     def _package_state(self, row: NamedCells) -> PackageState:
         return PackageState(
@@ -229,21 +252,31 @@ class Tables:
         wanted = {row["digest_primary"] for row in self.rows(FILES) if self._owner(row) == package_id}
         return [
             _location(row, self._content(row))
-            for row in self.rows(LOCATIONS)
+            for row in self._current()
             if package_id is None or row["digest_primary"] in wanted
         ]
 
-    def flagged(self) -> frozenset[ContentAddress]:
-        """See `EventStore.flagged_addresses`."""
-        return frozenset(
-            ContentAddress.parse(_address(self._content(row)))
-            for row in self._rows[LOCATIONS.name].values()
-            if row["integrity"] != "intact"
-        )
+    def flagged(self) -> dict[ContentAddress, Place]:
+        """See `EventStore.flagged_objects`."""
+        found: dict[ContentAddress, Place] = {}
+        for row in self._current():
+            if row["integrity"] != "intact":
+                keys = [
+                    _text(each, "object_key")
+                    for each in self._rows[LOCATIONS.name].values()
+                    if each["digest_primary"] == row["digest_primary"]
+                ]
+                address = ContentAddress.parse(_address(self._content(row)))
+                found[address] = Place(_text(row, "backend_id"), next_key(latest_key(keys)))
+        return found
+
+    def _current(self) -> list[NamedCells]:
+        """The rows of live and condemned objects."""
+        return [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
 
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""
-        problems = Counter(_text(row, "integrity") for row in self._rows[LOCATIONS.name].values())
+        problems = Counter(_text(row, "integrity") for row in self._current())
         del problems["intact"]
         return dict(problems)
 

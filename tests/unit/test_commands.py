@@ -273,7 +273,7 @@ def test_what_to_do_with_a_taken_path_is_digested_under_these_names() -> None:
 
 REPEATS: dict[str, tuple[Command, Command]] = {
     "create": (CREATE, replace(CREATE, package_id=OTHER_ID)),
-    "stored or found": (ingest(FILE), ingest(ingested("a/b", b"x", outcome="deduplicated"))),
+    "another generation": (ingest(FILE), ingest(ingested("a/b", b"x", generation=2))),
     "known by then": (INGEST, replace(INGEST, stored=())),
     "stored elsewhere": (ingest(FILE), ingest(Ingested(FILE.entry, X._replace(place=Place("s3", "k"))))),
     "finalize": (FINALIZE, replace(FINALIZE, expected_version=4, manifest=b"later")),

@@ -7,11 +7,11 @@ import pytest
 from artifactstore_protocols.commands import ENTRIES_MAX, OnExisting
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
-from artifactstore_protocols.event_types import FilesIngested, ObjectsRestored, ObjectsStored, Payload, Totals
+from artifactstore_protocols.event_types import FilesIngested, ObjectsStored, Payload, Totals
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.judging import decide
 from artifactstore_protocols.packages import (
-    ObjectNotStored,
+    ObjectsNotStored,
     PackageFinalizedAlready,
     PackageNotFound,
     PathConflict,
@@ -21,10 +21,10 @@ from artifactstore_protocols.packages import (
 from artifactstore_protocols.state import LogState
 from command_strategies import (
     Ingested,
+    address_of,
     created,
     evolved,
     finalized,
-    found,
     ingest,
     ingested,
     opened,
@@ -86,13 +86,12 @@ def test_a_content_that_the_store_has_needs_no_proof() -> None:
     assert isinstance(payload, FilesIngested)
 
 
-@pytest.mark.parametrize("flagged", [True, False], ids=["flagged", "never stored"])
-def test_a_content_that_is_not_there_is_refused_unless_the_command_brings_it(flagged: bool) -> None:
-    state = evolved(opened(("a", b"x")), found((b"x", "damaged")), after=3) if flagged else opened()
+def test_a_content_that_is_not_there_is_refused_unless_the_command_brings_it() -> None:
     command = ingest(ingested("b", b"x"))
-    with pytest.raises(ObjectNotStored, match=r"the content of 'b' .* ingest the file again"):
-        decide(replace(command, stored=()), state, entries_max=MANY)
-    assert decide(command, state, entries_max=MANY)
+    with pytest.raises(ObjectsNotStored, match=r"the content of 'b' .* ingest the file again") as refused:
+        decide(replace(command, stored=()), opened(), entries_max=MANY)
+    assert (refused.value.contents, refused.value.next_places) == ((address_of(b"x"),), {})
+    assert decide(command, opened(), entries_max=MANY)
 
 
 def test_a_file_has_the_size_of_its_content() -> None:
@@ -265,27 +264,6 @@ def test_entries_can_still_be_replaced_and_resumed(limit: int) -> None:
     _stored, payload = decided(state, ingested("a", b"x"), ingested("b"), on_existing=OnExisting.REPLACE, limit=limit)
     assert isinstance(payload, FilesIngested)
     assert payload.replaced == {"a"}
-
-
-def test_a_rewritten_object_is_restored() -> None:
-    state = evolved(opened(("a", b"x")), found((b"x", "damaged")), after=3)
-    file = ingested("b", b"x", outcome="rewritten")
-    restored, payload = decided(state, file)
-    assert isinstance(restored, ObjectsRestored)
-    assert [finding.place for finding in restored.findings] == [file.stored.place]
-    assert isinstance(payload, FilesIngested)
-
-
-def test_the_same_file_again_restores_its_object_and_leaves_the_package_alone() -> None:
-    state = evolved(opened(("a", b"x")), found((b"x", "missing")), after=3)
-    [restored] = decided(state, ingested("a", b"x", outcome="rewritten"), on_existing=OnExisting.RESUME)
-    assert isinstance(restored, ObjectsRestored)
-
-
-def test_a_repair_is_recorded_though_nobody_has_flagged_the_object() -> None:
-    restored, payload = decided(opened(("a", b"x")), ingested("b", b"x", outcome="rewritten"))
-    assert isinstance(restored, ObjectsRestored)
-    assert isinstance(payload, FilesIngested)
 
 
 @pytest.mark.parametrize(

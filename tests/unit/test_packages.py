@@ -276,9 +276,9 @@ def test_an_object_is_stored_by_the_first_command_that_brings_it(judge: Judge) -
 
 
 def test_a_content_may_have_objects_in_several_places() -> None:
-    elsewhere = X._replace(place=Place("s3", "k"))
+    elsewhere = X._replace(place=Place("s3", X.place.object_key))
     state = evolved(opened(), replace(ingest(ingested("a", b"x")), stored=(X, elsewhere)), after=1)
-    assert set(state.contents[X.digest].places) == {X.place, elsewhere.place}
+    assert set(state.objects[X.digest]) == {X.place, elsewhere.place}
 
 
 def test_an_object_key_names_one_content() -> None:

@@ -20,8 +20,12 @@ from artifactstore_protocols.event_types import (
     CommandNoted,
     FilesIngested,
     MetadataSchemaRegistered,
+    ObjectsCondemned,
     ObjectsFlagged,
+    ObjectsRemoved,
+    ObjectsReprieved,
     ObjectsRestored,
+    ObjectsRetired,
     ObjectsStored,
     PackageCreated,
     PackageFinalized,
@@ -33,6 +37,7 @@ from artifactstore_protocols.event_types import (
     encode_payload,
     type_of,
 )
+from artifactstore_protocols.event_types.object_places import PLACES_MAX
 from artifactstore_protocols.paths import PathRefused
 from artifactstore_protocols.storage import KeyRefused
 from command_strategies import payloads
@@ -119,6 +124,16 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         {"objects": [[ONE, "local", "k", "intact"]]},
     ),
     "v1.command.noted": (CommandNoted("p"), {"package_id": "p"}),
+    "v1.objects.condemned": (
+        ObjectsCondemned((Place("local", FIRST_KEY), Place("s3", f"{FIRST_KEY}.g2")), "unreferenced"),
+        {"objects": [["local", FIRST_KEY], ["s3", f"{FIRST_KEY}.g2"]], "rule": "unreferenced"},
+    ),
+    "v1.objects.reprieved": (ObjectsReprieved((Place("local", FIRST_KEY),)), {"objects": [["local", FIRST_KEY]]}),
+    "v1.objects.retired": (
+        ObjectsRetired((Place("local", FIRST_KEY),), "orphan"),
+        {"objects": [["local", FIRST_KEY]], "cause": "orphan"},
+    ),
+    "v1.objects.removed": (ObjectsRemoved((Place("local", FIRST_KEY),)), {"objects": [["local", FIRST_KEY]]}),
 }
 FIELDS = [(name, key) for name, (_, form) in FORMS.items() for key in form]
 STRANGERS: list[object] = [None, True, 1, "1", [], [1], {}, {"k": "v"}, {"k": 1}, {"k": None}]
@@ -282,6 +297,25 @@ OTHER_FORMS: list[tuple[str, str, object]] = [
     ("v1.objects.flagged", "objects", [[ONE, "local", "/k", "missing"]]),
     ("v1.objects.flagged", "objects", ["missing"]),
     ("v1.objects.restored", "objects", [[ONE, "local", "k", "missing"]]),
+    *[
+        (f"v1.objects.{name}", "objects", objects)
+        for name in ("condemned", "reprieved", "retired", "removed")
+        for objects in (
+            [],
+            [["local", f"{FIRST_KEY}.g{number}"] for number in range(2, PLACES_MAX + 3)],
+            [["local", "k"]],
+            [["local", f"{FIRST_KEY}.g1"]],
+            [["local", FIRST_KEY.replace("blake3", "sha256")]],
+            [["local\n", FIRST_KEY]],
+            [["local", FIRST_KEY, "more"]],
+            [["local", 1]],
+            ["local"],
+        )
+    ],
+    ("v1.objects.condemned", "rule", ""),
+    ("v1.objects.condemned", "rule", "two\nlines"),
+    ("v1.objects.condemned", "rule", "x" * 81),
+    ("v1.objects.retired", "cause", "whim"),
 ]
 
 

@@ -15,8 +15,12 @@ from artifactstore_protocols.entries import Place, StoredObject, directory_entry
 from artifactstore_protocols.event_types import (
     FilesIngested,
     MetadataSchemaRegistered,
+    ObjectsCondemned,
     ObjectsFlagged,
+    ObjectsRemoved,
+    ObjectsReprieved,
     ObjectsRestored,
+    ObjectsRetired,
     ObjectsStored,
     PackageCreated,
     PackageFinalized,
@@ -30,6 +34,7 @@ from artifactstore_protocols.events import CommandStamp, Event, EventRefused, St
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import project
 from artifactstore_protocols.manifest import Manifest
+from artifactstore_protocols.object_keys import first_key_of
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -43,6 +48,7 @@ from artifactstore_protocols.views import (
     NamedCells,
     Put,
     PutIfAbsent,
+    Row,
     RowOperation,
     Update,
     ViewDigest,
@@ -105,6 +111,8 @@ LOCATION_ROW: NamedCells = {
     "state": "live",
     "integrity": "intact",
     "stored_at": 70,
+    "changed_at": None,
+    "rule": None,
     "sequence": 7,
 }
 PACKAGE_ROW: NamedCells = {
@@ -175,6 +183,10 @@ MANIFEST = sample_manifest()
 SEALED = manifest.encode(MANIFEST)
 KEY = (MANIFEST.package.package_id,)
 
+FIRST = Place("local", first_key_of("blake3", DIGEST.hex()))
+SECOND = Place("s3", first_key_of("blake3", OTHER.hex()) + ".g2")
+KEYS: list[Row] = [(DIGEST, *FIRST), (OTHER, *SECOND)]
+
 PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     "created": (
         PackageCreated("p", "nightly", "short", 5, {"branch": "main"}),
@@ -239,6 +251,44 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     "restored": (
         ObjectsRestored((ObjectFinding(DIGEST, Place("local", "k"), "intact"),)),
         [Update(LOCATIONS, (DIGEST, "local", "k"), {"integrity": "intact", "sequence": 7})],
+    ),
+    "condemned": (
+        ObjectsCondemned((FIRST, SECOND), "unreferenced"),
+        [Update(LOCATIONS, key, {"state": "condemned", "changed_at": 70, "rule": "unreferenced"}) for key in KEYS],
+    ),
+    "reprieved": (
+        ObjectsReprieved((FIRST, SECOND)),
+        [Update(LOCATIONS, key, {"state": "live", "changed_at": None, "rule": None}) for key in KEYS],
+    ),
+    "retired when its grace is over": (
+        ObjectsRetired((FIRST, SECOND), "condemned"),
+        [Update(LOCATIONS, key, {"state": "retired", "changed_at": 70}) for key in KEYS],
+    ),
+    "retired because a later one is there": (
+        ObjectsRetired((FIRST, SECOND), "superseded"),
+        [Update(LOCATIONS, key, {"state": "retired", "changed_at": 70, "rule": "superseded"}) for key in KEYS],
+    ),
+    "retired as an orphan": (
+        ObjectsRetired((FIRST,), "orphan"),
+        [
+            put(
+                LOCATIONS,
+                {
+                    **LOCATION_ROW,
+                    "object_key": FIRST.object_key,
+                    "retrieval_tier": "immediate",
+                    "restore_status": "not_required",
+                    "state": "retired",
+                    "stored_at": None,
+                    "changed_at": 70,
+                    "rule": "orphan",
+                },
+            )
+        ],
+    ),
+    "removed": (
+        ObjectsRemoved((FIRST, SECOND)),
+        [Update(LOCATIONS, key, {"state": "removed", "changed_at": 70}) for key in KEYS],
     ),
 }
 

@@ -6,7 +6,7 @@ beside this one.
 """
 
 import os
-from collections.abc import Buffer, Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -85,11 +85,9 @@ class LocalBackend:
         """Enough to hash on several cores while others wait for the disk."""
         return _CONCURRENCY
 
-    def put_many(
-        self, puts: Iterable[tuple[str, Buffer]], *, replace: Container[str] = ()
-    ) -> Sequence[PutOutcome | StorageError]:
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
         """Put whole objects that share their flushes."""
-        return put_many(self._files, puts, replace)
+        return put_many(self._files, puts)
 
     def open_writer(self) -> LocalWriter:
         """Start an object of any size."""

@@ -6,7 +6,7 @@ anything acknowledged.
 """
 
 import os
-from collections.abc import Buffer, Callable, Container, Iterable
+from collections.abc import Buffer, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,13 +35,11 @@ class _Staged:
     failure: StorageError | None = None
 
 
-def put_many(
-    files: LocalFiles, puts: Iterable[tuple[str, Buffer]], replace: Container[str] = ()
-) -> list[PutOutcome | StorageError]:
+def put_many(files: LocalFiles, puts: Iterable[tuple[str, Buffer]]) -> list[PutOutcome | StorageError]:
     """Put whole objects; see `StorageBackend.put_many`."""
     with faults_of(files.backend_id, "opening the root"):
         sync = BatchSync(files.root, files.limits)
-    batch = _Batch(files, sync, replace)
+    batch = _Batch(files, sync)
     try:
         for object_key, content in puts:
             batch.stage(object_key, content)
@@ -52,11 +50,10 @@ def put_many(
 
 
 class _Batch:
-    __slots__ = ("_answers", "_by_key", "_files", "_replace", "_sync")
+    __slots__ = ("_answers", "_by_key", "_files", "_sync")
 
-    def __init__(self, files: LocalFiles, sync: BatchSync, replace: Container[str]) -> None:
+    def __init__(self, files: LocalFiles, sync: BatchSync) -> None:
         self._files = files
-        self._replace = replace
         self._sync = sync
         self._by_key: dict[str, _Staged] = {}
         # One an object put: its entry and what putting it amounts to, or why it could not be staged.
@@ -79,7 +76,7 @@ class _Batch:
                 raise KeyTaken(self._files.backend_id, object_key)
             return twin, "deduplicated"
         check_object_key(object_key)
-        there = object_key not in self._replace and self._files.is_there(object_key, len(content), read_at)
+        there = self._files.is_there(object_key, len(content), read_at)
         staged = _Staged(object_key, "" if there else self._written(content))
         self._by_key[object_key] = staged
         return staged, "deduplicated" if there else "stored"

@@ -47,12 +47,12 @@ class LocalWriter:
             write_all(self._open_fd(), view.cast("B"))
             self._size_bytes += view.nbytes
 
-    def commit(self, object_key: str, *, replace: bool = False) -> PutOutcome:
+    def commit(self, object_key: str) -> PutOutcome:
         """Make the object durable under its key."""
         fd = self._open_fd()
         with faults_of(self._files.backend_id, "storing an object"):
             check_object_key(object_key)
-            there = not replace and self._files.is_there(
+            there = self._files.is_there(
                 object_key, self._size_bytes, lambda offset, length: os.pread(fd, length, offset)
             )
             if not there:

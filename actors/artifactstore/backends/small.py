@@ -8,7 +8,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Buffer, Container, Iterable, Sequence
+from collections.abc import Buffer, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -36,9 +36,7 @@ _FIND: Final = "SELECT key, content FROM objects WHERE key IN (SELECT value FROM
 _THERE: Final = "SELECT key FROM objects WHERE key IN (SELECT value FROM json_each(?))"
 _STAT: Final = "SELECT key, length(content) FROM objects WHERE key IN (SELECT value FROM json_each(?))"
 _LIST: Final = "SELECT key, length(content) FROM objects WHERE key > ? ORDER BY key LIMIT ?"
-_INSERT: Final = (
-    "INSERT INTO objects (key, content) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET content = excluded.content"
-)
+_INSERT: Final = "INSERT INTO objects (key, content) VALUES (?, ?)"
 _DELETE: Final = "DELETE FROM objects WHERE key IN (SELECT value FROM json_each(?)) RETURNING key"
 
 
@@ -66,9 +64,7 @@ class SmallBackend:
         """Some read and hash while one writes."""
         return _CONCURRENCY
 
-    def put_many(
-        self, puts: Iterable[tuple[str, Buffer]], *, replace: Container[str] = ()
-    ) -> Sequence[PutOutcome | StorageError]:
+    def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
         """Put whole objects in one transaction."""
         fresh: dict[str, memoryview] = {}
         answers: list[tuple[str, PutOutcome | StorageError]] = []
@@ -83,19 +79,17 @@ class SmallBackend:
             else:
                 answers.append((object_key, refusal or "stored"))
         if fresh:
-            self._settle(fresh, answers, {key for key in fresh if key in replace})
+            self._settle(fresh, answers)
         return [answer for _, answer in answers]
 
-    def _settle(
-        self, fresh: dict[str, memoryview], answers: list[tuple[str, PutOutcome | StorageError]], replace: set[str]
-    ) -> None:
-        """Insert what is not there or is to be replaced, and correct the answers for what is there."""
-        there = self._find(fresh.keys() - replace)
+    def _settle(self, fresh: dict[str, memoryview], answers: list[tuple[str, PutOutcome | StorageError]]) -> None:
+        """Insert what is not there, and correct the answers for what is there."""
+        there = self._find(fresh)
         missing = fresh.keys() - there.keys()
         if missing:
             with self._file.writing("storing objects") as connection:
                 # Others may have put some meanwhile. Their bytes are read later: damaged pages would spoil the commit.
-                found = connection.execute(_THERE, (json.dumps(list(missing - replace)),))
+                found = connection.execute(_THERE, (json.dumps(list(missing)),))
                 overtaken = {key for (key,) in found}
                 rows = ((key, fresh[key] or b"") for key in fresh if key in missing and key not in overtaken)
                 connection.executemany(_INSERT, rows)
@@ -231,9 +225,9 @@ class SmallWriter:
         with memoryview(buffer) as view:
             gathered += view.cast("B")[: OBJECT_BYTES_MAX + 1 - len(gathered)]
 
-    def commit(self, object_key: str, *, replace: bool = False) -> PutOutcome:
+    def commit(self, object_key: str) -> PutOutcome:
         """Put the object."""
-        (answer,) = self._backend.put_many([(object_key, self._open())], replace=(object_key,) if replace else ())
+        (answer,) = self._backend.put_many([(object_key, self._open())])
         if isinstance(answer, StorageError):
             raise answer
         self.abort()

@@ -17,10 +17,11 @@ from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
-from artifactstore_protocols.storage import KnownObject
+from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
 __all__ = [
@@ -28,8 +29,8 @@ __all__ = [
     "file",
     "files_with_content",
     "find_packages",
-    "flagged_addresses",
     "flagged_counts",
+    "flagged_objects",
     "known_objects",
     "list_files",
     "list_locations",
@@ -46,8 +47,10 @@ _SHOWN_CHARACTERS = 60
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
 
-# A literal, not a parameter: only so does a planner see that the partial index of flagged objects answers it.
-_IS_FLAGGED = _locations.c.integrity != literal_column("'intact'")
+# Literals, not parameters: only so does a planner see that the partial index of flagged objects answers it.
+_IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
+_IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
+_IS_FLAGGED = _IS_FLAWED & _IS_CURRENT
 
 _KNOWN_AT_ONCE = 500
 """SQLite takes 999 parameters a statement at least."""
@@ -119,10 +122,12 @@ async def locations(
     """The objects of up to `limit` contents, those of one package or of all, in order of content address."""
     referring = _locations if package_id is None else _files
     digests = select(referring.c.digest_primary).where(referring.c.digest_primary > _digest_in(after))
-    if package_id is not None:
+    if package_id is None:
+        digests = digests.where(_IS_CURRENT)
+    else:
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
-    query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(select(page.c.digest_primary)))
+    query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
     return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
 
 
@@ -133,8 +138,8 @@ async def known_objects(
     found: dict[ContentAddress, KnownObject] = {}
     digests = iter([address.digest.raw for address in addresses])
     while page := list(islice(digests, _KNOWN_AT_ONCE)):
-        query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(page))
-        for row in await connection.execute(query.order_by(~_IS_FLAGGED, _locations.c.sequence)):  # the last one counts
+        query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations.c.digest_primary.in_(page))
+        for row in await connection.execute(query.order_by(~_IS_FLAWED, _locations.c.sequence)):  # the last one counts
             known = _location(row).known
             found[known.address] = known
     return found
@@ -146,7 +151,7 @@ def _digest_in(content_address: str) -> bytes:
 
 async def list_locations(connection: AsyncConnection, package_id: str) -> list[Location]:
     """Every stored object of a package, in order of content address."""
-    query = _LOCATIONS_QUERY.where(_locations_of(package_id)).order_by(_locations.c.digest_primary)
+    query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations_of(package_id)).order_by(_locations.c.digest_primary)
     return [_location(row) for row in await connection.execute(query)]
 
 
@@ -154,7 +159,7 @@ async def location_totals(connection: AsyncConnection, *, package_id: str | None
     """How many objects `locations` would give in all, and their bytes."""
     joined = _locations.join(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
     query = select(func.count(), func.coalesce(func.sum(_contents.c.size_bytes), 0)).select_from(joined)
-    count, size = (await connection.execute(query.where(_locations_of(package_id)))).one()
+    count, size = (await connection.execute(query.where(_IS_CURRENT, _locations_of(package_id)))).one()
     return int(count), int(size)
 
 
@@ -169,12 +174,18 @@ async def files_with_content(connection: AsyncConnection, content_address: str, 
     return [f"{row.package_id}/{row.path}" for row in rows]
 
 
-async def flagged_addresses(connection: AsyncConnection) -> frozenset[ContentAddress]:
-    """Objects that verification found damaged or missing and that nobody has healed yet."""
-    rows = await connection.execute(_LOCATIONS_QUERY.where(_IS_FLAGGED))
+async def flagged_objects(connection: AsyncConnection) -> dict[ContentAddress, Place]:
+    """Contents that verification found damaged or missing and that nobody has stored again, and where to do that."""
+    flagged = select(_locations.c.digest_primary).where(_IS_FLAGGED)
+    query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(flagged)).order_by(~_IS_FLAGGED)
+    rows = await connection.execute(query)
+    places: dict[ContentAddress, list[Place]] = {}
     try:
-        return frozenset(ContentAddress.parse(address_in(row)) for row in rows)
-    except InvalidValue as error:
+        for row in rows:
+            places.setdefault(ContentAddress.parse(address_in(row)), []).append(Place(row.backend_id, row.object_key))
+        latest = {address: latest_key(place.object_key for place in found) for address, found in places.items()}
+        return {address: Place(found[0].backend_id, next_key(latest[address])) for address, found in places.items()}
+    except (InvalidValue, KeyRefused) as error:
         raise DamagedCell(f"a flagged object has an {error}") from error
 
 

@@ -159,7 +159,7 @@ Table(
 )
 
 # For PostgreSQL only the migration says `where`: naming its option here would load its dialect for SQLite, too.
-_flagged = text("integrity <> 'intact'")
+_flagged = text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
 
 Table(
     "storage_locations",
@@ -171,7 +171,9 @@ Table(
     _text("restore_status"),
     _text("state"),
     _text("integrity"),
-    _integer("stored_at"),
+    _integer("stored_at", nullable=True),
+    _integer("changed_at", nullable=True),
+    _text("rule", nullable=True),
     _integer("sequence"),
     Index("ix_storage_locations_flagged", "integrity", sqlite_where=_flagged),
     sqlite_with_rowid=False,

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Select, Table, func, literal_column, selec
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, ViewTables
+from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
-from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
+from artifactstore_protocols.state import ContentState, EntryCounts, LogState, Needs, PackageState, PlaceState
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS
 
 __all__ = ["load_state"]
@@ -25,6 +26,9 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             (yield lookup(_latest_schemas(tables[SCHEMAS], database), [(name,) for name in sorted(needs.schemas)]))
         )
     yield from _load_contents(state, tables, needs.contents, database)
+    yield from _load_references(state, tables[FILES], needs.references, database)
+    if needs.counts:
+        state.counts = yield from _load_counts(tables, database)
     filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
     if filled:  # an empty package has nothing to look for
         yield from _load_entries(tables, needs, filled, database)
@@ -49,13 +53,26 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
         return
     for digest, algorithm, sha256, size_bytes in (yield lookup(_contents(tables[CONTENTS], database), keys)):
         state.contents[digest] = ContentState(algorithm, sha256, size_bytes)
-    if not state.contents:
-        return
-    known = [(digest,) for digest in state.contents]
-    for digest, backend_id, object_key, integrity, sequence in (
-        yield lookup(_places(tables[LOCATIONS], database), known)
-    ):
-        state.contents[digest].places[Place(backend_id, object_key)] = PlaceState(integrity, sequence)
+    for digest, backend_id, object_key, *held in (yield lookup(_places(tables[LOCATIONS], database), keys)):
+        state.set_place(digest, Place(backend_id, object_key), PlaceState(*held))
+
+
+def _load_references(state: LogState, files: Table, digests: Iterable[bytes], database: str) -> Steps[None]:
+    """How many entries refer to each content, from the index by content."""
+    keys = [(digest,) for digest in sorted(digests)]
+    if keys:
+        state.references.update((yield lookup(_references(files, database), keys)))
+
+
+def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, EntryCounts]]:
+    """Of all entries: counted row by row, and as the packages' totals state them."""
+    by_kind = yield lookup(_entries_by_kind(tables[FILES], tables[CONTENTS], database), [()])
+    [totals] = yield lookup(_totals(tables[PACKAGES], database), [()])
+    counted = {kind: int(count) for kind, count, _size in by_kind}
+    kinds = (views.KIND_FILE, views.KIND_LINK, views.KIND_DIRECTORY)
+    files, links, directories = (counted.get(kind, 0) for kind in kinds)
+    size_bytes = sum(int(size) for _kind, _count, size in by_kind)
+    return EntryCounts(files, links, directories, size_bytes), EntryCounts(*map(int, totals))
 
 
 def _load_entries(tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str) -> Steps[None]:
@@ -125,8 +142,30 @@ def _places(locations: Table, database: str) -> Query:
         locations.c.object_key,
         locations.c.integrity,
         locations.c.sequence,
+        locations.c.state,
     )
     return query(selected.where(locations.c.digest_primary == values["digest"]), values, database)
+
+
+@cache
+def _references(files: Table, database: str) -> Query:
+    values = wanted(database, digest=bytes)
+    selected = select(files.c.digest_primary, func.count()).where(files.c.digest_primary == values["digest"])
+    return query(selected.group_by(files.c.digest_primary), values, database)
+
+
+@cache
+def _entries_by_kind(files: Table, contents: Table, database: str) -> Query:
+    joined = files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary)
+    size = func.coalesce(func.sum(contents.c.size_bytes), literal_column("0"))
+    return query(select(files.c.kind, func.count(), size).select_from(joined).group_by(files.c.kind), {}, database)
+
+
+@cache
+def _totals(packages: Table, database: str) -> Query:
+    columns = (packages.c[f"{name}_count"] for name in ("file", "link", "directory"))
+    sums = (func.coalesce(func.sum(each), literal_column("0")) for each in (*columns, packages.c.total_bytes))
+    return query(select(*sums), {}, database)
 
 
 @cache

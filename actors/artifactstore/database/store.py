@@ -16,7 +16,7 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.imports import ImportRun
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
-from artifactstore_protocols.storage import KnownObject
+from artifactstore_protocols.storage import KnownObject, Place
 
 __all__ = ["SqlEventStore"]
 
@@ -195,9 +195,9 @@ class SqlEventStore:
             lambda connection: queries.files_with_content(connection, content_address, limit=limit)
         )
 
-    async def flagged_addresses(self) -> frozenset[ContentAddress]:
-        """Objects to be rewritten."""
-        return await self._database.read(queries.flagged_addresses)
+    async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
+        """Contents to be stored again, and where."""
+        return await self._database.read(queries.flagged_objects)
 
     async def flagged_counts(self) -> Mapping[str, int]:
         """How many objects are flagged, by problem."""

@@ -18,14 +18,14 @@ from artifactstore.machine import thread_beside
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher, digests_of
-from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.object_keys import first_key, next_key
 from artifactstore_protocols.storage import (
     KeyTaken,
     ObjectWriter,
     Place,
+    PutOutcome,
     StorageBackend,
     StorageError,
-    StorageOutcome,
     StorageReceipt,
 )
 
@@ -37,15 +37,18 @@ CHUNK_BYTES: Final = 8 * 1024 * 1024
 _BUFFERS: Final = 3
 """Of `CHUNK_BYTES` each, while large files are read: one is filled, one is in use, and one evens out their speeds."""
 
+_KEYS_TRIED: Final = 8
+"""How many keys of one content may hold other bytes: objects that were damaged, and that no event has retired."""
+
 type _Answers = dict[int, IngestResult | ArtifactStoreError]
 type _Loaded = tuple[ContentDigests, bytes | bytearray]
-type _Rewrite = Mapping[ContentAddress, Place]
+type _Places = Mapping[ContentAddress, Place]
 
 
 def ingest_contents(
     backends: BackendRegistry,
     contents: Sequence[bytes | bytearray],
-    rewrite: _Rewrite,
+    places: _Places,
     check_wanted: Callable[[], None],
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store contents that are in memory; answers come in their order."""
@@ -59,22 +62,22 @@ def ingest_contents(
     for index, content in enumerate(contents):
         taken.setdefault(backends.for_size(len(content)), []).append(index)
     for backend, indexes in taken.items():
-        _put_whole(backends, backend, indexes, load, rewrite, answers)
+        _put_whole(backends, backend, indexes, load, places, answers)
     return [answers[index] for index in range(len(contents))]
 
 
 def ingest_batch(
-    backends: BackendRegistry, batch: Sequence[FileSource], rewrite: _Rewrite, check_wanted: Callable[[], None]
+    backends: BackendRegistry, batch: Sequence[FileSource], places: _Places, check_wanted: Callable[[], None]
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store files; answers come in the order of the batch."""
     with Directories() as directories:
-        return _ingest_batch(backends, batch, rewrite, check_wanted, directories)
+        return _ingest_batch(backends, batch, places, check_wanted, directories)
 
 
 def _ingest_batch(
     backends: BackendRegistry,
     batch: Sequence[FileSource],
-    rewrite: _Rewrite,
+    places: _Places,
     check_wanted: Callable[[], None],
     directories: Directories,
 ) -> list[IngestResult | ArtifactStoreError]:
@@ -103,11 +106,11 @@ def _ingest_batch(
     if backends.small_max:
         larger = list[int]()
         take_small = partial(load, larger, backends.small_max)
-        _put_whole(backends, backends.for_size(backends.small_max), left, take_small, rewrite, answers)
+        _put_whole(backends, backends.for_size(backends.small_max), left, take_small, places, answers)
         left = larger
     large = list[int]()
     if left:
-        _put_whole(backends, backends.default, left, partial(load, large, CHUNK_BYTES), rewrite, answers)
+        _put_whole(backends, backends.default, left, partial(load, large, CHUNK_BYTES), places, answers)
     if large:
         buffers = [bytearray(CHUNK_BYTES) for _ in range(_BUFFERS)]
         with ExitStack() as stack:
@@ -116,30 +119,31 @@ def _ingest_batch(
             for index in large:
                 try:
                     source = batch[index]
-                    answers[index] = _ingest_large(backends.default, source, rewrite, check_wanted, buffers, beside)
+                    answers[index] = _ingest_large(backends.default, source, places, check_wanted, buffers, beside)
                 except (SourceError, StorageError) as error:
                     answers[index] = _detached(error)
     return [answers[index] for index in range(len(batch))]
 
 
-def commit(backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher, rewrite: _Rewrite) -> IngestResult:
-    """Make durable what was written and hashed.
+def commit(backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher, places: _Places) -> IngestResult:
+    """Make durable what was written and hashed, under the first key that does not hold other bytes.
 
     Raises:
         StorageError: it could not be stored.
     """
     digests = hasher.digests()
-    place = rewrite.get(digests.content_address)
-    outcome: StorageOutcome = "rewritten"
-    if place is None or place.backend_id != backend.backend_id:
-        place = Place(backend.backend_id, first_key(digests.content_address))
+    address = digests.content_address
+    object_key = places[address].object_key if address in places else first_key(address)
+    tries_left = _KEYS_TRIED
+    while True:
         try:
-            outcome = writer.commit(place.object_key)
+            outcome = writer.commit(object_key)
         except KeyTaken:
-            writer.commit(place.object_key, replace=True)
-    else:
-        writer.commit(place.object_key, replace=True)
-    return _result(place, digests, hasher.size_bytes, outcome)
+            if not tries_left:
+                raise
+            tries_left, object_key = tries_left - 1, next_key(object_key)
+        else:
+            return _result(Place(backend.backend_id, object_key), digests, hasher.size_bytes, outcome)
 
 
 def _put_whole(
@@ -147,14 +151,13 @@ def _put_whole(
     backend: StorageBackend,
     indexes: Iterable[int],
     load: Callable[[int], _Loaded | None],
-    rewrite: _Rewrite,
+    places: _Places,
     answers: _Answers,
+    tries_left: int = _KEYS_TRIED,
 ) -> None:
-    """Put what can be loaded of these as one batch; what is found damaged is loaded again and put in its place."""
+    """Put what can be loaded of these as one batch; what finds its key taken is loaded again for its next key."""
     loaded: list[tuple[int, ContentDigests, int, Place]] = []
     elsewhere: dict[str, list[int]] = {}
-    replacing: dict[Place, int] = {}
-    replaced_keys: set[str] = set()
 
     def puts() -> Iterator[tuple[str, bytes | bytearray]]:
         for index in indexes:
@@ -162,39 +165,34 @@ def _put_whole(
                 continue
             digests, content = found
             address = digests.content_address
-            place = rewrite.get(address) or Place(backend.backend_id, first_key(address))
+            place = places.get(address) or Place(backend.backend_id, first_key(address))
             if place.backend_id != backend.backend_id:
                 elsewhere.setdefault(place.backend_id, []).append(index)
                 continue
-            if address in rewrite and place not in replacing:
-                replacing[place] = index
-                replaced_keys.add(place.object_key)
             loaded.append((index, digests, len(content), place))
             yield place.object_key, content
 
-    outcomes = backend.put_many(puts(), replace=replaced_keys)
-    damaged: dict[ContentAddress, Place] = {}
+    outcomes = backend.put_many(puts())
+    next_places: dict[ContentAddress, Place] = {}
     again: list[int] = []
     for (index, digests, size_bytes, place), answer in zip(loaded, outcomes, strict=True):
-        if isinstance(answer, KeyTaken) and digests.content_address not in rewrite:
-            damaged[digests.content_address] = place
+        if isinstance(answer, KeyTaken) and tries_left:
+            next_places[digests.content_address] = Place(place.backend_id, next_key(place.object_key))
             again.append(index)
         elif isinstance(answer, StorageError):
             answers[index] = answer
         else:
-            answers[index] = _result(
-                place, digests, size_bytes, "rewritten" if replacing.get(place) == index else answer
-            )
+            answers[index] = _result(place, digests, size_bytes, answer)
     if again:
-        _put_whole(backends, backend, again, load, {**rewrite, **damaged}, answers)
+        _put_whole(backends, backend, again, load, {**places, **next_places}, answers, tries_left - 1)
     for backend_id, others in elsewhere.items():
-        _put_whole(backends, backends.resolve(backend_id), others, load, rewrite, answers)
+        _put_whole(backends, backends.resolve(backend_id), others, load, places, answers, tries_left)
 
 
 def _ingest_large(
     backend: StorageBackend,
     source: FileSource,
-    rewrite: _Rewrite,
+    places: _Places,
     check_wanted: Callable[[], None],
     buffers: Sequence[bytearray],
     beside: Sequence[Executor],
@@ -216,10 +214,10 @@ def _ingest_large(
             wait(used)  # the buffers are the next file's, and the writer is closed
         if source.expected is not None and source.expected != hasher.digests():
             raise SourceDiffers(source.path, source.expected.content_address)
-        return commit(backend, writer, hasher, rewrite)
+        return commit(backend, writer, hasher, places)
 
 
-def _result(place: Place, digests: ContentDigests, size_bytes: int, outcome: StorageOutcome) -> IngestResult:
+def _result(place: Place, digests: ContentDigests, size_bytes: int, outcome: PutOutcome) -> IngestResult:
     address = digests.content_address
     receipt = StorageReceipt(*place, address, size_bytes, outcome, "immediate", "not_required")
     return IngestResult(digests, size_bytes, receipt)

@@ -41,21 +41,21 @@ class InProcessDataPlane:
         reader: AsyncIterator[bytes],
         *,
         expected_size: int | None = None,
-        rewrite: Mapping[ContentAddress, Place] = NOWHERE,
+        places: Mapping[ContentAddress, Place] = NOWHERE,
     ) -> IngestResult:
         """Hash and store a stream in one pass."""
         ingest = StreamIngest(self._backends, self._threads, expected_size)
         try:
             await ingest.receive(reader)
-            return await ingest.store(rewrite)
+            return await ingest.store(places)
         finally:
             await ingest.close()
 
     async def ingest_files(
-        self, batch: Sequence[FileSource], *, rewrite: Mapping[ContentAddress, Place] = NOWHERE
+        self, batch: Sequence[FileSource], *, places: Mapping[ContentAddress, Place] = NOWHERE
     ) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store local files, all in one worker thread."""
-        return await self._threads.run(partial(ingest_batch, self._backends, batch, rewrite, check_wanted))
+        return await self._threads.run(partial(ingest_batch, self._backends, batch, places, check_wanted))
 
     async def ingest_contents(self, contents: Sequence[bytes]) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store contents, all in one worker thread."""

@@ -69,19 +69,19 @@ class StreamIngest:
         await self._threads.run(partial(self._long.write, self._gathered))
         self._gathered = bytearray()
 
-    async def store(self, rewrite: Mapping[ContentAddress, Place]) -> IngestResult:
+    async def store(self, places: Mapping[ContentAddress, Place]) -> IngestResult:
         """Make durable what was received.
 
         Raises:
             StorageError: it cannot be stored.
         """
         if self._long is None:
-            work = partial(ingest_contents, self._backends, [self._gathered], rewrite, check_wanted)
+            work = partial(ingest_contents, self._backends, [self._gathered], places, check_wanted)
             (answer,) = await self._threads.run(work)
             if isinstance(answer, ArtifactStoreError):
                 raise answer
             return answer
-        return await self._threads.run(partial(self._long.commit, self._gathered, rewrite))
+        return await self._threads.run(partial(self._long.commit, self._gathered, places))
 
     async def close(self) -> None:
         """Discard what is not stored; a cancelled caller waits for it too."""
@@ -104,6 +104,6 @@ class _LongStream:
         self._hasher.update(content)
         self._writer.write(content)
 
-    def commit(self, rest: bytearray, rewrite: Mapping[ContentAddress, Place]) -> IngestResult:
+    def commit(self, rest: bytearray, places: Mapping[ContentAddress, Place]) -> IngestResult:
         self.write(rest)
-        return commit(self._backend, self._writer, self._hasher, rewrite)
+        return commit(self._backend, self._writer, self._hasher, places)

@@ -23,7 +23,7 @@ import trio
 from artifactstore.callers import told_from_threads
 from artifactstore.database.errors import OutcomeUnknown
 from artifactstore.ids import new_id, now_us
-from artifactstore.ingest.answers import created_package, file_record, files_written
+from artifactstore.ingest.answers import created_package, entries_sequence, file_record
 from artifactstore.ingest.files_cache import FilesCache
 from artifactstore.ingest.filling import Seen, fill
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
@@ -153,11 +153,12 @@ class IngestActor(Actor[IngestRole]):
                     StoreStream(message.source, message.expected_size, await self._steps.flagged()),
                     timeout=NO_TIME_LIMIT,
                 )
-            file = ingested(message.path, bool(executable), media_type, result)
-            command = ingest_command(message.package_id, (file,), message.on_existing)
-            committed = await self._steps.commit(command, message.actor, message.idempotency_key)
-        if files_written(committed):  # a repeated command has the same entry
-            return file_record(message.package_id, committed.sequence, file.entry, result.digests.sha256.raw)
+            files = (ingested(message.path, bool(executable), media_type, result),)
+            source = message.source if isinstance(message.source, FileSource) else None
+            into = partial(ingest_command, message.package_id, on_existing=message.on_existing)
+            committed, (file,) = await self._steps.put(files, [source], into, message.actor, message.idempotency_key)
+        if sequence := entries_sequence(committed):  # a repeated command has the same entry
+            return file_record(message.package_id, sequence, file.entry, result.digests.sha256.raw)
         key = path_key(message.path)
         record = await self._read_back(self._store.file(message.package_id, key))
         written = file_record(message.package_id, committed.sequence, file.entry, result.digests.sha256.raw)

@@ -13,7 +13,7 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.records import FileRecord, PackageRecord
 
-__all__ = ["created_package", "file_record", "files_written"]
+__all__ = ["created_package", "entries_sequence", "file_record", "files_written"]
 
 
 def created_package(created: StoredEvent) -> PackageRecord:
@@ -56,6 +56,12 @@ def file_record(package_id: str, sequence: int, entry: Entry, sha256: bytes) -> 
         target=entry.target,
         sequence=sequence,
     )
+
+
+def entries_sequence(committed: Committed) -> int:
+    """The sequence of the event that put a command's entries into their package; 0 if nothing had to be put."""
+    written = (stored.sequence for stored in committed.events if stored.event.type == FILES_INGESTED.name)
+    return next(written, 0)
 
 
 def files_written(committed: Committed) -> int:

@@ -3,18 +3,18 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from artifactstore.ingest.answers import files_written
-from artifactstore.ingest.files_cache import NO_FILES_CACHE, FilesCache, worth_keeping
+from artifactstore.ingest.files_cache import FilesCache, worth_keeping
 from artifactstore.ingest.pipeline import in_order
 from artifactstore.ingest.scan import Scan, ScannedFile
 from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, links_and_directories
 from artifactstore.machine import in_thread
 from artifactstore_protocols.commands import OnExisting
-from artifactstore_protocols.events import Committed
+from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.messages import AddDirectory, IngestTree
-from artifactstore_protocols.packages import ObjectNotStored
 from artifactstore_protocols.records import IngestProgress, PackageRecord
 
 __all__ = ["Filled", "Seen", "fill"]
@@ -88,27 +88,22 @@ async def fill(
     async def store(batch: list[ScannedFile]) -> tuple[IngestedFile, ...]:
         return await steps.store_batch(seen.root, batch, cache, flagged)
 
-    async def put(package_id: str, files: tuple[IngestedFile, ...]) -> Committed:
-        return await steps.commit(ingest_command(package_id, files, on_existing), message.actor, None)
-
     async def commit(batch: list[ScannedFile], files: tuple[IngestedFile, ...]) -> None:
         nonlocal progress, written, reused, sequence
         package_id = (await opened()).package_id
         _keep(cache, batch, files, seen.looked_at_us)
         if cache.due:  # before the commit, so that the cache knows of nearly every file that is in the log
             await in_thread(cache.save)
-        try:
-            committed = await put(package_id, files)
-        except ObjectNotStored:  # it was there when it was looked up, and is retired or flagged by now
-            files = await steps.store_batch(seen.root, batch, NO_FILES_CACHE, await steps.flagged())
-            committed = await put(package_id, files)
+        sources = [FileSource(file.source, seen.root) for file in batch]
+        into = partial(ingest_command, package_id, on_existing=on_existing)
+        committed, put = await steps.put(files, sources, into, message.actor)
         sequence = committed.sequence
         written += files_written(committed)
-        reused += sum(file.stored is None for file in files)
+        reused += sum(file.stored is None for file in put)
         progress = replace(
             progress,
             files=progress.files + len(batch),
-            bytes=progress.bytes + sum(file.entry.size_bytes for file in files),
+            bytes=progress.bytes + sum(file.entry.size_bytes for file in put),
         )
         text = "batch of %d files is in the log, up to %d; %d of %d files done"
         done = (len(batch), sequence, progress.files, progress.files_total)

@@ -1,7 +1,8 @@
 """The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what need not be read."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, starmap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import chain, count, starmap
 from typing import NamedTuple
 
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
@@ -26,11 +27,23 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.media_types import media_type_of
-from artifactstore_protocols.messages import Commit, StatObjects, StorageRole, StoreFiles, WriterRole
+from artifactstore_protocols.messages import (
+    Commit,
+    ServeObject,
+    StatObjects,
+    StorageRole,
+    StoreFiles,
+    StoreStream,
+    WriterRole,
+)
+from artifactstore_protocols.packages import ObjectsNotStored
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
 
 __all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "links_and_directories"]
 
 _BATCH_BYTES = 64 << 20
+_COMMITS_TRIED = 8
+"""How often a command may be refused because of an object that was flagged or retired meanwhile."""
 
 
 class IngestedFile(NamedTuple):
@@ -96,10 +109,62 @@ class Steps:
         return stored
 
     async def flagged(self) -> Mapping[ContentAddress, Place]:
-        """Return where objects are that are known to be flawed; their contents are stored again when they come by."""
-        if not (addresses := await self._store.flagged_addresses()):
-            return {}
-        return {address: each.place for address, each in (await self._store.known_objects(addresses)).items()}
+        """Return where contents are stored again, when they come by, whose objects are known to be flawed."""
+        return await self._store.flagged_objects()
+
+    async def put(
+        self,
+        files: Sequence[IngestedFile],
+        sources: Sequence[FileSource | None],
+        command_of: Callable[[Sequence[IngestedFile]], IngestFiles],
+        actor: str,
+        idempotency_key: str | None = None,
+    ) -> tuple[Committed, Sequence[IngestedFile]]:
+        """Put stored files into a package. Returns what was committed, and the files as they are stored then.
+
+        An object may have been flagged or retired since its bytes were stored: the log refuses the command, the content
+        is stored under its next key, from its source or else from the object itself, and the command is tried again.
+
+        Raises:
+            ObjectsNotStored: one that came as a stream is retired, and its bytes are gone.
+        """
+        for tries_left in count(_COMMITS_TRIED - 1, -1):
+            try:
+                return await self.commit(command_of(files), actor, idempotency_key), files
+            except ObjectsNotStored as refused:
+                if not tries_left:
+                    raise
+                files = await self._stored_again(files, sources, refused)
+        raise AssertionError("a count has an end")
+
+    async def _stored_again(
+        self, files: Sequence[IngestedFile], sources: Sequence[FileSource | None], refused: ObjectsNotStored
+    ) -> list[IngestedFile]:
+        digests = {address.digest.raw for address in refused.contents}
+        wanted = {index: sources[index] for index, file in enumerate(files) if file.entry.digest in digests}
+        found = {index: source for index, source in wanted.items() if source is not None}
+        stored = await self.store_files(list(found.values()), refused.next_places) if found else []
+        results = dict(zip(found, stored, strict=True))
+        for index in wanted.keys() - found.keys():
+            results[index] = await self._copied(files[index].stored, refused)
+        return [
+            ingested(file.entry.path, file.entry.executable, file.entry.media_type, results[index])
+            if index in results
+            else file
+            for index, file in enumerate(files)
+        ]
+
+    async def _copied(self, stored: StoredObject | None, refused: ObjectsNotStored) -> IngestResult:
+        if stored is None:
+            raise refused
+        address = ContentAddress(Digest(PRIMARY_ALGORITHM, stored.digest.hex()))
+        try:
+            known = KnownObject(address, stored.size_bytes, stored.place)
+            with closing(await self._storage.ask(ServeObject(known), timeout=NO_TIME_LIMIT)) as stream:
+                copy = StoreStream(stream, stored.size_bytes, refused.next_places)
+                return await self._storage.ask(copy, timeout=NO_TIME_LIMIT)
+        except (ObjectMissing, ObjectDamaged):
+            raise refused from None
 
     async def _there(
         self, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
@@ -137,7 +202,6 @@ def ingested(path: str, executable: bool, media_type: str, result: IngestResult)
         Place(receipt.backend_id, receipt.object_key),
         receipt.retrieval_tier,
         receipt.restore_status,
-        receipt.outcome,
     )
     return IngestedFile(file_entry(path, executable, media_type, result.size_bytes, digest), stored)
 

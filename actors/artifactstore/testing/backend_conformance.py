@@ -260,15 +260,6 @@ class StorageBackendConformance:
         assert isinstance(third, KeyTaken)
         assert read(backend, "key") == b"first"
 
-    def test_an_object_that_is_known_to_be_damaged_is_replaced(self, backend: StorageBackend) -> None:
-        put(backend, b"damaged", key="key")
-        assert backend.put_many([("key", b"whole"), ("new", b"new")], replace={"key", "new"}) == ["stored", "stored"]
-        assert (read(backend, "key"), read(backend, "new")) == (b"whole", b"new")
-        with backend.open_writer() as writer:
-            writer.write(b"whole again")
-            assert writer.commit("key", replace=True) == "stored"
-        assert read(backend, "key") == b"whole again"
-
     def test_a_writer_whose_key_is_taken_can_commit_to_another(self, backend: StorageBackend) -> None:
         put(backend, b"in the way", key="first")
         with backend.open_writer() as writer:

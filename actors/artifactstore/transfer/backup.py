@@ -161,7 +161,10 @@ class _Backup:
         return kept.digest
 
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
-        await self._copy(named_by(events), compare=False)
+        by_address = {each.address: each for each in named_by(events)}
+        known = await self._store.known_objects(by_address)  # an object may have been stored again since
+        named = [replace(each, place=known.get(address, each).place) for address, each in by_address.items()]
+        await self._copy(named, compare=False)
         self._tell(events=len(events))
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
@@ -170,7 +173,16 @@ class _Backup:
         flaws = flaws_by_size(named, found)
         present = [each for each, flaw in zip(named, flaws, strict=True) if flaw is None]
         wanted = [each for each, flaw in zip(named, flaws, strict=True) if flaw is not None]
-        wanted += await self._different(present) if compare else []
+        damaged = [each for each, flaw in zip(named, flaws, strict=True) if flaw == "damaged"]
+        if compare:
+            different = await self._different(present)
+            wanted += different
+            results = await self._plane.verify_objects([each.known_in(_BACKEND_ID) for each in different])
+            damaged += [each for each, result in zip(different, results, strict=True) if result.status != "ok"]
+        for (
+            each
+        ) in damaged:  # bytes at a key never change, and what is sound is kept: the store's may be the damaged one
+            await self._plane.delete_object(each.known_in(_BACKEND_ID))
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
         for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):

@@ -10,9 +10,10 @@ from artifactstore.database.trial import LogTrial
 from artifactstore.refusals import BackupRefused
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, Version
-from artifactstore.transfer.objects import named_by
+from artifactstore.transfer.objects import named_by, retired_by
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogFileSummary, check_link
+from artifactstore_protocols.storage import Place
 
 __all__ = ["BackupLog"]
 
@@ -22,12 +23,14 @@ class BackupLog:
 
     Attributes:
         bytes: of the objects that they name, counted each time.
+        retired: places that it retires: at its end, nothing is kept there.
     """
 
     def __init__(self) -> None:
         self._files: dict[Path, Version] = {}
         self._last: LogFileSummary | None = None
         self.bytes = 0
+        self.retired: set[Place] = set()
 
     @property
     def last(self) -> LogFileSummary:
@@ -72,6 +75,7 @@ class BackupLog:
                 await trial.take(events)
                 see(events)
                 log.bytes += sum(each.size_bytes for each in named_by(events))
+                log.retired |= retired_by(events)
 
             for path in await directory.log_files():
                 async with LogFileSource.open(path) as file:

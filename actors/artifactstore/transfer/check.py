@@ -50,7 +50,7 @@ class _Check:
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
                 named = named_by(batch)
-                await self._read(named)
+                await self._read([each for each in named if each.place not in log.retired])
                 size_bytes = sum(each.size_bytes for each in named)
                 done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)
                 if self._progress is not None:
@@ -65,7 +65,8 @@ class _Check:
         )
 
     async def _read(self, named: Sequence[NamedObject]) -> None:
-        new = [each for each in named if str(each.address) not in self._seen]
+        by_address = {str(each.address): each for each in named}
+        new = [each for address, each in by_address.items() if address not in self._seen]
         self._seen.update(str(each.address) for each in new)
         found = await self._plane.stat_objects([each.known_in(_BACKEND_ID) for each in new])
         whole: list[NamedObject] = []

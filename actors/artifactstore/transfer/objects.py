@@ -7,7 +7,14 @@ from typing import Literal, cast
 
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import FILES_INGESTED, OBJECTS_STORED, FilesIngested, ObjectsStored
+from artifactstore_protocols.event_types import (
+    FILES_INGESTED,
+    OBJECTS_RETIRED,
+    OBJECTS_STORED,
+    FilesIngested,
+    ObjectsRetired,
+    ObjectsStored,
+)
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.messages import StatObjects, StorageRole
@@ -23,6 +30,7 @@ __all__ = [
     "flaws_by_size",
     "named_by",
     "named_in_views",
+    "retired_by",
     "unlike_the_log",
 ]
 
@@ -65,20 +73,31 @@ class NamedObject:
 
 
 def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
-    """The objects that some events name, each once."""
-    named: dict[bytes, NamedObject] = {}
+    """The objects that some events name, each once; a content comes once for each place."""
+    named: dict[Place, NamedObject] = {}
     files: dict[bytes, str] = {}
     for stored in events:  # the others name none, or what these have named; a manifest is long to decode
         if stored.event.type == OBJECTS_STORED.name:
             objects = cast("ObjectsStored", stored.decode())
             for digest, sha256, size_bytes, place, *_ in objects.objects:
                 digests = ContentDigests(Digest(objects.digest_algorithm, digest.hex()), Digest("sha256", sha256.hex()))
-                named.setdefault(digest, NamedObject(digests, size_bytes, place))
+                named.setdefault(place, NamedObject(digests, size_bytes, place))
         elif stored.event.type == FILES_INGESTED.name:
             ingested = cast("FilesIngested", stored.decode())
             for entry in ingested.entries:
                 files.setdefault(entry.digest, f"{ingested.package_id}/{entry.path}")
-    return tuple(replace(each, files=(files[digest],)) if digest in files else each for digest, each in named.items())
+    return tuple(
+        replace(each, files=(files[each.address.digest.raw],)) if each.address.digest.raw in files else each
+        for each in named.values()
+    )
+
+
+def retired_by(events: Iterable[StoredEvent]) -> frozenset[Place]:
+    """The places that some events retire, at which nothing is kept any more."""
+    retired = (
+        cast("ObjectsRetired", stored.decode()) for stored in events if stored.event.type == OBJECTS_RETIRED.name
+    )
+    return frozenset(place for payload in retired for place in payload.objects)
 
 
 async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:

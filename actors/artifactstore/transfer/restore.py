@@ -8,9 +8,10 @@ store has lost since.
 
 import errno
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from itertools import batched
 from pathlib import Path
 
 from artifactstore.abreast import abreast
@@ -20,12 +21,16 @@ from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches_of, flaws_by_size, named_by
+from artifactstore_protocols.commands import OBJECTS_MAX, ReplaceObjects
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError, SourceUnreadable
+from artifactstore_protocols.entries import StoredObject
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.event_types.objects_stored import comes_after
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObjects, WriterRole
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import RestoreReport, TransferProgress
+from artifactstore_protocols.storage import Place
 
 __all__ = ["flaw_of", "restore"]
 
@@ -42,8 +47,12 @@ async def restore(
     storage: ActorRef[StorageRole],
     path: Path,
     progress: Callable[[TransferProgress], None] | None,
+    commit: Callable[[ReplaceObjects], Awaitable[object]],
 ) -> RestoreReport:
     """Bring a store to what a backup holds.
+
+    Objects go where its log has them at its end. Where the store holds other bytes, or a flag, a content
+    goes to its next key, and `commit` records that after the last event of the log.
 
     Raises:
         BackupRefused: there is no backup, or none that has come to its end.
@@ -58,7 +67,7 @@ async def restore(
     command = finishing("restore", path)
     arrival = Arrival(store, writer, source=directory.name, command=command, found=await store.probe())
     log = await BackupLog.verified(directory, see=arrival.see)
-    return await _Restore(store, storage, directory, arrival, progress).run(log)
+    return await _Restore(store, storage, directory, arrival, progress, commit).run(log)
 
 
 class _Restore:
@@ -69,7 +78,9 @@ class _Restore:
         directory: BackupDirectory,
         arrival: Arrival,
         progress: Callable[[TransferProgress], None] | None,
+        commit: Callable[[ReplaceObjects], Awaitable[object]],
     ) -> None:
+        self._commit = commit
         self._store = store
         self._storage = storage
         self._directory = directory
@@ -77,23 +88,27 @@ class _Restore:
         self._progress = progress
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
-        self._sound: set[str] = set()  # written or read by this restore, so that each is read at most once
-        self._to_rewrite: set[ContentAddress] = set()
+        self._sound: set[Place] = set()  # written or read by this restore, so that each is read at most once
+        self._flagged: Mapping[ContentAddress, Place] = {}
+        self._replaced: list[StoredObject] = []
         self._new_objects = self._new_bytes = 0
 
     async def run(self, log: BackupLog) -> RestoreReport:
         await self._begin(log)
-        self._to_rewrite = set(await self._store.flagged_addresses())
+        self._flagged = await self._store.flagged_objects()
         done = TransferProgress(0, log.events, 0, log.bytes)
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
                 named = named_by(batch)
-                await self._restore_objects(named)
+                kept = [each for each in named if each.place not in log.retired]
+                await self._restore_objects(await self._where_they_are_now(kept))
                 await self._arrival.take(batch)
                 size_bytes = sum(each.size_bytes for each in named)
                 done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)
                 if self._progress is not None:
                     self._progress(done)
+        for run in batched(self._replaced, OBJECTS_MAX):
+            await self._commit(ReplaceObjects(run))
         return RestoreReport(
             directory=self._directory.name,
             events=log.events,
@@ -115,6 +130,16 @@ class _Restore:
                 await self._arrival.compare(batch)
         await self._arrival.begin()
 
+    async def _where_they_are_now(self, named: Sequence[NamedObject]) -> list[NamedObject]:
+        """The objects at the places that this log has them at, which may have stored them again since."""
+        known = await self._store.known_objects({each.address for each in named})
+        return [
+            replace(each, place=now.place)
+            if (now := known.get(each.address)) is not None and comes_after(now.place, each.place)
+            else each
+            for each in named
+        ]
+
     async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
         """Put those of the objects into the store that it does not have, or has flawed; those it has are read."""
         known = tuple(each.known for each in named)
@@ -124,9 +149,11 @@ class _Restore:
         for each, flaw in zip(named, flaws_by_size(named, found), strict=True):
             if str(each.address) in self._flawed:
                 continue
-            if flaw is not None or each.address in self._to_rewrite:
+            if each.place in self._sound and flaw is None:
+                continue
+            if flaw is not None or self._place_for(each) != each.place:
                 wanted.append(each)
-            elif str(each.address) not in self._sound:
+            else:
                 to_read.append(each)
 
         async def read(batch: Sequence[NamedObject]) -> None:
@@ -136,24 +163,40 @@ class _Restore:
 
         runs = batches_of(to_read, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES)
         await abreast(runs, read, at_once=_READS_AT_ONCE)
-        self._sound.update(str(each.address) for each in named)
+        self._sound.update(each.place for each in named)
         wanted = await self._of_right_size(wanted)
+        while wanted:  # one that two backends have is stored in one after the other
+            batch = list({each.address: each for each in reversed(wanted)}.values())
+            await self._store_wanted(batch)
+            wanted = [each for each in wanted if each not in batch]
+
+    async def _store_wanted(self, wanted: Sequence[NamedObject]) -> None:
+        """Store objects where the log has them, or under a later key where other bytes are, or a flag is."""
         for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             sources = tuple(
                 FileSource(first_key(each.address), str(self._directory.objects), each.digests) for each in batch
             )
-            rewrite = {each.address: each.place for each in batch}
-            answers = await self._storage.ask(StoreFiles(sources, rewrite), timeout=NO_TIME_LIMIT)
+            places = {each.address: self._place_for(each) for each in batch}
+            answers = await self._storage.ask(StoreFiles(sources, places), timeout=NO_TIME_LIMIT)
             for each, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, IngestResult):
                     self._new_objects += 1
                     self._new_bytes += each.size_bytes
-                    self._to_rewrite.discard(each.address)
+                    self._note_place(each, Place(answer.receipt.backend_id, answer.receipt.object_key))
                 elif (flaw := flaw_of(answer)) is not None:
                     self._flawed.add(str(each.address))
                     await self._flaws.add(flaw, each)
                 else:
                     raise answer
+
+    def _place_for(self, named: NamedObject) -> Place:
+        place = self._flagged.get(named.address)
+        return named.place if place is None or not comes_after(place, named.place) else place
+
+    def _note_place(self, named: NamedObject, place: Place) -> None:
+        if place != named.place:
+            digest, sha256 = named.digests.primary.raw, named.digests.sha256.raw
+            self._replaced.append(StoredObject(digest, sha256, named.size_bytes, place))
 
     async def _of_right_size(self, wanted: Sequence[NamedObject]) -> list[NamedObject]:
         """Note those that have another size in the backup: one that is too long can be too long to read."""

@@ -13,12 +13,16 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
 from artifactstore_protocols.event_types.objects_flagged import (
     OBJECTS_FLAGGED,
     OBJECTS_RESTORED,
     ObjectsFlagged,
     ObjectsRestored,
 )
+from artifactstore_protocols.event_types.objects_removed import OBJECTS_REMOVED, ObjectsRemoved
+from artifactstore_protocols.event_types.objects_reprieved import OBJECTS_REPRIEVED, ObjectsReprieved
+from artifactstore_protocols.event_types.objects_retired import OBJECTS_RETIRED, ObjectsRetired
 from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
 from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
@@ -29,8 +33,12 @@ __all__ = [
     "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
+    "OBJECTS_CONDEMNED",
     "OBJECTS_FLAGGED",
+    "OBJECTS_REMOVED",
+    "OBJECTS_REPRIEVED",
     "OBJECTS_RESTORED",
+    "OBJECTS_RETIRED",
     "OBJECTS_STORED",
     "PACKAGE_CREATED",
     "PACKAGE_FINALIZED",
@@ -39,8 +47,12 @@ __all__ = [
     "EventType",
     "FilesIngested",
     "MetadataSchemaRegistered",
+    "ObjectsCondemned",
     "ObjectsFlagged",
+    "ObjectsRemoved",
+    "ObjectsReprieved",
     "ObjectsRestored",
+    "ObjectsRetired",
     "ObjectsStored",
     "PackageCreated",
     "PackageFinalized",
@@ -63,6 +75,10 @@ type Payload = (
     | ObjectsFlagged
     | ObjectsRestored
     | CommandNoted
+    | ObjectsCondemned
+    | ObjectsReprieved
+    | ObjectsRetired
+    | ObjectsRemoved
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -75,6 +91,10 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         ObjectsFlagged: OBJECTS_FLAGGED,
         ObjectsRestored: OBJECTS_RESTORED,
         CommandNoted: COMMAND_NOTED,
+        ObjectsCondemned: OBJECTS_CONDEMNED,
+        ObjectsReprieved: OBJECTS_REPRIEVED,
+        ObjectsRetired: OBJECTS_RETIRED,
+        ObjectsRemoved: OBJECTS_REMOVED,
     }
 )
 

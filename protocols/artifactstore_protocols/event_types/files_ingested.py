@@ -1,13 +1,13 @@
 """`v1.files.ingested`: the entries that one command put into a package."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.commands import ENTRIES_MAX, IngestFiles, OnExisting, check_entries_bytes
-from artifactstore_protocols.entries import Entry, encode_entry, entry_of
+from artifactstore_protocols.entries import Entry, Place, StoredObject, encode_entry, entry_of
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import (
     Codec,
@@ -17,10 +17,12 @@ from artifactstore_protocols.event_types.base import (
     fields_of,
     require_shortest,
 )
+from artifactstore_protocols.event_types.objects_stored import comes_after
 from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
-from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.packages import ObjectNotStored, PackageFinalizedAlready, PackageNotFound
+from artifactstore_protocols.object_keys import latest_key, next_key
+from artifactstore_protocols.packages import ObjectsNotStored, PackageFinalizedAlready, PackageNotFound
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import LogState, PackageState
 from artifactstore_protocols.views import (
@@ -40,7 +42,7 @@ from artifactstore_protocols.views import (
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["FILES_INGESTED", "FilesIngested", "ingest_files", "open_package"]
+__all__ = ["FILES_INGESTED", "FilesIngested", "check_contents", "ingest_files", "open_package"]
 
 _NAME: Final = "v1.files.ingested"
 _TEXT, _NUMBER, _LIST = frozenset({str}), frozenset({int}), frozenset({list})
@@ -107,25 +109,15 @@ def ingest_files(command: IngestFiles, state: LogState, *, entries_max: int) -> 
 
     Raises:
         PackageNotFound, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: it cannot be.
-        ObjectNotStored: the content of a file is not in the store, or flagged, and the command does not bring it.
     """
-    brought = {each.digest: each.size_bytes for each in command.stored}
-    return _ingested(command.package_id, command.entries, command.on_existing, brought, state, entries_max)
+    return _ingested(command.package_id, command.entries, command.on_existing, state, entries_max)
 
 
 def _ingested(
-    package_id: str,
-    entries: tuple[Entry, ...],
-    on_existing: OnExisting,
-    brought: Mapping[bytes, int],
-    state: LogState,
-    entries_max: int,
+    package_id: str, entries: tuple[Entry, ...], on_existing: OnExisting, state: LogState, entries_max: int
 ) -> FilesIngested | None:
     package = open_package(package_id, state)
     placement = place_entries(package, entries, on_existing, entries_max=entries_max)
-    for entry in placement.entries.values():
-        if entry.kind == "file":
-            _check_content(entry, brought, state)
     if not placement.entries:
         return None
     return FilesIngested(
@@ -140,14 +132,55 @@ def _ingested(
     )
 
 
-def _check_content(entry: Entry, brought: Mapping[bytes, int], state: LogState) -> None:
-    size_bytes = brought.get(entry.digest)
-    if size_bytes is None:
-        content = state.contents.get(entry.digest)
-        if content is None or not content.intact:
-            raise ObjectNotStored(entry.path, f"{PRIMARY_ALGORITHM}:{entry.digest.hex()}")
-        size_bytes = content.size_bytes
-    check_equal(f"size of {entry.path[:80]!r}", entry.size_bytes, size_bytes)
+def check_contents(
+    entries: Sequence[Entry], new: Sequence[StoredObject], brought: Sequence[StoredObject], state: LogState
+) -> None:
+    """Make sure that every file has a whole object that is live, condemned, or recorded by the same command.
+
+    Args:
+        entries: that a package is to hold.
+        new: what the command records.
+        brought: what the command has proof for, and records as far as it is news.
+        state: what is true.
+
+    Raises:
+        ObjectsNotStored: some have none.
+        InvalidValue: a file has another size than its content.
+    """
+    sizes = {each.digest: each.size_bytes for each in new}
+    receipts: dict[bytes, list[Place]] = {}
+    for each in brought:
+        if each.digest not in sizes:
+            receipts.setdefault(each.digest, []).append(each.place)
+    refused: dict[bytes, Entry] = {}
+    for entry in entries:
+        if entry.kind != "file":
+            continue
+        digest = entry.digest
+        if digest not in sizes:
+            content = state.contents.get(digest)
+            if content is None or not _is_usable(digest, receipts.get(digest, ()), state):
+                refused.setdefault(digest, entry)
+                continue
+            sizes[digest] = content.size_bytes
+        check_equal(f"size of {entry.path[:80]!r}", entry.size_bytes, sizes[digest])
+    if refused:
+        addresses = {digest: ContentAddress(Digest(PRIMARY_ALGORITHM, digest.hex())) for digest in refused}
+        known = {digest: [*receipts.get(digest, ()), *sorted(state.places_of(digest))] for digest in refused}
+        places = {addresses[digest]: _next_place(places) for digest, places in known.items() if places}
+        raise ObjectsNotStored(next(iter(refused.values())).path, tuple(addresses.values()), places)
+
+
+def _is_usable(digest: bytes, receipts: Sequence[Place], state: LogState) -> bool:
+    """A receipt of a later generation says that the earlier ones are no good, also where it comes too late itself."""
+    places = state.places_of(digest)
+    usable = [place for place, held in places.items() if held.is_usable]
+    return bool(usable) and not any(all(comes_after(late, place) for place in usable) for late in receipts)
+
+
+def _next_place(places: Sequence[Place]) -> Place:
+    """In the backend of the first, a key that none of them has."""
+    return Place(places[0].backend_id, next_key(latest_key(place.object_key for place in places)))
 
 
 def _encode(payload: FilesIngested) -> bytes:
@@ -214,12 +247,14 @@ def _decode(content: bytes) -> FilesIngested:
 
 
 def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
-    """A content may be flagged here: the command may have brought it, which no event says of a known object."""
+    """What the command has brought or reprieved stands in the events before this one."""
     check_id("package id", payload.package_id)
     check_entries_bytes(payload.entries)
-    contents = ((entry.digest, state.contents.get(entry.digest)) for entry in payload.entries)
-    stored = {digest: content.size_bytes for digest, content in contents if content is not None}
-    decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, stored, state, _UNLIMITED)
+    decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, state, _UNLIMITED)
+    check_contents(payload.entries, (), (), state)
+    for entry in payload.entries:
+        if entry.kind == "file" and all(held.state != "live" for held in state.places_of(entry.digest).values()):
+            raise InvalidValue("entry", entry.path[:80], "its content is condemned")
     if decided is None or len(decided.entries) != len(payload.entries):
         raise InvalidValue("entries", str(len(payload.entries)), "some of them change nothing")
     check_equal("package number", payload.package_number, decided.package_number)
@@ -237,7 +272,12 @@ def _evolve(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> 
     package.total_bytes = totals.total_bytes
     for key in payload.removed:
         package.entries.pop(key, None)
+    references = state.references
     for key, entry in zip(payload.path_keys, payload.entries, strict=True):
+        if key in payload.replaced and (digest := package.entries[key].digest):
+            references[digest] = references.get(digest, 0) - 1
+        if entry.digest:
+            references[entry.digest] = references.get(entry.digest, 0) + 1
         package.entries[key] = entry
         parent = key.rpartition("/")[0]
         if parent and parent not in package.below:

@@ -1,13 +1,13 @@
 """`v1.objects.flagged` and `v1.objects.restored`: what verification found, and what is whole again."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.commands import OBJECTS_MAX, ObjectFinding, RecordFindings
-from artifactstore_protocols.entries import Place, StoredObject, check_digest, check_place
+from artifactstore_protocols.entries import Place, check_digest, check_place
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import Codec, EventType, PayloadInvalid, fields_of
 from artifactstore_protocols.event_types.objects_stored import OBJECTS
@@ -18,21 +18,21 @@ from artifactstore_protocols.views import LOCATIONS, RowOperation, Update
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["OBJECTS_FLAGGED", "OBJECTS_RESTORED", "ObjectsFlagged", "ObjectsRestored", "healed", "judge_findings"]
+__all__ = ["OBJECTS_FLAGGED", "OBJECTS_RESTORED", "ObjectsFlagged", "ObjectsRestored", "judge_findings"]
 
 _FINDING_FIELDS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectsFlagged:
-    """Verification found objects `damaged` or `missing`; the next ingest of their contents stores them again."""
+    """Verification found objects `damaged` or `missing`; the next ingest stores their contents under another key."""
 
     findings: tuple[ObjectFinding, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectsRestored:
-    """Flagged objects are whole again: they were written anew, or a verification found them sound."""
+    """Flagged objects are not flawed: a verification found them sound."""
 
     findings: tuple[ObjectFinding, ...]
 
@@ -40,8 +40,8 @@ class ObjectsRestored:
 def judge_findings(command: RecordFindings, state: LogState) -> tuple[ObjectsFlagged | None, ObjectsRestored | None]:
     """Decide what of a verification's findings is news.
 
-    What has changed after the verification began to look, at sequence `command.as_of`, is left as it is: it may have
-    been healed since.
+    What has changed after the verification began to look, at sequence `command.as_of`, is left as it is. A key that was
+    retired since has no flag.
 
     Raises:
         InvalidValue: the log names no such object.
@@ -50,7 +50,7 @@ def judge_findings(command: RecordFindings, state: LogState) -> tuple[ObjectsFla
     restored: list[ObjectFinding] = []
     for finding in command.findings:
         known = _known(finding, state)
-        if known.sequence > command.as_of or known.integrity == finding.integrity:
+        if not known.is_current or known.sequence > command.as_of or known.integrity == finding.integrity:
             continue
         (restored if finding.integrity == "intact" else flagged).append(finding)
     return (
@@ -59,19 +59,8 @@ def judge_findings(command: RecordFindings, state: LogState) -> tuple[ObjectsFla
     )
 
 
-def healed(stored: Sequence[StoredObject], state: LogState) -> ObjectsRestored | None:
-    """Return the flawed objects that an ingest has written anew, flagged or not; None if it has met none."""
-    found: dict[Place, ObjectFinding] = {}
-    for each in stored:
-        content = state.contents.get(each.digest)
-        if each.outcome == "rewritten" and content is not None and each.place in content.places:
-            found[each.place] = ObjectFinding(each.digest, each.place, "intact")
-    return ObjectsRestored(tuple(found.values())) if found else None
-
-
 def _known(finding: ObjectFinding, state: LogState) -> PlaceState:
-    content = state.contents.get(finding.digest)
-    place = None if content is None else content.places.get(finding.place)
+    place = state.places_of(finding.digest).get(finding.place)
     if place is None:
         reason = "no event before has stored it there"
         raise InvalidValue("object", f"{finding.place.backend_id} {finding.place.object_key}"[:80], reason)
@@ -112,13 +101,15 @@ def _judge(payload: _Findings, _stored: "StoredEvent", state: LogState) -> None:
     if len(set(places)) != len(places):
         raise InvalidValue("objects", str(len(places)), "one of them stands there twice")
     for finding in payload.findings:
-        if _known(finding, state).integrity == finding.integrity != "intact":  # a repair may come before any flag
-            raise InvalidValue("integrity", finding.integrity, "the object has it already")
+        known = _known(finding, state)
+        if known.integrity == finding.integrity or not known.is_current:
+            raise InvalidValue("integrity", finding.integrity, "the object has it already, or is retired")
 
 
 def _evolve(payload: _Findings, stored: "StoredEvent", state: LogState) -> None:
     for digest, place, integrity in payload.findings:
-        state.contents[digest].places[place] = PlaceState(integrity, stored.sequence)
+        held = state.places_of(digest)[place]
+        state.set_place(digest, place, replace(held, integrity=integrity, sequence=stored.sequence))
 
 
 def _rows(payload: _Findings, stored: "StoredEvent") -> Iterable[RowOperation]:

@@ -1,6 +1,6 @@
 """`v1.objects.stored`: contents, or further objects of them, that are new in the store."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -18,6 +18,7 @@ from artifactstore_protocols.event_types.base import (
     require_shortest,
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.object_keys import first_key, first_key_of, parse_key
 from artifactstore_protocols.state import ContentState, LogState, Needs, PlaceState
 from artifactstore_protocols.storage import RestoreStatus, RetrievalTier
 from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent, Row, RowOperation
@@ -25,7 +26,7 @@ from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent,
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["OBJECTS", "OBJECTS_STORED", "ObjectsStored", "new_objects"]
+__all__ = ["OBJECTS", "OBJECTS_STORED", "ObjectsStored", "comes_after", "new_objects", "superseded", "supersedes"]
 
 OBJECTS: Final = "objects"
 """What events about objects have as their subject."""
@@ -42,43 +43,89 @@ class ObjectsStored:
 
     Attributes:
         digest_algorithm: of the primary digests.
-        objects: 1 to `OBJECTS_MAX`; their outcomes are not part of the event.
+        objects: 1 to `OBJECTS_MAX`.
     """
 
     digest_algorithm: str
     objects: tuple[StoredObject, ...]
 
 
-def new_objects(stored: Sequence[StoredObject], state: LogState) -> tuple[StoredObject, ...]:
-    """Return those of the objects that the log does not name yet, each once.
+def new_objects(
+    stored: Sequence[StoredObject], state: LogState, needed: Collection[bytes] = ()
+) -> tuple[StoredObject, ...]:
+    """Return those of the objects that are to be recorded: at keys that the log does not name yet.
+
+    A content that has a whole object of a later generation in the same backend needs no earlier one, and one that has
+    no live object is recorded only where it is needed: its bytes stay an orphan.
+
+    Args:
+        stored: objects.
+        state: what is true; it is not changed.
+        needed: primary digests of contents that a package is to refer to.
 
     Raises:
-        InvalidValue: one address has two contents, or one key.
+        InvalidValue: one address has two contents, or a key is not one of its content's.
     """
-    new: dict[Place, StoredObject] = {}
+    new: dict[tuple[bytes, str], StoredObject] = {}
     contents: dict[bytes, tuple[bytes, int]] = {}
     for each in stored:
-        known = state.contents.get(each.digest)
-        fact = (each.sha256, each.size_bytes)
+        digest, place = each.digest, each.place
+        known, fact = state.contents.get(digest), (each.sha256, each.size_bytes)
         if known is not None:
             check_equal("SHA-256", each.sha256.hex(), known.sha256.hex())
             check_equal("size", each.size_bytes, known.size_bytes)
-            if each.place in known.places:
-                continue
-        elif contents.setdefault(each.digest, fact) != fact:
-            raise InvalidValue("digest", each.digest.hex(), "two contents that differ have it")
-        as_stored = each if each.outcome == "stored" else each._replace(outcome="stored")
-        if new.setdefault(each.place, as_stored).digest != each.digest:
-            raise InvalidValue("object key", each.place.object_key[:80], "it names one content for ever")
+        elif contents.setdefault(digest, fact) != fact:
+            raise InvalidValue("digest", digest.hex(), "two contents that differ have it")
+        first = first_key_of(PRIMARY_ALGORITHM, digest.hex())
+        if place.object_key != first and first_key(parse_key(place.object_key)[0]) != first:
+            raise InvalidValue("object key", place.object_key[:80], "it names another content, and does so for ever")
+        places = state.places_of(digest)
+        if digest not in needed and all(held.state != "live" for held in places.values()):
+            continue
+        if place in places or any(held.is_usable and comes_after(at, place) for at, held in places.items()):
+            continue
+        twin = new.setdefault((digest, place.backend_id), each)
+        if comes_after(place, twin.place):
+            new[digest, place.backend_id] = each
     return tuple(new.values())
+
+
+def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...]:
+    """Return the objects that need not be kept once new ones of their contents are recorded."""
+    found: dict[Place, None] = {}
+    for each in new:
+        places = state.places_of(each.digest)
+        found.update((at, None) for at, held in sorted(places.items()) if _gives_way(at, held, each.place))
+    return tuple(found)
+
+
+def supersedes(later: Place, earlier: Place, state: LogState) -> bool:
+    """Tell whether an object takes the place of another one of its content."""
+    places = state.places_of(bytes.fromhex(parse_key(earlier.object_key)[0].digest.hex))
+    if later == earlier or later not in places or earlier not in places or not places[later].is_usable:
+        return False
+    return _gives_way(earlier, places[earlier], later)
+
+
+def _gives_way(place: Place, held: PlaceState, later: Place) -> bool:
+    """A flawed object gives way to any other, a whole one to a later generation: what is there could not be used."""
+    return held.is_current and (held.integrity != "intact" or comes_after(later, place))
+
+
+def comes_after(place: Place, other: Place) -> bool:
+    """Tell whether a place has a later generation of the same content in the same backend."""
+    if place.backend_id != other.backend_id or place.object_key == other.object_key:
+        return False
+    return parse_key(place.object_key)[1] > parse_key(other.object_key)[1]
 
 
 def _encode(payload: ObjectsStored) -> bytes:
     places: dict[tuple[str, str, str], int] = {}
     objects: list[RecordValue] = []
-    for digest, sha256, size_bytes, place, tier, restore, _outcome in payload.objects:
+    for digest, sha256, size_bytes, place, tier, restore in payload.objects:
         number = places.setdefault((place.backend_id, tier, restore), len(places))
-        key = None if place.object_key == _first_key(payload.digest_algorithm, digest) else place.object_key
+        first = first_key_of(payload.digest_algorithm, digest.hex())
+        key = None if place.object_key == first else place.object_key
         objects.append([digest, sha256, size_bytes, number, key])
     described: list[RecordValue] = [list[RecordValue](each) for each in places]
     return canonical.encode_checked(
@@ -102,7 +149,8 @@ def _decode(content: bytes) -> ObjectsStored:
         if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
             raise PayloadInvalid(_NAME, "an object has a digest")
         backend_id, tier, restore = places[number]
-        place = Place(backend_id, _first_key(algorithm, digest) if key is None else cast("str", key))
+        first = first_key_of(algorithm, digest.hex())
+        place = Place(backend_id, first if key is None else cast("str", key))
         stored = StoredObject(
             digest,
             cast("bytes", sha256),
@@ -121,32 +169,28 @@ def _decode(content: bytes) -> ObjectsStored:
     return payload
 
 
-def _first_key(algorithm: str, digest: bytes) -> str:
-    text = digest.hex()
-    return f"{algorithm}/{text[0:2]}/{text[2:4]}/{text}"
-
-
 def _judge(payload: ObjectsStored, _stored: "StoredEvent", state: LogState) -> None:
     check_equal("digest algorithm", payload.digest_algorithm, PRIMARY_ALGORITHM)
-    if len(new_objects(payload.objects, state)) != len(payload.objects):
-        raise InvalidValue("objects", str(len(payload.objects)), "the log names some of them already")
+    needed = {each.digest for each in payload.objects}
+    if len(new_objects(payload.objects, state, needed)) != len(payload.objects):
+        raise InvalidValue("objects", str(len(payload.objects)), "the log names some of them already, or later ones")
 
 
 def _evolve(payload: ObjectsStored, stored: "StoredEvent", state: LogState) -> None:
     for each in payload.objects:
-        content = state.contents.get(each.digest)
-        if content is None:
-            content = state.contents[each.digest] = ContentState(payload.digest_algorithm, each.sha256, each.size_bytes)
-        content.places[each.place] = PlaceState("intact", stored.sequence)
+        if each.digest not in state.contents:
+            content = ContentState(payload.digest_algorithm, each.sha256, each.size_bytes)
+            state.contents[each.digest] = content
+        state.set_place(each.digest, each.place, PlaceState("intact", stored.sequence))
 
 
 def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperation]:
     algorithm, at_us, sequence = payload.digest_algorithm, stored.event.recorded_at_us, stored.sequence
     contents: dict[bytes, Row] = {}
     locations: list[Row] = []
-    for digest, sha256, size_bytes, (backend_id, key), tier, restore, _outcome in payload.objects:
+    for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
         contents[digest] = (digest, algorithm, sha256, size_bytes, sequence)
-        locations.append((digest, backend_id, key, tier, restore, "live", "intact", at_us, sequence))
+        locations.append((digest, backend_id, key, tier, restore, "live", "intact", at_us, None, None, sequence))
     return (PutIfAbsent(CONTENTS, tuple(contents.values())), Put(LOCATIONS, locations))
 
 

@@ -117,9 +117,8 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
         if known is None or _listed(known, state) != entry:
             raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package has no such entry")
     for receipt in sealed.storage_receipts:
-        content = state.contents.get(receipt.digest)
         key = receipt.object_key or first_key(ContentAddress(Digest(sealed.digest_algorithm, receipt.digest.hex())))
-        if content is None or Place(receipt.backend_id, key) not in content.places:
+        if Place(receipt.backend_id, key) not in state.places_of(receipt.digest):
             raise InvalidValue("receipt in the manifest", f"{receipt.backend_id} {key}", "the object was never there")
 
 

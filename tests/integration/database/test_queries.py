@@ -33,4 +33,4 @@ async def test_a_flagged_object_whose_content_is_gone_is_damage_and_not_overlook
     await tell_story(scribe)
     await surgery(location, delete(LIVE[CONTENTS]))
     with pytest.raises(DatabaseDamaged, match="refers to content"):
-        await store.flagged_addresses()
+        await store.flagged_objects()

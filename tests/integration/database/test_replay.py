@@ -191,7 +191,7 @@ async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
             await gate.arrival()
             for command in (
                 memory.command(Create(step, "short", {})),
-                memory.command(Ingest(2, (FileStep(f"late {step}", b"x", False, "rewritten"),), OnExisting.REFUSE)),
+                memory.command(Ingest(2, (FileStep(f"late {step}", b"x", False, step - 18),), OnExisting.REFUSE)),
                 memory.command(Register(f"late {step}")),
                 memory.command(Find(((b"x", "damaged"),))),
             ):

@@ -143,7 +143,7 @@ async def test_no_statement_reads_a_whole_table(
     await scribe.tell(ingest(*files))
     await scribe.tell(ingest(ingested("d/1", b"another"), on_existing=OnExisting.REPLACE))
     await scribe.tell(found((b"content 0", "damaged"), (b"content 1", "intact")))
-    await scribe.tell(ingest(ingested("f", b"content 0", outcome="rewritten")))
+    await scribe.tell(ingest(ingested("f", b"content 0", generation=2)))
     await scribe.tell(RegisterMetadataSchema("schema", "{}"))
     await scribe.send(scribe.ask(finalize(9)))
     executed = dict(counts.statements)

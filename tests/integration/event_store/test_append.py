@@ -15,12 +15,18 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
-from artifactstore_protocols.event_types import FILES_INGESTED, OBJECTS_FLAGGED, OBJECTS_RESTORED, OBJECTS_STORED
+from artifactstore_protocols.event_types import (
+    FILES_INGESTED,
+    OBJECTS_FLAGGED,
+    OBJECTS_RESTORED,
+    OBJECTS_RETIRED,
+    OBJECTS_STORED,
+)
 from artifactstore_protocols.events import Committed, IdempotencyConflict, encode_record
 from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.manifest import ManifestInvalid
 from artifactstore_protocols.packages import (
-    ObjectNotStored,
+    ObjectsNotStored,
     PackageExists,
     PackageNotFound,
     PathConflict,
@@ -61,11 +67,11 @@ async def test_events_of_one_command_are_neighbours_and_only_the_first_is_stampe
     store: EventStore, scribe: Scribe
 ) -> None:
     await scribe.tell(created(), ingest(ingested("a", b"flawed")), found((b"flawed", "damaged")))
-    request = scribe.ask(ingest(ingested("b", b"flawed", outcome="rewritten"), ingested("c", b"new")))
+    request = scribe.ask(ingest(ingested("b", b"flawed", generation=2), ingested("c", b"new")))
     [outcome] = await scribe.send(request)
     answer = committed(outcome)
     types = [stored.event.type for stored in answer.events]
-    assert types == [OBJECTS_RESTORED.name, OBJECTS_STORED.name, FILES_INGESTED.name]
+    assert types == [OBJECTS_STORED.name, FILES_INGESTED.name, OBJECTS_RETIRED.name]
     assert [stored.sequence for stored in answer.events] == [5, 6, 7]
     assert [stored.event.event_id for stored in answer.events] == [event_id_of(request.command_id, i) for i in range(3)]
     stamps = [stored.event.command for stored in answer.events]
@@ -115,11 +121,11 @@ async def test_a_content_is_there_for_the_commands_that_follow_and_no_sooner(scr
     )
     assert [type(outcome) for outcome in outcomes] == [
         Committed,
-        ObjectNotStored,
+        ObjectsNotStored,
         Committed,
         PathTaken,
         Committed,
-        ObjectNotStored,
+        ObjectsNotStored,
     ]
     types = [[stored.event.type for stored in committed(outcomes[index]).events] for index in (2, 4)]
     assert types == [[OBJECTS_STORED.name, FILES_INGESTED.name], [FILES_INGESTED.name]]

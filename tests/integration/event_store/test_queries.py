@@ -26,6 +26,7 @@ from command_strategies import (
     ingest,
     ingested,
     package_id_of,
+    place_of,
 )
 from database_tools import ACTOR, EPOCH_US, Scribe
 from memory_log import MemoryLog
@@ -33,11 +34,9 @@ from memory_log import MemoryLog
 _PATH = "e\u0301/naïve.txt"
 _STORY: list[Step] = [
     Create(1, "short", {"branch": "main"}),
-    Ingest(1, (FileStep(_PATH, b"x", True, "stored"), FileStep("a", b"yy", False, "stored")), OnExisting.REFUSE),
+    Ingest(1, (FileStep(_PATH, b"x", True), FileStep("a", b"yy", False)), OnExisting.REFUSE),
     Create(2, "permanent", {}),
-    Ingest(
-        2, (FileStep("copy", b"x", False, "deduplicated"), FileStep("new", b"zzz", False, "stored")), OnExisting.REFUSE
-    ),
+    Ingest(2, (FileStep("copy", b"x", False), FileStep("new", b"zzz", False)), OnExisting.REFUSE),
     Finalize(1, late=False),
 ]
 
@@ -221,16 +220,19 @@ async def test_bytes_that_were_there_before_are_counted(store: EventStore, scrib
 
 async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
-    assert await store.flagged_addresses() == frozenset()
+    assert await store.flagged_objects() == {}
     known = await store.known_objects([address_of(b"x"), address_of(b"nowhere")])
     assert list(known) == [address_of(b"x")]
     assert known[address_of(b"x")] == KnownObject(address_of(b"x"), 1, Place(BACKEND_ID, first_key(address_of(b"x"))))
     assert await store.flagged_counts() == {}
     await scribe.tell(memory.command(Find(((b"x", "damaged"), (b"yy", "missing")))))
-    assert await store.flagged_addresses() == {address_of(b"x"), address_of(b"yy")}
+    assert await store.flagged_objects() == {address_of(each): place_of(each, 2) for each in (b"x", b"yy")}
     assert await store.flagged_counts() == {"damaged": 1, "missing": 1}
-    await scribe.tell(ingest(ingested("again", b"x", outcome="rewritten"), package=2))
-    assert await store.flagged_addresses() == {address_of(b"yy")}
+    await scribe.tell(ingest(ingested("again", b"x", generation=2), package=2))
+    assert await store.flagged_objects() == {address_of(b"yy"): place_of(b"yy", 2)}
+    healed = KnownObject(address_of(b"x"), 1, place_of(b"x", 2))
+    assert await store.known_objects([address_of(b"x")]) == {healed.address: healed}
+    assert [at.known for at in await store.locations(package_id=None, after="", limit=9)].count(healed) == 1
     assert await store.flagged_counts() == {"missing": 1}
 
 

@@ -45,7 +45,7 @@ async def _tell_of_a_package(number: int, store: EventStore, scribe: Scribe) -> 
     again = [ingested(file.entry.path, f"replaced in {number}".encode()) for file in files[:4]]
     replaced = ingest(*again, package=number, on_existing=OnExisting.REPLACE)
     flawed = found((f"replaced in {number}".encode(), "damaged"))
-    healed = ingested("healed", f"replaced in {number}".encode(), outcome="rewritten")
+    healed = ingested("healed", f"replaced in {number}".encode(), generation=2)
     await scribe.send(scribe.ask(replaced), scribe.ask(flawed), files_per_package_max=FILES)
     await scribe.send(scribe.ask(ingest(healed, package=number)), files_per_package_max=FILES + 1)
     await scribe.tell(RegisterMetadataSchema(NAMES[number % 16], f'{{"version":{number}}}'))

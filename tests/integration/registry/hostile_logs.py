@@ -71,8 +71,10 @@ async def valid_log(directory: Path) -> Log:
         await registry.ingest_file(other, "c", stream_of(b"c"))
         await registry.ingest_file(other, "c", stream_of(b"changed"), replace=True)
         await registry.register_metadata_schema("s", {"type": "object"})
-        overwrite(object_file(settings, (await registry.get_file_record(package, "a")).content_address), b"x")
-        await registry.verify()
+        stored = object_file(settings, (await registry.get_file_record(package, "a")).content_address)
+        for content in (b"x", b"a"):  # a disk that reads well again
+            overwrite(stored, content)
+            await registry.verify()
         await registry.ingest_file(other, _NFD, stream_of(b"a"))
         await registry.ingest_file(other, _NFD, stream_of(b"a"), replace=True, idempotency_key="noted")
         await registry.finalize_package(package)
@@ -326,7 +328,9 @@ def _file_in(log: Log, sequence: int, **changes: Any) -> FilesIngested:
 
 def _elsewhere(log: Log, **changes: Any) -> ObjectsStored:
     payload = cast("ObjectsStored", log[_STORED - 1].decode())
-    stored: StoredObject = payload.objects[0]._replace(place=Place("s3", "x"), **changes)
+    stored: StoredObject = payload.objects[0]._replace(
+        place=payload.objects[0].place._replace(backend_id="s3"), **changes
+    )
     return replace(payload, objects=(stored,))
 
 

@@ -110,7 +110,6 @@ def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
                 "place": dict(zip(("backend_id", "object_key"), place_of(b"x"), strict=True)),
                 "retrieval_tier": "immediate",
                 "restore_status": "not_required",
-                "outcome": "stored",
             }
         ],
     }

@@ -25,7 +25,8 @@ from artifactstore_protocols.dataplane import (
 )
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentHasher
-from artifactstore_protocols.storage import StorageFull
+from artifactstore_protocols.object_keys import next_key
+from artifactstore_protocols.storage import Place, StorageFull
 from unit.dataplane.samples import (
     LARGE,
     address_of,
@@ -358,7 +359,7 @@ async def test_files_that_there_is_no_room_for_are_refused_one_by_one(
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=SIZES)
-async def test_a_file_heals_what_is_flagged_as_damaged(
+async def test_a_file_goes_to_the_next_key_where_other_bytes_are_or_to_the_place_that_is_asked_for(
     plane: DataPlane, root: Path, tree: Path, content: bytes
 ) -> None:
     path = tree / "file"
@@ -367,10 +368,16 @@ async def test_a_file_heals_what_is_flagged_as_damaged(
     (stored,) = objects_in(root)
     stored.chmod(0o644)
     stored.write_bytes(content[::-1])
-    address = address_of(content)
-    answers = await plane.ingest_files([FileSource(str(path))], rewrite={address: known(content).place})
-    assert [answer.receipt.outcome for answer in answers if isinstance(answer, IngestResult)] == ["rewritten"]
-    assert (await verified(plane, content)).status == "ok"
+    first = known(content).place
+    third = Place(first.backend_id, next_key(next_key(first.object_key)))
+    keys: list[str] = []
+    for places in ({}, {address_of(content): third}):
+        (answer,) = await plane.ingest_files([FileSource(str(path))], places=places)
+        assert isinstance(answer, IngestResult)
+        assert answer.receipt.outcome == "stored"
+        keys.append(answer.receipt.object_key)
+    assert keys == [next_key(first.object_key), third.object_key]
+    assert stored.read_bytes() == content[::-1]
 
 
 @pytest.mark.parametrize("content", CONTENTS, ids=SIZES)

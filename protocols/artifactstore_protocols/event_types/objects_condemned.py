@@ -1,0 +1,91 @@
+"""`v1.objects.condemned`: no package refers to these contents, so their objects may be retired after a grace period."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from artifactstore_protocols.commands import CondemnObjects
+from artifactstore_protocols.entries import Place
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types import object_places
+from artifactstore_protocols.event_types.base import EventType, check_equal
+from artifactstore_protocols.event_types.object_places import digest_at
+from artifactstore_protocols.event_types.objects_stored import OBJECTS
+from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.views import Cell, RowOperation
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import StoredEvent
+
+__all__ = ["OBJECTS_CONDEMNED", "ObjectsCondemned", "condemn_objects"]
+
+_NAME: Final = "v1.objects.condemned"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsCondemned:
+    """All live objects of some contents that no package refers to are condemned.
+
+    Attributes:
+        objects: all of them.
+        rule: why; a name that the collector gives.
+    """
+
+    objects: tuple[Place, ...]
+    rule: str
+
+
+def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemned | None:
+    """Decide to condemn contents; those that are in a package, or not live, are passed over.
+
+    Raises:
+        ProjectionDamaged: the entries are not those that the packages count.
+    """
+    object_places.check_counts(state)
+    objects = _condemnable(command.contents, state)
+    return ObjectsCondemned(objects, command.rule) if objects else None
+
+
+def _condemnable(contents: Sequence[bytes], state: LogState) -> tuple[Place, ...]:
+    return tuple(
+        place
+        for digest in contents
+        if not state.references.get(digest)
+        for place, held in sorted(state.places_of(digest).items())
+        if held.state == "live"
+    )
+
+
+def _needs(payload: ObjectsCondemned) -> Needs:
+    return object_places.needs(payload) | Needs(references=frozenset(map(digest_at, payload.objects)))
+
+
+def _judge(payload: ObjectsCondemned, _stored: "StoredEvent", state: LogState) -> None:
+    contents = tuple(dict.fromkeys(map(digest_at, payload.objects)))
+    for digest in contents:
+        if count := state.references.get(digest):
+            raise InvalidValue("object", digest.hex(), f"{count} entries of packages refer to it")
+    check_equal("condemned objects", payload.objects, _condemnable(contents, state))
+
+
+def _evolve(payload: ObjectsCondemned, _stored: "StoredEvent", state: LogState) -> None:
+    for place in payload.objects:
+        digest = digest_at(place)
+        state.set_place(digest, place, replace(state.places_of(digest)[place], state="condemned"))
+
+
+def _rows(payload: ObjectsCondemned, stored: "StoredEvent") -> Iterable[RowOperation]:
+    changed: dict[str, Cell] = {"state": "condemned", "changed_at": stored.event.recorded_at_us, "rule": payload.rule}
+    return object_places.place_updates(payload.objects, changed)
+
+
+OBJECTS_CONDEMNED: Final = EventType(
+    name=_NAME,
+    codec=object_places.places_codec(_NAME, ObjectsCondemned, {"rule": None}),
+    subject=lambda _payload: OBJECTS,
+    needs=_needs,
+    judge=_judge,
+    evolve=_evolve,
+    rows=_rows,
+    describe=lambda payload: object_places.describe("condemned", payload, f", by rule {payload.rule!r}"),
+)

@@ -1,0 +1,72 @@
+"""`v1.objects.removed`: the bytes of retired objects were deleted; their rows stay as a record."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from artifactstore_protocols.commands import RemoveObjects
+from artifactstore_protocols.entries import Place
+from artifactstore_protocols.event_types import object_places
+from artifactstore_protocols.event_types.base import EventType
+from artifactstore_protocols.event_types.object_places import digest_at
+from artifactstore_protocols.event_types.objects_stored import OBJECTS
+from artifactstore_protocols.state import LogState
+from artifactstore_protocols.views import Cell, RowOperation
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import StoredEvent
+
+__all__ = ["OBJECTS_REMOVED", "ObjectsRemoved", "remove_objects"]
+
+_NAME: Final = "v1.objects.removed"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsRemoved:
+    """The bytes of retired objects were deleted."""
+
+    objects: tuple[Place, ...]
+
+
+def remove_objects(command: RemoveObjects, state: LogState) -> ObjectsRemoved | None:
+    """Decide to record that objects were deleted; what is removed already is passed over.
+
+    Raises:
+        InvalidValue: the retirement of one of them is not in the log, so nobody might delete it.
+    """
+    objects: list[Place] = []
+    for place in command.objects:
+        held = state.places_of(digest_at(place)).get(place)
+        if held is None or held.state != "removed":
+            object_places.check_state(place, state, "retired")
+            objects.append(place)
+    return ObjectsRemoved(tuple(objects)) if objects else None
+
+
+def _judge(payload: ObjectsRemoved, _stored: "StoredEvent", state: LogState) -> None:
+    object_places.check_distinct(payload.objects)
+    for place in payload.objects:
+        object_places.check_state(place, state, "retired")
+
+
+def _evolve(payload: ObjectsRemoved, _stored: "StoredEvent", state: LogState) -> None:
+    for place in payload.objects:
+        digest = digest_at(place)
+        state.set_place(digest, place, replace(state.places_of(digest)[place], state="removed"))
+
+
+def _rows(payload: ObjectsRemoved, stored: "StoredEvent") -> Iterable[RowOperation]:
+    changed: dict[str, Cell] = {"state": "removed", "changed_at": stored.event.recorded_at_us}
+    return object_places.place_updates(payload.objects, changed)
+
+
+OBJECTS_REMOVED: Final = EventType(
+    name=_NAME,
+    codec=object_places.places_codec(_NAME, ObjectsRemoved, {}),
+    subject=lambda _payload: OBJECTS,
+    needs=object_places.needs,
+    judge=_judge,
+    evolve=_evolve,
+    rows=_rows,
+    describe=lambda payload: object_places.describe("removed", payload),
+)

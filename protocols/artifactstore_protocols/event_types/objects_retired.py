@@ -1,0 +1,127 @@
+"""`v1.objects.retired`: keys that are never used again, whose bytes may be deleted from now on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from artifactstore_protocols.commands import RetireObjects
+from artifactstore_protocols.entries import Place
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types import object_places
+from artifactstore_protocols.event_types.base import EventType
+from artifactstore_protocols.event_types.object_places import digest_at
+from artifactstore_protocols.event_types.objects_stored import OBJECTS, supersedes
+from artifactstore_protocols.packages import ProjectionDamaged
+from artifactstore_protocols.state import LogState, Needs, PlaceState
+from artifactstore_protocols.views import LOCATIONS, Cell, Put, RowOperation
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import StoredEvent
+
+__all__ = ["CONDEMNED", "OBJECTS_RETIRED", "ORPHAN", "SUPERSEDED", "ObjectsRetired", "retire_objects"]
+
+_NAME: Final = "v1.objects.retired"
+
+CONDEMNED: Final = "condemned"
+"""The object was condemned, and its grace is over."""
+
+ORPHAN: Final = "orphan"
+"""A backend has bytes at a key that no event has named."""
+
+SUPERSEDED: Final = "superseded"
+"""The content was stored again under another key."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsRetired:
+    """Keys are retired.
+
+    Attributes:
+        objects: which.
+        cause: `CONDEMNED`, `ORPHAN` or `SUPERSEDED`.
+    """
+
+    objects: tuple[Place, ...]
+    cause: str
+
+
+def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | None:
+    """Decide to retire keys. What is not condemned any more, or no orphan any more, is passed over.
+
+    Raises:
+        ProjectionDamaged: the tables contradict each other, so that a package may refer to one of them.
+    """
+    object_places.check_counts(state)
+    wanted = "condemned" if command.cause == CONDEMNED else None
+    objects = [place for place in command.objects if _state_of(place, state) == wanted]
+    for place in objects:
+        _check_unused(place, command.cause, state)
+    return ObjectsRetired(tuple(objects), command.cause) if objects else None
+
+
+def _state_of(place: Place, state: LogState) -> str | None:
+    held = state.places_of(digest_at(place)).get(place)
+    return None if held is None else held.state
+
+
+def _check_unused(place: Place, cause: str, state: LogState) -> None:
+    """Hold the rows of a content against each other: a row that is lost must not make its object an orphan."""
+    digest = digest_at(place)
+    count, places = state.references.get(digest, 0), state.places_of(digest)
+    if cause == CONDEMNED and count:
+        raise ProjectionDamaged(f"object {place.object_key}", f"in {count} entries", "condemned, so in none")
+    if cause == ORPHAN and not any(held.is_current for held in places.values()):
+        if count:
+            raise ProjectionDamaged(f"content {digest.hex()}", f"in {count} entries and nowhere stored", "stored")
+        if digest in state.contents and not places:
+            raise ProjectionDamaged(f"content {digest.hex()}", "without an object", "stored once at least")
+
+
+def _needs(payload: ObjectsRetired) -> Needs:
+    return object_places.needs(payload) | Needs(references=frozenset(map(digest_at, payload.objects)))
+
+
+def _judge(payload: ObjectsRetired, _stored: "StoredEvent", state: LogState) -> None:
+    object_places.check_distinct(payload.objects)
+    for place in payload.objects:
+        digest, held = digest_at(place), _state_of(place, state)
+        named = f"{place.backend_id} {place.object_key}"[:80]
+        if payload.cause == SUPERSEDED:
+            if not any(supersedes(other, place, state) for other in state.places_of(digest)):
+                raise InvalidValue("object", named, "no other object of its content supersedes it")
+            continue
+        if held != (CONDEMNED if payload.cause == CONDEMNED else None):
+            raise InvalidValue("object", named, f"it is {held or 'unknown'}, and not {payload.cause}")
+        stored_elsewhere = any(other.is_current for at, other in state.places_of(digest).items() if at != place)
+        if state.references.get(digest) and not (payload.cause == ORPHAN and stored_elsewhere):
+            raise InvalidValue("object", named, "entries of packages refer to its content")
+
+
+def _evolve(payload: ObjectsRetired, stored: "StoredEvent", state: LogState) -> None:
+    for place in payload.objects:
+        digest = digest_at(place)
+        held = state.places_of(digest).get(place) or PlaceState("intact", stored.sequence)
+        state.set_place(digest, place, replace(held, state="retired"))
+
+
+def _rows(payload: ObjectsRetired, stored: "StoredEvent") -> Iterable[RowOperation]:
+    at_us, sequence = stored.event.recorded_at_us, stored.sequence
+    if payload.cause == ORPHAN:
+        rest: tuple[Cell, ...] = ("immediate", "not_required", "retired", "intact", None, at_us, ORPHAN, sequence)
+        return [Put(LOCATIONS, [(digest_at(place), *place, *rest) for place in payload.objects])]
+    changed: dict[str, Cell] = {"state": "retired", "changed_at": at_us}
+    if payload.cause == SUPERSEDED:  # of a condemned one, the rule that condemned it stays
+        changed["rule"] = SUPERSEDED
+    return object_places.place_updates(payload.objects, changed)
+
+
+OBJECTS_RETIRED: Final = EventType(
+    name=_NAME,
+    codec=object_places.places_codec(_NAME, ObjectsRetired, {"cause": frozenset({CONDEMNED, ORPHAN, SUPERSEDED})}),
+    subject=lambda _payload: OBJECTS,
+    needs=_needs,
+    judge=_judge,
+    evolve=_evolve,
+    rows=_rows,
+    describe=lambda payload: object_places.describe("retired", payload, f", {payload.cause}"),
+)

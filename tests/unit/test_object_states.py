@@ -1,0 +1,244 @@
+"""The states of objects: what condemns, reprieves, supersedes, retires and removes them, and what then may be used."""
+
+from collections.abc import Callable
+
+import pytest
+
+from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.commands import (
+    CondemnObjects,
+    IngestFiles,
+    OnExisting,
+    RemoveObjects,
+    ReplaceObjects,
+    RetireObjects,
+)
+from artifactstore_protocols.entries import Place
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.event_types import (
+    ObjectsCondemned,
+    ObjectsReprieved,
+    ObjectsRetired,
+    ObjectsStored,
+    Payload,
+)
+from artifactstore_protocols.events import EventRefused
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.packages import ObjectsNotStored, ProjectionDamaged
+from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.views import LOCATIONS
+from command_strategies import (
+    Condemn,
+    Create,
+    FileStep,
+    Find,
+    Ingest,
+    Remove,
+    Replace,
+    Retire,
+    Step,
+    address_of,
+    package_id_of,
+    place_of,
+    stored_events,
+    stored_object,
+)
+from memory_log import MemoryLog
+
+
+def put(path: str, content: bytes, generation: int = 1) -> Ingest:
+    return Ingest(1, (FileStep(path, content, False, generation),), OnExisting.REPLACE)
+
+
+UNUSED: list[Step] = [Create(1, "standard", {}), put("a", b"x"), put("a", b"yy")]
+"""A package held `x` once, and holds `yy`."""
+CONDEMNED: list[Step] = [*UNUSED, Condemn((b"x",))]
+RETIRED: list[Step] = [*CONDEMNED, Retire(((b"x", 1),), "condemned")]
+REMOVED: list[Step] = [*RETIRED, Remove(((b"x", 1),))]
+
+
+def told(*steps: Step) -> MemoryLog:
+    log = MemoryLog()
+    for step in steps:
+        assert log.ask(step) is None, step
+    return log
+
+
+def news(log: MemoryLog, step: Step) -> list[Payload]:
+    """What a step makes true."""
+    before = len(log.events)
+    assert log.ask(step) is None
+    return [stored.decode() for stored in log.events[before:]]
+
+
+def refusal(log: MemoryLog, step: Step) -> ArtifactStoreError:
+    refused = log.ask(step)
+    assert refused is not None
+    return refused
+
+
+def states(log: MemoryLog, content: bytes = b"x") -> dict[str, str]:
+    """Key to state, of all objects of a content."""
+    places = log.state.objects.get(stored_object(content).digest, {})
+    rows = {row["object_key"]: row["state"] for row in log.views.rows(LOCATIONS)}
+    assert all(rows[place.object_key] == held.state for place, held in places.items())
+    return {place.object_key.removeprefix(first_key(address_of(content))): held.state for place, held in places.items()}
+
+
+def test_only_contents_that_no_package_refers_to_are_condemned() -> None:
+    log = told(*UNUSED)
+    assert news(log, Condemn((b"x", b"yy", b"never stored"))) == [ObjectsCondemned((place_of(b"x"),), "unreferenced")]
+    assert (states(log), states(log, b"yy")) == ({"": "condemned"}, {"": "live"})
+    assert news(log, Condemn((b"x",))) == []
+
+
+@pytest.mark.parametrize("brings", [True, False], ids=["with a receipt", "without"])
+def test_a_commit_that_uses_a_condemned_content_reprieves_it(brings: bool) -> None:
+    log = told(*CONDEMNED)
+    file = FileStep("b", b"x", False).ingested()
+    command = IngestFiles(package_id_of(1), (file.entry,), (file.stored,) if brings else (), OnExisting.REFUSE)
+    before = len(log.events)
+    assert log.commit(command) is None
+    reprieved, _files = [stored.decode() for stored in log.events[before:]]
+    assert reprieved == ObjectsReprieved((place_of(b"x"),))
+    assert states(log) == {"": "live"}
+    [row] = [row for row in log.views.rows(LOCATIONS) if row["digest_primary"] == file.entry.digest]
+    assert (row["changed_at"], row["rule"]) == (None, None)
+
+
+@pytest.mark.parametrize(("steps", "state"), [(RETIRED, "retired"), (REMOVED, "removed")])
+def test_a_receipt_for_a_key_that_is_not_used_again_is_refused_and_one_for_the_next_key_is_not(
+    steps: list[Step], state: str
+) -> None:
+    log = told(*steps)
+    refused = refusal(log, put("b", b"x"))
+    assert isinstance(refused, ObjectsNotStored)
+    assert refused.next_places == {address_of(b"x"): place_of(b"x", 2)}
+    [stored, _files] = news(log, put("b", b"x", 2))
+    assert isinstance(stored, ObjectsStored)
+    assert states(log) == {"": (steps is REMOVED and "removed") or "retired", ".g2": "live"}
+    [ingested] = news(log, put("c", b"x"))
+    assert ingested.entries[0].path == "c"  # type: ignore[union-attr] # a late put at a retired key names nothing
+
+
+def test_a_flagged_object_is_superseded_at_its_next_key_and_its_flag_is_void() -> None:
+    log = told(Create(1, "standard", {}), put("a", b"x"), Find(((b"x", "damaged"),)))
+    refused = refusal(log, put("b", b"x"))
+    assert isinstance(refused, ObjectsNotStored)
+    assert refused.next_places == {address_of(b"x"): place_of(b"x", 2)}
+    [stored, retired] = news(log, Ingest(1, (FileStep("a", b"x", False, 2),), OnExisting.RESUME))
+    assert isinstance(stored, ObjectsStored)
+    assert retired == ObjectsRetired((place_of(b"x"),), "superseded")
+    assert states(log) == {"": "retired", ".g2": "live"}
+    assert news(log, Find(((b"x", "missing"),))) == []
+
+
+def test_a_later_generation_supersedes_an_earlier_one_that_nobody_has_flagged() -> None:
+    """The bytes at the first key were other ones, or the ingest would not have gone to the second."""
+    log = told(Create(1, "standard", {}), put("a", b"x"))
+    [_stored, _files, retired] = news(log, put("b", b"x", 2))
+    assert retired == ObjectsRetired((place_of(b"x"),), "superseded")
+    assert states(log) == {"": "retired", ".g2": "live"}
+
+
+def test_a_content_whose_later_receipt_is_retired_is_stored_again_though_an_earlier_object_seems_whole() -> None:
+    log = told(Create(1, "standard", {}), put("a", b"x"), Retire(((b"x", 2),), "orphan"))
+    refused = refusal(log, put("b", b"x", 2))
+    assert isinstance(refused, ObjectsNotStored)
+    assert refused.next_places == {address_of(b"x"): place_of(b"x", 3)}
+
+
+def test_objects_are_replaced_outside_a_package_where_they_are_live() -> None:
+    log = told(*CONDEMNED, Find(((b"yy", "missing"),)))
+    [stored, retired] = news(log, Replace(((b"x", 2), (b"yy", 2))))
+    assert stored == ObjectsStored("blake3", (stored_object(b"yy", 2),))
+    assert retired == ObjectsRetired((place_of(b"yy"),), "superseded")
+
+
+def test_an_orphan_is_retired_and_its_row_has_no_time_of_storing() -> None:
+    log = told(Create(1, "standard", {}))
+    assert news(log, Retire(((b"x", 1),), "orphan")) == [ObjectsRetired((place_of(b"x"),), "orphan")]
+    [row] = log.views.rows(LOCATIONS)
+    assert (row["state"], row["stored_at"], row["rule"]) == ("retired", None, "orphan")
+    assert isinstance(refusal(log, put("a", b"x")), ObjectsNotStored)
+    assert news(log, Retire(((b"x", 1),), "orphan")) == []
+
+
+def test_what_is_not_condemned_is_not_retired_and_what_is_not_retired_is_not_removed() -> None:
+    log = told(*UNUSED)
+    assert news(log, Retire(((b"x", 1), (b"yy", 1)), "condemned")) == []
+    for step in (Remove(((b"x", 1),)), Remove(((b"yy", 2),))):
+        assert isinstance(refusal(log, step), InvalidValue)
+    assert news(told(*REMOVED), Remove(((b"x", 1),))) == []
+
+
+def test_a_removed_row_stays_as_a_record() -> None:
+    log = told(*REMOVED)
+    [row] = [row for row in log.views.rows(LOCATIONS) if row["state"] == "removed"]
+    assert row["object_key"] == place_of(b"x").object_key
+    assert (row["stored_at"], row["changed_at"], row["rule"]) == (1_000_002, 1_000_006, "unreferenced")
+
+
+@pytest.mark.parametrize("step", [Condemn((b"x",)), Retire(((b"x", 1),), "condemned"), Retire(((b"x", 9),), "orphan")])
+def test_nothing_is_condemned_or_retired_while_entries_and_totals_disagree(step: Step) -> None:
+    log = told(*CONDEMNED)
+    log.state.counts = (EntryCounts(0, 0, 0, 0), EntryCounts(1, 0, 0, 2))
+    assert isinstance(refusal(log, step), ProjectionDamaged)
+
+
+def test_an_object_whose_row_was_lost_is_no_orphan() -> None:
+    for content in (b"yy", b"x"):  # one is in a package, the other is not
+        log = told(*UNUSED)
+        del log.state.objects[stored_object(content).digest]
+        assert isinstance(refusal(log, Retire(((content, 1),), "orphan")), ProjectionDamaged)
+
+
+def test_a_key_of_another_content_is_no_place_for_one() -> None:
+    log = told(Create(1, "standard", {}))
+    file = FileStep("a", b"x", False).ingested()
+    for key in ("k", place_of(b"yy").object_key):
+        stored = file.stored._replace(place=Place("local", key))
+        command = IngestFiles(package_id_of(1), (file.entry,), (stored,), OnExisting.REFUSE)
+        assert isinstance(log.commit(command), ArtifactStoreError)
+
+
+HOSTILE: dict[str, tuple[list[Step], Payload]] = {
+    "condemned in a package": (UNUSED, ObjectsCondemned((place_of(b"yy"),), "unreferenced")),
+    "condemned twice": (CONDEMNED, ObjectsCondemned((place_of(b"x"),), "unreferenced")),
+    "reprieved while live": (UNUSED, ObjectsReprieved((place_of(b"x"),))),
+    "retired while live": (UNUSED, ObjectsRetired((place_of(b"x"),), "condemned")),
+    "retired twice": (RETIRED, ObjectsRetired((place_of(b"x"),), "condemned")),
+    "superseded by nothing": (UNUSED, ObjectsRetired((place_of(b"yy"),), "superseded")),
+    "superseded, and unknown": (UNUSED, ObjectsRetired((place_of(b"x", 2),), "superseded")),
+    "an orphan with a row": (UNUSED, ObjectsRetired((place_of(b"yy"),), "orphan")),
+    "stored at a retired key": (RETIRED, ObjectsStored("blake3", (stored_object(b"x"),))),
+}
+
+
+@pytest.mark.parametrize(("steps", "payload"), HOSTILE.values(), ids=HOSTILE)
+def test_no_log_may_say_what_no_command_could_have_made_true(steps: list[Step], payload: Payload) -> None:
+    log = told(*steps)
+    state = LogState()
+    for stored in log.events:
+        admit(examine(stored), state)
+    [event] = stored_events([payload], after=len(log.events))
+    with pytest.raises(EventRefused):
+        admit(examine(event), state)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CondemnObjects((), "unreferenced"),
+        lambda: CondemnObjects((b"short",), "unreferenced"),
+        lambda: CondemnObjects((bytes(32), bytes(32)), "unreferenced"),
+        lambda: CondemnObjects((bytes(32),), ""),
+        lambda: RetireObjects((place_of(b"x"),), "superseded"),
+        lambda: RetireObjects((Place("local", "k"),), "orphan"),
+        lambda: RemoveObjects((place_of(b"x"), place_of(b"x"))),
+        lambda: ReplaceObjects(()),
+    ],
+)
+def test_what_names_no_objects_is_no_command(make: Callable[[], object]) -> None:
+    with pytest.raises(ArtifactStoreError):
+        make()
