@@ -33,7 +33,7 @@ LARGE = b"0123456789abcdef" * (CHUNK // 16) + b"and a rest"
 STREAM_POINTS: list[tuple[type[object], str]] = [
     (IngestActor, "add_file"),
     (SqlEventStore, "package"),
-    (SqlEventStore, "flagged_addresses"),
+    (SqlEventStore, "flagged_objects"),
     (StorageActor, "store_stream"),
     (InProcessDataPlane, "ingest_stream"),
     (StreamIngest, "receive"),
@@ -44,7 +44,7 @@ STREAM_POINTS: list[tuple[type[object], str]] = [
 ]
 DIRECTORY_POINTS: list[tuple[type[object], str]] = [
     (IngestActor, "add_directory"),
-    (SqlEventStore, "flagged_addresses"),
+    (SqlEventStore, "flagged_objects"),
     (StorageActor, "store_files"),
     (InProcessDataPlane, "ingest_files"),
     (EventWriter, "commit"),
@@ -140,7 +140,7 @@ async def test_a_cancelled_directory_is_in_its_package_batch_by_batch(
         async def ingest(package: str = package) -> int:
             return (await registry.ingest_directory(package, tree)).unchanged_files
 
-        once = point[1] in {"add_directory", "flagged_addresses"}
+        once = point[1] in {"add_directory", "flagged_objects"}
         await _cancelled_at(point, 1 if once else nth, before=before, call=ingest)
         await quiet(registry)
         assert temp_files(settings) == []
