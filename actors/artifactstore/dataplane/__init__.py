@@ -1,12 +1,14 @@
 """The data plane in this process: worker threads between the actors and the storage backends."""
 
 from artifactstore.backends.local_inspection import ClosedPath, RootInspection, inspect_local_root
+from artifactstore.backends.registry import SMALL_BACKEND_ID
 from artifactstore.backends.root_marker import MARKER, read_marker, update_marker
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
 
 __all__ = [
     "MARKER",
+    "SMALL_BACKEND_ID",
     "ClosedPath",
     "InProcessDataPlane",
     "RootInspection",

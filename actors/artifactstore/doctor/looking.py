@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from artifactstore.backends.registry import SMALL_BACKEND_ID
 from artifactstore.config import ENVIRONMENT, FoundSettings, find_settings
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.inspection import DatabaseInspection, inspect_database
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.dataplane import inspect_local_root
+from artifactstore.dataplane import SMALL_BACKEND_ID, inspect_local_root
 from artifactstore.doctor.holders import holders_of
 from artifactstore.doctor.sight import Setting, Sight
 from artifactstore.ids import now_us

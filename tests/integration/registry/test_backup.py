@@ -26,6 +26,7 @@ from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.event_types import ObjectsStored
 from artifactstore_protocols.events import PayloadDiffers, StoredEvent
 from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid, LogFileReader
+from artifactstore_protocols.messages import ImportEvents
 from artifactstore_protocols.records import TransferProgress
 from artifactstore_protocols.storage import StorageError, StorageFull
 from integration.registry.samples import (
@@ -509,12 +510,24 @@ async def test_a_crash_of_an_actor_ends_the_call_and_the_next_one_goes_on(
     assert log_in(target) == await whole_log(registry)
     back = settings_in(tmp_path / "second")
     async with open_registry(back) as second:
-        for actor, handler in ((StorageActor, "store_files"), (EventWriter, "import_events")):
-            crash(monkeypatch, actor, handler)
+        for actor, handler in ((EventWriter, "import_events"), (StorageActor, "store_files")):
+            crash(monkeypatch, actor, handler)  # as it begins, and as it brings the first objects
             with pytest.raises(ActorCrashed):
                 await second.restore(target)
-            await check_sound(second)
+            assert await check_sound(second) == []
+        import_events = EventWriter.import_events
+
+        async def crash_at_events(writer: EventWriter, message: ImportEvents) -> int:
+            if not message.events:
+                return await import_events(writer, message)
+            monkeypatch.setattr(EventWriter, "import_events", import_events)
+            raise RuntimeError("as it brings the first events")
+
+        monkeypatch.setattr(EventWriter, "import_events", crash_at_events)
+        with pytest.raises(ActorCrashed):
+            await second.restore(target)
         assert objects(back) != {}
+        assert await check_sound(second) == []
         await second.restore(target)
         assert await check_sound(second) == await whole_log(registry)
         assert objects(back) == objects(settings)
