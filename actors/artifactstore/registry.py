@@ -312,7 +312,7 @@ class Registry:
         command = RegisterMetadataSchema(name, rfc8785.dumps(value).decode())
         committed = await self._commit(command, actor, idempotency_key)
         # From the event, not from the view: a repeated call gets the version that the first one made.
-        registered = cast("MetadataSchemaRegistered", committed.events[0].decode())
+        registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
 
     @checked

@@ -122,18 +122,22 @@ def encode_record(value: RecordValue) -> bytes:
     return _encode(value, bytes_allowed=True)
 
 
-def encode_checked(value: Mapping[str, RecordValue]) -> bytes:
-    """As `encode_record`, for a map whose arrays the caller has checked item by item: they are not walked again.
+def encode_checked(value: Mapping[str, RecordValue] | list[RecordValue]) -> bytes:
+    """As `encode_record`, for arrays that the caller has checked item by item, or a map of them: they are not walked.
 
-    They hold no map, no text that UTF-8 has no form for, and no integer beyond `INTEGER_MAX`.
+    They hold no map, and no integer beyond `INTEGER_MAX`.
 
     Raises:
-        NotEncodable: a value of the map is an integer beyond `INTEGER_MAX`.
+        NotEncodable: a value of the map is an integer beyond `INTEGER_MAX`, or a text has a lone surrogate.
     """
-    for key, item in value.items():
+    ordered = value if isinstance(value, list) else {key: value[key] for key in _ordered(tuple(value))}
+    for key, item in () if isinstance(ordered, list) else ordered.items():
         if type(item) is int and not -INTEGER_MAX <= item <= INTEGER_MAX:
             raise NotEncodable(f"$.{key}", _INTEGERS)
-    return cbor2.dumps({key: value[key] for key in _ordered(tuple(value))})
+    try:
+        return cbor2.dumps(ordered)
+    except UnicodeEncodeError:
+        raise NotEncodable("$", "a text holds a lone surrogate, which UTF-8 has no form for") from None
 
 
 def decode(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX) -> CanonicalValue:

@@ -401,7 +401,8 @@ def command_digest(command: Command, actor: str) -> str:
             asked = ["create", command.name, command.retention_class, metadata]
         case IngestFiles():
             entries: list[RecordValue] = [encode_entry(entry) for entry in command.entries]
-            asked = ["ingest", command.package_id, command.on_existing.value, entries]
+            checked: list[RecordValue] = [actor, ["ingest", command.package_id, command.on_existing.value, entries]]
+            return _digest_of(canonical.encode_checked(checked))
         case FinalizePackage():
             asked = ["finalize", command.package_id]
         case RegisterMetadataSchema():
@@ -418,4 +419,8 @@ def command_digest(command: Command, actor: str) -> str:
             asked = ["retire", command.cause, objects] if isinstance(command, RetireObjects) else ["remove", objects]
         case _:
             assert_never(command)
-    return f"blake3:{blake3.blake3(canonical.encode_record([actor, asked])).hexdigest()}"
+    return _digest_of(canonical.encode_record([actor, asked]))
+
+
+def _digest_of(asked: bytes) -> str:
+    return f"blake3:{blake3.blake3(asked).hexdigest()}"

@@ -6,7 +6,7 @@ records commit to payloads too. Rows and log files hold a payload beside its rec
 the payload against the digest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, cast, override
 
@@ -246,11 +246,21 @@ class Committed:
         events: in order; empty where what was asked for was true already.
         sequence: the last of them; the head of the log where there is none.
         repeated: whether this is the answer to an earlier call.
+        written: the values that the payloads were encoded from, where it is the first answer.
     """
 
     events: tuple[StoredEvent, ...]
     sequence: int
     repeated: bool
+    written: tuple[Payload, ...] = field(default=(), repr=False, compare=False)
+
+    def payloads(self) -> Sequence[Payload]:
+        """The payloads of the events; nothing that was just encoded is decoded.
+
+        Raises:
+            UnknownEventType, EventRefused: as `StoredEvent.decode`.
+        """
+        return self.written or [stored.decode() for stored in self.events]
 
 
 def digest_of_payload(payload: bytes) -> str:

@@ -8,7 +8,7 @@ bring the bytes.
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Buffer, Callable
+from collections.abc import Buffer, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, Self, override
@@ -25,7 +25,6 @@ __all__ = [
     "Digest",
     "Hasher",
     "digest_length",
-    "digest_stream",
     "digests_of",
     "new_hasher",
     "register_algorithm",
@@ -231,11 +230,3 @@ def digests_of(content: Buffer) -> ContentDigests:
     """Both digests of a content that is in memory."""
     primary, sha256 = blake3(content).hexdigest(), hashlib.sha256(content).hexdigest()
     return ContentDigests(Digest(PRIMARY_ALGORITHM, primary), Digest(_SECOND_ALGORITHM, sha256))
-
-
-async def digest_stream(reader: AsyncIterator[bytes]) -> ContentDigests:
-    """Both digests of a stream in a single pass, under any event loop; holds one chunk at a time."""
-    hasher = ContentHasher()
-    async for chunk in reader:
-        hasher.update(chunk)
-    return hasher.digests()

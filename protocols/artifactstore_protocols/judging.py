@@ -212,7 +212,7 @@ def judge_batch(
         head += len(events)
         judged.events += events
         judged.operations += operations
-        judged.outcomes.append(Committed(events, head, repeated=False))
+        judged.outcomes.append(Committed(events, head, repeated=False, written=payloads))
     return judged
 
 

@@ -1,10 +1,8 @@
 """Digests and addresses round-trip, refuse what they are not, and are the same for any chunking of the bytes."""
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
 
 import pytest
-import trio
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +13,6 @@ from artifactstore_protocols.identity import (
     ContentDigests,
     ContentHasher,
     Digest,
-    digest_stream,
     new_hasher,
     register_algorithm,
 )
@@ -36,17 +33,6 @@ def test_any_chunking_gives_the_digests_of_hashlib_and_blake3(chunks: list[bytes
     assert hasher.digests() == ContentDigests(
         Digest("blake3", blake3(whole).hexdigest()), Digest("sha256", hashlib.sha256(whole).hexdigest())
     )
-
-
-@given(chunks=chunkings)
-def test_a_stream_has_the_digests_of_its_whole(chunks: list[bytes]) -> None:
-    async def stream(chunks: Sequence[bytes]) -> AsyncIterator[bytes]:
-        for chunk in chunks:
-            yield chunk
-
-    hasher = ContentHasher()
-    hasher.update(b"".join(chunks))
-    assert trio.run(digest_stream, stream(chunks)) == hasher.digests()
 
 
 def test_digests_can_be_asked_for_and_the_hash_goes_on() -> None:

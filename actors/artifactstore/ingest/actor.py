@@ -128,7 +128,7 @@ class IngestActor(Actor[IngestRole]):
         created = committed.events[0]
         if not committed.repeated:
             _logger.info("package created", extra={"package": created.event.subject})
-            return created_package(created)
+            return created_package(committed)
         return await self._read_back(self._store.package(created.event.subject))
 
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)

@@ -4,21 +4,21 @@ A read costs as much as a small commit, most of it hops between threads. Only a 
 views, since what it made may have gone on changing.
 """
 
+from collections.abc import Sequence
 from typing import cast
 
-from artifactstore_protocols import canonical
 from artifactstore_protocols.entries import Entry
-from artifactstore_protocols.event_types import FILES_INGESTED, PackageCreated
-from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.event_types import FILES_INGESTED, FilesIngested, PackageCreated
+from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.records import FileRecord, PackageRecord
 
 __all__ = ["created_package", "entries_sequence", "file_record", "files_written"]
 
 
-def created_package(created: StoredEvent) -> PackageRecord:
-    """The package as its `v1.package.created` event leaves it: open, empty, at version 1."""
-    payload = cast("PackageCreated", created.decode())
+def created_package(committed: Committed) -> PackageRecord:
+    """The package as the event that creates it leaves it: open, empty, at version 1."""
+    [created], [payload] = committed.events, cast("Sequence[PackageCreated]", committed.payloads())
     return PackageRecord(
         package_id=payload.package_id,
         name=payload.name,
@@ -65,18 +65,10 @@ def entries_sequence(committed: Committed) -> int:
 
 
 def files_written(committed: Committed) -> int:
-    """How many files a command put into its package.
-
-    The payload was encoded a moment ago in this process, so it is loaded without the checks of `StoredEvent.decode`.
-    """
+    """How many files a command put into its package."""
     return sum(
-        kind == "file"
-        for stored in committed.events
-        if stored.event.type == FILES_INGESTED.name
-        for kind, *_rest in _entries(stored.event.payload)
+        entry.kind == "file"
+        for payload in committed.payloads()
+        if isinstance(payload, FilesIngested)
+        for entry in payload.entries
     )
-
-
-def _entries(payload: bytes) -> list[list[object]]:
-    value = canonical.load(payload, max_bytes=len(payload), items_max=canonical.items_allowed(len(payload)))
-    return cast("dict[str, list[list[object]]]", value)["entries"]

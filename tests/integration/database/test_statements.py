@@ -133,6 +133,20 @@ async def test_a_command_with_256_entries_takes_as_many_hops(scribe: Scribe, cou
     assert len(counts.statements) <= _STATEMENTS_MAX
 
 
+async def test_what_was_just_encoded_is_not_decoded(scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to a command has the values that its events were made from, and they are what the log will say."""
+    outcomes = [
+        *await scribe.tell(created(2, metadata={"a": "b"})),
+        *await scribe.tell(ingest(ingested("d/e", b"content"), ingested("f", b""))),
+        *await scribe.tell(found((b"content", "damaged"))),
+        *await scribe.tell(RegisterMetadataSchema("schema", "{}")),
+    ]
+    read = [[stored.decode() for stored in outcome.events] for outcome in outcomes]
+    assert all(read)
+    monkeypatch.setattr("artifactstore_protocols.events.decode_payload", None)
+    assert [list(outcome.payloads()) for outcome in outcomes] == read
+
+
 async def test_no_statement_reads_a_whole_table(
     sqlite_location: DatabaseLocation, scribe: Scribe, counts: Counts
 ) -> None:
