@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, override
+from typing import Final
 
 import trio
 
@@ -16,9 +16,8 @@ from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.config import Settings
 from artifactstore.dataplane import InProcessDataPlane
-from artifactstore.machine import machine
 from artifactstore.registry import Registry
-from artifactstore.supervision import Clock, Report, StartFailed, Tree, open_tree
+from artifactstore.supervision import Report, StartFailed, Tree, open_tree
 from artifactstore.tree import Actors, tree_spec
 from artifactstore_protocols.storage import StorageError
 from artifactstore_protocols.supervision import ActorSnapshot
@@ -35,16 +34,6 @@ ACTOR_PATHS: Final = tuple(
 )
 _FILES_MAX: Final = 6
 _AGAIN_S: Final = 1.0
-
-
-class _MachineClock(Clock):
-    @override
-    def monotonic(self) -> float:
-        return trio.current_time()
-
-    @override
-    def utc_us(self) -> int:
-        return machine.get().now_us()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +127,7 @@ class Process:
             plane = InProcessDataPlane(BackendRegistry([backend], backend.backend_id))
             spec = tree_spec(actors, Settings(package_files_max=_FILES_MAX), store, plane, ())
             report = partial(self._on_report, life.number)
-            async with open_tree(spec, seed=self._seed + life.number, clock=_MachineClock(), on_report=report) as tree:
+            async with open_tree(spec, seed=self._seed + life.number, on_report=report) as tree:
                 yield Running(life, Registry(actors, store, tree, life.died), tree, store)
         finally:
             backend.close()

@@ -11,7 +11,6 @@ Like this::
 """
 
 from artifactstore.supervision.actor import Actor
-from artifactstore.supervision.clock import Clock, SystemClock
 from artifactstore.supervision.context import ActorContext
 from artifactstore.supervision.handlers import handles
 from artifactstore.supervision.host import open_tree
@@ -81,7 +80,6 @@ __all__ = [
     "ChildExists",
     "ChildSpec",
     "ChildState",
-    "Clock",
     "Concurrent",
     "CrashReport",
     "DeadLetter",
@@ -110,7 +108,6 @@ __all__ = [
     "SupervisorNotRunning",
     "SupervisorSnapshot",
     "SupervisorSpec",
-    "SystemClock",
     "TaskHandle",
     "Tree",
     "UnhandledMessage",

@@ -88,7 +88,7 @@ class Cell(Member):
 
         watcher = Watcher(is_ready, is_due, self._task_failed)
         incarnation = Incarnation(self._spec, actor, self._mailbox, watcher)
-        actor.context = ActorContext(self.path, self._starts, self._runtime.clock, incarnation)
+        actor.context = ActorContext(self.path, self._starts, incarnation)
         self._incarnation = incarnation
         try:
             crash = await incarnation.run()

@@ -1,10 +1,9 @@
-"""What the runtime gives an actor: its names, the clock, and the means to start tasks and to finish."""
+"""What the runtime gives an actor: its names, and the means to start tasks and to finish."""
 
 import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from artifactstore.supervision.clock import Clock
 from artifactstore.supervision.envelope import current_caller
 from artifactstore.supervision.tasks import TaskHandle
 from artifactstore_protocols.supervision import OnCancel, OnTaskCrash
@@ -31,14 +30,12 @@ class ActorContext:
         name: the actor's name among its siblings.
         path: its names from the root, joined by `/`.
         incarnation: 1 for its first start.
-        clock: the tree's clock.
     """
 
-    def __init__(self, path: str, incarnation: int, clock: Clock, host: Host) -> None:
+    def __init__(self, path: str, incarnation: int, host: Host) -> None:
         self.name = path.rpartition("/")[2]
         self.path = path
         self.incarnation = incarnation
-        self.clock = clock
         self._host = host
 
     @property

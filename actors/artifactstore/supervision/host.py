@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
-from artifactstore.supervision.clock import Clock, SystemClock
 from artifactstore.supervision.dead_letters import DeadLetters
 from artifactstore.supervision.reports import Report, Reporter
 from artifactstore.supervision.runtime import Runtime
@@ -28,7 +27,6 @@ async def open_tree(
     spec: SupervisorSpec,
     *,
     seed: int | None = None,
-    clock: Clock | None = None,
     on_report: Callable[[Report], None] | None = None,
     loop_blocked_after_s: float | None = None,
 ) -> AsyncGenerator[Tree]:
@@ -37,7 +35,6 @@ async def open_tree(
     Args:
         spec: the root.
         seed: what the jitter of restarts is drawn from; the same seed gives the same delays. Random unless given.
-        clock: what actors get as `context.clock`; the system's unless given.
         on_report: called with every report, before the log: in the tree's thread, except that `LoopBlocked` comes from
             the watchdog's thread, since the tree's cannot run.
         loop_blocked_after_s: real seconds without a sign of life from the event loop before a watchdog thread reports
@@ -47,7 +44,7 @@ async def open_tree(
         StartFailed: a child did not get ready; what had started was stopped in reverse order.
         SupervisorGaveUp: the root exceeded its intensity; the block was cancelled.
     """
-    host = _Host(spec, seed, clock or SystemClock(), Reporter(on_report))
+    host = _Host(spec, seed, Reporter(on_report))
     error: BaseException | None = None
     async with AsyncExitStack() as stack:
         if loop_blocked_after_s is not None:
@@ -76,9 +73,9 @@ async def open_tree(
 class _Host:
     """The task that runs the tree, as the block sees it."""
 
-    def __init__(self, spec: SupervisorSpec, seed: int | None, clock: Clock, reporter: Reporter) -> None:
+    def __init__(self, spec: SupervisorSpec, seed: int | None, reporter: Reporter) -> None:
         chosen = random.SystemRandom().getrandbits(64) if seed is None else seed
-        self.runtime = Runtime(chosen, clock, DeadLetters(), reporter, self._abort)
+        self.runtime = Runtime(chosen, DeadLetters(), reporter, self._abort)
         self.tree = Tree(spec, self.runtime)
         self.block = trio.CancelScope()
         self.up_or_over = trio.Event()

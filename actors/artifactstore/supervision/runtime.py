@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import trio
 
-from artifactstore.supervision.clock import Clock
 from artifactstore.supervision.dead_letters import DeadLetters
 from artifactstore.supervision.reports import Reporter
 from artifactstore_protocols.supervision import (
@@ -30,7 +29,6 @@ class Runtime:
 
     Attributes:
         seed: what all jitter is drawn from.
-        clock: for the actors.
         dead_letters: of the whole tree.
         reporter: of the whole tree.
         abort: what ends the whole tree, and then the block that it runs for, with an error of the host program.
@@ -38,7 +36,6 @@ class Runtime:
     """
 
     seed: int
-    clock: Clock
     dead_letters: DeadLetters
     reporter: Reporter
     abort: Callable[[BaseException], None]
