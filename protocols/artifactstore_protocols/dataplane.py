@@ -8,7 +8,7 @@ event loop's thread. What it acknowledges is durable. It writes no event and kno
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, override
 
@@ -179,11 +179,13 @@ class FileSource:
             UTF-8 text whatever the locale; a byte that is not UTF-8 is a lone surrogate (PEP 383).
         root: directory that the file must lie in; None for a file that the user named directly.
         expected: what it must hold to be stored; None takes whatever it holds.
+        content: its bytes, where they were read already, as those of a backup's small objects are.
     """
 
     path: str
     root: str | None = None
     expected: ContentDigests | None = None
+    content: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for path in (self.path, self.root):

@@ -48,11 +48,17 @@ class SmallBackend:
 
     __slots__ = ("_backend_id", "_file", "_root")
 
-    def __init__(self, root: Path, backend_id: str = "local-small") -> None:
-        """Name a root, which others may share, and which is there before the first put."""
+    def __init__(self, root: Path, backend_id: str = "local-small", *, read_only: bool = False) -> None:
+        """Name a root.
+
+        Args:
+            root: directory that others may share, and that is there before the first put.
+            backend_id: name in rows and receipts.
+            read_only: change nothing below the root, not even files that SQLite keeps beside its own.
+        """
         self._backend_id = backend_id
         self._root = str(root.absolute())
-        self._file = SmallFile(backend_id, self._root)
+        self._file = SmallFile(backend_id, self._root, read_only=read_only)
 
     @property
     def backend_id(self) -> str:

@@ -33,8 +33,10 @@ _LOG_BYTES: Final = 32 << 20
 _BUSY_TIMEOUT_S: Final = 60.0
 """How long a writer waits for those of other processes, whose transactions take some 10 ms each."""
 
-_SCHEMA: Final = """
-CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, content BLOB NOT NULL);
+_TABLE: Final = "CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, content BLOB NOT NULL)"
+_TABLE_OF: Final = "SELECT sql FROM sqlite_master WHERE name = 'objects'"
+_SCHEMA: Final = f"""
+{_TABLE};
 CREATE TABLE canary (id INTEGER PRIMARY KEY, token BLOB NOT NULL);
 """
 
@@ -65,10 +67,22 @@ def is_damage(error: sqlite3.Error) -> bool:
 class SmallFile:
     """The file and its connections; any thread may call it."""
 
-    __slots__ = ("_access", "_backend_id", "_checking", "_guard", "_idle", "_opening", "_path", "_root", "_writing")
+    __slots__ = (
+        "_access",
+        "_backend_id",
+        "_checking",
+        "_guard",
+        "_idle",
+        "_opening",
+        "_path",
+        "_read_only",
+        "_root",
+        "_writing",
+    )
 
-    def __init__(self, backend_id: str, root: str) -> None:
+    def __init__(self, backend_id: str, root: str, *, read_only: bool = False) -> None:
         """Name the root that the file is below; nothing is opened or made."""
+        self._read_only = read_only
         self._backend_id = backend_id
         self._root = root
         self._path = file_below(Path(root))
@@ -139,8 +153,10 @@ class SmallFile:
         """Open the file unless it is open; False if there is none."""
         with self._opening:
             if self._guard is None and os.path.lexists(self._path):
-                self._refuse_network()
-                why = obstacle_to_writing(self._path)
+                why = "it is opened to be read only" if self._read_only else None
+                if why is None:
+                    self._refuse_network()
+                    why = obstacle_to_writing(self._path)
                 self._access = to_write(self._path) if why is None else to_read(self._path, why)
                 if why is None:
                     self._guard = FileGuard(self._path, self._access, lock_timeout_s=_BUSY_TIMEOUT_S)
@@ -169,12 +185,18 @@ class SmallFile:
             raise AssertionError("connected before the file was opened")
         connection = self._access.connect(timeout_s=_BUSY_TIMEOUT_S)
         try:
+            self._check_table(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_BYTES // _PAGE_BYTES}")
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check_table(self, connection: sqlite3.Connection) -> None:
+        """Refuse a table, or a view, that only has the name: what it answers may have no end."""
+        if connection.execute(_TABLE_OF).fetchone() != (_TABLE,):
+            raise sqlite3.DatabaseError(f"{self._path} has another table of objects than artifactstore makes")
 
     def _refuse_network(self) -> None:
         if (name := network_filesystem(self._root)) is not None:
@@ -224,7 +246,8 @@ class SmallFile:
         except sqlite3.Error as error:
             raise self._fault(operation, error) from error
         except DatabaseReplaced as error:
-            cause = f"{self._path.parent} was {error.reason}; restart every process of the store, then run verify"
+            then = "start again" if self._read_only else "restart every process of the store, then run verify"
+            cause = f"{self._path.parent} was {error.reason}; {then}"
             raise StorageFailed(self._backend_id, operation, cause) from error
         except DatabaseUnavailable as error:
             raise StorageDenied(self._backend_id, operation, error.reason) from error

@@ -27,7 +27,7 @@ __all__ = ["export_events", "flaw_text", "import_events", "register"]
 _STANDARD_STREAM = Path("-")
 _FLAWS_SHOWN = 10
 _KEPT = "what was copied is kept"
-_HOW_TO_MEND = "delete what is damaged below its objects, then run the backup again"
+_HOW_TO_MEND = "delete damaged files below its objects, then run the backup again"
 
 
 def export_events(target: Path, *, json: bool) -> None:

@@ -8,7 +8,7 @@ callable that raises when the work is no longer wanted; it is asked before every
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from typing import Final
 
@@ -88,11 +88,12 @@ def _ingest_batch(
         check_wanted()
         source = batch[index]
         try:
-            with open_source(source, directories) as opened:
-                if opened.size_bytes > limit:
+            with open_source(source, directories) if source.content is None else nullcontext() as opened:
+                size_bytes = len(source.content or b"") if opened is None else opened.size_bytes
+                if size_bytes > limit:
                     larger.append(index)
                     return None
-                content = opened.read_whole(check_wanted)
+                content = source.content or b"" if opened is None else opened.read_whole(check_wanted)
         except SourceError as error:
             answers[index] = _detached(error)
             return None

@@ -1,6 +1,6 @@
 """A data plane over the storage backends of one store, ready to use: what an embedded store and a server need."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -10,6 +10,7 @@ import trio
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import SMALL_BACKEND_ID, BackendRegistry
 from artifactstore.backends.small import SmallBackend
+from artifactstore.backends.small_file import file_below
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.errors import InvalidValue
@@ -36,7 +37,7 @@ def open_data_plane(opening: Callable[[], StorageBackend]) -> AbstractAsyncConte
             raise InvalidValue("storage backend", type(backend).__name__, reason)
         return [backend]
 
-    return _opened(checked, small_max=0)
+    return _opened(lambda: (checked(), 0))
 
 
 def open_local_data_plane(
@@ -46,6 +47,7 @@ def open_local_data_plane(
     make: bool = True,
     read_only: bool = False,
     small_max: int | None = None,
+    small_optional: bool = False,
     limits: TargetLimits | None = None,
 ) -> AbstractAsyncContextManager[InProcessDataPlane]:
     """Open a local root for the block.
@@ -57,6 +59,7 @@ def open_local_data_plane(
         read_only: change nothing by opening it; do not write then.
         small_max: how many bytes an object has at most that the backend for small ones stores; with 0 it only gives
             back what it has, with None there is none.
+        small_optional: store small objects as files where the root does not take the file of small ones.
         limits: as `LocalBackend` takes it.
 
     Raises:
@@ -64,20 +67,23 @@ def open_local_data_plane(
     """
     check_wanted = trio.from_thread.check_cancelled
 
-    def opening() -> Iterator[StorageBackend]:
-        yield LocalBackend(root, backend_id, make=make, read_only=read_only, limits=limits, check_wanted=check_wanted)
-        if small_max is not None:
-            yield SmallBackend(root, SMALL_BACKEND_ID)
+    def opening() -> tuple[Sequence[StorageBackend], int]:
+        local = LocalBackend(root, backend_id, make=make, read_only=read_only, limits=limits, check_wanted=check_wanted)
+        if small_max is None:
+            return [local], 0
+        small = SmallBackend(root, SMALL_BACKEND_ID, read_only=read_only)
+        takes_small = not small_optional or file_below(root).exists() or small.health().writable
+        return [local, small], small_max if takes_small else 0
 
-    return _opened(lambda: list(opening()), small_max=small_max or 0)
+    return _opened(opening)
 
 
 @asynccontextmanager
 async def _opened(
-    opening: Callable[[], Sequence[StorageBackend]], *, small_max: int
+    opening: Callable[[], tuple[Sequence[StorageBackend], int]],
 ) -> AsyncGenerator[InProcessDataPlane]:
-    """Have a data plane over backends, of which the first is the default."""
-    backends = await trio.to_thread.run_sync(opening)
+    """Have a data plane over backends, of which the first is the default, and the size of small objects."""
+    backends, small_max = await trio.to_thread.run_sync(opening)
     try:
         yield InProcessDataPlane(BackendRegistry(backends, backends[0].backend_id, small_max=small_max))
     finally:

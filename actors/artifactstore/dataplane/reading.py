@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from itertools import cycle
 from typing import Final
 
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import CHUNK_BYTES
+from artifactstore.machine import thread_beside
 from artifactstore_protocols.dataplane import RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentHasher, Hasher, new_hasher
@@ -124,7 +125,7 @@ def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Call
     views = cycle([memoryview(bytearray(CHUNK_BYTES)) for _ in range(_BUFFERS)])
     used: deque[Future[None]] = deque()
     with ExitStack() as stack:
-        threads = [stack.enter_context(ThreadPoolExecutor(1, "artifactstore-verifying")) for _ in feeds]
+        threads = [stack.enter_context(thread_beside("artifactstore-verifying")) for _ in feeds]
         try:
             while count := reader.readinto(view := next(views)):
                 check_wanted()

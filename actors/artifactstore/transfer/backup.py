@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from artifactstore.abreast import abreast
-from artifactstore.dataplane import open_local_data_plane
 from artifactstore.refusals import BackupRefused
 from artifactstore.saving import save
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.arrival import first_difference
+from artifactstore.transfer.backup_objects import BackupObjects, objects_to_write
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, LogFileText
 from artifactstore.transfer.objects import (
@@ -29,23 +29,23 @@ from artifactstore.transfer.objects import (
     named_by,
     named_in_views,
 )
-from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, SourceOverrun, SourceTruncated
+from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
-from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
 
 __all__ = ["back_up"]
 
 _FILE_EVENTS_MAX = 10_000
 _COPIES_AT_ONCE = 4
-_BACKEND_ID = "backup"
 _SMALL_BYTES = 1 << 20
 _SAMPLE_BYTES = 64 << 10
-_BATCH_OBJECTS = 256
+_BATCH_OBJECTS = 512
+_BATCHES_AT_ONCE = 2
 _BATCH_BYTES = 16 << 20
 
 
@@ -64,12 +64,9 @@ async def back_up(
         LogDamaged: an event is missing in this log.
         TargetRefused, StorageError: the directory cannot be written; what is complete is kept.
     """
-    async with (
-        BackupDirectory.to_write(path) as directory,
-        open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, limits=directory.limits) as plane,
-    ):
+    async with BackupDirectory.to_write(path) as directory, objects_to_write(directory) as objects:
         kept = await _kept(directory, store)
-        return await _Backup(store, storage, directory, plane, kept, progress).run()
+        return await _Backup(store, storage, directory, objects, kept, progress).run()
 
 
 async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary | None:
@@ -109,14 +106,15 @@ class _Backup:
         store: EventStore,
         storage: ActorRef[StorageRole],
         directory: BackupDirectory,
-        plane: DataPlane,
+        objects: BackupObjects,
         kept: LogFileSummary | None,
         progress: Callable[[TransferProgress], None] | None,
     ) -> None:
         self._store = store
         self._storage = storage
         self._directory = directory
-        self._plane = plane
+        self._objects = objects
+        self._plane = objects.plane
         self._kept = kept
         self._progress = progress
         self._flaws = FlawNotes()
@@ -169,48 +167,50 @@ class _Backup:
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
         """Copy those of the objects that the backup does not have, or has otherwise, as far as a comparison tells."""
-        found = await self._plane.stat_objects([each.known_in(_BACKEND_ID) for each in named])
+        known, found = await self._objects.look_up(named)
         flaws = flaws_by_size(named, found)
-        present = [each for each, flaw in zip(named, flaws, strict=True) if flaw is None]
+        present = [(each, place) for each, place, flaw in zip(named, known, flaws, strict=True) if flaw is None]
         wanted = [each for each, flaw in zip(named, flaws, strict=True) if flaw is not None]
-        damaged = [each for each, flaw in zip(named, flaws, strict=True) if flaw == "damaged"]
+        damaged = [place for place, flaw in zip(known, flaws, strict=True) if flaw == "damaged"]
         if compare:
             different = await self._different(present)
             wanted += different
-            results = await self._plane.verify_objects([each.known_in(_BACKEND_ID) for each in different])
-            damaged += [each for each, result in zip(different, results, strict=True) if result.status != "ok"]
-        for (
-            each
-        ) in damaged:  # bytes at a key never change, and what is sound is kept: the store's may be the damaged one
-            await self._plane.delete_object(each.known_in(_BACKEND_ID))
+            places = [place for each, place in present if each in different]
+            results = await self._plane.verify_objects(places)
+            damaged += [place for place, result in zip(places, results, strict=True) if result.status != "ok"]
+        for place in damaged:  # bytes at a key never change; what is sound is kept: the store's may be the damaged one
+            await self._plane.delete_object(place)
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
-        for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):
-            await self._copy_small(batch)
+        batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
+        await abreast(batches, self._copy_small, at_once=_BATCHES_AT_ONCE)
         large = [each for each in absent if each.size_bytes > _SMALL_BYTES]
         await abreast(large, self._copy_large, at_once=_COPIES_AT_ONCE)
 
-    async def _different(self, named: Sequence[NamedObject]) -> list[NamedObject]:
+    async def _different(self, kept: Sequence[tuple[NamedObject, KnownObject]]) -> list[NamedObject]:
         """Those that are in the backup with their size and other bytes: small ones are read whole, others sampled."""
+        places = {named.address: known for named, known in kept}
         different: list[NamedObject] = []
-        small = [each for each in named if each.size_bytes <= _SMALL_BYTES]
-        for batch in batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES):
-            results = await self._plane.verify_objects([each.known_in(_BACKEND_ID) for each in batch])
-            different += [each for each, result in zip(batch, results, strict=True) if result.status != "ok"]
+
+        async def read(batch: Sequence[NamedObject]) -> None:
+            results = await self._plane.verify_objects([places[each.address] for each in batch])
+            different.extend(each for each, result in zip(batch, results, strict=True) if result.status != "ok")
 
         async def compare(large: NamedObject) -> None:
-            if not await self._samples_equal(large):
+            if not await self._samples_equal(large, places[large.address]):
                 different.append(large)
 
-        await abreast([each for each in named if each.size_bytes > _SMALL_BYTES], compare, at_once=_COPIES_AT_ONCE)
+        small = [named for named, _ in kept if named.size_bytes <= _SMALL_BYTES]
+        batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
+        await abreast(batches, read, at_once=_BATCHES_AT_ONCE)
+        await abreast([named for named, _ in kept if named.size_bytes > _SMALL_BYTES], compare, at_once=_COPIES_AT_ONCE)
         return different
 
-    async def _samples_equal(self, named: NamedObject) -> bool:
+    async def _samples_equal(self, named: NamedObject, kept_object: KnownObject) -> bool:
         """Compare the beginning, the middle and the end of an object in the store and in the backup."""
         last = named.size_bytes - _SAMPLE_BYTES
         try:
             for offset in (0, last // 2, last):
-                kept_object = named.known_in(_BACKEND_ID)
                 async with self._plane.serve_object(kept_object, offset=offset, length=_SAMPLE_BYTES) as chunks:
                     kept = b"".join([chunk async for chunk in chunks])
                 stream = await self._storage.ask(ServeObject(named.known, offset, _SAMPLE_BYTES), timeout=NO_TIME_LIMIT)

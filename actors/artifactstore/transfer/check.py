@@ -6,17 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from artifactstore.abreast import abreast
-from artifactstore.dataplane import open_local_data_plane
 from artifactstore.transfer.backup_log import BackupLog
+from artifactstore.transfer.backup_objects import BackupObjects, objects_to_read
 from artifactstore.transfer.directory import BackupDirectory
-from artifactstore.transfer.objects import FlawNotes, NamedObject, flaws_by_size, named_by
-from artifactstore_protocols.dataplane import DataPlane
+from artifactstore.transfer.objects import FlawNotes, NamedObject, batches_of, flaws_by_size, named_by
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import BackupCheck, TransferProgress
+from artifactstore_protocols.storage import KnownObject
 
 __all__ = ["check_backup"]
 
 _READS_AT_ONCE = 2
-_BACKEND_ID = "backup"
+_BATCH_OBJECTS = 512
+_BATCH_BYTES = 16 << 20
 
 
 async def check_backup(path: Path, progress: Callable[[TransferProgress], None] | None = None) -> BackupCheck:
@@ -30,16 +32,16 @@ async def check_backup(path: Path, progress: Callable[[TransferProgress], None] 
         EventRefused: an event of it breaks a rule of logs.
     """
     directory = await BackupDirectory.to_read(path)
-    async with open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, read_only=True) as plane:
-        return await _Check(directory, plane, progress).run(await BackupLog.verified(directory))
+    async with objects_to_read(directory) as objects:
+        return await _Check(directory, objects, progress).run(await BackupLog.verified(directory))
 
 
 class _Check:
     def __init__(
-        self, directory: BackupDirectory, plane: DataPlane, progress: Callable[[TransferProgress], None] | None
+        self, directory: BackupDirectory, objects: BackupObjects, progress: Callable[[TransferProgress], None] | None
     ) -> None:
         self._directory = directory
-        self._plane = plane
+        self._objects = objects
         self._progress = progress
         self._flaws = FlawNotes()
         self._seen: set[str] = set()
@@ -68,19 +70,24 @@ class _Check:
         by_address = {str(each.address): each for each in named}
         new = [each for address, each in by_address.items() if address not in self._seen]
         self._seen.update(str(each.address) for each in new)
-        found = await self._plane.stat_objects([each.known_in(_BACKEND_ID) for each in new])
+        known, found = await self._objects.look_up(new)
         whole: list[NamedObject] = []
-        for each, flaw in zip(new, flaws_by_size(new, found), strict=True):
+        places: dict[ContentAddress, KnownObject] = {}
+        for each, place, flaw in zip(new, known, flaws_by_size(new, found), strict=True):
             self._bytes += each.size_bytes
             if flaw is None:
                 whole.append(each)
+                places[each.address] = place
             else:  # one that is too long can be too long to read
                 await self._flaws.add(flaw, each)
-        await abreast(whole, self._read_one, at_once=_READS_AT_ONCE)
 
-    async def _read_one(self, named: NamedObject) -> None:
-        (result,) = await self._plane.verify_objects([named.known_in(_BACKEND_ID)])
-        if result.status == "missing":
-            await self._flaws.add("missing", named)
-        elif (result.digests, result.size_bytes) != (named.digests, named.size_bytes):
-            await self._flaws.add("damaged", named)
+        async def read(batch: Sequence[NamedObject]) -> None:
+            results = await self._objects.plane.verify_objects([places[each.address] for each in batch])
+            for each, result in zip(batch, results, strict=True):
+                if result.status == "missing":
+                    await self._flaws.add("missing", each)
+                elif (result.digests, result.size_bytes) != (each.digests, each.size_bytes):
+                    await self._flaws.add("damaged", each)
+
+        batches = batches_of(whole, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
+        await abreast(batches, read, at_once=_READS_AT_ONCE)

@@ -3,7 +3,8 @@
 ```
 artifactstore-backup                          one line: the format, so that nothing else is taken for a backup
 log/000000000001-000000000123.cborseq         log files, each continuing the one before it
-objects/blake3/0b/8b/0b8b60…                  as in a store's own storage root
+objects/small/objects.db                      objects up to 64 KiB, as in a store's own storage root
+objects/blake3/0b/8b/0b8b60…                  larger ones, likewise
 ```
 
 A log file appears by one rename when all the objects that it names were copied, so whatever is there is complete. What
@@ -19,6 +20,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
+from artifactstore.backends.small_file import file_below
 from artifactstore.durable import fsync_directory, make_durable_directory, sync_file
 from artifactstore.machine import in_thread
 from artifactstore.refusals import BackupRefused
@@ -78,6 +80,7 @@ class BackupDirectory:
         backup = cls(path)
         with _explained(path):
             await in_thread(backup._check_mark)
+            await in_thread(backup._check_small_objects)
         return backup
 
     async def log_files(self) -> tuple[Path, ...]:
@@ -104,6 +107,7 @@ class BackupDirectory:
                 self._write_mark()
             self._check_mark()
             self._refuse_links()
+            self._check_small_objects()
             self.log.mkdir(exist_ok=True)
             for leftover in self.log.glob(".*.partial"):
                 leftover.unlink()
@@ -136,10 +140,19 @@ class BackupDirectory:
         partial.replace(self._path / _MARK_NAME)
 
     def _refuse_links(self) -> None:
-        for own in (self.log, self.objects, self.objects / PRIMARY_ALGORITHM):
+        for own in (self.log, self.objects, self.objects / PRIMARY_ALGORITHM, file_below(self.objects).parent):
             if own.is_symlink():
                 reason = f"{own.relative_to(self._path)} in it is a symbolic link, which no backup has made; remove it"
                 raise BackupRefused(self.name, reason)
+
+    def _check_small_objects(self) -> None:
+        """Refuse what SQLite would follow or wait for in the place of its files."""
+        small = file_below(self.objects)
+        for file in (small, *(small.with_name(f"{small.name}{suffix}") for suffix in ("-wal", "-shm"))):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if not stat.S_ISREG(file.lstat().st_mode):
+                    reason = f"{file.relative_to(self._path)} in it is no regular file; move it away"
+                    raise BackupRefused(self.name, reason)
 
     def _open_own(self, name: str, flags: int) -> int:
         """Open a file of the backup itself.

@@ -18,7 +18,6 @@ from artifactstore_protocols.event_types import (
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.messages import StatObjects, StorageRole
-from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import FlawedObject, ObjectFlaws
 from artifactstore_protocols.storage import KnownObject, Place
 
@@ -36,7 +35,7 @@ __all__ = [
 
 _FLAWS_NAMED = 100
 _FILES_NAMED = 3
-_PAGE = 500
+_PAGE = 2000
 
 type Flaw = Literal["damaged", "missing"]
 
@@ -66,10 +65,6 @@ class NamedObject:
     def known(self) -> KnownObject:
         """The object in the store."""
         return KnownObject(self.address, self.size_bytes, self.place)
-
-    def known_in(self, backend_id: str) -> KnownObject:
-        """The object in a backend that holds contents by address, such as a backup."""
-        return KnownObject(self.address, self.size_bytes, Place(backend_id, first_key(self.address)))
 
 
 def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:

@@ -7,7 +7,6 @@ store has lost since.
 """
 
 import errno
-import stat
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -15,10 +14,11 @@ from itertools import batched
 from pathlib import Path
 
 from artifactstore.abreast import abreast
-from artifactstore.machine import in_thread
+from artifactstore.backends.registry import SMALL_BACKEND_ID
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.backup_log import BackupLog
+from artifactstore.transfer.backup_objects import BackupObjects, objects_to_read
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches_of, flaws_by_size, named_by
 from artifactstore_protocols.commands import OBJECTS_MAX, ReplaceObjects
@@ -28,9 +28,8 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types.objects_stored import comes_after
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObjects, WriterRole
-from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.records import RestoreReport, TransferProgress
-from artifactstore_protocols.storage import Place
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, Place
 
 __all__ = ["flaw_of", "restore"]
 
@@ -67,7 +66,8 @@ async def restore(
     command = finishing("restore", path)
     arrival = Arrival(store, writer, source=directory.name, command=command, found=await store.probe())
     log = await BackupLog.verified(directory, see=arrival.see)
-    return await _Restore(store, storage, directory, arrival, progress, commit).run(log)
+    async with objects_to_read(directory) as objects:
+        return await _Restore(store, storage, directory, objects, arrival, progress, commit).run(log)
 
 
 class _Restore:
@@ -76,6 +76,7 @@ class _Restore:
         store: EventStore,
         storage: ActorRef[StorageRole],
         directory: BackupDirectory,
+        objects: BackupObjects,
         arrival: Arrival,
         progress: Callable[[TransferProgress], None] | None,
         commit: Callable[[ReplaceObjects], Awaitable[object]],
@@ -84,6 +85,7 @@ class _Restore:
         self._store = store
         self._storage = storage
         self._directory = directory
+        self._objects = objects
         self._arrival = arrival
         self._progress = progress
         self._flaws = FlawNotes()
@@ -164,7 +166,6 @@ class _Restore:
         runs = batches_of(to_read, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES)
         await abreast(runs, read, at_once=_READS_AT_ONCE)
         self._sound.update(each.place for each in named)
-        wanted = await self._of_right_size(wanted)
         while wanted:  # one that two backends have is stored in one after the other
             batch = list({each.address: each for each in reversed(wanted)}.values())
             await self._store_wanted(batch)
@@ -172,10 +173,11 @@ class _Restore:
 
     async def _store_wanted(self, wanted: Sequence[NamedObject]) -> None:
         """Store objects where the log has them, or under a later key where other bytes are, or a flag is."""
-        for batch in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
-            sources = tuple(
-                FileSource(first_key(each.address), str(self._directory.objects), each.digests) for each in batch
-            )
+        for asked in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
+            found = await self._sources(asked)
+            if not found:
+                continue
+            batch, sources = [each for each, _ in found], tuple(source for _, source in found)
             places = {each.address: self._place_for(each) for each in batch}
             answers = await self._storage.ask(StoreFiles(sources, places), timeout=NO_TIME_LIMIT)
             for each, answer in zip(batch, answers, strict=True):
@@ -184,8 +186,7 @@ class _Restore:
                     self._new_bytes += each.size_bytes
                     self._note_place(each, Place(answer.receipt.backend_id, answer.receipt.object_key))
                 elif (flaw := flaw_of(answer)) is not None:
-                    self._flawed.add(str(each.address))
-                    await self._flaws.add(flaw, each)
+                    await self._note(flaw, each)
                 else:
                     raise answer
 
@@ -198,27 +199,33 @@ class _Restore:
             digest, sha256 = named.digests.primary.raw, named.digests.sha256.raw
             self._replaced.append(StoredObject(digest, sha256, named.size_bytes, place))
 
-    async def _of_right_size(self, wanted: Sequence[NamedObject]) -> list[NamedObject]:
-        """Note those that have another size in the backup: one that is too long can be too long to read."""
-        root = self._directory.objects
-        sizes = await in_thread(lambda: [_size_of(root / first_key(each.address)) for each in wanted])
-        right: list[NamedObject] = []
-        for each, size_bytes in zip(wanted, sizes, strict=True):
-            if size_bytes in (None, each.size_bytes):
-                right.append(each)
+    async def _sources(self, wanted: Sequence[NamedObject]) -> list[tuple[NamedObject, FileSource]]:
+        """Say where the backup has objects, rows with their bytes; note those of another size, or that are no more."""
+        known, sizes = await self._objects.look_up(wanted)
+        found: list[tuple[NamedObject, FileSource]] = []
+        rows: list[tuple[NamedObject, KnownObject]] = []
+        for each, place, size_bytes in zip(wanted, known, sizes, strict=True):
+            if size_bytes not in (None, each.size_bytes):  # one that is too long can be too long to read
+                await self._note("damaged", each)
+            elif place.place.backend_id == SMALL_BACKEND_ID:
+                rows.append((each, place))
             else:
-                self._flawed.add(str(each.address))
-                await self._flaws.add("damaged", each)
-        return right
+                source = FileSource(place.place.object_key, str(self._directory.objects), each.digests)
+                found.append((each, source))
+        contents = await self._objects.plane.read_objects([place for _, place in rows])
+        for (each, place), content in zip(rows, contents, strict=True):
+            if isinstance(content, bytes):
+                source = FileSource(place.place.object_key, str(self._directory.objects), each.digests, content)
+                found.append((each, source))
+            elif isinstance(content, ObjectMissing | ObjectDamaged):
+                await self._note("missing" if isinstance(content, ObjectMissing) else "damaged", each)
+            else:
+                raise content
+        return found
 
-
-def _size_of(path: Path) -> int | None:
-    """How long a file is; None for what is none, or cannot be looked at."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    async def _note(self, flaw: Flaw, named: NamedObject) -> None:
+        self._flawed.add(str(named.address))
+        await self._flaws.add(flaw, named)
 
 
 def flaw_of(error: Exception) -> Flaw | None:

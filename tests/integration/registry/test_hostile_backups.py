@@ -1,7 +1,9 @@
 """Backup directories into which somebody has put what no backup makes: links, pipes and files without end."""
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from artifactstore import Registry, open_registry
 from artifactstore.errors import BackupRefused
 from artifactstore.transfer.check import check_backup
 from artifactstore_protocols.log_file import LogFileInvalid
+from artifactstore_protocols.storage import StorageFailed
 from integration.registry.samples import add, object_file, objects, settings_in, whole_log
+from stored_objects import Row
 
 _MARK = "artifactstore-backup"
 _ENDLESS = 1 << 40
@@ -50,7 +54,7 @@ def endless(path: Path) -> None:
     path.symlink_to("/dev/zero")
 
 
-@pytest.mark.parametrize("name", [".lock", "log", "objects", "objects/blake3"])
+@pytest.mark.parametrize("name", [".lock", "log", "objects", "objects/blake3", "objects/small"])
 async def test_a_backup_writes_through_no_link(registry: Registry, backup: Path, elsewhere: Path, name: str) -> None:
     target = elsewhere / "made" if name == ".lock" else elsewhere
     instead(backup / name, lambda path: path.symlink_to(target))
@@ -112,15 +116,44 @@ async def test_nobody_waits_for_a_log_that_is_no_file(
         await registry.import_events(file)
 
 
+@pytest.mark.parametrize("name", ["objects.db", "objects.db-wal", "objects.db-shm"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, endless])
+async def test_nobody_waits_for_or_follows_what_is_in_the_place_of_small_objects(
+    registry: Registry, backup: Path, name: str, make: Callable[[Path], object]
+) -> None:
+    instead(backup / "objects" / "small" / name, make)
+    for work in (registry.restore, registry.backup, check_backup):
+        with pytest.raises(BackupRefused, match=f"objects/small/{name} in it is no regular file"):
+            await work(backup)
+
+
+async def test_a_view_that_answers_as_the_table_of_objects_does_is_refused(registry: Registry, backup: Path) -> None:
+    """Its rows may have no end."""
+    with closing(sqlite3.connect(backup / "objects" / "small" / "objects.db")) as file:
+        file.execute("ALTER TABLE objects RENAME TO real")
+        file.execute("CREATE VIEW objects AS SELECT * FROM real")
+    for work in (registry.backup, check_backup):
+        with pytest.raises(StorageFailed, match="has another table of objects than artifactstore makes"):
+            await work(backup)
+
+
+@pytest.mark.parametrize("form", ["row", "file"])
 async def test_an_object_that_is_too_long_is_damaged_and_not_read(
-    registry: Registry, backup: Path, tmp_path: Path
+    registry: Registry, backup: Path, tmp_path: Path, form: str
 ) -> None:
     [package] = [record async for record in registry.list_packages()]
     [record] = await registry.list_files(package.package_id)
     copy = object_file(settings_in(backup), record.content_address)
-    assert isinstance(copy, Path)
-    copy.chmod(0o600)
-    os.truncate(copy, _ENDLESS)
+    assert isinstance(copy, Row)
+    if form == "row":
+        copy.write_bytes(bytes(1 << 24))
+    else:
+        copy.unlink()
+        file = object_file(settings_in(backup), record.content_address)
+        assert isinstance(file, Path)
+        file.parent.mkdir(parents=True)
+        file.touch()
+        os.truncate(file, _ENDLESS)
     found = await check_backup(backup)
     assert [flaw.content_address for flaw in found.flaws.damaged] == [record.content_address]
     second = settings_in(tmp_path / "second")

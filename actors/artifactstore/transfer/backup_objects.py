@@ -1,0 +1,76 @@
+"""The objects of a backup: where each is, read and written by a data plane of the backup's own.
+
+Objects up to `SMALL_BYTES_MAX` are rows of one SQLite file, as in a store, where the target takes one; the
+first backup finds out. On a target that takes none, such as a network file system, each object is a file. Both are read
+wherever they are.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from artifactstore.backends.registry import SMALL_BACKEND_ID
+from artifactstore.dataplane import InProcessDataPlane, open_local_data_plane
+from artifactstore.transfer.directory import BackupDirectory
+from artifactstore.transfer.objects import NamedObject
+from artifactstore_protocols.object_keys import first_key
+from artifactstore_protocols.storage import KnownObject, Place
+
+__all__ = ["BackupObjects", "objects_to_read", "objects_to_write"]
+
+SMALL_BYTES_MAX: Final = 64 << 10
+_BACKEND_ID: Final = "backup"
+
+
+class BackupObjects:
+    """The objects of one open backup.
+
+    Attributes:
+        plane: reads and writes them.
+    """
+
+    def __init__(self, plane: InProcessDataPlane) -> None:
+        self.plane = plane
+
+    async def look_up(self, named: Sequence[NamedObject]) -> tuple[list[KnownObject], list[int | None]]:
+        """Return where each object is, and its size there; None for the size where it is not."""
+        small = [each.size_bytes <= SMALL_BYTES_MAX for each in named]
+        known = [
+            _known(each, SMALL_BACKEND_ID if is_small else _BACKEND_ID)
+            for each, is_small in zip(named, small, strict=True)
+        ]
+        sizes = list(await self.plane.stat_objects(known))
+        others = [index for index, is_small in enumerate(small) if is_small and sizes[index] is None]
+        files = [_known(named[index], _BACKEND_ID) for index in others]
+        for index, file, size_bytes in zip(others, files, await self.plane.stat_objects(files), strict=True):
+            known[index], sizes[index] = file, size_bytes
+        return known, sizes
+
+
+def _known(named: NamedObject, backend_id: str) -> KnownObject:
+    return KnownObject(named.address, named.size_bytes, Place(backend_id, first_key(named.address)))
+
+
+@asynccontextmanager
+async def objects_to_write(directory: BackupDirectory) -> AsyncGenerator[BackupObjects]:
+    """Open the objects of a backup that is held for writing.
+
+    Raises:
+        StorageError: they cannot be written.
+    """
+    opening = open_local_data_plane(
+        directory.objects,
+        backend_id=_BACKEND_ID,
+        small_max=SMALL_BYTES_MAX,
+        small_optional=True,
+        limits=directory.limits,
+    )
+    async with opening as plane:
+        yield BackupObjects(plane)
+
+
+@asynccontextmanager
+async def objects_to_read(directory: BackupDirectory) -> AsyncGenerator[BackupObjects]:
+    """Open the objects of a backup without changing anything."""
+    async with open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, read_only=True, small_max=0) as plane:
+        yield BackupObjects(plane)
