@@ -156,7 +156,9 @@ class IngestActor(Actor[IngestRole]):
             files = (ingested(message.path, bool(executable), media_type, result),)
             source = message.source if isinstance(message.source, FileSource) else None
             into = partial(ingest_command, message.package_id, on_existing=message.on_existing)
-            committed, (file,) = await self._steps.put(files, [source], into, message.actor, message.idempotency_key)
+            committed, (file,) = await self._steps.put(
+                files, lambda _index: source, into, message.actor, message.idempotency_key
+            )
         if sequence := entries_sequence(committed):  # a repeated command has the same entry
             return file_record(message.package_id, sequence, file.entry, result.digests.sha256.raw)
         key = path_key(message.path)

@@ -90,13 +90,16 @@ async def fill(
 
     async def commit(batch: list[ScannedFile], files: tuple[IngestedFile, ...]) -> None:
         nonlocal progress, written, reused, sequence
+
+        def source_of(index: int) -> FileSource:
+            return FileSource(batch[index].source, seen.root)
+
         package_id = (await opened()).package_id
         _keep(cache, batch, files, seen.looked_at_us)
         if cache.due:  # before the commit, so that the cache knows of nearly every file that is in the log
             await in_thread(cache.save)
-        sources = [FileSource(file.source, seen.root) for file in batch]
         into = partial(ingest_command, package_id, on_existing=on_existing)
-        committed, put = await steps.put(files, sources, into, message.actor)
+        committed, put = await steps.put(files, source_of, into, message.actor)
         sequence = committed.sequence
         written += files_written(committed)
         reused += sum(file.stored is None for file in put)

@@ -115,7 +115,7 @@ class Steps:
     async def put(
         self,
         files: Sequence[IngestedFile],
-        sources: Sequence[FileSource | None],
+        source_of: Callable[[int], FileSource | None],
         command_of: Callable[[Sequence[IngestedFile]], IngestFiles],
         actor: str,
         idempotency_key: str | None = None,
@@ -134,14 +134,14 @@ class Steps:
             except ObjectsNotStored as refused:
                 if not tries_left:
                     raise
-                files = await self._stored_again(files, sources, refused)
+                files = await self._stored_again(files, source_of, refused)
         raise AssertionError("a count has an end")
 
     async def _stored_again(
-        self, files: Sequence[IngestedFile], sources: Sequence[FileSource | None], refused: ObjectsNotStored
+        self, files: Sequence[IngestedFile], source_of: Callable[[int], FileSource | None], refused: ObjectsNotStored
     ) -> list[IngestedFile]:
         digests = {address.digest.raw for address in refused.contents}
-        wanted = {index: sources[index] for index, file in enumerate(files) if file.entry.digest in digests}
+        wanted = {index: source_of(index) for index, file in enumerate(files) if file.entry.digest in digests}
         found = {index: source for index, source in wanted.items() if source is not None}
         stored = await self.store_files(list(found.values()), refused.next_places) if found else []
         results = dict(zip(found, stored, strict=True))
