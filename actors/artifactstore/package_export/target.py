@@ -137,6 +137,7 @@ class ExportTarget:
         self._at: Parts = ()
         self._open: list[_OpenDirectory] = []  # that lead to `_at`, the root and perhaps others above them left out
         self._links = True
+        self._new_name = new_id().encode()
         self.resumed = False
         self.limits = TargetLimits()
         self.wrong_executable_bits = 0
@@ -243,7 +244,12 @@ class ExportTarget:
         Raises:
             OSError: the target does not take any.
         """
-        return NewFile(self._marker, new_id().encode(), 0o777 if executable else 0o666)  # less the umask
+        mode = 0o777 if executable else 0o666  # less the umask
+        try:
+            return NewFile(self._marker, self._new_name, mode)
+        except FileExistsError:  # the one before could not be removed
+            self._new_name = new_id().encode()
+            return NewFile(self._marker, self._new_name, mode)
 
     def place(self, file: "NewFile", parts: Parts, *, executable: bool) -> None:
         """Give a finished file its real name.

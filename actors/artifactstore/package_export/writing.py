@@ -21,8 +21,8 @@ from artifactstore_protocols.storage import StorageError
 
 __all__ = ["write_package"]
 
-_BATCH_FILES: Final = 256
-_BATCH_BYTES: Final = 4 << 20
+_BATCH_FILES: Final = 1024
+_BATCH_BYTES: Final = 16 << 20
 
 _SMALL_BYTES: Final = 1 << 20
 """Up to which size objects are read by the batch."""
