@@ -3,6 +3,7 @@
 from artifactstore.backends.local_inspection import ClosedPath, RootInspection, inspect_local_root
 from artifactstore.backends.registry import SMALL_BACKEND_ID
 from artifactstore.backends.root_marker import MARKER, read_marker, update_marker
+from artifactstore.backends.small_file import file_below
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
 
@@ -12,6 +13,7 @@ __all__ = [
     "ClosedPath",
     "InProcessDataPlane",
     "RootInspection",
+    "file_below",
     "inspect_local_root",
     "open_data_plane",
     "open_local_data_plane",

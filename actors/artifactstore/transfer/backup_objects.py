@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from artifactstore.backends.registry import SMALL_BACKEND_ID
-from artifactstore.dataplane import InProcessDataPlane, open_local_data_plane
+from artifactstore.dataplane import SMALL_BACKEND_ID, InProcessDataPlane, open_local_data_plane
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.objects import NamedObject
 from artifactstore_protocols.object_keys import first_key

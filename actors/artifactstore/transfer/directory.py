@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Self
 
-from artifactstore.backends.small_file import file_below
+from artifactstore.dataplane import file_below
 from artifactstore.durable import fsync_directory, make_durable_directory, sync_file
 from artifactstore.machine import in_thread
 from artifactstore.refusals import BackupRefused

@@ -14,7 +14,7 @@ from itertools import batched
 from pathlib import Path
 
 from artifactstore.abreast import abreast
-from artifactstore.backends.registry import SMALL_BACKEND_ID
+from artifactstore.dataplane import SMALL_BACKEND_ID
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.backup_log import BackupLog
