@@ -65,12 +65,17 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, 
     assert cli.json("verify")["objects"] == 4
     assert cli.ok("get", "tree", "data/report.json").out == SAID
     told = [line["detail"] for line in cli.json_lines("audit") if line["subject"] == "objects"]
-    flagged, restored = told[-2:]
+    flagged, stored, retired = told[-3:]
     assert flagged in {
         f"found {flipped} damaged in local-small, and 1 more objects",
         f"found {deleted} missing in local-small, and 1 more objects",
     }
-    assert restored in {f"found {each} intact in local-small, and 1 more objects" for each in (flipped, deleted)}
+    assert stored == "stored 2 objects, 30 bytes"
+    keys = [
+        f"{algorithm}/{digest[:2]}/{digest[2:4]}/{digest}"
+        for algorithm, digest in (flipped.split(":"), deleted.split(":"))
+    ]
+    assert retired in {f"retired {key} in local-small and 1 more objects, superseded" for key in keys}
     assert cli.json("replay", "--check")["identical"] is True
 
 
