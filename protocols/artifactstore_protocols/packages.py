@@ -137,8 +137,9 @@ class ObjectsNotStored(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
-        more = f", and {len(self.contents) - 1} more contents," if len(self.contents) > 1 else ""
-        return f"the content of {self.path!r} ({self.contents[0]}){more} is not in the store; ingest the file again"
+        first, *others = self.contents
+        more = f", and {len(others)} more contents," if others else ""
+        return f"the content of {self.path!r} ({first}){more} is not in the store; ingest the file again"
 
 
 @dataclass(eq=False)

@@ -116,6 +116,8 @@ def _steps(state: State, faults: Faults) -> Iterator[State]:
                     after, refused = Log(cast("Any", rows), log.paths | {_PATHS[number]}, True), 0
                 yield state._replace(log=after, ingests=become(("put", refused) if refused else _ENDED))
                 yield state._replace(ingests=become(_ENDED))
+            case _:
+                assert step == _ENDED
     for number, step in enumerate(collectors):
         become = partial(_with, collectors, number)
         match step:
@@ -128,6 +130,8 @@ def _steps(state: State, faults: Faults) -> Iterator[State]:
             case ("remove" | "orphan") as what, at:
                 yield state._replace(log=_commit(log, what, "", at)[0], collectors=become(_IDLE))
                 yield state._replace(collectors=become(_ENDED))
+            case _:
+                assert step == _ENDED
 
 
 def _choices(state: State, become: Callable[[Step], tuple[Step, ...]], faults: Faults) -> Iterator[State]:
@@ -171,7 +175,8 @@ def _commit(log: Log, what: str, path: str, at: int) -> tuple[Log, int]:
     for payload in payloads:
         event = Event(_ID, type_of(payload).name, "", "ci", 1, b"", CommandStamp(_ID))
         type_of(payload).evolve(payload, StoredEvent(2, event), state)
-    rows = {parse_key(place.object_key)[1]: held.state for place, held in state.places_of(_CONTENT).items()}
+    places = state.places_of(_CONTENT)
+    rows: dict[int, ObjectState] = {parse_key(at.object_key)[1]: held.state for at, held in places.items()}
     entries = state.packages[_ID].entries
     paths = frozenset(path for path in entries if entries[path].digest == _CONTENT)
     return Log(tuple(sorted(rows.items())), paths, _CONTENT in state.contents), 0

@@ -32,8 +32,11 @@ class Collector:
         self._commits = 0
         self._original = Steps.commit
         self._strikes_at, self._cause, self._deletes = strikes_at, cause, deletes
-        # A bound method would not be given the steps.
-        monkeypatch.setattr(Steps, "commit", lambda steps, *given: self.commit(steps, *given))  # noqa: PLW0108
+
+        async def commit(steps: Steps, command: Command, actor: str, key: str | None) -> Committed:
+            return await self.commit(steps, command, actor, key)  # a bound method would not be given the steps
+
+        monkeypatch.setattr(Steps, "commit", commit)
 
     async def commit(self, steps: Steps, command: Command, actor: str, key: str | None) -> Committed:
         if isinstance(command, IngestFiles) and command.stored:
@@ -52,7 +55,8 @@ class Collector:
         if self._deletes:
             for stored in command.stored:
                 address = ContentAddress(Digest("blake3", stored.digest.hex()))
-                await steps._storage.ask(DeleteObject(KnownObject(address, stored.size_bytes, stored.place)))
+                known = KnownObject(address, stored.size_bytes, stored.place)
+                await steps._storage.ask(DeleteObject(known))  # pyright: ignore[reportPrivateUsage]
             await self._original(steps, RemoveObjects(places), "collector", None)
 
 

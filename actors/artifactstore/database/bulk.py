@@ -200,7 +200,7 @@ def wanted(database: str, **values: type) -> Mapping[str, ColumnElement[Any]]:
     return {name: rows.c[name] for name in values}
 
 
-def query(selected: Select[Any], values: Mapping[str, ColumnElement[Any]], database: str) -> Query:
+def query(selected: Select[*tuple[Any, ...]], values: Mapping[str, ColumnElement[Any]], database: str) -> Query:
     """Compile a query that names `values`, which are of `wanted`."""
     sql, names = compiled(selected, database)
     order = tuple(map(list(values).index, names))
@@ -218,7 +218,7 @@ def lookup(found_by: Query, keys: Sequence[tuple[object, ...]]) -> Lookup:
     return Lookup(found_by.sql, parameters, found_by.check)
 
 
-def _checked(selected: Select[Any], dialect: Dialect) -> Callable[[Sequence[Cells]], None]:
+def _checked(selected: Select[*tuple[Any, ...]], dialect: Dialect) -> Callable[[Sequence[Cells]], None]:
     """A check of each cell by its column's type, which a row passes unseen if one with the same types has passed."""
     checks = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in selected.selected_columns]
     sound = set[tuple[type, ...]]()
@@ -257,7 +257,7 @@ def insertion(
     return Statement(sql, rows if database == "sqlite" else (tuple(map(list, zip(*rows, strict=True))),))
 
 
-def compiled(statement: UpdateBase | Select[Any], database: str) -> tuple[str, Sequence[str]]:
+def compiled(statement: UpdateBase | Select[*tuple[Any, ...]], database: str) -> tuple[str, Sequence[str]]:
     """The text of a statement, and the names of its parameters in their order."""
     if database == "sqlite":
         text = statement.compile(dialect=sqlite.dialect())
@@ -291,7 +291,7 @@ def _with_conflict[I: (sqlite.Insert, "postgresql.Insert")](insert: I, table: Ta
             return insert.on_conflict_do_update(index_elements=key, set_=others)
 
 
-def _rows_of_arrays(table: Table) -> Select[Any]:
+def _rows_of_arrays(table: Table) -> Select[*tuple[Any, ...]]:
     """The rows whose cells come as an array for each column."""
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
 

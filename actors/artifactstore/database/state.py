@@ -181,7 +181,7 @@ def _whole(files: Table, contents: Table, database: str) -> Query:
     return query(_entries_of(files, contents, values["number"]), values, database)
 
 
-def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[Any]:
+def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
     *_others, size_bytes = content_columns(contents)
     return (
         select(

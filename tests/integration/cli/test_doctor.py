@@ -204,16 +204,21 @@ def replace_by_another(file: Path) -> None:
         another.execute("CREATE TABLE somebody_elses (x)")
 
 
+def replace_by_directory(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
 def leave_only_its_log(file: Path) -> None:
     file.unlink()
     file.with_name("objects.db-wal").write_bytes(b"log")
 
 
-SMALL_OBJECTS = {
+SMALL_OBJECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "damaged": (damage, "the file of small objects {} cannot be read: file is not a database"),
     "another": (replace_by_another, "the file of small objects {} cannot be read: no such table: objects"),
     "a directory": (
-        lambda file: (file.unlink(), file.mkdir()),
+        replace_by_directory,
         "the file of small objects {} cannot be read: it is no regular file",
     ),
     "a log": (

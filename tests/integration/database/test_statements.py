@@ -65,19 +65,20 @@ async def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
     class Connection(sqlite3.Connection):
         @override
-        def cursor(self, *_factory: Any) -> Any:
-            return super().cursor(Cursor)
+        def cursor(self, factory: Any = Cursor) -> Any:
+            return super().cursor(factory)
 
         @override
         def commit(self) -> None:
             counted.note("COMMIT", ())
             super().commit()
 
-    execute = aiosqlite.Connection._execute  # pyright: ignore[reportPrivateUsage]
+    driver: Any = aiosqlite.Connection
+    execute = driver._execute
 
     async def hop(connection: aiosqlite.Connection, *work: Any, **named: Any) -> Any:  # noqa: ANN401 - the driver's
         counted.hops += 1
-        return await execute(connection, *work, **named)  # type: ignore[no-untyped-call]
+        return await execute(connection, *work, **named)
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Connection))
     monkeypatch.setattr(aiosqlite.Connection, "_execute", hop)

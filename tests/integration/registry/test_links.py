@@ -62,9 +62,11 @@ def plant_entries(root: Path, tree: Mapping[str, object]) -> Path:
         match entry:
             case str():
                 path.symlink_to(entry)
-            case bytes(content), executable:
+            case bytes(content), bool(executable):
                 path.write_bytes(content)
                 path.chmod(0o755 if executable else 0o644)
+            case _:
+                assert entry is None
     return root
 
 

@@ -242,8 +242,9 @@ def test_caches_that_nobody_uses_are_removed(tmp_path: Path) -> None:
     leftover = tmp_path / "left.new"
     leftover.touch()
     (tmp_path / "another program's").touch()
+    unused_since = time.time() - 31 * 24 * 3600
     for path in tmp_path.iterdir():
-        os.utime(path, (time.time() - 31 * 24 * 3600,) * 2)
+        os.utime(path, (unused_since, unused_since))
     in_use = os.open(old, os.O_RDWR)
     fcntl.flock(in_use, fcntl.LOCK_EX)
     FilesCache.open(tmp_path, "cd" * 32).close()

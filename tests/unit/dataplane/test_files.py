@@ -450,8 +450,11 @@ async def test_a_piece_of_a_large_file_is_hashed_twice_and_written_while_the_nex
             writing.append(met(partial(write, writer)))
         writing[0](piece)
 
+    def feeds_that_meet(hasher: ContentHasher) -> tuple[Callable[[Buffer], None], ...]:
+        return tuple(map(met, feeds(hasher)))
+
     monkeypatch.setattr(os, "readv", read_and_meet)
-    monkeypatch.setattr(ContentHasher, "feeds", lambda hasher: tuple(map(met, feeds(hasher))))
+    monkeypatch.setattr(ContentHasher, "feeds", feeds_that_meet)
     monkeypatch.setattr(LocalWriter, "write", write_and_meet)
     (tree / "large").write_bytes(LARGE)
     result = await ingest_file(plane, tree / "large")
@@ -480,12 +483,15 @@ async def test_a_piece_is_not_read_into_a_buffer_that_is_in_use(
 
     def read(fd: int, buffers: list[memoryview]) -> int:
         reads.append(fd)
-        if len(reads) == ingest._BUFFERS:  # the last one that is free
+        if len(reads) == ingest._BUFFERS:  # pyright: ignore[reportPrivateUsage] - the last one that is free
             ahead.set()
         return readv(fd, buffers)
 
+    def slow_feeds(hasher: ContentHasher) -> tuple[Callable[[Buffer], None], ...]:
+        return tuple(map(slow, feeds(hasher)))
+
     monkeypatch.setattr(os, "readv", read)
-    monkeypatch.setattr(ContentHasher, "feeds", lambda hasher: tuple(map(slow, feeds(hasher))))
+    monkeypatch.setattr(ContentHasher, "feeds", slow_feeds)
     result = await ingest_file(plane, tree / "large")
     monkeypatch.undo()
     assert len(reads) >= pieces
