@@ -19,6 +19,7 @@ from artifactstore.backends.os_errors import faults_of
 from artifactstore.database.access import Access, obstacle_to_writing, side_files, to_read, to_write
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 from artifactstore.database.file_guard import FileGuard, SnapshotGuard
+from artifactstore.database.translation import write_obstacle
 from artifactstore.durable import fsync_directory
 from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
 
@@ -101,12 +102,22 @@ class SmallFile:
             StorageDenied, StorageFailed: the file cannot be used, or is not the one that was opened.
         """
         with self._faults(operation):
-            if not self._open():
+            obstacle = None
+            try:
+                there = self._open()
+            except (sqlite3.Error, OSError) as error:  # SQLite cannot make the files beside it, as on a full disk
+                there, obstacle = True, write_obstacle(error)
+                if obstacle is None:
+                    raise
+            if not there:
                 yield None
-                return
-            self._check()
-            with self._connection() as connection:
-                yield connection
+            elif obstacle is not None:
+                with self._only_read(obstacle) as connection:
+                    yield connection
+            else:
+                self._check()
+                with self._connection() as connection:
+                    yield connection
 
     @contextlib.contextmanager
     def writing(self, operation: str) -> Generator[sqlite3.Connection]:
@@ -179,6 +190,16 @@ class SmallFile:
             connection.close()
             raise
         self._idle.append(connection)
+
+    @contextlib.contextmanager
+    def _only_read(self, why: str) -> Generator[sqlite3.Connection]:
+        """Give a connection that reads what is there now; the next call tries again to open the file as usual."""
+        access = to_read(self._path, why)
+        guard = SnapshotGuard(self._path, access)
+        with contextlib.closing(access.connect(timeout_s=_BUSY_TIMEOUT_S)) as connection:
+            self._check_table(connection)
+            yield connection
+        guard.check()
 
     def _connect(self) -> sqlite3.Connection:
         if self._access is None:
