@@ -37,6 +37,7 @@ def test_a_group_shares_a_store(cli: Cli, store: Path, tmp_path: Path) -> None:
     os.chown(store, 0, _GROUP)
     store.chmod(0o2775)
     for user, name in ((_OWNER, "one"), (_OTHER, "two"), (_OWNER, "three")):
+        (tmp_path / name / "large").write_bytes(name.encode() * 30_000)
         ingested, listed, doctor = Elsewhere(user=user, umask=0o002).run(
             ["ingest", tmp_path / name, "--name", name], ["package", "list"], ["doctor"]
         )
@@ -48,6 +49,7 @@ def test_a_group_shares_a_store(cli: Cli, store: Path, tmp_path: Path) -> None:
     shards = {mode for path, mode in modes.items() if path.startswith("objects/blake3/") and len(path) < 22}
     objects = {mode for path, mode in modes.items() if path.startswith("objects/blake3/") and len(path) > 22}
     assert (shards, objects) == ({0o2775}, {0o444})
+    assert (modes["objects/small"], modes["objects/small/objects.db"]) == (0o2775, 0o664)
     assert {path.stat().st_gid for path in store.rglob("*")} == {_GROUP}
 
 
@@ -58,7 +60,10 @@ def test_modes_follow_a_strict_umask(store: Path, tmp_path: Path) -> None:
     assert not any(mode & 0o077 for mode in modes_below(store).values())
 
 
-def test_the_doctor_names_what_root_left_behind(cli: Cli, store: Path, tmp_path: Path) -> None:
+def test_the_doctor_names_what_root_left_behind(
+    cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTIFACTSTORE_STORAGE_SMALL_MAX", "0")  # each object is a file, in many directories
     os.chown(store, *_OWNER)
     ingest, user = ["ingest", str(tmp_path / "one")], Elsewhere(user=_OWNER)
     assert user.run(ingest, ["doctor"])[-1].code == 0
@@ -119,6 +124,7 @@ def test_verify_names_what_this_user_may_not_read_and_reads_the_rest(cli: Cli, s
     objects[0].chmod(0)
     let_others_in(tmp_path)  # again: other runs of the tests close what is above it
     [verified] = Elsewhere(user=_OWNER).run(["verify"])
-    assert (verified.code, verified.err) == (3, "")
+    assert verified.err == ""
+    assert verified.code == 3
     assert "read 2 objects" in verified.text
     assert f"unreadable blake3:{objects[0].name}" in verified.text
