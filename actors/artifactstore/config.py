@@ -8,10 +8,12 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, override
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from artifactstore.places import check_text, directory, is_sqlite_url, sqlite_file, sqlite_url
 from artifactstore.project_file import ProjectFile, find_project_file, read_project_file
@@ -43,8 +45,7 @@ _SMALL_MAX: Final = 1 << 20
 _logger = logging.getLogger("artifactstore.settings")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Everything that a store needs to know to start.
 
     A `~` before a directory or a file is the home directory.
@@ -60,7 +61,7 @@ class Settings:
         InvalidValue: one of them cannot be meant.
     """
 
-    database_url: str = field(default=ENVIRONMENT["ARTIFACTSTORE_DATABASE_URL"], repr=False)
+    database_url: str = ENVIRONMENT["ARTIFACTSTORE_DATABASE_URL"]
     storage_local_root: Path = Path(ENVIRONMENT["ARTIFACTSTORE_STORAGE_LOCAL_ROOT"])
     log_level: str = ENVIRONMENT["ARTIFACTSTORE_LOG_LEVEL"]
     package_files_max: int = int(ENVIRONMENT["ARTIFACTSTORE_PACKAGE_FILES_MAX"])
@@ -68,7 +69,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, meaning in _MEANINGS.items():
-            object.__setattr__(self, name, meaning(name, getattr(self, name)))
+            force_setattr(self, name, meaning(name, getattr(self, name)))
+
+    @override
+    def __repr__(self) -> str:
+        shown = [f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__[1:]]
+        return f"Settings({', '.join(shown)})"
 
     @staticmethod
     def load(environment: Mapping[str, str] = os.environ, *, store: str | None = None) -> "Settings":
@@ -88,8 +94,7 @@ class Settings:
         return found.settings
 
 
-@dataclass(frozen=True, slots=True)
-class FoundSettings:
+class FoundSettings(Struct, frozen=True):
     """Settings, and where they are from.
 
     Attributes:

@@ -6,10 +6,11 @@ One place for the CLI and the HTTP service, so that both say the same.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
@@ -58,8 +59,8 @@ def facts(value: object) -> Json:
         return dict(map(_field, cast("Sequence[str]", names), cast("tuple[object, ...]", value)))
     if isinstance(value, Sequence):
         return [facts(item) for item in cast("Sequence[object]", value)]
-    if is_dataclass(value) and not isinstance(value, type):
-        return dict(_field(field.name, getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Struct):
+        return dict(_field(name, getattr(value, name)) for name in value.__struct_fields__)
     raise TypeError(f"{type(value).__name__} has no JSON form here")
 
 

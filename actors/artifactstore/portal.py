@@ -14,11 +14,11 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Any
 
 import outcome
 import trio
+from msgspec import Struct, field
 
 from artifactstore.config import Settings
 from artifactstore.open import open_registry
@@ -32,8 +32,7 @@ __all__ = ["Call", "Iteration", "Portal", "snapshot_of"]
 type _Result[T] = outcome.Value[T] | outcome.Error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Call[T]:
+class Call[T](Struct, frozen=True, eq=False):
     """Work on its way in the store's thread.
 
     Attributes:

@@ -8,10 +8,11 @@ import os
 import stat
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from artifactstore_protocols.errors import InvalidValue
 
@@ -23,8 +24,7 @@ _BYTES_MAX: Final = 64 << 10
 """A project file has a few lines. Whatever is longer is something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProjectFile:
+class ProjectFile(Struct, frozen=True):
     """A project file.
 
     Attributes:

@@ -5,8 +5,9 @@ down what reports it. In the core everything depends on what is before it: what 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from artifactstore.config import Settings
 from artifactstore.database.actor import DatabaseActor
@@ -45,8 +46,7 @@ _COMMANDS_BYTES_MAX = 512 << 20
 """What may wait for the writer: a command holds no file's bytes, but sealing a large package holds its manifest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Actors:
+class Actors(Struct, frozen=True):
     """The addresses of a store's actors."""
 
     database: ActorRef[DatabaseRole] = field(default_factory=lambda: ActorRef[DatabaseRole]("database"))

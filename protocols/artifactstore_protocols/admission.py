@@ -6,8 +6,9 @@ state that `run_needs` names; `admit` evolves it event by event.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
+
+from msgspec import Struct
 
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.commands import check_caller
@@ -50,8 +51,7 @@ An ingest reprieves, stores, puts entries, and retires what is superseded; a ver
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Struct, frozen=True):
     """An event that keeps the rules that it can be held to alone."""
 
     stored: StoredEvent

@@ -7,11 +7,11 @@ were stored or found.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
 
 import blake3
+from msgspec import Struct
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
@@ -102,8 +102,7 @@ def _check_name(what: str, text: str) -> None:
         raise InvalidValue(what, text[:60], "use printable characters, with no space at either end")
 
 
-@dataclass(frozen=True, slots=True)
-class CreatePackage:
+class CreatePackage(Struct, frozen=True):
     """Open a package. The name is a label and need not be unique; `package_id` is."""
 
     package_id: str
@@ -138,8 +137,7 @@ class OnExisting(StrEnum):
     """Pass over the same file; let another one take the place."""
 
 
-@dataclass(frozen=True, slots=True)
-class IngestFiles:
+class IngestFiles(Struct, frozen=True):
     """Put entries into an open package, all of them or none.
 
     Attributes:
@@ -197,8 +195,7 @@ def file_entry_bytes(path: str, media_type: str) -> int:
     return _ENTRY_BYTES + _TEXT_BYTES * (2 * len(path) + len(media_type))
 
 
-@dataclass(frozen=True, slots=True)
-class FinalizePackage:
+class FinalizePackage(Struct, frozen=True):
     """Seal a package with a manifest that was built when the package had `expected_version`."""
 
     package_id: str
@@ -220,8 +217,7 @@ class FinalizePackage:
                 raise InvalidValue("manifest summary", " ".join(stated), reason)
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterMetadataSchema:
+class RegisterMetadataSchema(Struct, frozen=True):
     """Add the next version of a named metadata schema. `schema` is canonical JSON text (RFC 8785)."""
 
     name: str
@@ -244,8 +240,7 @@ class ObjectFinding(NamedTuple):
     integrity: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFindings:
+class RecordFindings(Struct, frozen=True):
     """Record what verification found: flawed objects are stored again by the next ingest, sound ones lose their flag.
 
     Attributes:
@@ -270,8 +265,7 @@ class RecordFindings:
             raise InvalidValue("findings", str(len(self.findings)), "an object stands there twice")
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceObjects:
+class ReplaceObjects(Struct, frozen=True):
     """Record that contents were stored again, because their objects are flawed; those without a live one are left out.
 
     Attributes:
@@ -286,8 +280,7 @@ class ReplaceObjects:
             check_object(stored)
 
 
-@dataclass(frozen=True, slots=True)
-class CondemnObjects:
+class CondemnObjects(Struct, frozen=True):
     """Condemn contents that no package refers to; the others are left as they are.
 
     Attributes:
@@ -307,8 +300,7 @@ class CondemnObjects:
             raise InvalidValue("rule", str(self.rule)[:60], reason)
 
 
-@dataclass(frozen=True, slots=True)
-class RetireObjects:
+class RetireObjects(Struct, frozen=True):
     """Retire the keys of condemned objects, or of orphans, which no event names; the others are left as they are.
 
     Attributes:
@@ -325,8 +317,7 @@ class RetireObjects:
             raise InvalidValue("cause", str(self.cause)[:60], f"use one of {', '.join(_CAUSES)}")
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveObjects:
+class RemoveObjects(Struct, frozen=True):
     """Record that the bytes at retired keys were deleted.
 
     Attributes:
@@ -366,8 +357,7 @@ type Command = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CommandRequest:
+class CommandRequest(Struct, frozen=True):
     """A command, and on whose behalf.
 
     Attributes:

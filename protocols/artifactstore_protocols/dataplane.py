@@ -8,9 +8,11 @@ event loop's thread. What it acknowledges is durable. It writes no event and kno
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, override
+
+from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
@@ -166,8 +168,7 @@ class RangeRefused(ArtifactStoreError):
         return f"cannot serve {wanted} from offset {self.offset}: the object has {self.size_bytes} bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class FileSource:
+class FileSource(Struct, frozen=True):
     """A local file to ingest.
 
     No symbolic link is followed: below `root` none in any part of the path, without a root none as the last
@@ -185,7 +186,7 @@ class FileSource:
     path: str
     root: str | None = None
     expected: ContentDigests | None = None
-    content: bytes | None = field(default=None, repr=False)
+    content: bytes | None = None
 
     def __post_init__(self) -> None:
         for path in (self.path, self.root):
@@ -194,6 +195,10 @@ class FileSource:
         if self.root is not None and not {"", ".", ".."}.isdisjoint(self.path.split("/")):
             reason = "below a root, name it from there, without '.' and '..'"
             raise InvalidValue("source path", self.path[:80], reason)
+
+    @override
+    def __repr__(self) -> str:
+        return f"FileSource({self.path!r}, {self.root!r})"
 
 
 def check_local_path(what: str, path: str) -> None:
@@ -210,8 +215,7 @@ def check_local_path(what: str, path: str) -> None:
         raise InvalidValue(what, ascii(path)[:80], "no file name has these surrogates") from None
 
 
-@dataclass(frozen=True, slots=True)
-class IngestResult:
+class IngestResult(Struct, frozen=True):
     """What became of one ingested content.
 
     Attributes:
@@ -232,8 +236,7 @@ class IngestResult:
             raise InvalidValue("ingest result", str(self.digests.content_address), "its receipt is for other content")
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyResult:
+class VerifyResult(Struct, frozen=True):
     """What a stored object turned out to be when all of it was read.
 
     Attributes:

@@ -6,8 +6,9 @@ and `judging.project` which rows an event implies. Every read sees one snapshot.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -26,8 +27,7 @@ type CommandOutcome = Committed | ArtifactStoreError
 """What became of one command of a batch: what it wrote, or why it was refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogReading:
+class LogReading(Struct, frozen=True):
     """What a probe of a store found.
 
     Attributes:
@@ -45,8 +45,7 @@ class LogReading:
     store_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(Struct, frozen=True):
     """Where an object is, what it should be, and what verification last said of it.
 
     Attributes:
@@ -76,8 +75,7 @@ class Location:
         return KnownObject(address, self.size_bytes, Place(self.backend_id, self.object_key))
 
 
-@dataclass(frozen=True, slots=True)
-class PackageContents:
+class PackageContents(Struct, frozen=True):
     """A package with its entries and where their bytes are, in one snapshot; a sealed one comes without them."""
 
     package: PackageRecord

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Final, cast, override
 
 from blake3 import blake3
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
@@ -160,8 +162,7 @@ class RecordInvalid(ArtifactStoreError):
         return f"not the record of an event: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class CommandStamp:
+class CommandStamp(Struct, frozen=True):
     """Which command an event came from, so that a repeated command finds its first answer.
 
     Attributes:
@@ -178,8 +179,7 @@ class CommandStamp:
         check_id("command id", self.command_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """An event that does not have its position yet.
 
     Attributes:
@@ -190,7 +190,7 @@ class Event:
         recorded_at_us: when the writer recorded it, int64 microseconds since the epoch, UTC.
         payload: canonical CBOR, made once.
         command: where it came from.
-        payload_digest: content address of the payload, which the record holds in its place.
+        payload_digest: content address of the payload, which the record holds in its place; it is computed.
     """
 
     event_id: str
@@ -200,11 +200,11 @@ class Event:
     recorded_at_us: int
     payload: bytes
     command: CommandStamp
-    payload_digest: str = field(init=False, repr=False, compare=False)
+    payload_digest: str = ""
 
     def __post_init__(self) -> None:
         check_id("event id", self.event_id)
-        object.__setattr__(self, "payload_digest", digest_of_payload(self.payload))
+        force_setattr(self, "payload_digest", digest_of_payload(self.payload))
 
     def same_content(self, other: "Event") -> bool:
         """Whether both say the same. The time of recording is the writer's, so a repeat may differ in it."""
@@ -216,8 +216,7 @@ class Event:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(Struct, frozen=True):
     """An event with its place in the log: 1, 2, 3 … without a gap."""
 
     sequence: int

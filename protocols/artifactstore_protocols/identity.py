@@ -9,11 +9,11 @@ bring the bytes.
 import hashlib
 import re
 from collections.abc import Buffer, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, Self, override
 
 from blake3 import blake3
+from msgspec import Struct
 
 from artifactstore_protocols.errors import InvalidValue
 
@@ -50,8 +50,7 @@ class Hasher(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Algorithm:
+class _Algorithm(Struct, frozen=True):
     factory: Callable[[], Hasher]
     hex_chars: int
 
@@ -112,8 +111,7 @@ register_algorithm("blake3", blake3, 32)
 register_algorithm("sha256", hashlib.sha256, 32)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(Struct, frozen=True, order=True):
     """A digest under a registered algorithm; ordered by algorithm, then by hex.
 
     Attributes:
@@ -136,8 +134,7 @@ class Digest:
         return bytes.fromhex(self.hex)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ContentAddress:
+class ContentAddress(Struct, frozen=True, order=True):
     """Where content is found, whoever stored it: `<algorithm>:<hex>` of its primary digest."""
 
     digest: Digest
@@ -159,8 +156,7 @@ class ContentAddress:
         return f"{self.digest.algorithm}:{self.digest.hex}"
 
 
-@dataclass(frozen=True, slots=True)
-class ContentDigests:
+class ContentDigests(Struct, frozen=True):
     """Both digests of one content.
 
     Attributes:

@@ -9,6 +9,8 @@ command and every import of another log, in whatever process. A restore is an im
 from dataclasses import dataclass
 from typing import ClassVar, override
 
+from msgspec import Struct
+
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
@@ -22,8 +24,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class LogEnd:
+class LogEnd(Struct, frozen=True):
     """The last event of a log. Ids are made anew for every event, so logs that share one share all before it.
 
     Attributes:
@@ -35,8 +36,7 @@ class LogEnd:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedImport:
+class UnfinishedImport(Struct, frozen=True):
     """What the head row holds of an import that is not finished.
 
     Attributes:
@@ -48,8 +48,7 @@ class UnfinishedImport:
     command: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImportRun:
+class ImportRun(Struct, frozen=True):
     """One import of one log, as the head is asked to admit it.
 
     Attributes:

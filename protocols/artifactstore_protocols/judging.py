@@ -6,8 +6,9 @@ log already, by its id or by its idempotency key, gets the events that it wrote 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import assert_never
+
+from msgspec import Struct, field
 
 from artifactstore_protocols.commands import (
     Command,
@@ -57,8 +58,7 @@ from artifactstore_protocols.views import RowOperation
 __all__ = ["Judged", "command_needs", "decide", "judge_batch", "project"]
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(Struct):
     """What comes of a batch.
 
     Attributes:

@@ -8,8 +8,9 @@ mistake is its maker's, who gets an `InvalidValue`.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol, Self, assert_never, override
+from typing import Protocol, Self, assert_never, cast, override
+
+from msgspec import Struct
 
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
@@ -88,12 +89,12 @@ _OBJECT_BYTES = 200
 
 
 class _Checked:
-    """Checks the fields of the dataclass that it is a base of."""
+    """Checks the fields of the message that it is a base of."""
 
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(cast("Struct", self))
 
 
 class DatabaseRole:
@@ -136,8 +137,7 @@ class Stream[T](Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseReading:
+class DatabaseReading(Struct, frozen=True):
     """What a probe of the database found.
 
     Attributes:
@@ -157,21 +157,18 @@ class DatabaseReading:
     store_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeDatabase(_Checked, Request[DatabaseReading, DatabaseRole]):
+class ProbeDatabase(_Checked, Request[DatabaseReading, DatabaseRole], Struct, frozen=True):
     """Read the head of the log, and check that the file is still the one that is open."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoreFiles(_Checked, Request[tuple[IngestResult | ArtifactStoreError, ...], StorageRole]):
+class StoreFiles(_Checked, Request[tuple[IngestResult | ArtifactStoreError, ...], StorageRole], Struct, frozen=True):
     """Hash and store a batch of local files; answers are in order, one file's error is its own."""
 
     batch: tuple[FileSource, ...]
     places: Mapping[ContentAddress, Place]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStream(_Checked, Request[IngestResult, StorageRole]):
+class StoreStream(_Checked, Request[IngestResult, StorageRole], Struct, frozen=True):
     """Hash and store one stream of bytes."""
 
     reader: AsyncIterator[bytes]
@@ -179,8 +176,7 @@ class StoreStream(_Checked, Request[IngestResult, StorageRole]):
     places: Mapping[ContentAddress, Place]
 
 
-@dataclass(frozen=True, slots=True)
-class ServeObject(_Checked, Request[Stream[bytes], StorageRole]):
+class ServeObject(_Checked, Request[Stream[bytes], StorageRole], Struct, frozen=True):
     """Open an object, or a range of it, as a stream of chunks; a whole object is checked before its last chunk."""
 
     known: KnownObject
@@ -188,41 +184,35 @@ class ServeObject(_Checked, Request[Stream[bytes], StorageRole]):
     length: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadObjects(_Checked, Request[tuple[bytes | StorageError, ...], StorageRole]):
+class ReadObjects(_Checked, Request[tuple[bytes | StorageError, ...], StorageRole], Struct, frozen=True):
     """Read many small objects at once, each checked against its address; answers are in order."""
 
     known: tuple[KnownObject, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StatObjects(_Checked, Request[tuple[int | None, ...], StorageRole]):
+class StatObjects(_Checked, Request[tuple[int | None, ...], StorageRole], Struct, frozen=True):
     """Return the size in bytes of each of many objects, in their order; None for one that is not there."""
 
     known: tuple[KnownObject, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyObjects(_Checked, Request[tuple[VerifyResult, ...], StorageRole]):
+class VerifyObjects(_Checked, Request[tuple[VerifyResult, ...], StorageRole], Struct, frozen=True):
     """Read objects again and compare each with its address; answers are in order."""
 
     known: tuple[KnownObject, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteObject(_Checked, Request[bool, StorageRole]):
+class DeleteObject(_Checked, Request[bool, StorageRole], Struct, frozen=True):
     """Remove an object; False if there was none."""
 
     known: KnownObject
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeStorage(_Checked, Request[tuple[BackendHealth, ...], StorageRole]):
+class ProbeStorage(_Checked, Request[tuple[BackendHealth, ...], StorageRole], Struct, frozen=True):
     """Measure every backend, by a small object written, synced, read back and removed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Commit(_Checked, Request[Committed, WriterRole]):
+class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
     """Decide a command against what is true, and write what follows, in one transaction."""
 
     request: CommandRequest
@@ -250,8 +240,7 @@ class Commit(_Checked, Request[Committed, WriterRole]):
                 assert_never(self.request.command)
 
 
-@dataclass(frozen=True, slots=True)
-class ImportEvents(_Checked, Request[int, WriterRole]):
+class ImportEvents(_Checked, Request[int, WriterRole], Struct, frozen=True):
     """Take over some of another log's events as they are; the answer is how many were not there before.
 
     Attributes:
@@ -277,22 +266,19 @@ class ImportEvents(_Checked, Request[int, WriterRole]):
         return sum(_EVENT_BYTES + len(stored.event.payload) for stored in self.events)
 
 
-@dataclass(frozen=True, slots=True)
-class HeadMoved(_Checked, Message[ProjectionRole]):
+class HeadMoved(_Checked, Message[ProjectionRole], Struct, frozen=True):
     """The log has grown to this sequence."""
 
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenTail(_Checked, Request[Stream[StoredEvent], ProjectionRole]):
+class OpenTail(_Checked, Request[Stream[StoredEvent], ProjectionRole], Struct, frozen=True):
     """Follow the log: every event after `since`, in order, then those to come, with no hole and no repeat."""
 
     since: int
 
 
-@dataclass(frozen=True, slots=True)
-class TailsReading:
+class TailsReading(Struct, frozen=True):
     """How far the tails of this process have come.
 
     Attributes:
@@ -311,13 +297,11 @@ class TailsReading:
         return 0 if self.slowest is None else max(0, self.head - self.slowest)
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeTails(_Checked, Request[TailsReading, ProjectionRole]):
+class ProbeTails(_Checked, Request[TailsReading, ProjectionRole], Struct, frozen=True):
     """Say how far behind the log the tails are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Replay(_Checked, Request[ReplayReport, ProjectionRole]):
+class Replay(_Checked, Request[ReplayReport, ProjectionRole], Struct, frozen=True):
     """Build the projections again from the log, and compare them with the live ones or mend those.
 
     `progress` is as for `EventStore.replay`.
@@ -327,8 +311,7 @@ class Replay(_Checked, Request[ReplayReport, ProjectionRole]):
     progress: Callable[[ReplayProgress], None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPackage(_Checked, Request[PackageRecord, IngestRole]):
+class OpenPackage(_Checked, Request[PackageRecord, IngestRole], Struct, frozen=True):
     """Create a package."""
 
     name: str
@@ -338,8 +321,7 @@ class OpenPackage(_Checked, Request[PackageRecord, IngestRole]):
     idempotency_key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AddFile(_Checked, Request[FileRecord, IngestRole]):
+class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
     """Put one file into an open package: a local path, or a stream of bytes."""
 
     package_id: str
@@ -358,8 +340,7 @@ class AddFile(_Checked, Request[FileRecord, IngestRole]):
         check_id("package id", self.package_id)
 
 
-@dataclass(frozen=True, slots=True)
-class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
+class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, frozen=True):
     """Put what is below a local directory into an open package, a transaction per batch.
 
     With `files_cache`, files that have not changed since they were read are not read again. `links` says what becomes
@@ -381,8 +362,7 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole]):
         check_local_path("directory", self.directory)
 
 
-@dataclass(frozen=True, slots=True)
-class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole]):
+class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, frozen=True):
     """Seal a package."""
 
     package_id: str
@@ -394,8 +374,7 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole]):
         check_id("package id", self.package_id)
 
 
-@dataclass(frozen=True, slots=True)
-class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
+class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
     """Create a package, put a directory into it and seal it; nothing is created if the directory is refused.
 
     With `files_cache`, as for `AddDirectory`, and an interrupted run's package is filled further. `links` as there.
@@ -417,8 +396,7 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole]):
         check_local_path("directory", self.directory)
 
 
-@dataclass(frozen=True, slots=True)
-class GetHealth(_Checked, Request[HealthReport, HealthRole]):
+class GetHealth(_Checked, Request[HealthReport, HealthRole], Struct, frozen=True):
     """The state of every part, from readings that are no older than `max_age_s` seconds."""
 
     max_age_s: float

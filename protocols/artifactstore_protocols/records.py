@@ -5,8 +5,9 @@ Times are int64 microseconds since the epoch, UTC; sizes are bytes; digests and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 __all__ = [
     "AuditEntry",
@@ -48,8 +49,7 @@ type PackageStatus = Literal["open", "finalized"]
 type EntryKind = Literal["file", "link", "directory"]
 
 
-@dataclass(frozen=True, slots=True)
-class PackageRecord:
+class PackageRecord(Struct, frozen=True):
     """A package as its view has it.
 
     Attributes:
@@ -95,8 +95,7 @@ class PackageRecord:
     finalized_sequence: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(Struct, frozen=True):
     """An entry of a package: a file, a symbolic link or an empty directory.
 
     Attributes:
@@ -125,8 +124,7 @@ class FileRecord:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryIngest:
+class DirectoryIngest(Struct, frozen=True):
     """What became of a directory: what it holds, and how many of the files were there already.
 
     `links` and `directories` are the symbolic links that were kept and the empty directories.
@@ -147,8 +145,7 @@ class DirectoryIngest:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class FinalizedPackage:
+class FinalizedPackage(Struct, frozen=True):
     """A sealed package."""
 
     package_id: str
@@ -162,8 +159,7 @@ class FinalizedPackage:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class IngestSummary:
+class IngestSummary(Struct, frozen=True):
     """A directory that was ingested and sealed.
 
     `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
@@ -186,8 +182,7 @@ class IngestSummary:
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class IngestProgress:
+class IngestProgress(Struct, frozen=True):
     """How far a directory ingest has come; what is counted as done is durable and in the log.
 
     While the directory is still being scanned, `scanning` is true and the totals are what has been found so far.
@@ -200,8 +195,7 @@ class IngestProgress:
     scanning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyProgress:
+class VerifyProgress(Struct, frozen=True):
     """How far a verification has come."""
 
     objects: int
@@ -210,16 +204,14 @@ class VerifyProgress:
     bytes_total: int
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedFile:
+class RefusedFile(Struct, frozen=True):
     """A file that the target of an export did not take, and why."""
 
     path: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExportReport:
+class ExportReport(Struct, frozen=True):
     """A package that was written to a directory.
 
     Attributes:
@@ -247,8 +239,7 @@ class ExportReport:
     wrong_executable_bits: int
 
 
-@dataclass(frozen=True, slots=True)
-class FlawedObject:
+class FlawedObject(Struct, frozen=True):
     """An object that is not what the log says, and the files that it belongs to (the first few of them)."""
 
     content_address: str
@@ -256,8 +247,7 @@ class FlawedObject:
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
+class VerifyReport(Struct, frozen=True):
     """What reading every object again found.
 
     Attributes:
@@ -289,16 +279,14 @@ class VerifyReport:
         return not any(flaws)
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayProgress:
+class ReplayProgress(Struct, frozen=True):
     """How far a replay has come."""
 
     events: int
     events_total: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReplayReport:
+class ReplayReport(Struct, frozen=True):
     """What a replay found.
 
     Attributes:
@@ -321,8 +309,7 @@ class ReplayReport:
         return self.projection_digest == self.live_digest
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFlaws:
+class ObjectFlaws(Struct, frozen=True):
     """Objects that are not as a log says.
 
     Attributes:
@@ -343,8 +330,7 @@ class ObjectFlaws:
         return bool(self.damaged_objects or self.missing_objects)
 
 
-@dataclass(frozen=True, slots=True)
-class TransferProgress:
+class TransferProgress(Struct, frozen=True):
     """How far a log, a backup or a restore has come.
 
     `bytes` are those of the log's file, or of the objects that the log names where objects are carried as well;
@@ -357,8 +343,7 @@ class TransferProgress:
     bytes_total: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class LogExport:
+class LogExport(Struct, frozen=True):
     """A log that was written to a file.
 
     Attributes:
@@ -376,8 +361,7 @@ class LogExport:
     limits: tuple[TargetLimit, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LogImport:
+class LogImport(Struct, frozen=True):
     """A log that was taken over from a file.
 
     Attributes:
@@ -397,8 +381,7 @@ class LogImport:
     flaws: ObjectFlaws
 
 
-@dataclass(frozen=True, slots=True)
-class BackupReport:
+class BackupReport(Struct, frozen=True):
     """A backup that was made or brought up to date.
 
     Attributes:
@@ -424,8 +407,7 @@ class BackupReport:
     limits: tuple[TargetLimit, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreReport:
+class RestoreReport(Struct, frozen=True):
     """A store that was restored from a backup.
 
     Attributes:
@@ -449,8 +431,7 @@ class RestoreReport:
     flaws: ObjectFlaws
 
 
-@dataclass(frozen=True, slots=True)
-class BackupCheck:
+class BackupCheck(Struct, frozen=True):
     """What reading every byte of a backup found; attributes as in `BackupReport`."""
 
     directory: str
@@ -461,8 +442,7 @@ class BackupCheck:
     flaws: ObjectFlaws
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(Struct, frozen=True):
     """Who did what to a package (or, as `subject`, to an object), and when, as the log has it."""
 
     sequence: int
@@ -473,8 +453,7 @@ class AuditEntry:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataSchema:
+class MetadataSchema(Struct, frozen=True):
     """A registered version of a metadata schema; `schema` is canonical JSON text."""
 
     name: str
@@ -482,8 +461,7 @@ class MetadataSchema:
     schema: str
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentHealth:
+class ComponentHealth(Struct, frozen=True):
     """One reading of one part.
 
     Attributes:
@@ -503,8 +481,7 @@ class ComponentHealth:
     measured_at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class HealthReport:
+class HealthReport(Struct, frozen=True):
     """All readings; healthy only if each of them is."""
 
     version: str

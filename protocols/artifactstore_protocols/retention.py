@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import override
 
+from msgspec import Struct
+
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
@@ -22,8 +24,7 @@ __all__ = [
 _DAY_US = 86_400_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionClass:
+class RetentionClass(Struct, frozen=True):
     """One class: how long a package is kept after it was finalised.
 
     Attributes:

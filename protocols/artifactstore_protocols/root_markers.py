@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal, cast, override
 
+from msgspec import Struct
+
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.ids import check_id
 
@@ -34,8 +36,7 @@ type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "store-
 """Why a store may not collect in a root; stable."""
 
 
-@dataclass(frozen=True, slots=True)
-class RootMarker:
+class RootMarker(Struct, frozen=True):
     """What a root says of who may collect in it.
 
     Attributes:

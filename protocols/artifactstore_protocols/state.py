@@ -5,8 +5,9 @@ it; `event_types` evolve it by each event, so that the next command or event see
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
+
+from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
 
@@ -29,8 +30,7 @@ _CURRENT: Final = frozenset({"live", "condemned"})
 _NOWHERE: Final[Mapping[Place, "PlaceState"]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Struct, frozen=True):
     """What a run of commands or events asks the database for.
 
     Attributes:
@@ -76,8 +76,7 @@ class Needs:
         )
 
 
-@dataclass(slots=True)
-class PackageState:
+class PackageState(Struct):
     """A package.
 
     Attributes:
@@ -118,8 +117,7 @@ class PackageState:
         return not (self.files or self.links or self.directories)
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceState:
+class PlaceState(Struct, frozen=True):
     """An object at a place. `sequence` is that of the event that stored it, or that last changed its integrity."""
 
     integrity: str
@@ -137,8 +135,7 @@ class PlaceState:
         return self.state in _CURRENT and self.integrity == "intact"
 
 
-@dataclass(slots=True)
-class ContentState:
+class ContentState(Struct):
     """A content that the store has had."""
 
     algorithm: str
@@ -155,8 +152,7 @@ class EntryCounts(NamedTuple):
     total_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LastEvent:
+class LastEvent(Struct, frozen=True):
     """What the last event of a log says of its command."""
 
     command_id: str
@@ -164,8 +160,7 @@ class LastEvent:
     type: str
 
 
-@dataclass(slots=True)
-class LogState:
+class LogState(Struct):
     """What is true after the events so far; holds at least what `Needs` named and exists.
 
     Attributes:

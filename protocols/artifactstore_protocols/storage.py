@@ -7,9 +7,10 @@ leaves hashing, buffering and threads to the data plane, which is the only code 
 """
 
 from collections.abc import Buffer, Iterable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
+
+from msgspec import Struct
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
@@ -77,8 +78,7 @@ def _not_negative(what: str, number: int) -> None:
         raise InvalidValue(what, str(number), "it is 0 or more")
 
 
-@dataclass(frozen=True, slots=True)
-class StorageReceipt:
+class StorageReceipt(Struct, frozen=True):
     """Proof that a content is durable in a backend.
 
     Attributes:
@@ -104,8 +104,7 @@ class StorageReceipt:
         _not_negative("object size", self.size_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class BackendHealth:
+class BackendHealth(Struct, frozen=True):
     """What one probe of a backend measured.
 
     Attributes:

@@ -9,10 +9,12 @@ Integers are counts here: 0 to 2^63-1, which is what both databases hold. `True`
 
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import fields
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeAliasType, Union, cast, get_args, get_origin, get_type_hints
+from typing import Literal, TypeAliasType, Union, cast, get_args, get_origin, get_type_hints
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.errors import InvalidValue
@@ -63,8 +65,8 @@ def checked_value(what: str, fit: Fit, value: object) -> object:
         raise InvalidValue(f"{what}{misfit.place}", misfit.shown, misfit.reason) from None
 
 
-def check_fields(value: object, special: Special | None = None) -> None:
-    """Check the fields of a dataclass against their annotations, and put their plain forms in place.
+def check_fields(value: Struct, special: Special | None = None) -> None:
+    """Check the fields of a struct against their annotations, and put their plain forms in place.
 
     For `__post_init__`, before anything reads a field.
 
@@ -75,16 +77,16 @@ def check_fields(value: object, special: Special | None = None) -> None:
         given = getattr(value, name)
         fitted = checked_value(name, fit, given)
         if fitted is not given:
-            object.__setattr__(value, name, fitted)
+            force_setattr(value, name, fitted)
 
 
 _FIELDS: dict[type, tuple[tuple[str, Fit], ...]] = {}
 
 
-def _fits_of_fields(kind: type[Any], special: Special | None = None) -> tuple[tuple[str, Fit], ...]:
-    """The fits of a dataclass's fields; worked out once, when the first one of its kind is made."""
+def _fits_of_fields(kind: type[Struct], special: Special | None = None) -> tuple[tuple[str, Fit], ...]:
+    """The fits of a struct's fields; worked out once, when the first one of its kind is made."""
     hints = get_type_hints(kind)
-    found = tuple((field.name, fit_of(hints[field.name], special)) for field in fields(kind))
+    found = tuple((name, fit_of(hints[name], special)) for name in kind.__struct_fields__)
     _FIELDS[kind] = found
     return found
 

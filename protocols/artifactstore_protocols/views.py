@@ -9,12 +9,12 @@ operations of a batch, so that a thousand files are one operation and move the v
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
 
 import blake3
 import cbor2
+from msgspec import Struct, field
 
 from artifactstore_protocols.identity import Digest
 
@@ -49,8 +49,7 @@ type NamedCells = Mapping[str, Cell]
 """Cells by the names of their columns: some of a row, or all."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ViewTable:
+class ViewTable(Struct, frozen=True, eq=False):
     """A projected table: its columns in the order of the projection digest; the first `key_columns` are its key."""
 
     name: str
@@ -163,24 +162,21 @@ KIND_FILE, KIND_LINK, KIND_DIRECTORY = 0, 1, 2
 """What `kind` may be: a file, a symbolic link, or an empty directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(Struct, frozen=True):
     """Write whole rows, whatever was at their keys."""
 
     table: ViewTable
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class PutIfAbsent:
+class PutIfAbsent(Struct, frozen=True):
     """Write whole rows, except those whose key is taken: the first one to store a content keeps its row."""
 
     table: ViewTable
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """Set some columns of the row at `key`, if it is there."""
 
     table: ViewTable
@@ -188,8 +184,7 @@ class Update:
     values: NamedCells
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Remove the rows at these keys, if they are there."""
 
     table: ViewTable
@@ -207,8 +202,7 @@ class ViewWriter(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Fold:
+class _Fold(Struct):
     """Folded operations on one table, by key; they are applied in the order of the attributes."""
 
     puts: dict[Row, Row] = field(default_factory=dict[Row, Row])

@@ -6,11 +6,11 @@ Exit status: 0 when no oracle was violated, 1 when one was, 2 for a command line
 """
 
 import argparse
+import dataclasses
 import json
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 
 from simulation.grammar import from_json, sample
 from simulation.outcome import Outcome
@@ -22,7 +22,7 @@ __all__ = ["Outcome", "Plan", "main", "plan_of", "simulate"]
 
 def plan_of(seed: int) -> Plan:
     """The plan that a seed stands for: workload and faults are sampled from it."""
-    return replace(sample(Plan, random.Random(seed)), seed=seed)  # noqa: S311 - simulated chance
+    return dataclasses.replace(sample(Plan, random.Random(seed)), seed=seed)  # noqa: S311 - simulated chance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,11 +1,11 @@
 """What the simulation can see: each defect, put into the code on purpose, is found within a stated number of seeds."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore.backends.durability import BatchSync
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown

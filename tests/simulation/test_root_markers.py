@@ -3,7 +3,8 @@
 The databases are models, since nothing collects yet; the marker on disk and all decisions are the real ones.
 """
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,11 +46,11 @@ class World:
             case "ingest":
                 self.stored += 1
                 self.objects.add(name := f"object {self.stored}")
-                self.databases[at] = replace(database, log=(*database.log, name))
+                self.databases[at] = dataclasses.replace(database, log=(*database.log, name))
             case "clone":  # its log is imported, or its backup restored, into a new database
                 self.databases.append(Database(STORE.format(len(self.databases)), database.log))
             case "rewind":  # an earlier copy of the database is put back
-                self.databases[at] = replace(database, log=database.log[: number % (len(database.log) + 1)])
+                self.databases[at] = dataclasses.replace(database, log=database.log[: number % (len(database.log) + 1)])
             case _:
                 self.collect(database)
 

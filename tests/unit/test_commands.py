@@ -1,12 +1,12 @@
 """Commands that break a rule cannot be made, and two commands have one digest exactly if they ask for the same."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import reference_cbor
 from artifactstore_protocols import canonical, manifest

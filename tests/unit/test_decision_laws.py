@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
 from itertools import count, cycle
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from artifactstore_protocols import manifest
 from artifactstore_protocols.admission import admit, examine, run_needs

@@ -1,11 +1,10 @@
 """Events hold what they must, and their record is one canonical map that can be made again at any time."""
 
-from dataclasses import asdict, replace
-
 import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 import reference_cbor
 from artifactstore_protocols import events as records

@@ -1,8 +1,7 @@
 """The rules of putting entries into a package: totals, taken paths, trees, limits, contents and healing."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import ENTRIES_MAX, OnExisting
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry

@@ -1,7 +1,6 @@
 """Log files: what an encoder wrote is read back, in pieces of any size, and nothing else is."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
@@ -9,6 +8,7 @@ import pytest
 from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import reference_cbor
 from artifactstore_protocols import canonical

@@ -1,10 +1,10 @@
 import json
-from dataclasses import replace
 
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import MAX_DEPTH, CanonicalValue, RecordValue

@@ -1,9 +1,10 @@
 """The rules of packages by name: creating, sealing, schemas and findings, and what deciding needs to know."""
 
-from dataclasses import replace
+import dataclasses
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import (
     Command,
@@ -250,7 +251,7 @@ def test_a_command_that_is_sent_again_gets_its_first_answer(judge: Judge, by_key
         judge(judge.ask(1))
         [second] = judge(again, known=(first,))
     assert isinstance(first, Committed)
-    assert second == replace(first, repeated=True)
+    assert second == dataclasses.replace(first, repeated=True)
 
 
 @pytest.mark.parametrize("by_key", [True, False], ids=["key", "id"])

@@ -1,8 +1,7 @@
 """What answers work out from their own facts."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.records import ComponentHealth, FlawedObject, HealthReport, ReplayReport, VerifyReport

@@ -1,12 +1,12 @@
 """Projections say absolutely what an event means for the tables, and folding a batch of them changes nothing."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 import reference_cbor
 from artifactstore_protocols import manifest

@@ -7,8 +7,9 @@ anything acknowledged.
 
 import os
 from collections.abc import Buffer, Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from artifactstore.backends.durability import BatchSync
 from artifactstore.backends.local_files import LocalFiles, seal, write_all
@@ -20,8 +21,7 @@ from artifactstore_protocols.storage import KeyTaken, PutOutcome, StorageError, 
 __all__ = ["put_many"]
 
 
-@dataclass(slots=True)
-class _Staged:
+class _Staged(Struct):
     """One object between its arrival and the end of the batch.
 
     Attributes:

@@ -8,8 +8,9 @@ import errno
 import os
 import stat
 from collections.abc import Buffer, Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.target_limits import TargetLimits
@@ -55,8 +56,7 @@ def seal(fd: int, limits: TargetLimits | None) -> None:
             raise
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFiles:
+class LocalFiles(Struct, frozen=True):
     """Names and moves below one root.
 
     Attributes:

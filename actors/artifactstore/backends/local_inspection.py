@@ -3,9 +3,11 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from artifactstore.backends.local import SCRATCH
 from artifactstore.backends.local_files import LocalFiles
@@ -23,8 +25,7 @@ _LEVELS: Final = 3
 """How deep directories lie below a root: `blake3/ab/cd`, at most 65,793 of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedPath:
+class ClosedPath(Struct, frozen=True):
     """Something that this user may not use.
 
     Attributes:
@@ -38,8 +39,7 @@ class ClosedPath:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class RootInspection:
+class RootInspection(Struct, frozen=True):
     """What was found.
 
     Attributes:

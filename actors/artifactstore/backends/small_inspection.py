@@ -7,9 +7,10 @@ import os
 import sqlite3
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from artifactstore.backends.filesystems import network_filesystem
 from artifactstore.backends.os_errors import error_name
@@ -25,8 +26,7 @@ _LOOKS: Final = 2
 """A process that ends writes the file without a lock that a look could meet, so damage counts if it is seen twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class SmallInspection:
+class SmallInspection(Struct, frozen=True):
     """What was found.
 
     Attributes:

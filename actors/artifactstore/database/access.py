@@ -14,10 +14,11 @@ import os
 import sqlite3
 import stat
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.translation import DRIVER_ERRORS, write_obstacle
@@ -30,8 +31,7 @@ _INDEX: Final = "-shm"
 _PROTECTED_REGULAR: Final = Path("/proc/sys/fs/protected_regular")
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(Struct, frozen=True):
     """One way to open a file.
 
     Attributes:

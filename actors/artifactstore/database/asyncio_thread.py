@@ -9,10 +9,11 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import override
 
 import trio
+from msgspec import Struct, field
 
 from artifactstore.refusals import NoThreadLeft
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -32,8 +33,7 @@ class DatabaseClosed(ArtifactStoreError):
         return "the database is not open; its actor may be starting again, so try again shortly"
 
 
-@dataclass(eq=False, slots=True)
-class _Loop:
+class _Loop(Struct, eq=False):
     """A loop that runs in a thread until its `stopping` is set."""
 
     loop: asyncio.AbstractEventLoop

@@ -6,11 +6,11 @@ burns no number, and no reader ever sees n+1 before n, whichever process wrote i
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal_column, select, update
 
 from artifactstore.database.asyncio_core import AsyncConnection
@@ -70,8 +70,7 @@ class Head(NamedTuple):
     unfinished: UnfinishedImport | None = None
 
 
-@dataclass(slots=True)
-class Transaction:
+class Transaction(Struct):
     """A transaction that holds the head of the log.
 
     Attributes:

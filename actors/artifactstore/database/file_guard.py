@@ -12,9 +12,10 @@ import sqlite3
 import struct
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from artifactstore.database.access import Access, side_files
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
@@ -40,8 +41,7 @@ _MAYBE_LOST: Final = f"Acknowledged events may be lost: {_RESTART}, then compare
 type _Identity = tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Index:
+class _Index(Struct, frozen=True):
     """What the index says of the log.
 
     Attributes:

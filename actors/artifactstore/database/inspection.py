@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 
+from msgspec import Struct, field
+from msgspec.structs import replace
 from sqlalchemy import func, select, text
 
 from artifactstore.database import queries
@@ -35,16 +36,14 @@ _HOLDERS = text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedPackage:
+class UnfinishedPackage(Struct, frozen=True):
     """A package that is open, and when something last went into it."""
 
     package_id: str
     changed_at_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseInspection:
+class DatabaseInspection(Struct, frozen=True):
     """What was found. Without this release's schema, only which one there is.
 
     Attributes:

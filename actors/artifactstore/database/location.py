@@ -1,10 +1,10 @@
 """Where the log lives: a database URL as people write it, made into what the drivers need and what may be shown."""
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from msgspec import Struct
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -20,8 +20,7 @@ _POSTGRESQL_OPTIONS = frozenset({"host", "port", "ssl"})
 _PORT_MAX = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseLocation:
+class DatabaseLocation(Struct, frozen=True):
     """A parsed database URL.
 
     Attributes:
@@ -30,7 +29,7 @@ class DatabaseLocation:
         path: the SQLite file, absolute; None for PostgreSQL.
     """
 
-    url: URL = field(repr=False)
+    url: URL
     name: str
     path: Path | None
 

@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
@@ -23,8 +24,7 @@ _LEFT_US = 24 * 3600 * 1_000_000
 _SHOWN_MAX = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """Something that is wrong.
 
     Attributes:

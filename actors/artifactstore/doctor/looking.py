@@ -6,8 +6,9 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from artifactstore.config import ENVIRONMENT, FoundSettings, find_settings
 from artifactstore.database.errors import DatabaseUnavailable

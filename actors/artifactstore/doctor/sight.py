@@ -1,8 +1,9 @@
 """What the doctor has seen of a store, as one value: checks judge it without looking at anything themselves."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from artifactstore.database.inspection import DatabaseInspection
 from artifactstore.dataplane import RootInspection
@@ -10,16 +11,14 @@ from artifactstore.dataplane import RootInspection
 __all__ = ["Setting", "Sight"]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(Struct, frozen=True):
     """What a setting is, as it may be shown, and where that is from."""
 
     value: str | int
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """One look.
 
     Attributes:

@@ -5,8 +5,9 @@ browser still sends the name of that site in `Host`, so the service answers only
 """
 
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from msgspec import Struct
 
 __all__ = ["Authority", "Hosts", "is_loopback", "parse_authority"]
 
@@ -15,8 +16,7 @@ _LOCALHOST = "localhost"
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(Struct, frozen=True):
     """A host and perhaps a port, as in `Host`.
 
     Attributes:
@@ -52,8 +52,7 @@ def is_loopback(name: str) -> bool:
     return name == _LOCALHOST if address is None else address.is_loopback
 
 
-@dataclass(frozen=True, slots=True)
-class Hosts:
+class Hosts(Struct, frozen=True):
     """Names that a request may have in `Host`, beside loopback names and the address that it reached.
 
     Attributes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast, override
 
 import trio
+from msgspec import Struct
 
 from artifactstore.http.hosts import Hosts, is_loopback, parse_authority
 from artifactstore.http.tls import tls_context
@@ -67,8 +68,7 @@ class RemoteBindRefused(ArtifactStoreError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """Where and how to listen.
 
     Attributes:
@@ -142,8 +142,7 @@ def url_of(listener: Listener) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-@dataclass(frozen=True, slots=True)
-class SocketFile:
+class SocketFile(Struct, frozen=True):
     """The file of a Unix socket: where it is, and which one it is."""
 
     path: Path

@@ -5,9 +5,10 @@ script, the page is a picture of the moment that it was asked for.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from artifactstore.cli.output import size_text
 from artifactstore.facts import timestamp
@@ -28,8 +29,7 @@ _EVENTS_SHOWN = 20
 _US = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A component, as it is shown."""
 
     name: str
@@ -39,8 +39,7 @@ class Part:
     measured: str
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Struct, frozen=True):
     """A supervisor or an actor, as it is shown."""
 
     name: str
@@ -51,8 +50,7 @@ class Node:
     children: "Sequence[Node]" = ()
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(Struct, frozen=True):
     """Everything that the page says.
 
     Attributes:

@@ -6,7 +6,6 @@ Hypercorn's protocol answers on each connection; accepting, timing and ending co
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast, override
 
 import trio
@@ -14,6 +13,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
+from msgspec import Struct
 
 from artifactstore.http.access import logged_requests
 from artifactstore.http.app import make_app
@@ -40,13 +40,11 @@ class HttpRole:
     """Serves HTTP."""
 
 
-@dataclass(frozen=True, slots=True)
-class BoundAddresses(Request[tuple[str, ...], HttpRole]):
+class BoundAddresses(Request[tuple[str, ...], HttpRole], Struct, frozen=True):
     """Where the server listens, as URLs or `unix:PATH`; of use when it was asked for port 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drain(Request[None, HttpRole]):
+class Drain(Request[None, HttpRole], Struct, frozen=True):
     """Accept nothing more, end streams of events, and answer once every request under way has been answered.
 
     Connections that are left after `seconds`, or when the asker is cancelled, are closed when the actor stops.

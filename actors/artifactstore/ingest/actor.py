@@ -14,11 +14,12 @@ import os
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import override
 
 import trio
+from msgspec.structs import replace
 
 from artifactstore.callers import told_from_threads
 from artifactstore.database.errors import OutcomeUnknown

@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore.ingest.answers import files_written
 from artifactstore.ingest.files_cache import FilesCache, worth_keeping
@@ -25,8 +27,7 @@ _IN_FLIGHT: Final = 3
 """Batches of a directory that are stored or committed at a time: one is committed, and two keep both cores busy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What a scan found of a directory, and when it began to look."""
 
     scan: Scan

@@ -8,9 +8,10 @@ beside its database is told by its directory and name.
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
+
+from msgspec import Struct
 
 from artifactstore.ingest.mounts import mounted_again, overlaid_places
 from artifactstore.os_paths import path_bytes, path_text
@@ -23,8 +24,7 @@ _BESIDE_DATABASE: Final = (b"", b"-wal", b"-shm", b"-journal", b".lock")
 """What a SQLite database consists of, and the lock of its set-up."""
 
 
-@dataclass(frozen=True, slots=True)
-class StorePlaces:
+class StorePlaces(Struct, frozen=True):
     """Where a store keeps its files on this machine.
 
     Attributes:

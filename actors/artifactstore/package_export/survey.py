@@ -5,7 +5,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore.package_export.target import (
@@ -29,8 +30,7 @@ _NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 _MISNAMED = "the target keeps it under another name, or somebody removed it meanwhile"
 
 
-@dataclass(slots=True)
-class _Directory:
+class _Directory(Struct):
     """What a package has in one directory, by name.
 
     Attributes:

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from artifactstore.ingest.sealing import entry_totals
 from artifactstore.machine import check_wanted, in_thread

@@ -7,11 +7,11 @@ wakes the asker; settling twice, or after the asker has left, does nothing, so t
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec import Struct
 
 from artifactstore.supervision.handlers import Handler
 from artifactstore.supervision.requests import joint_name, name_of_request
@@ -182,8 +182,7 @@ class Work:
             self.scope.cancel(reason="the asker has left")
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Struct, frozen=True):
     """A hook of an actor that runs, for which the actor's own messages wait.
 
     Attributes:

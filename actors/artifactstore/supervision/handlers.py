@@ -6,9 +6,10 @@ the class is made, `collect` checks what a type checker cannot see.
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, overload
+
+from msgspec import Struct
 
 from artifactstore_protocols.supervision import (
     Batched,
@@ -30,8 +31,7 @@ M_co = TypeVar("M_co", covariant=True)
 _MARK = "__handles__"
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(Struct, frozen=True):
     """One declaration.
 
     Attributes:

@@ -10,10 +10,10 @@ than one. Whatever ends a handler, every envelope of its work is settled or put 
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import trio
+from msgspec import Struct
 
 from artifactstore.supervision.actor import Actor
 from artifactstore.supervision.answers import Answers
@@ -33,8 +33,7 @@ _WORK_SHARE = 0.8
 """The part of the shutdown time that drained and finishing work may use; the rest is left to `on_stop`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crash:
+class Crash(Struct, frozen=True):
     """What ended an incarnation against its will.
 
     Attributes:
@@ -48,8 +47,7 @@ class Crash:
     summary: Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
-class Watcher:
+class Watcher(Struct, frozen=True):
     """Who is told how an incarnation fares.
 
     Attributes:

@@ -7,8 +7,9 @@ types of messages and failures; what a failure says may quote a payload, and is 
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from artifactstore_protocols.supervision import Message, Refusal, Stall
 
@@ -17,8 +18,7 @@ __all__ = ["CrashReport", "LoopBlocked", "Report", "Reporter", "StallReport"]
 _logger = logging.getLogger("artifactstore.supervision")
 
 
-@dataclass(frozen=True, slots=True)
-class CrashReport:
+class CrashReport(Struct, frozen=True):
     """A child failed.
 
     Attributes:
@@ -47,8 +47,7 @@ class CrashReport:
         return "".join(traceback.format_exception(self.cause))
 
 
-@dataclass(frozen=True, slots=True)
-class StallReport:
+class StallReport(Struct, frozen=True):
     """A child is still there although its time to stop has passed.
 
     Attributes:
@@ -60,8 +59,7 @@ class StallReport:
     stall: Stall
 
 
-@dataclass(frozen=True, slots=True)
-class LoopBlocked:
+class LoopBlocked(Struct, frozen=True):
     """The event loop has not run for a while: some code in it computes or blocks without awaiting.
 
     Attributes:

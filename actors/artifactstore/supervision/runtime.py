@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import trio
+from msgspec import Struct, field
 
 from artifactstore.supervision.dead_letters import DeadLetters
 from artifactstore.supervision.reports import Reporter
@@ -23,8 +23,7 @@ from artifactstore_protocols.supervision.lifecycle import ExitKind
 __all__ = ["Ending", "Member", "Runtime", "Status"]
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(Struct, frozen=True):
     """Shared by every member of a tree.
 
     Attributes:
@@ -46,8 +45,7 @@ class Runtime:
         return random.Random(f"{self.seed} {path}")  # noqa: S311 - jitter, not secrecy
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How a member's run ended.
 
     Attributes:
@@ -63,8 +61,7 @@ class Ending:
     summary: Mapping[str, str | int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """What a supervisor knows about a member, for its snapshot."""
 
     state: ChildState

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from artifactstore.supervision.actor import Actor
 from artifactstore.supervision.ref import ActorRef
@@ -19,8 +20,7 @@ def _require_name(name: str) -> None:
 
 # No slots: `ActorSpec[Role](…)` notes its type argument on the instance, which CPython's frozen slotted dataclasses
 # answer with a TypeError where an AttributeError is expected.
-@dataclass(frozen=True, kw_only=True)
-class ActorSpec[Role]:
+class ActorSpec[Role](Struct, frozen=True, kw_only=True):
     """How to run one actor.
 
     Attributes:
@@ -56,8 +56,7 @@ class ActorSpec[Role]:
         return self.ref.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisorSpec:
+class SupervisorSpec(Struct, frozen=True, kw_only=True):
     """How to run a group of children, which start in this order and stop in the reverse order.
 
     Attributes:

@@ -6,10 +6,11 @@ what its members have done. Whatever takes time runs in the supervisor's nursery
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import override
 
 import trio
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from artifactstore.supervision.cell import Cell
 from artifactstore.supervision.reports import CrashReport
@@ -52,8 +53,7 @@ _GIVES_UP = frozenset({Phase.GIVING_UP, Phase.GAVE_UP})
 _FAILS_TO_START = frozenset({Phase.UNWINDING, Phase.START_FAILED})
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(Struct):
     """A child, beside its row in the table."""
 
     spec: ChildSpec
@@ -63,8 +63,7 @@ class _Entry:
     cause: BaseException | None = None
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     """What belongs to one run of the supervisor."""
 
     nursery: trio.Nursery

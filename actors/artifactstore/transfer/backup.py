@@ -9,8 +9,9 @@ as they are written; one that is not whole is named, and the rest goes on withou
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from artifactstore.abreast import abreast
 from artifactstore.refusals import BackupRefused

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from artifactstore.abreast import abreast
 from artifactstore.transfer.backup_log import BackupLog

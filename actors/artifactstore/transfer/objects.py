@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
 from typing import Literal, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols.event_store import EventStore
@@ -40,8 +42,7 @@ _PAGE = 2000
 type Flaw = Literal["damaged", "missing"]
 
 
-@dataclass(frozen=True, slots=True)
-class NamedObject:
+class NamedObject(Struct, frozen=True):
     """An object as a log names it.
 
     Attributes:

@@ -9,9 +9,10 @@ store has lost since.
 import errno
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from itertools import batched
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from artifactstore.abreast import abreast
 from artifactstore.dataplane import SMALL_BACKEND_ID

@@ -3,8 +3,10 @@
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast, override
+
+from msgspec import Struct
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
@@ -35,16 +37,14 @@ class PayloadInvalid(ArtifactStoreError):
         return f"payload of {self.type} is invalid: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class Codec[P]:
+class Codec[P](Struct, frozen=True):
     """Between a payload and its canonical bytes. `decode` raises `PayloadInvalid`, `NotCanonical` or `InvalidValue`."""
 
     encode: Callable[[P], bytes]
     decode: Callable[[bytes], P]
 
 
-@dataclass(frozen=True, slots=True)
-class EventType[P]:
+class EventType[P](Struct, frozen=True):
     """Everything that the system knows of one type of event.
 
     Attributes:
@@ -121,10 +121,10 @@ def require_shortest(name: str, payload: bytes, encoded: bytes, reason: str) -> 
         raise PayloadInvalid(name, reason)
 
 
-def record_codec[P](name: str, payload: type[P]) -> Codec[P]:
-    """Return the codec of a dataclass of texts, numbers and maps of text: a map of its fields."""
+def record_codec[P: Struct](name: str, payload: type[P]) -> Codec[P]:
+    """Return the codec of a struct of texts, numbers and maps of text: a map of its fields."""
     hints = typing.get_type_hints(payload)
-    names = [field.name for field in fields(cast("Any", payload))]
+    names = payload.__struct_fields__
     kinds = {field: _kinds_of(hints[field]) for field in names}
 
     def encode(value: P) -> bytes:

@@ -4,8 +4,9 @@ Without it the same key would be free: a later command with the key could do som
 told that the first one had succeeded.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from artifactstore_protocols.commands import CommandRequest, FinalizePackage, IngestFiles
 from artifactstore_protocols.errors import InvalidValue
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND_NOTED", "CommandNoted", "note_command"]
 
 
-@dataclass(frozen=True, slots=True)
-class CommandNoted:
+class CommandNoted(Struct, frozen=True):
     """A command about this package changed nothing; the event's stamp holds its digest and its idempotency key."""
 
     package_id: str

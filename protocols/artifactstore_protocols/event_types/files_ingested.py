@@ -1,8 +1,9 @@
 """`v1.files.ingested`: the entries that one command put into a package."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
+
+from msgspec import Struct
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
@@ -64,8 +65,7 @@ _UNLIMITED: Final = 2**63
 _KINDS: Final = {"file": KIND_FILE, "link": KIND_LINK, "directory": KIND_DIRECTORY}
 
 
-@dataclass(frozen=True, slots=True)
-class FilesIngested:
+class FilesIngested(Struct, frozen=True):
     """The entries that one command put into a package, and the package's totals afterwards.
 
     Attributes:

@@ -1,8 +1,10 @@
 """`v1.objects.condemned`: no package refers to these contents, so their objects may be retired after a grace period."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import CondemnObjects
 from artifactstore_protocols.entries import Place
@@ -22,8 +24,7 @@ __all__ = ["OBJECTS_CONDEMNED", "ObjectsCondemned", "condemn_objects"]
 _NAME: Final = "v1.objects.condemned"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsCondemned:
+class ObjectsCondemned(Struct, frozen=True):
     """All live objects of some contents that no package refers to are condemned.
 
     Attributes:

@@ -1,8 +1,10 @@
 """`v1.objects.flagged` and `v1.objects.restored`: what verification found, and what is whole again."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
@@ -23,15 +25,13 @@ __all__ = ["OBJECTS_FLAGGED", "OBJECTS_RESTORED", "ObjectsFlagged", "ObjectsRest
 _FINDING_FIELDS: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsFlagged:
+class ObjectsFlagged(Struct, frozen=True):
     """Verification found objects `damaged` or `missing`; the next ingest stores their contents under another key."""
 
     findings: tuple[ObjectFinding, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsRestored:
+class ObjectsRestored(Struct, frozen=True):
     """Flagged objects are not flawed: a verification found them sound."""
 
     findings: tuple[ObjectFinding, ...]

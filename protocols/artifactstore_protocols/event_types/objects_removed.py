@@ -1,8 +1,10 @@
 """`v1.objects.removed`: the bytes of retired objects were deleted; their rows stay as a record."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import RemoveObjects
 from artifactstore_protocols.entries import Place
@@ -21,8 +23,7 @@ __all__ = ["OBJECTS_REMOVED", "ObjectsRemoved", "remove_objects"]
 _NAME: Final = "v1.objects.removed"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsRemoved:
+class ObjectsRemoved(Struct, frozen=True):
     """The bytes of retired objects were deleted."""
 
     objects: tuple[Place, ...]

@@ -1,8 +1,10 @@
 """`v1.objects.reprieved`: a package refers to condemned objects, which are live again."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_types import object_places
@@ -20,8 +22,7 @@ __all__ = ["OBJECTS_REPRIEVED", "ObjectsReprieved", "reprieve_objects"]
 _NAME: Final = "v1.objects.reprieved"
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsReprieved:
+class ObjectsReprieved(Struct, frozen=True):
     """Condemned objects are live again; the event that uses them follows in the same command."""
 
     objects: tuple[Place, ...]

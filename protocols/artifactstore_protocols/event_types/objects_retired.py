@@ -1,8 +1,10 @@
 """`v1.objects.retired`: keys that are never used again, whose bytes may be deleted from now on."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import RetireObjects
 from artifactstore_protocols.entries import Place
@@ -32,8 +34,7 @@ SUPERSEDED: Final = "superseded"
 """The content was stored again under another key."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsRetired:
+class ObjectsRetired(Struct, frozen=True):
     """Keys are retired.
 
     Attributes:

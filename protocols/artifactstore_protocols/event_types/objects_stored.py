@@ -1,8 +1,9 @@
 """`v1.objects.stored`: contents, or further objects of them, that are new in the store."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
+
+from msgspec import Struct
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
@@ -37,8 +38,7 @@ _PLACE_FIELDS: Final = 3
 _OBJECT_FIELDS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectsStored:
+class ObjectsStored(Struct, frozen=True):
     """Contents that are new in the store, and where they are.
 
     Attributes:

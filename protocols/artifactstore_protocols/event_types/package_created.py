@@ -1,8 +1,9 @@
 """`v1.package.created`: a package was opened."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.commands import CreatePackage
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["PACKAGE_CREATED", "PackageCreated", "create_package"]
 
 
-@dataclass(frozen=True, slots=True)
-class PackageCreated:
+class PackageCreated(Struct, frozen=True):
     """A package was opened. `retention_duration_us` is null for what never expires."""
 
     package_id: str

@@ -1,8 +1,9 @@
 """`v1.package.finalized`: a package was sealed. Its payload *is* the manifest's canonical CBOR."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, override
+
+from msgspec import Struct
 
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.commands import FinalizePackage
@@ -27,8 +28,7 @@ __all__ = ["PACKAGE_FINALIZED", "PackageFinalized", "finalize_package"]
 _SHOWN_CHARACTERS = 80
 
 
-@dataclass(frozen=True, slots=True)
-class PackageFinalized:
+class PackageFinalized(Struct, frozen=True):
     """A package was sealed.
 
     Attributes:
@@ -38,8 +38,16 @@ class PackageFinalized:
     """
 
     manifest: bytes
-    summary: ManifestSummary | None = field(default=None, compare=False)
-    sealed: Manifest | None = field(default=None, compare=False)
+    summary: ManifestSummary | None = None
+    sealed: Manifest | None = None
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PackageFinalized) and self.manifest == other.manifest
+
+    @override
+    def __hash__(self) -> int:
+        return self.manifest.__hash__()
 
 
 def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinalized | None:

@@ -4,7 +4,8 @@ The same function judges what a command asks for and what an event says. It read
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.entries import Entry
@@ -15,8 +16,7 @@ from artifactstore_protocols.state import Needs, PackageState
 __all__ = ["Placement", "Totals", "entry_needs", "place_entries"]
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Struct, frozen=True):
     """A package's totals after a change."""
 
     version: int
@@ -36,8 +36,7 @@ class Totals:
         return cls(package.version, package.files, package.links, package.directories, package.total_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Struct, frozen=True):
     """What some entries change in a package.
 
     Attributes:

@@ -1,8 +1,9 @@
 """`v1.metadata_schema.registered`: a version of a metadata schema."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from artifactstore_protocols.commands import RegisterMetadataSchema
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA_REGISTERED", "MetadataSchemaRegistered", "register_schema"]
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataSchemaRegistered:
+class MetadataSchemaRegistered(Struct, frozen=True):
     """A version of a metadata schema was registered. `schema` is its canonical JSON text (RFC 8785)."""
 
     name: str

@@ -12,10 +12,10 @@ The digest is a checksum: it finds damage, not forgery. Who must not be able to 
 by other means.
 """
 
-from dataclasses import dataclass
 from typing import Final, cast
 
 from blake3 import blake3
+from msgspec import Struct
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
@@ -42,8 +42,7 @@ _HEADER_KEYS: Final = frozenset({"format", "version", "after", "last", "previous
 _FOOTER_KEYS: Final = frozenset({"count", "last", "digest"})
 
 
-@dataclass(frozen=True, slots=True)
-class LogFileHeader:
+class LogFileHeader(Struct, frozen=True):
     """Which part of a log a file holds.
 
     Attributes:
@@ -69,8 +68,7 @@ class LogFileHeader:
         return self.last - self.after
 
 
-@dataclass(frozen=True, slots=True)
-class LogFileSummary:
+class LogFileSummary(Struct, frozen=True):
     """A file that was written or read to its end: what it holds, and the digest in its footer."""
 
     header: LogFileHeader

@@ -8,10 +8,14 @@ order and derives the rest; the constructor takes only what is right already, wh
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from copy import copy
+from functools import cache
 from itertools import pairwise
 from operator import attrgetter
-from typing import Final, Self
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.manifest.entries import Entry, FileEntry, check_entries
@@ -36,8 +40,7 @@ MANIFEST_VERSION: Final = 1
 """The version of the manifest that this release writes and reads."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """What a finalized package is. Its canonical bytes are the package's identity.
 
     Attributes:
@@ -67,9 +70,8 @@ class Manifest:
         self._check_expiry()
         self._check_totals()
 
-    @classmethod
+    @staticmethod
     def build(
-        cls,
         *,
         package: ManifestPackage,
         entries: Iterable[Entry],
@@ -79,7 +81,7 @@ class Manifest:
         producer: Producer,
         actor: str,
         digest_algorithm: str = PRIMARY_ALGORITHM,
-    ) -> Self:
+    ) -> "Manifest":
         """Make a manifest from facts in any order; equal receipts count once, the rest is derived.
 
         A receipt may name the content's first key: None takes its place.
@@ -91,7 +93,7 @@ class Manifest:
         check_entries(ordered, digest_algorithm)
         receipts = {_shortest(digest_algorithm, receipt) for receipt in storage_receipts}
         expires_at_us = _expiry_us(package, retention_duration_us)
-        built = object.__new__(cls)  # what is derived here needs no second derivation to compare it with
+        built = copy(_empty_manifest())  # what is derived here needs no second derivation to compare it with
         for name, value in {
             "manifest_version": MANIFEST_VERSION,
             "digest_algorithm": digest_algorithm,
@@ -101,9 +103,9 @@ class Manifest:
             "retention_summary": RetentionSummary(retention_class, retention_duration_us, expires_at_us),
             "provenance": Provenance(producer, actor, *_totals(digest_algorithm, ordered)),
         }.items():
-            object.__setattr__(built, name, value)
-        built._check_receipts()
-        built._check_contents()
+            force_setattr(built, name, value)
+        built._check_receipts()  # noqa: SLF001 - its own class
+        built._check_contents()  # noqa: SLF001 - its own class
         return built
 
     @property
@@ -185,6 +187,19 @@ def _shortest(digest_algorithm: str, receipt: ManifestReceipt) -> ManifestReceip
     if receipt.object_key == first_key_of(digest_algorithm, receipt.digest.hex()):
         return ManifestReceipt(receipt.digest, receipt.backend_id, None)
     return receipt
+
+
+@cache
+def _empty_manifest() -> Manifest:
+    return Manifest(
+        manifest_version=MANIFEST_VERSION,
+        digest_algorithm=PRIMARY_ALGORITHM,
+        package=ManifestPackage("00000000-0000-7000-8000-000000000000", "empty", 0, 0, {}),
+        entries=(),
+        storage_receipts=(),
+        retention_summary=RetentionSummary("permanent", None, None),
+        provenance=Provenance(Producer("artifactstore", "0"), "nobody", *_totals(PRIMARY_ALGORITHM, ())),
+    )
 
 
 def _totals(digest_algorithm: str, entries: Sequence[Entry]) -> tuple[str, int, int, int, int]:

@@ -5,9 +5,12 @@ How the parts agree with one another is for `model`, which puts them together.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple, Never, override
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
@@ -80,8 +83,7 @@ def _check_count(where: str, number: object) -> None:
         raise ManifestInvalid(where, f"{number!r} is not an integer from 0 to {INTEGER_MAX}")
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestPackage:
+class ManifestPackage(Struct, frozen=True):
     """Which package this is.
 
     Attributes:
@@ -96,7 +98,7 @@ class ManifestPackage:
     name: str
     created_at_us: int
     finalized_at_us: int
-    metadata: Mapping[str, str] = field(hash=False)
+    metadata: Mapping[str, str]
 
     def __post_init__(self) -> None:
         try:
@@ -109,7 +111,11 @@ class ManifestPackage:
         for key, text in self.metadata.items():
             check_label("metadata", key)
             _utf8(f"metadata.{key}", text)
-        object.__setattr__(self, "metadata", MappingProxyType(dict(sorted(self.metadata.items()))))
+        force_setattr(self, "metadata", MappingProxyType(dict(sorted(self.metadata.items()))))
+
+    @override
+    def __hash__(self) -> int:
+        return self.package_id.__hash__()
 
 
 class ManifestReceipt(NamedTuple):
@@ -126,8 +132,7 @@ class ManifestReceipt(NamedTuple):
     object_key: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionSummary:
+class RetentionSummary(Struct, frozen=True):
     """How long the package is kept.
 
     Attributes:
@@ -150,8 +155,7 @@ class RetentionSummary:
             raise ManifestInvalid("expires_at_us", "it is null exactly if the duration is")
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(Struct, frozen=True):
     """The tool that wrote the manifest."""
 
     name: str
@@ -162,8 +166,7 @@ class Producer:
         check_label("version", self.version)
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(Struct, frozen=True):
     """Who made the package with what, and what the entries add up to.
 
     Attributes:

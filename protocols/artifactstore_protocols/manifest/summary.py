@@ -4,7 +4,7 @@ The builder of a manifest passes them on; from the bytes alone they cost decodin
 files. So the writer, which holds the head of the log meanwhile, receives them, and a replay reads them.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest.codec import decode_summary, manifest_digest
@@ -13,8 +13,7 @@ from artifactstore_protocols.manifest.model import Manifest
 __all__ = ["ManifestSummary", "summarize"]
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestSummary:
+class ManifestSummary(Struct, frozen=True):
     """What a sealed package's rows need.
 
     Attributes:

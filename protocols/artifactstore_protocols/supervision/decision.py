@@ -15,8 +15,10 @@ The rules, beside the table of `lifecycle.py`:
 - An order (add, start, stop, restart or remove a child) is refused, by raising, unless the supervisor is running.
 """
 
-from dataclasses import dataclass, replace
 from typing import override
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols.supervision.errors import ChildBusy, ChildExists, SupervisorNotRunning
 from artifactstore_protocols.supervision.events import (
@@ -41,8 +43,7 @@ from artifactstore_protocols.supervision.turn import UP, Turn
 __all__ = ["Decision", "Outcome", "boot", "decide"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What was decided about a child that ended, for its crash report.
 
     Attributes:
@@ -71,8 +72,7 @@ class Outcome:
         return {Signal.REST: "stays down", Signal.DROP: "is removed"}.get(self.signal, "restart as ordered")
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The new state, what to do, in order, and for an exit what was concluded."""
 
     state: Supervision

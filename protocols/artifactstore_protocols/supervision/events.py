@@ -4,7 +4,7 @@ An event is something that happened or an order from outside; an action is for t
 seconds of the caller's clock.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from artifactstore_protocols.supervision.lifecycle import ExitKind
 from artifactstore_protocols.supervision.table import Child, Phase
@@ -30,16 +30,14 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """The child has started."""
 
     name: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(Struct, frozen=True):
     """The child has ended, whoever wanted it; `draw`, in [0, 1), is for the jitter of a restart."""
 
     name: str
@@ -48,51 +46,44 @@ class Exited:
     draw: float
 
 
-@dataclass(frozen=True, slots=True)
-class Elapsed:
+class Elapsed(Struct, frozen=True):
     """The delay that was asked for in this generation of the child is over."""
 
     name: str
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(Struct, frozen=True):
     """Order: take this child in as the last one and start it."""
 
     child: Child
 
 
-@dataclass(frozen=True, slots=True)
-class StartChild:
+class StartChild(Struct, frozen=True):
     """Order: start a child that is down."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class StopChild:
+class StopChild(Struct, frozen=True):
     """Order: stop the child; a temporary one is removed with it. Stopping one that is down does nothing."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class RestartChild:
+class RestartChild(Struct, frozen=True):
     """Order: stop the child if it runs, and start it, without waiting for a backoff; siblings are left alone."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """Order: forget a child that is down."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shutdown:
+class Shutdown(Struct, frozen=True):
     """Order: stop everything in reverse order, working off mailboxes first when `drain`."""
 
     drain: bool = True
@@ -102,23 +93,20 @@ type Order = Add | StartChild | StopChild | RestartChild | Remove
 type Event = Ready | Exited | Elapsed | Shutdown | Order
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Start the child; answer with Ready or Exited."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Stop the child, after working off its mailbox when `drain`; answer with Exited."""
 
     name: str
     drain: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(Struct, frozen=True):
     """Wait, then answer with Elapsed of this generation."""
 
     name: str
@@ -126,16 +114,14 @@ class Delay:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """The child is down and no restart is coming: answer whoever waits for it; forget it when `removed`."""
 
     name: str
     removed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Enter:
+class Enter(Struct, frozen=True):
     """The supervisor has reached this phase: RUNNING, or one of the three ends."""
 
     phase: Phase

@@ -4,8 +4,9 @@ Nothing here acts. Invalid combinations cannot be made; each constructor raises 
 """
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 __all__ = [
     "Backoff",
@@ -62,8 +63,7 @@ def _require(condition: bool, text: str) -> None:
         raise ValueError(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Intensity:
+class Intensity(Struct, frozen=True):
     """How many restarts a supervisor makes before it gives up.
 
     Attributes:
@@ -79,8 +79,7 @@ class Intensity:
         _require(0 < self.period_s < math.inf, "period_s must be above 0 and finite")
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """How long to wait before a restart: exponential, with jitter, forgotten after a healthy time.
 
     Attributes:
@@ -117,8 +116,7 @@ class Backoff:
         return full_s * (1 - self.jitter * draw)
 
 
-@dataclass(frozen=True, slots=True)
-class MailboxLimits:
+class MailboxLimits(Struct, frozen=True):
     """How much may wait for an actor.
 
     Attributes:
@@ -134,13 +132,11 @@ class MailboxLimits:
         _require(self.bytes >= 0, "bytes must be 0 or more")
 
 
-@dataclass(frozen=True, slots=True)
-class Serial:
+class Serial(Struct, frozen=True):
     """One message at a time, in order of arrival, among all serial and batched messages of the actor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Concurrent:
+class Concurrent(Struct, frozen=True):
     """Up to `limit` messages of this type at a time, beside everything else that the actor does.
 
     Attributes:
@@ -153,8 +149,7 @@ class Concurrent:
         _require(self.limit >= 1, "a concurrent handler needs a limit of 1 or more")
 
 
-@dataclass(frozen=True, slots=True)
-class Batched:
+class Batched(Struct, frozen=True):
     """All consecutive messages of this type that have queued up, in one call, in their place among the serial ones.
 
     A lone message never waits for company.

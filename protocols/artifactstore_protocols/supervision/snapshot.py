@@ -4,8 +4,9 @@ Times are seconds of the tree's clock, ages are seconds before the snapshot was 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from artifactstore_protocols.supervision.errors import UnknownChild
 from artifactstore_protocols.supervision.lifecycle import ChildState
@@ -38,8 +39,7 @@ class DeadLetterReason(StrEnum):
     """Its actor was stopped for good before it was handled to the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True):
     """One message that was told to an actor in vain.
 
     Attributes:
@@ -59,8 +59,7 @@ class DeadLetter:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """The last failure of a child.
 
     Attributes:
@@ -76,8 +75,7 @@ class Failure:
     decision: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stall:
+class Stall(Struct, frozen=True):
     """An actor whose start, stop or crash is not over although its time has passed; trio cannot end a task by force.
 
     Attributes:
@@ -89,8 +87,7 @@ class Stall:
     stack: str
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """A handler that held up the whole event loop, since it computed or waited without awaiting.
 
     Attributes:
@@ -102,8 +99,7 @@ class Block:
     stack: str
 
 
-@dataclass(frozen=True, slots=True)
-class MailboxSnapshot:
+class MailboxSnapshot(Struct, frozen=True):
     """How full a mailbox is.
 
     Attributes:
@@ -129,8 +125,7 @@ class MailboxSnapshot:
     open: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WorkSnapshot:
+class WorkSnapshot(Struct, frozen=True):
     """A handler in flight.
 
     Attributes:
@@ -144,8 +139,7 @@ class WorkSnapshot:
     age_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ActorSnapshot:
+class ActorSnapshot(Struct, frozen=True):
     """One actor.
 
     Attributes:
@@ -177,8 +171,7 @@ class ActorSnapshot:
     last_block: Block | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SupervisorSnapshot:
+class SupervisorSnapshot(Struct, frozen=True):
     """One supervisor and all below it.
 
     Attributes:
@@ -241,8 +234,7 @@ class SupervisorSnapshot:
         return entry
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """An actor's answer to a ping on its system lane.
 
     Attributes:

@@ -1,7 +1,8 @@
 """The state of a supervisor: its phase, and one row for each child in start order."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from artifactstore_protocols.supervision.errors import UnknownChild
 from artifactstore_protocols.supervision.lifecycle import ChildState, Signal
@@ -24,8 +25,7 @@ class Phase(StrEnum):
     START_FAILED = "start failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(Struct, frozen=True):
     """One row of a supervisor's table.
 
     Attributes:
@@ -53,8 +53,7 @@ class Child:
     ready_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Supervision:
+class Supervision(Struct, frozen=True):
     """The whole state of a supervisor.
 
     Attributes:

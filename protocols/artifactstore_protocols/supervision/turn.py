@@ -5,7 +5,7 @@ then stops and starts whoever's turn it is. The two methods below it are all the
 looks at every child once, since a supervisor may have many.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from artifactstore_protocols.supervision.events import Action, Enter, Release, Start, Stop
 from artifactstore_protocols.supervision.lifecycle import ChildState, Signal, step

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import force_setattr
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
@@ -350,7 +351,7 @@ class TestPostgresServer:
         """No path that may be stored is; but whatever exceeds a limit of the server is a refusal, and no outage."""
         file, path = ingested("a"), b64encode(shake_256(b"noise").digest(3000)).decode()
         strange = ingest(file)
-        object.__setattr__(strange, "entries", (file.entry._replace(path=path),))
+        force_setattr(strange, "entries", (file.entry._replace(path=path),))
         async with opened(postgres_location) as database:
             scribe = Scribe(SqlEventStore(database))
             first, refused, last = await scribe.send(

@@ -1,8 +1,7 @@
 """What only a database can refuse of another log's events."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.store import SqlEventStore

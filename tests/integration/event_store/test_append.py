@@ -5,6 +5,7 @@ from hashlib import shake_256
 from itertools import batched
 
 import pytest
+from msgspec.structs import force_setattr
 
 from artifactstore_protocols.commands import (
     ENTRIES_MAX,
@@ -272,7 +273,7 @@ class TestWhatFailsAlone:
     ) -> None:
         """PostgreSQL has no NUL in text, and no database has lone surrogates: such a package is never there."""
         strange = ingest(ingested("a"))
-        object.__setattr__(strange, "package_id", text)
+        force_setattr(strange, "package_id", text)
         [opened_, refused, last] = await scribe.send(
             scribe.ask(created()), scribe.ask(strange), scribe.ask(RegisterMetadataSchema("build", "{}"))
         )

@@ -1,10 +1,11 @@
 """Taking over another log's events: as they are, once, in order, with the rows that they imply; or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import FinalizePackage
 from artifactstore_protocols.event_store import EventStore

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore_protocols.commands import Command, CreatePackage, RegisterMetadataSchema
 from artifactstore_protocols.errors import ArtifactStoreError

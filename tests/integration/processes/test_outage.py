@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.actor import DatabaseActor

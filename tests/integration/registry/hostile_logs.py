@@ -6,9 +6,10 @@ of the event that is wrong.
 # ruff: noqa: ANN401 - what is changed is any field of any payload, to any value
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+
+from msgspec.structs import replace
 
 from artifactstore import open_registry
 from artifactstore_protocols import manifest
@@ -291,7 +292,7 @@ def _with_event(log: Log, sequence: int, changes: dict[str, Any]) -> Log:
 
 
 def _stamp(log: Log, sequence: int, **changes: str | None) -> dict[str, Any]:
-    return {"command": replace(log[sequence - 1].event.command, **changes)}  # type: ignore[arg-type]  # fields of it
+    return {"command": replace(log[sequence - 1].event.command, **changes)}
 
 
 def _continuing(log: Log, before: int) -> dict[str, Any]:

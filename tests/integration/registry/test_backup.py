@@ -4,12 +4,12 @@ import errno
 import os
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry, saving
 from artifactstore.backends import small_file

@@ -1,10 +1,10 @@
 """A database that somebody has changed by hand: called damaged by whoever reads it, and written to by nobody."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Executable, delete, update
 
 from artifactstore import Registry, Settings, open_registry

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry, run_registry
 from artifactstore.database.errors import DatabaseUnavailable, SchemaTooNew

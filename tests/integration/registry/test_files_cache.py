@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.store import SqlEventStore

@@ -1,12 +1,12 @@
 """Sealing a package: once, for good, with a manifest that says exactly what the log and the views say."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import blake3
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.store import SqlEventStore

@@ -1,10 +1,10 @@
 """Logs made by hand, with checksums and chains in order: refused on every way in, with the event named."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import delete, insert, update
 
 from artifactstore import open_registry

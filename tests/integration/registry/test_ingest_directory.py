@@ -4,11 +4,11 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import (

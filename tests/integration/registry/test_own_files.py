@@ -3,10 +3,10 @@
 import os
 import subprocess
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.errors import SourceInsideStore

@@ -1,8 +1,7 @@
 """The same registry on PostgreSQL: two of them at once, a tail over both, and a replay that is identical."""
 
-from dataclasses import replace
-
 import trio
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.location import DatabaseLocation

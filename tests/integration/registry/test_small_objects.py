@@ -2,10 +2,10 @@
 
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore import Settings, open_registry
 from integration.registry.samples import content_of, plant, settings_in

@@ -2,11 +2,11 @@
 
 import shutil
 import uuid
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.backends.root_marker import MARKER, read_marker, update_marker

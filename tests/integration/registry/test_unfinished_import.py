@@ -1,10 +1,10 @@
 """An import or a restore that broke off: seen by health and doctor, refused to all others, finished by itself."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.location import DatabaseLocation

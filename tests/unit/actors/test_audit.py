@@ -1,8 +1,7 @@
 """An audit line says in words what an event did, for every type of event there is."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from artifactstore.audit import audit_entry
 from artifactstore_protocols.commands import Command, IngestFiles, OnExisting, RegisterMetadataSchema

@@ -1,11 +1,11 @@
 """Settings: where each is from, what its value means, and what is refused by its name."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore.config import ENVIRONMENT, Settings, find_settings
 from artifactstore_protocols.errors import InvalidValue

@@ -1,10 +1,10 @@
 """The doctor's checks: each finds its own trouble and no other, and says what to do about it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore.backends.small_inspection import SmallInspection
 from artifactstore.database.errors import LogDamaged
@@ -47,11 +47,11 @@ NEW = Sight(
 
 
 def with_database(**seen: object) -> Sight:
-    return replace(WELL, database_found=replace(DATABASE, **seen))  # type: ignore[arg-type]  # fields of it
+    return replace(WELL, database_found=replace(DATABASE, **seen))
 
 
 def with_root(**seen: object) -> Sight:
-    return replace(WELL, root_found=replace(ROOT, **seen))  # type: ignore[arg-type]  # fields of it
+    return replace(WELL, root_found=replace(ROOT, **seen))
 
 
 def with_marker(marker: RootMarker, **seen: object) -> Sight:
@@ -59,7 +59,7 @@ def with_marker(marker: RootMarker, **seen: object) -> Sight:
 
 
 def with_small(**seen: object) -> Sight:
-    small = replace(SmallInspection("/s/objects/small/objects.db"), **seen)  # type: ignore[arg-type]  # fields of it
+    small = replace(SmallInspection("/s/objects/small/objects.db"), **seen)
     return with_root(small=small)
 
 

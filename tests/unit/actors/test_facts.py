@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from artifactstore.facts import Json, as_json, event_facts, facts, health_facts, replay_facts, timestamp
 from artifactstore_protocols import manifest
@@ -25,8 +25,7 @@ class _Kind(StrEnum):
     ONE = "one"
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
+class _Record(Struct):
     made_at_us: int
     sealed_at_us: int | None
     parts: tuple[int, ...]

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast, override
 
 import pytest
 import trio
 import trio.testing
+from msgspec.structs import replace
 
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.health import HealthActor

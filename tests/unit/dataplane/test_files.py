@@ -4,12 +4,12 @@ import os
 import socket
 import threading
 from collections.abc import Buffer, Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore.backends.local_writer import LocalWriter
 from artifactstore.dataplane import ingest

@@ -5,10 +5,10 @@ no transitions. Children that are added or removed by order are drawn by the law
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from artifactstore_protocols.supervision import ChildState, Intensity, Phase, Restart, Strategy
 from artifactstore_protocols.supervision.decision import Decision, boot, decide
