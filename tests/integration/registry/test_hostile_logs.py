@@ -11,7 +11,7 @@ from artifactstore import open_registry
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.transfer.check import check_backup
-from artifactstore_protocols.events import EventRefused, StoredEvent
+from artifactstore_protocols.events import EventRefused, StoredEvent, digest_of_payload
 from artifactstore_protocols.log_file import LogFileEncoder, LogFileHeader
 from database_tools import surgery
 from integration.registry.hostile_logs import hostile_logs, valid_log
@@ -143,4 +143,5 @@ def _row(stored: StoredEvent) -> dict[str, object]:
         "command_digest": event.command.digest,
         "idempotency_key": event.command.idempotency_key,
         "payload": event.payload,
+        "payload_digest": digest_of_payload(event.payload),
     }
