@@ -18,7 +18,7 @@ from postgres_server import PostgresServer
 
 WRITERS, EACH = 2, 20
 ALL = WRITERS * EACH
-GUARD_S = 120
+GUARD_S = 600
 
 
 async def follow(registry: Registry, since: int, seen: list[int], *, breaking: Proxy | None = None) -> None:
