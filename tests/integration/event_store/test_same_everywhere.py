@@ -13,6 +13,7 @@ from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.event_types import FilesIngested
 from artifactstore_protocols.events import Committed, encode_record
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.retention import RETENTION_CLASSES
 from command_strategies import created, found, ingest, ingested, package_id_of
@@ -112,6 +113,6 @@ async def test_ten_thousand_events_give_one_digest_wherever_they_are_kept(kept_i
     kept = {where: await _keep(stores) for where, stores in kept_in.items()}
     report, _records, paths = kept["simulated"]
     assert report.identical
-    assert paths == sorted(paths, key=str.encode)
+    assert paths == sorted(paths, key=tree_order)
     assert report.events >= EVENTS
     assert kept["SQLite"] == kept["PostgreSQL"] == kept["simulated"]
