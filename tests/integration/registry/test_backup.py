@@ -489,6 +489,7 @@ def stop_after(steps: int) -> Callable[[TransferProgress], None]:
 
 
 @on_every_store
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 async def test_wherever_it_is_interrupted_both_ways_go_on(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
