@@ -44,7 +44,8 @@ class Codec[P](Struct, frozen=True):
     decode: Callable[[bytes], P]
 
 
-class EventType[P](Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EventType[P]:
     """Everything that the system knows of one type of event.
 
     Attributes:
