@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import trio
 
-from artifactstore.abreast import abreast
+from artifactstore.concurrently import for_each_concurrent
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.ingest.sealing import counted_text, entry_totals, manifest_entry, stated_totals
 from artifactstore.machine import in_thread
@@ -117,7 +117,7 @@ class Verification:
     async def _objects(self) -> None:
         after = ""
         while batch := await self._locations(after):
-            await abreast(_runs(batch), self._run, at_once=_CONCURRENT)
+            await for_each_concurrent(_runs(batch), self._run, at_once=_CONCURRENT)
             if not _nearly_all(len(self._missing), self._done.objects):
                 with suppress(DatabaseUnavailable, OutcomeUnknown):  # it is tried again
                     await self._record_found()

@@ -104,7 +104,7 @@ class _Batch:
             if staged.failure is None:
                 self._together([staged], "storing an object", partial(self._place, staged))
         placed = [staged for staged in self._by_key.values() if staged.failure is None]
-        # Also for what was there: whoever renamed it may not have synced its directories yet.
+        # Existing objects too: the process that renamed one may not have synced its directories yet.
         chains = {path for staged in placed for path in self._files.directories_of(staged.object_key)}
         self._together(placed, "syncing directories", partial(self._sync.flush_directories, chains))
         return [

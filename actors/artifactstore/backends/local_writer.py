@@ -59,7 +59,7 @@ class LocalWriter:
                 seal(fd, self._files.limits)
                 sync_file(fd, self._files.limits)
                 self._files.place(self._temp_path, self._files.path_of(object_key))
-            # Also for an object that was there: whoever renamed it may not have synced its directories yet.
+            # An existing object too: the process that renamed it may not have synced its directories yet.
             for directory in reversed(self._files.directories_of(object_key)):
                 fsync_directory(directory, self._files.limits)
         self.abort()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from artifactstore.abreast import abreast
+from artifactstore.concurrently import for_each_concurrent
 from artifactstore.refusals import BackupRefused
 from artifactstore.saving import save
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
@@ -184,9 +184,9 @@ class _Backup:
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
         batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
-        await abreast(batches, self._copy_small, at_once=_BATCHES_AT_ONCE)
+        await for_each_concurrent(batches, self._copy_small, at_once=_BATCHES_AT_ONCE)
         large = [each for each in absent if each.size_bytes > _SMALL_BYTES]
-        await abreast(large, self._copy_large, at_once=_COPIES_AT_ONCE)
+        await for_each_concurrent(large, self._copy_large, at_once=_COPIES_AT_ONCE)
 
     async def _different(self, kept: Sequence[tuple[NamedObject, KnownObject]]) -> list[NamedObject]:
         """Those that are in the backup with their size and other bytes: small ones are read whole, others sampled."""
@@ -203,8 +203,10 @@ class _Backup:
 
         small = [named for named, _ in kept if named.size_bytes <= _SMALL_BYTES]
         batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
-        await abreast(batches, read, at_once=_BATCHES_AT_ONCE)
-        await abreast([named for named, _ in kept if named.size_bytes > _SMALL_BYTES], compare, at_once=_COPIES_AT_ONCE)
+        await for_each_concurrent(batches, read, at_once=_BATCHES_AT_ONCE)
+        await for_each_concurrent(
+            [named for named, _ in kept if named.size_bytes > _SMALL_BYTES], compare, at_once=_COPIES_AT_ONCE
+        )
         return different
 
     async def _samples_equal(self, named: NamedObject, kept_object: KnownObject) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from artifactstore.abreast import abreast
+from artifactstore.concurrently import for_each_concurrent
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.backup_objects import BackupObjects, objects_to_read
 from artifactstore.transfer.directory import BackupDirectory
@@ -91,4 +91,4 @@ class _Check:
                     await self._flaws.add("damaged", each)
 
         batches = batches_of(whole, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
-        await abreast(batches, read, at_once=_READS_AT_ONCE)
+        await for_each_concurrent(batches, read, at_once=_READS_AT_ONCE)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from artifactstore.abreast import abreast
+from artifactstore.concurrently import for_each_concurrent
 from artifactstore.dataplane import SMALL_BACKEND_ID
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.arrival import Arrival, finishing
@@ -165,7 +165,7 @@ class _Restore:
             wanted.extend(each for each, result in zip(batch, results, strict=True) if result.status != "ok")
 
         runs = batches_of(to_read, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES)
-        await abreast(runs, read, at_once=_READS_AT_ONCE)
+        await for_each_concurrent(runs, read, at_once=_READS_AT_ONCE)
         self._sound.update(each.place for each in named)
         while wanted:  # one that two backends have is stored in one after the other
             batch = list({each.address: each for each in reversed(wanted)}.values())

@@ -1,13 +1,13 @@
-"""Several pieces of one work at a time, and the first error of them as it was raised."""
+"""Concurrent work on many items, bounded, with the first error raised as it was."""
 
 from collections.abc import Awaitable, Callable, Iterable
 
 import trio
 
-__all__ = ["abreast"]
+__all__ = ["for_each_concurrent"]
 
 
-async def abreast[T](items: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
+async def for_each_concurrent[T](items: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
     """Do `work` for each item, up to `at_once` at a time, and return when all is done.
 
     Raises:
