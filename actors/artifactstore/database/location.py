@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Self
+from typing import Self, override
 
 from msgspec import Struct
 from sqlalchemy.engine import URL, make_url
@@ -32,6 +32,10 @@ class DatabaseLocation(Struct, frozen=True):
     url: URL
     name: str
     path: Path | None
+
+    @override
+    def __repr__(self) -> str:
+        return f"DatabaseLocation({self.name!r})"
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -17,6 +17,7 @@ def test_a_file_becomes_absolute(scheme: str, tmp_path: Path, monkeypatch: pytes
     assert location.path == tmp_path / "var" / "a b#1%.db"
     assert location.name == str(location.path)
     assert (location.url.drivername, location.url.database) == ("sqlite+aiosqlite", str(location.path))
+    assert repr(location) == f"DatabaseLocation({location.name!r})", "no URL, which may hold a password"
     assert DatabaseLocation.parse(f"{scheme}:////srv/store.db").path == Path("/srv/store.db")
 
 

@@ -532,3 +532,7 @@ async def test_no_descriptor_is_left_open(plane: DataPlane, tree: Path) -> None:
             await plane.ingest_files([source])
         counts.append(sum(1 for _ in os.scandir("/dev/fd")))
     assert counts[2] == counts[1]
+
+
+def test_the_content_of_a_file_is_in_no_log_and_no_error() -> None:
+    assert "secret" not in repr(FileSource("path", content=b"secret"))
