@@ -126,6 +126,7 @@ class TestLocks:
                 gate.open()
             assert await append(database, ids) == 1
 
+    @pytest.mark.slow
     async def test_a_writer_in_a_hurry_does_not_wait_for_the_head(self, location: DatabaseLocation) -> None:
         """A program that is to end; the one that waits already, and the next."""
         gate = Gate()

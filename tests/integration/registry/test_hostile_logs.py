@@ -59,6 +59,7 @@ async def test_an_import_refuses_them_and_writes_nothing(tmp_path: Path, locatio
         assert (await second.replay(check=True)).identical
 
 
+@pytest.mark.slow
 async def test_a_restore_and_a_check_of_a_backup_refuse_them(tmp_path: Path) -> None:
     """Of a log in two files, of which the second is judged by what the first says."""
     log = await valid_log(tmp_path / "origin")
