@@ -26,6 +26,9 @@ from stored_objects import overwrite
 
 NAMES = "abcdef"
 
+GUARD_S = 120
+"""Ends a test that waits for what will not come."""
+
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +357,8 @@ async def test_a_second_ingest_at_the_same_time_goes_without(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ingest)
         await first_commits.wait()
-        await ingest()
+        with trio.fail_after(GUARD_S):
+            await ingest()
         second_is_done.set()
     assert len(set(packages)) == 2
     assert packages[1] == held[0]
@@ -495,7 +499,8 @@ async def test_the_next_two_batches_are_stored_while_one_is_committed(
 
     monkeypatch.setattr(StorageActor, "store_files", store)
     monkeypatch.setattr(Steps, "commit", put)
-    summary = await registry.ingest_tree(quiet_tree)
+    with trio.fail_after(GUARD_S):
+        summary = await registry.ingest_tree(quiet_tree)
     assert (sorted(stored), committed) == (["a", "c", "e"], ["a", "c", "e"])
     assert await paths_in(registry, summary.package_id) == list(NAMES)
 
