@@ -17,7 +17,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.selectable import TypedReturnsRows
 from sqlalchemy.util import greenlet_spawn
 
-__all__ = ["AsyncConnection", "AsyncEngine", "AsyncTransaction", "create_async_engine"]
+__all__ = ["AsyncConnection", "AsyncEngine", "AsyncTransaction", "create_async_engine", "finished"]
 
 type Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
@@ -51,7 +51,7 @@ class AsyncEngine:
             async with connection.begin():
                 yield connection
         finally:
-            await _finished(connection.close())
+            await finished(connection.close())
 
     async def dispose(self) -> None:
         """Close all connections that are not in use."""
@@ -114,7 +114,7 @@ class AsyncConnection:
         try:
             yield batches()
         finally:
-            await _finished(greenlet_spawn(result.close))
+            await finished(greenlet_spawn(result.close))
 
     async def run_sync[**P, T](
         self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs
@@ -182,6 +182,18 @@ class AsyncTransaction:
         await greenlet_spawn(self.sync_transaction.rollback)
 
 
-async def _finished(closing: Awaitable[None]) -> None:
-    """Let it come to its end, also when the caller is cancelled meanwhile."""
-    await asyncio.shield(asyncio.ensure_future(closing))
+async def finished(closing: Awaitable[None]) -> None:
+    """Wait until it has come to its end, also when the caller is cancelled meanwhile: that is raised afterwards.
+
+    A connection that is given back after its pool was disposed of would stay open.
+    """
+    task = asyncio.ensure_future(closing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()

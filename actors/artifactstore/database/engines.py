@@ -21,7 +21,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
 from artifactstore.database.access import Access
-from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine, create_async_engine
+from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine, create_async_engine, finished
 from artifactstore.database.location import DatabaseLocation
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     try:
         yield connection
     finally:
-        await asyncio.shield(asyncio.ensure_future(_give_back(connection)))
+        await finished(_give_back(connection))
 
 
 async def _give_back(connection: AsyncConnection) -> None:
@@ -177,9 +177,13 @@ async def open_file(file: str | Path, **options: Any) -> "Connection":  # noqa: 
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        with suppress(sqlite3.Error):
-            await (await opening).close()
+        await finished(_close_opened(opening))
         raise
+
+
+async def _close_opened(opening: asyncio.Task["Connection"]) -> None:
+    with suppress(sqlite3.Error):
+        await (await opening).close()
 
 
 def _sqlite_engine(
