@@ -87,6 +87,8 @@ def _load_everything() -> None:
             ["migrate"],
         ):
             run(command)
+        sys.stdout.flush()
+        sys.stderr.flush()
         os.close(null)
     for number, stream in enumerate(quiet, 1):
         os.dup2(stream, number)
