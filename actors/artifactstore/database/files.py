@@ -1,15 +1,14 @@
 """Rows that refer to a content, as they are read: with the row of `contents` beside them."""
 
-from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Row, Select, Table, Text, func, select, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, Table, Text, func, type_coerce
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText, DamagedCell
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Entry
 
-__all__ = ["address_in", "content_columns", "entry_in", "files_query", "path_of", "sha256_in"]
+__all__ = ["address_in", "content_columns", "entry_in", "path_of"]
 
 
 def path_of(files: Table) -> ColumnElement[str]:
@@ -26,24 +25,6 @@ def content_columns(contents: Table) -> tuple[ColumnElement[Any], ...]:
         type_coerce(contents.c.digest_algorithm, algorithm).label("digest_algorithm"),
         type_coerce(contents.c.digest_sha256, sha256).label("digest_sha256"),
         type_coerce(contents.c.size_bytes, size).label("size_bytes"),
-    )
-
-
-@cache
-def files_query(files: Table, contents: Table) -> Select[tuple[Any, ...]]:
-    """Entries of packages, with their contents beside them."""
-    columns = (
-        "package_number",
-        "path_key",
-        "kind",
-        "executable",
-        "media_type",
-        "digest_primary",
-        "link_target",
-        "sequence",
-    )
-    return select(*(files.c[name] for name in columns), path_of(files), *content_columns(contents)).select_from(
-        files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary)
     )
 
 
@@ -73,18 +54,12 @@ def entry_in(
             raise DamagedCell(f"entry {path!r} of package number {number} has no content, or no kind")
 
 
-def address_in(row: Row[Any]) -> str:
+def address_in(algorithm: str | None, digest: bytes | None, size_bytes: int | None) -> str:
     """The content address of a row that refers to a content.
 
     Raises:
         DamagedCell: the row of the content is gone, or the row refers to none.
     """
-    if row.size_bytes is None:
-        digest = "none" if row.digest_primary is None else row.digest_primary.hex()
-        raise DamagedCell(f"a row refers to content {digest}, which has no row")
-    return f"{row.digest_algorithm}:{row.digest_primary.hex()}"
-
-
-def sha256_in(row: Row[Any]) -> str:
-    """The second digest of a content's row, in the form of a content address."""
-    return f"sha256:{row.digest_sha256.hex()}"
+    if size_bytes is None or digest is None:
+        raise DamagedCell(f"a row refers to content {'none' if digest is None else digest.hex()}, which has no row")
+    return f"{algorithm}:{digest.hex()}"

@@ -1,14 +1,16 @@
 """What the views answer: packages, files and where objects are. Every function reads within its caller's snapshot."""
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, func, literal_column, select, true
 
 from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
-from artifactstore.database.files import address_in, content_columns, entry_in, files_query, path_of, sha256_in
+from artifactstore.database.files import address_in, content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, events
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical
@@ -55,7 +57,18 @@ _IS_FLAGGED = _IS_FLAWED & _IS_CURRENT
 _KNOWN_AT_ONCE = 500
 """SQLite takes 999 parameters a statement at least."""
 
-_FILES_QUERY = files_query(_files, _contents)
+_FILES_QUERY = select(
+    _files.c.package_number,
+    _files.c.path_key,
+    path_of(_files),
+    _files.c.kind,
+    _files.c.executable,
+    _files.c.media_type,
+    _files.c.digest_primary,
+    _files.c.link_target,
+    _files.c.sequence,
+    *content_columns(_contents),
+).select_from(_files.outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary))
 _LOCATIONS_QUERY = select(
     _locations.c.digest_primary,
     _locations.c.backend_id,
@@ -149,10 +162,24 @@ def _digest_in(content_address: str) -> bytes:
     return ContentAddress.parse(content_address).digest.raw if content_address else b""
 
 
-async def list_locations(connection: AsyncConnection, package_id: str) -> list[Location]:
+async def list_locations(connection: AsyncConnection, package: PackageRecord) -> list[Location]:
     """Every stored object of a package, in order of content address."""
-    query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations_of(package_id)).order_by(_locations.c.digest_primary)
-    return [_location(row) for row in await connection.execute(query)]
+
+    def steps() -> Steps[list[Location]]:
+        rows = yield lookup(_locations_by_number(connection.dialect.name), [(package.created_sequence,)])
+        return list(map(_location, rows))
+
+    return await run(connection, steps())
+
+
+@cache
+def _locations_by_number(database: str) -> Query:
+    values = wanted(database, number=int)
+    of_package = _locations.c.digest_primary.in_(
+        select(_files.c.digest_primary).where(_files.c.package_number == values["number"])
+    )
+    selected = _LOCATIONS_QUERY.where(_IS_CURRENT, of_package).order_by(_locations.c.digest_primary)
+    return query(selected, values, database)
 
 
 async def location_totals(connection: AsyncConnection, *, package_id: str | None) -> tuple[int, int]:
@@ -181,8 +208,9 @@ async def flagged_objects(connection: AsyncConnection) -> dict[ContentAddress, P
     rows = await connection.execute(query)
     places: dict[ContentAddress, list[Place]] = {}
     try:
-        for row in rows:
-            places.setdefault(ContentAddress.parse(address_in(row)), []).append(Place(row.backend_id, row.object_key))
+        for digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes in rows:
+            address = ContentAddress.parse(address_in(algorithm, digest, size_bytes))
+            places.setdefault(address, []).append(Place(backend_id, object_key))
         latest = {address: latest_key(place.object_key for place in found) for address, found in places.items()}
         return {address: Place(found[0].backend_id, next_key(latest[address])) for address, found in places.items()}
     except (InvalidValue, KeyRefused) as error:
@@ -239,12 +267,23 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
         raise DamagedCell(f"metadata schema {name!r} is not UTF-8") from error
 
 
-async def list_files(connection: AsyncConnection, package_id: str) -> list[FileRecord]:
+async def list_files(connection: AsyncConnection, package: PackageRecord) -> list[FileRecord]:
     """Every entry of a package, in the order of trees."""
-    # In the order of the key, which is nearly that of trees, so that sorting costs next to nothing.
-    query = _FILES_QUERY.where(_files.c.package_number == _number_of(package_id)).order_by(_files.c.path_key)
-    rows = sorted(await connection.execute(query), key=lambda row: tree_order(row.path_key))
-    return [_file(row, package_id) for row in rows]
+
+    def steps() -> Steps[list[FileRecord]]:
+        rows = yield lookup(_files_by_number(connection.dialect.name), [(package.created_sequence,)])
+        rows.sort(key=lambda row: tree_order(row[1]))
+        return [_file(row, package.package_id) for row in rows]
+
+    return await run(connection, steps())
+
+
+@cache
+def _files_by_number(database: str) -> Query:
+    """In the order of the key, which is nearly that of trees, so that sorting costs next to nothing."""
+    values = wanted(database, number=int)
+    selected = _FILES_QUERY.where(_files.c.package_number == values["number"])
+    return query(selected.order_by(_files.c.path_key), values, database)
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
@@ -290,38 +329,25 @@ def _metadata(row: Row[tuple[object, ...]]) -> dict[str, str]:
     return cast("dict[str, str]", metadata)
 
 
-def _location(row: Row[tuple[object, ...]]) -> Location:
-    return Location(
-        address_in(row),
-        row.backend_id,
-        row.object_key,
-        row.digest_sha256.hex(),
-        row.size_bytes,
-        row.integrity,
-    )
+def _location(row: Sequence[Any]) -> Location:
+    digest, backend_id, object_key, integrity, algorithm, sha256, size_bytes = row
+    address = address_in(algorithm, digest, size_bytes)
+    return Location(address, backend_id, object_key, sha256.hex(), size_bytes, integrity)
 
 
-def _file(row: Row[tuple[object, ...]], package_id: str) -> FileRecord:
-    entry = entry_in(
-        row.package_number,
-        row.path,
-        row.kind,
-        row.executable,
-        row.media_type,
-        row.digest_primary,
-        row.link_target,
-        row.size_bytes,
-    )
+def _file(row: Sequence[Any], package_id: str) -> FileRecord:
+    number, _key, path, kind, executable, media_type, digest, target, sequence, algorithm, sha256, size_bytes = row
+    entry = entry_in(number, path, kind, executable, media_type, digest, target, size_bytes)
     is_file = entry.kind == "file"
     return FileRecord(
         package_id=package_id,
-        path=entry.path,
+        path=path,
         kind=entry.kind,
         size_bytes=entry.size_bytes,
         executable=entry.executable,
         media_type=entry.media_type,
-        content_address=address_in(row) if is_file else "",
-        sha256=sha256_in(row) if is_file else "",
+        content_address=address_in(algorithm, digest, size_bytes) if is_file else "",
+        sha256=f"sha256:{sha256.hex()}" if is_file else "",
         target=entry.target,
-        sequence=row.sequence,
+        sequence=sequence,
     )

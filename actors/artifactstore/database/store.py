@@ -138,8 +138,8 @@ class SqlEventStore:
             package = await queries.package(connection, package_id)
             if package.status == "finalized":
                 return PackageContents(package, (), ())
-            entries = await queries.list_files(connection, package_id)
-            locations = await queries.list_locations(connection, package_id)
+            entries = await queries.list_files(connection, package)
+            locations = await queries.list_locations(connection, package)
             return PackageContents(package, tuple(entries), tuple(locations))
 
         return await self._database.read(read)
@@ -157,8 +157,7 @@ class SqlEventStore:
         """All entries of a package."""
 
         async def read(connection: AsyncConnection) -> Sequence[FileRecord]:
-            await queries.package(connection, package_id)
-            return await queries.list_files(connection, package_id)
+            return await queries.list_files(connection, await queries.package(connection, package_id))
 
         return await self._database.read(read)
 

@@ -56,6 +56,25 @@ def test_a_command_on_a_current_store_loads_no_migrations_no_orm_and_no_other_da
     assert loaded_of(f"trio {NOT_FOR_HEALTH} {OWN_NOT_FOR_HEALTH}", "health", "--json", *store) == ["trio"]
 
 
+COLLECTIONS = """
+import gc, sys
+from artifactstore.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert end.code == 0
+print(sum(each["collections"] for each in gc.get_stats()))
+"""
+COLLECTIONS_MAX = 60
+"""Python's own thresholds make it about 200, most of them while modules are loaded."""
+
+
+def test_a_command_seldom_looks_for_garbage(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", COLLECTIONS, "migrate", "--store", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(ran.stdout.splitlines()[-1]) < COLLECTIONS_MAX
+
+
 VERSION_ALONE = """
 import os, sys
 sys.path.insert(0, sys.argv.pop(1))

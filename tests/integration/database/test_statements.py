@@ -15,10 +15,11 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.commands import ENTRIES_MAX, OnExisting, RegisterMetadataSchema
 from artifactstore_protocols.events import Committed
-from command_strategies import created, finalize, found, ingest, ingested
+from command_strategies import created, finalize, found, ingest, ingested, package_id_of
 from database_tools import Scribe, opened
 
 _BEGIN_HEAD_WORK_COMMIT = 4
+_BEGIN_PACKAGE_ENTRIES_OBJECTS_ROLLBACK = 5
 _STATEMENTS_MAX = 16
 
 
@@ -86,13 +87,19 @@ async def counts(monkeypatch: pytest.MonkeyPatch) -> Counts:
 
 
 @pytest.fixture
-async def scribe(sqlite_location: DatabaseLocation, counts: Counts) -> AsyncGenerator[Scribe]:
-    """A store whose connections are open and whose statements are compiled, with one package and an idle head."""
+async def store(sqlite_location: DatabaseLocation, counts: Counts) -> AsyncGenerator[SqlEventStore]:
+    """A store whose connections are counted."""
     async with opened(sqlite_location) as database:
-        scribe = Scribe(SqlEventStore(database))
-        await scribe.tell(created(1))
-        counts.forget()
-        yield scribe
+        yield SqlEventStore(database)
+
+
+@pytest.fixture
+async def scribe(store: SqlEventStore, counts: Counts) -> Scribe:
+    """Writes to a store whose statements are compiled, with one package and an idle head."""
+    scribe = Scribe(store)
+    await scribe.tell(created(1))
+    counts.forget()
+    return scribe
 
 
 async def test_a_lone_small_command_takes_four_hops(scribe: Scribe, counts: Counts) -> None:
@@ -132,6 +139,21 @@ async def test_a_command_with_256_entries_takes_as_many_hops(scribe: Scribe, cou
     assert isinstance(outcome, Committed)
     assert counts.hops == _BEGIN_HEAD_WORK_COMMIT
     assert len(counts.statements) <= _STATEMENTS_MAX
+
+
+async def test_the_contents_of_a_package_come_in_one_hop_for_entries_and_one_for_objects(
+    store: SqlEventStore, scribe: Scribe, counts: Counts
+) -> None:
+    """However many rows there are."""
+    hops = set[int]()
+    for batch in range(2):
+        files = (ingested(f"d/{batch}/{i}", f"content {i} of {batch}".encode()) for i in range(ENTRIES_MAX))
+        await scribe.send(scribe.ask(ingest(*files)), files_per_package_max=1000)
+        counts.forget()
+        contents = await store.contents(package_id_of(1))
+        assert len(contents.entries) == len(contents.locations) == (batch + 1) * ENTRIES_MAX
+        hops.add(counts.hops)
+    assert hops == {_BEGIN_PACKAGE_ENTRIES_OBJECTS_ROLLBACK}
 
 
 async def test_what_was_just_encoded_is_not_decoded(scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
