@@ -50,10 +50,7 @@ class FileNotInPackage(ArtifactStoreError):
 
     package_id: str
     path: str
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
+    template = "package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
 
 
 @dataclass(eq=False)
@@ -83,12 +80,10 @@ class NotAFile(ArtifactStoreError):
 class NoThreadLeft(ArtifactStoreError):
     """The system gives this process no further thread. Nothing was done."""
 
-    @override
-    def __str__(self) -> str:
-        return (
-            "the system gives this process no more threads; end other work or raise its limit (`ulimit -u`, or "
-            "TasksMax of a systemd unit), then try again"
-        )
+    template = (
+        "the system gives this process no more threads; end other work or raise its limit (`ulimit -u`, or "
+        "TasksMax of a systemd unit), then try again"
+    )
 
 
 @dataclass(eq=False)
@@ -96,10 +91,7 @@ class NotFinalized(ArtifactStoreError):
     """Something that only a sealed package has."""
 
     package_id: str
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} is still open and has no manifest; finalise it first"
+    template = "package {self.package_id} is still open and has no manifest; finalise it first"
 
 
 @dataclass(eq=False)
@@ -108,10 +100,7 @@ class TargetRefused(ArtifactStoreError):
 
     path: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot write to {self.path!r}: {self.reason}"
+    template = "cannot write to {self.path!r}: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -136,22 +125,16 @@ class ExportIncomplete(ArtifactStoreError):
         )
 
 
-@dataclass(eq=False)
 class StoreClosed(ArtifactStoreError):
     """The store was closed, or is being closed."""
 
-    @override
-    def __str__(self) -> str:
-        return "this store is closed; open it again with open_registry"
+    template = "this store is closed; open it again with open_registry"
 
 
-@dataclass(eq=False)
 class WaitsForItself(ArtifactStoreError):
     """A callback of the store wanted to wait for the store, which waits for the callback."""
 
-    @override
-    def __str__(self) -> str:
-        return "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
+    template = "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
 
 
 @dataclass(eq=False)
@@ -207,10 +190,7 @@ class WrongProcess(ArtifactStoreError):
     """
 
     opened_in: int
-
-    @override
-    def __str__(self) -> str:
-        return f"this store was opened by process {self.opened_in}, before a fork; open one after the fork"
+    template = "this store was opened by process {self.opened_in}, before a fork; open one after the fork"
 
 
 @dataclass(eq=False)
@@ -224,13 +204,10 @@ class LogFilePartial(ArtifactStoreError):
 
     file: str
     after: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"log file {self.file} goes on after sequence {self.after} of its log; "
-            "a file of a backup is restored together with the others, by `artifactstore restore`"
-        )
+    template = (
+        "log file {self.file} goes on after sequence {self.after} of its log; "
+        "a file of a backup is restored together with the others, by `artifactstore restore`"
+    )
 
 
 @dataclass(eq=False)
@@ -244,10 +221,7 @@ class BackupRefused(ArtifactStoreError):
 
     directory: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot use {self.directory!r} as a backup: {self.reason}"
+    template = "cannot use {self.directory!r} as a backup: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -256,11 +230,8 @@ class WrongStorageRoot(ArtifactStoreError):
 
     missing: int
     looked_for: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"{self.missing} of {self.looked_for} objects are missing: this is probably not the store's object root. "
-            "Nothing was recorded; check ARTIFACTSTORE_STORAGE_LOCAL_ROOT and that its device is mounted, "
-            "or, if the objects are lost, restore a backup or ingest their content again"
-        )
+    template = (
+        "{self.missing} of {self.looked_for} objects are missing: this is probably not the store's object root. "
+        "Nothing was recorded; check ARTIFACTSTORE_STORAGE_LOCAL_ROOT and that its device is mounted, "
+        "or, if the objects are lost, restore a backup or ingest their content again"
+    )

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Never, cast, override
+from typing import Never, cast
 
 import cbor2
 
@@ -80,10 +80,7 @@ class NotEncodable(ArtifactStoreError):
 
     where: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot be encoded at {self.where}: {self.reason}"
+    template = "cannot be encoded at {self.where}: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -95,10 +92,7 @@ class NotCanonical(ArtifactStoreError):
     """
 
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"not canonical CBOR: {self.reason}"
+    template = "not canonical CBOR: {self.reason}"
 
 
 def encode(value: CanonicalValue) -> bytes:

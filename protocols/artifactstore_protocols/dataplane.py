@@ -57,10 +57,7 @@ class SourceRefused(SourceError):
 
     path: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} is refused: {self.reason}; only ordinary files can be ingested"
+    template = "{self.path!r} is refused: {self.reason}; only ordinary files can be ingested"
 
 
 @dataclass(eq=False)
@@ -74,10 +71,7 @@ class SourceUnreadable(SourceError):
 
     path: str
     cause: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} cannot be read ({self.cause}); check that it exists and may be read"
+    template = "{self.path!r} cannot be read ({self.cause}); check that it exists and may be read"
 
 
 @dataclass(eq=False)
@@ -91,10 +85,7 @@ class SourceChanged(SourceError):
 
     path: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} changed while it was read: {self.reason}; ingest it when nobody writes to it"
+    template = "{self.path!r} changed while it was read: {self.reason}; ingest it when nobody writes to it"
 
 
 @dataclass(eq=False)
@@ -108,10 +99,7 @@ class SourceDiffers(SourceError):
 
     path: str
     expected: ContentAddress
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} does not hold {self.expected}; take another copy of it"
+    template = "{self.path!r} does not hold {self.expected}; take another copy of it"
 
 
 @dataclass(eq=False)
@@ -125,10 +113,7 @@ class SourceTruncated(SourceError):
 
     expected_bytes: int
     received_bytes: int
-
-    @override
-    def __str__(self) -> str:
-        return f"the stream ended after {self.received_bytes} of {self.expected_bytes} bytes; send it again"
+    template = "the stream ended after {self.received_bytes} of {self.expected_bytes} bytes; send it again"
 
 
 @dataclass(eq=False)
@@ -142,10 +127,7 @@ class SourceOverrun(SourceError):
 
     expected_bytes: int
     received_bytes: int
-
-    @override
-    def __str__(self) -> str:
-        return f"the stream exceeds its declared {self.expected_bytes} bytes; declare its true size or none"
+    template = "the stream exceeds its declared {self.expected_bytes} bytes; declare its true size or none"
 
 
 @dataclass(eq=False)

@@ -5,7 +5,6 @@ it has not crashed.
 """
 
 from dataclasses import dataclass
-from typing import override
 
 from artifactstore_protocols.supervision.errors import Refusal
 
@@ -29,7 +28,4 @@ class InvalidValue(ArtifactStoreError):
     what: str
     value: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"invalid {self.what} {self.value!r}: {self.reason}"
+    template = "invalid {self.what} {self.value!r}: {self.reason}"

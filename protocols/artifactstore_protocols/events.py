@@ -74,13 +74,10 @@ class EventConflict(ArtifactStoreError):
 
     event_id: str
     sequence: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"event id {self.event_id} is already in the log at sequence {self.sequence} with other content; "
-            "make a new id for a new event"
-        )
+    template = (
+        "event id {self.event_id} is already in the log at sequence {self.sequence} with other content; "
+        "make a new id for a new event"
+    )
 
 
 @dataclass(eq=False)
@@ -111,13 +108,10 @@ class IdempotencyConflict(ArtifactStoreError):
 
     key: str
     sequence: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"idempotency key {self.key!r} was used for another command at sequence {self.sequence}; "
-            "repeat that command exactly, or choose a new key"
-        )
+    template = (
+        "idempotency key {self.key!r} was used for another command at sequence {self.sequence}; "
+        "repeat that command exactly, or choose a new key"
+    )
 
 
 @dataclass(eq=False)
@@ -156,10 +150,7 @@ class RecordInvalid(ArtifactStoreError):
     """Bytes that are not the record of any event that this release knows how to read."""
 
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"not the record of an event: {self.reason}"
+    template = "not the record of an event: {self.reason}"
 
 
 class CommandStamp(Struct, frozen=True):

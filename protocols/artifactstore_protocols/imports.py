@@ -7,7 +7,7 @@ command and every import of another log, in whatever process. A restore is an im
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, override
+from typing import ClassVar
 
 from msgspec import Struct
 
@@ -79,13 +79,10 @@ class ImportUnfinished(ArtifactStoreError):
     head: int
     end: int
     command: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"an import into this store is not finished: {self.head} of {self.end} events are here, and nothing else "
-            f"can be written before the last one; wait for it if it runs, or finish it by `{self.command}`"
-        )
+    template = (
+        "an import into this store is not finished: {self.head} of {self.end} events are here, and nothing else "
+        "can be written before the last one; wait for it if it runs, or finish it by `{self.command}`"
+    )
 
 
 def admit_command(found: UnfinishedImport | None, head: int) -> None:

@@ -26,10 +26,7 @@ class PackageNotFound(ArtifactStoreError):
     """No package has this id."""
 
     package: str
-
-    @override
-    def __str__(self) -> str:
-        return f"there is no package {self.package}; `artifactstore package list` shows those that are"
+    template = "there is no package {self.package}; `artifactstore package list` shows those that are"
 
 
 @dataclass(eq=False)
@@ -37,10 +34,7 @@ class PackageExists(ArtifactStoreError):
     """A package id that is taken."""
 
     package_id: str
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} exists already; make a new id"
+    template = "package {self.package_id} exists already; make a new id"
 
 
 @dataclass(eq=False)
@@ -48,10 +42,7 @@ class PackageFinalizedAlready(ArtifactStoreError):
     """A change to a package that is sealed."""
 
     package_id: str
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} is finalised and takes no more changes; create a new package"
+    template = "package {self.package_id} is finalised and takes no more changes; create a new package"
 
 
 @dataclass(eq=False)
@@ -61,13 +52,10 @@ class PackageChanged(ArtifactStoreError):
     package_id: str
     expected_version: int
     version: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"package {self.package_id} changed while it was being finalised "
-            f"(version {self.expected_version} became {self.version}); finalise it again when its ingests are done"
-        )
+    template = (
+        "package {self.package_id} changed while it was being finalised "
+        "(version {self.expected_version} became {self.version}); finalise it again when its ingests are done"
+    )
 
 
 @dataclass(eq=False)
@@ -96,13 +84,10 @@ class PathConflict(ArtifactStoreError):
     package_id: str
     path: str
     existing: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"{self.path!r} cannot stand beside {self.existing!r}: one of them would be a file and a directory at once "
-            f"(package {self.package_id})"
-        )
+    template = (
+        "{self.path!r} cannot stand beside {self.existing!r}: one of them would be a file and a directory at once "
+        "(package {self.package_id})"
+    )
 
 
 @dataclass(eq=False)
@@ -111,13 +96,10 @@ class TooManyFiles(ArtifactStoreError):
 
     package_id: str
     limit: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"package {self.package_id} would hold more than {self.limit} files, links and empty directories; "
-            "split it, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"
-        )
+    template = (
+        "package {self.package_id} would hold more than {self.limit} files, links and empty directories; "
+        "split it, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"
+    )
 
 
 @dataclass(eq=False)
@@ -149,10 +131,7 @@ class ProjectionDamaged(ArtifactStoreError):
     what: str
     found: str
     expected: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"the tables are damaged: {self.what} is {self.found} where the log makes it {self.expected}; "
-            "run `artifactstore replay` to rebuild them"
-        )
+    template = (
+        "the tables are damaged: {self.what} is {self.found} where the log makes it {self.expected}; "
+        "run `artifactstore replay` to rebuild them"
+    )

@@ -38,10 +38,7 @@ class KeyRefused(StorageError):
 
     object_key: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"object key {self.object_key!r} is refused: {self.reason}"
+    template = "object key {self.object_key!r} is refused: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -50,10 +47,7 @@ class KeyTaken(StorageError):
 
     backend_id: str
     object_key: str
-
-    @override
-    def __str__(self) -> str:
-        return f"key {self.object_key} of backend {self.backend_id!r} holds other bytes; store at the next key"
+    template = "key {self.object_key} of backend {self.backend_id!r} holds other bytes; store at the next key"
 
 
 @dataclass(eq=False)
@@ -62,10 +56,7 @@ class ObjectMissing(StorageError):
 
     backend_id: str
     object_key: str
-
-    @override
-    def __str__(self) -> str:
-        return f"backend {self.backend_id!r} has no object {self.object_key}; ingest its content again"
+    template = "backend {self.backend_id!r} has no object {self.object_key}; ingest its content again"
 
 
 @dataclass(eq=False)
@@ -81,13 +72,10 @@ class ObjectDamaged(StorageError):
     backend_id: str
     object_key: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"object {self.object_key} in backend {self.backend_id!r} is damaged: {self.reason}; "
-            "run verify, then ingest its content again"
-        )
+    template = (
+        "object {self.object_key} in backend {self.backend_id!r} is damaged: {self.reason}; "
+        "run verify, then ingest its content again"
+    )
 
 
 @dataclass(eq=False)

@@ -43,10 +43,7 @@ class ServiceUnreachable(ArtifactStoreError):
 
     url: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"no report from {self.url}: {self.reason}; is the service running there?"
+    template = "no report from {self.url}: {self.reason}; is the service running there?"
 
 
 def ask_service(url: str) -> Mapping[str, Json]:

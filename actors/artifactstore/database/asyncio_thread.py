@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import override
 
 import trio
 from msgspec import Struct, field
@@ -24,13 +22,10 @@ type _Work[T] = Callable[[], Coroutine[object, object, T]]
 type _Ending = Callable[[], Awaitable[None]] | None
 
 
-@dataclass(eq=False)
 class DatabaseClosed(ArtifactStoreError):
     """The database's thread is not running: it was never opened, or it is closed already."""
 
-    @override
-    def __str__(self) -> str:
-        return "the database is not open; its actor may be starting again, so try again shortly"
+    template = "the database is not open; its actor may be starting again, so try again shortly"
 
 
 class _Loop(Struct, eq=False):

@@ -1,7 +1,6 @@
 """What can go wrong between a command and its commit, told in the words of somebody who has to act on it."""
 
 from dataclasses import dataclass
-from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
@@ -29,31 +28,22 @@ class DatabaseUnavailable(ArtifactStoreError):
 
     database: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"database {self.database} is not available: {self.reason}"
+    template = "database {self.database} is not available: {self.reason}"
 
 
-@dataclass(eq=False)
 class DatabaseBusy(DatabaseUnavailable):
     """Somebody else held what is needed for longer than we wait; nothing was written."""
 
-    @override
-    def __str__(self) -> str:
-        return f"database {self.database} is busy: {self.reason}; try again shortly"
+    template = "database {self.database} is busy: {self.reason}; try again shortly"
 
 
-@dataclass(eq=False)
 class DatabaseDamaged(DatabaseUnavailable):
     """The database holds what cannot be read, or what nothing of ours has written; nothing was written now."""
 
-    @override
-    def __str__(self) -> str:
-        return (
-            f"database {self.database} is damaged: {self.reason}; restore it from a backup, or run `artifactstore "
-            "replay` if only tables beside the log are damaged"
-        )
+    template = (
+        "database {self.database} is damaged: {self.reason}; restore it from a backup, or run `artifactstore "
+        "replay` if only tables beside the log are damaged"
+    )
 
 
 @dataclass(eq=False)
@@ -66,10 +56,7 @@ class DatabaseReplaced(DatabaseUnavailable):
     """
 
     remedy: str = "Put the file back, or restart on the new one"
-
-    @override
-    def __str__(self) -> str:
-        return f"database {self.database} was {self.reason} while it was open; nothing more is written. {self.remedy}"
+    template = "database {self.database} was {self.reason} while it was open; nothing more is written. {self.remedy}"
 
 
 @dataclass(eq=False)
@@ -83,47 +70,35 @@ class StoreNotFound(ArtifactStoreError):
 
     database: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"there is no store at {self.database}: {self.reason}. Name a store with --store DIR, "
-            "ARTIFACTSTORE_DATABASE_URL or artifactstore.toml, or create one with `artifactstore ingest` or "
-            "`artifactstore migrate`"
-        )
+    template = (
+        "there is no store at {self.database}: {self.reason}. Name a store with --store DIR, "
+        "ARTIFACTSTORE_DATABASE_URL or artifactstore.toml, or create one with `artifactstore ingest` or "
+        "`artifactstore migrate`"
+    )
 
 
-@dataclass(eq=False)
 class StoreReadOnly(DatabaseUnavailable):
     """The database can be read and not written; nothing was written."""
 
-    @override
-    def __str__(self) -> str:
-        return f"the store is read-only because {self.reason}; reading works, and nothing was written"
+    template = "the store is read-only because {self.reason}; reading works, and nothing was written"
 
 
-@dataclass(eq=False)
 class NoTemporaryDirectory(ArtifactStoreError):
     """SQLite found no place for temporary tables, or a full one."""
 
-    @override
-    def __str__(self) -> str:
-        return (
-            "there is no room for temporary files: no directory can be written, or it is full; "
-            "set TMPDIR to a directory that has as much room as the database file"
-        )
+    template = (
+        "there is no room for temporary files: no directory can be written, or it is full; "
+        "set TMPDIR to a directory that has as much room as the database file"
+    )
 
 
-@dataclass(eq=False)
 class DirectConnectionNeeded(ArtifactStoreError):
     """What was asked for needs a session of its own, and a pooler lends one for each transaction."""
 
-    @override
-    def __str__(self) -> str:
-        return (
-            "the database is reached through a pooler, and `artifactstore replay` needs a session of its own; "
-            "run it with a URL that leads to the server itself"
-        )
+    template = (
+        "the database is reached through a pooler, and `artifactstore replay` needs a session of its own; "
+        "run it with a URL that leads to the server itself"
+    )
 
 
 @dataclass(eq=False)
@@ -132,13 +107,10 @@ class OutcomeUnknown(ArtifactStoreError):
 
     database: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"database {self.database} did not say whether it committed ({self.reason}); "
-            "repeat the command with the same idempotency key to find out"
-        )
+    template = (
+        "database {self.database} did not say whether it committed ({self.reason}); "
+        "repeat the command with the same idempotency key to find out"
+    )
 
 
 @dataclass(eq=False)
@@ -149,10 +121,7 @@ class Refused(ArtifactStoreError):
     """
 
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"the database refused a value ({self.reason}); change that value"
+    template = "the database refused a value ({self.reason}); change that value"
 
 
 @dataclass(eq=False)
@@ -166,10 +135,7 @@ class LogDamaged(ArtifactStoreError):
 
     sequence: int
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"the log is damaged at sequence {self.sequence}: {self.reason}; restore the database from a backup"
+    template = "the log is damaged at sequence {self.sequence}: {self.reason}; restore the database from a backup"
 
 
 @dataclass(eq=False)
@@ -179,13 +145,10 @@ class SchemaTooOld(ArtifactStoreError):
     database: str
     found: str
     needed: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"database {self.database} has schema {self.found} and this release needs {self.needed}; "
-            "back it up, then run `artifactstore migrate`"
-        )
+    template = (
+        "database {self.database} has schema {self.found} and this release needs {self.needed}; "
+        "back it up, then run `artifactstore migrate`"
+    )
 
 
 @dataclass(eq=False)
@@ -195,13 +158,10 @@ class SchemaTooNew(ArtifactStoreError):
     database: str
     found: str
     needed: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"database {self.database} has schema {self.found}, which this release (schema {self.needed}) does not "
-            "know; use the artifactstore release that wrote it, or a later one"
-        )
+    template = (
+        "database {self.database} has schema {self.found}, which this release (schema {self.needed}) does not "
+        "know; use the artifactstore release that wrote it, or a later one"
+    )
 
 
 @dataclass(eq=False)
@@ -210,10 +170,7 @@ class LogNotEmpty(ArtifactStoreError):
 
     database: str
     events: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"database {self.database} holds {self.events} events, and `migrate --fresh` would destroy them; "
-            f"if that is what you want, add --destroy-log {self.database}"
-        )
+    template = (
+        "database {self.database} holds {self.events} events, and `migrate --fresh` would destroy them; "
+        "if that is what you want, add --destroy-log {self.database}"
+    )

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, override
+from typing import cast
 
 import trio
 from msgspec import Struct
@@ -48,10 +48,7 @@ class AddressUnavailable(ArtifactStoreError):
 
     address: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"cannot listen on {self.address}: {self.reason}; stop what uses it, or choose another with --bind"
+    template = "cannot listen on {self.address}: {self.reason}; stop what uses it, or choose another with --bind"
 
 
 @dataclass(eq=False)
@@ -59,13 +56,10 @@ class RemoteBindRefused(ArtifactStoreError):
     """Other machines could reach the address, and nobody said that they may."""
 
     address: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"will not listen on {self.address}, which other machines can reach: the service has no authentication. "
-            "Bind it to 127.0.0.1 or to unix:PATH, or say --allow-remote if your network keeps strangers away"
-        )
+    template = (
+        "will not listen on {self.address}, which other machines can reach: the service has no authentication. "
+        "Bind it to 127.0.0.1 or to unix:PATH, or say --allow-remote if your network keeps strangers away"
+    )
 
 
 class Listening(Struct, frozen=True):

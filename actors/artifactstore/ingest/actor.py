@@ -82,10 +82,7 @@ class PackageBusy(ArtifactStoreError):
 
     package_id: str
     ingests: int
-
-    @override
-    def __str__(self) -> str:
-        return f"package {self.package_id} has {self.ingests} ingest(s) under way; finalise it when they are done"
+    template = "package {self.package_id} has {self.ingests} ingest(s) under way; finalise it when they are done"
 
 
 class IngestActor(Actor[IngestRole]):

@@ -24,10 +24,7 @@ class NotADirectory(ArtifactStoreError):
 
     path: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} cannot be read as a directory: {self.reason}"
+    template = "{self.path!r} cannot be read as a directory: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -35,10 +32,7 @@ class SourceInsideStore(ArtifactStoreError):
     """A source that belongs to the store that should take it in: it would grow with every ingest."""
 
     path: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} belongs to this store itself; name a directory or a file outside the store"
+    template = "{self.path!r} belongs to this store itself; name a directory or a file outside the store"
 
 
 class RefusedLink(NamedTuple):
@@ -75,10 +69,7 @@ class SpecialFileRefused(ArtifactStoreError):
 
     path: str
     kind: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path!r} is a {self.kind}; only files can be ingested, so remove it or leave it outside the tree"
+    template = "{self.path!r} is a {self.kind}; only files can be ingested, so remove it or leave it outside the tree"
 
 
 @dataclass(eq=False)
@@ -96,10 +87,7 @@ class TreeTooLarge(ArtifactStoreError):
     limit: int
     what: str
     advice: str
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"{self.path!r} holds more than {self.limit} {self.what}; "
-            f"{self.advice}, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"
-        )
+    template = (
+        "{self.path!r} holds more than {self.limit} {self.what}; "
+        "{self.advice}, or raise ARTIFACTSTORE_PACKAGE_FILES_MAX"
+    )

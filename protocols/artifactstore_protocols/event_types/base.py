@@ -4,7 +4,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast, override
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
@@ -31,10 +31,7 @@ class PayloadInvalid(ArtifactStoreError):
 
     type: str
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"payload of {self.type} is invalid: {self.reason}"
+    template = "payload of {self.type} is invalid: {self.reason}"
 
 
 class Codec[P](Struct, frozen=True):

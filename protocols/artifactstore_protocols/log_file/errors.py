@@ -1,7 +1,6 @@
 """What is wrong with a log that was carried here: its file is not intact, or it is another log."""
 
 from dataclasses import dataclass
-from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
@@ -21,10 +20,7 @@ class LogFileInvalid(ArtifactStoreError):
     file: str
     offset: int
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"log file {self.file} is not intact at byte {self.offset}: {self.reason}; take another copy of it"
+    template = "log file {self.file} is not intact at byte {self.offset}: {self.reason}; take another copy of it"
 
 
 @dataclass(eq=False)
@@ -38,10 +34,7 @@ class LogDiffers(ArtifactStoreError):
 
     source: str
     sequence: int
-
-    @override
-    def __str__(self) -> str:
-        return (
-            f"the log of this store and that of {self.source} differ from sequence {self.sequence} on; "
-            "nothing can be added to either from the other, so use an empty store or the one that it came from"
-        )
+    template = (
+        "the log of this store and that of {self.source} differ from sequence {self.sequence} on; "
+        "nothing can be added to either from the other, so use an empty store or the one that it came from"
+    )

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Never, cast, override
+from typing import Final, Never, cast
 
 import rfc8785
 
@@ -46,10 +46,7 @@ class NotCanonicalJson(ArtifactStoreError):
     """
 
     reason: str
-
-    @override
-    def __str__(self) -> str:
-        return f"not canonical JSON (RFC 8785): {self.reason}"
+    template = "not canonical JSON (RFC 8785): {self.reason}"
 
 
 def jcs(manifest: Manifest) -> bytes:

@@ -6,7 +6,7 @@ these through, because an actor that it depends on failed, has answered its own 
 """
 
 from dataclasses import dataclass
-from typing import override
+from typing import ClassVar, override
 
 __all__ = [
     "ActorCrashed",
@@ -29,8 +29,15 @@ __all__ = [
 class Refusal(Exception):
     """An error that is an answer: a handler raises it, the asker receives it, and the actor lives on.
 
-    Everything else that leaves a handler is a crash, and the supervisor decides what follows.
+    Everything else that leaves a handler is a crash, and the supervisor decides what follows. A class says its text in
+    `template`, by attributes of `self`, or by a `__str__` of its own.
     """
+
+    template: ClassVar[str] = ""
+
+    @override
+    def __str__(self) -> str:
+        return self.template.format(self=self) if self.template else super().__str__()
 
 
 @dataclass(eq=False)
@@ -47,6 +54,7 @@ class AskError(Refusal):
     message: str
     may_have_taken_effect: bool
 
+    @property
     def effect(self) -> str:
         """The clause of the error's text that says whether asking again is safe."""
         if self.may_have_taken_effect:
@@ -63,10 +71,7 @@ class AskTimeout(AskError):
     """
 
     timeout_s: float
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.actor} did not answer {self.message} within {self.timeout_s:g} s; {self.effect()}"
+    template = "{self.actor} did not answer {self.message} within {self.timeout_s:g} s; {self.effect}"
 
 
 @dataclass(eq=False)
@@ -78,19 +83,13 @@ class ActorCrashed(AskError):
     """
 
     cause: BaseException
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.actor} crashed on {self.message} with {self.cause!r}; {self.effect()}"
+    template = "{self.actor} crashed on {self.message} with {self.cause!r}; {self.effect}"
 
 
-@dataclass(eq=False)
 class ActorStopped(AskError):
     """The actor is not running, or was stopped before it could reply."""
 
-    @override
-    def __str__(self) -> str:
-        return f"{self.actor} is stopped and did not answer {self.message}; {self.effect()}"
+    template = "{self.actor} is stopped and did not answer {self.message}; {self.effect}"
 
 
 @dataclass(eq=False)
@@ -150,10 +149,7 @@ class UnhandledMessage(Refusal):
 
     actor: str
     message: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.actor} does not handle {self.message}: declare it with @handles"
+    template = "{self.actor} does not handle {self.message}: declare it with @handles"
 
 
 @dataclass(eq=False)
@@ -167,10 +163,7 @@ class StartFailed(Refusal):
 
     path: str
     cause: BaseException
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path} did not start: {self.cause!r}"
+    template = "{self.path} did not start: {self.cause!r}"
 
 
 @dataclass(eq=False)
@@ -186,10 +179,7 @@ class SupervisorGaveUp(Refusal):
     path: str
     child: str
     cause: BaseException | None
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path} gave up: {self.child} failed too often, last with {self.cause!r}"
+    template = "{self.path} gave up: {self.child} failed too often, last with {self.cause!r}"
 
 
 @dataclass(eq=False)
@@ -201,10 +191,7 @@ class UnknownChild(Refusal):
     """
 
     path: str
-
-    @override
-    def __str__(self) -> str:
-        return f"there is no {self.path} in this tree: see snapshot() for the paths that exist"
+    template = "there is no {self.path} in this tree: see snapshot() for the paths that exist"
 
 
 @dataclass(eq=False)
@@ -218,10 +205,7 @@ class ChildExists(Refusal):
 
     path: str
     state: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path} exists and is {self.state}: choose another name, or stop and remove it first"
+    template = "{self.path} exists and is {self.state}: choose another name, or stop and remove it first"
 
 
 @dataclass(eq=False)
@@ -235,10 +219,7 @@ class ChildBusy(Refusal):
 
     path: str
     state: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path} is {self.state}: wait until that is over, or stop it first"
+    template = "{self.path} is {self.state}: wait until that is over, or stop it first"
 
 
 @dataclass(eq=False)
@@ -252,7 +233,4 @@ class SupervisorNotRunning(Refusal):
 
     path: str
     phase: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.path} is {self.phase}: its children can be changed only while it is running"
+    template = "{self.path} is {self.phase}: its children can be changed only while it is running"

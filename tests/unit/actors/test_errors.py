@@ -5,6 +5,8 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from string import Formatter
+from typing import get_type_hints
 
 import pytest
 
@@ -16,6 +18,7 @@ from artifactstore.errors import (
     FileNotInPackage,
     NotFinalized,
     PackageBusy,
+    Refusal,
     StoreClosed,
     TargetRefused,
     WaitsForItself,
@@ -88,6 +91,17 @@ def test_importing_the_errors_loads_none_of_the_actors() -> None:
     code = "import sys, artifactstore.errors as e; e.PackageNotFound; print('trio' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "False\n"
+
+
+def test_a_template_uses_only_what_its_error_has() -> None:
+    classes: list[type[Refusal]] = [getattr(errors, name) for name in errors.__all__]
+    used = {
+        (error, field) for error in classes for _, field, _, _ in Formatter().parse(error.template) if field is not None
+    }
+    assert (errors.PackageNotFound, "self.package") in used
+    for error, field in used:
+        has = {*dir(error), *get_type_hints(error)}
+        assert field.removeprefix("self.") in has, error
 
 
 ALONE = {ROOT / "protocols" / "README.md"}
