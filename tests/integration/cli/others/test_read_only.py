@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.cli.elsewhere import Elsewhere, let_others_in, needs_root
 from integration.cli.harness import Cli
+from integration.cli.others.elsewhere import Elsewhere, needs_root
 from stored_objects import overwrite
 
 pytestmark = [needs_root, pytest.mark.slow]
@@ -135,7 +135,6 @@ def test_a_store_without_permission_to_write_is_read(filled: Cli, tmp_path: Path
     log_left(filled)
     for path in (filled.database.parent, *filled.database.parent.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
-    let_others_in(tmp_path)
     because = f"this user may not write to {filled.database}, which belongs to root"
     check(Elsewhere(user=_STRANGER), tmp_path, {"sealed", "open", "newest"}, because)
 

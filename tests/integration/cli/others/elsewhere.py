@@ -15,7 +15,7 @@ import pytest
 
 from integration.cli.harness import Ran
 
-__all__ = ["Elsewhere", "let_others_in", "needs_root"]
+__all__ = ["Elsewhere", "needs_root"]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount, and act as other users")
 
@@ -54,11 +54,3 @@ class Elsewhere:
             pytest.skip(f"nothing can be mounted here: {done.stderr}")
         assert done.returncode == 0, done.stderr
         return [Ran(code, out.encode(), err) for code, out, err in json.loads(done.stdout)]
-
-
-def let_others_in(directory: Path) -> None:
-    """Let every user pass through the directories above one, and read it; the test's own are closed to others."""
-    for above in (directory, *directory.parents):
-        mode = above.stat().st_mode
-        if not mode & 0o001:
-            above.chmod(mode | 0o055)

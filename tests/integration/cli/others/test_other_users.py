@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.cli.elsewhere import Elsewhere, let_others_in, needs_root
 from integration.cli.harness import Cli, make_tree
+from integration.cli.others.elsewhere import Elsewhere, needs_root
 
 pytestmark = [needs_root, pytest.mark.slow]
 
@@ -26,7 +26,6 @@ def store(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory of a store that does not exist yet; others may pass."""
     store = cli.database.parent
     store.mkdir()
-    let_others_in(tmp_path)
     for name in ("one", "two", "three"):
         make_tree(tmp_path / name, {f"{number}": f"{name} {number}".encode() for number in range(300)})
     monkeypatch.setenv("HOME", "/")
@@ -122,7 +121,6 @@ def test_verify_names_what_this_user_may_not_read_and_reads_the_rest(cli: Cli, s
         os.chown(path, *_OWNER)
     objects = sorted(path for path in store.rglob("objects/blake3/??/??/*") if path.is_file())
     objects[0].chmod(0)
-    let_others_in(tmp_path)  # again: other runs of the tests close what is above it
     [verified] = Elsewhere(user=_OWNER).run(["verify"])
     assert verified.err == ""
     assert verified.code == 3
