@@ -12,7 +12,7 @@ from typing import Any, cast, get_origin, get_type_hints
 
 from artifactstore_protocols.typed import Fit, Misfit, checked_value, fit_of
 
-__all__ = ["checked", "special"]
+__all__ = ["checked"]
 
 
 def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
@@ -24,16 +24,13 @@ def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     read = cache(lambda: _fits_of(function))
 
     def plain(args: tuple[object, ...], kwargs: dict[str, object]) -> tuple[list[object], dict[str, object]]:
-        by_position, by_name = read()
-        positional = list(args)
-        for index, (name, fit) in enumerate(by_position[: len(positional)]):
-            if fit is not None:
-                positional[index] = checked_value(name, fit, positional[index])
-        named = {
-            name: checked_value(name, fit, value) if (fit := by_name.get(name)) is not None else value
-            for name, value in kwargs.items()
-        }
-        return positional, named
+        names, fits = read()
+
+        def fitted(name: str, value: object) -> object:
+            return checked_value(name, fits[name], value) if name in fits else value
+
+        positional = [*map(fitted, names, args), *args[len(names) :]]
+        return positional, {name: fitted(name, value) for name, value in kwargs.items()}
 
     if inspect.iscoroutinefunction(function):
 
@@ -52,18 +49,15 @@ def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", call)
 
 
-def _fits_of(function: Callable[..., object]) -> tuple[list[tuple[str, Fit | None]], dict[str, Fit]]:
-    """The fits of a function's parameters, by position and by name; `self` has none."""
+def _fits_of(function: Callable[..., object]) -> tuple[list[str], dict[str, Fit]]:
+    """The names of a function's positional parameters, and the fits of all that are annotated: `self` is not."""
     hints = get_type_hints(inspect.unwrap(function))
     parameters = inspect.signature(function).parameters.values()
-    fits = {
-        parameter.name: fit_of(hints[parameter.name], special) for parameter in parameters if parameter.name in hints
-    }
-    positional = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
-    return [(name, fits.get(name)) for name in positional], fits
+    names = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
+    return names, {each.name: fit_of(hints[each.name], _special) for each in parameters if each.name in hints}
 
 
-def special(annotation: object) -> Fit | None:
+def _special(annotation: object) -> Fit | None:
     """What `typed` does not know: paths of this machine, and functions that are called from the event loop."""
     if annotation is Path:
         return _path

@@ -1,15 +1,16 @@
 """Check values against the annotations that they are given for: what a caller got wrong is an answer, not a crash.
 
 `fit_of` makes a function of an annotation. It returns a value in its plain form: a subclass of `str` or `int` becomes a
-`str` or an `int`, any mapping becomes a `dict` of its own. `check_fields` applies this to the fields of a dataclass, so
-that no message and no command of the wrong types can be made.
+`str` or an `int`, any mapping becomes a `dict` of its own. `msgspec.convert` does less: it takes a list for a tuple and
+a dict for a struct, passes subclasses on as they are, and names types where a caller needs advice.
 
 Integers are counts here: 0 to 2^63-1, which is what both databases hold. `True` is no count and 1 is no truth value.
 """
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from enum import Enum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Literal, TypeAliasType, Union, cast, get_args, get_origin, get_type_hints
 
@@ -19,11 +20,9 @@ from msgspec.structs import force_setattr
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["COUNT_MAX", "Fit", "Misfit", "Special", "check_fields", "checked_value", "fit_of"]
+__all__ = ["Fit", "Misfit", "Special", "check_fields", "checked_value", "fit_of"]
 
-COUNT_MAX = 2**63 - 1
-"""The largest count: a signed 64-bit integer, as both databases have it."""
-
+_COUNT_MAX = 2**63 - 1
 _SHOWN_CHARS = 60
 _BYTES_LIKE = (bytes, bytearray, memoryview)
 
@@ -65,7 +64,7 @@ def checked_value(what: str, fit: Fit, value: object) -> object:
         raise InvalidValue(f"{what}{misfit.place}", misfit.shown, misfit.reason) from None
 
 
-def check_fields(value: Struct, special: Special | None = None) -> None:
+def check_fields(value: Struct) -> None:
     """Check the fields of a struct against their annotations, and put their plain forms in place.
 
     For `__post_init__`, before anything reads a field.
@@ -73,22 +72,17 @@ def check_fields(value: Struct, special: Special | None = None) -> None:
     Raises:
         InvalidValue: a field does not fit.
     """
-    for name, fit in _FIELDS.get(type(value)) or _fits_of_fields(type(value), special):
+    for name, fit in _fits_of_fields(type(value)):
         given = getattr(value, name)
         fitted = checked_value(name, fit, given)
         if fitted is not given:
             force_setattr(value, name, fitted)
 
 
-_FIELDS: dict[type, tuple[tuple[str, Fit], ...]] = {}
-
-
-def _fits_of_fields(kind: type[Struct], special: Special | None = None) -> tuple[tuple[str, Fit], ...]:
-    """The fits of a struct's fields; worked out once, when the first one of its kind is made."""
+@cache
+def _fits_of_fields(kind: type[Struct]) -> tuple[tuple[str, Fit], ...]:
     hints = get_type_hints(kind)
-    found = tuple((name, fit_of(hints[name], special)) for name in kind.__struct_fields__)
-    _FIELDS[kind] = found
-    return found
+    return tuple((name, fit_of(hints[name])) for name in kind.__struct_fields__)
 
 
 def fit_of(annotation: object, special: Special | None = None) -> Fit:
@@ -103,23 +97,21 @@ def fit_of(annotation: object, special: Special | None = None) -> Fit:
     """
     if special is not None and (found := special(annotation)) is not None:
         return found
-    if (plain := _PLAIN.get(cast("type", annotation))) is not None:
-        return plain
-    if annotation is CanonicalValue:
-        return _as_it_is  # a recursive type; `canonical.encode` says what is wrong with it, and where
+    origin, arguments = get_origin(annotation) or annotation, get_args(annotation)
+    if origin in _PLAIN:
+        return _PLAIN[origin]
     if isinstance(annotation, TypeAliasType):
         return fit_of(annotation.__value__, special)
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in {Union, UnionType}:
-        return _one_of([fit_of(argument, special) for argument in arguments], _name(annotation))
     if origin is Literal:
         return _literal(arguments)
+    parts = (fit_of(argument, special) for argument in arguments if argument is not ...)
+    if origin in {Union, UnionType}:
+        names = " or ".join(getattr(argument, "__name__", str(argument)) for argument in arguments)
+        return _one_of(tuple(parts), names)
     if origin in _COLLECTIONS:
-        return _COLLECTIONS[origin](*(fit_of(argument, special) for argument in arguments if argument is not ...))
-    if (instance := origin or annotation) in _INTERFACES:
-        return _INTERFACES[instance]
-    if isinstance(instance, type):
-        return _instance(instance)
+        return _COLLECTIONS[origin](*parts)
+    if isinstance(origin, type):
+        return _instance(origin)
     raise TypeError(f"no value can be checked against {annotation!r}")
 
 
@@ -139,15 +131,9 @@ def _count(value: object) -> int:
     if not issubclass(type(value), int) or type(value) is bool:
         raise Misfit(value, "give a whole number (int)")
     number = int.__int__(cast("int", value))
-    if not 0 <= number <= COUNT_MAX:
+    if not 0 <= number <= _COUNT_MAX:
         raise Misfit(number, "give a whole number from 0 to 2^63-1", of_kind=True)
     return number
-
-
-def _truth(value: object) -> bool:
-    if type(value) is bool:
-        return value
-    raise Misfit(value, "give True or False (bool)")
 
 
 def _number(value: object) -> float:
@@ -170,36 +156,61 @@ def _bytes(value: object) -> bytes:
     raise Misfit(value, "give bytes")
 
 
-def _nothing(value: object) -> None:
-    if value is not None:
-        raise Misfit(value, "give None")
+def _instance(kind: type, reason: str = "") -> Fit:
+    if issubclass(kind, Enum):
+        reason = f"use one of {', '.join(f'{kind.__name__}.{each.name}' for each in kind)}"
+
+    def fit(value: object) -> object:
+        if issubclass(type(value), kind):
+            return value
+        raise Misfit(value, reason or f"give {kind.__name__}")
+
+    return fit
 
 
-_PLAIN: dict[type, Fit] = {
+_nothing = _instance(NoneType, "give None")
+_asynchronous = _instance(AsyncIterable, "give an asynchronous iterable of chunks, such as an async generator")
+
+
+def _iterable(value: object) -> object:
+    if issubclass(type(value), Iterable) and not issubclass(type(value), (str, Mapping, *_BYTES_LIKE)):
+        return value
+    raise Misfit(value, "give an iterable of chunks, such as a list of bytes or a generator")
+
+
+def _callable(value: object) -> object:
+    if callable(value):
+        return value
+    raise Misfit(value, "give a function, or another callable")
+
+
+_PLAIN: dict[object, Fit] = {
     str: _text,
     int: _count,
-    bool: _truth,
+    bool: _instance(bool, "give True or False (bool)"),
     float: _number,
     bytes: _bytes,
     NoneType: _nothing,
     object: _as_it_is,
+    CanonicalValue: _as_it_is,  # a recursive type; `canonical.encode` says what is wrong with it, and where
+    Callable: _callable,
+    Iterable: _iterable,
+    AsyncIterable: _asynchronous,
+    AsyncIterator: _asynchronous,
 }
 
 
-def _one_of(fits: Sequence[Fit], name: str) -> Fit:
-    may_be_none = _nothing in fits
+def _one_of(fits: tuple[Fit, ...], name: str) -> Fit:
     others = [fit for fit in fits if fit is not _nothing]
 
     def fit(value: object) -> object:
-        if value is None and may_be_none:
+        if value is None and _nothing in fits:
             return None
-        if len(others) == 1:
-            return others[0](value)
         for other in others:
             try:
                 return other(value)
             except Misfit as misfit:
-                if misfit.of_kind:
+                if misfit.of_kind or len(others) == 1:
                     raise
         raise Misfit(value, f"give {name}")
 
@@ -207,27 +218,12 @@ def _one_of(fits: Sequence[Fit], name: str) -> Fit:
 
 
 def _literal(values: tuple[object, ...]) -> Fit:
-    reason = f"use {' or '.join(map(str, values))}"
-
     def fit(value: object) -> object:
         plain = _text(value) if issubclass(type(value), str) else value
         for each in values:
             if type(plain) is type(each) and plain == each:
                 return each
-        raise Misfit(value, reason)
-
-    return fit
-
-
-def _instance(kind: type) -> Fit:
-    reason = f"give {kind.__name__}"
-    if issubclass(kind, Enum):
-        reason = f"use one of {', '.join(f'{kind.__name__}.{each.name}' for each in kind)}"
-
-    def fit(value: object) -> object:
-        if issubclass(type(value), kind):
-            return value
-        raise Misfit(value, reason)
+        raise Misfit(value, f"use {' or '.join(map(str, values))}")
 
     return fit
 
@@ -238,7 +234,7 @@ def _mapping(keys: Fit = _as_it_is, values: Fit = _as_it_is) -> Fit:
             raise Misfit(value, "give a mapping (dict)")
         found: dict[object, object] = {}
         for key, entry in cast("Mapping[object, object]", value).items():
-            place = _place(key)
+            place = f"[{key[:_SHOWN_CHARS]!r}]" if type(key) is str else f"[{_shown(key)}]"
             plain = _within(f" key {place}", keys, key)
             found[plain] = _within(place, values, entry)
         return found
@@ -259,45 +255,7 @@ def _tuple(each: Fit) -> Fit:
     return fit
 
 
-def _set(each: Fit) -> Fit:
-    def fit(value: object) -> object:
-        if not isinstance(value, frozenset):
-            raise Misfit(value, "give a frozenset")
-        given = cast("frozenset[object]", value)
-        for entry in given:
-            _within(" entry", each, entry)
-        return given
-
-    return fit
-
-
-_COLLECTIONS: dict[object, Callable[..., Fit]] = {Mapping: _mapping, dict: _mapping, tuple: _tuple, frozenset: _set}
-
-
-def _callable(value: object) -> object:
-    if callable(value):
-        return value
-    raise Misfit(value, "give a function, or another callable")
-
-
-def _iterable(value: object) -> object:
-    if issubclass(type(value), Iterable) and not issubclass(type(value), (str, Mapping, *_BYTES_LIKE)):
-        return value
-    raise Misfit(value, "give an iterable of chunks, such as a list of bytes or a generator")
-
-
-def _asynchronous(value: object) -> object:
-    if issubclass(type(value), AsyncIterable):
-        return value
-    raise Misfit(value, "give an asynchronous iterable of chunks, such as an async generator")
-
-
-_INTERFACES: dict[object, Fit] = {
-    Callable: _callable,
-    Iterable: _iterable,
-    AsyncIterable: _asynchronous,
-    AsyncIterator: _asynchronous,
-}
+_COLLECTIONS: dict[object, Callable[..., Fit]] = {Mapping: _mapping, dict: _mapping, tuple: _tuple}
 
 
 def _within(place: str, fit: Fit, value: object) -> object:
@@ -309,10 +267,6 @@ def _within(place: str, fit: Fit, value: object) -> object:
         raise
 
 
-def _place(key: object) -> str:
-    return f"[{key[:_SHOWN_CHARS]!r}]" if type(key) is str else f"[{_shown(key)}]"
-
-
 def _shown(value: object) -> str:
     """A value that is no secret and whose form cannot fail, or else the name of its type."""
     if type(value) is int and abs(value) > 1 << 100:
@@ -320,7 +274,3 @@ def _shown(value: object) -> str:
     if value is None or type(value) in {bool, int, float}:
         return repr(value)
     return type(value).__name__
-
-
-def _name(annotation: object) -> str:
-    return " or ".join(getattr(argument, "__name__", str(argument)) for argument in get_args(annotation))
