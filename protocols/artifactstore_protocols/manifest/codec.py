@@ -7,11 +7,14 @@ of the manifest.
 Entries and receipts are arrays of their fields, and their digests are byte strings: a file costs about 170 bytes.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, cast
 
 import cbor2
 from blake3 import blake3
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
@@ -22,7 +25,6 @@ from artifactstore_protocols.manifest.parts import (
     ManifestInvalid,
     ManifestPackage,
     ManifestReceipt,
-    Producer,
     Provenance,
     RetentionSummary,
 )
@@ -37,18 +39,6 @@ _BYTES_PER_ITEM: Final = 3
 three-letter path to a one-letter target has 12 bytes and 4 items."""
 
 _SHOWN_CHARS: Final = 80
-
-_FIELDS: Final = (
-    "manifest_version",
-    "digest_algorithm",
-    "package",
-    "entries",
-    "storage_receipts",
-    "retention_summary",
-    "provenance",
-)
-
-type _Fields = dict[str, RecordValue]
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -81,13 +71,13 @@ def decode_summary(
     try:
         value = _load(payload, max_bytes)
         canonical.require_canonical(payload, cbor2.dumps(value))
-        fields = _fields(value, _FIELDS)
+        fields = _fields(value, Manifest)
     except NotCanonical as error:
         raise ManifestInvalid("", str(error)) from error
     return (
-        _within("package", _package, fields["package"]),
-        _within("retention_summary", _retention, fields["retention_summary"]),
-        _within("provenance", _provenance, fields["provenance"]),
+        _within("package", partial(_part, ManifestPackage), fields["package"]),
+        _within("retention_summary", partial(_part, RetentionSummary), fields["retention_summary"]),
+        _within("provenance", partial(_part, Provenance), fields["provenance"]),
     )
 
 
@@ -106,36 +96,16 @@ def to_value(manifest: Manifest) -> dict[str, object]:
 
     The order saves the encoder the sorting, and the tuples save it copies.
     """
-    return {
-        "entries": manifest.entries,
-        "package": {
-            "name": manifest.package.name,
-            "metadata": {key: manifest.package.metadata[key] for key in _in_order(manifest.package.metadata)},
-            "package_id": manifest.package.package_id,
-            "created_at_us": manifest.package.created_at_us,
-            "finalized_at_us": manifest.package.finalized_at_us,
-        },
-        "provenance": {
-            "actor": manifest.provenance.actor,
-            "producer": {
-                "name": manifest.provenance.producer.name,
-                "version": manifest.provenance.producer.version,
-            },
-            "file_count": manifest.provenance.file_count,
-            "link_count": manifest.provenance.link_count,
-            "total_bytes": manifest.provenance.total_bytes,
-            "tree_digest": manifest.provenance.tree_digest,
-            "directory_count": manifest.provenance.directory_count,
-        },
-        "digest_algorithm": manifest.digest_algorithm,
-        "manifest_version": manifest.manifest_version,
-        "storage_receipts": manifest.storage_receipts,
-        "retention_summary": {
-            "duration_us": manifest.retention_summary.duration_us,
-            "expires_at_us": manifest.retention_summary.expires_at_us,
-            "retention_class": manifest.retention_summary.retention_class,
-        },
-    }
+    return cast("dict[str, object]", _ordered(manifest))
+
+
+def _ordered(value: object) -> object:
+    if isinstance(value, Struct):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        fields = cast("Mapping[str, object]", value)
+        return {key: _ordered(fields[key]) for key in _in_order(fields)}
+    return value
 
 
 def _in_order(keys: Iterable[str]) -> list[str]:
@@ -147,33 +117,23 @@ def _manifest(value: RecordValue) -> Manifest:
     version = value.get("manifest_version") if isinstance(value, dict) else None
     if type(version) is int and version != MANIFEST_VERSION:
         raise ManifestInvalid("manifest_version", f"{version} is not {MANIFEST_VERSION}; use a later release")
-    fields = _fields(value, _FIELDS)
-    return Manifest(
-        manifest_version=_integer(fields, "manifest_version"),
-        digest_algorithm=_text(fields, "digest_algorithm"),
-        package=_within("package", _package, fields["package"]),
-        entries=_rows(fields, "entries", _entry),
-        storage_receipts=_rows(fields, "storage_receipts", _receipt),
-        retention_summary=_within("retention_summary", _retention, fields["retention_summary"]),
-        provenance=_within("provenance", _provenance, fields["provenance"]),
-    )
+    return _part(Manifest, value)
 
 
-def _package(value: RecordValue) -> ManifestPackage:
-    fields = _fields(value, ("package_id", "name", "created_at_us", "finalized_at_us", "metadata"))
-    return ManifestPackage(
-        package_id=_text(fields, "package_id"),
-        name=_text(fields, "name"),
-        created_at_us=_integer(fields, "created_at_us"),
-        finalized_at_us=_integer(fields, "finalized_at_us"),
-        metadata=_within("metadata", _metadata, fields["metadata"]),
-    )
+def _part[T: Struct](kind: type[T], value: RecordValue) -> T:
+    """Read a struct: a map of exactly its fields, each of its type."""
+    fields = _fields(value, kind)
+    parts = {
+        name: _within(name, _READERS.get(of) or partial(_part, cast("type[Struct]", of)), fields[name])
+        for name, of in kind.__annotations__.items()
+    }
+    return cast("T", cast("Any", kind)(**parts))
 
 
 def _metadata(value: RecordValue) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ManifestInvalid("", "expected a map of text to text")
-    return {key: _text(value, key) for key in value}
+    return {key: _within(key[:_SHOWN_CHARS], _text, text) for key, text in value.items()}
 
 
 def _entry(row: list[RecordValue]) -> Entry:
@@ -192,32 +152,8 @@ def _receipt(row: list[RecordValue]) -> ManifestReceipt:
     return ManifestReceipt._make(row)
 
 
-def _retention(value: RecordValue) -> RetentionSummary:
-    fields = _fields(value, ("retention_class", "duration_us", "expires_at_us"))
-    return RetentionSummary(
-        retention_class=_text(fields, "retention_class"),
-        duration_us=None if fields["duration_us"] is None else _integer(fields, "duration_us"),
-        expires_at_us=None if fields["expires_at_us"] is None else _integer(fields, "expires_at_us"),
-    )
-
-
-def _provenance(value: RecordValue) -> Provenance:
-    counts = ("file_count", "link_count", "directory_count", "total_bytes")
-    fields = _fields(value, ("producer", "actor", "tree_digest", *counts))
-    return Provenance(
-        producer=_within("producer", _producer, fields["producer"]),
-        actor=_text(fields, "actor"),
-        tree_digest=_text(fields, "tree_digest"),
-        **{name: _integer(fields, name) for name in counts},
-    )
-
-
-def _producer(value: RecordValue) -> Producer:
-    fields = _fields(value, ("name", "version"))
-    return Producer(name=_text(fields, "name"), version=_text(fields, "version"))
-
-
-def _fields(value: RecordValue, names: tuple[str, ...]) -> _Fields:
+def _fields(value: RecordValue, kind: type[Struct]) -> dict[str, RecordValue]:
+    names = kind.__struct_fields__
     if not isinstance(value, dict):
         raise ManifestInvalid("", f"expected a map with {', '.join(names)}")
     for name in names:
@@ -229,17 +165,21 @@ def _fields(value: RecordValue, names: tuple[str, ...]) -> _Fields:
     return value
 
 
-def _text(fields: _Fields, name: str) -> str:
-    value = fields[name]
+def _text(value: RecordValue) -> str:
     if not isinstance(value, str):
-        raise ManifestInvalid(name[:_SHOWN_CHARS], "expected text")
+        raise ManifestInvalid("", "expected text")
     return value
 
 
-def _integer(fields: _Fields, name: str) -> int:
-    value = fields[name]
+def _integer(value: RecordValue) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ManifestInvalid(name, "expected an integer")
+        raise ManifestInvalid("", "expected an integer")
+    return value
+
+
+def _array(value: RecordValue) -> list[RecordValue]:
+    if not isinstance(value, list):
+        raise ManifestInvalid("", "expected an array")
     return value
 
 
@@ -250,16 +190,22 @@ def _within[T](where: str, read: Callable[[RecordValue], T], value: RecordValue)
         raise error.within(where) from error.__cause__
 
 
-def _rows[T](fields: _Fields, name: str, read: Callable[[list[RecordValue]], T]) -> tuple[T, ...]:
-    values = fields[name]
-    if not isinstance(values, list):
-        raise ManifestInvalid(name, "expected an array")
+def _rows[T](read: Callable[[list[RecordValue]], T], values: RecordValue) -> tuple[T, ...]:
     rows: list[T] = []
-    for index, value in enumerate(values):
-        if not isinstance(value, list):
-            raise ManifestInvalid(f"{name}[{index}]", "expected an array")
+    for index, value in enumerate(_array(values)):
         try:
-            rows.append(read(value))
+            rows.append(read(_array(value)))
         except ManifestInvalid as error:
-            raise error.within(f"{name}[{index}]") from error.__cause__
+            raise error.within(f"[{index}]") from error.__cause__
     return tuple(rows)
+
+
+_READERS: Mapping[object, Callable[[RecordValue], object]] = {
+    str: _text,
+    int: _integer,
+    int | None: lambda value: None if value is None else _integer(value),
+    Mapping[str, str]: _metadata,
+    tuple[Entry, ...]: partial(_rows, _entry),
+    tuple[ManifestReceipt, ...]: partial(_rows, _receipt),
+}
+"""By the annotation of a field; any other is a part."""

@@ -53,7 +53,8 @@ class ManifestInvalid(ArtifactStoreError):
 
     def within(self, outer: str) -> "ManifestInvalid":
         """The same error, seen from the field that encloses the offending one."""
-        return ManifestInvalid(f"{outer}.{self.where}" if self.where else outer, self.reason)
+        dot = "." if self.where and not self.where.startswith("[") else ""
+        return ManifestInvalid(f"{outer}{dot}{self.where}", self.reason)
 
 
 def refuse(where: str, reason: str) -> Never:
