@@ -1,16 +1,17 @@
 """Statements of a transaction, compiled to text once, executed in as few hops to the driver as it allows.
 
 The work of a transaction is a generator (`Steps`): it yields statements and is sent their rows. On SQLite the whole
-generator runs in one hop to the driver's thread, and a statement is executed for each tuple of its parameters. On
-PostgreSQL each statement is executed once, with an array for each parameter: for insertions about half as much again
-as one execution a row, as `bench/bulk_insert.py` measures. COPY would be faster still for large batches, but a server
-that waits for the rest of one heeds no timeout, and it knows no ON CONFLICT.
+generator runs in one hop to the driver's thread; an insertion is executed for each row, and a query once for all of its
+keys, which come as a table. On PostgreSQL each statement is executed once, with an array for each parameter: for
+insertions about half as much again as one execution a row, as `bench/bulk_insert.py` measures. COPY would be faster
+still for large batches, but a server that waits for the rest of one heeds no timeout, and it knows no ON CONFLICT.
 """
 
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from enum import Enum
 from functools import cache, partial
+from itertools import batched, chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
     column,
     func,
     select,
+    table,
 )
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects import sqlite
@@ -55,6 +57,11 @@ __all__ = [
     "wanted",
 ]
 
+_WANTED: Final = "wanted"
+
+_PARAMETERS_MAX: Final = 999
+"""Of one statement: every SQLite takes as many."""
+
 _TYPES: Final[Mapping[type, TypeEngine[Any]]] = {int: BigInteger(), str: Text(), bytes: LargeBinary()}
 
 type Cells = tuple[Any, ...]
@@ -77,26 +84,27 @@ class Statement(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query for rows by values that they have.
+    """A query for rows by values that they have, which it finds in a table `wanted`.
 
     Attributes:
         sql: its text.
-        order: for each parameter of the text, which of the wanted values it is.
+        names: of the wanted values, in the order of a key.
+        order: on PostgreSQL, for each parameter of the text, which of the wanted values it is.
         database: name of the dialect that it is written for.
         check: refuses rows with a cell that nothing of ours has written.
     """
 
     sql: str
+    names: tuple[str, ...]
     order: tuple[int, ...]
     database: str
     check: Callable[[Sequence[Cells]], None]
 
 
 class Lookup(NamedTuple):
-    """A query that is executed for each tuple of parameters; its rows come one after the other."""
+    """Executions of a query, each with its text and parameters; their rows come one after the other."""
 
-    sql: str
-    parameters: Sequence[tuple[object, ...]]
+    executions: Sequence[tuple[str, tuple[object, ...]]]
     check: Callable[[Sequence[Cells]], None]
 
 
@@ -142,12 +150,12 @@ def _all_of(statements: Sequence[Statement]) -> Steps[None]:
 
 
 async def _execute_on_server(connection: AsyncConnection, statement: Statement | Lookup) -> list[Cells]:
-    sql, parameters = statement[:2]
     if isinstance(statement, Statement):
+        sql, parameters = statement
         await connection.exec_driver_sql(sql, parameters[0] if len(parameters) == 1 else list(parameters))
         return []
     rows: list[Cells] = []
-    for values in parameters:
+    for sql, values in statement.executions:
         rows += (await connection.exec_driver_sql(sql, values)).all()
     statement.check(rows)
     return rows
@@ -168,17 +176,18 @@ def _run_steps[T](steps: Steps[T], connection: sqlite3.Connection) -> T:
 
 
 def _execute_in_file(connection: sqlite3.Connection, statement: Statement | Lookup) -> list[Cells]:
-    sql, parameters = statement[:2]
     rows: list[Cells] = []
     cursor = connection.cursor()
+    sql = ""
     try:
         if isinstance(statement, Statement):
+            sql, parameters = statement
             if len(parameters) == 1:
                 cursor.execute(sql, parameters[0])
             else:
                 cursor.executemany(sql, parameters)
             return rows
-        for values in parameters:
+        for sql, values in statement.executions:
             rows += cursor.execute(sql, values)
     except sqlite3.Error as error:  # as SQLAlchemy would raise it
         raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
@@ -191,31 +200,42 @@ def _execute_in_file(connection: sqlite3.Connection, statement: Statement | Look
 def wanted(database: str, **values: type) -> Mapping[str, ColumnElement[Any]]:
     """The values that a query looks for, by name, each of `int`, `str` or `bytes`."""
     if database == "sqlite":
-        return {name: bindparam(name, type_=_TYPES[kind]) for name, kind in values.items()}
+        listed = table(_WANTED, *(column(name, _TYPES[kind]) for name, kind in values.items()))
+        return {name: listed.c[name] for name in values}
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - loads every driver's module; not for SQLite
 
     arrays = (sql_cast(bindparam(name), postgresql.ARRAY(_TYPES[kind])) for name, kind in values.items())
     columns = (column(name, _TYPES[kind]) for name, kind in values.items())
-    rows = func.unnest(*arrays).table_valued(*columns, name="wanted").render_derived()
+    rows = func.unnest(*arrays).table_valued(*columns, name=_WANTED).render_derived()
     return {name: rows.c[name] for name in values}
 
 
 def query(selected: Select[*tuple[Any, ...]], values: Mapping[str, ColumnElement[Any]], database: str) -> Query:
     """Compile a query that names `values`, which are of `wanted`."""
-    sql, names = compiled(selected, database)
-    order = tuple(map(list(values).index, names))
+    sql, parameters = compiled(selected, database)
+    names = tuple(values)
     check = _checked(selected, sqlite.dialect()) if database == "sqlite" else _unchecked
-    return Query(sql, order, database, check)
+    return Query(sql, names, tuple(map(names.index, parameters)), database, check)
 
 
 def lookup(found_by: Query, keys: Sequence[tuple[object, ...]]) -> Lookup:
     """Look for the rows of some keys, each with the wanted values in their order."""
-    parameters = keys
-    if keys and found_by.order != tuple(range(len(keys[0]))):
-        parameters = [tuple(map(key.__getitem__, found_by.order)) for key in keys]
-    if keys and found_by.database != "sqlite":
-        parameters = [tuple(map(list, zip(*parameters, strict=True)))]
-    return Lookup(found_by.sql, parameters, found_by.check)
+    sql, names = found_by.sql, found_by.names
+    if not names:
+        return Lookup([(sql, ())] * len(keys), found_by.check)
+    if found_by.database != "sqlite":
+        columns = list(zip(*keys, strict=True))
+        arrays = tuple(list(columns[index]) for index in found_by.order) if keys else ()
+        return Lookup([(sql, arrays)] if keys else [], found_by.check)
+    row = f"({', '.join('?' * len(names))})"
+    executions = [
+        (
+            f"WITH {_WANTED} ({', '.join(names)}) AS (VALUES {', '.join([row] * len(some))}) {sql}",
+            tuple(chain.from_iterable(some)),
+        )
+        for some in batched(keys, _PARAMETERS_MAX // len(names))
+    ]
+    return Lookup(executions, found_by.check)
 
 
 def _checked(selected: Select[*tuple[Any, ...]], dialect: Dialect) -> Callable[[Sequence[Cells]], None]:

@@ -282,8 +282,10 @@ async def list_files(connection: AsyncConnection, package: PackageRecord) -> lis
 def _files_by_number(database: str) -> Query:
     """In the order of the key, which is nearly that of trees, so that sorting costs next to nothing."""
     values = wanted(database, number=int)
-    selected = _FILES_QUERY.where(_files.c.package_number == values["number"])
-    return query(selected.order_by(_files.c.path_key), values, database)
+    # In a subquery, since SQLite joins nothing before what an outer join stands behind: it would read every entry.
+    number = select(values["number"]).scalar_subquery()
+    selected = _FILES_QUERY.where(_files.c.package_number == number).order_by(_files.c.path_key)
+    return query(selected, values, database)
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select, type_coerce
 
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
@@ -183,21 +183,19 @@ def _whole(files: Table, contents: Table, database: str) -> Query:
 
 def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
     *_others, size_bytes = content_columns(contents)
-    return (
-        select(
-            files.c.package_number,
-            files.c.path_key,
-            path_of(files),
-            files.c.kind,
-            files.c.executable,
-            files.c.media_type,
-            files.c.digest_primary,
-            files.c.link_target,
-            size_bytes,
-        )
-        .select_from(files.outerjoin(contents, contents.c.digest_primary == files.c.digest_primary))
-        .where(files.c.package_number == number)
-    )
+    # In a subquery, since SQLite joins nothing before what an outer join stands behind: it would read every entry.
+    size_of_content = select(size_bytes).where(contents.c.digest_primary == files.c.digest_primary).scalar_subquery()
+    return select(
+        files.c.package_number,
+        files.c.path_key,
+        path_of(files),
+        files.c.kind,
+        files.c.executable,
+        files.c.media_type,
+        files.c.digest_primary,
+        files.c.link_target,
+        type_coerce(size_of_content, size_bytes.type).label("size_bytes"),
+    ).where(files.c.package_number == number)
 
 
 @cache
