@@ -218,7 +218,7 @@ class IngestResult(Struct, frozen=True):
             raise InvalidValue("ingest result", str(self.digests.content_address), "its receipt is for other content")
 
 
-class VerifyResult(Struct, frozen=True):
+class VerifyResult(Struct, frozen=True, gc=False):
     """What a stored object turned out to be when all of it was read.
 
     Attributes:
@@ -234,7 +234,7 @@ class VerifyResult(Struct, frozen=True):
     size_bytes: int | None
 
     def __post_init__(self) -> None:
-        matches = self.digests is not None and self.digests.content_address == self.address
+        matches = self.digests is not None and self.digests.primary == self.address.digest
         measured = self.digests is not None and self.size_bytes is not None
         nothing = self.digests is None and self.size_bytes is None
         possible = {"ok": measured and matches, "damaged": nothing or (measured and not matches), "missing": nothing}

@@ -45,7 +45,7 @@ class LogReading(Struct, frozen=True):
     store_id: str | None = None
 
 
-class Location(Struct, frozen=True):
+class Location(Struct, frozen=True, gc=False):
     """Where an object is, what it should be, and what verification last said of it.
 
     Attributes:

@@ -25,6 +25,7 @@ __all__ = [
     "Digest",
     "Hasher",
     "digest_length",
+    "digest_of",
     "digests_of",
     "new_hasher",
     "register_algorithm",
@@ -111,7 +112,7 @@ register_algorithm("blake3", blake3, 32)
 register_algorithm("sha256", hashlib.sha256, 32)
 
 
-class Digest(Struct, frozen=True, order=True):
+class Digest(Struct, frozen=True, order=True, gc=False):
     """A digest under a registered algorithm; ordered by algorithm, then by hex.
 
     Attributes:
@@ -134,7 +135,7 @@ class Digest(Struct, frozen=True, order=True):
         return bytes.fromhex(self.hex)
 
 
-class ContentAddress(Struct, frozen=True, order=True):
+class ContentAddress(Struct, frozen=True, order=True, gc=False):
     """Where content is found, whoever stored it: `<algorithm>:<hex>` of its primary digest."""
 
     digest: Digest
@@ -156,7 +157,7 @@ class ContentAddress(Struct, frozen=True, order=True):
         return f"{self.digest.algorithm}:{self.digest.hex}"
 
 
-class ContentDigests(Struct, frozen=True):
+class ContentDigests(Struct, frozen=True, gc=False):
     """Both digests of one content.
 
     Attributes:
@@ -222,7 +223,13 @@ class ContentHasher:
         return Digest(algorithm, self._hashers[algorithm].hexdigest())
 
 
-def digests_of(content: Buffer) -> ContentDigests:
+def digests_of(content: Buffer, algorithm: str = PRIMARY_ALGORITHM) -> ContentDigests:
     """Both digests of a content that is in memory."""
-    primary, sha256 = blake3(content).hexdigest(), hashlib.sha256(content).hexdigest()
-    return ContentDigests(Digest(PRIMARY_ALGORITHM, primary), Digest(_SECOND_ALGORITHM, sha256))
+    return ContentDigests(digest_of(content, algorithm), digest_of(content, _SECOND_ALGORITHM))
+
+
+def digest_of(content: Buffer, algorithm: str) -> Digest:
+    """The digest of a content that is in memory, under a registered algorithm."""
+    hasher = new_hasher(algorithm)
+    hasher.update(content)
+    return Digest(algorithm, hasher.hexdigest())

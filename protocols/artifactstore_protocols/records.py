@@ -95,7 +95,7 @@ class PackageRecord(Struct, frozen=True):
     finalized_sequence: int | None
 
 
-class FileRecord(Struct, frozen=True):
+class FileRecord(Struct, frozen=True, gc=False):
     """An entry of a package: a file, a symbolic link or an empty directory.
 
     Attributes:

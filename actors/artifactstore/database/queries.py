@@ -149,12 +149,15 @@ async def known_objects(
 ) -> dict[ContentAddress, KnownObject]:
     """Where contents are: at an object that is not flagged, if there is one, and the last one stored."""
     found: dict[ContentAddress, KnownObject] = {}
-    digests = iter([address.digest.raw for address in addresses])
+    asked = {(address.digest.algorithm, address.digest.raw): address for address in addresses}
+    digests = iter([raw for _algorithm, raw in asked])
     while page := list(islice(digests, _KNOWN_AT_ONCE)):
         query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations.c.digest_primary.in_(page))
         for row in await connection.execute(query.order_by(~_IS_FLAWED, _locations.c.sequence)):  # the last one counts
-            known = _location(row).known
-            found[known.address] = known
+            digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes = row
+            address_in(algorithm, digest, size_bytes)
+            if (address := asked.get((algorithm, digest))) is not None:
+                found[address] = KnownObject(address, size_bytes, Place(backend_id, object_key))
     return found
 
 

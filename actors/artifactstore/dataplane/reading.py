@@ -12,7 +12,7 @@ from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore.machine import thread_beside
 from artifactstore_protocols.dataplane import RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.identity import ContentHasher, Hasher, new_hasher
+from artifactstore_protocols.identity import ContentDigests, ContentHasher, Hasher, digest_of, digests_of, new_hasher
 from artifactstore_protocols.storage import (
     KnownObject,
     ObjectDamaged,
@@ -41,9 +41,9 @@ def read_all(
         for index, content in zip(indexes, backend.read_many(wanted), strict=True):
             answers[index] = content
             if isinstance(content, bytes):
-                hasher = new_hasher(known[index].address.digest.algorithm)
-                hasher.update(content)
-                answers[index] = _damage(known[index], hasher) or content
+                digest = known[index].address.digest
+                if digest_of(content, digest.algorithm) != digest:
+                    answers[index] = _damaged(known[index])
     return [answers[index] for index in range(len(known))]
 
 
@@ -61,9 +61,8 @@ def verify_all(
             for index, content in zip(run, contents, strict=True):
                 each = known[index]
                 if isinstance(content, bytes) and len(content) == each.size_bytes:
-                    hasher = ContentHasher(each.address.digest.algorithm)
-                    hasher.update(content)
-                    results[index] = _verified(each, hasher)
+                    digests = digests_of(content, each.address.digest.algorithm)
+                    results[index] = _verified(each, digests, len(content))
                 else:
                     results[index] = _verify(backend, each, check_wanted)
     return [results[index] for index in range(len(known))]
@@ -116,7 +115,7 @@ def _verify(backend: StorageBackend, known: KnownObject, check_wanted: Callable[
         return VerifyResult(known.address, "missing", None, None)
     except ObjectDamaged:
         return VerifyResult(known.address, "damaged", None, None)
-    return _verified(known, hasher)
+    return _verified(known, hasher.digests(), hasher.size_bytes)
 
 
 def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Callable[[], None]) -> None:
@@ -138,15 +137,18 @@ def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Call
             wait(used)
 
 
-def _verified(known: KnownObject, hasher: ContentHasher) -> VerifyResult:
-    digests = hasher.digests()
-    intact = digests.content_address == known.address
-    return VerifyResult(known.address, "ok" if intact else "damaged", digests, hasher.size_bytes)
+def _verified(known: KnownObject, digests: ContentDigests, size_bytes: int) -> VerifyResult:
+    intact = digests.primary == known.address.digest
+    return VerifyResult(known.address, "ok" if intact else "damaged", digests, size_bytes)
 
 
 def _damage(known: KnownObject, hasher: Hasher) -> ObjectDamaged | None:
     if hasher.hexdigest() == known.address.digest.hex:
         return None
+    return _damaged(known)
+
+
+def _damaged(known: KnownObject) -> ObjectDamaged:
     return ObjectDamaged(*known.place, "its bytes have another digest")
 
 
