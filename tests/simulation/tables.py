@@ -6,58 +6,40 @@ is one snapshot.
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import cast
+from typing import cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
-from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
+from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.paths import ancestors, tree_order
+from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
 from artifactstore_protocols.state import (
-    ContentState,
-    EntryCounts,
     LogState,
-    Needs,
-    ObjectState,
-    PackageState,
-    PlaceState,
 )
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
-    KIND_DIRECTORY,
-    KIND_FILE,
-    KIND_LINK,
     LOCATIONS,
     PACKAGES,
     RETENTION,
     SCHEMAS,
     VIEWS,
-    Delete,
     NamedCells,
-    Put,
-    PutIfAbsent,
-    Row,
     RowOperation,
-    Update,
-    ViewDigest,
-    ViewTable,
     coalesce,
 )
+from memory_views import MemoryViews, bytes_of, number_of, text_of
 
 __all__ = ["Tables"]
 
 
-class Tables:
-    """The views, as dictionaries by key."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, dict[Row, NamedCells]] = {view.name: {} for view in VIEWS}
+class Tables(MemoryViews):
+    """The views, and the questions."""
 
     @classmethod
     def built_from(cls, events: Iterable[StoredEvent]) -> "Tables":
@@ -66,147 +48,57 @@ class Tables:
         built.apply(operation for stored in events for operation in admit(examine(stored), state))
         return built
 
+    @override
     def apply(self, operations: Iterable[RowOperation]) -> None:
         """Write what some events imply, in their order."""
-        for operation in coalesce(operations):
-            view = operation.table
-            rows = self._rows[view.name]
-            match operation:
-                case Put():
-                    rows.update((view.key_of(row), view.named(row)) for row in operation.rows)
-                case PutIfAbsent():
-                    for row in operation.rows:
-                        rows.setdefault(view.key_of(row), view.named(row))
-                case Delete():
-                    for key in operation.keys:
-                        rows.pop(key, None)
-                case Update():
-                    if operation.key in rows:
-                        rows[operation.key] = {**rows[operation.key], **operation.values}
-
-    def rows(self, view: ViewTable) -> list[NamedCells]:
-        """All rows of a view, in key order; a column of a key has cells of one type."""
-        return [
-            row for _, row in sorted(self._rows[view.name].items(), key=lambda item: cast("tuple[str, ...]", item[0]))
-        ]
-
-    def digest(self) -> Digest:
-        """The digest over all rows."""
-        digest = ViewDigest()
-        for view in VIEWS:
-            rows = self.rows(view)
-            digest.add([[row[column] for column in view.columns] for row in rows])
-            digest.end(view, len(rows))
-        return digest.result()
+        super().apply(coalesce(operations))
 
     def differences(self, other: "Tables") -> int:
         """How many rows one of the two does not have like the other."""
-        mine, theirs = self._rows, other._rows
+        mine, theirs = self.tables, other.tables
         return sum(
-            mine[name].get(key) != theirs[name].get(key) for name in mine for key in {*mine[name], *theirs[name]}
+            mine[view].get(key) != theirs[view].get(key) for view in VIEWS for key in {*mine[view], *theirs[view]}
         )
-
-    def state(self, needs: Needs) -> LogState:
-        """What commands and events need to know."""
-        state = LogState()
-        for package_id in needs.packages | needs.whole:
-            if (row := self._rows[PACKAGES.name].get((package_id,))) is not None:
-                state.packages[package_id] = self._package_state(row)
-        numbered = {package.number: package for package in state.packages.values()}
-        for (number, key), row in self._rows[FILES.name].items():
-            package = numbered.get(cast("int", number))
-            if package is not None:
-                package.entries[str(key)] = self._entry(row)
-                for above in ancestors(str(key)):
-                    package.below.setdefault(above, _path(row))
-        for row in self.rows(CONTENTS):
-            content = _text(row, "digest_algorithm"), _octets(row, "digest_sha256"), _number(row, "size_bytes")
-            state.contents[_octets(row, "digest_primary")] = ContentState(*content)
-        for row in self.rows(LOCATIONS):
-            place = Place(_text(row, "backend_id"), _text(row, "object_key"))
-            found = PlaceState(_text(row, "integrity"), _number(row, "sequence"), cast("ObjectState", row["state"]))
-            state.set_place(_octets(row, "digest_primary"), place, found)
-        for name, version in self._rows[SCHEMAS.name]:
-            state.schema_versions[str(name)] = max(state.schema_versions.get(str(name), 0), cast("int", version))
-        for row in self.rows(FILES):
-            if row["kind"] == KIND_FILE:
-                digest = _octets(row, "digest_primary")
-                state.references[digest] = state.references.get(digest, 0) + 1
-        state.counts = self.counts()
-        return state
-
-    def counts(self) -> tuple[EntryCounts, EntryCounts]:
-        """All entries: counted, and as the packages' totals state them."""
-        kinds = Counter(row["kind"] for row in self.rows(FILES))
-        sizes = (_number(self._content(row), "size_bytes") for row in self.rows(FILES) if row["kind"] == KIND_FILE)
-        columns = ("file_count", "link_count", "directory_count", "total_bytes")
-        stated = (sum(_number(row, column) for row in self.rows(PACKAGES)) for column in columns)
-        return EntryCounts(kinds[KIND_FILE], kinds[KIND_LINK], kinds[KIND_DIRECTORY], sum(sizes)), EntryCounts(*stated)
-
-    def _package_state(self, row: NamedCells) -> PackageState:
-        return PackageState(
-            package_id=_text(row, "package_id"),
-            number=_number(row, "created_sequence"),
-            name=_text(row, "name"),
-            retention_class=_text(row, "retention_class"),
-            metadata=_octets(row, "metadata"),
-            created_at_us=_number(row, "created_at"),
-            finalized=row["status"] == "finalized",
-            version=_number(row, "version"),
-            files=_number(row, "file_count"),
-            links=_number(row, "link_count"),
-            directories=_number(row, "directory_count"),
-            total_bytes=_number(row, "total_bytes"),
-        )
-
-    def _entry(self, row: NamedCells) -> Entry:
-        if row["kind"] == KIND_LINK:
-            return link_entry(_path(row), _text(row, "link_target"))
-        if row["kind"] == KIND_DIRECTORY:
-            return directory_entry(_path(row))
-        size_bytes = _number(self._content(row), "size_bytes")
-        executable, digest = bool(row["executable"]), _octets(row, "digest_primary")
-        return file_entry(_path(row), executable, _text(row, "media_type"), size_bytes, digest)
 
     def package(self, package_id: str) -> PackageRecord:
         """See `EventStore.package`."""
-        row = self._rows[PACKAGES.name].get((package_id,))
+        row = self.tables[PACKAGES].get((package_id,))
         if row is None:
             raise PackageNotFound(package_id)
         return self._package(row)
 
     def packages(self) -> list[PackageRecord]:
         """Every package, in order of creation."""
-        found = [self._package(row) for row in self._rows[PACKAGES.name].values()]
+        found = [self._package(row) for row in self.tables[PACKAGES].values()]
         return sorted(found, key=lambda record: record.created_sequence)
 
     def _package(self, row: NamedCells) -> PackageRecord:
-        retention = self._rows[RETENTION.name][row["package_id"],]
+        retention = self.tables[RETENTION][row["package_id"],]
         return PackageRecord(
-            package_id=_text(row, "package_id"),
-            name=_text(row, "name"),
+            package_id=text_of(row, "package_id"),
+            name=text_of(row, "name"),
             status="open" if row["status"] == "open" else "finalized",
-            version=_number(row, "version"),
-            files=_number(row, "file_count"),
-            links=_number(row, "link_count"),
-            directories=_number(row, "directory_count"),
-            bytes=_number(row, "total_bytes"),
-            retention_class=_text(row, "retention_class"),
+            version=number_of(row, "version"),
+            files=number_of(row, "file_count"),
+            links=number_of(row, "link_count"),
+            directories=number_of(row, "directory_count"),
+            bytes=number_of(row, "total_bytes"),
+            retention_class=text_of(row, "retention_class"),
             retention_duration_us=cast("int | None", retention["duration_us"]),
             expires_at_us=cast("int | None", retention["expires_at"]),
             metadata=cast("dict[str, str]", canonical.decode(cast("bytes", row["metadata"]))),
-            created_by=_text(row, "created_by"),
-            created_at_us=_number(row, "created_at"),
+            created_by=text_of(row, "created_by"),
+            created_at_us=number_of(row, "created_at"),
             finalized_at_us=cast("int | None", row["finalized_at"]),
             manifest_digest=cast("str | None", row["manifest_digest"]),
             tree_digest=cast("str | None", row["tree_digest"]),
-            created_sequence=_number(row, "created_sequence"),
+            created_sequence=number_of(row, "created_sequence"),
             finalized_sequence=cast("int | None", row["finalized_sequence"]),
         )
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        row = self._rows[FILES.name].get((self.package(package_id).created_sequence, path_key))
+        row = self.tables[FILES].get((self.package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
@@ -219,12 +111,12 @@ class Tables:
 
     def all_files(self) -> list[FileRecord]:
         """Every entry of every package."""
-        rows = sorted(self.rows(FILES), key=lambda row: (row["package_number"], tree_order(_text(row, "path_key"))))
+        rows = sorted(self.rows(FILES), key=lambda row: (row["package_number"], tree_order(text_of(row, "path_key"))))
         return [self._file(row) for row in rows]
 
     def _file(self, row: NamedCells) -> FileRecord:
         entry = self._entry(row)
-        content = self._content(row) if entry.kind == "file" else None
+        content = self._content_row(row) if entry.kind == "file" else None
         return FileRecord(
             package_id=self._owner(row),
             path=entry.path,
@@ -233,25 +125,27 @@ class Tables:
             executable=entry.executable,
             media_type=entry.media_type,
             content_address="" if content is None else _address(content),
-            sha256="" if content is None else f"sha256:{_octets(content, 'digest_sha256').hex()}",
+            sha256="" if content is None else f"sha256:{bytes_of(content, 'digest_sha256').hex()}",
             target=entry.target,
-            sequence=_number(row, "sequence"),
+            sequence=number_of(row, "sequence"),
         )
 
     def _owner(self, row: NamedCells) -> str:
         """The id of the package that an entry is in."""
-        packages = self._rows[PACKAGES.name].values()
-        return next(_text(each, "package_id") for each in packages if each["created_sequence"] == row["package_number"])
+        packages = self.tables[PACKAGES].values()
+        return next(
+            text_of(each, "package_id") for each in packages if each["created_sequence"] == row["package_number"]
+        )
 
-    def _content(self, row: NamedCells) -> NamedCells:
+    def _content_row(self, row: NamedCells) -> NamedCells:
         """The content that a row refers to."""
-        return self._rows[CONTENTS.name][row["digest_primary"],]
+        return self.tables[CONTENTS][row["digest_primary"],]
 
     def locations(self, package_id: str | None) -> list[Location]:
         """The objects of one package, or of all, in order of content address."""
         wanted = {row["digest_primary"] for row in self.rows(FILES) if self._owner(row) == package_id}
         return [
-            _location(row, self._content(row))
+            _location(row, self._content_row(row))
             for row in self._current()
             if package_id is None or row["digest_primary"] in wanted
         ]
@@ -262,12 +156,12 @@ class Tables:
         for row in self._current():
             if row["integrity"] != "intact":
                 keys = [
-                    _text(each, "object_key")
-                    for each in self._rows[LOCATIONS.name].values()
+                    text_of(each, "object_key")
+                    for each in self.tables[LOCATIONS].values()
                     if each["digest_primary"] == row["digest_primary"]
                 ]
-                address = ContentAddress.parse(_address(self._content(row)))
-                found[address] = Place(_text(row, "backend_id"), next_key(latest_key(keys)))
+                address = ContentAddress.parse(_address(self._content_row(row)))
+                found[address] = Place(text_of(row, "backend_id"), next_key(latest_key(keys)))
         return found
 
     def _current(self) -> list[NamedCells]:
@@ -276,13 +170,13 @@ class Tables:
 
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""
-        problems = Counter(_text(row, "integrity") for row in self._current())
+        problems = Counter(text_of(row, "integrity") for row in self._current())
         del problems["intact"]
         return dict(problems)
 
     def deduplicated_bytes(self, package_id: str) -> int:
         """See `EventStore.deduplicated_bytes`."""
-        stored_at = {_address(row): _number(row, "sequence") for row in self._rows[CONTENTS.name].values()}
+        stored_at = {_address(row): number_of(row, "sequence") for row in self.tables[CONTENTS].values()}
         files = [file for file in self._files_in(package_id) if file.kind == "file"]
         new = {
             file.content_address: file.size_bytes
@@ -300,33 +194,17 @@ class Tables:
 def _location(row: NamedCells, content: NamedCells) -> Location:
     return Location(
         content_address=_address(content),
-        backend_id=_text(row, "backend_id"),
-        object_key=_text(row, "object_key"),
-        digest_sha256=_octets(content, "digest_sha256").hex(),
-        size_bytes=_number(content, "size_bytes"),
-        integrity=_text(row, "integrity"),
+        backend_id=text_of(row, "backend_id"),
+        object_key=text_of(row, "object_key"),
+        digest_sha256=bytes_of(content, "digest_sha256").hex(),
+        size_bytes=number_of(content, "size_bytes"),
+        integrity=text_of(row, "integrity"),
     )
 
 
 def _address(content: NamedCells) -> str:
-    return f"{_text(content, 'digest_algorithm')}:{_octets(content, 'digest_primary').hex()}"
-
-
-def _path(row: NamedCells) -> str:
-    return _text(row, "path_key" if row["path"] is None else "path")
+    return f"{text_of(content, 'digest_algorithm')}:{bytes_of(content, 'digest_primary').hex()}"
 
 
 def _schema(row: NamedCells) -> MetadataSchema:
-    return MetadataSchema(_text(row, "name"), _number(row, "version"), cast("bytes", row["schema"]).decode())
-
-
-def _text(row: NamedCells, column: str) -> str:
-    return cast("str", row[column])
-
-
-def _number(row: NamedCells, column: str) -> int:
-    return cast("int", row[column])
-
-
-def _octets(row: NamedCells, column: str) -> bytes:
-    return cast("bytes", row[column])
+    return MetadataSchema(text_of(row, "name"), number_of(row, "version"), cast("bytes", row["schema"]).decode())

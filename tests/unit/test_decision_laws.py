@@ -36,7 +36,8 @@ from command_strategies import (
     opened,
     steps,
 )
-from memory_log import FILES_PER_PACKAGE_MAX, MemoryLog, MemoryViews
+from memory_log import FILES_PER_PACKAGE_MAX, MemoryLog
+from memory_views import MemoryViews
 
 
 def _put(path: str, kind: str = "file") -> Ingest:

@@ -57,7 +57,7 @@ from artifactstore_protocols.views import (
 )
 from command_strategies import address_of, package_id_of, payloads
 from manifest_samples import sample_manifest
-from memory_log import MemoryViews
+from memory_views import MemoryViews
 from strategies import manifests
 
 STAMP = CommandStamp(package_id_of(9))

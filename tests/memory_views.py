@@ -1,0 +1,194 @@
+"""The views of a log as dictionaries: the meaning of row operations, one by one and as plainly as can be.
+
+Nothing of it is shared with the code under test.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from artifactstore_protocols import manifest
+from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
+from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.manifest import DirectoryEntry, FileEntry, LinkEntry, ManifestReceipt
+from artifactstore_protocols.paths import ancestors
+from artifactstore_protocols.state import (
+    ContentState,
+    EntryCounts,
+    LogState,
+    Needs,
+    ObjectState,
+    PackageState,
+    PlaceState,
+)
+from artifactstore_protocols.views import (
+    CONTENTS,
+    FILES,
+    KIND_DIRECTORY,
+    KIND_FILE,
+    KIND_LINK,
+    LOCATIONS,
+    PACKAGES,
+    SCHEMAS,
+    VIEWS,
+    Delete,
+    NamedCells,
+    Put,
+    PutIfAbsent,
+    Row,
+    RowOperation,
+    Update,
+    ViewDigest,
+    ViewTable,
+)
+
+__all__ = ["MemoryViews", "bytes_of", "number_of", "path_of", "text_of"]
+
+
+class MemoryViews:
+    """Tables as dictionaries, by key; holds every operation to what a database would hold it to."""
+
+    def __init__(self, tables: Sequence[ViewTable] = VIEWS) -> None:
+        self.tables: dict[ViewTable, dict[Row, NamedCells]] = {table: {} for table in tables}
+
+    def apply(self, operations: Iterable[RowOperation]) -> None:
+        """Write them one by one, in the order in which they stand."""
+        for operation in operations:
+            table = self.tables[operation.table]
+            match operation:
+                case Put(view, rows) | PutIfAbsent(view, rows):
+                    for row in rows:
+                        named = dict(zip(view.columns, row, strict=True))
+                        key = tuple(named[name] for name in view.key)
+                        if isinstance(operation, Put) or key not in table:
+                            table[key] = named
+                case Delete(_view, keys):
+                    for key in keys:
+                        table.pop(key, None)
+                case Update(view, key, values):
+                    assert values.keys() <= set(view.columns) - set(view.key)
+                    if key in table:
+                        table[key] = {**table[key], **values}
+
+    def rows(self, view: ViewTable) -> list[NamedCells]:
+        """All rows in key order; text that is valid sorts as its UTF-8 does."""
+        by_key = cast("dict[tuple[str, ...], NamedCells]", self.tables[view])
+        return [by_key[key] for key in sorted(by_key)]
+
+    def digest(self) -> Digest:
+        """The digest over all rows of all views."""
+        digest = ViewDigest()
+        for view in VIEWS:
+            rows = self.rows(view)
+            digest.add([[row[column] for column in view.columns] for row in rows])
+            digest.end(view, len(rows))
+        return digest.result()
+
+    def state(self, needs: Needs | None = None) -> LogState:
+        """All that is true, as the writer would load it; with `needs`, of packages only those."""
+        state = LogState()
+        for row in self.rows(PACKAGES):
+            if needs is not None and row["package_id"] not in needs.packages | needs.whole:
+                continue
+            state.packages[text_of(row, "package_id")] = PackageState(
+                package_id=text_of(row, "package_id"),
+                number=number_of(row, "created_sequence"),
+                name=text_of(row, "name"),
+                retention_class=text_of(row, "retention_class"),
+                metadata=bytes_of(row, "metadata"),
+                created_at_us=number_of(row, "created_at"),
+                finalized=row["status"] == "finalized",
+                version=number_of(row, "version"),
+                files=number_of(row, "file_count"),
+                links=number_of(row, "link_count"),
+                directories=number_of(row, "directory_count"),
+                total_bytes=number_of(row, "total_bytes"),
+            )
+        numbered = {package.number: package for package in state.packages.values()}
+        for row in self.rows(FILES):
+            package, key = numbered.get(number_of(row, "package_number")), text_of(row, "path_key")
+            if package is not None and not package.finalized:  # a sealed one takes no more
+                package.entries[key] = self._entry(row)
+                for above in ancestors(key):
+                    package.below.setdefault(above, path_of(row))
+        for row in self.rows(CONTENTS):
+            content = text_of(row, "digest_algorithm"), bytes_of(row, "digest_sha256"), number_of(row, "size_bytes")
+            state.contents[bytes_of(row, "digest_primary")] = ContentState(*content)
+        for row in self.rows(LOCATIONS):
+            place = Place(text_of(row, "backend_id"), text_of(row, "object_key"))
+            status = PlaceState(
+                text_of(row, "integrity"), number_of(row, "sequence"), cast("ObjectState", row["state"])
+            )
+            state.set_place(bytes_of(row, "digest_primary"), place, status)
+        for row in self.rows(SCHEMAS):
+            state.schema_versions[text_of(row, "name")] = number_of(row, "version")
+        for row in self.rows(FILES):
+            if row["kind"] == KIND_FILE:
+                digest = bytes_of(row, "digest_primary")
+                state.references[digest] = state.references.get(digest, 0) + 1
+        state.counts = self.counts()
+        return state
+
+    def counts(self) -> tuple[EntryCounts, EntryCounts]:
+        """All entries: counted, and as the packages' totals state them."""
+        kinds = Counter(row["kind"] for row in self.rows(FILES))
+        sizes = (self._content(row)[2] for row in self.rows(FILES) if row["kind"] == KIND_FILE)
+        columns = ("file_count", "link_count", "directory_count", "total_bytes")
+        stated = (sum(number_of(row, column) for row in self.rows(PACKAGES)) for column in columns)
+        return EntryCounts(kinds[KIND_FILE], kinds[KIND_LINK], kinds[KIND_DIRECTORY], sum(sizes)), EntryCounts(*stated)
+
+    def _entry(self, row: NamedCells) -> Entry:
+        if row["kind"] == KIND_LINK:
+            return link_entry(path_of(row), text_of(row, "link_target"))
+        if row["kind"] == KIND_DIRECTORY:
+            return directory_entry(path_of(row))
+        executable, digest = bool(row["executable"]), bytes_of(row, "digest_primary")
+        return file_entry(path_of(row), executable, text_of(row, "media_type"), self._content(row)[2], digest)
+
+    def _content(self, row: NamedCells) -> tuple[Digest, Digest, int]:
+        """Both digests and the size of what a row refers to."""
+        content = self.tables[CONTENTS][row["digest_primary"],]
+        primary = Digest(text_of(content, "digest_algorithm"), bytes_of(content, "digest_primary").hex())
+        return primary, Digest("sha256", bytes_of(content, "digest_sha256").hex()), number_of(content, "size_bytes")
+
+    def manifest_entry(self, row: NamedCells) -> manifest.Entry:
+        """A row of files as a manifest lists it."""
+        if row["kind"] == KIND_LINK:
+            return LinkEntry("link", path_of(row), text_of(row, "link_target"))
+        return DirectoryEntry("directory", path_of(row)) if row["kind"] == KIND_DIRECTORY else self.file_entry(row)
+
+    def file_entry(self, row: NamedCells) -> FileEntry:
+        """A row of a file as a manifest lists it."""
+        primary, sha256, size_bytes = self._content(row)
+        executable, media_type = bool(row["executable"]), text_of(row, "media_type")
+        return FileEntry("file", path_of(row), executable, size_bytes, media_type, primary.raw, sha256.raw)
+
+    def manifest_receipt(self, row: NamedCells) -> ManifestReceipt:
+        """A row of locations as a manifest lists it."""
+        return ManifestReceipt(bytes_of(row, "digest_primary"), text_of(row, "backend_id"), text_of(row, "object_key"))
+
+
+def path_of(row: NamedCells) -> str:
+    """The path of an entry, as it was given."""
+    return text_of(row, "path_key" if row["path"] is None else "path")
+
+
+def text_of(row: NamedCells, column: str) -> str:
+    """A cell that holds text."""
+    cell = row[column]
+    assert isinstance(cell, str)
+    return cell
+
+
+def number_of(row: NamedCells, column: str) -> int:
+    """A cell that holds a number."""
+    cell = row[column]
+    assert isinstance(cell, int)
+    return cell
+
+
+def bytes_of(row: NamedCells, column: str) -> bytes:
+    """A cell that holds bytes."""
+    cell = row[column]
+    assert isinstance(cell, bytes)
+    return cell
