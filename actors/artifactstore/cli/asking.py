@@ -8,7 +8,6 @@ sends nobody elsewhere, and what it says is looked at before it is shown.
 """
 
 import http.client
-import json
 import queue
 import socket
 import threading
@@ -18,8 +17,11 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import NoReturn, cast, override
+from typing import cast, override
 from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
 
 from artifactstore.facts import Json
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -31,7 +33,6 @@ _TIMEOUT_S = 10
 
 _ANSWER_BYTES_MAX = 1 << 20
 _TREE_DEPTH_MAX = 32
-_TREE_PARTS = {"mailbox": ("depth", "depth_peak"), "stall": ("since",), "last_failure": ("kind", "text")}
 _ANSWERS = (200, 503)
 _UNIX = "unix:"
 _FORMS = "a URL begins with http://, https:// or unix:"
@@ -46,6 +47,54 @@ class ServiceUnreachable(ArtifactStoreError):
     template = "no report from {self.url}: {self.reason}; is the service running there?"
 
 
+# What the commands show of an answer, and so what it must have.
+class _Part(Struct):
+    healthy: bool
+    detail: str
+
+
+class _Report(Struct):
+    status: str
+    components: dict[str, _Part] = {}
+
+
+class _Mailbox(Struct):
+    depth: object
+    depth_peak: object
+
+
+class _Work(Struct):
+    message: str
+    age_s: float
+
+
+class _Stall(Struct):
+    since: object
+
+
+class _Failure(Struct):
+    kind: object
+    text: object
+
+
+class _Tree(Struct):
+    name: str
+    state: str
+    starts: int
+    mailbox: _Mailbox | None = None
+    work: list[_Work] | None = None
+    stall: _Stall | None = None
+    last_failure: _Failure | None = None
+    children: "list[_Tree] | None" = None
+
+    def __post_init__(self) -> None:
+        if self.levels() > _TREE_DEPTH_MAX:
+            raise ValueError("nested too deeply")
+
+    def levels(self) -> int:
+        return 1 + max((child.levels() for child in self.children or ()), default=0)
+
+
 def ask_service(url: str) -> Mapping[str, Json]:
     """Return the report of a running service.
 
@@ -55,15 +104,15 @@ def ask_service(url: str) -> Mapping[str, Json]:
     Raises:
         ServiceUnreachable: nobody is there, or somebody else is.
     """
-    return _get(url, "/health", _is_report)
+    return _get(url, "/health", _Report)
 
 
 def ask_tree(url: str) -> Mapping[str, Json]:
     """Return the supervision tree of a running service, which is at `url`; raises as `ask_service` does."""
-    return _get(url, "/tree", _is_tree)
+    return _get(url, "/tree", _Tree)
 
 
-def _get(url: str, path: str, fits: Callable[[object], bool]) -> Mapping[str, Json]:
+def _get(url: str, path: str, shown: type[_Report | _Tree]) -> Mapping[str, Json]:
     target = url if url.startswith(_UNIX) else url.rstrip("/").removesuffix("/health") + path
     try:
         status, body = _in_time(
@@ -74,11 +123,13 @@ def _get(url: str, path: str, fits: Callable[[object], bool]) -> Mapping[str, Js
     if status not in _ANSWERS:
         raise ServiceUnreachable(target, f"it answers HTTP {status}")
     try:
-        answer: object = json.loads(body.decode(), parse_constant=_refuse_constant)
+        answer: object = msgspec.json.decode(body)
     except (ValueError, RecursionError) as error:
         raise ServiceUnreachable(target, "its answer is not JSON") from error
-    if not fits(answer):
-        raise ServiceUnreachable(target, "its answer is something else")
+    try:
+        msgspec.convert(answer, shown)
+    except msgspec.ValidationError as error:
+        raise ServiceUnreachable(target, "its answer is something else") from error
     return cast("Mapping[str, Json]", answer)
 
 
@@ -113,58 +164,6 @@ def _reason(error: Exception) -> str:
         return "it does not speak HTTP"
     reason = getattr(error, "reason", error)
     return (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(error).__name__
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _is_report(answer: object) -> bool:
-    """Return whether it can be shown: status and components are what the command shows."""
-    if not isinstance(answer, dict):
-        return False
-    report = cast("dict[str, object]", answer)
-    parts = report.get("components", {})
-    if not isinstance(report.get("status"), str) or not isinstance(parts, dict):
-        return False
-    for part in cast("dict[str, object]", parts).values():
-        match part:
-            case {"healthy": bool(), "detail": str()}:
-                pass
-            case _:
-                return False
-    return True
-
-
-def _is_tree(answer: object, depth: int = 0) -> bool:
-    """Return whether it can be drawn."""
-    if not isinstance(answer, dict) or depth >= _TREE_DEPTH_MAX:
-        return False
-    tree = cast("dict[str, object]", answer)
-    nothing: list[object] = []
-    children, work = tree.get("children") or nothing, tree.get("work") or nothing
-    return (
-        isinstance(tree.get("name"), str)
-        and isinstance(tree.get("state"), str)
-        and isinstance(tree.get("starts"), int)
-        and all(_is_part(tree.get(name), *keys) for name, keys in _TREE_PARTS.items())
-        and isinstance(work, list)
-        and all(_is_work(each) for each in cast("list[object]", work))
-        and isinstance(children, list)
-        and all(_is_tree(child, depth + 1) for child in cast("list[object]", children))
-    )
-
-
-def _is_part(part: object, *keys: str) -> bool:
-    return part is None or (isinstance(part, dict) and all(key in cast("dict[str, object]", part) for key in keys))
-
-
-def _is_work(work: object) -> bool:
-    match work:
-        case {"message": str(), "age_s": int() | float()}:
-            return True
-        case _:
-            return False
 
 
 def _read(target: str) -> tuple[int, bytes]:
