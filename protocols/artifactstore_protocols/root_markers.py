@@ -6,10 +6,10 @@ an earlier point, which knows nothing of what came after it. So a root carries t
 in it, and the highest head that its log had when it did. Everything but collection works whatever the marker says.
 """
 
-import json
 from dataclasses import dataclass
-from typing import Final, Literal, cast, override
+from typing import Final, Literal, override
 
+import msgspec
 from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
@@ -30,7 +30,6 @@ MARKER_BYTES_MAX: Final = 4096
 """How long the text of a marker may be; that of this release has about 120 bytes."""
 
 _FORMAT: Final = "artifactstore-root"
-_VERSION: Final = 1
 
 type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "store-rewound"]
 """Why a store may not collect in a root; stable."""
@@ -109,19 +108,15 @@ def claimed(store_id: str, marker: RootMarker | None) -> RootMarker:
     return RootMarker(store_id) if marker is None else marker
 
 
+class _Written(Struct, frozen=True, tag_field="format", tag=_FORMAT):
+    version: Literal[1]
+    store_id: str
+    collected_at: int
+
+
 def encode_marker(marker: RootMarker) -> bytes:
     """Return a marker as a line of JSON, which people can read too."""
-    return (
-        json.dumps(
-            {
-                "format": _FORMAT,
-                "version": _VERSION,
-                "store_id": marker.store_id,
-                "collected_at": marker.collected_at,
-            }
-        ).encode()
-        + b"\n"
-    )
+    return msgspec.json.encode(_Written(1, marker.store_id, marker.collected_at)) + b"\n"
 
 
 def decode_marker(text: bytes) -> RootMarker:
@@ -131,16 +126,8 @@ def decode_marker(text: bytes) -> RootMarker:
         InvalidValue: it is not the marker of a root, or a later release wrote it.
     """
     try:
-        fields = json.loads(text.decode())
-    except ValueError as error:
-        raise InvalidValue("marker of a root", repr(text[:80]), f"it is no JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise InvalidValue("marker of a root", repr(text[:80]), "it is no JSON object")
-    found = cast("dict[str, object]", fields)
-    if (found.get("format"), found.get("version")) != (_FORMAT, _VERSION):
-        reason = f"this release reads {_FORMAT}, version {_VERSION}"
-        raise InvalidValue("marker of a root", repr(text[:80]), reason)
-    store_id, collected_at = found.get("store_id"), found.get("collected_at")
-    if not isinstance(store_id, str) or not isinstance(collected_at, int):
-        raise InvalidValue("marker of a root", repr(text[:80]), "it names a store and a sequence")
-    return RootMarker(store_id, collected_at)
+        found = msgspec.json.decode(text, type=_Written)
+    except (ValueError, RecursionError) as error:
+        reason = f"this release reads {_FORMAT}, version 1 ({error})"
+        raise InvalidValue("marker of a root", repr(text[:80]), reason) from error
+    return RootMarker(found.store_id, found.collected_at)
