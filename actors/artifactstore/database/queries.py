@@ -154,7 +154,7 @@ async def known_objects(
     while page := list(islice(digests, _KNOWN_AT_ONCE)):
         query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations.c.digest_primary.in_(page))
         for row in await connection.execute(query.order_by(~_IS_FLAWED, _locations.c.sequence)):  # the last one counts
-            digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes = row
+            digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes = tuple(row)
             address_in(algorithm, digest, size_bytes)
             if (address := asked.get((algorithm, digest))) is not None:
                 found[address] = KnownObject(address, size_bytes, Place(backend_id, object_key))
@@ -211,7 +211,7 @@ async def flagged_objects(connection: AsyncConnection) -> dict[ContentAddress, P
     rows = await connection.execute(query)
     places: dict[ContentAddress, list[Place]] = {}
     try:
-        for digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes in rows:
+        for digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes in map(tuple, rows):
             address = ContentAddress.parse(address_in(algorithm, digest, size_bytes))
             places.setdefault(address, []).append(Place(backend_id, object_key))
         latest = {address: latest_key(place.object_key for place in found) for address, found in places.items()}
