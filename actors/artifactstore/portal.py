@@ -51,6 +51,9 @@ class Portal:
         settings: of the store; found as `Settings.load` finds them by default.
         backend: opens what holds the objects; the local directory of the settings by default.
         create: set the store up if there is none.
+
+    Attributes:
+        iterations: those that have begun, which are finished before the store closes; for the store's thread.
     """
 
     def __init__(
@@ -69,7 +72,7 @@ class Portal:
         self._stop = trio.Event()
         self._calls: trio.Nursery | None = None
         self._steps: set[trio.CancelScope] = set()
-        self._iterations: set[Iteration[Any]] = set()
+        self.iterations: set[Iteration[Any]] = set()
         self._thread = threading.Thread(target=self._run, name="artifactstore", daemon=True)
 
     def start(self) -> "Future[Registry]":
@@ -207,16 +210,8 @@ class Portal:
                         scope.cancel()
             finally:
                 self._calls = None
-            for iteration in tuple(self._iterations):
+            for iteration in tuple(self.iterations):
                 await iteration.finish()
-
-    def keep(self, iteration: "Iteration[Any]") -> None:
-        """See to it that an iteration is finished before the store closes."""
-        self._iterations.add(iteration)
-
-    def forget(self, iteration: "Iteration[Any]") -> None:
-        """An iteration is finished."""
-        self._iterations.discard(iteration)
 
 
 class Iteration[T]:
@@ -247,13 +242,13 @@ class Iteration[T]:
         return None if self._portal.in_own_thread else call
 
     async def _next(self) -> T:
-        self._portal.keep(self)
+        self._portal.iterations.add(self)
         async with self._turn:
             return await anext(self._items)
 
     async def finish(self) -> None:
         """In the store's thread: close the generator."""
-        self._portal.forget(self)
+        self._portal.iterations.discard(self)
         async with self._turn:
             await self._items.aclose()
 

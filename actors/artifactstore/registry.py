@@ -338,13 +338,10 @@ class Registry:
     async def list_packages(self) -> AsyncGenerator[PackageRecord]:
         """Every package, in order of creation, read a page at a time."""
         after = 0
-        while page := await self._packages_after(after):
+        while page := await self._store.packages(after=after, limit=_PAGE):
             for record in page:
                 yield record
             after = page[-1].created_sequence
-
-    async def _packages_after(self, after: int) -> Sequence[PackageRecord]:
-        return await self._store.packages(after=after, limit=_PAGE)
 
     @checked
     async def list_files(self, package: str) -> Sequence[FileRecord]:
@@ -590,13 +587,10 @@ class Registry:
         from artifactstore.audit import audit_entry  # noqa: PLC0415 - see above
 
         after = 0
-        while page := await self._events_after(after, package_id):
+        while page := await self._store.read_events(after=after, limit=_PAGE, subject=package_id):
             for stored in page:
                 yield audit_entry(stored)
             after = page[-1].sequence
-
-    async def _events_after(self, after: int, subject: str | None) -> Sequence[StoredEvent]:
-        return await self._store.read_events(after=after, limit=_PAGE, subject=subject)
 
     @checked
     async def verify(

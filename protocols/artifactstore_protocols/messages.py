@@ -89,12 +89,18 @@ _OBJECT_BYTES = 200
 
 
 class _Checked:
-    """Checks the fields of the message that it is a base of."""
+    """Checks the fields of the message that it is a base of; a field of the same name is the same everywhere."""
 
     __slots__ = ()
 
     def __post_init__(self) -> None:
         check_fields(cast("Struct", self))
+        for name, check in _CHECKS.items():
+            if (text := getattr(self, name, None)) is not None:
+                check(name.replace("_", " "), text)
+
+
+_CHECKS: Mapping[str, Callable[[str, str], object]] = {"package_id": check_id, "directory": check_local_path}
 
 
 class DatabaseRole:
@@ -334,11 +340,6 @@ class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
     actor: str
     idempotency_key: str | None
 
-    @override
-    def __post_init__(self) -> None:
-        _Checked.__post_init__(self)
-        check_id("package id", self.package_id)
-
 
 class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, frozen=True):
     """Put what is below a local directory into an open package, a transaction per batch.
@@ -355,23 +356,12 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, froze
     files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
 
-    @override
-    def __post_init__(self) -> None:
-        _Checked.__post_init__(self)
-        check_id("package id", self.package_id)
-        check_local_path("directory", self.directory)
-
 
 class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, frozen=True):
     """Seal a package."""
 
     package_id: str
     actor: str
-
-    @override
-    def __post_init__(self) -> None:
-        _Checked.__post_init__(self)
-        check_id("package id", self.package_id)
 
 
 class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
@@ -389,11 +379,6 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
-
-    @override
-    def __post_init__(self) -> None:
-        _Checked.__post_init__(self)
-        check_local_path("directory", self.directory)
 
 
 class GetHealth(_Checked, Request[HealthReport, HealthRole], Struct, frozen=True):

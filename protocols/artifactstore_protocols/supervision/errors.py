@@ -140,12 +140,7 @@ class AskCycle(Refusal):
 
 @dataclass(eq=False)
 class UnhandledMessage(Refusal):
-    """The actor declares no handler for this type of message.
-
-    Attributes:
-        actor: path of the receiver.
-        message: type name of the message.
-    """
+    """The actor declares no handler for this type of message."""
 
     actor: str
     message: str
@@ -184,11 +179,7 @@ class SupervisorGaveUp(Refusal):
 
 @dataclass(eq=False)
 class UnknownChild(Refusal):
-    """No child of the tree has this path.
-
-    Attributes:
-        path: what was asked for.
-    """
+    """No child of the tree has this path."""
 
     path: str
     template = "there is no {self.path} in this tree: see snapshot() for the paths that exist"
@@ -196,12 +187,7 @@ class UnknownChild(Refusal):
 
 @dataclass(eq=False)
 class ChildExists(Refusal):
-    """The supervisor has a child of this name.
-
-    Attributes:
-        path: the child.
-        state: the state it is in.
-    """
+    """The supervisor has a child of this name."""
 
     path: str
     state: str
@@ -210,12 +196,7 @@ class ChildExists(Refusal):
 
 @dataclass(eq=False)
 class ChildBusy(Refusal):
-    """The child's state does not allow this now.
-
-    Attributes:
-        path: the child.
-        state: the state it is in.
-    """
+    """The child's state does not allow this now."""
 
     path: str
     state: str
@@ -224,12 +205,7 @@ class ChildBusy(Refusal):
 
 @dataclass(eq=False)
 class SupervisorNotRunning(Refusal):
-    """The supervisor is starting, stopping or down, and takes no orders about its children.
-
-    Attributes:
-        path: the supervisor.
-        phase: the phase it is in.
-    """
+    """The supervisor is starting, stopping or down, and takes no orders about its children."""
 
     path: str
     phase: str
