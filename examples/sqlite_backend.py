@@ -22,7 +22,6 @@ from collections.abc import Buffer, Callable, Generator, Iterable, Iterator, Seq
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
 from typing import Self, cast
 
 from artifactstore import Settings
@@ -264,9 +263,7 @@ class SqliteWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.abort()
 
     def write(self, buffer: Buffer) -> None:
@@ -315,9 +312,7 @@ class SqliteReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property

@@ -114,19 +114,16 @@ class StorageFault(StorageError):
 class StorageFull(StorageFault):
     """No room: the device, a quota or a file size limit is exhausted."""
 
-    @override
-    def __str__(self) -> str:
-        what = f"backend {self.backend_id!r} is full ({self.cause} during {self.operation})"
-        return f"{what}; free room, then try again"
+    template = "backend {self.backend_id!r} is full ({self.cause} during {self.operation}); free room, then try again"
 
 
 class StorageDenied(StorageFault):
     """This process may not do that there: a read-only mount or missing permissions."""
 
-    @override
-    def __str__(self) -> str:
-        what = f"backend {self.backend_id!r} denies {self.operation} ({self.cause})"
-        return f"{what}; check that its root is mounted writable and belongs to this user"
+    template = (
+        "backend {self.backend_id!r} denies {self.operation} ({self.cause}); check that its root is mounted writable "
+        "and belongs to this user"
+    )
 
 
 class StorageFailed(StorageFault):

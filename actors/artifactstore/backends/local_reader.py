@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-from types import TracebackType
 from typing import Final, Self
 
 from artifactstore.backends.local_files import LocalFiles
@@ -45,9 +44,7 @@ class LocalReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Buffer
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from artifactstore.backends.local_files import LocalFiles, seal, write_all
@@ -31,9 +30,7 @@ class LocalWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.abort()
 
     def _open_fd(self) -> int:

@@ -10,7 +10,6 @@ import sqlite3
 import time
 from collections.abc import Buffer, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 from artifactstore.backends.os_errors import error_name
@@ -215,9 +214,7 @@ class SmallWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.abort()
 
     def _open(self) -> bytearray:
@@ -256,9 +253,7 @@ class SmallReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property
