@@ -139,9 +139,8 @@ def get(
     target = file_of(output)
 
     async def work(registry: "Registry") -> None:
-        record = await registry.get_package(package)
-        file = await registry.get_file_record(record.package_id, path)
-        async with registry.get_file(record.package_id, path) as chunks:
+        file = await registry.get_file_record(package, path)
+        async with registry.get_file(file.package_id, path) as chunks:
             await deliver(chunks, target, executable=file.executable)
 
     on_store(work)
@@ -157,12 +156,7 @@ def manifest(
     target = file_of(output)
     if output is None and form is Form.CBOR:
         refuse_terminal("CBOR", "--format")
-
-    async def work(registry: "Registry") -> bytes:
-        record = await registry.get_package(package)
-        return await registry.get_manifest_bytes(record.package_id, wanted)
-
-    payload = on_store(work)
+    payload = on_store(lambda registry: registry.get_manifest_bytes(package, wanted))
     on_trio(lambda: deliver(_whole(payload), target))
 
 
@@ -181,9 +175,8 @@ def export(
     with progress_bar("export") as progress:
 
         async def work(registry: "Registry") -> ExportReport:
-            record = await registry.get_package(package)
             try:
-                return await registry.export_package(record.package_id, directory, progress=progress)
+                return await registry.export_package(package, directory, progress=progress)
             except ExportIncomplete as incomplete:
                 return incomplete.report
 

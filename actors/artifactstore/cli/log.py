@@ -24,12 +24,7 @@ __all__ = ["register"]
 def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore verify`."""
     with progress_bar("verify") as progress:
-
-        async def work(registry: "Registry") -> VerifyReport:
-            package_id = None if package is None else (await registry.get_package(package)).package_id
-            return await registry.verify(package_id, actor=invoker(), progress=progress)
-
-        report = on_store(work)
+        report = on_store(lambda registry: registry.verify(package, actor=invoker(), progress=progress))
     if json:
         say_json(facts(report))
     else:
@@ -133,8 +128,7 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
     """Run `artifactstore audit`."""
 
     async def work(registry: "Registry") -> None:
-        package_id = None if package is None else (await registry.get_package(package)).package_id
-        async with aclosing(registry.audit(package_id)) as entries:
+        async with aclosing(registry.audit(package)) as entries:
             async for entry in entries:
                 if json:
                     say_json(facts(entry))

@@ -23,7 +23,7 @@ from artifactstore.cli.output import (
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
 from artifactstore.facts import facts
 from artifactstore_protocols.links import LinkPolicy
-from artifactstore_protocols.records import DirectoryIngest, FileRecord, FinalizedPackage, PackageRecord
+from artifactstore_protocols.records import DirectoryIngest, FileRecord, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
@@ -81,10 +81,9 @@ def add(
     with progress_bar("add") as progress:
 
         async def work(registry: "Registry") -> DirectoryIngest | FileRecord:
-            package_id = (await registry.get_package(package)).package_id
             if directory:
                 return await registry.ingest_directory(
-                    package_id,
+                    package,
                     path,
                     replace=replace,
                     links=links,
@@ -93,7 +92,7 @@ def add(
                     files_cache=not no_files_cache,
                 )
             return await registry.ingest_file(
-                package_id,
+                package,
                 path.name if as_path is None else as_path,
                 path,
                 replace=replace,
@@ -117,12 +116,7 @@ def add(
 
 def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore package finalize`."""
-
-    async def work(registry: "Registry") -> FinalizedPackage:
-        record = await registry.get_package(package)
-        return await registry.finalize_package(record.package_id, actor=invoker())
-
-    sealed = on_store(work, interrupted=MAY_BE_DONE)
+    sealed = on_store(lambda registry: registry.finalize_package(package, actor=invoker()), interrupted=MAY_BE_DONE)
     if json:
         say_json(facts(sealed))
     else:
