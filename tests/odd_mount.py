@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from artifactstore.package_export import renaming
+
 __all__ = ["OddMount"]
 
 type Call = Callable[..., Any]
@@ -43,8 +45,8 @@ class OddMount:
             monkeypatch.setattr(module, name, self._on_descriptor(name, getattr(module, name)))
         for name in ("open", "mkdir", "unlink", "stat"):
             monkeypatch.setattr(os, name, self._on_name(name, getattr(os, name)))
-        for name in ("link", "replace"):
-            monkeypatch.setattr(os, name, self._on_two_names(name, getattr(os, name)))
+        for module, name in ((os, "link"), (os, "replace"), (renaming, "rename_new")):
+            monkeypatch.setattr(module, name, self._on_two_names(name, getattr(module, name)))
 
     def _holds(self, fd: object) -> bool:
         return isinstance(fd, int) and os.readlink(f"/proc/self/fd/{fd}").startswith(self._root)  # noqa: PTH115

@@ -1,9 +1,10 @@
 """The directory that a package is exported to, and the only code that makes names in it.
 
 Each name is made relative to an open directory, one part of the path at a time, and no link is followed: a link that
-somebody plants while an export runs leads nowhere. A file is written under a name of the export's own, then linked to
-its real name, which fails if anything is there. So a real name has all of its bytes or does not exist, and a target
-that does not distinguish two names of a package refuses the second one.
+somebody plants while an export runs leads nowhere. A file is written under a name of the export's own, then renamed to
+its real name by a call that fails if anything is there; where the target has no such call, it is linked. So a real name
+has all of its bytes or does not exist, and a target that does not distinguish two names of a package refuses the second
+one.
 
 While an export is unfinished its target holds the directory `.artifactstore-export`, with the package's id and the
 files that are being written. The id lets the same export continue; the lock on it keeps a second one out.
@@ -13,13 +14,14 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 from unicodedata import normalize
 
 from artifactstore.ids import new_id
+from artifactstore.package_export import renaming
 from artifactstore.refusals import TargetRefused
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.errors import InvalidValue
@@ -43,6 +45,7 @@ __all__ = [
 
 type Parts = tuple[bytes, ...]
 type _Known = dict[bytes, _Known]
+type _Way = Callable[[bytes, bytes, int, int], bool]
 
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -136,7 +139,7 @@ class ExportTarget:
         self._known: _Known = {}  # directories that were made, or found under their exact name
         self._at: Parts = ()
         self._open: list[_OpenDirectory] = []  # that lead to `_at`, the root and perhaps others above them left out
-        self._links = True
+        self._ways: tuple[_Way, ...] = (_renamed, _linked)
         self._new_name = new_id().encode()
         self.resumed = False
         self.limits = TargetLimits()
@@ -262,7 +265,7 @@ class ExportTarget:
         self.set_executable(file.fd, executable=executable)
         file.seal()
         try:
-            self._link(file, self.directory(parts[:-1]), parts[-1])
+            self._give_name(file, self.directory(parts[:-1]), parts[-1])
         except OSError as error:
             raise refused_or(error) from error
 
@@ -303,24 +306,25 @@ class ExportTarget:
         if parts[0] == OWN_DIRECTORY:
             raise FileRefused(f"{OWN_DIRECTORY.decode()!r} is the export's own while it runs; get the file by `get`")
 
-    def _link(self, file: "NewFile", at: int, name: bytes) -> None:
-        """Give a file its name, in place of nothing else, with or without hard links."""
-        if self._links:
+    def _give_name(self, file: "NewFile", at: int, name: bytes) -> None:
+        """Give a file its name, in place of nothing else, by the first way that the target knows."""
+        for index, way in enumerate(self._ways):
             try:
-                os.link(file.name, name, src_dir_fd=self._marker, dst_dir_fd=at, follow_symlinks=False)
+                file.named = way(file.name, name, self._marker, at)
             except FileExistsError:
                 raise
-            except OSError:  # whether it is the link or the name that the target does not take shows below
-                pass
-            else:
-                return
+            except OSError:  # whether it is the way or the name that the target does not take shows below
+                continue
+            self._ways = self._ways[index:]
+            return
         os.close(os.open(name, _NEW_FILE, 0o600, dir_fd=at))
         try:
             os.replace(file.name, name, src_dir_fd=self._marker, dst_dir_fd=at)
         except BaseException:
             os.unlink(name, dir_fd=at)
             raise
-        self._links = False
+        file.named = True
+        self._ways = ()
 
     def set_executable(self, fd: int, *, executable: bool) -> None:
         """Let those who may read a file run it, if it is to be executable; note if the target does not keep that."""
@@ -416,6 +420,16 @@ class _OpenDirectory(NamedTuple):
     known: _Known | None
 
 
+def _renamed(old: bytes, new: bytes, marker: int, at: int) -> bool:
+    renaming.rename_new(old, new, src_dir_fd=marker, dst_dir_fd=at)
+    return True
+
+
+def _linked(old: bytes, new: bytes, marker: int, at: int) -> bool:
+    os.link(old, new, src_dir_fd=marker, dst_dir_fd=at, follow_symlinks=False)
+    return False  # it has both names
+
+
 def _shared(one: Parts, other: Parts) -> int:
     """Return how many names two paths have in common."""
     return next(
@@ -429,10 +443,12 @@ class NewFile:
     Attributes:
         name: its name among the export's own.
         fd: its descriptor; -1 once it is sealed.
+        named: whether it has its real name in place of that one.
     """
 
     def __init__(self, directory: int, name: bytes, mode: int) -> None:
         self.name = name
+        self.named = False
         self._directory = directory
         self.fd = os.open(name, _NEW_FILE, mode, dir_fd=directory)
 
@@ -460,12 +476,13 @@ class NewFile:
         os.close(fd)
 
     def close(self) -> None:
-        """Close it, and remove the name that it has among the export's own."""
+        """Close it, and remove the name that it has among the export's own, if it has one."""
         if self.fd >= 0:
             with suppress(OSError):  # what close reports of discarded bytes matters to nobody
                 os.close(self.fd)
-        with suppress(OSError):  # renamed already, or left to the export that continues this one
-            os.unlink(self.name, dir_fd=self._directory)
+        if not self.named:
+            with suppress(OSError):  # left to the export that continues this one
+                os.unlink(self.name, dir_fd=self._directory)
 
 
 def refused_or(error: OSError) -> FileRefused | OSError:

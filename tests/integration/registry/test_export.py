@@ -135,15 +135,14 @@ async def test_what_somebody_else_writes_into_the_target_meanwhile_is_kept(
     assert (out / "b").read_bytes() == b"theirs"
 
 
-@pytest.mark.parametrize("hard_links", [True, False])
+@pytest.mark.parametrize("lacks", [(), ("rename_new",), ("rename_new", "link")])
 async def test_names_that_differ_in_case_only_are_refused_where_the_target_does_not_tell_them_apart(
-    registry: Registry, tree: Path, out: Path, mount: OddMount, *, hard_links: bool
+    registry: Registry, tree: Path, out: Path, mount: OddMount, lacks: tuple[str, ...]
 ) -> None:
     files = {"README": b"upper", "readme": b"lower", "Docs/a": b"1", "docs/b": b"2", "other": b"3"}
     package = await sealed(registry, tree, files)
     mount.same = bytes.lower
-    if not hard_links:
-        mount.failing["link"] = errno.EPERM
+    mount.failing = dict.fromkeys(lacks, errno.EPERM)
     report = await incomplete(registry, package, out)
     assert refused_paths(report) == ["docs/b", "readme"]
     assert (report.files, report.bytes) == (3, 7)
@@ -217,6 +216,16 @@ async def test_a_file_that_is_too_large_for_the_target_is_refused_alone(
 # Targets that lack something.
 
 
+async def test_a_target_with_neither_hard_links_nor_replacement_takes_files_by_their_one_rename(
+    registry: Registry, tree: Path, out: Path, mount: OddMount
+) -> None:
+    files = {"a": b"1", "dir/b": b"2"}
+    package = await sealed(registry, tree, files)
+    mount.failing = {"link": errno.EPERM, "replace": errno.EPERM}
+    assert (await registry.export_package(package, out)).files == 2
+    assert found(out) == files
+
+
 @pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP])
 async def test_a_target_without_modes_locks_and_links_gets_the_contents_and_is_told_of(
     registry: Registry, tree: Path, out: Path, mount: OddMount, number: int
@@ -225,7 +234,7 @@ async def test_a_target_without_modes_locks_and_links_gets_the_contents_and_is_t
     (tree / "run").chmod(0o755)
     package = await sealed(registry, tree, {})
     mount.modes = False
-    mount.failing = {"fchmod": number, "flock": errno.ENOLCK, "link": number}
+    mount.failing = {"fchmod": number, "flock": errno.ENOLCK, "rename_new": errno.EINVAL, "link": number}
     report = await registry.export_package(package, out)
     assert (report.files, report.limits, report.wrong_executable_bits) == (2, ("locks", "modes"), 1)
     assert found(out) == {"run": b"#!", "dir/plain": b"1"}
