@@ -1,6 +1,6 @@
-"""Exporting a package: its objects are read one after the other, checked, and written in batches by a worker thread."""
+"""Exporting a package: objects are read and checked in batches, each written by a worker thread as the next is read."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Final
 import trio
 from msgspec.structs import replace
 
+from artifactstore.concurrently import for_each_concurrent
 from artifactstore.ingest.sealing import entry_totals
 from artifactstore.machine import check_wanted, in_thread
 from artifactstore.package_export.survey import complete_files, misnamed_files
@@ -22,12 +23,14 @@ from artifactstore_protocols.storage import StorageError
 __all__ = ["write_package"]
 
 _BATCH_FILES: Final = 1024
-_BATCH_BYTES: Final = 16 << 20
+_BATCH_BYTES: Final = 8 << 20
+"""A batch is written while the next one is read."""
 
 _SMALL_BYTES: Final = 1 << 20
 """Up to which size objects are read by the batch."""
 
 type _Read = Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
+type _Batch = list[tuple[FileRecord, bytes | StorageError]]
 type _ReadMany = Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
 
 
@@ -93,8 +96,6 @@ class _Export:
         self._read_many = read_many
         self._progress = progress
         self._refused: dict[str, str] = {}
-        self._batch: list[FileRecord] = []
-        self._batch_bytes = 0
         self._done = IngestProgress(0, len(self._files), 0, sum(file.size_bytes for file in self._files))
 
     async def run(self) -> ExportReport:
@@ -102,10 +103,7 @@ class _Export:
         if self._target.resumed:
             complete = await self._on_target(partial(complete_files, self._target, self._entries, check_wanted))
         self._tell([file for file in self._files if file.path in complete])
-        for file in self._files:
-            if file.path not in complete:
-                await self._export(file)
-        await self._write_batch()
+        await self._write_files(file for file in self._files if file.path not in complete)
         await self._on_target(self._place_entries)
         report = await self._on_target(partial(self._report, len(complete)))
         if report.refused:
@@ -113,24 +111,30 @@ class _Export:
         await self._on_target(self._target.finish)
         return report
 
-    async def _export(self, file: FileRecord) -> None:
-        if file.size_bytes > _SMALL_BYTES:
+    async def _write_files(self, files: Iterable[FileRecord]) -> None:
+        """Write small files by the batch, the next of which is read meanwhile; then large ones, one by one."""
+        ready: _Batch = []
+        large = list[FileRecord]()
+        for batch in (*_batches(files, large), ()):
+            read: _Batch = []
+            steps = partial(self._write_batch, ready), partial(self._fetch, batch, read)
+            await for_each_concurrent(steps, lambda step: step(), at_once=len(steps))
+            ready = read
+        for file in large:
             async with self._read(file.content_address) as chunks:
                 await self._write_large(file, chunks)
-            return
-        if len(self._batch) == _BATCH_FILES or self._batch_bytes + file.size_bytes > _BATCH_BYTES:
-            await self._write_batch()
-        self._batch.append(file)
-        self._batch_bytes += file.size_bytes
 
-    async def _write_batch(self) -> None:
-        batch, self._batch, self._batch_bytes = self._batch, [], 0
+    async def _fetch(self, files: Sequence[FileRecord], into: _Batch) -> None:
+        if files:
+            contents = await self._read_many([file.content_address for file in files])
+            into.extend(zip(files, contents, strict=True))
+
+    async def _write_batch(self, batch: _Batch) -> None:
         if not batch:
             return
-        contents = await self._read_many([file.content_address for file in batch])
-        sound = [(file, content) for file, content in zip(batch, contents, strict=True) if isinstance(content, bytes)]
+        sound = [(file, content) for file, content in batch if isinstance(content, bytes)]
         self._tell(await self._on_target(partial(self._write_small, sound)))
-        for content in contents:
+        for _file, content in batch:
             if isinstance(content, StorageError):
                 raise content
 
@@ -207,3 +211,19 @@ class _Export:
             limits=self._target.limits.noted(),
             wrong_executable_bits=self._target.wrong_executable_bits,
         )
+
+
+def _batches(files: Iterable[FileRecord], large: list[FileRecord]) -> Iterator[list[FileRecord]]:
+    """The small ones among some files, as they are read at once; the others are added to `large`."""
+    batch, batch_bytes = list[FileRecord](), 0
+    for file in files:
+        if file.size_bytes > _SMALL_BYTES:
+            large.append(file)
+            continue
+        if batch and (len(batch) == _BATCH_FILES or batch_bytes + file.size_bytes > _BATCH_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(file)
+        batch_bytes += file.size_bytes
+    if batch:
+        yield batch

@@ -4,8 +4,9 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from unicodedata import normalize
 
@@ -14,9 +15,10 @@ import pytest
 from artifactstore import Registry, Settings
 from artifactstore.errors import ExportIncomplete, TargetRefused
 from artifactstore.ids import new_id
-from artifactstore.package_export import writing
+from artifactstore.package_export import write_package, writing
 from artifactstore_protocols.paths import PathRefused
 from artifactstore_protocols.records import ExportReport, IngestProgress
+from artifactstore_protocols.storage import StorageError
 from integration.registry.samples import by_hand, plant
 from odd_mount import OddMount
 
@@ -211,6 +213,25 @@ async def test_a_file_that_is_too_large_for_the_target_is_refused_alone(
     report = await incomplete(registry, package, out)
     assert (report.files, refused_paths(report)) == (1, ["large"])
     assert list((out / UNFINISHED).iterdir()) == [out / UNFINISHED / "package"]
+
+
+@pytest.mark.usefixtures("one_by_one")
+async def test_a_batch_is_read_while_the_one_before_it_is_written(registry: Registry, tree: Path, out: Path) -> None:
+    files = {"a": b"1", "b": b"2", "c": b"3"}
+    package = await sealed(registry, tree, files)
+    records = await registry.list_files(package)
+    contents = {record.content_address: files[record.path] for record in records}
+    reads, when_written = 0, list[int]()
+
+    async def read_many(addresses: Sequence[str]) -> list[bytes | StorageError]:
+        nonlocal reads
+        reads += 1
+        return [contents[address] for address in addresses]
+
+    read = partial(registry.get_file, package)
+    await write_package(package, records, out, read, read_many, lambda _counts: when_written.append(reads))
+    assert when_written == [2, 3, 3]
+    assert found(out) == files
 
 
 # Targets that lack something.
