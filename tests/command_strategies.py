@@ -28,6 +28,7 @@ from artifactstore_protocols.entries import Entry, Place, StoredObject, director
 from artifactstore_protocols.event_types import (
     CommandNoted,
     FilesIngested,
+    LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
     ObjectsFlagged,
@@ -54,6 +55,7 @@ from strategies import paths
 
 __all__ = [
     "BACKEND_ID",
+    "LOG_BEGUN",
     "Condemn",
     "Create",
     "FileStep",
@@ -97,6 +99,10 @@ class Ids:
 
     def __call__(self) -> str:
         return str(uuid.UUID(int=0x0198F3A0_7C00_7000_8000_000000000000 + next(self._numbers)))
+
+
+LOG_BEGUN = LogCreated(Ids(1 << 40)())
+"""What the first event of a log says, here and where a `Scribe` writes."""
 
 
 def package_id_of(index: int) -> str:
@@ -423,6 +429,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         )
 
     return st.one_of(
+        st.builds(LogCreated, st.uuids().map(str)),
         st.builds(PackageCreated, text, text, text, st.none() | number, st.dictionaries(text, text, max_size=3)),
         st.builds(ObjectsStored, text, st.lists(stored, min_size=1, max_size=3).map(tuple)),
         ingests(),

@@ -36,6 +36,7 @@ class Scribe:
     def __init__(self, store: EventStore) -> None:
         self._store = store
         self._ids = Ids()
+        self._log_ids = Ids(1 << 40)
         self._clock = count(EPOCH_US + 1)
 
     def ask(self, command: Command, *, key: str | None = None, command_id: str | None = None) -> CommandRequest:
@@ -47,7 +48,10 @@ class Scribe:
     ) -> Sequence[CommandOutcome]:
         """Commit requests as one batch."""
         return await self._store.commit(
-            requests, now_us=lambda: next(self._clock), files_per_package_max=files_per_package_max
+            requests,
+            now_us=lambda: next(self._clock),
+            new_id=self._log_ids,
+            files_per_package_max=files_per_package_max,
         )
 
     async def tell(self, *commands: Command) -> list[Committed]:

@@ -9,14 +9,15 @@ from artifactstore_protocols.event_types import FilesIngested, ObjectsStored, Pa
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.object_keys import first_key
-from command_strategies import package_id_of, stored_events
+from command_strategies import LOG_BEGUN, package_id_of, stored_events
 
 __all__ = ["long_log"]
 
 
 def long_log(events: int, *, files_each: int = 99) -> Iterator[StoredEvent]:
-    """So many events: each package has its own, and two for each of its files."""
-    sequence, package = 0, 0
+    """So many events, of which the first begins the log: each package has its own, and two for each of its files."""
+    yield from stored_events([LOG_BEGUN])
+    sequence, package = 1, 0
     while sequence < events:
         package += 1
         number = sequence + 1

@@ -29,6 +29,7 @@ from artifactstore_protocols.views import (
     RETENTION,
 )
 from command_strategies import (
+    LOG_BEGUN,
     Condemn,
     Create,
     Finalize,
@@ -76,6 +77,8 @@ class MemoryLog:
         except ArtifactStoreError as refusal:
             return refusal
         self._now_us += bool(payloads)
+        if payloads and not self.events:
+            self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)

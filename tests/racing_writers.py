@@ -27,7 +27,7 @@ async def write(url: str, packages: int) -> list[int]:
     for i in range(packages):
         command = CreatePackage(new_id(), f"package {i}", "standard", {})
         request = CommandRequest(new_id(), command, "racer", None)
-        [outcome] = await store.commit([request], now_us=now_us, files_per_package_max=1)
+        [outcome] = await store.commit([request], now_us=now_us, new_id=new_id, files_per_package_max=1)
         assert isinstance(outcome, Committed), outcome
         sequences.append(outcome.sequence)
     await store.close()

@@ -14,7 +14,7 @@ from typing import override
 import trio
 
 from artifactstore.database.errors import OutcomeUnknown
-from artifactstore.ids import now_us
+from artifactstore.ids import new_id, now_us
 from artifactstore.supervision import Actor, ActorRef, Batched, OnCancel, handles
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
@@ -84,7 +84,9 @@ class EventWriter(Actor[WriterRole]):
         return written
 
     async def _durable(self, requests: Sequence[CommandRequest]) -> Sequence[CommandOutcome]:
-        attempt = partial(self._store.commit, requests, now_us=now_us, files_per_package_max=self._files_max)
+        attempt = partial(
+            self._store.commit, requests, now_us=now_us, new_id=new_id, files_per_package_max=self._files_max
+        )
         return await self._found_out(attempt)
 
     async def _found_out[T](self, attempt: Callable[[], Awaitable[T]]) -> T:

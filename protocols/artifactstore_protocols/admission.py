@@ -27,6 +27,7 @@ from artifactstore_protocols.event_types import (
     event_type,
 )
 from artifactstore_protocols.event_types.base import check_equal
+from artifactstore_protocols.event_types.log_created import check_place
 from artifactstore_protocols.event_types.package_finalized import read_manifest
 from artifactstore_protocols.events import Event, EventRefused, StoredEvent
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress
@@ -80,6 +81,7 @@ def examine(stored: StoredEvent) -> Examined:
         if isinstance(payload, PackageFinalized):
             payload = read_manifest(payload)
         kind = event_type(event.type)
+        check_place(stored.sequence, kind.name)
         _check_event(event)
         check_equal("subject", event.subject, kind.subject(payload))
         kind.check(payload, event)

@@ -108,13 +108,18 @@ class EventStore(Protocol):
         ...
 
     async def commit(
-        self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
+        self,
+        requests: Sequence[CommandRequest],
+        *,
+        now_us: Callable[[], int],
+        new_id: Callable[[], str],
+        files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
         """Decide a batch of commands in order and write what follows, in one transaction.
 
         A refused command leaves no trace and does not fail its neighbours; one that is in the log already gets its
-        first answer. While an import is unfinished, every other command is refused with `ImportUnfinished`. When this
-        returns, what it says is durable.
+        first answer. `v1.log.created` precedes what is written into an empty log. While an import is unfinished, every
+        other command is refused with `ImportUnfinished`. When this returns, what it says is durable.
 
         Raises:
             OutcomeUnknown: the batch may have been written; the same batch again finds out.

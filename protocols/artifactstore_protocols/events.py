@@ -85,11 +85,13 @@ class EventRefused(ArtifactStoreError):
     """An event that no command could have made at its place in the log; nothing is taken from that log.
 
     Attributes:
+        code: stable name of this refusal, the same for a database, a log file and a backup.
         sequence: its place.
         event_type: what it says that it is.
         reason: the rule that it breaks.
     """
 
+    code: ClassVar[str] = "event-refused"
     sequence: int
     event_type: str
     reason: str

@@ -27,7 +27,14 @@ from artifactstore_protocols.commands import (
 from artifactstore_protocols.entries import StoredObject
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
-from artifactstore_protocols.event_types import ObjectsRetired, ObjectsStored, Payload, encode_payload, type_of
+from artifactstore_protocols.event_types import (
+    LogCreated,
+    ObjectsRetired,
+    ObjectsStored,
+    Payload,
+    encode_payload,
+    type_of,
+)
 from artifactstore_protocols.event_types.command_noted import note_command
 from artifactstore_protocols.event_types.files_ingested import check_contents, ingest_files
 from artifactstore_protocols.event_types.object_places import digest_at
@@ -165,10 +172,11 @@ def judge_batch(
     *,
     head: int,
     now_us: Callable[[], int],
+    new_id: Callable[[], str],
     entries_max: int,
     unfinished: UnfinishedImport | None = None,
 ) -> Judged:
-    """Judge a batch of commands.
+    """Judge a batch of commands. The first command that writes into an empty log also begins it.
 
     Args:
         requests: the commands, in order.
@@ -176,6 +184,7 @@ def judge_batch(
         known: all events of commands that have the id or the idempotency key of one of these.
         head: the last sequence of the log.
         now_us: tells the time, in microseconds since the epoch.
+        new_id: makes a random UUID, for a log that begins with this batch.
         entries_max: how many entries a package may have.
         unfinished: the import that the head waits for; it refuses every command that is not in the log.
     """
@@ -194,9 +203,10 @@ def judge_batch(
             payloads = decide(request.command, state, entries_max=entries_max)
             if not payloads and (noted := note_command(request)):
                 payloads = (noted,)
+            asked = _events(request, payloads, digest, now_us)
+            created = (StoredEvent(1, _log_created(asked[0], new_id)),) if asked and head == 0 else ()
             events = tuple(
-                StoredEvent(head + 1 + index, event)
-                for index, event in enumerate(_events(request, payloads, digest, now_us))
+                StoredEvent(sequence, event) for sequence, event in enumerate(asked, head + len(created) + 1)
             )
             operations = [
                 operation
@@ -209,8 +219,8 @@ def judge_batch(
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, state)
             earlier.add(stored)
-        head += len(events)
-        judged.events += events
+        head += len(created) + len(events)
+        judged.events += created + events
         judged.operations += operations
         judged.outcomes.append(Committed(events, head, repeated=False, written=payloads))
     return judged
@@ -260,6 +270,21 @@ def _events(
         )
         for index, payload in enumerate(payloads)
     ]
+
+
+def _log_created(first: Event, new_id: Callable[[], str]) -> Event:
+    """Return the event that begins a log, written with the first event that a command asks for."""
+    payload = LogCreated(new_id())
+    command_id = new_id()
+    return Event(
+        event_id=event_id_of(command_id, 0),
+        type=type_of(payload).name,
+        subject=type_of(payload).subject(payload),
+        actor=first.actor,
+        recorded_at_us=first.recorded_at_us,
+        payload=encode_payload(payload),
+        command=CommandStamp(command_id),
+    )
 
 
 def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOperation, ...]:

@@ -17,6 +17,7 @@ from artifactstore.supervision import CrashReport, Report, StartFailed, Supervis
 from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import (
+    LOG_CREATED,
     OBJECTS_FLAGGED,
     OBJECTS_REPRIEVED,
     OBJECTS_RESTORED,
@@ -79,7 +80,8 @@ _NEVER: Final = (
 """Errors that no fault excuses. No fault takes as long as the shortest of the timeouts."""
 
 _BESIDE: Final = frozenset(
-    each.name for each in (OBJECTS_STORED, OBJECTS_FLAGGED, OBJECTS_RESTORED, OBJECTS_REPRIEVED, OBJECTS_RETIRED)
+    each.name
+    for each in (LOG_CREATED, OBJECTS_STORED, OBJECTS_FLAGGED, OBJECTS_RESTORED, OBJECTS_REPRIEVED, OBJECTS_RETIRED)
 )
 """Events that stand beside the one that a call is about."""
 

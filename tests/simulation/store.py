@@ -68,7 +68,12 @@ class SimulatedEventStore:
         self._is_open = False
 
     async def commit(
-        self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
+        self,
+        requests: Sequence[CommandRequest],
+        *,
+        now_us: Callable[[], int],
+        new_id: Callable[[], str],
+        files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
         """One transaction. A cancelled caller waits for its end."""
         self._check_open()
@@ -82,14 +87,19 @@ class SimulatedEventStore:
                 if fault is not None and fault.kind is CommitFailure.COMMIT_CONFLICTED:
                     raise DatabaseBusy(NAME, "another writer has the head of the log")
                 await self._log.lock_head()
-                return await self._transaction(fault, requests, now_us, files_per_package_max)
+                return await self._transaction(fault, requests, now_us, new_id, files_per_package_max)
         finally:
             self._commits -= 1
             self._idle.set()
             self._idle = trio.Event()
 
     async def _transaction(
-        self, fault: Fault | None, requests: Sequence[CommandRequest], now_us: Callable[[], int], files_max: int
+        self,
+        fault: Fault | None,
+        requests: Sequence[CommandRequest],
+        now_us: Callable[[], int],
+        new_id: Callable[[], str],
+        files_max: int,
     ) -> Sequence[CommandOutcome]:
         kind = None if fault is None else fault.kind
         seconds = 0.0 if fault is None else fault.size * _STALL_S
@@ -101,6 +111,7 @@ class SimulatedEventStore:
                 self._log.known(requests),
                 head=self._log.head(),
                 now_us=now_us,
+                new_id=new_id,
                 entries_max=files_max,
                 unfinished=self._log.unfinished,
             )

@@ -90,10 +90,13 @@ def take_a_lost_acknowledgement_for_a_refusal(patch: Patch) -> None:
         requests: Sequence[CommandRequest],
         *,
         now_us: Callable[[], int],
+        new_id: Callable[[], str],
         files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
         try:
-            return await commit(store, requests, now_us=now_us, files_per_package_max=files_per_package_max)
+            return await commit(
+                store, requests, now_us=now_us, new_id=new_id, files_per_package_max=files_per_package_max
+            )
         except OutcomeUnknown as unknown:
             raise DatabaseUnavailable(unknown.database, unknown.reason) from unknown
 

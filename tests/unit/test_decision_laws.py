@@ -14,7 +14,7 @@ from artifactstore_protocols.admission import admit, examine, run_needs
 from artifactstore_protocols.commands import CommandRequest, OnExisting
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
-from artifactstore_protocols.event_types import ObjectsFlagged, ObjectsRestored, PackageFinalized, Payload
+from artifactstore_protocols.event_types import LOG_CREATED, ObjectsFlagged, ObjectsRestored, PackageFinalized, Payload
 from artifactstore_protocols.events import Committed, EventRefused, StoredEvent
 from artifactstore_protocols.judging import Judged, command_needs, decide, judge_batch, project
 from artifactstore_protocols.manifest import check_tree
@@ -100,6 +100,7 @@ def judged(requests: list[CommandRequest], state: LogState, events: list[StoredE
         [stored for stored in events if stored.event.command.command_id in met],
         head=len(events),
         now_us=lambda: next(clock),
+        new_id=Ids(1 << 40),
         entries_max=FILES_PER_PACKAGE_MAX,
     )
 
@@ -207,10 +208,10 @@ def test_a_log_that_was_decided_is_admitted_run_by_run(tried: list[Step], sizes:
 
 
 def test_the_events_of_a_command_stand_together() -> None:
-    first, second, third = logged(FILLED[:3]).events[:3]
-    late = StoredEvent(4, replace(third.event, command=first.event.command))
+    begun, first, second, third = logged(FILLED[:3]).events[:4]
+    late = StoredEvent(5, replace(third.event, command=first.event.command))
     state = LogState()
-    for stored in (first, second, third):
+    for stored in (begun, first, second, third):
         admit(examine(stored), state)
     with pytest.raises(EventRefused, match="stand together"):
         admit(examine(late), state)
@@ -226,6 +227,10 @@ def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], da
         admit(examine(stored), state)
     again = data.draw(st.sampled_from(events[:at])).event
     again = replace(again, event_id=ids(), command=replace(again.command, command_id=ids()))
+    if again.type == LOG_CREATED.name:
+        with pytest.raises(EventRefused, match="no other event is"):
+            examine(StoredEvent(at + 1, again))
+        return
     repeated = examine(StoredEvent(at + 1, again))
     if not _may_happen_again(repeated.payload, state):
         with pytest.raises(EventRefused):

@@ -16,6 +16,8 @@ from artifactstore_protocols.commands import (
 from artifactstore_protocols.entries import Place, directory_entry, link_entry
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import (
+    LOG_CREATED,
+    PACKAGE_CREATED,
     MetadataSchemaRegistered,
     ObjectsFlagged,
     ObjectsRestored,
@@ -24,7 +26,7 @@ from artifactstore_protocols.event_types import (
     Payload,
 )
 from artifactstore_protocols.events import Committed, IdempotencyConflict
-from artifactstore_protocols.judging import command_needs, decide, judge_batch
+from artifactstore_protocols.judging import Judged, command_needs, decide, judge_batch
 from artifactstore_protocols.packages import PackageChanged, PackageExists, PackageNotFound, TooManyFiles
 from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
 from artifactstore_protocols.state import LogState, Needs
@@ -187,11 +189,19 @@ class Judge:
         self.state, self.head = state, head
         self.ids, self.clock = Ids(), count(70)
 
-    def __call__(self, *requests: CommandRequest, known: tuple[Committed, ...] = ()) -> list[object]:
-        events = [stored for committed in known for stored in committed.events]
-        judged = judge_batch(
-            requests, self.state, events, head=self.head, now_us=lambda: next(self.clock), entries_max=2
+    def batch(self, *requests: CommandRequest, known: tuple[Committed, ...] = ()) -> Judged:
+        return judge_batch(
+            requests,
+            self.state,
+            [stored for committed in known for stored in committed.events],
+            head=self.head,
+            now_us=lambda: next(self.clock),
+            new_id=self.ids,
+            entries_max=2,
         )
+
+    def __call__(self, *requests: CommandRequest, known: tuple[Committed, ...] = ()) -> list[object]:
+        judged = self.batch(*requests, known=known)
         written = [
             stored
             for outcome in judged.outcomes
@@ -262,6 +272,17 @@ def test_a_key_or_an_id_stands_for_one_command(judge: Judge, by_key: bool) -> No
     _first, refused = judge(request, other)
     assert isinstance(refused, IdempotencyConflict)
     assert (refused.key, refused.sequence) == ("nightly" if by_key else request.command_id, 2)
+
+
+def test_a_log_begins_once_with_the_first_command_that_writes() -> None:
+    judge = Judge(LogState(), 0)
+    refused, *opened_ = (judge.ask(1), *(CommandRequest(judge.ids(), created(each), "ci", None) for each in (1, 2)))
+    judged = judge.batch(refused)
+    assert (judged.events, [type(outcome) for outcome in judged.outcomes]) == ([], [PackageNotFound])
+    judged = judge.batch(refused, *opened_)
+    assert [stored.event.type for stored in judged.events] == [LOG_CREATED.name, *[PACKAGE_CREATED.name] * 2]
+    assert [outcome.sequence for outcome in judged.outcomes if isinstance(outcome, Committed)] == [2, 3]
+    assert len({stored.event.command.command_id for stored in judged.events}) == 3
 
 
 def test_a_command_that_changes_nothing_is_answered_with_the_head(judge: Judge) -> None:

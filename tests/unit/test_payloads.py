@@ -19,6 +19,7 @@ from artifactstore_protocols.event_types import (
     SCHEMA_REGISTERED,
     CommandNoted,
     FilesIngested,
+    LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
     ObjectsFlagged,
@@ -48,8 +49,11 @@ PERMANENT = PackageCreated("p", "nightly", "permanent", None, {})
 ONE, TWO, SHA256 = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32
 FIRST_KEY = f"blake3/01/01/{'01' * 32}"
 
+LOG_ID = "0198f3a0-7c00-7000-8000-000000000001"
+
 # What is in logs already: a name or a field that changes here has to become a new version of its type.
 FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
+    "v1.log.created": (LogCreated(LOG_ID), {"log_id": LOG_ID}),
     "v1.package.created": (
         PackageCreated("p", "nightly", "short", 5, {"é": "ü", "b": ""}),
         {

@@ -23,6 +23,7 @@ def commit_batch(
     requests: Sequence[CommandRequest],
     *,
     now_us: Callable[[], int],
+    new_id: Callable[[], str],
     files_per_package_max: int,
 ) -> Steps[Sequence[CommandOutcome]]:
     """Judge a batch of commands and write what they make true; answers are in the order of the requests.
@@ -42,6 +43,7 @@ def commit_batch(
         known,
         head=transaction.sequence,
         now_us=now_us,
+        new_id=new_id,
         entries_max=files_per_package_max,
         unfinished=transaction.unfinished,
     )
@@ -54,6 +56,7 @@ def commit_each(
     requests: Sequence[CommandRequest],
     *,
     now_us: Callable[[], int],
+    new_id: Callable[[], str],
     files_per_package_max: int,
 ) -> Steps[Sequence[CommandOutcome]]:
     """As `commit_batch`, with a savepoint a command: slower, but the one that the database refuses fails alone."""
@@ -63,7 +66,7 @@ def commit_each(
         yield _plain(f"SAVEPOINT {_SAVEPOINT}")
         try:
             outcomes += yield from commit_batch(
-                transaction, (request,), now_us=now_us, files_per_package_max=files_per_package_max
+                transaction, (request,), now_us=now_us, new_id=new_id, files_per_package_max=files_per_package_max
             )
         except (ArtifactStoreError, *DRIVER_ERRORS) as error:
             if not (isinstance(error, ArtifactStoreError) or is_refusal(error)):

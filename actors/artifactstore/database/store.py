@@ -6,7 +6,7 @@ from functools import partial
 
 from artifactstore.database import events, queries
 from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import run
+from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
@@ -71,15 +71,29 @@ class SqlEventStore:
         return await self._database.read(events.read_store_id)
 
     async def commit(
-        self, requests: Sequence[CommandRequest], *, now_us: Callable[[], int], files_per_package_max: int
+        self,
+        requests: Sequence[CommandRequest],
+        *,
+        now_us: Callable[[], int],
+        new_id: Callable[[], str],
+        files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
         """Commit a batch; if the database refuses it as a whole, once more with a savepoint for every command."""
-        judge = partial(commit_batch, requests=requests, now_us=now_us, files_per_package_max=files_per_package_max)
-        judge_each = partial(commit_each, requests=requests, now_us=now_us, files_per_package_max=files_per_package_max)
-        try:
+
+        async def write(commit: Callable[..., Steps[Sequence[CommandOutcome]]]) -> Sequence[CommandOutcome]:
+            judge = partial(
+                commit,
+                requests=requests,
+                now_us=now_us,
+                new_id=new_id,
+                files_per_package_max=files_per_package_max,
+            )
             return await self._database.write(lambda transaction: run(transaction.connection, judge(transaction)))
+
+        try:
+            return await write(commit_batch)
         except Refused:
-            return await self._database.write(lambda transaction: run(transaction.connection, judge_each(transaction)))
+            return await write(commit_each)
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
         """Take over another log's events."""

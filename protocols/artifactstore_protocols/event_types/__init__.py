@@ -13,6 +13,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
 from artifactstore_protocols.event_types.objects_flagged import (
     OBJECTS_FLAGGED,
@@ -33,6 +34,7 @@ __all__ = [
     "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
+    "LOG_CREATED",
     "OBJECTS_CONDEMNED",
     "OBJECTS_FLAGGED",
     "OBJECTS_REMOVED",
@@ -46,6 +48,7 @@ __all__ = [
     "CommandNoted",
     "EventType",
     "FilesIngested",
+    "LogCreated",
     "MetadataSchemaRegistered",
     "ObjectsCondemned",
     "ObjectsFlagged",
@@ -67,7 +70,8 @@ __all__ = [
 ]
 
 type Payload = (
-    PackageCreated
+    LogCreated
+    | PackageCreated
     | ObjectsStored
     | FilesIngested
     | PackageFinalized
@@ -83,6 +87,7 @@ type Payload = (
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
     {
+        LogCreated: LOG_CREATED,
         PackageCreated: PACKAGE_CREATED,
         ObjectsStored: OBJECTS_STORED,
         FilesIngested: FILES_INGESTED,

@@ -69,7 +69,7 @@ def test_an_operator_sees_what_happened_to_the_store(cli: Cli, tree: Path, monke
 def test_batches_and_commits_are_told_to_whoever_asks(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "DEBUG")
     lines = logged(cli.run("ingest", tree))
-    assert "batch of 5 files is in the log, up to 3; 5 of 5 files done" in messages(lines, "debug")
+    assert "batch of 5 files is in the log, up to 4; 5 of 5 files done" in messages(lines, "debug")
     commits = [line for line in lines if line["logger"] == "artifactstore.writer"]
     assert {line["actor"] for line in commits} == {"root/core/event-writer"}
     assert len({line["request"] for line in lines}) == 1

@@ -35,10 +35,10 @@ def test_a_log_that_holds_events_is_not_destroyed_unless_it_is_named(cli: Cli, t
     line = cli.refused_without_a_trace("migrate", "--fresh")
     assert line.endswith(f"if that is what you want, add --destroy-log {cli.database}")
     for wrong in ("log.db", "yes", "", str(cli.database).upper()):
-        assert "holds 4 events" in cli.refused_without_a_trace("migrate", "--fresh", "--destroy-log", wrong)
+        assert "holds 5 events" in cli.refused_without_a_trace("migrate", "--fresh", "--destroy-log", wrong)
     cli.ok("migrate", "--fresh", "--destroy-log", cli.database)
     assert cli.json_lines("events") == []
-    assert cli.json("ingest", tree)["sequence"] == 4
+    assert cli.json("ingest", tree)["sequence"] == 5
 
 
 @pytest.mark.parametrize("command", [("package", "list"), ("migrate",), ("migrate", "--fresh"), ("health",)])

@@ -57,13 +57,13 @@ def test_an_import_tells_a_person_what_is_not_there(
     cli.ok("events", "--export", "log")
     go_to(elsewhere, monkeypatch)
     lines = elsewhere.ok("events", "--import", "log").text.splitlines()
-    assert lines[0] == "4 events; 4 new here"
+    assert lines[0] == "5 events; 5 new here"
     assert len([line for line in lines if line.startswith("missing blake3:")]) == 10
     assert "missing: 13 objects in all" in lines
     assert "artifactstore restore" in lines[-1]
     elsewhere.ok("package", "create", "further")
     assert elsewhere.ok("events", "--import", "log").text.splitlines()[0] == (
-        "nothing to add: this log begins with those 4 events and goes on to 5"
+        "nothing to add: this log begins with those 5 events and goes on to 6"
     )
 
 
@@ -72,7 +72,7 @@ def test_a_log_comes_in_on_stdin(cli: Cli, elsewhere: Cli, tree: Path, monkeypat
     payload = cli.ok("events", "--export", "-").out
     go_to(elsewhere, monkeypatch)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(payload)))
-    assert elsewhere.json("events", "--import", "-")["written"] == 1
+    assert elsewhere.json("events", "--import", "-")["written"] == 2
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(payload[:-1])))
     assert "standard-input is not intact at byte" in elsewhere.refused("events", "--import", "-")
 
@@ -125,17 +125,17 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     made = cli.json("backup", "kept")
     keys = ["directory", "events", "new_events", "objects", "new_objects", "new_bytes", "digest", "flaws", "limits"]
     assert list(made) == keys
-    assert [made[key] for key in keys[:5]] == ["kept", 4, 4, 4, 4]
+    assert [made[key] for key in keys[:5]] == ["kept", 5, 5, 4, 4]
     assert made["flaws"] == {"damaged_objects": 0, "missing_objects": 0, "damaged": [], "missing": []}
     (tree / "new").write_bytes(b"new")
     cli.ok("ingest", tree, "--name", "second")
     assert cli.ok("backup", "kept").text.splitlines()[:2] == [
-        "8 events, 4 new; 5 objects",
+        "9 events, 4 new; 5 objects",
         "copied  1 object, 3 B",
     ]
     checked = cli.json("backup", "--check", "kept")
     assert list(checked) == ["directory", "events", "objects", "bytes", "digest", "flaws"]
-    assert (checked["events"], checked["objects"]) == (8, 5)
+    assert (checked["events"], checked["objects"]) == (9, 5)
     assert cli.ok("backup", "kept", "--check").text.splitlines()[-1] == "all sound"
 
     log, digest = cli.json_lines("events"), cli.json("replay", "--check")["projection_digest"]
@@ -152,14 +152,14 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
         "digest",
         "flaws",
     ]
-    assert [restored[key] for key in ("events", "written", "sequence", "new_objects")] == [8, 8, 8, 5]
+    assert [restored[key] for key in ("events", "written", "sequence", "new_objects")] == [9, 9, 9, 5]
     assert restored["digest"] == checked["digest"]
     assert elsewhere.json_lines("events") == log
     assert elsewhere.json("replay", "--check")["projection_digest"] == digest
     assert elsewhere.stored_files() == stored
     assert elsewhere.ok("verify").text.endswith("all sound\n")
     assert elsewhere.ok("restore", "kept").text.splitlines()[:2] == [
-        "8 events; 0 new here",
+        "9 events; 0 new here",
         "restored  0 objects, 0 B",
     ]
 
@@ -181,7 +181,7 @@ def test_what_is_not_whole_is_told_with_exit_3_and_the_rest_is_done(
     ran = elsewhere.run("restore", "kept")
     assert ran.code == 3
     assert f"missing {files['README.md']}, 8 bytes, in {package}/README.md" in ran.text.splitlines()
-    assert ran.text.splitlines()[:2] == ["4 events; 4 new here", "restored  3 objects, 30 B"]
+    assert ran.text.splitlines()[:2] == ["5 events; 5 new here", "restored  3 objects, 30 B"]
     assert elsewhere.run("restore", "kept", "--json").code == 3
 
 
@@ -194,7 +194,7 @@ def test_what_cannot_be_backed_up_or_restored_is_refused_in_one_line(
     assert "there is no artifactstore-backup in it" in cli.refused("backup", "--check", "nowhere")
     cli.ok("backup", "kept")
     go_to(elsewhere, monkeypatch)
-    assert "it holds 4 events, and this log ends at 0" in elsewhere.refused_without_a_trace("backup", "kept")
+    assert "it holds 5 events, and this log ends at 0" in elsewhere.refused_without_a_trace("backup", "kept")
     elsewhere.ok("package", "create", "of its own")
     assert "differ from sequence 1 on" in elsewhere.refused_without_a_trace("restore", "kept")
 
@@ -220,11 +220,11 @@ def test_a_backup_and_a_restore_that_are_killed_go_on(
     _killed(tmp_path / "kept" / "objects", "backup", "kept")
     assert list((tmp_path / "kept" / "log").glob("*.cborseq")) == [], "its only log file comes last"
     made = cli.json("backup", "kept")
-    assert (made["events"], made["objects"]) == (4, 60)
+    assert (made["events"], made["objects"]) == (5, 60)
     assert cli.json("backup", "--check", "kept")["objects"] == 60
     go_to(elsewhere, monkeypatch)
     _killed(elsewhere.objects, "restore", "kept")
-    assert elsewhere.json("restore", "kept")["sequence"] == 4
+    assert elsewhere.json("restore", "kept")["sequence"] == 5
     assert elsewhere.json_lines("events") == log
     assert [path for path in elsewhere.stored_files() if path.startswith("blake3/")] == stored
     assert elsewhere.ok("verify").text.endswith("all sound\n")

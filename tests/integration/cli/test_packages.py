@@ -62,7 +62,7 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
         "unchanged_files": 1,
         "reused_files": 0,
         "excluded": [],
-        "sequence": 7,
+        "sequence": 8,
     }
 
     sealed = cli.json("package", "finalize", "steps")
@@ -77,7 +77,7 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
         "bytes",
         "sequence",
     ]
-    assert (sealed["files"], sealed["bytes"], sealed["sequence"]) == (6, 68, 8)
+    assert (sealed["files"], sealed["bytes"], sealed["sequence"]) == (6, 68, 9)
 
     shown = cli.json("package", "show", "steps")
     assert list(shown) == [*PACKAGE_KEYS, "file_list"]
@@ -130,13 +130,13 @@ def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.
     story = cli.json_lines("audit", "told")
     assert list(story[0]) == ["sequence", "recorded_at", "actor", "type", "subject", "detail"]
     assert [(line["sequence"], line["actor"]) for line in story] == [
-        (1, "tester"),
-        (3, "somebody else"),
+        (2, "tester"),
         (4, "somebody else"),
+        (5, "somebody else"),
     ]
     assert {line["subject"] for line in story} == {package}
     assert [line["detail"].split()[0] for line in story] == ["created", "added", "finalized,"]
-    assert len(cli.json_lines("audit")) == 5
+    assert len(cli.json_lines("audit")) == 6
     shown = cli.ok("audit", package).text.splitlines()
     assert [line.split("  ")[1:] for line in shown] == [[line["actor"], package, line["detail"]] for line in story]
 

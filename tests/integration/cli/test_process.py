@@ -131,8 +131,9 @@ def test_events_are_followed_line_by_line_until_interrupted(cli: Cli, tree: Path
     with cli.started("events", "--follow", "--json") as process:
         assert process.stdout is not None
         assert b'"sequence": 1' in process.stdout.readline()
-        cli.ok("package", "create", "second")  # in this process, seen by the one that follows
         assert b'"sequence": 2' in process.stdout.readline()
+        cli.ok("package", "create", "second")  # in this process, seen by the one that follows
+        assert b'"sequence": 3' in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert (process.returncode, out) == (130, b"")

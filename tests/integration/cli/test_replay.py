@@ -29,8 +29,9 @@ def test_events_are_numbered_from_1_without_a_gap(filled: Cli) -> None:
         ("sequence", "event_id", "type", "subject", "actor", "recorded_at", "payload")
     }
     assert len({line["event_id"] for line in lines}) == len(lines)
-    assert [line["type"] for line in lines][:3] == ["v1.package.created", "v1.objects.stored", "v1.files.ingested"]
+    assert [line["type"] for line in lines][:3] == ["v1.log.created", "v1.package.created", "v1.objects.stored"]
     assert {line["type"] for line in lines} == {
+        "v1.log.created",
         "v1.package.created",
         "v1.objects.stored",
         "v1.files.ingested",

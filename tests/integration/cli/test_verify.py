@@ -120,7 +120,7 @@ def test_a_package_that_lost_its_objects_in_the_right_root_is_recorded(cli: Cli,
 def test_what_was_found_is_recorded_once(cli: Cli, files: Facts) -> None:
     cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
     recorded = [len(cli.json_lines("events")) for _ in range(3) if cli.run("verify").code == 3]
-    assert recorded == [5, 5, 5]
+    assert recorded == [6, 6, 6]
 
 
 def test_only_the_packages_own_objects_are_read_when_it_is_named(cli: Cli, files: Facts, tmp_path: Path) -> None:

@@ -75,9 +75,9 @@ async def test_a_line_that_breaks_at_the_commit(
         for package in range(1, 4):
             proxy.at_commit = order
             committed = await writer.ask(create(ids, package))
-            assert (committed.sequence, committed.repeated) == (package, repeated)
+            assert (committed.sequence, committed.repeated) == (package + 1, repeated)
             assert proxy.at_commit is AtCommit.PASS, "it came by"
-    assert [sequence for sequence, _ in await log_of(postgres_location)] == [1, 2, 3]
+    assert [sequence for sequence, _ in await log_of(postgres_location)] == [1, 2, 3, 4]
 
 
 async def test_a_commit_that_lands_late_is_waited_for(
@@ -97,8 +97,8 @@ async def test_a_commit_that_lands_late_is_waited_for(
 
             nursery.start_soon(land_it)
             committed = await writer.ask(create(ids))
-        assert (committed.sequence, committed.repeated) == (1, True)
-    assert len(await log_of(postgres_location)) == 1
+        assert (committed.sequence, committed.repeated) == (2, True)
+    assert len(await log_of(postgres_location)) == 2
 
 
 _WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
@@ -118,8 +118,8 @@ async def test_an_outcome_that_nobody_can_find_out_yet_is_said_to_be_unknown(
         while not await log_of(postgres_location):
             pass
         committed = await writer.ask(command)
-        assert (committed.sequence, committed.repeated) == (1, True)
-    assert len(await log_of(postgres_location)) == 1
+        assert (committed.sequence, committed.repeated) == (2, True)
+    assert len(await log_of(postgres_location)) == 2
 
 
 async def test_a_session_that_is_terminated_while_it_commits(
@@ -144,8 +144,8 @@ async def test_a_session_that_is_terminated_while_it_commits(
         await trio.to_thread.run_sync(_wait_for_a_standby, postgres_server)
         nursery.start_soon(terminate)
         committed = await writer.ask(create(ids, 2))
-        assert (committed.sequence, committed.repeated) == (2, True)
-    assert [sequence for sequence, _ in await log_of(postgres_location)] == [1, 2]
+        assert (committed.sequence, committed.repeated) == (3, True)
+    assert [sequence for sequence, _ in await log_of(postgres_location)] == [1, 2, 3]
 
 
 _END_COMMITS = text(
@@ -201,8 +201,8 @@ async def test_a_server_that_comes_and_goes_leaves_no_connection_behind(
                 with pytest.raises(DatabaseUnavailable):
                     await store.probe()
             await proxy.recover()
-            assert (await writer.ask(create(ids, package))).sequence == package
-            assert (await store.probe()).head == package
+            assert (await writer.ask(create(ids, package))).sequence == package + 1
+            assert (await store.probe()).head == package + 1
 
         async def sessions(connection: AsyncConnection) -> int:
             return (await connection.scalar(store_sessions, {"database": far_location.url.database})) or 0

@@ -213,9 +213,9 @@ class TestCommit:
                 await scribe.send(request)
         [outcome] = await scribe.send(request)
         assert isinstance(outcome, Committed)
-        assert outcome.sequence == 1
+        assert outcome.sequence == 2
         assert outcome.repeated is landed
-        assert [stored.sequence for stored in await store.read_events(after=0, limit=9)] == [1]
+        assert [stored.sequence for stored in await store.read_events(after=0, limit=9)] == [1, 2]
 
     async def test_a_deadline_that_passes_at_the_commit_leaves_the_outcome_unknown(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
@@ -362,7 +362,7 @@ class TestPostgresServer:
         assert "index row size" in refused.reason
         assert isinstance(first, Committed)
         assert isinstance(last, Committed)
-        assert (first.sequence, last.sequence) == (1, 3)
+        assert (first.sequence, last.sequence) == (2, 4)
 
     async def test_a_session_that_the_server_ends_is_replaced(self, postgres_location: DatabaseLocation) -> None:
         ids = Ids()

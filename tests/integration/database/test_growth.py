@@ -62,14 +62,14 @@ def only_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_growth_that_was_is_told_at_once(database: Database, scribe: Scribe) -> None:
     await scribe.tell(created(1), created(2))
-    assert await database.wait_for_growth(1) == 2
+    assert await database.wait_for_growth(1) == 3
 
 
 async def test_no_growth_is_told_too(database: Database, scribe: Scribe, looks_often: None) -> None:
     """Whoever waits hears of it that nothing came, so it knows that somebody has looked."""
     await scribe.tell(created())
     for _ in range(2):
-        assert await database.wait_for_growth(1) == 1
+        assert await database.wait_for_growth(2) == 2
 
 
 async def test_what_another_one_writes_is_told(location: DatabaseLocation, only_by_word: None) -> None:
@@ -110,11 +110,11 @@ async def test_a_listener_that_is_cut_off_comes_back(postgres_location: Database
         writer = Scribe(SqlEventStore(other))
         await writer.tell(created(1))
         for number in range(2, 4):
-            assert await grown(database, number - 2) == number - 1
+            assert await grown(database, number - 1) == number
             await listens(database)
             await surgery(postgres_location, _END_LISTENERS)
             await writer.tell(created(number))
-        assert await grown(database, 2) == 3
+        assert await grown(database, 3) == 4
 
 
 async def test_one_connection_listens_for_as_long_as_the_store_is_open(

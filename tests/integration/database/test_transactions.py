@@ -109,7 +109,7 @@ async def test_a_batch_that_fails_as_a_whole_leaves_nothing(database: Database, 
     await take_event_id(database, requests[1])
 
     async def batch(transaction: Transaction) -> Sequence[CommandOutcome]:
-        steps = commit_batch(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        steps = commit_batch(transaction, requests, now_us=lambda: EPOCH_US, new_id=Ids(), files_per_package_max=1)
         return await run(transaction.connection, steps)
 
     with pytest.raises(Refused, match=r"the database refused a value \(.*\); change that value"):
@@ -146,12 +146,12 @@ async def test_a_fault_is_not_taken_for_a_refusal(
     def fail_at_the_second(
         transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
     ) -> Steps[tuple[StoredEvent, ...]]:
-        if transaction.sequence == 1:
+        if transaction.sequence == 2:
             raise OSError(5, "Input/output error")
         return (yield from append(transaction, new, operations))
 
     async def one_by_one(transaction: Transaction) -> Sequence[CommandOutcome]:
-        each = commit_each(transaction, requests, now_us=lambda: EPOCH_US, files_per_package_max=1)
+        each = commit_each(transaction, requests, now_us=lambda: EPOCH_US, new_id=Ids(), files_per_package_max=1)
         return await run(transaction.connection, each)
 
     with monkeypatch.context() as patch:

@@ -24,7 +24,7 @@ _SOURCE = "elsewhere"
 class Origin:
     """A log of every type of event, made elsewhere, and the digest of its projection.
 
-    Its fourth and fifth event are of one command, and its last one is of a command with the key `once`.
+    Its fifth and sixth event are of one command, and its last one is of a command with the key `once`.
     """
 
     log: Sequence[StoredEvent]
@@ -49,8 +49,8 @@ async def _take_over(store: EventStore, log: Sequence[StoredEvent]) -> int:
 
 async def test_events_and_rows_are_those_of_the_other_log(store: EventStore, origin: Origin) -> None:
     assert {stored.event.type for stored in origin.log} == EVENT_TYPES.keys()
-    assert await _take_over(store, origin.log[:4]) == 4
-    assert await _take_over(store, origin.log[4:]) == len(origin.log) - 4
+    assert await _take_over(store, origin.log[:5]) == 5
+    assert await _take_over(store, origin.log[5:]) == len(origin.log) - 5
     assert await log_of(store) == origin.log
     report = await store.replay(rebuild=False)
     assert report.identical

@@ -72,11 +72,11 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
         finalized_at_us=None,
         manifest_digest=None,
         tree_digest=None,
-        created_sequence=4,
+        created_sequence=5,
         finalized_sequence=None,
     )
     closed = await store.package(package_id_of(1))
-    assert (closed.status, closed.finalized_sequence, closed.metadata) == ("finalized", 7, {"branch": "main"})
+    assert (closed.status, closed.finalized_sequence, closed.metadata) == ("finalized", 8, {"branch": "main"})
     assert closed.tree_digest == sealed.provenance.tree_digest
     assert closed.finalized_at_us is not None
     assert closed.retention_duration_us == RETENTION_CLASSES["short"].duration_us
@@ -114,7 +114,7 @@ async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scri
         content_address=str(digests.content_address),
         sha256=f"sha256:{digests.sha256.hex}",
         target="",
-        sequence=3,
+        sequence=4,
     )
     assert await store.file(package_id_of(1), path_key(_PATH)) == expected
     assert await store.file(package_id_of(1), "nowhere") is None
@@ -245,12 +245,12 @@ async def test_the_latest_version_of_a_schema_is_given(store: EventStore, scribe
 async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     assert [stored.sequence for stored in await store.read_events(after=2, limit=3)] == [3, 4, 5]
-    assert list(await store.read_events(after=7, limit=3)) == []
+    assert list(await store.read_events(after=8, limit=3)) == []
     about = [
         [stored.sequence for stored in await store.read_events(after=after, limit=limit, subject=package_id_of(1))]
-        for after, limit in ((0, 9), (2, 9), (0, 2))
+        for after, limit in ((0, 9), (3, 9), (0, 2))
     ]
-    assert about == [[1, 3, 7], [3, 7], [1, 3]]
+    assert about == [[2, 4, 8], [4, 8], [2, 4]]
 
 
 async def test_no_reader_of_events_is_bounded_by_their_number_alone(store: EventStore, scribe: Scribe) -> None:
@@ -261,30 +261,30 @@ async def test_no_reader_of_events_is_bounded_by_their_number_alone(store: Event
     first = await store.read_events(after=0, limit=100)
     assert READ_BYTES_MAX // 2 < sum(len(stored.event.payload) for stored in first) <= READ_BYTES_MAX
     rest = await store.read_events(after=len(first), limit=100)
-    assert [stored.sequence for stored in (*first, *rest)] == list(packages)
+    assert [stored.sequence for stored in (*first, *rest)] == list(range(1, 2 + len(packages)))
 
 
 async def test_a_page_of_events_is_bounded_by_what_they_weigh(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     sizes = [len(stored.event.payload) for stored in await store.read_events(after=0, limit=9)]
     for bytes_max, expected in (
-        (sum(sizes), [1, 2, 3, 4, 5, 6, 7]),
+        (sum(sizes), [1, 2, 3, 4, 5, 6, 7, 8]),
         (sum(sizes[:3]), [1, 2, 3]),
         (sum(sizes[:3]) - 1, [1, 2]),
         (0, [1]),
     ):
         page = await store.read_events(after=0, limit=9, bytes_max=bytes_max)
         assert [stored.sequence for stored in page] == expected
-    page = await store.read_events(after=2, limit=9, subject=package_id_of(1), bytes_max=sizes[2] + sizes[6])
-    assert [stored.sequence for stored in page] == [3, 7]
-    assert list(await store.read_events(after=7, limit=9, bytes_max=1)) == []
+    page = await store.read_events(after=3, limit=9, subject=package_id_of(1), bytes_max=sizes[3] + sizes[7])
+    assert [stored.sequence for stored in page] == [4, 8]
+    assert list(await store.read_events(after=8, limit=9, bytes_max=1)) == []
 
 
 async def test_a_store_says_where_it_is_and_how_far_its_log_goes(store: EventStore, scribe: Scribe) -> None:
     assert (await store.probe()).head == 0
     await tell(scribe)
-    assert (await store.probe()).head == 7
+    assert (await store.probe()).head == 8
     assert store.name
     await store.close()
     await store.open()
-    assert (await store.probe()).head == 7
+    assert (await store.probe()).head == 8

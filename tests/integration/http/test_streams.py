@@ -17,14 +17,15 @@ async def test_events_come_from_the_first_on_and_then_live(service: Service) -> 
     package = await service.registry.create_package("first")
     async with await connect(service.url) as stream:
         await stream.send_all(request("/events/stream"))
-        [event] = await read_events(stream, 1)
-        assert event["id"] == event["sequence"] == 1
+        [begun, event] = await read_events(stream, 2)
+        assert (begun["id"], begun["type"]) == (1, "v1.log.created")
+        assert event["id"] == event["sequence"] == 2
         assert (event["type"], event["subject"]) == ("v1.package.created", package.package_id)
         assert event["detail"] == "created 'first', retention standard"
         await add(service.registry, package.package_id, "<b>f</b>", b"content")
         [stored, event] = await read_events(stream, 2)
-        assert (stored["id"], stored["type"]) == (2, "v1.objects.stored")
-        assert (event["id"], event["type"]) == (3, "v1.files.ingested")
+        assert (stored["id"], stored["type"]) == (3, "v1.objects.stored")
+        assert (event["id"], event["type"]) == (4, "v1.files.ingested")
         assert event["detail"].startswith("added '<b>f</b>', 7 bytes")
 
 
@@ -53,13 +54,13 @@ async def test_a_stream_outlives_a_crash_of_the_actor_that_feeds_it(
     async with await connect(service.url) as stream:
         await stream.send_all(request("/events/stream"))
         await service.registry.create_package("before")
-        seen = await read_events(stream, 1)
+        seen = await read_events(stream, 2)
         crash(monkeypatch, ProjectionActor, "head_moved")
         await service.registry.create_package("during")
         seen += await read_events(stream, 1)
         await service.registry.create_package("after")
         seen += await read_events(stream, 1)
-    assert [event["id"] for event in seen] == [1, 2, 3]
+    assert [event["id"] for event in seen] == [1, 2, 3, 4]
 
 
 async def test_a_line_on_which_nothing_happens_is_kept_alive(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,7 +83,7 @@ def _all_keys(scale: Scale) -> list[tuple[int, int, int]]:
 
 def _by_command(log: list[StoredEvent]) -> dict[Asked, list[int]]:
     commands: dict[Asked, list[int]] = {}
-    for stored in log:
+    for stored in log[1:]:  # the first begins the log, and no command asked for it
         commands.setdefault(Asked.of(stored.event.command.command_id), []).append(stored.sequence)
     return commands
 

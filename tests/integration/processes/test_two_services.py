@@ -13,8 +13,8 @@ from integration.cli.harness import Cli, make_tree, sequences
 from integration.cli.test_service import get, serving
 
 FILES = 40
-EVENTS = 2 * 4
-"""Of each tree: its package is created, its new contents are stored, its files are put in, it is sealed."""
+EVENTS = 1 + 2 * 4
+"""The log begins. Of each tree: its package is created, new contents are stored, files are put in, it is sealed."""
 GUARD_S = 60
 
 

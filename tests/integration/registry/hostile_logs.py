@@ -13,11 +13,13 @@ from msgspec.structs import replace
 
 from artifactstore import open_registry
 from artifactstore_protocols import manifest
+from artifactstore_protocols.canonical import encode
 from artifactstore_protocols.commands import ObjectFinding
 from artifactstore_protocols.entries import Entry, Place, StoredObject
 from artifactstore_protocols.event_types import (
     COMMAND_NOTED,
     FILES_INGESTED,
+    LOG_CREATED,
     OBJECTS_FLAGGED,
     OBJECTS_RESTORED,
     OBJECTS_STORED,
@@ -25,6 +27,7 @@ from artifactstore_protocols.event_types import (
     PACKAGE_FINALIZED,
     SCHEMA_REGISTERED,
     FilesIngested,
+    LogCreated,
     ObjectsFlagged,
     ObjectsRestored,
     ObjectsStored,
@@ -44,10 +47,11 @@ type Log = Sequence[StoredEvent]
 
 _NFC, _NFD = "é", "e\u0301"
 _ID = "0198f3a0-7c00-7000-8000-00000000{:04}"
-_CREATED, _STORED, _FIRST, _STORED_SECOND, _SECOND, _OTHER, _STORED_OPEN, _OPEN = range(1, 9)
-_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _RESTORED, _AGAIN, _NOTED, _FINALIZED = range(9, 17)
+_CREATED, _STORED, _FIRST, _STORED_SECOND, _SECOND, _OTHER, _STORED_OPEN, _OPEN = range(2, 10)
+_STORED_NEW, _REPLACED, _SCHEMA, _FLAGGED, _RESTORED, _AGAIN, _NOTED, _FINALIZED = range(10, 18)
 _STORED_AND_PUT = (OBJECTS_STORED.name, FILES_INGESTED.name)
 _TYPES = [
+    LOG_CREATED.name,
     PACKAGE_CREATED.name,
     *_STORED_AND_PUT * 2,
     PACKAGE_CREATED.name,
@@ -62,7 +66,7 @@ _TYPES = [
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of sixteen events; the package of the first is sealed by the last, another one is open."""
+    """A log of seventeen events; the package of the second is sealed by the last, another one is open."""
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id
@@ -95,10 +99,13 @@ def hostile_logs(log: Log) -> Iterator[tuple[str, Log, int]]:
         yield f"manifest: {name}", _with_event(log, _FINALIZED, {"payload": sealed}), _FINALIZED
     for name, more in _APPENDED.items():
         yield name, [*log, _appended(log, more(log))], len(log) + 1
-    yield "an event before its package", _renumbered([*log[1:3], log[0], *log[3:]]), 2
+    yield "an event before its package", _renumbered([log[0], *log[2:4], log[1], *log[4:]]), 3
     yield "a replaced file that was not there", _renumbered([*log[: _OPEN - 2], *log[_OPEN:]]), _REPLACED - 2
-    yield "a content that was never stored", _renumbered([log[0], log[_FIRST - 1]]), 2
-    yield "a restored object that was never stored", _renumbered([log[0], log[_RESTORED - 1]]), 2
+    yield "a content that was never stored", _renumbered([*log[:2], log[_FIRST - 1]]), 3
+    yield "a restored object that was never stored", _renumbered([*log[:2], log[_RESTORED - 1]]), 3
+    yield "a log that has no beginning", _renumbered(log[1:]), 1
+    yield "a log that begins later", _renumbered([log[1], log[0], *log[2:]]), 1
+    yield "a log that begins again", _renumbered([*log[:3], log[0], *log[3:]]), 4
 
 
 _LINK = Entry("link", "a", target="/etc/passwd")
@@ -213,9 +220,12 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a subject that is no package": (_CREATED, lambda _log: {"subject": "x"}),
     "a flag with another subject": (_FLAGGED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
     "a restored object with another subject": (_RESTORED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
-    "a stored object with another subject": (_STORED, lambda log: {"subject": log[0].event.subject}),
+    "a stored object with another subject": (_STORED, lambda log: {"subject": log[1].event.subject}),
     "a control character in a principal": (_STORED, lambda _log: {"actor": "mallory\x1b[2J"}),
     "no principal": (_STORED, lambda _log: {"actor": ""}),
+    "a beginning with a digest": (1, lambda log: _stamp(log, 1, digest=log[1].event.command.digest)),
+    "a beginning of another log": (1, lambda _log: {"subject": _ID.format(3)}),
+    "a log id that is none": (1, lambda _log: {"payload": encode({"log_id": "x"}), "subject": "x"}),
     "a time before 1970": (_FIRST, lambda _log: {"recorded_at_us": -1}),
     "an event id that comes twice": (_OTHER, lambda log: {"event_id": log[0].event.event_id}),
     "a command that goes on later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
@@ -310,7 +320,7 @@ def _renumbered(log: Log) -> Log:
 
 
 def _appended(log: Log, payload: Payload) -> StoredEvent:
-    stamp = replace(log[0].event.command, command_id=_ID.format(1), idempotency_key=None)
+    stamp = replace(log[1].event.command, command_id=_ID.format(1), idempotency_key=None)
     name, content = type_of(payload).name, encode_payload(payload)
     event = Event(_ID.format(2), name, _subject(payload), "ci", 1, content, stamp)
     return StoredEvent(len(log) + 1, event)
@@ -364,7 +374,7 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a file after the seal": lambda log: _file_in(log, _SECOND, path="late"),
     "a second seal": lambda log: PackageFinalized(log[-1].event.payload),
     "a file of no package": lambda log: replace(_file_in(log, _FIRST), package_id=_ID.format(99)),
-    "a package that is there already": lambda log: log[0].decode(),
+    "a package that is there already": lambda log: log[1].decode(),
     "a file that is there already": lambda log: _file_in(log, _AGAIN),
     "a file that replaces itself": lambda log: _file_in(log, _REPLACED),
     "an object that the log names already": lambda log: log[_STORED - 1].decode(),
@@ -373,4 +383,5 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a schema version that is there already": lambda log: log[_SCHEMA - 1].decode(),
     "a seal of no package": lambda log: PackageFinalized(_seal_of(log, _ID.format(99))),
     "a flag that was set twice": _flagged_twice,
+    "a second beginning": lambda _log: LogCreated(_ID.format(4)),
 }

@@ -35,6 +35,7 @@ async def test_64_producers_in_one_process(registry: Registry, settings: Setting
             nursery.start_soon(produce, number)
     log = await check_sound(registry)
     assert Counter(stored.event.type for stored in log) == {
+        "v1.log.created": 1,
         "v1.package.created": PRODUCERS,
         "v1.objects.stored": PRODUCERS + 1,
         "v1.files.ingested": 2 * PRODUCERS,
@@ -114,6 +115,7 @@ def test_4_processes_at_once_on_a_store_that_does_not_exist_yet(tmp_path: Path) 
         async with open_registry(settings_in(store)) as registry:
             log = await check_sound(registry)
             assert Counter(stored.event.type for stored in log) == {
+                "v1.log.created": 1,
                 "v1.package.created": PROCESSES * PACKAGES_PER_PROCESS,
                 "v1.objects.stored": PROCESSES * PACKAGES_PER_PROCESS + 1,
                 "v1.files.ingested": 2 * PROCESSES * PACKAGES_PER_PROCESS,

@@ -41,6 +41,7 @@ class Options(TypedDict):
     """What `commit` takes besides the requests."""
 
     now_us: Callable[[], int]
+    new_id: Callable[[], str]
     files_per_package_max: int
 
 
@@ -181,7 +182,7 @@ async def test_commands_that_are_queued_when_the_writer_crashes_are_committed_af
     assert [type(answer).__name__ for answer in answers].count("ActorCrashed") == 1
     versions = [answer.version for answer in answers if isinstance(answer, MetadataSchema)]
     assert sorted(versions) == list(range(1, 21))
-    assert len(await check_sound(registry)) == 20
+    assert len(await check_sound(registry)) == 21
 
 
 async def test_a_crash_of_the_database_restarts_the_rest_of_the_core(

@@ -60,7 +60,7 @@ def crashes(registry: Registry) -> list[str]:
         update(log_head).values(sequence=log_head.c.sequence + 1),
         update(log_head).values(sequence=log_head.c.sequence - 1),
         update(log_head).values(sequence=-7),
-        delete(events).where(events.c.sequence == 3),
+        delete(events).where(events.c.sequence == 4),
         delete(log_head),
     ],
     ids=["ahead", "behind", "negative", "last event gone", "no head"],
@@ -187,13 +187,13 @@ async def test_a_payload_that_is_not_what_its_type_says_is_named(registry: Regis
     await fill(registry)
     by_hand(
         settings,
-        "UPDATE events SET payload = ?, payload_digest = ? WHERE sequence = 3",
+        "UPDATE events SET payload = ?, payload_digest = ? WHERE sequence = 4",
         b"\xa0",
         digest_of_payload(b"\xa0"),
     )
-    with pytest.raises(EventRefused, match=r"^event 3 \(v1.files.ingested\) breaks a rule of the log: payload"):
+    with pytest.raises(EventRefused, match=r"^event 4 \(v1.files.ingested\) breaks a rule of the log: payload"):
         assert [entry async for entry in registry.audit()]
-    with pytest.raises(EventRefused, match=r"^event 3 "):
+    with pytest.raises(EventRefused, match=r"^event 4 "):
         await registry.replay(check=True)
 
 

@@ -79,11 +79,11 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
             async with registry.get_file("streamed", "c.txt", offset=3, length=4) as part:
                 assert [chunk async for chunk in part] == [b"asyn"]
             assert [found.name async for found in registry.list_packages()] == ["tree", "streamed"]
-            assert [entry.sequence async for entry in registry.audit(package.package_id)] == [5, 7]
+            assert [entry.sequence async for entry in registry.audit(package.package_id)] == [6, 8]
             assert (await registry.finalize_package(package.package_id)).files == 1
             assert (await registry.verify()).objects == 2
             file = tree.with_name("log")
-            assert (await registry.export_events(file)).events == 8
+            assert (await registry.export_events(file)).events == 9
             assert len(b"".join([chunk async for chunk in registry.exported_events()])) == size_of(file)
             assert (await registry.import_events(file)).written == 0
             assert (await registry.backup(tree.with_name("kept"))).new_objects == 2
@@ -239,7 +239,7 @@ def test_a_timeout_over_a_tail_ends_it(settings: Settings) -> None:
             watching.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await watching
-            assert seen == [1]
+            assert seen[:1] == [1]
 
     _run(main())
 
@@ -248,11 +248,11 @@ def test_a_tail_that_is_closed_early_goes_no_further(settings: Settings) -> None
     async def main() -> None:
         async with open_registry(settings) as registry:
             await registry.create_package("one")
-            async with registry.tail_events() as tail:
-                assert (await anext(tail)).sequence == 1
+            async with registry.tail_events(1) as tail:
+                assert (await anext(tail)).sequence == 2
                 following = asyncio.ensure_future(anext(tail))
                 await registry.create_package("two")
-                assert (await following).sequence == 2
+                assert (await following).sequence == 3
             with pytest.raises(StopAsyncIteration):
                 await anext(tail)
             async with registry.tail_events():
@@ -272,7 +272,7 @@ def test_closing_the_store_breaks_off_tails_but_not_calls(settings: Settings) ->
             yield b"late"
 
         async def watch(registry: AsyncioRegistry) -> None:
-            async with registry.tail_events(1) as tail:
+            async with registry.tail_events(2) as tail:
                 async for _stored in tail:
                     raise AssertionError("nothing follows")
 
@@ -360,7 +360,7 @@ def test_many_tasks_at_once(settings: Settings) -> None:
                 return (await registry.finalize_package(package)).manifest_digest
 
             assert len(set(await asyncio.gather(*(produce(number) for number in range(20))))) == 20
-            assert len(await registry.read_events()) == 80
+            assert len(await registry.read_events()) == 81
 
     _run(main())
 

@@ -48,7 +48,7 @@ def test_the_whole_way(registry: BlockingRegistry, tree: Path, tmp_path: Path) -
     with registry.get_file("streamed", "c.txt", offset=3, length=4) as chunks:
         assert list(chunks) == [b"thre"]
     assert [found.name for found in registry.list_packages()] == ["tree", "streamed"]
-    assert [entry.sequence for entry in registry.audit(package)] == [5, 7, 8]
+    assert [entry.sequence for entry in registry.audit(package)] == [6, 8, 9]
     assert [file.path for file in registry.list_files(package)] == ["c.txt", "d.txt"]
     with pytest.raises(NotFinalized):
         registry.get_manifest_bytes(package)
@@ -78,7 +78,7 @@ def test_several_threads_at_once(registry: BlockingRegistry) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(produce, range(24)))) == 24
-    assert [stored.sequence for stored in registry.read_events()] == list(range(1, 97))
+    assert [stored.sequence for stored in registry.read_events()] == list(range(1, 98))
 
 
 def test_errors_arrive_as_they_were_raised(registry: BlockingRegistry, settings: Settings, package: str) -> None:
@@ -124,7 +124,7 @@ def test_a_generator_that_is_closed_in_the_stores_thread_does_not_wait_for_itsel
     """As the garbage collector may do, which runs in any thread."""
     plant(tree, {"a": b"a"})
     leaving = ExitStack()
-    tail = leaving.enter_context(registry.tail_events())
+    tail = leaving.enter_context(registry.tail_events(1))
     assert next(tail).event.subject == package
     assert registry.ingest_tree(tree, progress=lambda _counts: leaving.close()).files == 1
     with pytest.raises(StopIteration):
@@ -148,7 +148,7 @@ def test_streams_may_be_left_early(registry: BlockingRegistry, package: str) -> 
 
 
 def test_a_tail_follows_what_other_threads_write(registry: BlockingRegistry) -> None:
-    with ThreadPoolExecutor(1) as thread, registry.tail_events() as tail:
+    with ThreadPoolExecutor(1) as thread, registry.tail_events(1) as tail:
         first = thread.submit(next, tail)
         created = registry.create_package("p")
         assert first.result().event.subject == created.package_id
@@ -201,7 +201,7 @@ def test_an_interrupt_while_waiting_for_an_event_ends_the_tail(registry: Blockin
     with _interruptible() as interrupt:
 
         def watch() -> None:
-            with registry.tail_events() as tail:
+            with registry.tail_events(1) as tail:
                 for stored in tail:
                     seen.append(stored.event.subject)
                     threading.Thread(target=interrupt).start()
@@ -241,7 +241,7 @@ def test_closing_breaks_off_tails_but_not_calls(settings: Settings) -> None:
             package = registry.create_package("p").package_id
             leaving = ExitStack()
             next(leaving.enter_context(registry.tail_events()))
-            following = leaving.enter_context(registry.tail_events(1))
+            following = leaving.enter_context(registry.tail_events(2))
             waiting = threads.submit(next, following)
             ingest = threads.submit(registry.ingest_file, package, "f", gated())
             asked.wait()

@@ -98,7 +98,7 @@ async def test_leaving_the_block_finishes_what_was_accepted(settings: Settings) 
             nursery.start_soon(registry.create_package, f"p{number}")
         await trio.testing.wait_all_tasks_blocked()
     async with open_registry(settings) as registry:
-        assert len(await registry.read_events()) == 10
+        assert len(await registry.read_events()) == 11
 
 
 async def test_a_registry_refuses_after_the_block(settings: Settings) -> None:

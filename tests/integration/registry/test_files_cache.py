@@ -181,7 +181,7 @@ async def test_an_interrupted_ingest_is_continued_in_its_package_and_what_it_rea
     assert summary.tree_digest == (await registry.ingest_tree(quiet_tree)).tree_digest, "as if it had gone in one go"
     kinds = [event.event.type for event in await registry.read_events()]
     batches = ["v1.objects.stored", "v1.files.ingested"] * 3
-    assert kinds[:8] == ["v1.package.created", *batches, "v1.package.finalized"]
+    assert kinds[:9] == ["v1.log.created", "v1.package.created", *batches, "v1.package.finalized"]
     assert len(caches(settings)) == 1
 
 

@@ -97,7 +97,7 @@ async def test_a_restore_and_a_check_of_a_backup_refuse_them(tmp_path: Path) -> 
         assert (await second.restore(backup)).written == len(log)
 
 
-_OF_THE_DATABASE = {"an event id that comes twice", "a key that comes twice"}
+_OF_THE_DATABASE = {"an event id that comes twice", "a key that comes twice", "a log that begins again"}
 """What its indexes do not let in, by hand neither."""
 
 

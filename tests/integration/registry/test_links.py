@@ -329,16 +329,16 @@ async def test_a_log_whose_links_leave_the_package_is_not_imported(tmp_path: Pat
     async with open_registry(settings_in(tmp_path / "first")) as first:
         package = (await first.ingest_tree(plant_entries(tmp_path / "tree", INSIDE))).package_id
         log = await whole_log(first)
-    created, put, sealed = log
+    begun, created, put, sealed = log
     assert put.event.type == FILES_INGESTED.name
-    hand_made = [created, _with_target(put), _with_target_in_manifest(sealed)]
+    hand_made = [begun, created, _with_target(put), _with_target_in_manifest(sealed)]
     async with open_registry(settings_in(tmp_path / "second")) as second:
         _write(tmp_path / "log", hand_made)
-        with pytest.raises(EventRefused, match=r"^event 3 .*1 links lead out of the tree: 'm' -> 'x/y/d/../etc'"):
+        with pytest.raises(EventRefused, match=r"^event 4 .*1 links lead out of the tree: 'm' -> 'x/y/d/../etc'"):
             await second.import_events(tmp_path / "log")
         assert await whole_log(second) == []
         _write(tmp_path / "inside", log)
-        assert (await second.import_events(tmp_path / "inside")).written == 3
+        assert (await second.import_events(tmp_path / "inside")).written == 4
         await second.export_package(package, tmp_path / "out")
         assert found_in(tmp_path / "out") == INSIDE
 

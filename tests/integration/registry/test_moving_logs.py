@@ -42,7 +42,7 @@ async def fill(registry: Registry) -> str:
         await add(registry, package, path, f"content of {path[-1]}".encode())
     await registry.register_metadata_schema("s", {"type": "object"})
     await registry.finalize_package(package)
-    for name in ("q", "r", "s", "t"):
+    for name in ("q", "r", "s"):
         await registry.create_package(name)
     return package
 
@@ -102,7 +102,7 @@ async def test_a_log_that_moves_from_database_to_database_and_back_stays_what_it
         assert await check_sound(third) == log
         assert (await third.replay(check=True)).projection_digest == digest
         first_answer = await third.create_package("p", metadata={"k": "v"}, idempotency_key="once")
-        assert first_answer.package_id == log[0].event.subject, "a repeated call finds its first answer"
+        assert first_answer.package_id == log[1].event.subject, "a repeated call finds its first answer"
         assert (await third.create_package("new")).created_sequence == 13
     assert content(back) == content(file), "equal logs are equal files"
 
@@ -332,7 +332,7 @@ async def test_a_writer_in_between_stops_an_import(
             with pytest.raises(LogDiffers) as differs:
                 await importer.import_events(file)
         there = await check_sound(second)
-        assert there[:-1] == log[: differs.value.sequence - 1]
+        assert there[:-2] == log[: differs.value.sequence - 1]
         assert there[-1].event.subject not in {stored.event.subject for stored in log}
 
 
@@ -439,11 +439,14 @@ async def test_large_events_in_a_row_are_not_held_all_at_once(registry: Registry
         # 300 MB, and one event kept of each piece over 110 MB.
         assert peak_bytes() < 80 << 20
     assert content(tmp_path / "exported") == content(large)
-    assert exported.bytes > events << 20
+    assert exported.bytes > (events - 1) << 20
 
 
 def _with_metadata(stored: StoredEvent, entries: int) -> StoredEvent:
-    """The event with this many times 4 KiB of metadata."""
+    """The event, if it opens a package, with this many times 4 KiB of metadata."""
+    opened = stored.decode()
+    if not isinstance(opened, PackageCreated):
+        return stored
     metadata = {f"{number:03}": "m" * 4096 for number in range(entries)}
-    payload = replace(cast("PackageCreated", stored.decode()), metadata=metadata)
+    payload = replace(opened, metadata=metadata)
     return replace(stored, event=replace(stored.event, payload=encode_payload(payload)))

@@ -59,7 +59,7 @@ async def test_a_name_that_several_have_or_none_is_refused_by_all(registry: Regi
         with pytest.raises(PackageNotFound) as missing:
             await drain(getattr(registry, name)(**arguments(name, tree, "weekly")))
         assert missing.value.package == "weekly"
-    assert len(await registry.read_events()) == 2
+    assert len(await registry.read_events()) == 3
 
 
 async def test_an_id_comes_before_a_name(registry: Registry) -> None:

@@ -30,7 +30,7 @@ async def test_two_registries_at_once(settings: Settings, postgres_location: Dat
 
     async with open_registry(shared) as one, open_registry(shared) as two:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(follow, one, 4 * PRODUCERS)
+            nursery.start_soon(follow, one, 4 * PRODUCERS + 1)
             for number in range(PRODUCERS):
                 nursery.start_soon(produce, (one, two)[number % 2], number)
         assert seen == await check_sound(one)

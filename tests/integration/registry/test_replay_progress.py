@@ -19,7 +19,7 @@ from integration.registry.samples import Boom
 @pytest.mark.parametrize("check", [True, False], ids=["check", "rebuild"])
 async def test_a_replay_tells_how_far_it_is(registry: Registry, monkeypatch: pytest.MonkeyPatch, check: bool) -> None:
     monkeypatch.setattr("artifactstore.database.events._REPLAY_BATCH", 2)
-    for name in "abcde":
+    for name in "abcd":
         await registry.create_package(name)
     told: list[ReplayProgress] = []
     threads: set[int] = set()

@@ -82,8 +82,8 @@ async def test_a_slow_reader_holds_up_nobody(registry: Registry) -> None:
             await waiting.wait()
             await _write_many(registry)
         quick: list[StoredEvent] = []
-        await _follow(registry, 0, MANY, quick)
-        rest = [await anext(slow) for _ in range(MANY - 1)]
+        await _follow(registry, 0, MANY + 1, quick)
+        rest = [await anext(slow) for _ in range(MANY)]
         assert first + rest == quick == await whole_log(registry)
     await quiet(registry)
 
@@ -115,7 +115,7 @@ async def test_a_crash_of_the_feeding_actor_is_not_noticed(
     readers: list[list[StoredEvent]] = [[], []]
     async with trio.open_nursery() as nursery:
         for seen in readers:
-            nursery.start_soon(_follow, registry, 0, 40, seen)
+            nursery.start_soon(_follow, registry, 0, 41, seen)
         await _write(registry, 10)
         crash(monkeypatch, ProjectionActor, "head_moved", times=crashes)
         await _write(registry, 30)
@@ -130,7 +130,7 @@ async def test_a_restart_of_everything_below_is_not_noticed(
 ) -> None:
     seen: list[StoredEvent] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_follow, registry, 0, 20, seen)
+        nursery.start_soon(_follow, registry, 0, 21, seen)
         await _write(registry, 10)
         crash(monkeypatch, DatabaseActor, "probe")
         assert not (await registry.health(max_age_s=0)).healthy
@@ -227,7 +227,7 @@ async def test_closing_the_store_ends_a_tail_with_an_error(settings: Settings) -
 
     async def follow(registry: Registry) -> None:
         try:
-            await _follow(registry, 0, 2, seen)
+            await _follow(registry, 0, 3, seen)
         except Exception as error:
             caught.append(error)
 

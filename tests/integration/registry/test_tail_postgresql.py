@@ -17,7 +17,7 @@ from postgres_proxy import Proxy, proxied
 from postgres_server import PostgresServer
 
 WRITERS, EACH = 2, 20
-ALL = WRITERS * EACH
+ALL = WRITERS * EACH + 1
 GUARD_S = 600
 
 

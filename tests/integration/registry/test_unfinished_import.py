@@ -1,6 +1,7 @@
 """An import or a restore that broke off: seen by health and doctor, refused to all others, finished by itself."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from artifactstore.doctor import examine, look
 from artifactstore.errors import ImportUnfinished
 from artifactstore.machine import in_thread
 from artifactstore.transfer import backup, log_files
+from artifactstore_protocols.event_types import PACKAGE_CREATED, PACKAGE_FINALIZED
 from artifactstore_protocols.records import TransferProgress
 from integration.registry.samples import add, check_sound, settings_in, stream_of, whole_log
 from stored_objects import object_in, objects_in, overwrite
@@ -65,13 +67,13 @@ async def refuses_all_others(registry: Registry, settings: Settings, there: int,
     """Nobody else writes, the log can be read, and health and doctor say what is to be done."""
     log = await whole_log(registry)
     assert len(log) == there
-    package = log[0].event.subject if log else "no package"
+    opened = {stored.event.subject for stored in log if stored.event.type == PACKAGE_CREATED.name}
+    opened -= {stored.event.subject for stored in log if stored.event.type == PACKAGE_FINALIZED.name}
     writes: list[Callable[[], Awaitable[object]]] = [
         lambda: registry.create_package("mine"),
         lambda: registry.register_metadata_schema("s", {"type": "object"}),
     ]
-    if log:
-        writes.append(lambda: registry.ingest_file(package, "mine", stream_of(b"mine")))
+    writes += [partial(registry.ingest_file, package, "mine", stream_of(b"mine")) for package in opened]
     for write in writes:
         with pytest.raises(ImportUnfinished) as refused:
             await write()

@@ -205,7 +205,7 @@ async def test_a_row_that_names_another_size_or_digest_is_a_mismatch(
     registry: Registry, settings: Settings, package: str
 ) -> None:
     """The bytes are their address's, but not what the row says of them: one of the two digests is not enough."""
-    by_hand(settings, "UPDATE contents SET digest_sha256 = x'ff' WHERE sequence = 2")
+    by_hand(settings, "UPDATE contents SET digest_sha256 = x'ff' WHERE sequence = 3")
     report = await registry.verify()
     assert len(report.mismatches) == 1
 
@@ -373,7 +373,7 @@ async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
         ("UPDATE artifact_files SET path = '/abs/x' WHERE path_key = 'a'", "path '/abs/x' refused"),
         ("UPDATE artifact_files SET path = 'a' || char(10) WHERE path_key = 'a'", "control character"),
         ("UPDATE artifact_files SET media_type = 'x' WHERE path_key = 'a'", "invalid media type 'x'"),
-        ("UPDATE contents SET size_bytes = -1 WHERE sequence = 2", "has -1 bytes"),
+        ("UPDATE contents SET size_bytes = -1 WHERE sequence = 3", "has -1 bytes"),
         (
             "UPDATE artifact_files SET path = 'a', path_key = 'z' WHERE path_key = 'a'",
             "not under the keys of their paths",

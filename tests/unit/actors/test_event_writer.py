@@ -32,6 +32,7 @@ class _Store:
         requests: Sequence[CommandRequest],
         *,
         now_us: Callable[[], int],  # noqa: ARG002 - nothing is recorded
+        new_id: Callable[[], str],  # noqa: ARG002 - no log begins
         files_per_package_max: int,  # noqa: ARG002 - nothing is counted
     ) -> Sequence[CommandOutcome]:
         self.asked.append(requests)

@@ -65,13 +65,14 @@ async def test_it_is_answered_as_committed(
         requests: Sequence[CommandRequest],
         *,
         now_us: Callable[[], int],
+        new_id: Callable[[], str],
         files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
         if isinstance(requests[0].command, last):
             committing.set()
             with trio.CancelScope(shield=True):  # as a thread does
                 await trio.sleep(SLOW_S)
-        return await commit(store, requests, now_us=now_us, files_per_package_max=files_per_package_max)
+        return await commit(store, requests, now_us=now_us, new_id=new_id, files_per_package_max=files_per_package_max)
 
     async def ask(registry: Registry, package: str) -> None:
         answers.append(await call(registry, package, tree))
@@ -104,11 +105,12 @@ async def test_a_tree_of_which_more_is_to_come_is_stopped(
         requests: Sequence[CommandRequest],
         *,
         now_us: Callable[[], int],
+        new_id: Callable[[], str],
         files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
         if not isinstance(requests[0].command, CreatePackage):
             committing.set()
-        return await commit(store, requests, now_us=now_us, files_per_package_max=files_per_package_max)
+        return await commit(store, requests, now_us=now_us, new_id=new_id, files_per_package_max=files_per_package_max)
 
     async def ask(registry: Registry) -> None:
         with pytest.raises(ActorStopped, match="may have taken effect"):

@@ -34,7 +34,7 @@ async def test_a_commit_is_answered_and_announced(autojump_clock: trio.testing.M
     ):
         committed = await harness.ref.ask(create())
         told = await projection.expect(HeadMoved)
-        assert told.message.sequence == committed.sequence == parts.log.head() == 1
+        assert told.message.sequence == committed.sequence == parts.log.head() == 2
         told.reply()
 
 
@@ -53,7 +53,7 @@ async def test_what_crashes_after_its_commit_is_told_apart_and_found_again(
         assert crashed.value.may_have_taken_effect
         again = await harness.ref.ask(create("key"))
         assert again.repeated
-        assert parts.log.head() == 1
+        assert parts.log.head() == 2
         assert harness.snapshot.starts == 2
         assert [type(report.messages[0]) for report in harness.crashes] == [Commit]
 
@@ -78,7 +78,7 @@ async def test_what_waits_behind_a_crash_is_committed_by_the_next_incarnation(
         await harness.ref.ask(create())
         assert len(harness.crashes) == 1
         assert harness.dead_letters == ()
-        assert parts.log.head() == 3
+        assert parts.log.head() == 4
 
 
 async def test_an_unknown_outcome_stays_unknown_when_asking_again_fails(
@@ -92,5 +92,5 @@ async def test_an_unknown_outcome_stays_unknown_when_asking_again_fails(
     ):
         with pytest.raises(OutcomeUnknown):
             await harness.ref.ask(create())
-        assert parts.log.head() == 1
+        assert parts.log.head() == 2
         projection.expect_nothing()

@@ -29,7 +29,7 @@ async def package_in(parts: Parts) -> str:
     package_id = new_id()
     command = CreatePackage(package_id, "nightly", DEFAULT_RETENTION, {})
     request = CommandRequest(new_id(), command, "ci", None)
-    await parts.store.commit([request], now_us=now_us, files_per_package_max=FILES_MAX)
+    await parts.store.commit([request], now_us=now_us, new_id=new_id, files_per_package_max=FILES_MAX)
     return package_id
 
 
@@ -59,7 +59,7 @@ async def test_bytes_are_stored_before_they_are_recorded(autojump_clock: trio.te
         assert isinstance(command, IngestFiles)
         assert [entry.digest.hex() for entry in command.entries] == [result.digests.primary.hex]
         (committed,) = await parts.store.commit(
-            [to_record.message.request], now_us=now_us, files_per_package_max=FILES_MAX
+            [to_record.message.request], now_us=now_us, new_id=new_id, files_per_package_max=FILES_MAX
         )
         to_record.reply(committed)
 

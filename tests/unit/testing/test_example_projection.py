@@ -16,7 +16,7 @@ from simulation.parts import Parts, simulated_parts
 
 async def commit(parts: Parts) -> None:
     request = CommandRequest(new_id(), CreatePackage(new_id(), "nightly", DEFAULT_RETENTION, {}), "ci", None)
-    await parts.store.commit([request], now_us=now_us, files_per_package_max=1)
+    await parts.store.commit([request], now_us=now_us, new_id=new_id, files_per_package_max=1)
 
 
 async def test_a_tail_sees_what_is_there_and_what_comes(autojump_clock: trio.testing.MockClock) -> None:

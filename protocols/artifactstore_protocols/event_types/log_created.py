@@ -1,0 +1,57 @@
+"""`v1.log.created`: the first event of every log, and of none but the first. It gives the log a random id.
+
+The first command that writes brings it, as a command of its own. It goes wherever the log goes, into files, backups and
+other databases, so two logs with the same id have the same beginning.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_types.base import EventType, record_codec
+from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.state import Needs
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.events import Event
+
+__all__ = ["LOG_CREATED", "LogCreated", "check_place"]
+
+
+class LogCreated(Struct, frozen=True):
+    """The log was begun. `log_id` is a random UUID; a database has a store id of its own, outside the log."""
+
+    log_id: str
+
+    def __post_init__(self) -> None:
+        check_id("log id", self.log_id)
+
+
+def check_place(sequence: int, name: str) -> None:
+    """Refuse a log that begins with another event, or a second beginning.
+
+    Raises:
+        InvalidValue: no log has an event of this type there.
+    """
+    if (sequence == 1) != (name == _NAME):
+        raise InvalidValue("event type", name, f"event 1 of a log is {_NAME}, and no other event is")
+
+
+def _check(_payload: LogCreated, event: "Event") -> None:
+    if event.command.digest is not None:
+        raise InvalidValue("command digest", event.command.digest, "no command asks for the beginning of a log")
+
+
+_NAME: Final = "v1.log.created"
+LOG_CREATED: Final = EventType(
+    name=_NAME,
+    codec=record_codec(_NAME, LogCreated),
+    subject=lambda payload: payload.log_id,
+    needs=lambda _payload: Needs(),
+    check=_check,
+    judge=lambda _payload, _stored, _state: None,
+    evolve=lambda _payload, _stored, _state: None,
+    rows=lambda _payload, _stored: (),
+    describe=lambda payload: f"began log {payload.log_id}",
+)
