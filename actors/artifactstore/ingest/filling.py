@@ -1,8 +1,9 @@
-"""Filling a package from a directory that was scanned: batches are stored ahead, and committed in order."""
+"""Filling a package from a directory that was scanned: runs of batches are stored ahead, and committed in order."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -12,10 +13,11 @@ from artifactstore.ingest.answers import files_written
 from artifactstore.ingest.files_cache import FilesCache, worth_keeping
 from artifactstore.ingest.pipeline import in_order
 from artifactstore.ingest.scan import Scan, ScannedFile
-from artifactstore.ingest.steps import IngestedFile, Steps, batches, ingest_command, links_and_directories
+from artifactstore.ingest.steps import IngestedFile, Steps, ingest_command, links_and_directories, runs
 from artifactstore.machine import in_thread
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import AddDirectory, IngestTree
 from artifactstore_protocols.records import IngestProgress, PackageRecord
 
@@ -23,8 +25,10 @@ __all__ = ["Filled", "Seen", "fill"]
 
 _logger = logging.getLogger("artifactstore.ingest")
 
+type _Stored = tuple[list[ScannedFile], tuple[IngestedFile, ...]]
+
 _IN_FLIGHT: Final = 3
-"""Batches of a directory that are stored or committed at a time: one is committed, and two keep both cores busy."""
+"""Runs that are stored or committed at a time: one is committed, and two keep both cores busy."""
 
 
 class Seen(Struct, frozen=True):
@@ -68,13 +72,13 @@ async def fill(
     on_existing: OnExisting,
     cache: FilesCache,
 ) -> Filled:
-    """Store and commit batch after batch, with those that follow stored meanwhile.
+    """Store and commit run after run of batches, with those that follow stored meanwhile.
 
     Args:
         steps: asks the other actors.
         seen: the directory.
         message: who asks, and who is told of progress.
-        opened: gives the package; called when a batch is stored and about to be committed.
+        opened: gives the package; called when a run is stored and about to be committed.
         on_existing: what becomes of a path that is taken.
         cache: of the directory.
     """
@@ -86,36 +90,40 @@ async def fill(
     if message.progress is not None:
         message.progress(progress)  # how much there is, before the first batch, which may be one file of any size
 
-    async def store(batch: list[ScannedFile]) -> tuple[IngestedFile, ...]:
-        return await steps.store_batch(seen.root, batch, cache, flagged)
+    async def store(run: list[list[ScannedFile]]) -> list[tuple[IngestedFile, ...]]:
+        files = iter(await steps.store_batch(seen.root, [*chain.from_iterable(run)], cache, flagged))
+        return [tuple(islice(files, len(batch))) for batch in run]
 
-    async def commit(batch: list[ScannedFile], files: tuple[IngestedFile, ...]) -> None:
-        nonlocal progress, written, reused, sequence
-
-        def source_of(index: int) -> FileSource:
-            return FileSource(batch[index].source, seen.root)
-
+    async def commit(run: list[list[ScannedFile]], stored: list[tuple[IngestedFile, ...]]) -> None:
         package_id = (await opened()).package_id
-        _keep(cache, batch, files, seen.looked_at_us)
+        into = partial(ingest_command, package_id, on_existing=on_existing)
+        for batch, files in zip(run, stored, strict=True):
+            _keep(cache, batch, files, seen.looked_at_us)
         if cache.due:  # before the commit, so that the cache knows of nearly every file that is in the log
             await in_thread(cache.save)
-        into = partial(ingest_command, package_id, on_existing=on_existing)
-        committed, put = await steps.put(files, source_of, into, message.actor)
-        sequence = committed.sequence
-        written += files_written(committed)
-        reused += sum(file.stored is None for file in put)
-        progress = replace(
-            progress,
-            files=progress.files + len(batch),
-            bytes=progress.bytes + sum(file.entry.size_bytes for file in put),
-        )
-        text = "batch of %d files is in the log, up to %d; %d of %d files done"
-        done = (len(batch), sequence, progress.files, progress.files_total)
-        _logger.debug(text, *done, extra={"package": package_id})
-        if message.progress is not None:
-            message.progress(progress)
 
-    await in_order(batches(seen.files), store, commit, in_flight=_IN_FLIGHT)
+        async def put(one: _Stored) -> tuple[Committed, Sequence[IngestedFile]]:
+            batch, files = one
+            return await steps.put(files, lambda index: FileSource(batch[index].source, seen.root), into, message.actor)
+
+        async def count(_one: _Stored, done: tuple[Committed, Sequence[IngestedFile]]) -> None:
+            nonlocal progress, written, reused, sequence
+            committed, files = done
+            sequence = max(sequence, committed.sequence)
+            written += files_written(committed)
+            reused += sum(file.stored is None for file in files)
+            size_bytes = sum(file.entry.size_bytes for file in files)
+            progress = replace(progress, files=progress.files + len(files), bytes=progress.bytes + size_bytes)
+            text = "batch of %d files is in the log, up to %d; %d of %d files done"
+            state = (len(files), sequence, progress.files, progress.files_total)
+            _logger.debug(text, *state, extra={"package": package_id})
+            if message.progress is not None:
+                message.progress(progress)
+
+        # All of them are asked for at once, so that the writer takes them into one transaction.
+        await in_order(zip(run, stored, strict=True), put, count, in_flight=len(run))
+
+    await in_order(runs(seen.files), store, commit, in_flight=_IN_FLIGHT)
     for entries in links_and_directories(seen.scan):
         command = ingest_command((await opened()).package_id, (), on_existing, entries)
         sequence = (await steps.commit(command, message.actor, None)).sequence

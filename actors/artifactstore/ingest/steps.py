@@ -39,9 +39,13 @@ from artifactstore_protocols.messages import (
 from artifactstore_protocols.packages import ObjectsNotStored
 from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
 
-__all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "links_and_directories"]
+__all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "links_and_directories", "runs"]
 
 _BATCH_BYTES = 64 << 20
+BATCHES_TOGETHER = 4
+"""Batches that are stored by one transaction and committed by another. A transaction touches most pages of every index
+over digests, however few rows it has, so that fewer of them write much less."""
+
 _COMMITS_TRIED = 8
 """How often a command may be refused because of an object that was flagged or retired meanwhile."""
 
@@ -76,7 +80,7 @@ class Steps:
     async def store_batch(
         self, root: str, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
     ) -> tuple[IngestedFile, ...]:
-        """Store the files of a directory that make up one transaction, but those that are known to be there.
+        """Store some files of a directory in one transaction, but those that are known to be there.
 
         Args:
             root: the directory.
@@ -246,3 +250,18 @@ def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
         entries += entry
     if batch:
         yield batch
+
+
+def runs(files: Sequence[ScannedFile]) -> Iterator[list[list[ScannedFile]]]:
+    """Runs of `batches` that are stored together: limited by count and by bytes, at least one batch each."""
+    run: list[list[ScannedFile]] = []
+    size = 0
+    for batch in batches(files):
+        batch_size = sum(file.size_bytes for file in batch)
+        if run and (len(run) == BATCHES_TOGETHER or size + batch_size > _BATCH_BYTES):
+            yield run
+            run, size = [], 0
+        run.append(batch)
+        size += batch_size
+    if run:
+        yield run

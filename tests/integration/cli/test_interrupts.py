@@ -25,6 +25,7 @@ from artifactstore.ingest.steps import Steps
 from artifactstore.cli import main
 
 steps.ENTRIES_MAX = 1
+steps.BATCHES_TOGETHER = 1
 files_cache._RACY_NS = 0
 commit, committed = Steps.commit, []
 number, commits = int(sys.argv[1]), int(sys.argv[2])

@@ -133,6 +133,7 @@ async def test_a_cancelled_directory_is_in_its_package_batch_by_batch(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch, nth: int, before: bool
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {name: name.encode() for name in "abcdef"})
     for point in DIRECTORY_POINTS:
         package = (await registry.create_package("p")).package_id

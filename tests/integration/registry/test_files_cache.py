@@ -33,6 +33,7 @@ GUARD_S = 120
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
 
 
 @pytest.fixture

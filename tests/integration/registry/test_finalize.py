@@ -160,6 +160,7 @@ async def test_a_directory_that_is_being_ingested_keeps_its_package_busy_too(
     registry: Registry, package: str, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {"1": b"1", "2": b"2", "3": b"3"})
     answers: list[object] = []
 

@@ -188,6 +188,7 @@ async def test_a_directory_is_resumed_where_a_failed_attempt_stopped(
 ) -> None:
     """Batches that were committed are passed over; only what is missing is written."""
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {name: name.encode() for name in "abcdef"})
     package = (await registry.create_package("p")).package_id
 
@@ -212,6 +213,7 @@ async def test_a_directory_that_was_cancelled_is_resumed(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {name: name.encode() for name in "abcdef"})
     package = (await registry.create_package("p")).package_id
     with trio.CancelScope() as scope:

@@ -3,14 +3,17 @@
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
+from artifactstore.backends.small import SmallBackend
+from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
     AmbiguousPackage,
     LinksRefused,
@@ -19,7 +22,9 @@ from artifactstore.errors import (
     TargetRefused,
     TreeTooLarge,
 )
+from artifactstore.ingest.steps import BATCHES_TOGETHER
 from artifactstore.storage import StorageActor
+from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.dataplane import IngestResult, SourceChanged, SourceRefused
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.links import LinkPolicy
@@ -331,6 +336,7 @@ async def test_a_file_that_differs_is_refused_unless_it_is_to_be_replaced(regist
 
 async def test_progress_counts_every_batch(registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 3)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     monkeypatch.setattr("artifactstore.ingest.steps._BATCH_BYTES", 10)
     plant(tree, {"a": b"1", "b": b"2", "c": b"3", "d": b"4", "e": b"5" * 10, "f": b"6"})
     progress: list[IngestProgress] = []
@@ -342,6 +348,33 @@ async def test_progress_counts_every_batch(registry: Registry, tree: Path, monke
         (5, 6, 14, 15),
         (6, 6, 15, 15),
     ]
+
+
+async def test_batches_that_are_stored_together_are_committed_by_one_transaction(
+    registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
+    commit, stored = SqlEventStore.commit, SmallBackend.put_many
+    commands: list[int] = []
+    objects: list[int] = []
+
+    async def counted(store: SqlEventStore, requests: Sequence[CommandRequest], **named: Any) -> Any:  # noqa: ANN401
+        commands.append(len(requests))
+        return await commit(store, requests, **named)
+
+    def put_many(backend: SmallBackend, puts: Iterable[tuple[str, bytes]]) -> Any:  # noqa: ANN401
+        answers = stored(backend, puts)
+        objects.append(len(answers))
+        return answers
+
+    monkeypatch.setattr(SqlEventStore, "commit", counted)
+    monkeypatch.setattr(SmallBackend, "put_many", put_many)
+    plant(tree, {f"{number:02}": f"content {number}".encode() for number in range(10)})
+    summary = await registry.ingest_tree(tree)
+    assert summary.files == 10
+    assert commands == [1, BATCHES_TOGETHER, 1, 1], "create the package, two runs, and finalize it"
+    assert sorted(objects) == [2, 2 * BATCHES_TOGETHER]
+    await check_sound(registry)
 
 
 async def test_progress_counts_what_a_scan_has_found(
@@ -362,6 +395,7 @@ async def test_what_progress_raises_interrupts_the_ingest_and_is_raised(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {name: name.encode() for name in "abcdef"})
     package = (await registry.create_package("p")).package_id
     failure = ValueError("enough")
@@ -387,6 +421,7 @@ async def test_a_file_that_changes_after_the_scan_is_refused(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {"a": b"a", "b": b"b"})
     package = (await registry.create_package("p")).package_id
 
@@ -423,6 +458,7 @@ async def test_a_tree_that_another_process_seals_meanwhile_is_refused(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {"a": b"a", "b": b"b", "c": b"c"})
     sealed = trio.Event()
     store_files = StorageActor.store_files

@@ -207,6 +207,7 @@ async def test_an_interrupted_ingest_continues_with_its_links(
 ) -> None:
     """Also when the links were committed, and one of them has changed since."""
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 2)
+    monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     tree = plant_entries(tmp_path / "tree", SAMPLE)
 
     def stop(counts: IngestProgress) -> None:
