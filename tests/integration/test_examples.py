@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES = ROOT / "examples"
 PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
-    "embed_trio.py": ([], ["event 6: v1.package.finalized", "sealed 2 files, 10980 bytes", "read again: sample 0"]),
+    "embed_trio.py": ([], ["event 7: v1.package.finalized", "sealed 2 files, 10980 bytes", "read again: sample 0"]),
     "embed_asyncio.py": ([], ["given up, and in the package: ['upload-0.bin'", "sealed 5 files, 500000 bytes"]),
     "embed_script.py": (
         ["reports"],

@@ -67,6 +67,7 @@ async def _check_the_end(settings: Settings) -> None:
     async with open_registry(settings) as registry:
         log = await check_sound(registry)
         assert [stored.event.type for stored in log] == [
+            "v1.log.created",
             "v1.package.created",
             "v1.objects.stored",
             "v1.files.ingested",
