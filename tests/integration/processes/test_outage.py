@@ -148,7 +148,7 @@ async def test_work_goes_on_by_itself_when_the_server_is_back(
         assert load.refused[DatabaseUnavailable] >= PRODUCERS
         sealings = {stored.event.subject: stored.sequence for stored in log if "finalized" in stored.event.type}
         assert sealings == dict(load.sealed)
-        assert Counter(stored.event.type for stored in log) == dict.fromkeys(
+        assert Counter(stored.event.type for stored in log[1:]) == dict.fromkeys(
             ("v1.package.created", "v1.objects.stored", "v1.files.ingested", "v1.package.finalized"), len(load.sealed)
         )
         assert all(actor.starts == 1 for actor in actors(registry)), "an outage is an answer, and no crash"
