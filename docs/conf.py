@@ -75,6 +75,8 @@ NAVIGATION = """
 docs/EMBEDDING
 examples/README
 docs/OPERATOR
+docs/RULES
+docs/GLOSSARY
 docs/TESTING
 protocols/README
 ```
