@@ -75,15 +75,15 @@ class HealthActor(Actor[HealthRole]):
 
     async def _measure(self, name: str, probe: Probe, readings: dict[str, ComponentHealth]) -> None:
         began = trio.current_time()
-        healthy, facts = False, dict[str, str | int | float]()
+        healthy, details = False, dict[str, str | int | float]()
         detail = f"no answer within {PROBE_TIMEOUT_S:g} s"
         with trio.move_on_after(PROBE_TIMEOUT_S):
             try:
-                facts.update(await probe())
+                details.update(await probe())
                 healthy, detail = True, "ok"
             except PartUnwell as unwell:
                 detail = unwell.detail
-                facts.update(unwell.facts)
+                details.update(unwell.details)
             except Refusal as error:
                 detail = str(error)
-        readings[name] = ComponentHealth(name, healthy, detail, facts, trio.current_time() - began, now_us())
+        readings[name] = ComponentHealth(name, healthy, detail, details, trio.current_time() - began, now_us())

@@ -16,9 +16,9 @@ from artifactstore.database.database import Database
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane import open_data_plane, open_local_data_plane, read_marker, update_marker
+from artifactstore.environment import in_thread
 from artifactstore.host_loop import must_be_trio
 from artifactstore.ingest import StorePlaces
-from artifactstore.machine import in_thread
 from artifactstore.places import absolute
 from artifactstore.registry import Registry
 from artifactstore.supervision import ActorSpec, Report, StartFailed, open_tree

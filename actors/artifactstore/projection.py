@@ -16,7 +16,7 @@ import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseDamaged, DatabaseReplaced, DatabaseUnavailable, LogDamaged
-from artifactstore.machine import machine
+from artifactstore.environment import environment
 from artifactstore.streams import ChannelStream
 from artifactstore.supervision import Actor, Backoff, Concurrent, OnCancel, OnTaskCrash, handles
 from artifactstore.supervision.tasks import TaskHandle
@@ -161,4 +161,4 @@ class ProjectionActor(Actor[ProjectionRole]):
 
 
 def _delay_s(failures: int) -> float:
-    return _AGAIN.delay_s(failures, machine.get().random_bits(_DRAW_BITS) / (1 << _DRAW_BITS))
+    return _AGAIN.delay_s(failures, environment.get().random_bits(_DRAW_BITS) / (1 << _DRAW_BITS))

@@ -16,12 +16,12 @@ import rfc8785
 import trio
 
 from artifactstore.arguments import checked
-from artifactstore.callers import told_from_threads, with_progress, with_stream
+from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.database.errors import DatabaseDamaged
+from artifactstore.environment import in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
-from artifactstore.machine import in_thread
 from artifactstore.os_paths import path_text
 from artifactstore.refusals import (
     AmbiguousPackage,
@@ -630,7 +630,7 @@ class Registry:
         """
 
         async def replay(tell: Callable[[ReplayProgress], None] | None) -> ReplayReport:
-            message = Replay(rebuild=not check, progress=None if tell is None else told_from_threads(tell))
+            message = Replay(rebuild=not check, progress=None if tell is None else thread_safe_callback(tell))
             return await self._actors.projection.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, replay)

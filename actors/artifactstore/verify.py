@@ -14,8 +14,8 @@ import trio
 
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
+from artifactstore.environment import in_thread
 from artifactstore.ingest.sealing import counted_text, entry_totals, manifest_entry, stated_totals
-from artifactstore.machine import in_thread
 from artifactstore.refusals import WrongStorageRoot
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols import manifest

@@ -468,7 +468,7 @@ class ComponentHealth(Struct, frozen=True):
         name: such as `database` or `actor:event-writer`.
         healthy: whether it did what it is for.
         detail: what was found, in words.
-        facts: what was measured, by name; units are in the names.
+        details: what was measured, by name; units are in the names.
         latency_s: how long the probe took.
         measured_at_us: when.
     """
@@ -476,7 +476,7 @@ class ComponentHealth(Struct, frozen=True):
     name: str
     healthy: bool
     detail: str
-    facts: Mapping[str, str | int | float]
+    details: Mapping[str, str | int | float]
     latency_s: float
     measured_at_us: int
 

@@ -9,14 +9,14 @@ import trio
 from artifactstore.backends.local import LocalBackend
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane import InProcessDataPlane
-from artifactstore.machine import machine
+from artifactstore.environment import environment
 from artifactstore_protocols.dataplane import DataPlane
 from artifactstore_protocols.event_store import EventStore
 from simulation.faults import Fault
 from simulation.log import SimulatedLog
 from simulation.posix import SimulatedPosix
 from simulation.store import SimulatedEventStore
-from simulation.threads import SimulatedMachine
+from simulation.threads import SimulatedEnvironment
 from simulation.world import Life, World
 
 __all__ = ["Parts", "simulated_parts"]
@@ -47,7 +47,7 @@ async def simulated_parts(*faults: Fault, seed: int = 0) -> AsyncGenerator[Parts
     world = World(seed, faults)
     posix = SimulatedPosix(world)
     life = Life(0, 1)
-    token = machine.set(SimulatedMachine(world, seed))
+    token = environment.set(SimulatedEnvironment(world, seed))
     try:
         with posix.installed():
             async with trio.open_nursery() as nursery:
@@ -63,4 +63,4 @@ async def simulated_parts(*faults: Fault, seed: int = 0) -> AsyncGenerator[Parts
                     with trio.CancelScope(shield=True):
                         await store.close()
     finally:
-        machine.reset(token)
+        environment.reset(token)

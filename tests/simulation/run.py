@@ -8,7 +8,7 @@ from typing import Final
 
 import trio
 
-from artifactstore.machine import machine
+from artifactstore.environment import environment
 from artifactstore.supervision import Report
 from artifactstore.testing.scheduling import run_seeded
 from simulation.aftermath import look_back
@@ -23,7 +23,7 @@ from simulation.plan import Plan
 from simulation.posix import SimulatedPosix
 from simulation.process import Process
 from simulation.strikes import Strikes
-from simulation.threads import SimulatedMachine
+from simulation.threads import SimulatedEnvironment
 from simulation.workload import PROCESSES, Workload
 from simulation.world import World
 
@@ -71,7 +71,7 @@ class _Simulation:
     async def run(self) -> Outcome:
         self._world = World(self._plan.seed, self._plan.faults)
         self._posix = SimulatedPosix(self._world)
-        machine.set(SimulatedMachine(self._world, self._plan.seed))
+        environment.set(SimulatedEnvironment(self._world, self._plan.seed))
         with self._posix.installed():
             async with trio.open_nursery() as nursery:
                 self._log = SimulatedLog(self._world, nursery)

@@ -12,17 +12,17 @@ from typing import Final, override
 
 import trio
 
-from artifactstore.machine import Machine
+from artifactstore.environment import Environment
 from simulation.faults import ThreadFailure, ThreadFault
 from simulation.world import SimulatedBug, World, shielded
 
-__all__ = ["SimulatedMachine"]
+__all__ = ["SimulatedEnvironment"]
 
 _EPOCH_US: Final = 1_790_000_000_000_000
 
 
-class SimulatedMachine(Machine):
-    """What `artifactstore.machine` asks for, from a world."""
+class SimulatedEnvironment(Environment):
+    """What `artifactstore.environment` asks for, from a world."""
 
     def __init__(self, world: World, seed: int) -> None:
         self._world = world

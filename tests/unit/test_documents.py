@@ -247,7 +247,13 @@ def test_the_blueprint_has_every_message() -> None:
     assert shown == known - {"Message", "Request"} | {"BoundAddresses", "Drain"}
 
 
-MANUALS = [README, OPERATOR, ROOT / "docs" / "RULES.md", ROOT / "docs" / "EMBEDDING.md", ROOT / "docs" / "ASSEMBLY-EXPERIMENT.md"]
+MANUALS = [
+    README,
+    OPERATOR,
+    ROOT / "docs" / "RULES.md",
+    ROOT / "docs" / "EMBEDDING.md",
+    ROOT / "docs" / "ASSEMBLY-EXPERIMENT.md",
+]
 MARKERS = {"run", "run on a store", "run on PostgreSQL", "run by .ci/run", "example output", "example"}
 GATE = (ROOT / ".ci" / "run").read_text()
 

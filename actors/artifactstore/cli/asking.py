@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
-from artifactstore.facts import Json
+from artifactstore.json_output import Json
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = ["ServiceUnreachable", "ask_service", "ask_tree"]

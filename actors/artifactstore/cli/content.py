@@ -33,7 +33,7 @@ from artifactstore.cli.runner import (
     on_trio,
 )
 from artifactstore.cli.targets import say_limits
-from artifactstore.facts import facts
+from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
@@ -89,7 +89,7 @@ def ingest(
             interrupted=f"what was stored is kept; {CONTINUES}",
         )
     if json:
-        say_json(facts(summary))
+        say_json(to_json(summary))
         return
     say(f"package          {summary.package_id}  {summary.name}")
     say(f"manifest digest  {summary.manifest_digest}")
@@ -110,8 +110,8 @@ def ingest(
 async def _check_source(
     path: Path, name: str | None, retention: str, metadata: Mapping[str, str], key: str | None
 ) -> None:
+    from artifactstore.environment import in_thread  # noqa: PLC0415
     from artifactstore.ingest.scan import directory_at  # noqa: PLC0415 - it loads trio, as do these
-    from artifactstore.machine import in_thread  # noqa: PLC0415
     from artifactstore.os_paths import path_text  # noqa: PLC0415
 
     root, _found = await in_thread(lambda: directory_at(path_text(path)))
@@ -182,7 +182,7 @@ def export(
 
         report = on_store(work, interrupted=f"what was written is kept; {CONTINUES}")
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         _say_exported(report)
     if report.refused:

@@ -12,30 +12,30 @@ __all__ = ["register"]
 
 def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore doctor`."""
-    from artifactstore.doctor import CHECKS, examine, look  # noqa: PLC0415 - it loads what a store needs
-    from artifactstore.facts import facts  # noqa: PLC0415
+    from artifactstore.doctor import CHECKS, examine, inspect_store  # noqa: PLC0415 - it loads what a store needs
+    from artifactstore.json_output import to_json  # noqa: PLC0415
 
-    sight = look(store=named_store())
-    found = examine(sight)
+    inspection = inspect_store(store=named_store())
+    found = examine(inspection)
     if json:
-        database, root = sight.database_found, sight.root_found
+        database, root = inspection.database_found, inspection.root_found
         say_json(
             {
-                "settings": facts(sight.settings),
+                "settings": to_json(inspection.settings),
                 "store_id": None if database is None else database.store_id,
-                "root": None if root is None or root.marker is None else facts(root.marker),
+                "root": None if root is None or root.marker is None else to_json(root.marker),
                 "checks": list(CHECKS),
-                "findings": facts(found),
+                "findings": to_json(found),
             }
         )
     else:
-        for name, setting in sight.settings.items():
+        for name, setting in inspection.settings.items():
             say(f"{name:18}  {setting.value}  ({setting.origin})")
         for diagnosis in found:
             say(f"{diagnosis.check}: {diagnosis.problem}")
             say(f"    {diagnosis.remedy}")
         if not found:
-            say(f"nothing wrong with {sight.database} and {sight.root}")
+            say(f"nothing wrong with {inspection.database} and {inspection.root}")
     if found:
         raise Finding(EXIT_FAILED)
 

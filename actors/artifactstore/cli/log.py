@@ -10,7 +10,7 @@ from artifactstore.cli.moving import export_events, flaw_text, import_events
 from artifactstore.cli.options import Json, OptionalPackage, Quiet
 from artifactstore.cli.output import PAGE_BYTES, counted, delivered, events_bar, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
-from artifactstore.facts import event_facts, facts, replay_facts, timestamp
+from artifactstore.json_output import event_to_json, replay_to_json, timestamp, to_json
 from artifactstore_protocols.events import SEQUENCE_MAX
 from artifactstore_protocols.records import VerifyReport
 
@@ -26,7 +26,7 @@ def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet
     with progress_bar("verify") as progress:
         report = on_store(lambda registry: registry.verify(package, actor=invoker(), progress=progress))
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         _say_verified(report)
     if not report.sound:
@@ -64,7 +64,7 @@ def replay(
     with events_bar("replay") as progress:
         report = on_store(lambda registry: registry.replay(check=check, progress=progress))
     if json:
-        say_json(replay_facts(report))
+        say_json(replay_to_json(report))
     else:
         say(f"replayed {counted(report.events, 'event')}")
         say(f"projection digest  {report.projection_digest}")
@@ -103,7 +103,7 @@ def events(
 def _print_events(since: int, *, follow: bool, json: bool) -> None:
     def show(stored: "StoredEvent") -> None:
         if json:
-            say_json(event_facts(stored))
+            say_json(event_to_json(stored))
         else:
             event = stored.event
             say(f"{stored.sequence:>8}  {timestamp(event.recorded_at_us)}  {event.type:24}  {event.subject}")
@@ -131,7 +131,7 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
         async with aclosing(registry.audit(package)) as entries:
             async for entry in entries:
                 if json:
-                    say_json(facts(entry))
+                    say_json(to_json(entry))
                 else:
                     say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
                 await delivered(least_bytes=PAGE_BYTES)

@@ -80,7 +80,7 @@ class _Formatter(logging.Formatter):
         super().__init__()
         self._secrets = sorted(secrets, key=len, reverse=True)
 
-    def facts(self, record: logging.LogRecord) -> dict[str, str | int]:
+    def fields(self, record: logging.LogRecord) -> dict[str, str | int]:
         """A record's fields, those that it has."""
         ours = record.name == _OURS or record.name.startswith(f"{_OURS}.")
         found: dict[str, str | int | None] = {
@@ -109,19 +109,19 @@ class _Formatter(logging.Formatter):
 class _JsonLine(_Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(self.facts(record))
+        return json.dumps(self.fields(record))
 
 
 class _Text(_Formatter):
     @override
     def format(self, record: logging.LogRecord) -> str:
-        facts = self.facts(record)
-        where = [f"{name} {facts[name]}" for name in ("actor", "request", "package") if name in facts]
-        message = "\n  ".join(printable(line) for line in str(facts["message"]).splitlines())
-        line = f"{facts['time']} {facts['level']:7} {message}"
+        fields = self.fields(record)
+        where = [f"{name} {fields[name]}" for name in ("actor", "request", "package") if name in fields]
+        message = "\n  ".join(printable(line) for line in str(fields["message"]).splitlines())
+        line = f"{fields['time']} {fields['level']:7} {message}"
         if where:
             line += f"  ({printable(', '.join(where))})"
-        stack = [f"\n  {printable(part)}" for part in str(facts.get("error", "")).splitlines()]
+        stack = [f"\n  {printable(part)}" for part in str(fields.get("error", "")).splitlines()]
         return "".join([line, *stack])
 
 

@@ -15,7 +15,7 @@ from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import counted, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, Finding, on_store, on_trio
 from artifactstore.cli.targets import say_limits
-from artifactstore.facts import facts
+from artifactstore.json_output import to_json
 from artifactstore.refusals import TargetRefused
 from artifactstore_protocols.records import FlawedObject, LogImport, ObjectFlaws
 
@@ -42,7 +42,7 @@ def export_events(target: Path, *, json: bool) -> None:
     with progress_bar("export") as progress:
         report = on_store(lambda registry: registry.export_events(file, progress=progress))
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         say(f"wrote {counted(report.events, 'event')}, {size_text(report.bytes)}, to {report.file}")
         say(f"digest  {report.digest}")
@@ -64,7 +64,7 @@ def import_events(source: Path, *, json: bool) -> None:
             interrupted=f"{_KEPT}; {CONTINUES}",
         )
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         _say_imported(report)
 
@@ -128,7 +128,7 @@ def backup(
             lambda registry: registry.backup(directory, progress=progress), interrupted=f"{_KEPT}; {CONTINUES}"
         )
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         say(f"{counted(report.events, 'event')}, {report.new_events} new; {counted(report.objects, 'object')}")
         say(f"copied  {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")
@@ -148,7 +148,7 @@ def _check(directory: Path, *, json: bool) -> None:
     with progress_bar("check") as progress:
         report = on_trio(lambda: check_backup(directory, progress))
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         events, objects = counted(report.events, "event"), counted(report.objects, "object")
         say(f"read {events} and {objects}, {size_text(report.bytes)}")
@@ -174,7 +174,7 @@ def restore(
             interrupted=f"{_KEPT}; {CONTINUES}",
         )
     if json:
-        say_json(facts(report))
+        say_json(to_json(report))
     else:
         _say_log(report.events, report.written, report.sequence)
         say(f"restored  {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from typing import BinaryIO, Protocol
 
 from artifactstore.cli.streams import answer
-from artifactstore.facts import Json, as_json
+from artifactstore.json_output import Json, json_text
 from artifactstore_protocols.records import DirectoryIngest, ExportReport, IngestProgress, PackageRecord, ReplayProgress
 
 __all__ = [
@@ -81,7 +81,7 @@ def say(text: str) -> None:
 
 def say_json(value: Json) -> None:
     """One line of JSON on stdout, in UTF-8 whatever the locale (RFC 8259 section 8.1)."""
-    _stdout().write(f"{as_json(value)}\n".encode())
+    _stdout().write(f"{json_text(value)}\n".encode())
 
 
 async def write_bytes(payload: bytes) -> None:

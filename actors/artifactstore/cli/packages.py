@@ -21,13 +21,13 @@ from artifactstore.cli.output import (
     text_of,
 )
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
-from artifactstore.facts import facts
+from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
 if TYPE_CHECKING:
-    from artifactstore.facts import Json as Facts
+    from artifactstore.json_output import Json as JsonValue
     from artifactstore.registry import Registry
 
 __all__ = ["register"]
@@ -53,7 +53,7 @@ def create(
         interrupted=MAY_BE_DONE,
     )
     if json:
-        say_json(facts(record))
+        say_json(to_json(record))
     else:
         say(f"{record.package_id}  {record.name}  {record.status}")
 
@@ -102,7 +102,7 @@ def add(
 
         added = on_store(work, interrupted=f"what was stored is kept; {CONTINUES}" if directory else MAY_BE_DONE)
     if json:
-        say_json(facts(added))
+        say_json(to_json(added))
     elif isinstance(added, FileRecord):
         say(f"{added.path}  {size_text(added.size_bytes)}  {added.content_address}")
     else:
@@ -118,7 +118,7 @@ def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> 
     """Run `artifactstore package finalize`."""
     sealed = on_store(lambda registry: registry.finalize_package(package, actor=invoker()), interrupted=MAY_BE_DONE)
     if json:
-        say_json(facts(sealed))
+        say_json(to_json(sealed))
     else:
         say(f"{sealed.package_id}  {sealed.manifest_digest}")
 
@@ -130,7 +130,7 @@ def list_packages(*, json: Json = False) -> None:
         async with aclosing(registry.list_packages()) as records:
             async for record in records:
                 if json:
-                    say_json(facts(record))
+                    say_json(to_json(record))
                 else:
                     held, size = entries_text(record), size_text(record.bytes)
                     say(f"{record.package_id}  {record.status:9}  {held:>13}  {size:>10}  {record.name}")
@@ -147,9 +147,9 @@ def show(package: Package, *, json: Json = False) -> None:
         return record, await registry.list_files(record.package_id)
 
     record, entries = on_store(work)
-    shown = cast("Mapping[str, Facts]", facts(record))
+    shown = cast("Mapping[str, JsonValue]", to_json(record))
     if json:
-        say_json({**shown, "file_list": facts(entries)})
+        say_json({**shown, "file_list": to_json(entries)})
         return
     for key, value in shown.items():
         say(f"{key:18} {text_of(value)}")

@@ -15,7 +15,7 @@ from artifactstore.cli.runner import EXIT_FAILED, Finding, logged, on_store
 from artifactstore.version import VERSION
 
 if TYPE_CHECKING:
-    from artifactstore.facts import Json as Facts
+    from artifactstore.json_output import Json as JsonValue
     from artifactstore.registry import Registry
 
 __all__ = ["register"]
@@ -72,21 +72,21 @@ def health(
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore health`."""
-    report: Mapping[str, Facts]
+    report: Mapping[str, JsonValue]
     if url is not None:
         from artifactstore.cli.asking import ask_service  # noqa: PLC0415
 
         report = ask_service(url)
     else:
-        from artifactstore.facts import health_facts  # noqa: PLC0415
         from artifactstore.ids import now_us  # noqa: PLC0415
+        from artifactstore.json_output import health_to_json  # noqa: PLC0415
 
-        report = health_facts(on_store(lambda registry: registry.health(max_age_s=0)), now_us())
+        report = health_to_json(on_store(lambda registry: registry.health(max_age_s=0)), now_us())
     if json:
         say_json(report)
     else:
         say(str(report["status"]))
-        for name, part in cast("Mapping[str, Mapping[str, Facts]]", report.get("components", {})).items():
+        for name, part in cast("Mapping[str, Mapping[str, JsonValue]]", report.get("components", {})).items():
             say(f"  {'ok ' if part['healthy'] else 'BAD'}  {name:22} {part['detail']}")
     if report["status"] != "healthy":
         raise Finding(EXIT_FAILED)
@@ -103,7 +103,7 @@ def tree(
         raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
     from artifactstore.cli.asking import ask_tree  # noqa: PLC0415
     from artifactstore.cli.drawing import show, show_always  # noqa: PLC0415
-    from artifactstore.facts import facts  # noqa: PLC0415
+    from artifactstore.json_output import to_json  # noqa: PLC0415
 
     if watch and url is not None:
         watched = url
@@ -113,8 +113,8 @@ def tree(
         found = ask_tree(url)
     else:
 
-        async def look(registry: "Registry") -> "Mapping[str, Facts]":
-            return cast("Mapping[str, Facts]", facts(registry.snapshot()))
+        async def look(registry: "Registry") -> "Mapping[str, JsonValue]":
+            return cast("Mapping[str, JsonValue]", to_json(registry.snapshot()))
 
         found = on_store(look)
     if json:

@@ -14,7 +14,7 @@ from typing import Final
 
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.source import Directories, open_source
-from artifactstore.machine import thread_beside
+from artifactstore.environment import thread_beside
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceDiffers, SourceError
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, ContentHasher, digests_of

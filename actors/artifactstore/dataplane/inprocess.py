@@ -13,7 +13,7 @@ from artifactstore.dataplane.ingest import ingest_batch, ingest_contents
 from artifactstore.dataplane.reading import ObjectPieces, read_all, stat_all, verify_all
 from artifactstore.dataplane.stream import StreamIngest
 from artifactstore.dataplane.threads import WorkerThreads
-from artifactstore.machine import check_wanted
+from artifactstore.environment import check_wanted
 from artifactstore_protocols.dataplane import NOWHERE, FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress

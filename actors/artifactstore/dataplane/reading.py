@@ -9,7 +9,7 @@ from typing import Final
 
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import CHUNK_BYTES
-from artifactstore.machine import thread_beside
+from artifactstore.environment import thread_beside
 from artifactstore_protocols.dataplane import RangeRefused, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentDigests, ContentHasher, Hasher, digest_of, digests_of, new_hasher

@@ -12,7 +12,7 @@ from typing import cast
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import CHUNK_BYTES, commit, ingest_contents
 from artifactstore.dataplane.threads import WorkerThreads
-from artifactstore.machine import check_wanted
+from artifactstore.environment import check_wanted
 from artifactstore_protocols.dataplane import IngestResult, SourceOverrun, SourceTruncated
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentHasher

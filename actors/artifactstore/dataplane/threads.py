@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from artifactstore.machine import in_thread
+from artifactstore.environment import in_thread
 
 __all__ = ["WorkerThreads"]
 
@@ -13,7 +13,7 @@ class WorkerThreads:
     """Runs blocking calls away from the event loop.
 
     A call that has started always finishes before its caller goes on, so that no file is closed under it;
-    long ones ask `machine.check_wanted`, which raises in the thread once the caller is cancelled.
+    long ones ask `environment.check_wanted`, which raises in the thread once the caller is cancelled.
     """
 
     __slots__ = ("_probe_limiter", "_work_limiter")

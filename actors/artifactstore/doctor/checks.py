@@ -9,8 +9,8 @@ from msgspec import Struct
 from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
 from artifactstore.dataplane import MARKER, ClosedPath
-from artifactstore.doctor.sight import Sight
-from artifactstore.facts import flagged_text
+from artifactstore.doctor.inspection import Inspection
+from artifactstore.json_output import flagged_text
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.root_markers import CollectionCode, may_collect
 
@@ -42,77 +42,80 @@ type Findings = Iterator[tuple[str, str]]
 """Problems, each with its remedy."""
 
 
-def examine(sight: Sight) -> tuple[Diagnosis, ...]:
+def examine(seen: Inspection) -> tuple[Diagnosis, ...]:
     """Everything that is wrong, in the order of the checks."""
-    return tuple(Diagnosis(name, problem, remedy) for name, check in CHECKS.items() for problem, remedy in check(sight))
+    return tuple(Diagnosis(name, problem, remedy) for name, check in CHECKS.items() for problem, remedy in check(seen))
 
 
-def unknown_settings(sight: Sight) -> Findings:
+def unknown_settings(seen: Inspection) -> Findings:
     """Variables that look like settings and are none: somebody believes that they have set something."""
-    for name, meant in sight.meant_settings.items():
+    for name, meant in seen.meant_settings.items():
         yield f"{name} is set, and there is no such setting", f"use {meant}; until then every command refuses to run"
-    for name in sight.unknown_variables:
+    for name in seen.unknown_variables:
         yield f"{name} is set, and there is no such setting", "unset it; every command warns of it"
 
 
-def settings(sight: Sight) -> Findings:
+def settings(seen: Inspection) -> Findings:
     """Settings that cannot be used."""
-    if sight.settings_refusal is not None:
-        yield sight.settings_refusal, "set it right; nothing else could be looked at"
+    if seen.settings_refusal is not None:
+        yield seen.settings_refusal, "set it right; nothing else could be looked at"
 
 
-def database(sight: Sight) -> Findings:
+def database(seen: Inspection) -> Findings:
     """A database that cannot be looked into, or is not where it was."""
-    if sight.database_failure is not None:
-        remedy = "check that it runs and accepts this user" if sight.database_file is None else "check the file"
-        yield f"database {sight.database} cannot be read: {sight.database_failure}", f"{remedy}, and the setting"
-    elif sight.database_found is not None and sight.database_found.read_only is not None:
+    if seen.database_failure is not None:
+        remedy = "check that it runs and accepts this user" if seen.database_file is None else "check the file"
         yield (
-            f"the store is read-only because {sight.database_found.read_only}",
+            f"database {seen.database} cannot be read: {seen.database_failure}",
+            f"{remedy}, and the setting",
+        )
+    elif seen.database_found is not None and seen.database_found.read_only is not None:
+        yield (
+            f"the store is read-only because {seen.database_found.read_only}",
             (
                 "mount it writable, free room, or give its files to this user (as root, "
-                f"`chown {sight.user} {shlex.quote(sight.database)}*`); until then only reading works"
+                f"`chown {seen.user} {shlex.quote(seen.database)}*`); until then only reading works"
             ),
         )
-    elif sight.database_elsewhere is not None:
+    elif seen.database_elsewhere is not None:
         yield (
-            f"there is no database {sight.database}, but there is {sight.database_elsewhere}",
+            f"there is no database {seen.database}, but there is {seen.database_elsewhere}",
             "run it from there, or set ARTIFACTSTORE_DATABASE_URL and ARTIFACTSTORE_STORAGE_LOCAL_ROOT to full paths",
         )
 
 
-def store(sight: Sight) -> Findings:
+def store(seen: Inspection) -> Findings:
     """A place without a store."""
-    found, root = sight.database_found, sight.root_found
-    explained = sight.database_failure or sight.database_elsewhere or (root is not None and root.holds_objects)
-    if sight.settings_refusal is None and not explained and (found is None or found.revision is None):
+    found, root = seen.database_found, seen.root_found
+    explained = seen.database_failure or seen.database_elsewhere or (root is not None and root.holds_objects)
+    if seen.settings_refusal is None and not explained and (found is None or found.revision is None):
         yield (
-            f"there is no store at {sight.database}",
+            f"there is no store at {seen.database}",
             "name one with --store DIR or the settings above, or create one with `artifactstore ingest`",
         )
 
 
-def schema(sight: Sight) -> Findings:
+def schema(seen: Inspection) -> Findings:
     """A schema of another release."""
-    found = None if sight.database_found is None else sight.database_found.revision
+    found = None if seen.database_found is None else seen.database_found.revision
     if found in {None, SCHEMA_REVISION}:
         return
     kind = SchemaTooOld if found in SCHEMA_REVISIONS else SchemaTooNew
-    problem, _, remedy = str(kind(sight.database, str(found), SCHEMA_REVISION)).partition("; ")
+    problem, _, remedy = str(kind(seen.database, str(found), SCHEMA_REVISION)).partition("; ")
     yield problem, remedy
 
 
-def log(sight: Sight) -> Findings:
+def log(seen: Inspection) -> Findings:
     """A log whose head is not its last event: nothing is written to it."""
-    damage = None if sight.database_found is None else sight.database_found.log_damage
+    damage = None if seen.database_found is None else seen.database_found.log_damage
     if damage is not None:
         problem, _, remedy = str(damage).partition("; ")
         yield problem, f"{remedy}: until then nothing can be written"
 
 
-def unfinished_import(sight: Sight) -> Findings:
+def unfinished_import(seen: Inspection) -> Findings:
     """An import or restore that runs, or broke off: nothing else is written until it is finished."""
-    found = None if sight.database_found is None else sight.database_found.unfinished_import
+    found = None if seen.database_found is None else seen.database_found.unfinished_import
     if found is not None:
         yield (
             f"an import into this store is not finished: {found.head} of {found.end} events are here",
@@ -123,14 +126,14 @@ def unfinished_import(sight: Sight) -> Findings:
         )
 
 
-def locks(sight: Sight) -> Findings:
+def locks(seen: Inspection) -> Findings:
     """Locks that somebody does not give up, and everybody else waits for."""
-    if sight.setup_lock is not None:
+    if seen.setup_lock is not None:
         yield (
-            f"the set-up lock {sight.database}.lock is held by {_who(sight.setup_lock)}",
+            f"the set-up lock {seen.database}.lock is held by {_who(seen.setup_lock)}",
             "wait for it or end it: every other process that opens the store waits for 30 s and gives up",
         )
-    head = None if sight.database_found is None else sight.database_found.head_lock
+    head = None if seen.database_found is None else seen.database_found.head_lock
     if head is not None:
         yield (
             f"the head of the log is held by {_who(head)}",
@@ -142,32 +145,32 @@ def _who(holders: tuple[str, ...]) -> str:
     return " and ".join(holders) or "somebody that the system does not name"
 
 
-def storage(sight: Sight) -> Findings:
+def storage(seen: Inspection) -> Findings:
     """A root that cannot be used."""
-    root = sight.root_found
+    root = seen.root_found
     if root is None:
         return
     if root.failure is not None:
-        yield f"the storage root {sight.root} cannot be looked at ({root.failure})", "check that it is a directory"
+        yield f"the storage root {seen.root} cannot be looked at ({root.failure})", "check that it is a directory"
     elif not root.writable:
         yield (
-            f"the storage root {sight.root} cannot be {'written to' if root.exists else 'made'}",
+            f"the storage root {seen.root} cannot be {'written to' if root.exists else 'made'}",
             "mount its device writable and give it to this user; until then only reading works",
         )
 
 
-def small_objects(sight: Sight) -> Findings:
+def small_objects(seen: Inspection) -> Findings:
     """A file of small objects that is lost, cannot be read or written, or is where it does not work."""
-    root = sight.root_found
+    root = seen.root_found
     if root is None or not root.exists or root.failure is not None:
         return
-    small, setting = root.small, sight.settings.get("storage_small_max")
+    small, setting = root.small, seen.settings.get("storage_small_max")
     if small.failure is not None:
         yield (
             f"the file of small objects {small.path} cannot be read: {small.failure}",
             "stop every process of the store, put a sound copy in its place or move it away, and restore a backup",
         )
-    elif small.missing and not small.exists and len(small.missing) < len(_looked_at(sight)):
+    elif small.missing and not small.exists and len(small.missing) < len(_looked_at(seen)):
         yield (
             f"the file of small objects {small.path} is not there, and the log names objects in it",
             "put it back, or run `artifactstore verify` and restore a backup",
@@ -175,98 +178,101 @@ def small_objects(sight: Sight) -> Findings:
     elif small.obstacle is not None and root.writable and not root.closed:
         yield (
             f"small objects cannot be stored: {small.obstacle}",
-            f"as root, run `chown {sight.user} {shlex.quote(small.path)}*`; until then only reading works",
+            f"as root, run `chown {seen.user} {shlex.quote(small.path)}*`; until then only reading works",
         )
     if small.network is not None and setting is not None and setting.value:
         yield (
-            f"{sight.root} is on {small.network}, a network file system, where small objects cannot be rows of a file",
+            f"{seen.root} is on {small.network}, a network file system, where small objects cannot be rows of a file",
             "set ARTIFACTSTORE_STORAGE_SMALL_MAX=0, or move the store to a local disk",
         )
 
 
-def _looked_at(sight: Sight) -> Sequence[Location]:
-    return () if sight.database_found is None else sight.database_found.locations
+def _looked_at(seen: Inspection) -> Sequence[Location]:
+    return () if seen.database_found is None else seen.database_found.locations
 
 
-def permissions(sight: Sight) -> Findings:
+def permissions(seen: Inspection) -> Findings:
     """Directories below the root, and objects, that this user may not use: another one made them."""
     by_problem: dict[str, list[ClosedPath]] = {}
-    for closed in () if sight.root_found is None else sight.root_found.closed:
+    for closed in () if seen.root_found is None else seen.root_found.closed:
         by_problem.setdefault(closed.problem, []).append(closed)
-    root = shlex.quote(sight.root)
+    root = shlex.quote(seen.root)
     for problem, paths in by_problem.items():
         shown = ", ".join(f"{closed.path} (of {closed.owner})" for closed in paths[:_SHOWN_MAX])
         more = f" and {len(paths) - _SHOWN_MAX} more" if len(paths) > _SHOWN_MAX else ""
         sticky = f" and `chmod -R -t {root}`" if "sticky" in problem else ""
         yield (
-            f"{len(paths)} directories or objects below {sight.root} cannot be {problem} by this user: {shown}{more}",
+            f"{len(paths)} directories or objects below {seen.root} cannot be {problem} by this user: {shown}{more}",
             (
-                f"as root, run `chown -R {sight.user} {root}`{sticky}; where a group shares the store, run "
+                f"as root, run `chown -R {seen.user} {root}`{sticky}; where a group shares the store, run "
                 f"`chmod -R g+rX {root} && find {root} -type d -exec chmod g+w {{}} +`, and use umask 002"
             ),
         )
 
 
-def room(sight: Sight) -> Findings:
+def room(seen: Inspection) -> Findings:
     """Devices that are full, or nearly."""
-    root = sight.root_found
+    root = seen.root_found
     if root is not None and root.free_bytes is not None and root.free_bytes < _FREE_BYTES_MIN:
-        yield f"only {root.free_bytes} bytes are free for objects below {sight.root}", "free room on its device"
+        yield f"only {root.free_bytes} bytes are free for objects below {seen.root}", "free room on its device"
     if root is not None and root.free_inodes is not None and root.free_inodes < _FREE_INODES_MIN:
-        yield f"only {root.free_inodes} more files fit below {sight.root}", "remove files from its device"
-    if sight.database_free_bytes is not None and sight.database_free_bytes < _FREE_BYTES_MIN:
-        yield f"only {sight.database_free_bytes} bytes are free for the database {sight.database}", "free room there"
+        yield f"only {root.free_inodes} more files fit below {seen.root}", "remove files from its device"
+    if seen.database_free_bytes is not None and seen.database_free_bytes < _FREE_BYTES_MIN:
+        yield (
+            f"only {seen.database_free_bytes} bytes are free for the database {seen.database}",
+            "free room there",
+        )
 
 
-def leftovers(sight: Sight) -> Findings:
+def leftovers(seen: Inspection) -> Findings:
     """Temp files, locks and logs of SQLite whose processes are gone."""
-    left = () if sight.root_found is None else sight.root_found.leftovers
+    left = () if seen.root_found is None else seen.root_found.leftovers
     if left:
         yield (
-            f"{len(left)} temp files or locks below {sight.root} are of processes that are gone",
+            f"{len(left)} temp files or locks below {seen.root} are of processes that are gone",
             "the next command that opens the store, such as `artifactstore health`, removes them",
         )
 
 
-def belonging(sight: Sight) -> Findings:
+def belonging(seen: Inspection) -> Findings:
     """A log and objects that are not each other's."""
-    root, found = sight.root_found, sight.database_found
-    if root is None or sight.database_failure is not None:
+    root, found = seen.root_found, seen.database_found
+    if root is None or seen.database_failure is not None:
         return
     foreign = found is not None and found.revision not in {None, SCHEMA_REVISION}
     if root.holds_objects and not foreign and (found is None or found.last_recorded_at_us is None):
         yield (
-            f"there are objects below {sight.root}, and no log in {sight.database}",
+            f"there are objects below {seen.root}, and no log in {seen.database}",
             "check ARTIFACTSTORE_DATABASE_URL; if the log is lost, see disaster recovery in the operator's manual",
         )
-    looked = len(_looked_at(sight))
+    looked = len(_looked_at(seen))
     if looked and len(root.missing) == looked:
         yield (
-            f"of {looked} objects that the log names, none is below {sight.root}",
+            f"of {looked} objects that the log names, none is below {seen.root}",
             "check ARTIFACTSTORE_STORAGE_LOCAL_ROOT and that its device is mounted",
         )
     elif root.missing:
         yield (
-            f"of {looked} objects that the log names, {len(root.missing)} are not below {sight.root}",
+            f"of {looked} objects that the log names, {len(root.missing)} are not below {seen.root}",
             "run `artifactstore verify` for all of them, and restore them or ingest their content again",
         )
 
 
-def collection(sight: Sight) -> Findings:
+def collection(seen: Inspection) -> Findings:
     """A root in which this database may not collect: it is a clone, or was put back to an earlier point."""
-    root, found = sight.root_found, sight.database_found
+    root, found = seen.root_found, seen.database_found
     if root is None:
         return
-    path = shlex.quote(f"{sight.root}/{MARKER}")
+    path = shlex.quote(f"{seen.root}/{MARKER}")
     if root.marker_failure is not None:
         yield (
-            f"{path} cannot be read, which says whose objects those below {sight.root} are: {root.marker_failure}",
+            f"{path} cannot be read, which says whose objects those below {seen.root} are: {root.marker_failure}",
             f"if no other database uses this root, run `rm {path}`; the next command on this store claims the root",
         )
     elif root.marker is not None and found is not None and found.store_id is not None:
         refusal = may_collect(found.store_id, found.head, root.marker)
         if refusal is not None:
-            yield str(refusal), _REMEDIES[refusal.code].format(root=sight.root, marker=path)
+            yield str(refusal), _REMEDIES[refusal.code].format(root=seen.root, marker=path)
 
 
 _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
@@ -285,9 +291,9 @@ _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
 )
 
 
-def flagged_objects(sight: Sight) -> Findings:
+def flagged_objects(seen: Inspection) -> Findings:
     """Objects that verification found damaged or missing, and that nobody has healed."""
-    found = None if sight.database_found is None else sight.database_found.flagged
+    found = None if seen.database_found is None else seen.database_found.flagged
     if found:
         yield (
             f"`artifactstore verify` found objects that are not whole: {flagged_text(found)}",
@@ -295,21 +301,21 @@ def flagged_objects(sight: Sight) -> Findings:
         )
 
 
-def clock(sight: Sight) -> Findings:
+def clock(seen: Inspection) -> Findings:
     """A clock that is behind what was recorded already."""
-    last = None if sight.database_found is None else sight.database_found.last_recorded_at_us
-    if last is not None and last - sight.now_us > _CLOCK_BEHIND_US:
-        behind_s = (last - sight.now_us) // 1_000_000
+    last = None if seen.database_found is None else seen.database_found.last_recorded_at_us
+    if last is not None and last - seen.now_us > _CLOCK_BEHIND_US:
+        behind_s = (last - seen.now_us) // 1_000_000
         yield (
             f"this machine's clock is {behind_s} s behind the last event",
             "set the clock: times of events would go backwards, though their order would not",
         )
 
 
-def left_packages(sight: Sight) -> Findings:
+def left_packages(seen: Inspection) -> Findings:
     """Open packages that nobody seems to be filling."""
-    packages = () if sight.database_found is None else sight.database_found.open_packages
-    left = [package.package_id for package in packages if sight.now_us - package.changed_at_us > _LEFT_US]
+    packages = () if seen.database_found is None else seen.database_found.open_packages
+    left = [package.package_id for package in packages if seen.now_us - package.changed_at_us > _LEFT_US]
     if left:
         more = f" and {len(left) - _SHOWN_MAX} more" if len(left) > _SHOWN_MAX else ""
         yield (
@@ -318,7 +324,7 @@ def left_packages(sight: Sight) -> Findings:
         )
 
 
-CHECKS: MappingProxyType[str, Callable[[Sight], Findings]] = MappingProxyType(
+CHECKS: MappingProxyType[str, Callable[[Inspection], Findings]] = MappingProxyType(
     {
         "unknown settings": unknown_settings,
         "settings": settings,

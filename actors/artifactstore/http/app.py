@@ -15,7 +15,6 @@ from quart import Response, render_template, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException, NotFound
 
-from artifactstore.facts import Json, as_json, facts
 from artifactstore.http.gate import Gate
 from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
@@ -24,6 +23,7 @@ from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, Scope, Send, Shortcut, render
 from artifactstore.http.streams import EventStreams
 from artifactstore.ids import now_us
+from artifactstore.json_output import Json, json_text, to_json
 from artifactstore_protocols.events import SEQUENCE_MAX, parse_sequence
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal, SupervisorSnapshot
@@ -90,7 +90,7 @@ def make_app(
         found = snapshot()
         if found is None:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store is starting.")
-        return _answer(facts(found))
+        return _answer(to_json(found))
 
     # As Quart documents it for middleware, which a method cannot be to a type checker.
     ordinary = cast("Application", app.asgi_app)
@@ -162,7 +162,7 @@ def _serve_assets(app: QuartTrio) -> None:
 
 
 def _answer(value: Json, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(as_json(value) + "\n", status=status, content_type="application/json")
+    return Response(json_text(value) + "\n", status=status, content_type="application/json")
 
 
 def _not_ready(report: HealthReport) -> list[str]:

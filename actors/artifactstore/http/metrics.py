@@ -147,7 +147,7 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
     for fact, (name, text) in _BACKEND_GAUGES.items():
         found = {
             key.removesuffix(f"_{fact}"): float(value)
-            for key, value in parts["storage"].facts.items()
+            for key, value in parts["storage"].details.items()
             if key.endswith(f"_{fact}")
         }
         if found:
@@ -158,7 +158,7 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
 
 
 def _number(parts: Mapping[str, ComponentHealth], part: str, fact: str) -> float | None:
-    value = parts[part].facts.get(fact)
+    value = parts[part].details.get(fact)
     return None if value is None else float(value)
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from artifactstore.cli.output import size_text
-from artifactstore.facts import timestamp
+from artifactstore.json_output import timestamp
 from artifactstore_protocols.records import ComponentHealth, HealthReport
 from artifactstore_protocols.supervision import ActorSnapshot, ChildState, SupervisorSnapshot
 
@@ -35,7 +35,7 @@ class Part(Struct, frozen=True):
     name: str
     good: bool
     detail: str
-    facts: Sequence[tuple[str, str]]
+    details: Sequence[tuple[str, str]]
     measured: str
 
 
@@ -85,7 +85,7 @@ def view_of(report: HealthReport | str, tree: SupervisorSnapshot | None, now_us:
     shown = None if tree is None else _node(tree)
     if isinstance(report, str):
         return View("unavailable", False, (report,), "unknown", timestamp(now_us), (), shown, 0)
-    head = next((part.facts.get("head", 0) for part in report.components if part.name == "database"), 0)
+    head = next((part.details.get("head", 0) for part in report.components if part.name == "database"), 0)
     return View(
         status="healthy" if report.healthy else "unhealthy",
         healthy=report.healthy,
@@ -100,8 +100,8 @@ def view_of(report: HealthReport | str, tree: SupervisorSnapshot | None, now_us:
 
 def _part(part: ComponentHealth, now_us: int) -> Part:
     age_s = max(0, now_us - part.measured_at_us) / _US
-    facts = [_fact(name, value) for name, value in part.facts.items()]
-    return Part(part.name, part.healthy, part.detail, facts, f"{age_s:.1f} s ago, took {_duration(part.latency_s)}")
+    details = [_fact(name, value) for name, value in part.details.items()]
+    return Part(part.name, part.healthy, part.detail, details, f"{age_s:.1f} s ago, took {_duration(part.latency_s)}")
 
 
 def _fact(name: str, value: str | float) -> tuple[str, str]:

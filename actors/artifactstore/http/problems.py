@@ -5,7 +5,7 @@ from http import HTTPStatus
 from quart import Response
 from werkzeug.exceptions import HTTPException
 
-from artifactstore.facts import as_json
+from artifactstore.json_output import json_text
 
 __all__ = ["PROBLEM_TYPE", "problem", "problem_body", "problem_of"]
 
@@ -28,7 +28,7 @@ def problem_body(status: HTTPStatus, detail: str = "") -> bytes:
         "status": status.value,
         "detail": detail or _DETAILS.get(status, status.description),
     }
-    return f"{as_json(body)}\n".encode()
+    return f"{json_text(body)}\n".encode()
 
 
 def problem(status: HTTPStatus, detail: str = "") -> Response:

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from artifactstore.facts import as_json, health_facts
 from artifactstore.http.metrics import RequestCounts
 from artifactstore.ids import now_us
+from artifactstore.json_output import health_to_json, json_text
 from artifactstore_protocols.records import HealthReport
 from artifactstore_protocols.supervision import Refusal
 
@@ -45,7 +45,7 @@ type Measure = Callable[[], Awaitable[HealthReport]]
 
 def render(report: HealthReport) -> tuple[HTTPStatus, bytes]:
     """Status and body of the answer to `/health`."""
-    body = f"{as_json(health_facts(report, now_us()))}\n".encode()
+    body = f"{json_text(health_to_json(report, now_us()))}\n".encode()
     return HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE, body
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import trio
 
 from artifactstore.audit import audit_entry
-from artifactstore.facts import as_json, facts
+from artifactstore.json_output import json_text, to_json
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import UnknownEventType
@@ -111,4 +111,4 @@ def _message(stored: StoredEvent) -> bytes:
         entry = AuditEntry(
             stored.sequence, event.recorded_at_us, event.actor, event.type, event.subject, detail=str(unknown)
         )
-    return f"id: {stored.sequence}\ndata: {as_json(facts(entry))}\n\n".encode()
+    return f"id: {stored.sequence}\ndata: {json_text(to_json(entry))}\n\n".encode()

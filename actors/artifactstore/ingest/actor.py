@@ -21,8 +21,9 @@ from typing import override
 import trio
 from msgspec.structs import replace
 
-from artifactstore.callers import told_from_threads
+from artifactstore.callbacks import thread_safe_callback
 from artifactstore.database.errors import OutcomeUnknown
+from artifactstore.environment import check_wanted, in_thread
 from artifactstore.ids import new_id, now_us
 from artifactstore.ingest.answers import created_package, entries_sequence, file_record
 from artifactstore.ingest.files_cache import FilesCache
@@ -32,7 +33,6 @@ from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.scan import Scan, scan_directory
 from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.steps import Steps, ingest_command, ingested
-from artifactstore.machine import check_wanted, in_thread
 from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
 from artifactstore_protocols import canonical, commands
@@ -338,7 +338,7 @@ class IngestActor(Actor[IngestRole]):
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
             )
 
-        tell = None if progress is None else told_from_threads(progress)
+        tell = None if progress is None else thread_safe_callback(progress)
         scanned = await in_thread(partial(scan, tell))
         if scanned.excluded:
             _logger.info("left out what is the store's own, or a link: %s", ", ".join(scanned.excluded))

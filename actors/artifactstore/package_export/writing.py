@@ -10,8 +10,8 @@ import trio
 from msgspec.structs import replace
 
 from artifactstore.concurrently import for_each_concurrent
+from artifactstore.environment import check_wanted, in_thread
 from artifactstore.ingest.sealing import entry_totals
-from artifactstore.machine import check_wanted, in_thread
 from artifactstore.package_export.survey import complete_files, misnamed_files
 from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
 from artifactstore.refusals import ExportIncomplete, TargetRefused

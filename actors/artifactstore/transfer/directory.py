@@ -22,7 +22,7 @@ from typing import Final, Self
 
 from artifactstore.dataplane import file_below
 from artifactstore.durable import fsync_directory, make_durable_directory, sync_file
-from artifactstore.machine import in_thread
+from artifactstore.environment import in_thread
 from artifactstore.refusals import BackupRefused
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM

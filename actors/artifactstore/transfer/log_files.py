@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from artifactstore.database.errors import LogDamaged
-from artifactstore.machine import in_thread
+from artifactstore.environment import in_thread
 from artifactstore.refusals import LogFilePartial
 from artifactstore_protocols.dataplane import SourceUnreadable
 from artifactstore_protocols.errors import ArtifactStoreError

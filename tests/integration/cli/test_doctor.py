@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from artifactstore.database.engines import connected, writer_engine
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.doctor import examine, look
+from artifactstore.doctor import examine, inspect_store
 from artifactstore.doctor.holders import LOCKS
 from integration.cli.harness import Cli
 
@@ -117,23 +117,23 @@ def test_a_database_that_does_not_answer(cli: Cli, monkeypatch: pytest.MonkeyPat
     async def silent(*_arguments: object, **_options: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("artifactstore.doctor.looking.inspect_database", silent)
-    monkeypatch.setattr("artifactstore.doctor.looking._CONNECT_S", 0)
+    monkeypatch.setattr("artifactstore.doctor.inspecting.inspect_database", silent)
+    monkeypatch.setattr("artifactstore.doctor.inspecting._CONNECT_S", 0)
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "postgresql://somewhere/store")
-    (found,) = examine(look(lock_wait_s=0))
+    (found,) = examine(inspect_store(lock_wait_s=0))
     assert found.problem == "database somewhere/store cannot be read: it does not answer"
 
 
 def test_locks_that_nobody_gives_up(cli: Cli, tree: Path) -> None:
     cli.ok("ingest", tree)
     with holding(cli.database) as process:
-        setup, head = examine(look(lock_wait_s=0))
+        setup, head = examine(inspect_store(lock_wait_s=0))
     assert (setup.check, head.check) == ("locks", "locks")
     assert setup.problem.startswith(f"the set-up lock {cli.database}.lock is held by ")
     assert head.problem.startswith("the head of the log is held by ")
     if LOCKS.exists():
         assert all(f"process {process} ({sys.executable}" in found.problem for found in (setup, head))
-    assert examine(look(lock_wait_s=0)) == ()
+    assert examine(inspect_store(lock_wait_s=0)) == ()
 
 
 def test_a_root_that_this_user_cannot_write(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,17 +144,17 @@ def test_a_root_that_this_user_cannot_write(cli: Cli, tree: Path, monkeypatch: p
 
     cli.ok("ingest", tree)
     monkeypatch.setattr(os, "access", may)
-    (found,) = examine(look(lock_wait_s=0))
+    (found,) = examine(inspect_store(lock_wait_s=0))
     assert found.check == "storage"
 
 
 def test_a_root_that_is_a_file_or_below_one(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cli.create()
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(tree / "README.md" / "objects"))
-    (found,) = examine(look(lock_wait_s=0))
+    (found,) = examine(inspect_store(lock_wait_s=0))
     assert found.problem == f"the storage root {tree}/README.md/objects cannot be made"
     monkeypatch.setenv("ARTIFACTSTORE_STORAGE_LOCAL_ROOT", str(tree / "README.md"))
-    (found,) = examine(look(lock_wait_s=0))
+    (found,) = examine(inspect_store(lock_wait_s=0))
     assert found.check == "storage"
 
 
@@ -163,16 +163,16 @@ def test_postgresql_tells_who_holds_the_head(
 ) -> None:
     url = postgres_location.url.render_as_string(hide_password=False).replace("+asyncpg", "")
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", url)
-    (found,) = examine(look(lock_wait_s=0.1))
+    (found,) = examine(inspect_store(lock_wait_s=0.1))
     assert found.check == "store", "an empty database is a store that is not there yet"
     cli.ok("package", "create", "p")
-    assert examine(look(lock_wait_s=0.1)) == ()
+    assert examine(inspect_store(lock_wait_s=0.1)) == ()
 
     async def while_held() -> tuple[str, ...]:
         engine = writer_engine(postgres_location)
         async with connected(engine) as connection:
             await connection.execute(text("SELECT sequence FROM log_head FOR UPDATE"))
-            found = await asyncio.to_thread(lambda: examine(look(lock_wait_s=0.1)))
+            found = await asyncio.to_thread(lambda: examine(inspect_store(lock_wait_s=0.1)))
         await engine.dispose()
         return tuple(diagnosis.problem for diagnosis in found)
 

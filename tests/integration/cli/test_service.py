@@ -62,11 +62,11 @@ def test_a_service_says_where_it_is_answers_and_drains(cli: Cli) -> None:
         status, report = get(f"{base}/health")
         assert (status, report["status"], report["reasons"]) == (200, "healthy", [])
         assert list(report["components"]) == SERVICE_COMPONENTS
-        database = report["components"]["database"]["facts"]
+        database = report["components"]["database"]["details"]
         measured = {name: database.pop(name) for name in ("free_bytes", "store_id")}
         assert database == {"database": str(cli.database), "head": 0}
         assert all(measured.values())
-        assert report["components"]["storage"]["facts"]["local_free_bytes"] > 0
+        assert report["components"]["storage"]["details"]["local_free_bytes"] > 0
         assert {part["healthy"] for part in report["components"].values()} == {True}
         assert get(f"{base}/livez")[0] == get(f"{base}/readyz")[0] == 200
         assert get(f"{base}/tree")[1]["name"] == "root"
@@ -203,7 +203,7 @@ def test_health_without_a_service_opens_the_store(cli: Cli) -> None:
     assert list(report) == ["status", "reasons", "version", "components"]
     assert list(report["components"]) == COMPONENTS
     assert all(
-        list(part) == ["healthy", "detail", "facts", "latency_s", "measured_at", "age_s"]
+        list(part) == ["healthy", "detail", "details", "latency_s", "measured_at", "age_s"]
         for part in report["components"].values()
     )
     assert cli.ok("health").text.splitlines()[0] == "healthy"

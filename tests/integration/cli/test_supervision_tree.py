@@ -13,7 +13,7 @@ from rich.console import Console
 
 from artifactstore.cli import drawing
 from artifactstore.cli.drawing import draw
-from artifactstore.facts import Json
+from artifactstore.json_output import Json
 from integration.cli.harness import Cli
 
 pytestmark = pytest.mark.slow

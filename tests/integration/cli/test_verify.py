@@ -87,13 +87,13 @@ def test_what_was_found_is_told_by_doctor_and_health_until_it_is_healed(cli: Cli
     health = cli.run("health", "--json")
     objects = health.json["components"]["objects"]
     assert (health.code, health.json["status"], objects["healthy"]) == (1, "unhealthy", False)
-    assert objects["facts"] == {"damaged": 1, "missing": 1}
+    assert objects["details"] == {"damaged": 1, "missing": 1}
     doctor = cli.run("doctor")
     assert doctor.code != 0
     assert "1 damaged and 1 missing" in doctor.text
 
     cli.ok("ingest", tree, "--name", "again")
-    assert cli.json("health")["components"]["objects"]["facts"] == {"damaged": 0, "missing": 0}
+    assert cli.json("health")["components"]["objects"]["details"] == {"damaged": 0, "missing": 0}
     assert cli.run("doctor").code == 0
 
 

@@ -196,7 +196,7 @@ async def test_health_measures_and_says_which_part_is_unwell(
     monkeypatch.setattr(http_service, "REPORT_AGE_MAX_S", 0)  # each request has it measured again
     report = await ask(service.url, "/health")
     assert (report.status, report.json["status"]) == (200, "healthy")
-    assert {"healthy", "detail", "facts", "latency_s", "measured_at", "age_s"} == set(
+    assert {"healthy", "detail", "details", "latency_s", "measured_at", "age_s"} == set(
         report.json["components"]["actor:http"]
     )
     assert (await ask(service.url, "/readyz")).json == {"status": "ready", "reasons": []}

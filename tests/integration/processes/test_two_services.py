@@ -52,7 +52,7 @@ def test_two_services_and_two_commands_share_one_store(
         assert seen == [list(range(1, EVENTS + 1))] * 2
         for _process, base in services:
             status, report = get(f"{base}/health")
-            assert (status, report["components"]["database"]["facts"]["head"]) == (200, EVENTS)
+            assert (status, report["components"]["database"]["details"]["head"]) == (200, EVENTS)
         for process, _base in services:
             process.send_signal(signal.SIGTERM)
             assert process.wait() == 0

@@ -11,9 +11,9 @@ from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.errors import DatabaseDamaged, LogDamaged
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE, events, log_head
-from artifactstore.doctor import examine, look
+from artifactstore.doctor import examine, inspect_store
+from artifactstore.environment import in_thread
 from artifactstore.errors import NotFinalized
-from artifactstore.machine import in_thread
 from artifactstore_protocols.events import EventRefused, PayloadDiffers, StoredEvent, digest_of_payload
 from artifactstore_protocols.packages import ProjectionDamaged
 from artifactstore_protocols.views import PACKAGES, RETENTION
@@ -94,7 +94,7 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
         "ARTIFACTSTORE_DATABASE_URL": settings.database_url,
         "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": str(settings.storage_local_root),
     }
-    findings = await in_thread(lambda: examine(look(environment)))
+    findings = await in_thread(lambda: examine(inspect_store(environment)))
     assert [finding.check for finding in findings] == ["log"]
 
 

@@ -31,7 +31,7 @@ async def test_every_store_begins_a_log_of_its_own(
             await each.create_package("p")
         ids = [log_id_in(await check_sound(each)) for each in (registry, second)]
         reports = [await each.health(max_age_s=0) for each in (registry, second)]
-    stores = [part.facts["store_id"] for report in reports for part in report.components if part.name == "database"]
+    stores = [part.details["store_id"] for report in reports for part in report.components if part.name == "database"]
     assert len({*ids, *stores}) == 4, "and a log's id is no store's"
 
 

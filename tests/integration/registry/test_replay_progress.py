@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from artifactstore import Registry
-from artifactstore.callers import told_from_threads
+from artifactstore.callbacks import thread_safe_callback
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.schema import ViewTables
 from artifactstore.database.views import projection_digest
@@ -57,7 +57,7 @@ async def test_a_replay_whose_caller_has_left_ends_with_its_next_batch(
     digests = 0
 
     def waiting(tell: Callable[[ReplayProgress], None]) -> Callable[[ReplayProgress], None]:
-        pass_on = told_from_threads(tell)
+        pass_on = thread_safe_callback(tell)
 
         def tell_and_wait(counts: ReplayProgress) -> None:
             pass_on(counts)
@@ -70,7 +70,7 @@ async def test_a_replay_whose_caller_has_left_ends_with_its_next_batch(
         digests += 1
         return await projection_digest(connection, tables)
 
-    monkeypatch.setattr("artifactstore.registry.told_from_threads", waiting)
+    monkeypatch.setattr("artifactstore.registry.thread_safe_callback", waiting)
     monkeypatch.setattr("artifactstore.database.replay.projection_digest", counting)
     try:
         with trio.CancelScope() as scope:

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.backends.root_marker import MARKER, read_marker, update_marker
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.doctor import examine, look
-from artifactstore.machine import in_thread
+from artifactstore.doctor import examine, inspect_store
+from artifactstore.environment import in_thread
 from artifactstore_protocols.root_markers import RootMarker
 from integration.registry.samples import add, check_sound, content_of, plant, settings_in, whole_log
 
@@ -20,8 +20,8 @@ from integration.registry.samples import add, check_sound, content_of, plant, se
 async def id_of(registry: Registry) -> str:
     """The id that health shows."""
     report = await registry.health(max_age_s=0)
-    (facts,) = (part.facts for part in report.components if part.name == "database")
-    store_id = facts["store_id"]
+    (details,) = (part.details for part in report.components if part.name == "database")
+    store_id = details["store_id"]
     assert isinstance(store_id, str)
     assert str(uuid.UUID(store_id)) == store_id
     return store_id
@@ -32,7 +32,7 @@ async def findings_of(settings: Settings) -> list[tuple[str, str]]:
         "ARTIFACTSTORE_DATABASE_URL": settings.database_url,
         "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": str(settings.storage_local_root),
     }
-    found = await in_thread(lambda: examine(look(environment)))
+    found = await in_thread(lambda: examine(inspect_store(environment)))
     return [(each.problem, each.remedy) for each in found if each.check == "collection"]
 
 

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, open_registry
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.doctor import examine, look
+from artifactstore.doctor import examine, inspect_store
+from artifactstore.environment import in_thread
 from artifactstore.errors import ImportUnfinished
-from artifactstore.machine import in_thread
 from artifactstore.transfer import backup, log_files
 from artifactstore_protocols.event_types import PACKAGE_CREATED, PACKAGE_FINALIZED
 from artifactstore_protocols.records import TransferProgress
@@ -59,7 +59,7 @@ async def findings_of(settings: Settings) -> list[tuple[str, str]]:
         "ARTIFACTSTORE_DATABASE_URL": settings.database_url,
         "ARTIFACTSTORE_STORAGE_LOCAL_ROOT": str(settings.storage_local_root),
     }
-    found = await in_thread(lambda: examine(look(environment)))
+    found = await in_thread(lambda: examine(inspect_store(environment)))
     return [(each.problem, each.remedy) for each in found if each.check == "unfinished import"]
 
 

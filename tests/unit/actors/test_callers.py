@@ -6,7 +6,7 @@ from contextvars import ContextVar
 import pytest
 import trio
 
-from artifactstore.callers import with_progress, with_stream
+from artifactstore.callbacks import with_progress, with_stream
 
 _WHO = ContextVar("_WHO", default="nobody")
 

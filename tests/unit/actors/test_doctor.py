@@ -11,9 +11,9 @@ from artifactstore.database.errors import LogDamaged
 from artifactstore.database.inspection import DatabaseInspection, UnfinishedPackage
 from artifactstore.database.schema import SCHEMA_REVISION
 from artifactstore.dataplane import ClosedPath, RootInspection
-from artifactstore.doctor import CHECKS, Sight, examine
+from artifactstore.doctor import CHECKS, Inspection, examine
 from artifactstore.doctor.holders import holders_of
-from artifactstore.doctor.sight import Setting
+from artifactstore.doctor.inspection import Setting
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.imports import ImportUnfinished
 from artifactstore_protocols.root_markers import RootMarker
@@ -27,7 +27,7 @@ LOCATIONS = tuple(
 )
 DATABASE = DatabaseInspection(SCHEMA_REVISION, NOW_US, LOCATIONS, (UnfinishedPackage("p1", NOW_US - DAY_US),))
 ROOT = RootInspection(exists=True, writable=True, free_bytes=1 << 40, free_inodes=None, holds_objects=True)
-WELL = Sight(
+WELL = Inspection(
     now_us=NOW_US,
     user="7:8",
     database="/s/log.db",
@@ -37,7 +37,7 @@ WELL = Sight(
     root="/s/objects",
     root_found=ROOT,
 )
-NEW = Sight(
+NEW = Inspection(
     NOW_US,
     database="/s/log.db",
     database_file=False,
@@ -46,19 +46,19 @@ NEW = Sight(
 )
 
 
-def with_database(**seen: object) -> Sight:
+def with_database(**seen: object) -> Inspection:
     return replace(WELL, database_found=replace(DATABASE, **seen))
 
 
-def with_root(**seen: object) -> Sight:
+def with_root(**seen: object) -> Inspection:
     return replace(WELL, root_found=replace(ROOT, **seen))
 
 
-def with_marker(marker: RootMarker, **seen: object) -> Sight:
+def with_marker(marker: RootMarker, **seen: object) -> Inspection:
     return replace(with_database(**seen), root_found=replace(ROOT, marker=marker))
 
 
-def with_small(**seen: object) -> Sight:
+def with_small(**seen: object) -> Inspection:
     small = replace(SmallInspection("/s/objects/small/objects.db"), **seen)
     return with_root(small=small)
 
@@ -73,7 +73,7 @@ def test_a_store_that_is_well_has_nothing() -> None:
     assert examine(with_database(revision=None, last_recorded_at_us=None, locations=(), open_packages=())) != ()
 
 
-TROUBLE: list[tuple[str, Sight, str, str]] = [
+TROUBLE: list[tuple[str, Inspection, str, str]] = [
     (
         "unknown settings",
         replace(WELL, meant_settings={"ARTIFACTSTORE_LOG_LEVLE": "ARTIFACTSTORE_LOG_LEVEL"}),
@@ -81,7 +81,7 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
         "use ARTIFACTSTORE_LOG_LEVEL; until then every command refuses to run",
     ),
     ("unknown settings", replace(WELL, unknown_variables=("ARTIFACTSTORE_Q",)), "ARTIFACTSTORE_Q is set", "unset it"),
-    ("settings", Sight(NOW_US, settings_refusal="it is wrong; use 1"), "it is wrong; use 1", "set it right"),
+    ("settings", Inspection(NOW_US, settings_refusal="it is wrong; use 1"), "it is wrong; use 1", "set it right"),
     (
         "database",
         replace(WELL, database_found=None, database_file=None, database="host/x", database_failure="refused"),
@@ -251,9 +251,9 @@ TROUBLE: list[tuple[str, Sight, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("check", "sight", "problem", "remedy"), TROUBLE, ids=[case[2] for case in TROUBLE])
-def test_each_trouble_is_found_by_its_check_alone(check: str, sight: Sight, problem: str, remedy: str) -> None:
-    (found,) = examine(sight)
+@pytest.mark.parametrize(("check", "seen", "problem", "remedy"), TROUBLE, ids=[case[2] for case in TROUBLE])
+def test_each_trouble_is_found_by_its_check_alone(check: str, seen: Inspection, problem: str, remedy: str) -> None:
+    (found,) = examine(seen)
     assert found.check == check
     assert problem in found.problem
     assert remedy in found.remedy

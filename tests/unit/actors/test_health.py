@@ -89,7 +89,7 @@ async def test_what_is_well_is_shown_with_what_was_measured() -> None:
     [report] = await _reports(_WELL)
     assert report.healthy
     assert report.reasons == ()
-    assert _storage(report).facts == {
+    assert _storage(report).details == {
         "local_free_bytes": 1 << 39,
         "local_total_bytes": 1 << 40,
         "local_free_inodes": 1000,
@@ -115,7 +115,7 @@ async def test_what_is_wrong_is_named(answer: BackendHealth | Exception, reason:
 async def test_what_cannot_be_measured_is_left_out() -> None:
     [report] = await _reports(replace(_WELL, free_bytes=None, total_bytes=None, free_inodes=None))
     assert report.healthy
-    assert _storage(report).facts == {"local_canary_latency_s": 0.001}
+    assert _storage(report).details == {"local_canary_latency_s": 0.001}
 
 
 async def test_a_reading_is_taken_again_only_when_it_is_too_old() -> None:
@@ -176,7 +176,7 @@ async def test_an_asker_who_leaves_takes_the_report_from_nobody(autojump_clock: 
         nursery.cancel_scope.cancel()
         with trio.CancelScope(shield=True):
             report = await asked.ask(GetHealth(0))
-            assert [part.facts for part in report.components] == [{"measured": 1}]
+            assert [part.details for part in report.components] == [{"measured": 1}]
             assert await asked.ask(GetHealth(max_age_s=1)) is report
             assert await asked.ask(GetHealth(max_age_s=0.5)) is not report
 
@@ -199,7 +199,7 @@ async def test_a_measurement_that_crashes_answers_no_asker_with_an_older_report(
 
 def test_a_part_that_is_unwell_keeps_what_it_measured() -> None:
     unwell = PartUnwell("is full", {"free": 0})
-    assert (str(unwell), unwell.facts) == ("is full", {"free": 0})
+    assert (str(unwell), unwell.details) == ("is full", {"free": 0})
 
 
 async def test_a_database_without_room_is_unwell(autojump_clock: trio.testing.MockClock) -> None:
@@ -261,7 +261,7 @@ async def test_an_actor_that_crashes_again_and_again_is_unwell_until_it_has_run_
         detail = "crashed 2 times within 10 s, last with RuntimeError: as it was told"
         with pytest.raises(PartUnwell, match=detail) as unwell:
             await probe()
-        assert unwell.value.facts["state"] == "running"
+        assert unwell.value.details["state"] == "running"
         await trio.sleep(CRASHES_WITHIN_S)
         assert (await probe())["recent_crashes"] == 0
 
@@ -284,9 +284,9 @@ async def test_what_waits_and_what_is_done_is_shown_with_its_age_and_held_agains
         await trio.sleep(2)
         await ref.tell(Wait())
         await trio.sleep(3)
-        facts = await probe()
-        assert (facts["current_message"], facts["current_message_age_s"]) == ("Wait", 5)
-        assert (facts["mailbox_depth"], facts["oldest_waiting_s"]) == (1, 3)
+        details = await probe()
+        assert (details["current_message"], details["current_message_age_s"]) == ("Wait", 5)
+        assert (details["mailbox_depth"], details["oldest_waiting_s"]) == (1, 3)
         await trio.sleep(60)
         with pytest.raises(PartUnwell, match="has been at Wait for more than 60 s"):
             await probe()

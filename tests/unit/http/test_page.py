@@ -69,11 +69,11 @@ def report_of(*parts: ComponentHealth) -> HealthReport:
 
 
 def test_readings_are_shown_as_people_read_them() -> None:
-    facts: dict[str, str | int | float] = {"head": 28_000, "free_bytes": 3 << 30, "canary_latency_s": 0.0042}
-    facts |= {"age_s": 75.0, "database": "log.db"}
-    view = view_of(report_of(ComponentHealth("database", True, "ok", facts, 0.002, 4_000_000)), None, 5_000_000)
+    details: dict[str, str | int | float] = {"head": 28_000, "free_bytes": 3 << 30, "canary_latency_s": 0.0042}
+    details |= {"age_s": 75.0, "database": "log.db"}
+    view = view_of(report_of(ComponentHealth("database", True, "ok", details, 0.002, 4_000_000)), None, 5_000_000)
     [part] = view.parts
-    assert dict(part.facts) == {
+    assert dict(part.details) == {
         "head": "28,000",
         "free": "3.0 GiB",
         "canary latency": "4.2 ms",

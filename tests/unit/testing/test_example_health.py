@@ -34,10 +34,10 @@ async def test_a_report_is_made_of_what_was_measured(autojump_clock: trio.testin
     storage.answer(ProbeStorage, lambda _: (ROOM,))
     async with open_actor("health", lambda: health(database, storage), database, storage) as harness:
         report = await harness.ref.ask(GetHealth(0))
-        facts = {part.name: part.facts for part in report.components}
+        details = {part.name: part.details for part in report.components}
         assert report.healthy
-        assert facts["database"]["head"] == 7
-        assert facts["storage"]["local_free_bytes"] == 1 << 39
+        assert details["database"]["head"] == 7
+        assert details["storage"]["local_free_bytes"] == 1 << 39
 
 
 async def test_a_part_that_does_not_answer_is_unwell_and_the_others_are_not(

@@ -14,7 +14,7 @@ import trio
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["told_from_threads", "with_progress", "with_stream"]
+__all__ = ["thread_safe_callback", "with_progress", "with_stream"]
 
 
 async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncIterator[bytes]], Awaitable[R]]) -> R:
@@ -87,7 +87,7 @@ async def with_progress[P, R](
     raise failures[0]
 
 
-def told_from_threads[P](tell: Callable[[P], None]) -> Callable[[P], None]:
+def thread_safe_callback[P](tell: Callable[[P], None]) -> Callable[[P], None]:
     """A callback for any thread, that has `tell` called in the event loop of this task, in order and soon."""
     token = trio.lowlevel.current_trio_token()
 

@@ -1,4 +1,4 @@
-"""Looking: the environment, the database, the objects and the locks, each as far as it can be seen."""
+"""Inspect the settings, the database, the objects and the locks, each as far as it can be read."""
 
 import asyncio
 import fcntl
@@ -16,13 +16,13 @@ from artifactstore.database.inspection import DatabaseInspection, inspect_databa
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.dataplane import SMALL_BACKEND_ID, inspect_local_root
 from artifactstore.doctor.holders import holders_of
-from artifactstore.doctor.sight import Setting, Sight
+from artifactstore.doctor.inspection import Inspection, Setting
 from artifactstore.ids import now_us
 from artifactstore.places import absolute
 from artifactstore.variables import meant_settings, unknown_variables
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["look"]
+__all__ = ["inspect_store"]
 
 _SAMPLE = 100
 _LOCK_WAIT_S = 2.0
@@ -33,9 +33,9 @@ _WAL_WRITE_LOCK = 120
 """The byte of SQLite's shared-memory file that its writer locks (sqlite.org/walformat.html, section 2.3)."""
 
 
-def look(
+def inspect_store(
     environment: Mapping[str, str] = os.environ, *, store: str | None = None, lock_wait_s: float = _LOCK_WAIT_S
-) -> Sight:
+) -> Inspection:
     """Look at the store that settings name. Blocks; for some seconds if somebody does not let go of a lock.
 
     Args:
@@ -43,7 +43,7 @@ def look(
         store: as for `Settings.load`.
         lock_wait_s: how long a lock may be held by somebody else without being remarkable.
     """
-    sight = Sight(
+    seen = Inspection(
         now_us(),
         user=f"{os.geteuid()}:{os.getegid()}",
         meant_settings=meant_settings(environment, ENVIRONMENT),
@@ -54,16 +54,16 @@ def look(
         location = DatabaseLocation.parse(found.settings.database_url)
         root = absolute("storage root", found.settings.storage_local_root)
     except InvalidValue as refusal:
-        return replace(sight, settings_refusal=str(refusal))
-    sight = replace(sight, settings=_shown(found, location, root), database=location.name)
-    sight = _with_database(sight, location, lock_wait_s)
-    database = sight.database_found
+        return replace(seen, settings_refusal=str(refusal))
+    seen = replace(seen, settings=_shown(found, location, root), database=location.name)
+    seen = _with_database(seen, location, lock_wait_s)
+    database = seen.database_found
     locations = () if database is None else database.locations
     files, rows = (
         {each.object_key: each.size_bytes for each in locations if each.backend_id == backend_id}
         for backend_id in ("local", SMALL_BACKEND_ID)
     )
-    return replace(sight, root=str(root), root_found=inspect_local_root(root, files, rows))
+    return replace(seen, root=str(root), root_found=inspect_local_root(root, files, rows))
 
 
 def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict[str, Setting]:
@@ -78,24 +78,27 @@ def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict
     return {name: Setting(value, found.origins[name]) for name, value in values.items()}
 
 
-def _with_database(sight: Sight, location: DatabaseLocation, lock_wait_s: float) -> Sight:
+def _with_database(seen: Inspection, location: DatabaseLocation, lock_wait_s: float) -> Inspection:
     path = location.path
     if path is not None:
-        sight = replace(
-            sight, database_file=path.exists(), database_elsewhere=_elsewhere(path), database_free_bytes=_room(path)
+        seen = replace(
+            seen,
+            database_file=path.exists(),
+            database_elsewhere=_elsewhere(path),
+            database_free_bytes=_room(path),
         )
-        if not sight.database_file:
-            return sight
+        if not seen.database_file:
+            return seen
         if not path.is_file():
-            return replace(sight, database_failure="it is no regular file")
-        sight = replace(sight, setup_lock=_setup_lock(path, lock_wait_s))
+            return replace(seen, database_failure="it is no regular file")
+        seen = replace(seen, setup_lock=_setup_lock(path, lock_wait_s))
     try:
         found = asyncio.run(_inspect(location, lock_wait_s))
     except DatabaseUnavailable as failure:
-        return replace(sight, database_failure=failure.reason)
+        return replace(seen, database_failure=failure.reason)
     if path is not None and found.head_lock is not None:
         found = replace(found, head_lock=holders_of(Path(f"{path}-shm"), "POSIX", byte=_WAL_WRITE_LOCK))
-    return replace(sight, database_found=found)
+    return replace(seen, database_found=found)
 
 
 async def _inspect(location: DatabaseLocation, lock_wait_s: float) -> DatabaseInspection:

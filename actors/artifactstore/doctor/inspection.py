@@ -1,4 +1,4 @@
-"""What the doctor has seen of a store, as one value: checks judge it without looking at anything themselves."""
+"""What the doctor found in a store, as one value. The checks judge it, and read nothing themselves."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,7 +8,7 @@ from msgspec import Struct, field
 from artifactstore.database.inspection import DatabaseInspection
 from artifactstore.dataplane import RootInspection
 
-__all__ = ["Setting", "Sight"]
+__all__ = ["Inspection", "Setting"]
 
 
 class Setting(Struct, frozen=True):
@@ -18,7 +18,7 @@ class Setting(Struct, frozen=True):
     origin: str
 
 
-class Sight(Struct, frozen=True):
+class Inspection(Struct, frozen=True):
     """One look.
 
     Attributes:

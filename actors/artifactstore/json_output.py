@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
     from artifactstore_protocols.records import HealthReport, ReplayReport
 
-__all__ = ["Json", "as_json", "event_facts", "facts", "flagged_text", "health_facts", "replay_facts", "timestamp"]
+__all__ = [
+    "Json",
+    "event_to_json",
+    "flagged_text",
+    "health_to_json",
+    "json_text",
+    "replay_to_json",
+    "timestamp",
+    "to_json",
+]
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
@@ -36,13 +45,13 @@ def flagged_text(counts: Mapping[str, int]) -> str:
     return " and ".join(f"{count} {problem}" for problem, count in sorted(counts.items()))
 
 
-def as_json(value: Json) -> str:
+def json_text(value: Json) -> str:
     """One line of JSON. Text is written as it is, but for what a terminal would act on or a reader split lines at."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def facts(value: object) -> Json:
+def to_json(value: object) -> Json:
     """A record as JSON: a field `…_at_us` becomes `…_at` in RFC 3339, a digest's bytes become hex."""
     if isinstance(value, Enum):
         return str(value.value)
@@ -50,7 +59,7 @@ def facts(value: object) -> Json:
         return value
     if isinstance(value, Mapping):
         items = cast("Mapping[object, object]", value).items()
-        return {str(key): facts(item) for key, item in items}
+        return {str(key): to_json(item) for key, item in items}
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, frozenset):
@@ -58,7 +67,7 @@ def facts(value: object) -> Json:
     if isinstance(value, tuple) and (names := getattr(cast("object", value), "_fields", None)):
         return dict(map(_field, cast("Sequence[str]", names), cast("tuple[object, ...]", value)))
     if isinstance(value, Sequence):
-        return [facts(item) for item in cast("Sequence[object]", value)]
+        return [to_json(item) for item in cast("Sequence[object]", value)]
     if isinstance(value, Struct):
         return dict(_field(name, getattr(value, name)) for name in value.__struct_fields__)
     raise TypeError(f"{type(value).__name__} has no JSON form here")
@@ -67,10 +76,10 @@ def facts(value: object) -> Json:
 def _field(name: str, value: object) -> tuple[str, Json]:
     if name.endswith("_at_us"):
         return name.removesuffix("_us"), timestamp(value) if isinstance(value, int) else None
-    return name, facts(value)
+    return name, to_json(value)
 
 
-def event_facts(stored: "StoredEvent") -> Json:
+def event_to_json(stored: "StoredEvent") -> Json:
     """An event with its payload decoded; a sealed manifest is shown by what it says, without its list of files."""
     # Every command needs this module, and only one that shows events what a manifest takes to load.
     from artifactstore_protocols import manifest  # noqa: PLC0415
@@ -80,9 +89,9 @@ def event_facts(stored: "StoredEvent") -> Json:
     payload = stored.decode()
     if isinstance(payload, PackageFinalized):
         sealed = manifest.decode(payload.manifest)
-        shown: Json = {"package": facts(sealed.package), "provenance": facts(sealed.provenance)}
+        shown: Json = {"package": to_json(sealed.package), "provenance": to_json(sealed.provenance)}
     else:
-        shown = facts(payload)
+        shown = to_json(payload)
     return {
         "sequence": stored.sequence,
         "event_id": event.event_id,
@@ -94,7 +103,7 @@ def event_facts(stored: "StoredEvent") -> Json:
     }
 
 
-def replay_facts(report: "ReplayReport") -> Json:
+def replay_to_json(report: "ReplayReport") -> Json:
     """A replay's outcome."""
     return {
         "events": report.events,
@@ -105,7 +114,7 @@ def replay_facts(report: "ReplayReport") -> Json:
     }
 
 
-def health_facts(report: "HealthReport", answered_at_us: int) -> Mapping[str, Json]:
+def health_to_json(report: "HealthReport", answered_at_us: int) -> Mapping[str, Json]:
     """A health report, with the age of every reading at the time of the answer (microseconds since the epoch)."""
     return {
         "status": "healthy" if report.healthy else "unhealthy",
@@ -115,7 +124,7 @@ def health_facts(report: "HealthReport", answered_at_us: int) -> Mapping[str, Js
             part.name: {
                 "healthy": part.healthy,
                 "detail": part.detail,
-                "facts": facts(part.facts),
+                "details": to_json(part.details),
                 "latency_s": round(part.latency_s, 6),
                 "measured_at": timestamp(part.measured_at_us),
                 "age_s": round(max(0, answered_at_us - part.measured_at_us) / 1_000_000, 3),

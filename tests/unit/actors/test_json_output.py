@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from artifactstore.facts import Json, as_json, event_facts, facts, health_facts, replay_facts, timestamp
+from artifactstore.json_output import Json, event_to_json, health_to_json, json_text, replay_to_json, timestamp, to_json
 from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.event_types import MetadataSchemaRegistered, PackageFinalized, Payload
@@ -52,7 +52,7 @@ def test_times_are_rfc_3339_with_six_digits(us: int, text: str) -> None:
 
 def test_a_record_becomes_plain_keys() -> None:
     record = _Record(1, None, (1, 2), {"a": None, "b": [True, 1.5]}, _Kind.ONE)
-    assert facts(record) == {
+    assert to_json(record) == {
         "made_at": "1970-01-01T00:00:00.000001Z",
         "sealed_at": None,
         "parts": [1, 2],
@@ -64,23 +64,23 @@ def test_a_record_becomes_plain_keys() -> None:
 @pytest.mark.parametrize("value", [object(), _Record, 1j])
 def test_what_has_no_json_form_is_refused(value: object) -> None:
     with pytest.raises(TypeError, match="no JSON form"):
-        facts(value)
+        to_json(value)
 
 
 @given(st.text())
 def test_text_survives_and_stays_on_one_line(text: str) -> None:
-    line = as_json({"text": text})
+    line = json_text({"text": text})
     assert json.loads(line) == {"text": text}
     assert len(line.splitlines()) == 1
 
 
 def test_numbers_that_json_does_not_have_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        as_json(float("nan"))
+        json_text(float("nan"))
 
 
 def test_an_event_is_shown_with_its_payload() -> None:
-    shown = cast("Mapping[str, Json]", event_facts(_stored(MetadataSchemaRegistered("build", 1, "{}"))))
+    shown = cast("Mapping[str, Json]", event_to_json(_stored(MetadataSchemaRegistered("build", 1, "{}"))))
     assert (shown["sequence"], shown["type"], shown["actor"]) == (3, "v1.metadata_schema.registered", "ci")
     assert shown["recorded_at"] == "1970-01-01T00:00:01.000003Z"
     assert shown["payload"] == {"name": "build", "version": 1, "schema": "{}"}
@@ -89,14 +89,14 @@ def test_an_event_is_shown_with_its_payload() -> None:
 @given(payload=payloads())
 def test_every_event_has_a_json_form(payload: Payload) -> None:
     if not isinstance(payload, PackageFinalized):
-        assert json.loads(as_json(event_facts(_stored(payload))))["payload"]
+        assert json.loads(json_text(event_to_json(_stored(payload))))["payload"]
 
 
 def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
     command = ingest(ingested("a", b"x"), on_existing=OnExisting.REPLACE)
     stored, files = decide(command, opened(("a", b"")), entries_max=9)
     objects, entries = (
-        cast("Mapping[str, Mapping[str, Json]]", event_facts(_stored(each))) for each in (stored, files)
+        cast("Mapping[str, Mapping[str, Json]]", event_to_json(_stored(each))) for each in (stored, files)
     )
     hexes = digests_of(b"x")
     assert objects["payload"] == {
@@ -128,13 +128,13 @@ def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
 
 def test_a_sealed_manifest_is_shown_without_its_files() -> None:
     sealed = manifest.encode(sample_manifest(sample_file("a", b"content")))
-    shown = cast("Mapping[str, Mapping[str, Json]]", event_facts(_stored(PackageFinalized(sealed))))
+    shown = cast("Mapping[str, Mapping[str, Json]]", event_to_json(_stored(PackageFinalized(sealed))))
     assert set(shown["payload"]) == {"package", "provenance"}
 
 
 def test_a_replay_says_whether_it_is_identical() -> None:
     report = ReplayReport(events=2, sequence=2, projection_digest="d", live_digest="e", repaired_rows=1)
-    assert replay_facts(report) == {
+    assert replay_to_json(report) == {
         "events": 2,
         "sequence": 2,
         "projection_digest": "d",
@@ -146,10 +146,10 @@ def test_a_replay_says_whether_it_is_identical() -> None:
 def test_health_names_what_is_wrong() -> None:
     well = ComponentHealth("database", True, "ok", {"head": 3}, 0.12345678, 0)
     unwell = ComponentHealth("storage", False, "is full", {}, 0.0, 0)
-    shown = health_facts(HealthReport("1.0", 0, (well, unwell)), 1_500_000)
+    shown = health_to_json(HealthReport("1.0", 0, (well, unwell)), 1_500_000)
     assert (shown["status"], shown["version"]) == ("unhealthy", "1.0")
     assert shown["reasons"] == ["storage: is full"]
     components = cast("Mapping[str, Mapping[str, Json]]", shown["components"])
     assert (components["database"]["latency_s"], components["database"]["age_s"]) == (0.123457, 1.5)
-    healthy = health_facts(HealthReport("1.0", 0, (well,)), 0)
+    healthy = health_to_json(HealthReport("1.0", 0, (well,)), 0)
     assert (healthy["status"], healthy["reasons"]) == ("healthy", [])

@@ -1,6 +1,6 @@
-"""What a store takes from the machine it runs on: the calendar's time, random bits and worker threads.
+"""The runtime environment of a store: the clock, random bits and worker threads.
 
-All of it passes through here, so that a simulation can bring its own machine: it sets `machine` in the task that
+All of it passes through here, so that a simulation can bring its own: it sets `environment` in the task that
 everything else descends from, and trio hands the context on to every task and thread. Deadlines are not here: they
 are trio's, and virtual where its clock is.
 """
@@ -16,11 +16,11 @@ import trio
 
 from artifactstore.refusals import NoThreadLeft
 
-__all__ = ["Machine", "check_wanted", "in_thread", "machine", "thread_beside"]
+__all__ = ["Environment", "check_wanted", "environment", "in_thread", "thread_beside"]
 
 
-class Machine(Protocol):
-    """One machine."""
+class Environment(Protocol):
+    """A clock, a source of randomness and worker threads."""
 
     def now_us(self) -> int:
         """Microseconds since the epoch, UTC."""
@@ -45,7 +45,7 @@ class Machine(Protocol):
         ...
 
 
-class _ThisMachine(Machine):
+class _ProcessEnvironment(Environment):
     @override
     def now_us(self) -> int:
         return time.time_ns() // 1000
@@ -81,22 +81,22 @@ class _ThisMachine(Machine):
         return ThreadPoolExecutor(1, name)
 
 
-machine: Final[ContextVar[Machine]] = ContextVar("machine", default=_ThisMachine())  # noqa: B039 - it has no state
-"""The machine of the current task, thread and all that they start: the real one unless a simulation set another."""
+environment: Final[ContextVar[Environment]] = ContextVar("environment", default=_ProcessEnvironment())  # noqa: B039 - it has no state
+"""The environment of the current task, thread and all that they start: the real one unless a simulation set another."""
 
 
 async def in_thread[T](
     work: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None, abandon_on_cancel: bool = False
 ) -> T:
     """Run a call that may block in a worker thread; arguments as for `trio.to_thread.run_sync`."""
-    return await machine.get().in_thread(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+    return await environment.get().in_thread(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
 
 
 def check_wanted() -> None:
     """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
-    machine.get().check_wanted()
+    environment.get().check_wanted()
 
 
 def thread_beside(name: str) -> Executor:
     """A further thread for a call that `in_thread` runs, to be left at its end; a context manager."""
-    return machine.get().thread_beside(name)
+    return environment.get().thread_beside(name)

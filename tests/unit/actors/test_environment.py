@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Settings, open_registry
+from artifactstore.environment import in_thread
 from artifactstore.errors import NoThreadLeft
-from artifactstore.machine import in_thread
 from artifactstore_protocols.records import PackageRecord
 from integration.registry.samples import add, plant
 
