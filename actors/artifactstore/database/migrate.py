@@ -90,7 +90,7 @@ async def ensure_schema(
             async with _transaction(writer, location) as connection:
                 found = await connection.run_sync(schema_revision)  # again, now that nobody else can be at it
                 if found is None:
-                    await connection.run_sync(_run_alembic, "head")
+                    await connection.run_sync(_run_alembic, "head", location.name)
                     _logger.info("schema %s is set up in %s", SCHEMA_REVISION, location.name)
                     return
     _must_be_current(location, found)
@@ -132,7 +132,7 @@ async def upgrade(
         found = await connection.run_sync(schema_revision)
         if found is not None and found not in SCHEMA_REVISIONS:
             raise SchemaTooNew(location.name, found, SCHEMA_REVISION)
-        await connection.run_sync(_run_alembic, "head")
+        await connection.run_sync(_run_alembic, "head", location.name)
         _logger.info("schema of %s brought from %s to %s", location.name, found or "none", SCHEMA_REVISION)
         return found, SCHEMA_REVISION
 
@@ -164,8 +164,8 @@ async def start_afresh(
             events = await connection.scalar(text("SELECT count(*) FROM events")) or 0
             if events and destroy_log != location.name:
                 raise LogNotEmpty(location.name, events)
-            await connection.run_sync(_run_alembic, "base")
-        await connection.run_sync(_run_alembic, "head")
+            await connection.run_sync(_run_alembic, "base", location.name)
+        await connection.run_sync(_run_alembic, "head", location.name)
         _logger.info("schema %s is set up afresh in %s", SCHEMA_REVISION, location.name)
 
 
@@ -204,7 +204,7 @@ def _is_there(location: DatabaseLocation) -> bool:
     return found.st_size > 0
 
 
-def _run_alembic(connection: Connection, target: str) -> None:
+def _run_alembic(connection: Connection, target: str, name: str) -> None:
     # Loading Alembic takes as long as the rest of a start: only a migration pays for it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
@@ -214,6 +214,9 @@ def _run_alembic(connection: Connection, target: str) -> None:
     config.attributes["connection"] = connection
     with _ALEMBIC_LOCK:
         (command.downgrade if target == "base" else command.upgrade)(config, target)
+    # Alembic takes a directory that it cannot read for one without migrations.
+    if target == "head" and schema_revision(connection) != SCHEMA_REVISION:
+        raise DatabaseUnavailable(name, f"this user cannot read the migrations in {migrations_directory()}")
 
 
 @asynccontextmanager

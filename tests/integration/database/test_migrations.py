@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -198,6 +199,22 @@ async def test_a_set_up_that_fails_leaves_nothing_behind(location: DatabaseLocat
     with pytest.raises(DatabaseUnavailable, match="metadata_schemas"):
         await Database(location).open()
     assert await tables(location) == {"metadata_schemas"}
+
+
+async def test_migrations_that_cannot_be_read_are_named(
+    location: DatabaseLocation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alembic takes a directory that it cannot read for one without migrations, and would set nothing up."""
+    copy = tmp_path / "migrations"
+    shutil.copytree(
+        migrate.migrations_directory(), copy, ignore=lambda path, names: names if "versions" in path else []
+    )
+    monkeypatch.setattr(migrate, "migrations_directory", lambda: copy)
+    with pytest.raises(DatabaseUnavailable, match=f"this user cannot read the migrations in {copy}"):
+        await Database(location).open()
+    monkeypatch.undo()
+    async with opened(location):
+        pass
 
 
 async def test_opening_waits_for_no_writer(location: DatabaseLocation) -> None:

@@ -5,14 +5,17 @@ What the process does that runs them is in `elsewhere_process`.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from artifactstore.database.migrate import migrations_directory
 from integration.cli.harness import Ran
 
 __all__ = ["Elsewhere", "needs_root"]
@@ -41,7 +44,14 @@ class Elsewhere:
 
     def run(self, *commands: Command) -> list[Ran]:
         """Run commands one after the other in one process; what came of each."""
+        with tempfile.TemporaryDirectory() as migrations:
+            shutil.copytree(migrations_directory(), migrations, dirs_exist_ok=True)
+            Path(migrations).chmod(0o755)  # the checkout may be closed to others
+            return self._run(commands, migrations)
+
+    def _run(self, commands: Sequence[Command], migrations: str) -> list[Ran]:
         order = {
+            "migrations": migrations,
             "mounts": list(self.mounts),
             "user": self.user,
             "umask": self.umask,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from artifactstore.cli.app import run
+from artifactstore.database import migrate
 
 _NO_MOUNTS = 9
 
@@ -24,6 +25,8 @@ def _main() -> int:
         os.unshare(os.CLONE_NEWNS)  # before there are threads, which would stay where they are
     _load_everything()
     streams = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115 - while it still may make some
+    migrations = Path(order["migrations"])
+    migrate.migrations_directory = lambda: migrations  # they are read whenever a store is made
     answer = os.dup(1)
     if order["mounts"]:
         for line in ("mount --make-rprivate /", *order["mounts"]):
