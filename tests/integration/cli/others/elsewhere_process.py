@@ -27,7 +27,7 @@ def _main() -> int:
     streams = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115 - while it still may make some
     migrations = Path(order["migrations"])
     migrate.migrations_directory = lambda: migrations  # they are read whenever a store is made
-    answer = os.dup(1)
+    answer, complaints = os.dup(1), os.dup(2)
     if order["mounts"]:
         for line in ("mount --make-rprivate /", *order["mounts"]):
             done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
@@ -41,7 +41,11 @@ def _main() -> int:
         os.setgroups([])
         os.setgid(group)
         os.setuid(user)
-    ran = [_run(command, streams) for command in order["commands"]]
+    try:
+        ran = [_run(command, streams) for command in order["commands"]]
+    except BaseException:
+        os.dup2(complaints, 2)  # such as of a module that was not loaded before
+        raise
     os.write(answer, json.dumps(ran).encode())
     return 0
 
@@ -74,13 +78,16 @@ def _load_everything() -> None:
             ["ingest", f"{scratch}/absent"],
             ["package", "create", "q"],
             ["package", "add", "q", f"{scratch}/tree"],
+            ["package", "finalize", "q"],
             ["package", "list"],
+            ["package", "show", "q"],
             ["get", "p", "file"],
             ["manifest", "p"],
             ["export", "p", f"{scratch}/out"],
             ["events", "--export", f"{scratch}/log"],
             ["events", "--import", f"{scratch}/log"],
             ["backup", f"{scratch}/backup"],
+            ["backup", "--check", f"{scratch}/backup"],
             ["restore", f"{scratch}/backup"],
             ["verify"],
             ["replay"],
