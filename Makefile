@@ -43,7 +43,7 @@ test-all: setup ## run every test but soak: on Python 3.12 with branch coverage,
 lint: setup ## check style
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 
-format: setup ## mend style
+format: setup ## fix style
 	@$(RUN) ruff check --fix . && $(RUN) ruff format .
 
 type: setup ## check types, with mypy and with pyright

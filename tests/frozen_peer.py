@@ -26,7 +26,7 @@ from artifactstore.database.location import DatabaseLocation
 _ROWS = 5_000
 _WIDE = "x" * 1_000
 _STOPPING_S = 0.1
-"""How long a thread may go on after the process was told to stop."""
+"""How long a thread may continue after the process was told to stop."""
 
 
 def _freeze() -> None:

@@ -125,7 +125,7 @@ def manifest_entries(draw: st.DrawFn) -> list[Entry]:
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    """Whole manifests, as finalising builds them."""
+    """Whole manifests, as finalizing builds them."""
     entries = draw(manifest_entries())
     # Far from the integers' limit, so that the expiry stays within it.
     instants = st.integers(0, INTEGER_MAX // 2)

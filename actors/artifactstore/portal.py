@@ -118,7 +118,7 @@ class Portal:
 
     @property
     def in_own_thread(self) -> bool:
-        """Whether this is the store's thread: a callback, or a finaliser that happened to run there."""
+        """Whether this is the store's thread: a callback, or a finalizer that happened to run there."""
         return threading.get_ident() == self._thread.ident
 
     def send[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
@@ -233,7 +233,7 @@ class Iteration[T]:
     def close(self) -> Call[None] | None:
         """End the iteration. Returns what can be waited for: nothing if the store's end has ended it.
 
-        Nothing either for a finaliser that the garbage collector runs in the store's thread, of all threads.
+        Nothing either for a finalizer that the garbage collector runs in the store's thread, of all threads.
         """
         try:
             call = self._portal.send(lambda _registry: self.finish())

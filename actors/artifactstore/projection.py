@@ -4,7 +4,7 @@ A tail reads the log, never a broadcast: it catches up from where its reader is,
 grown. So there is no seam between the past and the live events to lose one in or to see one twice, and a slow reader
 holds up nobody. Word comes from this process's writer, and from one watch over the log, which runs while there are
 tails and hears of what other processes wrote. A database that is gone for a while delays the tails and does not end
-them: they go on after the last event that they have handed over.
+them: they continue after the last event that they have handed over.
 """
 
 import logging

@@ -91,7 +91,7 @@ class NotFinalized(ArtifactStoreError):
     """Something that only a sealed package has."""
 
     package_id: str
-    template = "package {self.package_id} is still open and has no manifest; finalise it first"
+    template = "package {self.package_id} is still open and has no manifest; finalize it first"
 
 
 @dataclass(eq=False)
@@ -205,7 +205,7 @@ class LogFilePartial(ArtifactStoreError):
     file: str
     after: int
     template = (
-        "log file {self.file} goes on after sequence {self.after} of its log; "
+        "log file {self.file} continues after sequence {self.after} of its log; "
         "a file of a backup is restored together with the others, by `artifactstore restore`"
     )
 

@@ -267,7 +267,7 @@ class Registry:
     ) -> IngestSummary:
         """Create a package, put a directory into it and seal it. The name is the directory's own by default.
 
-        What is taken, and what becomes of links, is as for `ingest_directory`. With `files_cache`, as there, the same
+        What is stored, and how links are treated, is as for `ingest_directory`. With `files_cache`, as there, the same
         call after an interruption continues with the package that the interrupted one began, key or no key, unless
         the directory has lost a path that is in there.
 
@@ -459,7 +459,7 @@ class Registry:
     async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
         """Every event after `since`, in order and each once, then those to come, for as long as it is read.
 
-        It outlives a restart of the actor that feeds it: it goes on after the last event that was handed over.
+        It outlives a restart of the actor that feeds it: it continues after the last event that was handed over.
         """
         async with aclosing(self._tail(since)) as tail:
             yield tail
@@ -514,7 +514,7 @@ class Registry:
 
         This log has to be the beginning of that one, as an empty log is of any. What is there is compared, the rest is
         written; nothing at all before the whole file was read and found whole. Until the last event is there, the store
-        takes no other writes. An import that was interrupted goes on when it is asked for again. The objects are not in
+        takes no other writes. An interrupted import continues when it is asked for again. The objects are not in
         the file; the answer says which of them this store lacks.
 
         Raises:
@@ -533,9 +533,9 @@ class Registry:
     ) -> BackupReport:
         """Copy the log and all objects that it names to a directory, or bring the backup there up to date.
 
-        It is of the store as it was when this began; writing goes on meanwhile. Only events and objects that are not
+        It is of the store as it was when this began; writing continues meanwhile. Only events and objects that are not
         there are copied, every byte checked. An object of this store that is not whole is in the report, and the rest
-        is copied without it. Interrupted, it goes on when it is asked for again.
+        is copied without it. Interrupted, it continues when it is asked for again.
 
         Raises:
             BackupRefused, LogDiffers: the directory holds something else, or the backup of another store.
@@ -559,7 +559,7 @@ class Registry:
 
         This log has to be the beginning of the backup's, as that of a new store is. Every byte is checked. An object
         that is not whole in the backup is in the report, and the rest is restored without it. Until the last event is
-        there, the store takes no other writes. Interrupted, it goes on when it is asked for again.
+        there, the store takes no other writes. Interrupted, it continues when it is asked for again.
 
         Raises:
             BackupRefused: there is no backup.
@@ -622,7 +622,7 @@ class Registry:
     async def replay(
         self, *, check: bool = False, progress: Callable[[ReplayProgress], None] | None = None
     ) -> ReplayReport:
-        """Build every projection again from the log, and mend the live tables; with `check`, only compare them.
+        """Build every projection again from the log, and repair the live tables; with `check`, only compare them.
 
         Raises:
             UnknownEventType, EventRefused: an event breaks a rule of the log; the tables are as they were.

@@ -5,7 +5,7 @@ take it has nothing to clean up. The consumer decides the pace, closing ends the
 source's own end is an error: a stream that breaks off because its actor crashed or stopped never looks complete.
 
 A defect in what fills one stream concerns its consumer, who is told as the asker of a crashed handler is; the task that
-met it fails, which `start` is to have reported, and the actor goes on for all the others.
+met it fails, which `start` is to have reported, and the actor continues for all the others.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -2,7 +2,7 @@
 
 Nothing is trusted that can be measured: every byte is read and hashed with both algorithms. What is found is recorded
 in the log, so that the next ingest of the same content heals it, and so that an audit shows it. It is recorded as the
-verification goes on, also by one that is interrupted, so that hours of reading are not lost.
+verification continues, also by one that is interrupted, so that hours of reading are not lost.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence

@@ -144,7 +144,7 @@ class IngestFiles(Struct, frozen=True):
         package_id: which package.
         entries: 1 to `ENTRIES_MAX`, of at most `ENTRIES_BYTES_MAX` together, each path once.
         stored: proof for the contents of files that the log may not know yet; more than is needed does no harm.
-        on_existing: what becomes of an entry whose path is taken.
+        on_existing: what to do with an entry whose path is taken.
     """
 
     package_id: str
@@ -382,7 +382,7 @@ def command_digest(command: Command, actor: str) -> str:
     """BLAKE3 content address of what a command asks for, on behalf of whom.
 
     Package ids that the caller makes anew on every attempt are left out, and so is what a repeat finds
-    changed by itself: whether bytes were stored or found, and the manifest that a finalisation builds.
+    changed by itself: whether bytes were stored or found, and the manifest that a finalization builds.
     """
     asked: RecordValue
     match command:

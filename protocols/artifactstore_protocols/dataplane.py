@@ -118,7 +118,7 @@ class SourceTruncated(SourceError):
 
 @dataclass(eq=False)
 class SourceOverrun(SourceError):
-    """A stream that went on beyond its declared size.
+    """A stream that continued beyond its declared size.
 
     Attributes:
         expected_bytes: the size that was declared.

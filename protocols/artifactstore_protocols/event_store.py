@@ -172,7 +172,7 @@ class EventStore(Protocol):
         ...
 
     async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
-        """Build the projections again from the log, and compare them with the live ones or mend those.
+        """Build the projections again from the log, and compare them with the live ones or repair those.
 
         `progress` is called now and then, from whatever thread is at it; it must not raise.
         """

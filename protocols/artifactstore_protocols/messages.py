@@ -308,7 +308,7 @@ class ProbeTails(_Checked, Request[TailsReading, ProjectionRole], Struct, frozen
 
 
 class Replay(_Checked, Request[ReplayReport, ProjectionRole], Struct, frozen=True):
-    """Build the projections again from the log, and compare them with the live ones or mend those.
+    """Build the projections again from the log, and compare them with the live ones or repair those.
 
     `progress` is as for `EventStore.replay`.
     """

@@ -42,7 +42,7 @@ class PackageFinalizedAlready(ArtifactStoreError):
     """A change to a package that is sealed."""
 
     package_id: str
-    template = "package {self.package_id} is finalised and takes no more changes; create a new package"
+    template = "package {self.package_id} is finalized and takes no more changes; create a new package"
 
 
 @dataclass(eq=False)
@@ -53,8 +53,8 @@ class PackageChanged(ArtifactStoreError):
     expected_version: int
     version: int
     template = (
-        "package {self.package_id} changed while it was being finalised "
-        "(version {self.expected_version} became {self.version}); finalise it again when its ingests are done"
+        "package {self.package_id} changed while it was being finalized "
+        "(version {self.expected_version} became {self.version}); finalize it again when its ingests are done"
     )
 
 

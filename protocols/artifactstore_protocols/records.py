@@ -61,7 +61,7 @@ class PackageRecord(Struct, frozen=True):
         links: how many symbolic links it holds.
         directories: how many empty directories it holds.
         bytes: the sizes of its files added up.
-        retention_class: how long it is kept once it is finalised,
+        retention_class: how long it is kept once it is finalized,
         retention_duration_us: in microseconds, as it was promised at creation; None never expires.
         expires_at_us: when that ends; None while it is open, or for what never expires.
         metadata: what its creator said about it.
@@ -368,7 +368,7 @@ class LogImport(Struct, frozen=True):
         file: where it came from.
         events: how many the file holds.
         written: how many of them were not in this log before.
-        sequence: head of this log now; beyond `events` if this store had gone on from that log already.
+        sequence: head of this log now; beyond `events` if this store had continued from that log already.
         digest: checksum in the file's footer.
         flaws: objects that this log names and this store does not have, or has in another size.
     """

@@ -25,11 +25,11 @@ _DAY_US = 86_400_000_000
 
 
 class RetentionClass(Struct, frozen=True):
-    """One class: how long a package is kept after it was finalised.
+    """One class: how long a package is kept after it was finalized.
 
     Attributes:
         name: what callers ask for.
-        duration_us: microseconds from finalisation to expiry; None never expires.
+        duration_us: microseconds from finalization to expiry; None never expires.
         description: one line for people.
     """
 

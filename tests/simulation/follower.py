@@ -15,7 +15,7 @@ _AGAIN_S: Final = 0.5
 
 
 class Follower:
-    """Follows the log through one process, and goes on after what it has seen last.
+    """Follows the log through one process, and continues after what it has seen last.
 
     Attributes:
         seen: every event that it was given.

@@ -54,7 +54,7 @@ class _Totals:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; `sys.argv` unless given."""
     parser = argparse.ArgumentParser(prog="python -m simulation.soak", description="Simulate many seeds.")
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long to go on (10)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long to continue (10)")
     parser.add_argument("--first", type=int, default=1000, help="the first seed (1000: the suite has those before)")
     given = parser.parse_args(arguments)
     totals = _Totals()

@@ -206,7 +206,7 @@ class SimulatedEventStore:
         return await self._read("growth", self._log.head)
 
     async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
-        """Compare, or mend."""
+        """Compare, or repair."""
         await self._read("replay", lambda: None)
         if rebuild:
             await self._log.lock_head()

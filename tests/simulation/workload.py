@@ -121,7 +121,7 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Compare the views with the log, or mend them."""
+    """Compare the views with the log, or repair them."""
 
     WEIGHT: ClassVar[int] = 1
     check: bool

@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "expiry moved": (
         _set("retention_summary", "expires_at_us", to=0),
         "retention_summary.expires_at_us",
-        "finalisation and duration make it",
+        "finalization and duration make it",
     ),
     "producer as text": (_set("provenance", "producer", to="x"), "provenance.producer", "expected a map"),
     "producer without version": (

@@ -94,7 +94,7 @@ def test_a_package_without_entries_can_be_sealed() -> None:
 
 @pytest.mark.parametrize("version", [0, 1, 3])
 def test_a_manifest_of_another_version_is_refused(version: int) -> None:
-    with pytest.raises(PackageChanged, match=rf"\(version {version} became 2\); finalise it again") as refused:
+    with pytest.raises(PackageChanged, match=rf"\(version {version} became 2\); finalize it again") as refused:
         decide(finalize(version), opened(("a", b"x")), entries_max=MANY)
     error = refused.value
     assert (error.package_id, error.expected_version, error.version) == (FIRST, version, 2)

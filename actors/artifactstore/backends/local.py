@@ -145,7 +145,7 @@ class LocalBackend:
 
     def _below(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
         with os.scandir(f"{self._files.root}/{prefix}") as found:
-            # A directory sorts as the keys below it do, which go on with a slash.
+            # A directory sorts as the keys below it do, which continue with a slash.
             names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
         for key in (f"{prefix}{name}" for name in names if _is_key(f"{prefix}{name}".removesuffix("/"))):
             if key.endswith("/"):

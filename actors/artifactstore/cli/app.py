@@ -1,4 +1,4 @@
-"""All commands, and what becomes of an error: one line on stderr, and the exit code that scripts rely on."""
+"""All commands, and the report of an error: one line on stderr, and the exit code that scripts rely on."""
 
 import os
 import sys

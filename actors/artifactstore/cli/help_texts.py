@@ -12,7 +12,7 @@ HELP: Mapping[str, str] = MappingProxyType(
     {
         "ingest": """Create a package, put a directory into it and seal it.
 
-After an interrupt, the same command goes on: what was stored and has not been touched is not read again.""",
+After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
         "get": "Write one file of a package to stdout, or to a file.",
         "manifest": "Print a sealed package's manifest, byte for byte.",
         "export": """Write a package to a directory, each file checked.
@@ -28,7 +28,7 @@ Exit 3 if the file system does not take some of them; the others are written."""
         "verify": """Read every object again and compare it with the log.
 
 Exit 3 if anything is damaged or missing; ingesting the same content again heals it.""",
-        "replay": "Build every table again from the log, and mend the live ones.",
+        "replay": "Rebuild every table from the log, and repair the live ones.",
         "events": """Print the log: one event a line, in order. Or carry it to another store.
 
 A log is taken over by a store whose own log is its beginning, such as a new one; the objects are not in the file.""",
@@ -36,7 +36,7 @@ A log is taken over by a store whose own log is its beginning, such as a new one
         "backup": """Copy log and objects to a directory, or update the backup.
 
 The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.""",
-        "restore": """Bring a new store to what a backup holds, or go on with that.
+        "restore": """Restore a backup into a new store, or continue an interrupted restore.
 
 Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.""",
         "version": "Print the version.",

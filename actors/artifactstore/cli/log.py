@@ -41,9 +41,9 @@ def _say_verified(report: VerifyReport) -> None:
         for flaw in flaws:
             say(flaw_text(problem, flaw))
     for package_id in report.manifest_mismatches:
-        say(f"manifest of {package_id} differs from the tables; `artifactstore replay` mends them")
+        say(f"manifest of {package_id} differs from the tables; `artifactstore replay` repairs them")
     for row in report.row_flaws:
-        say(f"{row}; `artifactstore replay` mends the tables, or says which event is wrong")
+        say(f"{row}; `artifactstore replay` repairs the tables, or says which event is wrong")
     if report.not_recorded is not None:
         say(f"not recorded in the log: {report.not_recorded}")
     if report.unreadable:

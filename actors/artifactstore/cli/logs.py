@@ -1,6 +1,6 @@
 """Where log records go when artifactstore runs as a program: one handler on stderr, for people or for machines.
 
-The library only emits records, to loggers below `artifactstore`; a program that embeds it decides what becomes of them.
+The library only emits records, to loggers below `artifactstore`; a program that embeds it decides what to do with them.
 Here they become a line each: text where a person watches, JSON elsewhere. No line carries a secret or a payload:
 
 - What our own code says is written so: ids, counts, sizes, times, places; never names, metadata or contents.

@@ -105,7 +105,7 @@ def _say_imported(report: LogImport) -> None:
 
 def _say_log(events: int, written: int, sequence: int) -> None:
     if sequence > events:
-        say(f"nothing to add: this log begins with those {counted(events, 'event')} and goes on to {sequence}")
+        say(f"nothing to add: this log begins with those {counted(events, 'event')} and continues to {sequence}")
     else:
         say(f"{counted(events, 'event')}; {written} new here")
 

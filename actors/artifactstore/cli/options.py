@@ -78,7 +78,7 @@ Links = Annotated[
     LinkPolicy,
     typer.Option(
         "--links",
-        help="What becomes of symbolic links: kept as links (refused if they leave the tree), followed, refused, or "
+        help="How to treat symbolic links: kept as links (refused if they leave the tree), followed, refused, or "
         "left out.",
     ),
 ]

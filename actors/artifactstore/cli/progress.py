@@ -41,7 +41,7 @@ def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callab
     The text, unless it is empty, is shown in place of the two: what was found while the whole is not known yet.
 
     Args:
-        what: is going on.
+        what: is continuing.
         text_of: makes an amount readable, with its unit.
     """
     columns = (

@@ -93,7 +93,7 @@ class AsyncioThread:
 
         Args:
             work: makes the coroutine; it must bound its own time.
-            leave_on_cancel: a cancelled caller leaves at once and the work goes on unheard, which suits a read. False
+            leave_on_cancel: a cancelled caller leaves at once and the work continues unheard, which suits a read. False
                 waits for the end, which suits a commit.
 
         Raises:

@@ -69,7 +69,7 @@ type Cells = tuple[Any, ...]
 
 
 class OnConflict(Enum):
-    """What becomes of a row whose key is taken."""
+    """What to do with a row whose key is taken."""
 
     FAIL = "fail"
     KEEP = "keep"
@@ -271,7 +271,7 @@ def insertion(
         table: where to.
         rows: each with a cell for every column, in the order of the columns; one row at least.
         database: name of its dialect.
-        on_conflict: what becomes of rows whose key is taken.
+        on_conflict: what to do with rows whose key is taken.
     """
     sql = _insertion(table, on_conflict, database)
     return Statement(sql, rows if database == "sqlite" else (tuple(map(list, zip(*rows, strict=True))),))

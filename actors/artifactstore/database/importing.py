@@ -1,7 +1,7 @@
 """One transaction that takes over events of another log: byte for byte, with the rows that they imply.
 
 Holding the head of the log, it compares what is there already, holds the rest to the rules of the log and writes it.
-The head then refuses other writers until the last event is there. So an import that was interrupted goes on by itself,
+The head then refuses other writers until the last event is there. An interrupted import continues by itself,
 two at once of the same log do no harm, and nobody can write in between.
 """
 

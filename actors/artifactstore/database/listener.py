@@ -71,7 +71,7 @@ class Listener:
         session = await self._connect()
         try:
             if not session.is_direct:
-                # What a pooler lends for one statement would go on listening in the hands of somebody else.
+                # What a pooler lends for one statement would continue listening in the hands of somebody else.
                 session.terminate()
                 await asyncio.Event().wait()
             ended = await session.listen(self._tell)

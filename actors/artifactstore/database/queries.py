@@ -242,7 +242,7 @@ async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> in
 
 
 async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes | None:
-    """The manifest that the package's finalising event carries; None while it is open.
+    """The manifest that the package's finalizing event carries; None while it is open.
 
     Raises:
         PayloadDiffers: it is another one than the event's record names.

@@ -1,4 +1,4 @@
-"""Replay: build every projection again from the log alone, then compare with the live tables, or mend them.
+"""Replay: build every projection again from the log alone, then compare with the live tables, or repair them.
 
 Both ways fill temporary twins of the view tables. A check does so in one snapshot and never takes the head of the log.
 A rebuild catches up without the lock, notes which rows differ, and takes the lock only for the last events and for

@@ -12,7 +12,7 @@ __all__ = ["WorkerThreads"]
 class WorkerThreads:
     """Runs blocking calls away from the event loop.
 
-    A call that has started always finishes before its caller goes on, so that no file is closed under it;
+    A call that has started always finishes before its caller continues, so that no file is closed under it;
     long ones ask `environment.check_wanted`, which raises in the thread once the caller is cancelled.
     """
 

@@ -28,7 +28,7 @@ from artifactstore_protocols.supervision import AskError, SupervisorSnapshot
 __all__ = ["EXIT_STUCK", "REPORT_AGE_MAX_S", "Service", "http_service", "run_service"]
 
 EXIT_STUCK = 70
-"""The exit code of a service that ended itself because something in it neither went on nor stopped."""
+"""The exit code of a service that ended itself because something in it neither continued nor stopped."""
 
 _LAST_WORDS_S = 3.0
 """What the log is given to take the report of it. It may be the very thing that blocks, so nothing waits for it."""
@@ -59,7 +59,7 @@ def run_service(settings: Settings, listening: Listening, *, drain_s: float, ann
 
 
 def _end_if_stuck(report: Report) -> None:
-    """Nothing inside a process can mend a blocked loop or a task that will not stop; a fresh process can."""
+    """Nothing inside a process can repair a blocked loop or a task that will not stop; a fresh process can."""
     if isinstance(report, LoopBlocked | StallReport):
         end = threading.Timer(_LAST_WORDS_S, os._exit, [EXIT_STUCK])
         end.daemon = True

@@ -1,6 +1,6 @@
 """The log as server-sent events: from any sequence on, in order and each once, then live.
 
-The id of each is its sequence, so a browser that was cut off goes on where it was (`Last-Event-ID`). A stream reads the
+The id of each is its sequence, so a browser that was cut off continues (`Last-Event-ID`). A stream reads the
 log at its own client's pace, there are only so many of them, and all end when the service stops.
 """
 
@@ -80,7 +80,7 @@ class EventStreams:
                     yield b": still here\n\n" if stored is None else _message(stored)
                     since = since if stored is None else stored.sequence
             except ActorStopped:
-                continue  # its actor has been restarted; the next tail goes on from where this one was
+                continue  # its actor has been restarted; the next tail continues from where this one was
             except (trio.ClosedResourceError, ArtifactStoreError):
                 return
             finally:

@@ -5,8 +5,8 @@ goes in batches, each stored first and then committed in one transaction, so tha
 store. While one batch is committed, the next ones are stored. An ingest that was interrupted reads only what is missing
 when it is asked for again, as long as there is a files cache.
 
-A package that is being filled by this process cannot be finalised: the request is refused, the ingest goes on. Another
-process may finalise it in between two batches; then the ingest is refused, and what it had committed is sealed.
+A package that is being filled by this process cannot be finalized: the request is refused. Another
+process may finalize it in between two batches; then the ingest is refused, and what it had committed is sealed.
 """
 
 import logging
@@ -78,11 +78,11 @@ _FINALIZE_ATTEMPTS = 3
 
 @dataclass(eq=False)
 class PackageBusy(ArtifactStoreError):
-    """A package cannot be finalised while this process puts files into it."""
+    """A package cannot be finalized while this process puts files into it."""
 
     package_id: str
     ingests: int
-    template = "package {self.package_id} has {self.ingests} ingest(s) under way; finalise it when they are done"
+    template = "package {self.package_id} has {self.ingests} ingest(s) under way; finalize it when they are done"
 
 
 class IngestActor(Actor[IngestRole]):
@@ -317,7 +317,7 @@ class IngestActor(Actor[IngestRole]):
             command = commands.FinalizePackage(package_id, contents.package.version, payload, summary)
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
-                text = "package finalised: %d files, %d bytes, manifest %s"
+                text = "package finalized: %d files, %d bytes, manifest %s"
                 sealed = (contents.package.files, contents.package.bytes, summary.manifest_digest)
                 _logger.info(text, *sealed, extra={"package": package_id})
                 return newly_finalized(contents.package, summary, committed.events[0].sequence)

@@ -1,7 +1,7 @@
 """Answers made from the events that a command wrote, so that nothing is read back that is known already.
 
 A read costs as much as a small commit, most of it hops between threads. Only a repeated call is answered from the
-views, since what it made may have gone on changing.
+views, since what it made may have continued changing.
 """
 
 from collections.abc import Sequence

@@ -79,7 +79,7 @@ async def fill(
         seen: the directory.
         message: who asks, and who is told of progress.
         opened: gives the package; called when a run is stored and about to be committed.
-        on_existing: what becomes of a path that is taken.
+        on_existing: what to do with a path that is taken.
         cache: of the directory.
     """
     flagged = await steps.flagged()

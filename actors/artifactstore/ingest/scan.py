@@ -149,7 +149,7 @@ def scan_directory(
     Args:
         directory: what to list, as `path_text` gives it.
         files_max: entries that a package may hold.
-        links: what becomes of symbolic links.
+        links: what to do with symbolic links.
         own: the store's own files, to be left out.
         check_wanted: raises when the scan is not wanted any more.
         tell: told now and then how many files were found, and their size in bytes.

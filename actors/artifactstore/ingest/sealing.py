@@ -114,7 +114,7 @@ def _digest(address: str) -> bytes:
 
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:
-    """The answer to a finalisation, the first time and every time after."""
+    """The answer to a finalization, the first time and every time after."""
     if package.manifest_digest is None or package.tree_digest is None or package.finalized_sequence is None:
         raise AssertionError(f"package {package.package_id} is {package.status}")
     return FinalizedPackage(
@@ -131,7 +131,7 @@ def finalized_package(package: PackageRecord) -> FinalizedPackage:
 
 
 def newly_finalized(package: PackageRecord, summary: ManifestSummary, sequence: int) -> FinalizedPackage:
-    """The answer to the finalisation that sealed the package, from what it sealed."""
+    """The answer to the finalization that sealed the package, from what it sealed."""
     return FinalizedPackage(
         package_id=package.package_id,
         name=package.name,

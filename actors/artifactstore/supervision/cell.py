@@ -175,7 +175,7 @@ class Cell(Member):
                 cause=failure,
                 messages=(),
                 summary={},
-                decision="the task ends, its actor goes on",
+                decision="the task ends, its actor continues",
                 starting=False,
                 at=trio.current_time(),
             )

@@ -5,7 +5,7 @@ inner one its workers. So an orderly stop ends the workers first, then runs `on_
 cancels `_life` as a whole. Work and tasks that are to be completed are shielded from both, up to a deadline.
 
 A worker is a task that takes messages from a lane and runs their handler itself; only a concurrent lane ever gets more
-than one. Whatever ends a handler, every envelope of its work is settled or put back before its worker goes on.
+than one. Whatever ends a handler, every envelope of its work is settled or put back before its worker continues.
 """
 
 import math

@@ -81,7 +81,7 @@ class _Watchdog:
         """Whether no sign of life comes within the limit.
 
         It is waited for in parts. A process that was stopped as a whole, by SIGSTOP or with its machine, finds the time
-        of the present wait used up when it goes on, and its loop has had no chance: that costs one part of the limit.
+        of the present wait used up when it continues, and its loop has had no chance: that costs one part of the limit.
         """
         return not any(self._wait(self._limit_s / _WAITS_PER_LIMIT) for _ in range(_WAITS_PER_LIMIT))
 

@@ -36,7 +36,7 @@ class Received[M: Message[Any]]:
         self._settle: Callable[[], object] = lambda: None
 
     def reply(self, value: object = None) -> None:
-        """Answer; for a message that was told, let the probe go on."""
+        """Answer; for a message that was told, let the probe continue."""
         self._end(lambda: value)
 
     def refuse(self, refusal: Refusal) -> None:

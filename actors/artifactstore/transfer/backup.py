@@ -3,7 +3,7 @@
 The head of the log is taken first. Objects are never changed and an event is written after its objects, so everything
 that the log names up to that head is there to be copied, whatever is written meanwhile. A log file is put in place
 after its objects. Each object's bytes are checked against its address as they are read and hashed with both algorithms
-as they are written; one that is not whole is named, and the rest goes on without it.
+as they are written; one that is not whole is named, and the rest continues without it.
 """
 
 from collections import deque

@@ -3,7 +3,7 @@
 Nothing is written before all of the file has been read and found whole, every event of it has been held to the rules of
 a log, and this log found to be the beginning of it.
 Interrupted, it has written a part that ends between two pieces, and the head of the log refuses other writers; asked
-for again, it goes on from there.
+for again, it continues from there.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,8 +2,8 @@
 
 Nothing is written before every log file was read and found whole, each continuing the one before it, every event held
 to the rules of a log, and this log found to be the beginning of theirs. Then the log arrives piece by piece, the
-objects of each piece before its events, as an ingest has it. Asked for again it goes on, and puts back objects that the
-store has lost since.
+objects of each piece before its events, as an ingest has it. Asked for again, it continues, and puts back objects that
+the store has lost since.
 """
 
 import errno

@@ -75,7 +75,7 @@ def place_entries(
     Args:
         package: as it is.
         entries: each path at most once.
-        on_existing: what becomes of an entry whose path is taken.
+        on_existing: what to do with an entry whose path is taken.
         entries_max: how many entries the package may have.
 
     Raises:

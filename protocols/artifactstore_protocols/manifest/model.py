@@ -166,7 +166,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     def _check_expiry(self) -> None:
         expected_us = _expiry_us(self.package, self.retention_summary.duration_us)
         if self.retention_summary.expires_at_us != expected_us:
-            reason = f"finalisation and duration make it {expected_us}"
+            reason = f"finalization and duration make it {expected_us}"
             raise ManifestInvalid("retention_summary.expires_at_us", reason)
 
     def _check_totals(self) -> None:

@@ -138,7 +138,7 @@ class RetentionSummary(Struct, frozen=True):
 
     Attributes:
         retention_class: name of the class it was created with.
-        duration_us: microseconds from finalisation to expiry; None never expires.
+        duration_us: microseconds from finalization to expiry; None never expires.
         expires_at_us: microseconds since 1970 UTC; None never expires.
     """
 

@@ -44,7 +44,7 @@ class Strategy(StrEnum):
 
 
 class OnCancel(StrEnum):
-    """What becomes of work that has begun when its asker goes away or its actor is stopped."""
+    """What to do with work that has begun when its asker goes away or its actor is stopped."""
 
     CANCEL = "cancel"
     COMPLETE = "complete"

@@ -76,7 +76,7 @@ def test_a_repeated_ingest_goes_on_where_the_first_one_broke_off(cli: Cli, tree:
     assert [line["type"] for line in cli.json_lines("events")].count("v1.files.ingested") == 2
 
 
-def test_finalising_again_gives_the_same_answer(cli: Cli, open_package: None) -> None:
+def test_finalizing_again_gives_the_same_answer(cli: Cli, open_package: None) -> None:
     cli.ok("package", "add", "open", "tree")
     first = cli.json("package", "finalize", "open")
     before = cli.state()

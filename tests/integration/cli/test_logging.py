@@ -54,7 +54,7 @@ def test_an_operator_sees_what_happened_to_the_store(cli: Cli, tree: Path, monke
         f"schema 0001 is set up in {cli.database}",
         f"the store is open: log in {cli.database}",
         "package created",
-        f"package finalised: 5 files, 51 bytes, manifest {ran.json['manifest_digest']}",
+        f"package finalized: 5 files, 51 bytes, manifest {ran.json['manifest_digest']}",
         "the store is closed",
     ]
     assert [line.get("package") for line in lines[2:4]] == [ran.json["package_id"]] * 2

@@ -63,7 +63,7 @@ def test_an_import_tells_a_person_what_is_not_there(
     assert "artifactstore restore" in lines[-1]
     elsewhere.ok("package", "create", "further")
     assert elsewhere.ok("events", "--import", "log").text.splitlines()[0] == (
-        "nothing to add: this log begins with those 5 events and goes on to 6"
+        "nothing to add: this log begins with those 5 events and continues to 6"
     )
 
 

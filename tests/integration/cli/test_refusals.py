@@ -71,12 +71,12 @@ def test_a_path_that_would_be_a_file_and_a_directory(cli: Cli, tree: Path) -> No
         assert "would be a file and a directory at once" in line
 
 
-def test_a_finalised_package_refuses_every_change(cli: Cli, tree: Path) -> None:
+def test_a_finalized_package_refuses_every_change(cli: Cli, tree: Path) -> None:
     package = cli.json("ingest", tree)["package_id"]
     for changed in (("add", package, tree / "README.md", "--as", "new"), ("add", package, tree)):
-        assert "is finalised and takes no more changes" in cli.refused_without_a_trace("package", *changed)
+        assert "is finalized and takes no more changes" in cli.refused_without_a_trace("package", *changed)
     replaced = cli.refused_without_a_trace("package", "add", package, tree / "README.md", "--replace")
-    assert "is finalised" in replaced
+    assert "is finalized" in replaced
 
 
 UNKNOWN = {
@@ -110,7 +110,7 @@ def test_a_name_that_several_packages_have(cli: Cli, tree: Path) -> None:
 
 def test_a_manifest_that_is_not_there_yet(cli: Cli) -> None:
     cli.ok("package", "create", "open")
-    assert "is still open and has no manifest; finalise it first" in cli.refused_without_a_trace("manifest", "open")
+    assert "is still open and has no manifest; finalize it first" in cli.refused_without_a_trace("manifest", "open")
 
 
 def test_a_file_that_the_package_does_not_have(cli: Cli, tree: Path) -> None:

@@ -133,10 +133,10 @@ def test_a_table_that_was_damaged_by_hand_is_found_and_mended(filled: Cli, damag
     found = filled.run("replay", "--check", "--json")
     assert (found.code, found.err) == (3, "")
     assert (found.json["identical"], found.json["projection_digest"]) == (False, sound["projection_digest"])
-    mended = filled.json("replay")
-    assert mended["identical"] is True
-    assert mended["projection_digest"] == sound["projection_digest"]
-    assert mended["repaired_rows"] > 0
+    repaired = filled.json("replay")
+    assert repaired["identical"] is True
+    assert repaired["projection_digest"] == sound["projection_digest"]
+    assert repaired["repaired_rows"] > 0
     assert rows_of_views(filled) == rows
     assert filled.json("replay", "--check") == sound
 

@@ -263,7 +263,7 @@ def test_a_service_on_a_unix_socket_is_asked(cli: Cli, tmp_path: Path) -> None:
 
 @contextmanager
 def somebody_else(answer: bytes, again: bytes = b"") -> Generator[str]:
-    """A server that answers one request with the same bytes whatever it is asked, and hangs up; or goes on for ever."""
+    """A server that answers any request with the same bytes, and hangs up; or continues for ever."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer_once() -> None:

@@ -167,6 +167,6 @@ def test_a_manifest_that_the_tables_contradict_is_found(cli: Cli, files: Facts) 
     package = cli.json("package", "show", "tree")["package_id"]
     assert (found.code, found.json["manifest_mismatches"]) == (3, [package])
     shown = cli.run("verify").text.splitlines()
-    assert shown[1:] == [f"manifest of {package} differs from the tables; `artifactstore replay` mends them"]
+    assert shown[1:] == [f"manifest of {package} differs from the tables; `artifactstore replay` repairs them"]
     cli.ok("replay")
     assert cli.json("verify")["manifest_mismatches"] == []

@@ -1,4 +1,4 @@
-"""Replay on both databases: damage is found and mended, writers go on, and what cannot be projected stops it.
+"""Replay on both databases: damage is found and repaired, writers continue, and what cannot be projected stops it.
 
 What every event store promises in terms of its interface is in `tests/integration/event_store`.
 """
@@ -96,10 +96,10 @@ async def test_damage_in_any_view_is_found_and_mended(
         assert found.projection_digest == str(ContentAddress(memory.views.digest()))
         assert found.live_digest not in seen, f"what was {how} in {view.name} does not show"
         seen.add(found.live_digest)
-    mended = await store.replay(rebuild=True)
-    assert_identical(mended, memory)
+    repaired = await store.replay(rebuild=True)
+    assert_identical(repaired, memory)
     rows = sum(len(memory.views.rows(view)) for view in VIEWS)
-    assert mended.repaired_rows == (rows if how == "emptied" else len(VIEWS))
+    assert repaired.repaired_rows == (rows if how == "emptied" else len(VIEWS))
     assert_identical(await store.replay(rebuild=False), memory)
 
 
@@ -164,7 +164,7 @@ async def test_a_check_never_waits_for_the_head(location: DatabaseLocation, scri
 async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
     location: DatabaseLocation, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some commit after the rebuild has noted what differs, and some touch the very rows that it will mend."""
+    """Some commit after the rebuild has noted what differs, and some touch the very rows that it will repair."""
     memory = await tell_story(scribe)
     await surgery(location, *(damage(view, how, memory) for how in ("changed", "added") for view in VIEWS))
     gates = [Gate(), Gate()]  # when it has replayed what it found, and when it has caught up

@@ -1,4 +1,4 @@
-"""What every event store promises about its views: they are what the log implies, and a replay finds out and mends."""
+"""What every event store promises about its views: they are what the log implies, and a replay repairs them."""
 
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -63,7 +63,7 @@ async def test_a_row_that_no_event_put_there_is_found_and_mended(
     assert not found.identical
     assert (found.projection_digest, found.repaired_rows) == (before.projection_digest, 0)
     assert found.live_digest != before.live_digest
-    mended = await store.replay(rebuild=True)
-    assert_identical(mended, memory)
-    assert mended.repaired_rows == 1
+    repaired = await store.replay(rebuild=True)
+    assert_identical(repaired, memory)
+    assert repaired.repaired_rows == 1
     assert_identical(await store.replay(rebuild=False), memory)

@@ -47,7 +47,7 @@ REFUSED: Mapping[str, tuple[str, tuple[tuple[str, str], ...], int, str]] = {
     "a body": ("/health", (("Content-Length", "5"),), 413, "Content Too Large"),
     "a body in chunks": ("/health", (("Transfer-Encoding", "chunked"),), 413, "Content Too Large"),
     "no sequence": ("/events/stream?since=last", (), 400, "Bad Request"),
-    "no sequence to go on from": ("/events/stream", (("Last-Event-ID", "-1"),), 400, "Bad Request"),
+    "no sequence to continue from": ("/events/stream", (("Last-Event-ID", "-1"),), 400, "Bad Request"),
 }
 
 

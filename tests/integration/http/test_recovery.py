@@ -142,14 +142,14 @@ class Fault:
         part: what is unwell then.
         reason: what it says.
         strike: does it.
-        mend: undoes it.
+        repair: undoes it.
         at_once: whether the next measurement must show it.
     """
 
     part: str
     reason: str
     strike: Callable[[Path], None]
-    mend: Callable[[Path], None]
+    repair: Callable[[Path], None]
     at_once: bool = True
 
 
@@ -206,7 +206,7 @@ def test_each_fault_is_named_and_over_when_its_cause_is(tmp_path: Path) -> None:
             report = service.is_unwell(fault.part, since=datetime.now(UTC) if fault.at_once else None)
             [reason] = [reason for reason in report["reasons"] if reason.startswith(f"{fault.part}: ")]
             assert fault.reason in reason, what
-            fault.mend(tmp_path)
+            fault.repair(tmp_path)
         service.is_well()
         service.gets_more_done()
     everything_acknowledged_is_there(settings, service.acknowledged)

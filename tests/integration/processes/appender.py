@@ -1,7 +1,7 @@
 """A process that appends: the whole tree of a store, many askers at once, and a death at a point that was drawn for it.
 
 What it asks follows from its number, so its successor asks the same commands again and finds out what became of those
-that it was killed over. It says what was acknowledged before it goes on; a report that was sent survives the process.
+that it was killed over. It says what was acknowledged before it continues; a report that was sent survives the process.
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Usage: python -m integration.processes.peer DATABASE_URL OBJECTS PLACE [IDLE_TIMEOUT_S]
 
-It says "here" when it is there, goes on at a line on stdin, and prints as JSON the sequence that it got or the error.
+It says "here" when it is there, continues at a line on stdin, and prints as JSON the sequence that it got or the error.
 IDLE_TIMEOUT_S is what it tells PostgreSQL about its own sessions, in place of the time that the store gives them.
 """
 

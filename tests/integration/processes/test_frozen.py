@@ -41,7 +41,7 @@ class Peer:
         os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
 
     def wake(self) -> dict[str, Any]:
-        """Let it go on to its end, and hear what it says."""
+        """Let it continue to its end, and hear what it says."""
         self._process.send_signal(signal.SIGCONT)
         return self.go_on()
 
@@ -52,7 +52,7 @@ class Peer:
         return said
 
     def let_through(self) -> None:
-        """Let it go on, and do not wait for its end."""
+        """Let it continue, and do not wait for its end."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

@@ -1,4 +1,4 @@
-"""A log that cannot grow: what does not fit is refused, reading goes on, and so does writing once there is room."""
+"""A log that cannot grow: what does not fit is refused, reading continues, and so does writing once there is room."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""PostgreSQL stops and starts under load: typed errors while it is away, and work that goes on by itself afterwards."""
+"""PostgreSQL stops and starts under load: typed errors while it is away, and work that continues afterwards."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable

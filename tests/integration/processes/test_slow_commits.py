@@ -176,7 +176,7 @@ class Turnstile:
 
 
 async def test_no_reader_sees_a_number_before_those_below_it(postgres_location: DatabaseLocation) -> None:
-    """Every commit hangs in the server until the test lets it go on; every third of them is then refused there."""
+    """Every commit hangs in the server until the test lets it continue; every third of them is then refused there."""
     ids = Ids()
     await prepare(postgres_location, DOOM["postgresql"], HANG)
     taken: list[int] = []

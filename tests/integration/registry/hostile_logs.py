@@ -228,7 +228,7 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a log id that is none": (1, lambda _log: {"payload": encode({"log_id": "x"}), "subject": "x"}),
     "a time before 1970": (_FIRST, lambda _log: {"recorded_at_us": -1}),
     "an event id that comes twice": (_OTHER, lambda log: {"event_id": log[0].event.event_id}),
-    "a command that goes on later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
+    "a command that continues later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
     "a command that changes hands": (_FIRST, lambda _log: {"actor": "mallory"}),
     "a command that opens and stores": (_STORED, lambda log: _continuing(log, _CREATED)),
     "a command that adds and opens": (_OTHER, lambda log: _continuing(log, _SECOND)),
@@ -306,7 +306,7 @@ def _stamp(log: Log, sequence: int, **changes: str | None) -> dict[str, Any]:
 
 
 def _continuing(log: Log, before: int) -> dict[str, Any]:
-    """What an event says that goes on with the command of the one before it."""
+    """What an event says that continues with the command of the one before it."""
     earlier = log[before - 1].event
     return {"actor": earlier.actor, "command": replace(earlier.command, digest=None, idempotency_key=None)}
 

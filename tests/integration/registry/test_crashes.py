@@ -1,4 +1,4 @@
-"""Any actor may crash at any message: the asker hears of it, the tree mends itself, nothing acknowledged is lost."""
+"""Any actor may crash at any message: the asker hears of it, the tree repairs itself, nothing acknowledged is lost."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -230,11 +230,11 @@ async def test_health_tells_that_the_core_is_down_and_when_it_is_back(
     monkeypatch.setattr("artifactstore.health.PROBE_TIMEOUT_S", 0.2)
     monkeypatch.setattr("artifactstore.probes.PROBE_TIMEOUT_S", 0.2)
     monkeypatch.setattr("artifactstore.probes.CRASHES_WITHIN_S", 0.0)  # it is about now, not about what was
-    down, mended, back = trio.Event(), trio.Event(), trio.Event()
+    down, repaired, back = trio.Event(), trio.Event(), trio.Event()
     start, started = DatabaseActor.on_start, IngestActor.on_start
 
     async def start_in_vain(actor: DatabaseActor) -> None:
-        if mended.is_set():
+        if repaired.is_set():
             await start(actor)
             return
         if actor_named(registry, "database").starts >= 4:
@@ -254,7 +254,7 @@ async def test_health_tells_that_the_core_is_down_and_when_it_is_back(
     unwell = {part.name for part in report.components if not part.healthy}
     assert {"database", "storage", *(f"actor:{name}" for name in CORE)} <= unwell
     assert actor_named(registry, "health").starts == 1
-    mended.set()
+    repaired.set()
     await back.wait()
     await _running(registry)
     assert (await registry.health(max_age_s=0)).healthy
@@ -283,10 +283,10 @@ async def test_what_waits_for_a_core_that_is_down_is_told(
 ) -> None:
     """Nobody hangs: a queued call gets `ActorStopped`, a read `DatabaseClosed`, and neither has had an effect."""
     start = DatabaseActor.on_start
-    mended = trio.Event()
+    repaired = trio.Event()
 
     async def start_in_vain(actor: DatabaseActor) -> None:
-        if not mended.is_set():
+        if not repaired.is_set():
             await actor.on_stop()  # as a database that is really gone
             raise Boom
         await start(actor)
@@ -304,6 +304,6 @@ async def test_what_waits_for_a_core_that_is_down_is_told(
     assert stopped.value.actor.endswith("ingest")
     with pytest.raises(DatabaseClosed):
         await registry.get_package(package)
-    mended.set()
+    repaired.set()
     await _running(registry)
     assert (await registry.get_package(package)).files == 1

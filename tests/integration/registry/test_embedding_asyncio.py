@@ -156,7 +156,7 @@ def test_a_path_is_ingested_without_the_loop(settings: Settings, tmp_path: Path)
 
 
 def test_cancelling_the_await_withdraws_the_call_and_ends_with_it(settings: Settings) -> None:
-    """When the cancelled task goes on, its stream is not in use and nothing is half written."""
+    """When the cancelled task continues, its stream is not in use and nothing is half written."""
 
     async def main() -> None:
         async with open_registry(settings) as registry:

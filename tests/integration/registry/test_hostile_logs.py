@@ -102,7 +102,7 @@ _OF_THE_DATABASE = {"an event id that comes twice", "a key that comes twice", "a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", [True, False], ids=["check", "mend"])
+@pytest.mark.parametrize("check", [True, False], ids=["check", "repair"])
 async def test_a_replay_refuses_them_and_leaves_the_views(
     tmp_path: Path, location: DatabaseLocation, check: bool
 ) -> None:

@@ -100,7 +100,7 @@ async def test_the_same_key_for_something_else_is_refused(registry: Registry) ->
     assert await paths_in(registry, package) == ["f"]
 
 
-async def test_finalising_again_needs_no_key(registry: Registry) -> None:
+async def test_finalizing_again_needs_no_key(registry: Registry) -> None:
     package = (await registry.create_package("p")).package_id
     await add(registry, package, "f", b"content")
     first = await registry.finalize_package(package, actor="one")

@@ -243,7 +243,7 @@ async def test_a_file_that_says_what_cannot_be_is_refused_though_its_checksum_is
             await second.import_events(write_file(file, nonsense))
         with pytest.raises(EventRefused, match=r"event 12 .*an event before has the same event id"):
             await second.import_events(write_file(file, twice))
-        with pytest.raises(LogFilePartial, match="goes on after sequence 5"):
+        with pytest.raises(LogFilePartial, match="continues after sequence 5"):
             await second.import_events(write_file(file, later, LogFileHeader(5, 17, PREVIOUS)))
         with pytest.raises(SourceUnreadable, match="ENOENT"):
             await second.import_events(tmp_path / "nowhere")

@@ -49,7 +49,7 @@ async def test_what_a_watcher_raises_is_raised_and_the_store_goes_on(registry: R
 async def test_a_replay_whose_caller_has_left_ends_with_its_next_batch(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, check: bool
 ) -> None:
-    """A signal ends a command by cancelling it; a service that goes on does no work that nobody waits for."""
+    """A signal ends a command by cancelling it; a service that continues does no work that nobody waits for."""
     monkeypatch.setattr("artifactstore.database.events._REPLAY_BATCH", 2)
     for name in "abcde":
         await registry.create_package(name)

@@ -181,7 +181,7 @@ async def test_a_defect_in_one_tail_is_told_to_its_reader_and_reported_and_the_o
     reported = [record.getMessage() for record in caplog.records if record.name == "artifactstore.supervision"]
     assert len(reported) == 1
     assert reported[0].startswith("root/core/projection/tail-2 crashed")
-    assert "the task ends, its actor goes on" in reported[0]
+    assert "the task ends, its actor continues" in reported[0]
 
 
 @pytest.mark.parametrize("read", [0, 1, 2])

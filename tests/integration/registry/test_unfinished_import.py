@@ -203,7 +203,7 @@ async def test_what_verify_finds_is_not_recorded_into_a_log_that_is_not_whole(
 
 
 async def test_a_restore_that_only_puts_objects_back_keeps_nobody_out(registry: Registry, tmp_path: Path) -> None:
-    """The store has gone on from its backup: no event is missing, so none is waited for."""
+    """The store has continued from its backup: no event is missing, so none is waited for."""
     await fill(registry)
     target = tmp_path / "backup"
     await registry.backup(target)

@@ -89,7 +89,7 @@ async def test_a_callback_is_called_in_its_callers_context() -> None:
     assert seen == [(1, "the caller")]
 
 
-@pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "notices"])
+@pytest.mark.parametrize("goes_on", [True, False], ids=["continues", "notices"])
 async def test_a_callback_that_fails_is_not_called_again_and_its_error_is_raised(goes_on: bool) -> None:
     """Even where the work came to its end before it could be withdrawn."""
     told: list[int] = []

@@ -34,7 +34,7 @@ from documents import DOCUMENTS, ROOT, blocks
         (AmbiguousPackage("n", ("1", "2")), "2 packages are named 'n'; use the id of one: 1, 2 (newest first)"),
         (AmbiguousPackage("n", ("1", "2", "3", "4", "5")), "1, 2, 3 and 2 more"),
         (FileNotInPackage("p", "f"), "package p has no file 'f'"),
-        (NotFinalized("p"), "finalise it first"),
+        (NotFinalized("p"), "finalize it first"),
         (TargetRefused("/t", "it is full"), "cannot write to '/t': it is full"),
         (PackageBusy("p", 2), "2 ingest(s) under way"),
         (StoreClosed(), "open_registry"),

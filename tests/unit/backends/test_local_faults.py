@@ -1,4 +1,4 @@
-"""A local backend whose disk is full, read-only or broken: a clear error, no half object, no temp file, reads go on."""
+"""A local backend whose disk is full, read-only or broken: a clear error, no half object or temp file, reads continue."""
 
 import errno
 import os

@@ -385,7 +385,7 @@ async def test_the_crash_of_a_task_may_be_reported_only(autojump_clock: trio.tes
         assert tree.snapshot().actor("root/a").tasks == ()
     (report,) = reports
     assert isinstance(report, CrashReport)
-    assert (report.path, report.decision) == ("root/a/job", "the task ends, its actor goes on")
+    assert (report.path, report.decision) == ("root/a/job", "the task ends, its actor continues")
 
 
 async def test_two_live_tasks_of_one_actor_need_names_that_differ() -> None:

@@ -129,7 +129,7 @@ async def test_code_outside_the_actors_that_blocks_the_loop_is_reported_without_
 
 
 async def test_a_process_that_was_stopped_as_a_whole_is_not_taken_for_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its clock has gone on: the wait that it was stopped in is over at once, before its loop can say anything."""
+    """Its clock has continued: the wait that it was stopped in is over at once, before its loop can say anything."""
     going_on, reports = threading.Event(), list[Report]()
 
     class StoppedInTheFirstWait(threading.Condition):
