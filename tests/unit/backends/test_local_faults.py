@@ -1,4 +1,4 @@
-"""A local backend whose disk is full, read-only or broken: a clear error, no half object or temp file, reads continue."""
+"""A local backend whose disk is full, read-only or broken: a clear error, nothing half done; reads continue."""
 
 import errno
 import os
