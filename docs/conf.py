@@ -72,6 +72,7 @@ NAVIGATION = """
 :hidden:
 :caption: Use it
 
+docs/TUTORIAL
 docs/EMBEDDING
 examples/README
 docs/OPERATOR

@@ -20,8 +20,8 @@ from artifactstore.config import Settings
 from documents import DOCUMENTS, ROOT, Block, blocks, named
 from postgres_server import PostgresServer
 
-README = ROOT / "README.md"
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
+TUTORIAL = ROOT / "docs" / "TUTORIAL.md"
 BLUEPRINT = ROOT / "docs" / "ARCHITECTURE-BLUEPRINT.md"
 
 
@@ -146,8 +146,30 @@ def test_the_service_of_the_manual_answers_and_stops(tmp_path: Path) -> None:
         assert service.wait(60) == 0
 
 
-def test_the_readme_shows_all_three_ways_to_embed_a_store() -> None:
-    code = "".join(block.code for block in blocks(README) if block.run)
+@pytest.mark.slow
+def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path: Path) -> None:
+    steps = ("tutorial-1.sh", "tutorial-2.sh", "tutorial-3.sh", "tutorial-4.sh", "tutorial-5.sh")
+    printed = [printed_by(tmp_path, "sh", "-eu", str(script(TUTORIAL, step, tmp_path))) for step in steps]
+    stored, shown, again, proven, moved = printed
+    assert re.sub(r"[0-9a-f]{64}|[0-9a-f-]{36}", "…", stored) == re.sub(
+        r"[0-9a-f]{64}|[0-9a-f-]{36}", "…", shown_after(TUTORIAL, "tutorial-1.sh")
+    )
+    assert "version 1\n" in shown
+    assert "deduplicated     10 B\n" in again
+    assert proven.count("all sound\n") == proven.count("identical\n") == 1
+    assert moved.count("all sound\n") == 2
+    digest = re.compile(r"^projection digest .*$", re.MULTILINE)
+    assert digest.findall(moved) == digest.findall(proven)
+
+
+def shown_after(document: Path, name: str) -> str:
+    """The block that follows a named one: what it printed."""
+    found = blocks(document)
+    return found[[block.name for block in found].index(name) + 1].code
+
+
+def test_the_manual_shows_all_three_ways_to_embed_a_store() -> None:
+    code = "".join(block.code for block in blocks(ROOT / "docs" / "EMBEDDING.md") if block.run)
     for way in ("from artifactstore import", "from artifactstore.aio import", "from artifactstore.blocking import"):
         assert way in code
 

@@ -250,6 +250,7 @@ def test_the_blueprint_has_every_message() -> None:
 MANUALS = [
     README,
     OPERATOR,
+    ROOT / "docs" / "TUTORIAL.md",
     ROOT / "docs" / "RULES.md",
     ROOT / "docs" / "EMBEDDING.md",
     ROOT / "docs" / "ASSEMBLY-EXPERIMENT.md",

@@ -36,7 +36,7 @@ A log is taken over by a store whose own log is its beginning, such as a new one
         "backup": """Copy log and objects to a directory, or update the backup.
 
 The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.""",
-        "restore": """Restore a backup into a new store, or continue an interrupted restore.
+        "restore": """Restore a backup into a new store, or continue one.
 
 Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.""",
         "version": "Print the version.",
