@@ -26,6 +26,7 @@ def measured(result: Path, *arguments: str, path: str | None = None) -> tuple[st
     return done.stdout, json.loads(result.read_text())
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_not_installed_is_named_and_the_row_is_not_judged(tmp_path: Path) -> None:
     for tool in TOOLS:
         (tmp_path / tool).symlink_to(shutil.which(tool) or pytest.fail(f"there is no {tool}"))

@@ -27,6 +27,7 @@ def outcome_of(plan: Plan) -> Outcome:
     return simulate(plan.seed, plan.workload, plan.faults)
 
 
+@pytest.mark.slow
 @given(plan=plans())
 @settings(max_examples=25, deadline=None, derandomize=True)
 def test_no_drawn_plan_violates_an_oracle(plan: Plan) -> None:

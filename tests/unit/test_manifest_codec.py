@@ -313,6 +313,7 @@ def test_a_manifest_larger_than_the_caller_wants_is_refused() -> None:
         decode(PAYLOAD, max_bytes=len(PAYLOAD) - 1)
 
 
+@pytest.mark.slow
 @given(manifests())
 def test_a_summary_is_the_same_from_the_bytes_and_from_the_manifest(manifest: Manifest) -> None:
     payload = encode(manifest)

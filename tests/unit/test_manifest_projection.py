@@ -71,6 +71,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @given(manifests())
 def test_json_and_cbor_stand_for_each_other(manifest: Manifest) -> None:
     payload = encode(manifest)

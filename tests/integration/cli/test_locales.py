@@ -96,6 +96,7 @@ def ok(where: Path, locale: Mapping[str, str], *arguments: str | Path) -> bytes:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_tree_is_the_same_in_every_locale(tmp_path: Path, tree: Path, locale: tuple[str, dict[str, str]]) -> None:
     _encoding, foreign = locale
     one = json.loads(ok(tmp_path, {"LC_ALL": "C.UTF-8"}, "ingest", tree, "--json"))
@@ -112,6 +113,7 @@ def test_a_tree_is_the_same_in_every_locale(tmp_path: Path, tree: Path, locale: 
     assert (refused.returncode, "has no file '\u00fcberall'" in refused.stderr.decode()) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_program_that_embeds_a_store_has_the_same_names(
     tmp_path: Path, tree: Path, locale: tuple[str, dict[str, str]]
 ) -> None:

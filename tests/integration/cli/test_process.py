@@ -140,6 +140,7 @@ def test_events_are_followed_line_by_line_until_interrupted(cli: Cli, tree: Path
     assert err == b"artifactstore: interrupted\n"
 
 
+@pytest.mark.slow
 def test_text_is_utf_8_whatever_the_locale_says(
     cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

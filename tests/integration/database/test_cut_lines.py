@@ -162,6 +162,7 @@ def _wait_for_none(server: PostgresServer) -> None:
     server.execute("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
 
 
+@pytest.mark.slow
 async def test_a_server_that_says_nothing_any_more_is_given_up(proxy: Proxy, far_location: DatabaseLocation) -> None:
     """No connection breaks, no answer comes. What waits is bounded by the store itself, and so is closing."""
 

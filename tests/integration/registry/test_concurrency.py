@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 import trio
 
 from artifactstore import Registry, Settings, open_registry
@@ -72,6 +73,7 @@ async def test_64_producers_of_the_same_content_store_it_once(registry: Registry
     assert temp_files(settings) == []
 
 
+@pytest.mark.slow
 def test_4_processes_at_once_on_a_store_that_does_not_exist_yet(tmp_path: Path) -> None:
     """First use races too: the file, its schema and the storage root are made by whoever comes first."""
     store = tmp_path / "store"

@@ -198,6 +198,7 @@ def _trees(draw: st.DrawFn) -> list[tuple[str, bytes, bool]]:
     return [(path, draw(st.binary(max_size=9)), draw(st.booleans())) for path in draw(tree_paths())]
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(tree=_trees(), data=st.data())
 def test_equal_trees_have_equal_tree_digests_in_any_order_and_any_store(

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 
 import racing_writers
@@ -77,6 +78,7 @@ async def abort(command: trio.Process) -> None:
     command.send_signal(signal.SIGABRT)
 
 
+@pytest.mark.slow
 async def test_tails_lose_nothing_and_repeat_nothing(
     postgres_server: PostgresServer, postgres_location: DatabaseLocation, tmp_path: Path
 ) -> None:
