@@ -1,4 +1,4 @@
-"""Measure processes side by side, and say whether a row of the benchmark holds.
+"""Measure processes in turn, and say whether a row of the benchmark holds.
 
 A *row* compares what artifactstore takes with a *peer* that does the same job, or with a fixed limit. Each round runs
 every contender of a row once, in an order that rotates, with everything durable: each run ends with `sync -f` on its

@@ -135,13 +135,13 @@ class Mermaid(Directive):
 def mend_names(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
     """Read backticks as the docstrings mean them: a name is a link wherever it is defined, the rest is code."""
 
-    def mend(match: re.Match[str]) -> str:
+    def marked_up(match: re.Match[str]) -> str:
         text, plural = match[1], match[2] or ""
         if re.fullmatch(r"[A-Za-z_][\w.]*", text):
             return f"`.{text}`{'\\ s' if plural else ''}"
         return f"``{text}``{plural}"
 
-    lines[:] = [re.sub(r"(?<!`)`([^`]+)`(?!`)(s\b)?", mend, line) for line in lines]
+    lines[:] = [re.sub(r"(?<!`)`([^`]+)`(?!`)(s\b)?", marked_up, line) for line in lines]
 
 
 def keep_colons(_app: Sphinx, what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:

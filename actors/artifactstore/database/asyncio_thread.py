@@ -93,8 +93,8 @@ class AsyncioThread:
 
         Args:
             work: makes the coroutine; it must bound its own time.
-            leave_on_cancel: a cancelled caller leaves at once and the work continues unheard, which suits a read. False
-                waits for the end, which suits a commit.
+            leave_on_cancel: a cancelled caller leaves at once; the work runs to completion, and its result is discarded.
+                False waits for the end, which suits a commit.
 
         Raises:
             DatabaseClosed: the thread is not running, or was stopped before the work had come to its end.

@@ -1,4 +1,4 @@
-"""Moving house as a user has it: logs in files and streams, backups and restores, in words, in JSON, and refusals."""
+"""Export, import, backup and restore by commands: text, JSON and refusals, for files and streams."""
 
 import io
 import json

@@ -163,7 +163,7 @@ async def test_a_stop_waits_for_work_that_must_be_heard_and_ends_the_rest(thread
 
 
 async def test_work_that_has_not_begun_when_the_stop_comes_is_answered(thread: AsyncioThread) -> None:
-    """The loop is busy; it finds the work and the order to stop side by side."""
+    """The loop is busy; it finds the work and the order to stop at once."""
     busy = threading.Event()
 
     async def block() -> None:

@@ -1,4 +1,4 @@
-"""Whoever watches a replay is told of every batch, in order, in the caller's own event loop."""
+"""Progress of a replay: every batch, in order, in the caller's own event loop."""
 
 import threading
 from collections.abc import Callable

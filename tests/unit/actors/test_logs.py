@@ -164,7 +164,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     stream = io.StringIO()
     with logging_to(stream, "INFO"):
         stream.close()
-        ours.error("unheard")
+        ours.error("discarded")
 
 
 def test_a_library_configures_nothing() -> None:

@@ -132,7 +132,7 @@ class Note(Message[ProbeRole]):
 
 
 @dataclass(frozen=True, slots=True)
-class Unheard(Request[None, ProbeRole]):
+class Unhandled(Request[None, ProbeRole]):
     """No probe handles it."""
 
 

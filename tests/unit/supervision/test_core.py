@@ -28,7 +28,7 @@ from .probe import (
     Refuse,
     Refused,
     Script,
-    Unheard,
+    Unhandled,
     probe,
     tree_of,
 )
@@ -148,7 +148,7 @@ async def test_a_refusal_is_an_answer_and_the_actor_lives_on() -> None:
         with pytest.raises(Refused):
             await ref.ask(Refuse())
         with pytest.raises(UnhandledMessage):
-            await ref.ask(Unheard())
+            await ref.ask(Unhandled())
         assert await ref.ask(Echo("still here")) == "still here"
     assert script.said("start") == ["a"]
 

@@ -204,9 +204,9 @@ async def test_what_was_told_and_never_handled_is_a_dead_letter_when_the_actor_s
         async with open_tree(tree_of(spec)) as tree:
             nursery.start_soon(ask_in_vain, ref, Hold("never"))
             await script.waiting("never").wait()
-            ref.try_tell(Note("unheard"))
+            ref.try_tell(Note("late"))
         (letter,) = tree.dead_letters
-    assert (letter.actor, letter.message, letter.reason) == ("root/a", Note("unheard"), DeadLetterReason.STOPPED)
+    assert (letter.actor, letter.message, letter.reason) == ("root/a", Note("late"), DeadLetterReason.STOPPED)
     assert letter.deliveries == 0
     assert tree.dead_letter_counts == {
         DeadLetterReason.POISON: 0,
