@@ -93,7 +93,7 @@ class AsyncioThread:
 
         Args:
             work: makes the coroutine; it must bound its own time.
-            leave_on_cancel: a cancelled caller leaves at once; the work runs to completion, and its result is discarded.
+            leave_on_cancel: a cancelled caller leaves at once; the work is completed, and its result is discarded.
                 False waits for the end, which suits a commit.
 
         Raises:
