@@ -54,7 +54,7 @@ class Envelope:
         crashes: how many of those were ended by a failure of that handler.
         queued_at: trio time at which the mailbox took it in.
         request: what it is part of; see `requests`.
-        work: the handler call it is part of, once started.
+        work: the handler call it is part of, from its start until it is settled or abandoned.
     """
 
     __slots__ = (
@@ -102,6 +102,7 @@ class Envelope:
         """Settle with a reply."""
         if self.state < EnvelopeState.SETTLED:
             self.state = EnvelopeState.SETTLED
+            self.work = None  # which has this envelope, and would keep its message until the garbage collector comes
             self.reply = reply
             if self.replied is not None:
                 self.replied.set()
@@ -125,8 +126,9 @@ class Envelope:
         if self.state < EnvelopeState.SETTLED:
             self.state = EnvelopeState.ABANDONED
             self.message = _GONE
-        if started and self.work is not None:
-            self.work.one_left()
+        work, self.work = self.work, None  # as above
+        if started and work is not None:
+            work.one_left()
         return waiting
 
 

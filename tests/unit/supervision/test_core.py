@@ -1,5 +1,8 @@
 """The first promises of the runtime: start and stop in order, asks of every mode, and what a crash leaves standing."""
 
+import gc
+import weakref
+
 import pytest
 import trio
 import trio.testing
@@ -48,6 +51,29 @@ async def test_an_ask_is_answered_by_the_handler() -> None:
     ref, spec = probe(script, "a")
     async with open_tree(tree_of(spec)):
         assert await ref.ask(Echo("hello")) == "hello"
+
+
+class Text(str):
+    """Text that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_an_answered_message_is_freed_without_the_garbage_collector() -> None:
+    """It may hold megabytes, and how soon the collector comes depends on what else the process does."""
+    script = Script()
+    ref, spec = probe(script, "a")
+    async with open_tree(tree_of(spec)):
+        gc.disable()
+        try:
+            text = Text("hello")
+            freed = weakref.ref(text)
+            await ref.ask(Echo(text))
+            del text
+            await trio.testing.wait_all_tasks_blocked()
+            assert freed() is None
+        finally:
+            gc.enable()
 
 
 async def test_told_messages_arrive_in_order() -> None:
