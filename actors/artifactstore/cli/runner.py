@@ -33,7 +33,7 @@ EXIT_DIFFERENT = 3
 
 CONTINUES = "run the same command again to continue"
 MAY_BE_DONE = "it may have taken effect; `artifactstore audit` shows what was recorded"
-"""What there is to say to whoever interrupts a command."""
+"""What to tell a user who interrupts a command."""
 
 
 class Finding(Exception):
