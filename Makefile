@@ -70,5 +70,6 @@ performance: setup ## measure every row, for a long time, and write the figures 
 	@$(RUN) python -m bench $(BENCH) --profile --json docs/performance.json
 	@$(RUN) python -m bench.page
 
-docs: setup ## build the documentation site into site/, with the API reference; warnings are errors
+docs: setup ## write docs/reference/ from the code, then build the site into site/; warnings are errors
+	@$(RUN) python tests/reference_pages.py
 	@$(RUN) --group docs sphinx-build -q -E -W --keep-going -c docs -d site/.doctrees . site && echo "built site/index.html"

@@ -77,7 +77,6 @@ docs/EMBEDDING
 examples/README
 docs/OPERATOR
 docs/RULES
-docs/GLOSSARY
 docs/TESTING
 protocols/README
 ```
@@ -97,7 +96,15 @@ docs/adr/README
 :hidden:
 :caption: Reference
 
+docs/reference/cli
+docs/reference/settings
+docs/reference/events
+docs/reference/errors
+docs/reference/metrics
+docs/reference/doctor
+docs/reference/modules
 docs/api/index
+docs/GLOSSARY
 CHANGELOG
 ```
 

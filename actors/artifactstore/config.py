@@ -51,11 +51,13 @@ class Settings(Struct, frozen=True):
     A `~` before a directory or a file is the home directory.
 
     Attributes:
-        database_url: `sqlite:///FILE` or `postgresql://USER@HOST/NAME`; kept out of `repr`, as it may hold a password.
-        storage_local_root: directory of the local storage backend; made if there is none.
-        log_level: of the `artifactstore` logger, for programs that ask for it.
-        package_files_max: how many files, links and empty directories one package may hold.
-        storage_small_max: up to how many bytes objects are rows of one SQLite file; 0 makes every object a file.
+        database_url: The log and its tables: `sqlite:///FILE` with three slashes before a relative path and four before
+            an absolute one, or `postgresql://USER:PASSWORD@HOST:PORT/NAME`. Never printed: it may hold a password.
+        storage_local_root: The directory of the objects. Commands that create a store make it.
+        log_level: The least level that the `artifactstore` loggers write: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+        package_files_max: How many files, symbolic links and empty directories one package may hold: 1 to 999999999.
+        storage_small_max: Up to how many bytes, 0 to 1048576, an object is a row of `small/objects.db` below the root
+            and not a file. Use 0 on a network file system. Stored objects stay where they are.
 
     Raises:
         InvalidValue: one of them cannot be meant.

@@ -48,7 +48,7 @@ def examine(seen: Inspection) -> tuple[Diagnosis, ...]:
 
 
 def unknown_settings(seen: Inspection) -> Findings:
-    """Variables that look like settings and are none: somebody believes that they have set something."""
+    """Variables that begin with `ARTIFACTSTORE_` and are no settings, with the setting that was probably meant."""
     for name, meant in seen.meant_settings.items():
         yield f"{name} is set, and there is no such setting", f"use {meant}; until then every command refuses to run"
     for name in seen.unknown_variables:
@@ -56,13 +56,13 @@ def unknown_settings(seen: Inspection) -> Findings:
 
 
 def settings(seen: Inspection) -> Findings:
-    """Settings that cannot be used."""
+    """Values that cannot be used."""
     if seen.settings_refusal is not None:
         yield seen.settings_refusal, "set it right; nothing else could be looked at"
 
 
 def database(seen: Inspection) -> Findings:
-    """A database that cannot be looked into, or is not where it was."""
+    """A database that cannot be reached, read or written, or that a relative path finds from a directory above."""
     if seen.database_failure is not None:
         remedy = "check that it runs and accepts this user" if seen.database_file is None else "check the file"
         yield (
@@ -85,7 +85,7 @@ def database(seen: Inspection) -> Findings:
 
 
 def store(seen: Inspection) -> Findings:
-    """A place without a store."""
+    """No store in this place."""
     found, root = seen.database_found, seen.root_found
     explained = seen.database_failure or seen.database_elsewhere or (root is not None and root.holds_objects)
     if seen.settings_refusal is None and not explained and (found is None or found.revision is None):
@@ -96,7 +96,7 @@ def store(seen: Inspection) -> Findings:
 
 
 def schema(seen: Inspection) -> Findings:
-    """A schema of another release."""
+    """The tables of an earlier or of a later release."""
     found = None if seen.database_found is None else seen.database_found.revision
     if found in {None, SCHEMA_REVISION}:
         return
@@ -106,7 +106,7 @@ def schema(seen: Inspection) -> Findings:
 
 
 def log(seen: Inspection) -> Findings:
-    """A log whose head is not its last event: nothing is written to it."""
+    """A log whose head is not its last event. Nothing can be written to it."""
     damage = None if seen.database_found is None else seen.database_found.log_damage
     if damage is not None:
         problem, _, remedy = str(damage).partition("; ")
@@ -114,7 +114,7 @@ def log(seen: Inspection) -> Findings:
 
 
 def unfinished_import(seen: Inspection) -> Findings:
-    """An import or restore that runs, or broke off: nothing else is written until it is finished."""
+    """An import or restore that runs or broke off, and the command that finishes it. Nothing else can be written."""
     found = None if seen.database_found is None else seen.database_found.unfinished_import
     if found is not None:
         yield (
@@ -127,7 +127,7 @@ def unfinished_import(seen: Inspection) -> Findings:
 
 
 def locks(seen: Inspection) -> Findings:
-    """Locks that somebody does not give up, and everybody else waits for."""
+    """The set-up lock or the head of the log, held for more than two seconds, and by which process or session."""
     if seen.setup_lock is not None:
         yield (
             f"the set-up lock {seen.database}.lock is held by {_who(seen.setup_lock)}",
@@ -146,7 +146,7 @@ def _who(holders: tuple[str, ...]) -> str:
 
 
 def storage(seen: Inspection) -> Findings:
-    """A root that cannot be used."""
+    """A root that is no directory, or that this user cannot write to."""
     root = seen.root_found
     if root is None:
         return
@@ -160,7 +160,7 @@ def storage(seen: Inspection) -> Findings:
 
 
 def small_objects(seen: Inspection) -> Findings:
-    """A file of small objects that is lost, cannot be read or written, or is where it does not work."""
+    """A file of small objects that is lost, damaged, not writable, or on a network file system."""
     root = seen.root_found
     if root is None or not root.exists or root.failure is not None:
         return
@@ -192,7 +192,7 @@ def _looked_at(seen: Inspection) -> Sequence[Location]:
 
 
 def permissions(seen: Inspection) -> Findings:
-    """Directories below the root, and objects, that this user may not use: another one made them."""
+    """Directories that this user may not write to, objects that it may not read, and sticky directories."""
     by_problem: dict[str, list[ClosedPath]] = {}
     for closed in () if seen.root_found is None else seen.root_found.closed:
         by_problem.setdefault(closed.problem, []).append(closed)
@@ -211,7 +211,7 @@ def permissions(seen: Inspection) -> Findings:
 
 
 def room(seen: Inspection) -> Findings:
-    """Devices that are full, or nearly."""
+    """Less than 64 MiB or 1,000 files of room for objects, or less than 64 MiB for the database."""
     root = seen.root_found
     if root is not None and root.free_bytes is not None and root.free_bytes < _FREE_BYTES_MIN:
         yield f"only {root.free_bytes} bytes are free for objects below {seen.root}", "free room on its device"
@@ -225,7 +225,7 @@ def room(seen: Inspection) -> Findings:
 
 
 def leftovers(seen: Inspection) -> Findings:
-    """Temp files, locks and logs of SQLite whose processes are gone."""
+    """Temp files, locks and SQLite logs of processes that are gone."""
     left = () if seen.root_found is None else seen.root_found.leftovers
     if left:
         yield (
@@ -235,7 +235,7 @@ def leftovers(seen: Inspection) -> Findings:
 
 
 def belonging(seen: Inspection) -> Findings:
-    """A log and objects that are not each other's."""
+    """Objects without a log, and a log whose objects are not there, by a sample of 100."""
     root, found = seen.root_found, seen.database_found
     if root is None or seen.database_failure is not None:
         return
@@ -259,7 +259,7 @@ def belonging(seen: Inspection) -> Findings:
 
 
 def collection(seen: Inspection) -> Findings:
-    """A root in which this database may not collect: it is a clone, or was put back to an earlier point."""
+    """A root in which this database may not collect: another store owns it, or this database was put back."""
     root, found = seen.root_found, seen.database_found
     if root is None:
         return
@@ -292,7 +292,7 @@ _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
 
 
 def flagged_objects(seen: Inspection) -> Findings:
-    """Objects that verification found damaged or missing, and that nobody has healed."""
+    """Objects that `verify` found damaged or missing and that nobody has repaired."""
     found = None if seen.database_found is None else seen.database_found.flagged
     if found:
         yield (
@@ -302,7 +302,7 @@ def flagged_objects(seen: Inspection) -> Findings:
 
 
 def clock(seen: Inspection) -> Findings:
-    """A clock that is behind what was recorded already."""
+    """A clock that is more than a minute behind the last event."""
     last = None if seen.database_found is None else seen.database_found.last_recorded_at_us
     if last is not None and last - seen.now_us > _CLOCK_BEHIND_US:
         behind_s = (last - seen.now_us) // 1_000_000
@@ -313,7 +313,7 @@ def clock(seen: Inspection) -> Findings:
 
 
 def left_packages(seen: Inspection) -> Findings:
-    """Open packages that nobody seems to be filling."""
+    """Open packages that have not grown for a day."""
     packages = () if seen.database_found is None else seen.database_found.open_packages
     left = [package.package_id for package in packages if seen.now_us - package.changed_at_us > _LEFT_US]
     if left:

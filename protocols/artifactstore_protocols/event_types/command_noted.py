@@ -21,7 +21,11 @@ __all__ = ["COMMAND_NOTED", "CommandNoted", "note_command"]
 
 
 class CommandNoted(Struct, frozen=True):
-    """A command about this package changed nothing; the event's stamp holds its digest and its idempotency key."""
+    """A command about a package changed nothing. The event keeps its idempotency key.
+
+    Attributes:
+        package_id: the package, and the subject.
+    """
 
     package_id: str
 

@@ -69,13 +69,15 @@ class FilesIngested(Struct, frozen=True):
     """The entries that one command put into a package, and the package's totals afterwards.
 
     Attributes:
-        package_id: which package.
+        package_id: the package, and the subject.
         package_number: the sequence of the event that created it.
-        totals: of the package, once this event has happened.
+        totals: of the package, once this event has happened: `package_version`, `package_files`, `package_links`,
+            `package_directories` and `package_bytes`.
         digest_algorithm: of the entries' digests.
-        entries: 1 to `ENTRIES_MAX`, each path once.
-        path_keys: of each entry: its path under Unicode NFC, as it was computed then.
-        replaced: path keys of entries that took the place of another one.
+        entries: 1 to 256, each path once.
+        path_keys: of each entry: its path under Unicode NFC, as it was computed then. The event holds those that differ
+            from their paths.
+        replaced: entries that took the place of another one.
         removed: path keys of directories that were entries, because they were empty, and are no longer.
     """
 

@@ -20,7 +20,11 @@ __all__ = ["LOG_CREATED", "LogCreated", "check_place"]
 
 
 class LogCreated(Struct, frozen=True):
-    """The log was begun. `log_id` is a random UUID; a database has a store id of its own, outside the log."""
+    """The log was begun. Event 1 of every log, and no other event, has this type. The subject is the log id.
+
+    Attributes:
+        log_id: a random UUID. A database also has a store id, which is not in the log.
+    """
 
     log_id: str
 

@@ -25,10 +25,10 @@ _NAME: Final = "v1.objects.condemned"
 
 
 class ObjectsCondemned(Struct, frozen=True):
-    """All live objects of some contents that no package refers to are condemned.
+    """All live objects of some contents that no package refers to are condemned. The subject is `objects`.
 
     Attributes:
-        objects: all of them.
+        objects: up to 4,096 of them.
         rule: why; a name that the collector gives.
     """
 

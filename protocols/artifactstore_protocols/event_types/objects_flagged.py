@@ -26,13 +26,23 @@ _FINDING_FIELDS: Final = 4
 
 
 class ObjectsFlagged(Struct, frozen=True):
-    """Verification found objects `damaged` or `missing`; the next ingest stores their contents under another key."""
+    """Verification found objects `damaged` or `missing`. The next ingest stores their contents under another key.
+
+    The subject is `objects`.
+
+    Attributes:
+        findings: in the event `objects`: up to 256, each with its integrity, "damaged" or "missing".
+    """
 
     findings: tuple[ObjectFinding, ...]
 
 
 class ObjectsRestored(Struct, frozen=True):
-    """Flagged objects are not flawed: a verification found them sound."""
+    """A verification found flagged objects intact. The subject is `objects`.
+
+    Attributes:
+        findings: in the event `objects`: up to 256, each with its integrity, "intact".
+    """
 
     findings: tuple[ObjectFinding, ...]
 

@@ -24,7 +24,11 @@ _NAME: Final = "v1.objects.removed"
 
 
 class ObjectsRemoved(Struct, frozen=True):
-    """The bytes of retired objects were deleted."""
+    """The bytes of retired objects were deleted. The subject is `objects`.
+
+    Attributes:
+        objects: up to 4,096 of them.
+    """
 
     objects: tuple[Place, ...]
 

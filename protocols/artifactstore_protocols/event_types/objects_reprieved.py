@@ -23,7 +23,11 @@ _NAME: Final = "v1.objects.reprieved"
 
 
 class ObjectsReprieved(Struct, frozen=True):
-    """Condemned objects are live again; the event that uses them follows in the same command."""
+    """Condemned objects are live again. The event that uses them follows in the same command. The subject is `objects`.
+
+    Attributes:
+        objects: up to 4,096 of them.
+    """
 
     objects: tuple[Place, ...]
 

@@ -35,11 +35,11 @@ SUPERSEDED: Final = "superseded"
 
 
 class ObjectsRetired(Struct, frozen=True):
-    """Keys are retired.
+    """Keys are retired: their bytes may be deleted, and nothing is stored under them again. The subject is `objects`.
 
     Attributes:
-        objects: which.
-        cause: `CONDEMNED`, `ORPHAN` or `SUPERSEDED`.
+        objects: up to 4,096 of them.
+        cause: "condemned", "orphan" or "superseded".
     """
 
     objects: tuple[Place, ...]

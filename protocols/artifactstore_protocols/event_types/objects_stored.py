@@ -39,11 +39,12 @@ _OBJECT_FIELDS: Final = 5
 
 
 class ObjectsStored(Struct, frozen=True):
-    """Contents that are new in the store, and where they are.
+    """Contents that are new in the store, and where they are. The subject is `objects`.
 
     Attributes:
         digest_algorithm: of the primary digests.
-        objects: 1 to `OBJECTS_MAX`.
+        places: in the event, the backends of the objects, each once.
+        objects: 1 to 256 contents, each with its place.
     """
 
     digest_algorithm: str

@@ -20,7 +20,15 @@ __all__ = ["PACKAGE_CREATED", "PackageCreated", "create_package"]
 
 
 class PackageCreated(Struct, frozen=True):
-    """A package was opened. `retention_duration_us` is null for what never expires."""
+    """A package was opened.
+
+    Attributes:
+        package_id: its id, and the subject.
+        name: its label.
+        retention_class: its class.
+        retention_duration_us: the duration of that class; null if it never expires.
+        metadata: a map of text to text.
+    """
 
     package_id: str
     name: str

@@ -29,7 +29,7 @@ _SHOWN_CHARACTERS = 80
 
 
 class PackageFinalized(Struct, frozen=True):
-    """A package was sealed.
+    """A package was finalized. The payload is the manifest, and the subject is the package id.
 
     Attributes:
         manifest: its bytes, which are the payload.

@@ -17,7 +17,13 @@ __all__ = ["SCHEMA_REGISTERED", "MetadataSchemaRegistered", "register_schema"]
 
 
 class MetadataSchemaRegistered(Struct, frozen=True):
-    """A version of a metadata schema was registered. `schema` is its canonical JSON text (RFC 8785)."""
+    """A version of a metadata schema was registered.
+
+    Attributes:
+        name: of the schema, and the subject.
+        version: 1, 2, 3 … for each name.
+        schema: its canonical JSON text (RFC 8785).
+    """
 
     name: str
     version: int
