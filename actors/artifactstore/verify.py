@@ -29,9 +29,10 @@ from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.links import check_target, escaping_links
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
-from artifactstore_protocols.object_keys import parse_key
+from artifactstore_protocols.object_keys import first_key, parse_key
 from artifactstore_protocols.paths import check_path, path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
+from artifactstore_protocols.storage import KnownObject
 from artifactstore_protocols.storage_errors import StorageDenied
 
 __all__ = ["Verification"]
@@ -129,17 +130,18 @@ class Verification:
     async def _run(self, locations: Sequence[Location]) -> None:
         """Read some objects at once."""
         readable: list[Location] = []
+        known: list[KnownObject] = []
         for location in locations:
-            address = location.known.address
-            if _is_key_of(location.object_key, address):
+            each = location.known
+            if _is_key_of(location.object_key, each.address):
                 readable.append(location)
+                known.append(each)
             else:
-                flaw = f"object {address} has the key {location.object_key!r}, which is not its own"
+                flaw = f"object {each.address} has the key {location.object_key!r}, which is not its own"
                 self._row_flaws.append(flaw)
                 self._tell(location)
         try:
-            known = tuple(location.known for location in readable)
-            results = await self._storage.ask(VerifyObjects(known), timeout=NO_TIME_LIMIT)
+            results = await self._storage.ask(VerifyObjects(tuple(known)), timeout=NO_TIME_LIMIT)
         except StorageDenied:
             if len(readable) > 1:  # the others may be readable
                 for location in readable:
@@ -249,6 +251,8 @@ def _runs(locations: Sequence[Location]) -> Iterator[list[Location]]:
 
 
 def _is_key_of(object_key: str, address: ContentAddress) -> bool:
+    if object_key == first_key(address):
+        return True
     try:
         return parse_key(object_key)[0] == address
     except ArtifactStoreError:

@@ -35,7 +35,7 @@ PRIMARY_ALGORITHM: Final = "blake3"
 _SECOND_ALGORITHM: Final = "sha256"
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
-_HEX: Final = frozenset("0123456789abcdef")
+_HEX: Final = re.compile("[0-9a-f]*")
 _SHOWN_CHARS: Final = 80
 
 
@@ -125,7 +125,7 @@ class Digest(Struct, frozen=True, order=True, gc=False):
 
     def __post_init__(self) -> None:
         hex_chars = _algorithm(self.algorithm).hex_chars
-        if len(self.hex) != hex_chars or not _HEX.issuperset(self.hex):
+        if len(self.hex) != hex_chars or _HEX.fullmatch(self.hex) is None:
             reason = f"a {self.algorithm} digest is {hex_chars} lower-case hex characters"
             raise InvalidValue("digest", self.hex[:_SHOWN_CHARS], reason)
 
