@@ -73,11 +73,14 @@ NAVIGATION = """
 :caption: Use it
 
 docs/TUTORIAL
-docs/EMBEDDING
-examples/README
 docs/OPERATOR
 docs/RULES
-docs/TESTING
+docs/how-to/embedding
+docs/how-to/ci
+docs/how-to/postgresql
+docs/how-to/backup
+docs/how-to/testing-actors
+examples/README
 protocols/README
 ```
 

@@ -27,7 +27,7 @@ from artifactstore_protocols import canonical, records
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
 from documents import ROOT
 
-__all__ = ["PAGES", "REFERENCE", "errors_of", "texts_in"]
+__all__ = ["PAGES", "REFERENCE", "settings_page", "texts_in"]
 
 REFERENCE: Final = ROOT / "docs" / "reference"
 ROOMS: Final = (ROOT / "actors", ROOT / "protocols")
@@ -248,7 +248,7 @@ def errors_page() -> str:
         "Errors",
         "Python programs import the errors from `artifactstore.errors`; the facts are their attributes. `…` stands "
         "for names and numbers. What an operator can do about some of them, beyond what the message says, is in the "
-        "[manual](../OPERATOR.md#common-failures).\n",
+        "[manual](../OPERATOR.md#trouble).\n",
         _table(("error", "message", "meaning"), sorted(rows)),
     )
 

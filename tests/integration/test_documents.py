@@ -169,7 +169,7 @@ def shown_after(document: Path, name: str) -> str:
 
 
 def test_the_manual_shows_all_three_ways_to_embed_a_store() -> None:
-    code = "".join(block.code for block in blocks(ROOT / "docs" / "EMBEDDING.md") if block.run)
+    code = "".join(block.code for block in blocks(ROOT / "docs" / "how-to" / "embedding.md") if block.run)
     for way in ("from artifactstore import", "from artifactstore.aio import", "from artifactstore.blocking import"):
         assert way in code
 
@@ -189,7 +189,7 @@ def test_a_kept_manifest_checks_an_export_and_brings_files_back_without_a_log(tm
     assert sealed.manifest_digest.removeprefix("blake3:") in printed
     assert "3 files as sealed" in printed
 
-    rescue = str(script(OPERATOR, "rescue.py", tmp_path))
+    rescue = str(script(ROOT / "docs" / "how-to" / "backup.md", "rescue.py", tmp_path))
     printed_by(tmp_path, sys.executable, rescue, str(kept), "store/objects", "rescued")
     with open_registry(settings) as registry:
         assert registry.ingest_tree(tmp_path / "rescued").tree_digest == sealed.tree_digest

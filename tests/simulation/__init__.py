@@ -1,1 +1,1 @@
-"""The deterministic simulation of a whole store, and the tests that run it; `docs/TESTING.md` explains both."""
+"""The deterministic simulation of a whole store, and its tests; `docs/how-to/testing-actors.md` explains both."""

@@ -7,27 +7,21 @@ import ast
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer.main
-from typer.core import TyperGroup
 
-from artifactstore.cli.app import command_line
 from artifactstore.config import ENVIRONMENT
-from artifactstore_protocols import canonical, messages
-from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, PayloadInvalid, decode_payload
+from artifactstore_protocols import messages
 from artifactstore_protocols.supervision import Message
 from artifactstore_protocols.views import VIEWS
 from documents import DOCUMENTS, ROOT, Block, blocks, headings, links, prose, rows
-from reference_pages import PAGES, REFERENCE
+from reference_pages import PAGES, REFERENCE, settings_page, texts_in
 
 README = ROOT / "README.md"
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
 BLUEPRINT = ROOT / "docs" / "ARCHITECTURE-BLUEPRINT.md"
 DECISIONS = sorted((ROOT / "docs" / "adr").glob("[0-9]*.md"))
-GROUPS = {"package"}
 
 
 def name_of(path: Path) -> str:
@@ -93,57 +87,9 @@ def test_every_dependency_has_its_reason_in_the_record_of_the_stack() -> None:
     assert {name for name in names if re.search(rf"\b{name}\b", shown) is None} == set()
 
 
-def test_every_setting_is_documented_with_its_default() -> None:
-    assert {cells[0]: cells[1] for cells in rows(OPERATOR, "Settings")} == {
-        f"`{name}`": f"`{default}`" for name, default in ENVIRONMENT.items()
-    }
-
-
 def test_the_example_environment_has_every_setting_with_its_default() -> None:
     lines = (ROOT / ".env.example").read_text().splitlines()
     assert dict(line.split("=", 1) for line in lines if line and not line.startswith("#")) == ENVIRONMENT
-
-
-def commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, set[str]]]:
-    """Every command's name as it is typed, with the options of its own."""
-    for name, command in group.commands.items():
-        if isinstance(command, TyperGroup):
-            yield from commands(command, f"{prefix}{name} ")
-        else:
-            options = {option for parameter in command.params for option in parameter.opts if option.startswith("-")}
-            yield (
-                f"{prefix}{name}",
-                options - {"--help", "-h", "--quiet", "-q", "--store"},
-            )  # which are told for all at once
-
-
-COMMANDS = dict(commands(typer.main.get_group(command_line())))
-
-
-def command_of(words: list[str]) -> str:
-    return " ".join(words[:2] if words[0] in GROUPS else words[:1])
-
-
-def test_every_command_is_in_the_manual_with_all_of_its_options() -> None:
-    documented: dict[str, set[str]] = {}
-    for cells in rows(OPERATOR, "Command line"):
-        for words in re.findall(r"`([^`]+)`", cells[0]):
-            own = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", f"{words} {cells[1]}"))
-            documented[command_of(words.split())] = own | ({"--json"} if "—" not in cells[2] else set())
-    long = {name: {option for option in options if option != "--output"} for name, options in COMMANDS.items()}
-    assert documented == long
-
-
-def texts_in(tree: ast.AST) -> list[str]:
-    """Every string in a piece of code, with `…` where a value is filled in."""
-    texts: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            texts.append(re.sub(r"\{self\.[^}]*\}", "…", node.value))  # a template of an error
-        elif isinstance(node, ast.JoinedStr):
-            parts = (part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
-            texts.append("".join(map(str, parts)))
-    return texts
 
 
 def source_texts() -> list[str]:
@@ -166,47 +112,14 @@ def said_by(message: str, texts: list[str]) -> bool:
 
 def test_every_message_of_the_manual_is_one_of_the_code() -> None:
     texts = source_texts()
-    shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Common failures")]
+    shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Trouble")]
     assert len(shown) > 20
     assert [message for message in shown if not said_by(message, texts)] == []
-
-
-def messages_of_errors() -> dict[str, list[str]]:
-    """Every class of an error that says something of its own, and what."""
-    found: dict[str, list[str]] = {}
-    for room in (ROOT / "actors", ROOT / "protocols"):
-        for path in sorted(path for path in room.rglob("*.py") if "testing" not in path.parts):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ClassDef) and node.bases and "Struct" not in map(ast.unparse, node.bases):
-                    said = [
-                        each for each in node.body if re.match("template = |@override\ndef __str__", ast.unparse(each))
-                    ]
-                    found |= {node.name: texts_in(said[0])} if said else {}
-    return found
-
-
-def test_every_error_is_in_a_manual_by_its_message_or_by_its_name() -> None:
-    shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Common failures")]
-    named = set(re.findall(r"`(\w+)`", "".join(document.read_text() for document in DOCUMENTS)))
-    errors = messages_of_errors()
-    assert len(errors) > 50
-
-    def is_shown(texts: list[str]) -> bool:
-        return any(message in texts or (phrases(message) and said_by(message, texts)) for message in shown)
-
-    assert [name for name, texts in errors.items() if name not in named and not is_shown(texts)] == []
 
 
 def test_a_message_that_nothing_says_would_be_found() -> None:
     assert said_by("disk … is full; buy another", ["disk … is full; buy another one"])
     assert not said_by("disk … is full; buy another", ["disk … is full; free room"])
-
-
-@pytest.mark.parametrize("room", ["actors/artifactstore", "protocols/artifactstore_protocols"])
-def test_the_blueprint_has_every_module(room: str) -> None:
-    shown = {word.rstrip("/") for cells in rows(BLUEPRINT, "Modules") for word in re.findall(r"`([\w/]+)`", cells[0])}
-    modules = {path.stem for path in (ROOT / room).iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert modules - {"__init__", "__main__"} - shown == set()
 
 
 def test_the_blueprint_has_the_projected_tables_column_by_column() -> None:
@@ -216,23 +129,6 @@ def test_the_blueprint_has_the_projected_tables_column_by_column() -> None:
     }
     assert shown == {view.name: view.columns for view in VIEWS}
     assert list(shown) == [view.name for view in VIEWS]
-
-
-def fields_of(event_type: str) -> set[str]:
-    """What a payload must have, as the refusal of one that has nothing says it."""
-    if event_type == PACKAGE_FINALIZED.name:
-        return set()  # the manifest itself
-    with pytest.raises(PayloadInvalid) as refused:
-        decode_payload(event_type, canonical.encode({}))
-    return set(refused.value.reason.rpartition(" keys ")[2].split(", "))
-
-
-def test_the_blueprint_has_every_event_type_with_its_fields() -> None:
-    shown = {
-        cells[0].strip("`"): set(re.findall(r"`(\w+)`", cells[1].partition("Subject:")[0]))
-        for cells in rows(BLUEPRINT, "Events and payloads")
-    }
-    assert shown == {name: fields_of(name) for name in EVENT_TYPES}
 
 
 def test_the_blueprint_has_every_message() -> None:
@@ -247,7 +143,7 @@ MANUALS = [
     OPERATOR,
     ROOT / "docs" / "TUTORIAL.md",
     ROOT / "docs" / "RULES.md",
-    ROOT / "docs" / "EMBEDDING.md",
+    *sorted((ROOT / "docs" / "how-to").glob("[!t]*.md")),
     ROOT / "docs" / "ASSEMBLY-EXPERIMENT.md",
 ]
 MARKERS = {"run", "run on a store", "run on PostgreSQL", "run by .ci/run", "example output", "example"}
@@ -340,8 +236,8 @@ def test_every_variable_that_the_code_reads_is_in_the_manual_and_in_the_example(
     read = {name for room in ("actors", "protocols", "migrations") for name in environment_names(ROOT / room)}
     ours = {name for name in read if name.startswith("ARTIFACTSTORE_")}
     assert ours == set(ENVIRONMENT)
-    for document in (OPERATOR, ROOT / ".env.example"):
-        assert read - set(re.findall(r"\b[A-Z_]+\b", document.read_text())) == set(), document
+    for text in (OPERATOR.read_text() + settings_page(), (ROOT / ".env.example").read_text()):
+        assert read - set(re.findall(r"\b[A-Z_]+\b", text)) == set()
 
 
 def test_a_variable_would_be_found(tmp_path: Path) -> None:

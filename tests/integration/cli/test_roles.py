@@ -13,7 +13,7 @@ from postgres_server import PostgresServer, client_programs
 
 pytestmark = pytest.mark.slow
 
-OPERATOR = ROOT / "docs" / "OPERATOR.md"
+HOW_TO = ROOT / "docs" / "how-to"
 OWNER, WORKER = "store_owner", "store"
 RESTORED = "restored"
 
@@ -45,7 +45,7 @@ def psql(postgres_server: PostgresServer) -> Psql:
 @pytest.fixture
 def roles(postgres_server: PostgresServer, psql: Psql) -> Generator[None]:
     """An administrator has done what the manual says."""
-    made = psql("postgres", "postgres", named(OPERATOR, "roles.sql").code)
+    made = psql("postgres", "postgres", named(HOW_TO / "postgresql.md", "roles.sql").code)
     assert (made.returncode, made.stderr) == (0, "")
     yield
     postgres_server.execute(f"DROP DATABASE IF EXISTS {RESTORED}")
@@ -77,7 +77,7 @@ def shell(postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.M
 def set_up(psql: Psql, shell: Shell) -> None:
     """The owner has migrated the database and granted what the manual says."""
     assert shell.code(OWNER, "migrate") == 0
-    granted = psql(OWNER, WORKER, named(OPERATOR, "grants.sql").code)
+    granted = psql(OWNER, WORKER, named(HOW_TO / "postgresql.md", "grants.sql").code)
     assert (granted.returncode, granted.stderr) == (0, "")
 
 
@@ -134,14 +134,14 @@ def test_a_dump_is_restored_as_the_manual_says_with_its_roles(
 ) -> None:
     set_up(psql, shell)
     assert shell.code(WORKER, "ingest tree --name first") == 0
-    create = re.sub(r"CREATE ROLE .*", "", named(OPERATOR, "roles.sql").code)
+    create = re.sub(r"CREATE ROLE .*", "", named(HOW_TO / "postgresql.md", "roles.sql").code)
     create = re.sub(rf"(DATABASE|connect) {WORKER}\b", rf"\1 {RESTORED}", create)
     made = psql("postgres", "postgres", create)
     assert (made.returncode, made.stderr) == (0, "")
     code, urls = re.subn(
         r"postgresql://(\w+):secret@db\.example\.net/(\w+)",
         rf"'postgresql://\1@/\2?host={postgres_server.socket_directory}'",
-        named(OPERATOR, "pg_dump.sh").code,
+        named(HOW_TO / "backup.md", "pg_dump.sh").code,
     )
     assert urls == 2
     ran = subprocess.run(
