@@ -90,6 +90,8 @@ protocols/README
 
 docs/ARCHITECTURE-BLUEPRINT
 docs/SUPERVISION
+docs/reference/child-states
+docs/reference/otp-cases
 docs/PERFORMANCE
 docs/ASSEMBLY-EXPERIMENT
 docs/adr/README

@@ -25,7 +25,9 @@ from artifactstore.doctor.checks import CHECKS
 from artifactstore.http.metrics import RequestCounts, Sources, exposition
 from artifactstore_protocols import canonical, records
 from artifactstore_protocols.event_types import EVENT_TYPES, PACKAGE_FINALIZED, Payload, PayloadInvalid
+from artifactstore_protocols.supervision.lifecycle import mermaid
 from documents import ROOT
+from otp_cases import CASES
 
 __all__ = ["PAGES", "REFERENCE", "settings_page", "texts_in"]
 
@@ -297,6 +299,28 @@ def modules_page() -> str:
     return _page("Modules", *parts)
 
 
+def child_states_page() -> str:
+    """The states of a child, drawn."""
+    return _page(
+        "States of a child",
+        "What they mean is in [Supervision](../SUPERVISION.md#the-life-of-a-child).\n",
+        f"```mermaid\n{mermaid()}\n```\n",
+    )
+
+
+def otp_cases_page() -> str:
+    """Every case of OTP's suite for supervisors."""
+    tests = [f"`{case}`" for case, reason in CASES.items() if reason is None]
+    reasons = dict.fromkeys(reason for reason in CASES.values() if reason is not None)
+    rows = [(", ".join(f"`{case}`" for case, said in CASES.items() if said == reason), reason) for reason in reasons]
+    return _page(
+        "Cases of Erlang/OTP's supervisor suite",
+        f"{len(tests)} of the {len(CASES)} cases of `lib/stdlib/test/supervisor_SUITE.erl` are tests here, named "
+        f"`test_otp_` and the case:\n\n{', '.join(tests)}.\n",
+        _table(("case", "why it is no test here"), rows),
+    )
+
+
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "cli.md": cli_page,
@@ -306,6 +330,8 @@ PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "doctor.md": doctor_page,
         "metrics.md": metrics_page,
         "modules.md": modules_page,
+        "child-states.md": child_states_page,
+        "otp-cases.md": otp_cases_page,
     }
 )
 

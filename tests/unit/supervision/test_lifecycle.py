@@ -1,7 +1,6 @@
-"""The table of one child's life: complete, closed, and shown as it is in the documentation."""
+"""The table of one child's life: complete and closed."""
 
 from itertools import product
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,8 @@ from artifactstore_protocols.supervision.lifecycle import (
     ExitKind,
     IllegalSignal,
     Signal,
-    mermaid,
     step,
 )
-
-DOCUMENT = Path(__file__).parents[3] / "docs" / "SUPERVISION.md"
 
 
 @pytest.mark.parametrize(("state", "signal"), list(product(ChildState, Signal)))
@@ -48,7 +44,3 @@ def test_every_exit_has_a_verdict_that_a_child_that_runs_can_take(
     state: ChildState, restart: Restart, kind: ExitKind
 ) -> None:
     assert (state, VERDICTS[restart, kind]) in TRANSITIONS
-
-
-def test_the_diagram_in_the_documentation_is_the_table() -> None:
-    assert f"```mermaid\n{mermaid()}\n```" in DOCUMENT.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Cases of Erlang/OTP's supervisor suite, on starting and stopping; `docs/SUPERVISION.md` lists all of them.
+"""Cases of Erlang/OTP's supervisor suite, on starting and stopping; `otp_cases` lists all of them.
 
 Each test is named after its case, and asserts what the case asserts in the terms of this runtime: an exit `normal` is
 `context.finish()`, an abnormal exit is a crash, a stopped child's "pid undefined" is the state IDLE.
