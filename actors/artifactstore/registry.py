@@ -350,7 +350,8 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
         """
-        return await self._store.files(await self._package_id(package))
+        _package, entries = await self._store.files(await self._package_id(package))
+        return entries
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:
@@ -431,7 +432,7 @@ class Registry:
             ExportIncomplete: the file system did not take some of the entries; the error's report names them.
         """
         package_id = await self._package_id(package)
-        entries = await self._store.files(package_id)
+        _package, entries = await self._store.files(package_id)
         from artifactstore.package_export import write_package  # noqa: PLC0415 - see above
 
         return await write_package(package_id, entries, directory, self._object, self._contents, progress)

@@ -15,7 +15,7 @@ import trio
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.environment import in_thread
-from artifactstore.ingest.sealing import counted_text, entry_totals, manifest_entry, stated_totals
+from artifactstore.ingest.sealing import counted_text, entry_totals, stated_totals
 from artifactstore.refusals import WrongStorageRoot
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols import manifest
@@ -198,7 +198,7 @@ class Verification:
         checked, differing, after = 0, list[str](), 0
         while batch := await self._packages(after):
             for package in batch:
-                package, recorded = await self._with_files(package)  # noqa: PLW2901 - as it is now
+                package, recorded = await self._store.files(package.package_id)  # noqa: PLW2901 - as it is now
                 if len(self._row_flaws) < _ROW_FLAWS_NAMED:
                     self._row_flaws += await in_thread(partial(_flaws_of, package, recorded))
                 if package.status != "finalized":
@@ -216,15 +216,6 @@ class Verification:
         if package_id is not None:
             return [await self._store.package(package_id)]
         return await self._store.packages(after=after, limit=_BATCH)
-
-    async def _with_files(self, package: PackageRecord) -> tuple[PackageRecord, Sequence[FileRecord]]:
-        """A package and its files in one snapshot; one that is sealed stays as it is."""
-        if package.status != "finalized":
-            contents = await self._store.contents(package.package_id)
-            if contents.package.status != "finalized":
-                return contents.package, contents.entries
-            package = contents.package
-        return package, await self._store.files(package.package_id)
 
     async def _manifest_agrees(self, package: PackageRecord, recorded: Sequence[FileRecord]) -> bool:
         """Whether the sealed bytes are the ones that the view names, and list the entries that the view has."""
@@ -318,5 +309,22 @@ def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[Fi
     algorithms = {entry.content_address.partition(":")[0] for entry in recorded if entry.kind == "file"}
     return algorithms <= {sealed.digest_algorithm} and (
         (str(digest), sealed.provenance.tree_digest, len(sealed.entries), set(sealed.entries))
-        == (package.manifest_digest, package.tree_digest, len(recorded), set(map(manifest_entry, recorded)))
+        == (package.manifest_digest, package.tree_digest, len(recorded), set(map(_manifest_entry, recorded)))
     )
+
+
+def _manifest_entry(record: FileRecord) -> manifest.Entry:
+    """Return an entry of a package as its manifest lists it."""
+    match record.kind:
+        case "file":
+            digests = _digest_in(record.content_address), _digest_in(record.sha256)
+            executable, size_bytes = record.executable, record.size_bytes
+            return manifest.FileEntry("file", record.path, executable, size_bytes, record.media_type, *digests)
+        case "link":
+            return manifest.LinkEntry("link", record.path, record.target)
+        case "directory":
+            return manifest.DirectoryEntry("directory", record.path)
+
+
+def _digest_in(address: str) -> bytes:
+    return bytes.fromhex(address.partition(":")[2])

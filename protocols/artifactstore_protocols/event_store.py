@@ -15,6 +15,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.imports import ImportRun, UnfinishedImport
+from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.storage import KnownObject, Place
 
@@ -76,11 +77,19 @@ class Location(Struct, frozen=True, gc=False):
 
 
 class PackageContents(Struct, frozen=True):
-    """A package with its entries and where their bytes are, in one snapshot; a sealed one comes without them."""
+    """What a manifest is made from, in one snapshot. A finalized package comes without entries and receipts.
+
+    Attributes:
+        package: the package.
+        entries: its entries, in any order.
+        receipts: where the contents of its files are; equal ones may repeat.
+        digest_algorithms: names of the algorithms of the primary digests.
+    """
 
     package: PackageRecord
-    entries: tuple[FileRecord, ...]
-    locations: tuple[Location, ...]
+    entries: Sequence[Entry] = ()
+    receipts: Sequence[ManifestReceipt] = ()
+    digest_algorithms: frozenset[str] = frozenset()
 
 
 class EventStore(Protocol):
@@ -198,8 +207,8 @@ class EventStore(Protocol):
         """The entry at a path (as its NFC key), if there is one; or PackageNotFound."""
         ...
 
-    async def files(self, package_id: str) -> Sequence[FileRecord]:
-        """Every entry of a package, in the order of `paths.tree_order` of their keys; or PackageNotFound."""
+    async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
+        """A package and its entries, in the order of `paths.tree_order` of their keys; or PackageNotFound."""
         ...
 
     async def manifest_bytes(self, package_id: str) -> bytes | None:

@@ -252,9 +252,7 @@ class SimulatedEventStore:
         def look() -> PackageContents:
             tables = self._log.tables
             package = tables.package(package_id)
-            if package.status == "finalized":
-                return PackageContents(package, (), ())
-            return PackageContents(package, tuple(tables.files(package_id)), tuple(tables.locations(package_id)))
+            return PackageContents(package) if package.status == "finalized" else tables.contents(package)
 
         return await self._read("contents", look)
 
@@ -262,9 +260,13 @@ class SimulatedEventStore:
         """One file."""
         return await self._read("file", lambda: self._log.tables.file(package_id, path_key))
 
-    async def files(self, package_id: str) -> Sequence[FileRecord]:
-        """All files of a package."""
-        return await self._read("files", lambda: self._log.tables.files(package_id))
+    async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
+        """A package and all of its files."""
+
+        def look() -> tuple[PackageRecord, Sequence[FileRecord]]:
+            return self._log.tables.package(package_id), self._log.tables.files(package_id)
+
+        return await self._read("files", look)
 
     async def manifest_bytes(self, package_id: str) -> bytes | None:
         """A package's manifest."""

@@ -11,7 +11,7 @@ from typing import cast, override
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
 from artifactstore_protocols.entries import Place
-from artifactstore_protocols.event_store import Location
+from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.object_keys import latest_key, next_key
@@ -149,6 +149,17 @@ class Tables(MemoryViews):
             for row in self._current()
             if package_id is None or row["digest_primary"] in wanted
         ]
+
+    def contents(self, package: PackageRecord) -> PackageContents:
+        """See `EventStore.contents`."""
+        rows = [row for row in self.rows(FILES) if row["package_number"] == package.created_sequence]
+        held = {row["digest_primary"] for row in rows} - {None}
+        return PackageContents(
+            package,
+            [self.manifest_entry(row) for row in rows],
+            [self.manifest_receipt(row) for row in self._current() if row["digest_primary"] in held],
+            frozenset(text_of(self.tables[CONTENTS][digest,], "digest_algorithm") for digest in held),
+        )
 
     def flagged(self) -> dict[ContentAddress, Place]:
         """See `EventStore.flagged_objects`."""

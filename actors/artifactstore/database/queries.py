@@ -27,6 +27,7 @@ from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
 
 __all__ = [
+    "IS_CURRENT",
     "deduplicated_bytes",
     "file",
     "files_with_content",
@@ -35,7 +36,6 @@ __all__ = [
     "flagged_objects",
     "known_objects",
     "list_files",
-    "list_locations",
     "location_totals",
     "locations",
     "manifest_bytes",
@@ -50,9 +50,9 @@ _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
 
 # Literals, not parameters: only so does a planner see that the partial index of flagged objects answers it.
-_IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
+IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
 _IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
-_IS_FLAGGED = _IS_FLAWED & _IS_CURRENT
+_IS_FLAGGED = _IS_FLAWED & IS_CURRENT
 
 _KNOWN_AT_ONCE = 500
 """SQLite takes 999 parameters a statement at least."""
@@ -136,11 +136,11 @@ async def locations(
     referring = _locations if package_id is None else _files
     digests = select(referring.c.digest_primary).where(referring.c.digest_primary > _digest_in(after))
     if package_id is None:
-        digests = digests.where(_IS_CURRENT)
+        digests = digests.where(IS_CURRENT)
     else:
         digests = digests.where(_files.c.package_number == _number_of(package_id))
     page = digests.distinct().order_by(referring.c.digest_primary).limit(limit).subquery()
-    query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
+    query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(select(page.c.digest_primary)))
     return [_location(row) for row in await connection.execute(query.order_by(*_locations.primary_key.columns))]
 
 
@@ -152,7 +152,7 @@ async def known_objects(
     asked = {(address.digest.algorithm, address.digest.raw): address for address in addresses}
     digests = iter([raw for _algorithm, raw in asked])
     while page := list(islice(digests, _KNOWN_AT_ONCE)):
-        query = _LOCATIONS_QUERY.where(_IS_CURRENT, _locations.c.digest_primary.in_(page))
+        query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(page))
         for row in await connection.execute(query.order_by(~_IS_FLAWED, _locations.c.sequence)):  # the last one counts
             digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes = tuple(row)
             address_in(algorithm, digest, size_bytes)
@@ -165,31 +165,11 @@ def _digest_in(content_address: str) -> bytes:
     return ContentAddress.parse(content_address).digest.raw if content_address else b""
 
 
-async def list_locations(connection: AsyncConnection, package: PackageRecord) -> list[Location]:
-    """Every stored object of a package, in order of content address."""
-
-    def steps() -> Steps[list[Location]]:
-        rows = yield lookup(_locations_by_number(connection.dialect.name), [(package.created_sequence,)])
-        return list(map(_location, rows))
-
-    return await run(connection, steps())
-
-
-@cache
-def _locations_by_number(database: str) -> Query:
-    values = wanted(database, number=int)
-    of_package = _locations.c.digest_primary.in_(
-        select(_files.c.digest_primary).where(_files.c.package_number == values["number"])
-    )
-    selected = _LOCATIONS_QUERY.where(_IS_CURRENT, of_package).order_by(_locations.c.digest_primary)
-    return query(selected, values, database)
-
-
 async def location_totals(connection: AsyncConnection, *, package_id: str | None) -> tuple[int, int]:
     """How many objects `locations` would give in all, and their bytes."""
     joined = _locations.join(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
     query = select(func.count(), func.coalesce(func.sum(_contents.c.size_bytes), 0)).select_from(joined)
-    count, size = (await connection.execute(query.where(_IS_CURRENT, _locations_of(package_id)))).one()
+    count, size = (await connection.execute(query.where(IS_CURRENT, _locations_of(package_id)))).one()
     return int(count), int(size)
 
 

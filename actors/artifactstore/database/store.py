@@ -8,6 +8,7 @@ from artifactstore.database import events, queries
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
+from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
 from artifactstore_protocols.commands import CommandRequest
@@ -146,15 +147,11 @@ class SqlEventStore:
         return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=limit))
 
     async def contents(self, package_id: str) -> PackageContents:
-        """A package, its entries and their locations, in one snapshot."""
+        """What a manifest is made from."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
             package = await queries.package(connection, package_id)
-            if package.status == "finalized":
-                return PackageContents(package, (), ())
-            entries = await queries.list_files(connection, package)
-            locations = await queries.list_locations(connection, package)
-            return PackageContents(package, tuple(entries), tuple(locations))
+            return PackageContents(package) if package.status == "finalized" else await contents(connection, package)
 
         return await self._database.read(read)
 
@@ -167,11 +164,12 @@ class SqlEventStore:
 
         return await self._database.read(read)
 
-    async def files(self, package_id: str) -> Sequence[FileRecord]:
-        """All entries of a package."""
+    async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
+        """A package and all of its entries."""
 
-        async def read(connection: AsyncConnection) -> Sequence[FileRecord]:
-            return await queries.list_files(connection, await queries.package(connection, package_id))
+        async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
+            package = await queries.package(connection, package_id)
+            return package, await queries.list_files(connection, package)
 
         return await self._database.read(read)
 

@@ -277,7 +277,8 @@ class IngestActor(Actor[IngestRole]):
             package = await self._create(creation, asked)
         except IdempotencyConflict:  # no cache of ours holds a key that something else was done with
             return None
-        recorded = [entry.path for entry in await self._store.files(package.package_id)]
+        package, entries = await self._store.files(package.package_id)
+        recorded = [entry.path for entry in entries]
         may_go_on = package.status == "open" and set(seen.scan.paths()).issuperset(recorded)
         return package if may_go_on else None
 
@@ -310,17 +311,18 @@ class IngestActor(Actor[IngestRole]):
 
     async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
         contents = await self._store.contents(package_id)
-        if contents.package.status == "open":
-            payload, summary = await in_thread(
-                lambda: build_manifest(contents, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
-            )
-            command = commands.FinalizePackage(package_id, contents.package.version, payload, summary)
+        package = contents.package
+        if package.status == "open":
+            build = partial(build_manifest, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
+            payload, summary = await in_thread(partial(build, contents))
+            del contents  # nothing needs the entries any more, and they are the most that this process holds
+            command = commands.FinalizePackage(package_id, package.version, payload, summary)
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
                 text = "package finalized: %d files, %d bytes, manifest %s"
-                sealed = (contents.package.files, contents.package.bytes, summary.manifest_digest)
+                sealed = (package.files, package.bytes, summary.manifest_digest)
                 _logger.info(text, *sealed, extra={"package": package_id})
-                return newly_finalized(contents.package, summary, committed.events[0].sequence)
+                return newly_finalized(package, summary, committed.events[0].sequence)
         # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 

@@ -13,9 +13,9 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import batched, chain, islice
 from pathlib import Path
 from struct import Struct
 from typing import Final, Self
@@ -37,6 +37,9 @@ _FRESH: Final = ".new"
 
 _BYTES_MAX: Final = 128 << 20
 """The largest file that is read: the entries of 1.8 million files."""
+
+_ENTRIES_TOGETHER: Final = 4096
+"""Entries that are hashed or written at a time."""
 
 _KEYS_MAX: Final = 16
 """Unfinished ingests of one directory that are remembered: they differ in name, retention, metadata or user."""
@@ -156,7 +159,8 @@ class FilesCache:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 with os.fdopen(descriptor, "wb", closefd=False) as writer:
-                    writer.write(self._encoded())
+                    writer.write(_MAGIC + self._checksum())
+                    writer.writelines(self._body())
                 fresh.replace(path)
             except BaseException:
                 os.close(descriptor)
@@ -175,10 +179,17 @@ class FilesCache:
                 path.unlink()
         os.close(descriptor)
 
-    def _encoded(self) -> bytes:
-        keys = json.dumps(dict(list(self.keys.items())[-_KEYS_MAX:])).encode()
-        body = b"".join((keys, b"\n", *(part for entry in self._digests.items() for part in entry)))
-        return b"".join((_MAGIC, blake3.blake3(body).digest(), body))
+    def _checksum(self) -> bytes:
+        checksum = blake3.blake3()
+        for part in self._body():
+            checksum.update(part)
+        return checksum.digest()
+
+    def _body(self) -> Iterator[bytes]:
+        """What follows the checksum, in parts, since the whole of it would take as much memory again."""
+        yield json.dumps(dict(list(self.keys.items())[-_KEYS_MAX:])).encode() + b"\n"
+        for entries in batched(self._digests.items(), _ENTRIES_TOGETHER):
+            yield b"".join(chain.from_iterable(entries))
 
     def _load(self, descriptor: int, stamps: Iterable[bytes]) -> None:
         if os.fstat(descriptor).st_size > _BYTES_MAX:

@@ -7,14 +7,9 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.event_store import PackageContents
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.manifest import (
-    DirectoryEntry,
-    Entry,
-    FileEntry,
-    LinkEntry,
     Manifest,
     ManifestInvalid,
     ManifestPackage,
-    ManifestReceipt,
     ManifestSummary,
     Producer,
 )
@@ -26,7 +21,6 @@ __all__ = [
     "counted_text",
     "entry_totals",
     "finalized_package",
-    "manifest_entry",
     "newly_finalized",
     "stated_totals",
 ]
@@ -37,33 +31,30 @@ def build_manifest(
 ) -> tuple[bytes, ManifestSummary]:
     """The canonical bytes of the package's manifest, and what they say in brief.
 
-    Takes two seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is gone.
+    Takes seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is gone.
 
     Raises:
         ProjectionDamaged: the package's rows are not those that its totals count.
     """
-    package = contents.package
-    counted, stated = entry_totals(contents.entries), stated_totals(package)
-    if counted != stated:
-        raise ProjectionDamaged(f"package {package.package_id}", counted_text(counted), counted_text(stated))
-    algorithms = {entry.content_address.partition(":")[0] for entry in contents.entries if entry.kind == "file"}
+    package, algorithms = contents.package, contents.digest_algorithms
     if len(algorithms) > 1:
         raise ManifestInvalid("digest_algorithm", f"the files have digests of {', '.join(sorted(algorithms))}")
     sealed = Manifest.build(
         package=ManifestPackage(
             package.package_id, package.name, package.created_at_us, finalized_at_us, package.metadata
         ),
-        entries=map(manifest_entry, _while_wanted(contents.entries, check_wanted)),
-        storage_receipts=(
-            ManifestReceipt(_digest(at.content_address), at.backend_id, at.object_key)
-            for at in _while_wanted(contents.locations, check_wanted)
-        ),
+        entries=_while_wanted(contents.entries, check_wanted),
+        storage_receipts=_while_wanted(contents.receipts, check_wanted),
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", VERSION),
         actor=actor,
         digest_algorithm=next(iter(algorithms), PRIMARY_ALGORITHM),
     )
+    said, stated = sealed.provenance, stated_totals(package)
+    counted = said.file_count, said.link_count, said.directory_count, said.total_bytes
+    if counted != stated:
+        raise ProjectionDamaged(f"package {package.package_id}", counted_text(counted), counted_text(stated))
     check_wanted()
     payload = manifest.encode(sealed)
     check_wanted()
@@ -91,26 +82,10 @@ def counted_text(totals: tuple[int, int, int, int]) -> str:
     return f"{files} files of {size_bytes} bytes, {links} links and {directories} empty directories"
 
 
-def manifest_entry(record: FileRecord) -> Entry:
-    """Return an entry of a package as its manifest lists it."""
-    match record.kind:
-        case "file":
-            digests = _digest(record.content_address), _digest(record.sha256)
-            return FileEntry("file", record.path, record.executable, record.size_bytes, record.media_type, *digests)
-        case "link":
-            return LinkEntry("link", record.path, record.target)
-        case "directory":
-            return DirectoryEntry("directory", record.path)
-
-
 def _while_wanted[T](items: Iterable[T], check_wanted: Callable[[], None]) -> Iterator[T]:
     for item in items:
         check_wanted()
         yield item
-
-
-def _digest(address: str) -> bytes:
-    return bytes.fromhex(address.partition(":")[2])
 
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:

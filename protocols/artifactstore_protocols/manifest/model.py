@@ -184,7 +184,7 @@ def _expiry_us(package: ManifestPackage, duration_us: int | None) -> int | None:
 
 
 def _shortest(digest_algorithm: str, receipt: ManifestReceipt) -> ManifestReceipt:
-    if receipt.object_key == first_key_of(digest_algorithm, receipt.digest.hex()):
+    if receipt.object_key is not None and receipt.object_key == first_key_of(digest_algorithm, receipt.digest.hex()):
         return ManifestReceipt(receipt.digest, receipt.backend_id, None)
     return receipt
 

@@ -19,7 +19,7 @@ from command_strategies import created, finalize, found, ingest, ingested, packa
 from database_tools import Scribe, opened
 
 _BEGIN_HEAD_WORK_COMMIT = 4
-_BEGIN_PACKAGE_ENTRIES_OBJECTS_ROLLBACK = 5
+_BEGIN_PACKAGE_CONTENTS_ROLLBACK = 4
 _STATEMENTS_MAX = 16
 
 
@@ -144,19 +144,17 @@ async def test_a_command_with_256_entries_takes_as_many_hops(scribe: Scribe, cou
     assert len(counts.statements) <= _STATEMENTS_MAX
 
 
-async def test_the_contents_of_a_package_come_in_one_hop_for_entries_and_one_for_objects(
-    store: SqlEventStore, scribe: Scribe, counts: Counts
-) -> None:
-    """However many rows there are."""
+async def test_the_contents_of_a_package_come_in_one_hop(store: SqlEventStore, scribe: Scribe, counts: Counts) -> None:
+    """However many pages there are."""
     hops = set[int]()
-    for batch in range(2):
+    for batch in range(4):
         files = (ingested(f"d/{batch}/{i}", f"content {i} of {batch}".encode()) for i in range(ENTRIES_MAX))
-        await scribe.send(scribe.ask(ingest(*files)), files_per_package_max=1000)
+        await scribe.send(scribe.ask(ingest(*files)), files_per_package_max=2000)
         counts.forget()
         contents = await store.contents(package_id_of(1))
-        assert len(contents.entries) == len(contents.locations) == (batch + 1) * ENTRIES_MAX
+        assert len(contents.entries) == len(contents.receipts) == (batch + 1) * ENTRIES_MAX
         hops.add(counts.hops)
-    assert hops == {_BEGIN_PACKAGE_ENTRIES_OBJECTS_ROLLBACK}
+    assert hops == {_BEGIN_PACKAGE_CONTENTS_ROLLBACK}
 
 
 async def test_what_was_just_encoded_is_not_decoded(scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:

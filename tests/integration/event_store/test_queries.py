@@ -118,8 +118,10 @@ async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scri
     )
     assert await store.file(package_id_of(1), path_key(_PATH)) == expected
     assert await store.file(package_id_of(1), "nowhere") is None
-    assert [file.path for file in await store.files(package_id_of(1))] == ["a", _PATH]
-    assert (await store.files(package_id_of(1)))[1] == expected
+    package, files = await store.files(package_id_of(1))
+    assert package == await store.package(package_id_of(1))
+    assert [file.path for file in files] == ["a", _PATH]
+    assert files[1] == expected
 
 
 async def test_entries_of_every_kind_are_listed_in_the_order_of_trees(store: EventStore, scribe: Scribe) -> None:
@@ -127,7 +129,7 @@ async def test_entries_of_every_kind_are_listed_in_the_order_of_trees(store: Eve
     others = (link_entry("a.b", "a/f"), link_entry("a/e\u0301", "../gone"), directory_entry("a/a"))
     command = IngestFiles(package_id_of(1), (file.entry, *others), (file.stored,), OnExisting.REFUSE)
     await scribe.send(scribe.ask(created(1)), scribe.ask(command), files_per_package_max=4)
-    listed = await store.files(package_id_of(1))
+    held, listed = await store.files(package_id_of(1))
     shown = [(entry.path, entry.kind, entry.size_bytes, entry.media_type, entry.target) for entry in listed]
     assert shown == [
         ("a/a", "directory", 0, "", ""),
@@ -137,11 +139,17 @@ async def test_entries_of_every_kind_are_listed_in_the_order_of_trees(store: Eve
     ]
     assert [(entry.content_address, entry.sha256) for entry in listed if entry.kind != "file"] == [("", "")] * 3
     assert [await store.file(package_id_of(1), path_key(entry.path)) for entry in listed] == listed
-    contents = await store.contents(package_id_of(1))
-    assert list(contents.entries) == listed
-    held = contents.package
     assert (held.files, held.links, held.directories, held.bytes) == (1, 2, 1, 1)
-    assert [location.size_bytes for location in contents.locations] == [1]
+    contents, digests = await store.contents(package_id_of(1)), digests_of(b"x")
+    assert contents.package == held
+    assert sorted(contents.entries) == sorted(
+        (
+            manifest.DirectoryEntry("directory", "a/a"),
+            manifest.FileEntry("file", "a/f", True, 1, "text/plain", digests.primary.raw, digests.sha256.raw),
+            manifest.LinkEntry("link", "a/e\u0301", "../gone"),
+            manifest.LinkEntry("link", "a.b", "a/f"),
+        )
+    )
     assert await store.location_totals(package_id=package_id_of(1)) == (1, 1)
     assert await store.deduplicated_bytes(package_id_of(1)) == 0
 
@@ -150,11 +158,12 @@ async def test_contents_are_what_a_manifest_is_made_from(store: EventStore, scri
     await tell(scribe)
     open_ = await store.contents(package_id_of(2))
     assert open_.package == await store.package(package_id_of(2))
-    assert [file.path for file in open_.entries] == ["copy", "new"]
-    addresses = sorted(str(address_of(content)) for content in (b"x", b"zzz"))
-    assert [location.content_address for location in open_.locations] == addresses
+    assert sorted(file.path for file in open_.entries) == ["copy", "new"]
+    digests = sorted(address_of(content).digest.raw for content in (b"x", b"zzz"))
+    assert sorted(receipt.digest for receipt in open_.receipts) == digests
+    assert open_.digest_algorithms == {"blake3"}
     sealed = await store.contents(package_id_of(1))
-    assert (sealed.package.status, sealed.entries, sealed.locations) == ("finalized", (), ())
+    assert (sealed.package.status, sealed.entries, sealed.receipts) == ("finalized", (), ())
 
 
 async def test_a_manifest_is_the_sealing_event_s_payload(store: EventStore, scribe: Scribe) -> None:

@@ -63,7 +63,7 @@ async def _keep(stores: Stores) -> tuple[ReplayReport, str, list[str]]:
         for number in range(1, PACKAGES + 1):
             await _tell_of_a_package(number, store, scribe)
         records = sha256(b"".join(encode_record(stored.event) for stored in await log_of(store)))
-        paths = [file.path for file in await store.files(package_id_of(1))]
+        paths = [file.path for file in (await store.files(package_id_of(1)))[1]]
         return await store.replay(rebuild=False), records.hexdigest(), paths
 
 

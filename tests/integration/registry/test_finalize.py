@@ -29,6 +29,7 @@ from integration.registry.samples import (
     stream_of,
     whole_log,
 )
+from traced import traced
 
 
 @pytest.fixture
@@ -68,6 +69,21 @@ async def test_the_manifest_is_what_event_row_and_views_say(registry: Registry, 
     assert kept.duration_us is not None
     assert record.expires_at_us == said.package.finalized_at_us + kept.duration_us
     assert await registry.get_manifest_bytes(package, "json") == manifest.jcs(said)
+
+
+async def test_an_entry_takes_few_bytes_of_memory_to_finalize(registry: Registry, package: str, tmp_path: Path) -> None:
+    """The rows of a package come in pages, and its entries are held once."""
+    files, bytes_a_file_max = 5000, 900
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for number in range(files):
+        (tree / f"{number:04}").write_bytes(b"%d" % number)
+    many = await registry.create_package("many")
+    await registry.ingest_directory(many.package_id, tree)
+    await registry.finalize_package(package)  # what is made once is made
+    with traced() as peak_bytes:
+        await registry.finalize_package(many.package_id)
+        assert peak_bytes() < files * bytes_a_file_max
 
 
 async def test_an_open_package_has_no_manifest(registry: Registry, package: str) -> None:
