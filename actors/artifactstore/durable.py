@@ -4,12 +4,27 @@ A file system that cannot flush them is an error, unless the caller gives `limit
 export or a backup does.
 """
 
+import ctypes
 import os
 from pathlib import Path
+from typing import Final
 
 from artifactstore.target_limits import TargetLimits
 
-__all__ = ["fsync_directory", "make_durable_directory", "sync_file"]
+__all__ = ["fsync_directory", "make_durable_directory", "start_writeback", "sync_file"]
+
+_SYNC_FILE_RANGE: Final = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux alone has it
+_SYNC_FILE_RANGE_WRITE: Final = 2
+
+
+def start_writeback(fd: int) -> None:
+    """Let the disk begin with a file's content, without waiting.
+
+    This makes nothing durable and reports no error: `sync_file` must follow, and does both.
+    """
+    if _SYNC_FILE_RANGE is not None:
+        to_the_end = ctypes.c_int64(0)
+        _SYNC_FILE_RANGE(fd, to_the_end, to_the_end, _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_file(fd: int, limits: TargetLimits | None) -> None:

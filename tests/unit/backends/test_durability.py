@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from artifactstore.backends import durability
+from artifactstore.backends import durability, local_files
 from artifactstore.backends.durability import DIRECTORY_FSYNCS_MAX, FSYNCS_MAX, load_syncfs, syncfs_for
 from artifactstore.backends.filesystems import filesystem_type
 from artifactstore.backends.local import LocalBackend
-from artifactstore.testing.backend_conformance import key_of, put, put_of, stored, write
+from artifactstore.durable import start_writeback
+from artifactstore.testing.backend_conformance import key_of, put, put_of, read, stored, write
 
 LATE = 2 * FSYNCS_MAX
 ANY_FD = 12345
@@ -93,6 +94,49 @@ def test_an_object_that_is_there_has_its_directories_synced_before_it_is_acknowl
     journal.steps.clear()
     any_put(backend, b"there")
     assert journal.steps == chain(b"there")
+
+
+@pytest.mark.parametrize("any_put", [put, write])
+def test_the_disk_begins_with_a_large_object_before_it_is_synced(
+    backend: LocalBackend,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    any_put: Callable[[LocalBackend, bytes], object],
+) -> None:
+    def begin(fd: int) -> None:
+        begun_bytes.append(os.fstat(fd).st_size)
+        journal.steps.append(("begin", "temp"))
+
+    large, begun_bytes = bytes(2 * local_files.BEGUN_BYTES), list[int]()
+    monkeypatch.setattr(local_files, "start_writeback", begin)
+    any_put(backend, large)
+    assert begun_bytes[-1] == len(large)
+    steps = journal.steps[len(begun_bytes) - 1 :]  # a writer begins with each of its pieces
+    assert steps == [("begin", "temp"), ("fsync", "temp"), ("rename", key_of(large)), *chain(large)]
+
+
+def test_writing_to_the_disk_can_begin_anywhere_and_is_only_a_hint(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb", buffering=0) as file:
+        file.write(b"content")
+        start_writeback(file.fileno())
+    start_writeback(-1)
+    assert (tmp_path / "file").read_bytes() == b"content"
+
+
+def test_a_large_object_is_written_in_pieces_that_the_system_may_cut(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_write, asked = os.write, list[int]()
+
+    def cut(fd: int, piece: memoryview) -> int:
+        asked.append(len(piece))
+        return real_write(fd, piece[: len(piece) - 1] if len(piece) > 1 else piece)
+
+    large = bytes(range(256)) * (3 * local_files.WRITTEN_BYTES // 256)
+    monkeypatch.setattr(os, "write", cut)
+    put(backend, large)
+    assert max(asked) == local_files.WRITTEN_BYTES
+    assert read(backend, key_of(large)) == large
 
 
 def contents(count: int) -> list[bytes]:
