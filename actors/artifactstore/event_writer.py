@@ -30,6 +30,7 @@ COMMIT_TIMEOUT_S = 120.0
 
 _logger = logging.getLogger("artifactstore.writer")
 
+_FIRST_AFTER_CREATED = 2  # the command that has this one also wrote `v1.log.created`, which no answer holds
 _BATCH_COMMANDS = 256
 _BATCH_BYTES = 8 << 20
 _SLOW_S = 1.0
@@ -65,7 +66,8 @@ class EventWriter(Actor[WriterRole]):
         self._transactions += 1
         written = [outcome for outcome in outcomes if isinstance(outcome, Committed) and not outcome.repeated]
         if written:
-            self._events += sum(len(outcome.events) for outcome in written)
+            numbers = [stored.sequence for outcome in written for stored in outcome.events]
+            self._events += len(numbers) + (self._sequence == 0 and _FIRST_AFTER_CREATED in numbers)
             self._sequence = max(outcome.sequence for outcome in written)
             self._announce()
         log_commit(len(messages), len(written), self._sequence, trio.current_time() - began)
