@@ -117,7 +117,7 @@ class PackageState(Struct):
         return not (self.files or self.links or self.directories)
 
 
-class PlaceState(Struct, frozen=True):
+class PlaceState(Struct, frozen=True, gc=False):
     """An object at a place. `sequence` is that of the event that stored it, or that last changed its integrity."""
 
     integrity: str
@@ -135,7 +135,7 @@ class PlaceState(Struct, frozen=True):
         return self.state in _CURRENT and self.integrity == "intact"
 
 
-class ContentState(Struct):
+class ContentState(Struct, gc=False):
     """A content that the store has had."""
 
     algorithm: str

@@ -210,7 +210,14 @@ def _sqlite_engine(
         for statement in () if access is None else access.first_statements():
             cursor.execute(statement)
         # WAL itself is set once, under the lock that guards first use; it is a property of the file.
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "temp_store = FILE", "cache_size = -16000"):
+        # A replay's tables are temporary, and have a cache of their own, which is nothing unless it is set.
+        for pragma in (
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "temp_store = FILE",
+            "cache_size = -16000",
+            "temp.cache_size = -16000",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

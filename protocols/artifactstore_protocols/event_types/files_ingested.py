@@ -186,6 +186,11 @@ def _next_place(places: Sequence[Place]) -> Place:
 
 
 def _encode(payload: FilesIngested) -> bytes:
+    return _encoded(payload, [encode_entry(entry) for entry in payload.entries])
+
+
+def _encoded(payload: FilesIngested, entries: list[RecordValue]) -> bytes:
+    """The payload's bytes, with its entries as the arrays that `encode_entry` makes of them."""
     totals = payload.totals
     differing: list[RecordValue] = [
         [index, key]
@@ -203,7 +208,7 @@ def _encode(payload: FilesIngested) -> bytes:
             "package_directories": totals.directories,
             "package_bytes": totals.total_bytes,
             "digest_algorithm": payload.digest_algorithm,
-            "entries": [encode_entry(entry) for entry in payload.entries],
+            "entries": entries,
             "path_keys": differing,
             "replaced": replaced,
             "removed": list[RecordValue](payload.removed),
@@ -213,7 +218,8 @@ def _encode(payload: FilesIngested) -> bytes:
 
 def _decode(content: bytes) -> FilesIngested:
     value = fields_of(_NAME, content, _FIELDS, proven=False)
-    entries = tuple(entry_of(each) for each in cast("list[RecordValue]", value["entries"]))
+    rows = cast("list[RecordValue]", value["entries"])
+    entries = tuple(map(entry_of, rows))
     if not 0 < len(entries) <= ENTRIES_MAX:
         raise PayloadInvalid(_NAME, f"it has 1 to {ENTRIES_MAX} entries")
     keys = [entry.path for entry in entries]
@@ -244,7 +250,7 @@ def _decode(content: bytes) -> FilesIngested:
         removed=cast("tuple[str, ...]", tuple(removed)),
     )
     reason = "path keys and indexes are not in their shortest form and in order"
-    require_shortest(_NAME, content, _encode(payload), reason)
+    require_shortest(_NAME, content, _encoded(payload, rows), reason)
     return payload
 
 

@@ -122,15 +122,19 @@ def comes_after(place: Place, other: Place) -> bool:
 
 def _encode(payload: ObjectsStored) -> bytes:
     places: dict[tuple[str, str, str], int] = {}
-    objects: list[RecordValue] = []
+    objects: list[list[RecordValue]] = []
     for digest, sha256, size_bytes, place, tier, restore in payload.objects:
         number = places.setdefault((place.backend_id, tier, restore), len(places))
         first = first_key_of(payload.digest_algorithm, digest.hex())
         key = None if place.object_key == first else place.object_key
         objects.append([digest, sha256, size_bytes, number, key])
+    return _encoded(payload.digest_algorithm, places, objects)
+
+
+def _encoded(algorithm: str, places: Iterable[Sequence[str]], objects: Sequence[Sequence[RecordValue]]) -> bytes:
     described: list[RecordValue] = [list[RecordValue](each) for each in places]
     return canonical.encode_checked(
-        {"digest_algorithm": payload.digest_algorithm, "places": described, "objects": objects}
+        {"digest_algorithm": algorithm, "places": described, "objects": cast("list[RecordValue]", objects)}
     )
 
 
@@ -141,7 +145,9 @@ def _decode(content: bytes) -> ObjectsStored:
     if not all(type(each) is list and [type(part) for part in each] == [str] * _PLACE_FIELDS for each in places):
         raise PayloadInvalid(_NAME, "a place is a backend, a retrieval tier and a restore status")
     objects: list[StoredObject] = []
-    for each in cast("list[list[object]]", value["objects"]):
+    rows = cast("list[list[RecordValue]]", value["objects"])
+    is_shortest = True
+    for each in rows:
         if type(each) is not list or len(each) != _OBJECT_FIELDS:
             raise PayloadInvalid(_NAME, f"an object has {_OBJECT_FIELDS} fields")
         digest, sha256, size_bytes, number, key = each
@@ -151,6 +157,7 @@ def _decode(content: bytes) -> ObjectsStored:
             raise PayloadInvalid(_NAME, "an object has a digest")
         backend_id, tier, restore = places[number]
         first = first_key_of(algorithm, digest.hex())
+        is_shortest &= key != first
         place = Place(backend_id, first if key is None else cast("str", key))
         stored = StoredObject(
             digest,
@@ -162,12 +169,13 @@ def _decode(content: bytes) -> ObjectsStored:
         )
         check_object(stored)
         objects.append(stored)
-    payload = ObjectsStored(algorithm, tuple(objects))
+    numbers = list(dict.fromkeys(each[3] for each in rows))
+    is_shortest &= numbers == list(range(len(set(map(tuple, places))))) and len(numbers) == len(places)
     reason = f"it has 1 to {OBJECTS_MAX} objects, and each place and key in its shortest form"
     if not 0 < len(objects) <= OBJECTS_MAX:
         raise PayloadInvalid(_NAME, reason)
-    require_shortest(_NAME, content, _encode(payload), reason)
-    return payload
+    require_shortest(_NAME, content, _encoded(algorithm, places, rows) if is_shortest else b"", reason)
+    return ObjectsStored(algorithm, tuple(objects))
 
 
 def _judge(payload: ObjectsStored, _stored: "StoredEvent", state: LogState) -> None:
@@ -178,11 +186,12 @@ def _judge(payload: ObjectsStored, _stored: "StoredEvent", state: LogState) -> N
 
 
 def _evolve(payload: ObjectsStored, stored: "StoredEvent", state: LogState) -> None:
+    held = PlaceState("intact", stored.sequence)
     for each in payload.objects:
         if each.digest not in state.contents:
             content = ContentState(payload.digest_algorithm, each.sha256, each.size_bytes)
             state.contents[each.digest] = content
-        state.set_place(each.digest, each.place, PlaceState("intact", stored.sequence))
+        state.set_place(each.digest, each.place, held)
 
 
 def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperation]:
