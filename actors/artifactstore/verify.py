@@ -5,7 +5,7 @@ in the log, so that the next ingest of the same content heals it, and so that an
 verification continues, also by one that is interrupted, so that hours of reading are not lost.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import pairwise
@@ -22,16 +22,16 @@ from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import OBJECTS_MAX, ObjectFinding
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.entries import Place
-from artifactstore_protocols.errors import ArtifactStoreError
-from artifactstore_protocols.event_store import EventStore, Location
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.event_store import EventStore, Location, PackageContents
 from artifactstore_protocols.events import PayloadDiffers
-from artifactstore_protocols.identity import ContentAddress, ContentDigests
+from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest, digest_length
 from artifactstore_protocols.links import check_target, escaping_links
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
 from artifactstore_protocols.object_keys import first_key, parse_key
 from artifactstore_protocols.paths import check_path, path_key, tree_order
-from artifactstore_protocols.records import FileRecord, FlawedObject, PackageRecord, VerifyProgress, VerifyReport
+from artifactstore_protocols.records import FlawedObject, PackageRecord, VerifyProgress, VerifyReport
 from artifactstore_protocols.storage import KnownObject
 from artifactstore_protocols.storage_errors import StorageDenied
 
@@ -198,14 +198,13 @@ class Verification:
         checked, differing, after = 0, list[str](), 0
         while batch := await self._packages(after):
             for package in batch:
-                package, recorded = await self._store.files(package.package_id)  # noqa: PLW2901 - as it is now
+                contents = await self._store.contents(package.package_id)
+                agrees = contents.package.status == "finalized" and await self._manifest_agrees(contents)
                 if len(self._row_flaws) < _ROW_FLAWS_NAMED:
-                    self._row_flaws += await in_thread(partial(_flaws_of, package, recorded))
-                if package.status != "finalized":
-                    continue
-                checked += 1
-                if not await self._manifest_agrees(package, recorded):
-                    differing.append(package.package_id)
+                    self._row_flaws += await in_thread(partial(_flaws_of, contents, entries_checked=agrees))
+                if contents.package.status == "finalized":
+                    checked += 1
+                    differing += [] if agrees else [package.package_id]
             after = batch[-1].created_sequence
             if self._package_id is not None:
                 break
@@ -217,13 +216,13 @@ class Verification:
             return [await self._store.package(package_id)]
         return await self._store.packages(after=after, limit=_BATCH)
 
-    async def _manifest_agrees(self, package: PackageRecord, recorded: Sequence[FileRecord]) -> bool:
-        """Whether the sealed bytes are the ones that the view names, and list the entries that the view has."""
+    async def _manifest_agrees(self, contents: PackageContents) -> bool:
+        """Return whether the manifest's bytes are those that the package names, and list the entries of its rows."""
         try:
-            payload = await self._store.manifest_bytes(package.package_id)
+            payload = await self._store.manifest_bytes(contents.package.package_id)
         except PayloadDiffers:
             return False
-        return await in_thread(lambda: _agrees(package, payload, recorded))
+        return await in_thread(lambda: _agrees(contents, payload))
 
 
 def _runs(locations: Sequence[Location]) -> Iterator[list[Location]]:
@@ -266,65 +265,66 @@ def _problem(result: VerifyResult, location: Location) -> str | None:
     return None if same else "damaged"
 
 
-def _flaws_of(package: PackageRecord, recorded: Sequence[FileRecord]) -> list[str]:
-    """Rows of a package and of its entries that no event could have put there."""
-    flaws: list[str] = []
-    for file in recorded:
-        try:
-            _check_entry(file)
-        except ArtifactStoreError as error:
-            flaws.append(f"a {file.kind} of package {package.package_id}: {error}")
-        if file.size_bytes < 0:
-            flaws.append(f"file {file.path!r} of package {package.package_id} has {file.size_bytes} bytes")
-    keys = [tree_order(path_key(file.path)) for file in recorded]
+def _flaws_of(contents: PackageContents, *, entries_checked: bool) -> list[str]:
+    """Return what no event could have put into the rows of a package and of its entries.
+
+    Args:
+        contents: the rows.
+        entries_checked: whether the entries are those of a manifest, which has checked each of them and their links.
+    """
+    package, entries, flaws = contents.package, contents.entries, list[str]()
+    if not entries_checked:
+        flaws += _flaws_of_entries(contents)
+    keys = [path_key(entry.path) for entry in entries]
     if any(before >= after for before, after in pairwise(keys)):
         flaws.append(f"the entries of package {package.package_id} are not under the keys of their paths")
-    links = {file.path: file.target for file in recorded if file.kind == "link"}
-    if escaping := escaping_links(links, (file.path for file in recorded if file.kind != "link")):
-        flaws.append(f"links of package {package.package_id} lead out of it: {', '.join(map(repr, escaping))}")
-    counted, stated = entry_totals(recorded), stated_totals(package)
-    if counted != stated:
+    counted = entry_totals((entry.kind, entry.size_bytes if entry.kind == "file" else 0) for entry in entries)
+    if counted != (stated := stated_totals(package)):
         said = f"package {package.package_id} says that it has {counted_text(stated)}"
         flaws.append(f"{said}, and has {counted_text(counted)}")
     return flaws
 
 
-def _check_entry(entry: FileRecord) -> None:
+def _flaws_of_entries(contents: PackageContents) -> Iterator[str]:
+    package_id = contents.package.package_id
+    for entry in contents.entries:
+        try:
+            _check_entry(entry, contents.digest_algorithms)
+        except ArtifactStoreError as error:
+            yield f"a {entry.kind} of package {package_id}: {error}"
+        if entry.kind == "file" and entry.size_bytes < 0:
+            yield f"file {entry.path!r} of package {package_id} has {entry.size_bytes} bytes"
+    links = {entry.path: entry.target for entry in contents.entries if entry.kind == "link"}
+    if escaping := escaping_links(links, (entry.path for entry in contents.entries if entry.kind != "link")):
+        yield f"links of package {package_id} lead out of it: {', '.join(map(repr, escaping))}"
+
+
+def _check_entry(entry: manifest.Entry, algorithms: Collection[str]) -> None:
     check_path(entry.path)
     if entry.kind == "file":
         check_media_type(entry.media_type)
-        ContentDigests(ContentAddress.parse(entry.content_address).digest, ContentAddress.parse(entry.sha256).digest)
+        sha256 = Digest("sha256", entry.sha256.hex())
+        of_this_length = [name for name in algorithms if digest_length(name) == len(entry.digest)]
+        if not of_this_length:
+            raise InvalidValue("digest", entry.digest.hex(), f"no digest of {', '.join(algorithms)} has this length")
+        if len(of_this_length) == 1:
+            ContentDigests(Digest(of_this_length[0], entry.digest.hex()), sha256)
     elif entry.kind == "link":
         check_target(entry.path, entry.target)
 
 
-def _agrees(package: PackageRecord, payload: bytes | None, recorded: Sequence[FileRecord]) -> bool:
+def _agrees(contents: PackageContents, payload: bytes | None) -> bool:
     if payload is None:
         return False
     try:
-        sealed = manifest.decode(payload)
+        listed = manifest.decode(payload)
     except ArtifactStoreError:
         return False
-    digest = ContentAddress(manifest.manifest_digest(payload))
-    algorithms = {entry.content_address.partition(":")[0] for entry in recorded if entry.kind == "file"}
-    return algorithms <= {sealed.digest_algorithm} and (
-        (str(digest), sealed.provenance.tree_digest, len(sealed.entries), set(sealed.entries))
-        == (package.manifest_digest, package.tree_digest, len(recorded), set(map(_manifest_entry, recorded)))
+    package = contents.package
+    entries = tuple(sorted(contents.entries, key=lambda entry: tree_order(entry.path)))
+    digests = str(ContentAddress(manifest.manifest_digest(payload))), listed.provenance.tree_digest
+    return (
+        digests == (package.manifest_digest, package.tree_digest)
+        and contents.digest_algorithms <= {listed.digest_algorithm}
+        and entries == listed.entries
     )
-
-
-def _manifest_entry(record: FileRecord) -> manifest.Entry:
-    """Return an entry of a package as its manifest lists it."""
-    match record.kind:
-        case "file":
-            digests = _digest_in(record.content_address), _digest_in(record.sha256)
-            executable, size_bytes = record.executable, record.size_bytes
-            return manifest.FileEntry("file", record.path, executable, size_bytes, record.media_type, *digests)
-        case "link":
-            return manifest.LinkEntry("link", record.path, record.target)
-        case "directory":
-            return manifest.DirectoryEntry("directory", record.path)
-
-
-def _digest_in(address: str) -> bytes:
-    return bytes.fromhex(address.partition(":")[2])

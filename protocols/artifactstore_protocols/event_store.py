@@ -77,19 +77,19 @@ class Location(Struct, frozen=True, gc=False):
 
 
 class PackageContents(Struct, frozen=True):
-    """What a manifest is made from, in one snapshot. A finalized package comes without entries and receipts.
+    """What a manifest is made from, in one snapshot.
 
     Attributes:
         package: the package.
-        entries: its entries, in any order.
+        entries: its entries, in ascending order of their keys.
         receipts: where the contents of its files are; equal ones may repeat.
         digest_algorithms: names of the algorithms of the primary digests.
     """
 
     package: PackageRecord
-    entries: Sequence[Entry] = ()
-    receipts: Sequence[ManifestReceipt] = ()
-    digest_algorithms: frozenset[str] = frozenset()
+    entries: Sequence[Entry]
+    receipts: Sequence[ManifestReceipt]
+    digest_algorithms: frozenset[str]
 
 
 class EventStore(Protocol):

@@ -251,8 +251,7 @@ class SimulatedEventStore:
 
         def look() -> PackageContents:
             tables = self._log.tables
-            package = tables.package(package_id)
-            return PackageContents(package) if package.status == "finalized" else tables.contents(package)
+            return tables.contents(tables.package(package_id))
 
         return await self._read("contents", look)
 

@@ -152,7 +152,8 @@ class Tables(MemoryViews):
 
     def contents(self, package: PackageRecord) -> PackageContents:
         """See `EventStore.contents`."""
-        rows = [row for row in self.rows(FILES) if row["package_number"] == package.created_sequence]
+        of_package = [row for row in self.rows(FILES) if row["package_number"] == package.created_sequence]
+        rows = sorted(of_package, key=lambda row: text_of(row, "path_key"))
         held = {row["digest_primary"] for row in rows} - {None}
         return PackageContents(
             package,

@@ -25,7 +25,7 @@ _PAGE = 1000
 
 
 async def contents(connection: AsyncConnection, package: PackageRecord) -> PackageContents:
-    """Return an open package with its entries and receipts.
+    """Return a package with its entries and receipts.
 
     Only a page of rows is held at a time, and texts that many rows share are one object.
 

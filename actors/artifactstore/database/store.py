@@ -150,8 +150,7 @@ class SqlEventStore:
         """What a manifest is made from."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
-            package = await queries.package(connection, package_id)
-            return PackageContents(package) if package.status == "finalized" else await contents(connection, package)
+            return await contents(connection, await queries.package(connection, package_id))
 
         return await self._database.read(read)
 

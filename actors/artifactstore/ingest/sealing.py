@@ -14,7 +14,7 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.packages import ProjectionDamaged
-from artifactstore_protocols.records import FileRecord, FinalizedPackage, PackageRecord
+from artifactstore_protocols.records import FinalizedPackage, PackageRecord
 
 __all__ = [
     "build_manifest",
@@ -61,14 +61,18 @@ def build_manifest(
     return payload, manifest.summarize(payload, sealed)
 
 
-def entry_totals(entries: Iterable[FileRecord]) -> tuple[int, int, int, int]:
-    """Return how many files, links and empty directories there are, and the bytes of the files."""
+def entry_totals(entries: Iterable[tuple[str, int]]) -> tuple[int, int, int, int]:
+    """Return how many files, links and empty directories there are, and the bytes of the files.
+
+    Args:
+        entries: the kind and the size in bytes of each.
+    """
     counts = {"file": 0, "link": 0, "directory": 0}
-    size_bytes = 0
-    for entry in entries:
-        counts[entry.kind] += 1
-        size_bytes += entry.size_bytes
-    return counts["file"], counts["link"], counts["directory"], size_bytes
+    total_bytes = 0
+    for kind, size_bytes in entries:
+        counts[kind] += 1
+        total_bytes += size_bytes
+    return counts["file"], counts["link"], counts["directory"], total_bytes
 
 
 def stated_totals(package: PackageRecord) -> tuple[int, int, int, int]:

@@ -197,7 +197,9 @@ class _Export:
         """Look at what is really there, and say so."""
         written = [entry for entry in self._entries if entry.path not in self._refused]
         misnamed = misnamed_files(self._target, written, check_wanted)
-        files, links, directories, size_bytes = entry_totals(entry for entry in written if entry.path not in misnamed)
+        files, links, directories, size_bytes = entry_totals(
+            (entry.kind, entry.size_bytes) for entry in written if entry.path not in misnamed
+        )
         refused = sorted({**self._refused, **misnamed}.items())
         return ExportReport(
             package_id=self._package_id,
