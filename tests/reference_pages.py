@@ -1,4 +1,4 @@
-"""The reference pages that the code says itself: `python tests/reference_pages.py` writes docs/reference/.
+"""The pages that follow from the code and the records: `python tests/reference_pages.py` writes docs/reference/.
 
 They are committed, so that a code host shows them and links lead to them. A test holds them against the code.
 """
@@ -321,6 +321,20 @@ def otp_cases_page() -> str:
     )
 
 
+def decisions_page() -> str:
+    """Every decision with its title."""
+    rows: list[tuple[str, str]] = []
+    for path in sorted((ROOT / "docs" / "adr").glob("[0-9]*.md")):
+        title = path.read_text().partition("\n")[0].removeprefix("# ")
+        rows.append((f"[{path.name[:4]}]({path.name})", title.partition(": ")[2]))
+    return _page(
+        "Architecture decision records",
+        "One decision a file: the situation, the decision, what was measured, what follows from it. A decision that "
+        "changes gets a new record, and the old one says which.\n",
+        _table(("record", "decision"), rows),
+    )
+
+
 PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "cli.md": cli_page,
@@ -332,6 +346,7 @@ PAGES: Mapping[str, Callable[[], str]] = MappingProxyType(
         "modules.md": modules_page,
         "child-states.md": child_states_page,
         "otp-cases.md": otp_cases_page,
+        "../adr/README.md": decisions_page,
     }
 )
 

@@ -313,13 +313,6 @@ def test_the_site_has_every_document_in_its_navigation() -> None:
     assert {name for name in outside - {"README.md"} if f"\n{name.removesuffix('.md')}\n" not in settings} == set()
 
 
-def test_every_make_target_is_among_the_commands() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)
-    (commands,) = [block.code for block in blocks(ROOT / "AGENTS.md")]
-    assert set(targets) - {"help"} == set(re.findall(r"^make +([a-z-]+)", commands, re.MULTILINE))
-
-
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_no_diagram_has_a_semicolon(document: Path) -> None:
     """Mermaid takes one for the end of a statement, also in the middle of a text."""
