@@ -164,9 +164,10 @@ async def test_a_stop_waits_for_work_that_must_be_heard_and_ends_the_rest(thread
 
 async def test_work_that_has_not_begun_when_the_stop_comes_is_answered(thread: AsyncioThread) -> None:
     """The loop is busy; it finds the work and the order to stop at once."""
-    busy = threading.Event()
+    begun, busy = threading.Event(), threading.Event()
 
     async def block() -> None:
+        begun.set()
         busy.wait()
 
     thread.start()
@@ -179,7 +180,7 @@ async def test_work_that_has_not_begun_when_the_stop_comes_is_answered(thread: A
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(thread.run, block, leave_on_cancel=False))
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.to_thread.run_sync(begun.wait)
         nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(thread.stop)
