@@ -151,7 +151,11 @@ async def _locked(connection: AsyncConnection, wait_s: float) -> Sequence[Cells]
 def _lock_steps(*, begin: bool) -> Steps[Sequence[Cells]]:
     if begin:
         yield Statement("BEGIN IMMEDIATE", [()])
-    return (yield Lookup([(_HEAD_AND_END, ())], lambda _rows: None))
+    return (yield Lookup([(_HEAD_AND_END, ())], _unchecked))
+
+
+def _unchecked(_rows: Sequence[Cells]) -> None:
+    """`lock_head` checks the cells of its one row."""
 
 
 async def read_head(connection: AsyncConnection) -> Head:

@@ -86,7 +86,8 @@ def test_a_lock_that_comes_after_its_caller_has_left_is_given_back(
     """A statement in the driver's thread cannot be cancelled: this one begins the transaction when nobody waits."""
     path = tmp_path / "file.db"
     engine = writer_engine(DatabaseLocation.parse(f"sqlite:///{path}"))
-    begun, may_begin, steps = threading.Event(), threading.Event(), events._lock_steps
+    begun, may_begin = threading.Event(), threading.Event()
+    steps = events._lock_steps  # pyright: ignore[reportPrivateUsage]
 
     def slowly(*, begin: bool) -> Steps[Sequence[Cells]]:
         begun.set()
