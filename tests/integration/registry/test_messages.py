@@ -6,6 +6,7 @@ other types, and by values of the right type that nothing can be done with.
 
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import get_original_bases
 from typing import Any, cast, get_args, get_origin, get_type_hints
@@ -160,9 +161,9 @@ async def test_a_stream_of_text_is_answered(settings: Settings) -> None:
         running.append(actors)
         return ()
 
-    async with open_store(settings, services) as registry:
+    async with open_store(settings, services) as registry, aclosing(text()) as stream:
         with pytest.raises(InvalidValue, match="chunk of the stream 'str': give bytes"):
-            await running[0].storage.ask(StoreStream(text(), None, {}))
+            await running[0].storage.ask(StoreStream(stream, None, {}))
         assert [(actor.name, actor.starts) for actor in actors_of(registry) if actor.starts != 1] == []
 
 

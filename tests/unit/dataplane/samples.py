@@ -1,6 +1,7 @@
 """Contents and checks that the tests of the data plane share."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from pathlib import Path
 
 from artifactstore.dataplane.ingest import CHUNK_BYTES
@@ -13,7 +14,7 @@ from artifactstore_protocols.storage import KnownObject, Place
 LARGE = bytes(range(251)) * (CHUNK_BYTES // 251 + 1) + b"the rest"
 
 
-async def stream_of(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+async def stream_of(chunks: Iterable[bytes]) -> AsyncGenerator[bytes]:
     for chunk in chunks:
         yield chunk
 
@@ -37,7 +38,8 @@ def temp_files_in(root: Path) -> list[Path]:
 
 
 async def ingest(plane: DataPlane, content: bytes) -> IngestResult:
-    return await plane.ingest_stream(stream_of([content]))
+    async with aclosing(stream_of([content])) as stream:
+        return await plane.ingest_stream(stream)
 
 
 async def ingest_file(plane: DataPlane, path: Path) -> IngestResult:
