@@ -16,6 +16,7 @@ NAME_LEAKS := NAME_LEAKS=1
 PYTHON_313 = $(shell PYENV_VERSION=3.13 python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null)
 
 .uv/bin/uv:
+	@echo "-- installing uv into .uv"
 	@$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv==0.13.9
 
 .PHONY: help setup dev test test-all lint format type migrate migrate-fresh demo soak bench performance docs
@@ -23,6 +24,7 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(filter .uv/%,$(UV)) ## make the locked environment in .venv
+	@[ .venv/.compiled -nt uv.lock ] || echo "-- installing the locked packages into .venv, and compiling them"
 	@$(UV) sync --frozen --quiet
 	@[ .venv/.compiled -nt uv.lock ] || { .venv/bin/python -m compileall -q -j 0 .venv/lib && touch .venv/.compiled; }
 

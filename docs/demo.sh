@@ -1,5 +1,5 @@
 #!/bin/sh
-# What `make demo` shows: a real directory in, a sealed package out, every byte verified, the log replayed.
+# `make demo`: ingest a real directory, verify every byte, and replay the log, in a store that is deleted at the end.
 set -eu
 store=$(mktemp -d)
 trap 'rm -rf "$store"' EXIT

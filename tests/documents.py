@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DOCUMENTS", "ROOT", "Block", "blocks", "headings", "links", "named", "prose", "rows"]
+__all__ = ["DOCUMENTS", "ROOT", "Block", "blocks", "headings", "links", "named", "prose", "rows", "sentences"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -75,6 +75,23 @@ def named(document: Path, name: str) -> Block:
 def prose(document: Path) -> str:
     """The text without its fenced blocks."""
     return _BLOCK.sub("", document.read_text())
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of Markdown text: of its paragraphs and list items, without code blocks, tables and headings.
+
+    A piece of inline code is the word "code".
+    """
+    text = re.sub(r"<!--.*?-->", "", _BLOCK.sub("\n\n", text), flags=re.DOTALL)
+    found: list[str] = []
+    for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.)\s)|\n(?=[#|])", text):
+        words = re.sub(
+            r"^\s*(?:[-*]|\d+\.)\s+|`[^`]*`", lambda match: "code" if "`" in match[0] else "", paragraph.strip()
+        )
+        if words and not words.startswith(("#", "|")):
+            flat = " ".join(re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", words).split())
+            found += re.split(r"(?<=[.!?])\s+|(?<=[.!?][)*])\s+|(?<=[.!?]\*\*)\s+", flat)
+    return found
 
 
 def links(document: Path) -> list[str]:

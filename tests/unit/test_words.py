@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from documents import ROOT
+from documents import DOCUMENTS, ROOT, sentences
 
 AVOIDED = {
     "moving house": "export and import",
@@ -35,6 +35,10 @@ def found_in(text: str) -> list[str]:
     return [f"{match[0]}: write {AVOIDED[match[0].lower()]!r}" for match in _PATTERN.finditer(text)]
 
 
+WORDS_MAX = 30
+"""The most words of a sentence, without code. A longer one is two sentences, or a list."""
+
+
 def test_avoided_words_are_not_used() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--", "*.py", "*.md", "*.html", "*.js", "Makefile"],
@@ -54,3 +58,21 @@ def test_avoided_words_are_not_used() -> None:
 def test_an_avoided_word_would_be_found(text: str) -> None:
     assert len(found_in(text)) == 1
     assert found_in("amend, a mendicant, continues") == []
+
+
+def test_no_sentence_of_a_document_is_too_long() -> None:
+    found = {
+        str(document.relative_to(ROOT)): [
+            sentence
+            for sentence in sentences(document.read_text())
+            if sum(word.strip("(,.)") != "code" for word in sentence.split()) > WORDS_MAX
+        ]
+        for document in DOCUMENTS
+    }
+    assert {name: long for name, long in found.items() if long} == {}
+
+
+def test_sentences_are_found_in_paragraphs_and_lists() -> None:
+    paragraph = "# Head\n\nOne `a. b` of\ntwo. **Two!** Three.\n\n"
+    text = paragraph + "- four [here](x.md).\n- five (5.) Six\n\n| a |\n\n```sh\nls. ls\n```\n"
+    assert sentences(text) == ["One code of two.", "**Two!**", "Three.", "four here.", "five (5.)", "Six"]

@@ -55,7 +55,7 @@ class Form(StrEnum):
 
 def ingest(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A directory: its files, links and empty directories are taken.")
+        Path, typer.Argument(metavar="PATH", help="A directory. Its files, links and empty directories are stored.")
     ],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="The package's name; the directory's by default.")
@@ -132,7 +132,7 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
 
 def get(
     package: Package,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="Where the file is in the package.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="The file's path in the package.")],
     output: Output = None,
 ) -> None:
     """Run `artifactstore get`."""
@@ -149,7 +149,9 @@ def get(
 def manifest(
     package: Package,
     output: Output = None,
-    form: Annotated[Form, typer.Option("--format", help="The manifest digest is of the cbor form.")] = Form.JSON,
+    form: Annotated[
+        Form, typer.Option("--format", help="cbor is the form that the manifest digest covers.")
+    ] = Form.JSON,
 ) -> None:
     """Run `artifactstore manifest`."""
     wanted: Literal["cbor", "json"] = "cbor" if form is Form.CBOR else "json"

@@ -10,44 +10,44 @@ __all__ = ["HELP"]
 
 HELP: Mapping[str, str] = MappingProxyType(
     {
-        "ingest": """Create a package, put a directory into it and seal it.
+        "ingest": """Store a directory as a finalized package.
 
 After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
         "get": "Write one file of a package to stdout, or to a file.",
-        "manifest": "Print a sealed package's manifest, byte for byte.",
-        "export": """Write a package to a directory, each file checked.
+        "manifest": "Print the manifest of a finalized package.",
+        "export": """Write a package to a directory, and check every file.
 
-Links, empty directories and, within the umask, executable bits are restored.
-After an interrupt, the same command continues. Nothing is overwritten.
-Exit 3 if the file system does not take some of them; the others are written.""",
-        "package create": "Open a package.",
+Restores links, empty directories and, within the umask, executable bits. Overwrites nothing.
+After an interrupt, run the same command again to continue.
+Exits 3 if the file system rejects some entries; the others are written.""",
+        "package create": "Create an open package, to be filled step by step.",
         "package add": "Put a file or a directory into an open package.",
-        "package finalize": "Seal a package with its manifest; again gives the same answer.",
-        "package list": "List all packages, oldest first; with --json a line for each.",
+        "package finalize": "Finalize a package; repeating the command gives the same answer.",
+        "package list": "List all packages, oldest first; with --json, one a line.",
         "package show": "Show a package and its files, links and empty directories.",
         "verify": """Read every object again and compare it with the log.
 
-Exit 3 if anything is damaged or missing; ingesting the same content again heals it.""",
-        "replay": "Rebuild every table from the log, and repair the live ones.",
-        "events": """Print the log: one event a line, in order. Or carry it to another store.
+Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",
+        "replay": "Rebuild all tables from the log, and repair those that differ.",
+        "events": """Print the log, one event a line; or export or import it.
 
-A log is taken over by a store whose own log is its beginning, such as a new one; the objects are not in the file.""",
-        "audit": "Who did what, and when.",
+A store can import a log that continues its own; a new store can import any. The file holds no objects.""",
+        "audit": "List who did what, and when.",
         "backup": """Copy log and objects to a directory, or update the backup.
 
-The store may be in use. Only what is new is copied. Exit 3 if an object is damaged or missing; the rest is copied.""",
-        "restore": """Restore a backup into a new store, or continue one.
+Copies only what is new, and the store may be in use. Exits 3 if an object is damaged or missing; copies the rest.""",
+        "restore": """Restore a backup into a new store, or continue a restore.
 
-Objects that a store has lost since are put back, too. Exit 3 if one is damaged or missing in the backup.""",
+Also puts back objects that the store has lost since. Exits 3 if an object of the backup is damaged or missing.""",
         "version": "Print the version.",
-        "migrate": "Bring the database's schema up to this release's.",
-        "health": "Say whether everything works; exit 1 if not.",
-        "tree": "Draw the supervision tree, and what each actor in it does.",
+        "migrate": "Upgrade the database's schema to this release's.",
+        "health": "Report whether every part works; exit 1 if not.",
+        "tree": "Draw the supervision tree, with the state of each actor.",
         "serve": "Run the store as a service, until SIGTERM, SIGINT or SIGHUP.",
-        "dev": "Run the service on 127.0.0.1:8000, for trying things out.",
-        "doctor": """Find what is wrong with the store and its settings.
+        "dev": "Run the service on 127.0.0.1:8000, to try things out.",
+        "doctor": """Find problems of the store and its settings.
 
-Each finding comes with what to do about it. Exit 1 if there is any. It opens no store and changes nothing.""",
+Prints each problem with its remedy, and exits 1 if there is one. Opens no store and changes nothing.""",
     }
 )
 """By the command's name, as it is typed."""

@@ -77,15 +77,16 @@ def replay(
 
 def events(
     since: Annotated[
-        int, typer.Option("--since", metavar="N", min=0, max=SEQUENCE_MAX, help="Only the events after sequence N.")
+        int,
+        typer.Option("--since", metavar="N", min=0, max=SEQUENCE_MAX, help="Print only the events after sequence N."),
     ] = 0,
     *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with the events to come, until interrupted.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Continue with new events, until interrupted.")] = False,
     export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Write the whole log to a file; - is stdout.")
+        Path | None, typer.Option("--export", metavar="FILE", help="Export the whole log to a file; - is stdout.")
     ] = None,
     imported: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Take over the log in such a file; - is stdin.")
+        Path | None, typer.Option("--import", metavar="FILE", help="Import the log in such a file; - is stdin.")
     ] = None,
     json: Json = False,
 ) -> None:

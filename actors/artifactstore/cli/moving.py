@@ -114,7 +114,7 @@ def backup(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory, or an earlier backup.")],
     *,
     check: Annotated[
-        bool, typer.Option("--check", help="Only read the backup that is there, every byte; no store is opened.")
+        bool, typer.Option("--check", help="Only check an existing backup, byte by byte. Opens no store.")
     ] = False,
     json: Json = False,
     _quiet: Quiet = False,

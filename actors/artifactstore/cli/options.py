@@ -39,11 +39,11 @@ def _retention_classes(incomplete: str) -> list[str]:
     return [name for name in RETENTION_CLASSES if name.startswith(incomplete)]
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print facts as JSON, for scripts.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for scripts.")]
 Quiet = Annotated[
     bool,
     typer.Option(
-        "-q", "--quiet", callback=_hush, help="No progress and nothing for people; errors, --json and exit codes stay."
+        "-q", "--quiet", callback=_hush, help="Print no progress and no text. Errors, --json and exit codes stay."
     ),
 ]
 Package = Annotated[
@@ -55,7 +55,7 @@ Package = Annotated[
 OptionalPackage = Annotated[
     str | None,
     typer.Argument(
-        metavar="PACKAGE", help="A package's id or name; all packages without it.", autocompletion=_package_names
+        metavar="PACKAGE", help="A package's id or name. Default: all packages.", autocompletion=_package_names
     ),
 ]
 Retention = Annotated[
@@ -67,11 +67,13 @@ Retention = Annotated[
         autocompletion=_retention_classes,
     ),
 ]
-Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="A fact about the package; repeatable.")]
+Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="Metadata of the package; repeatable.")]
 Key = Annotated[
     str | None,
     typer.Option(
-        "--idempotency-key", metavar="KEY", help="The same command with the same key gives its first answer again."
+        "--idempotency-key",
+        metavar="KEY",
+        help="Make a repeated command safe: the same key gives the first answer again.",
     ),
 ]
 Links = Annotated[
@@ -83,7 +85,7 @@ Links = Annotated[
     ),
 ]
 NoFilesCache = Annotated[
-    bool, typer.Option("--no-files-cache", help="Read every file, also one that has not changed since it was read.")
+    bool, typer.Option("--no-files-cache", help="Read every file, even if it has not changed since it was last read.")
 ]
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout; - is stdout.")

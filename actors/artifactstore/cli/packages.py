@@ -60,16 +60,14 @@ def create(
 
 def add(
     package: Package,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a directory for all that is in it.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a directory with everything in it.")],
     as_path: Annotated[
-        str | None, typer.Option("--as", metavar="PATH", help="Where a single file goes; its name by default.")
+        str | None, typer.Option("--as", metavar="PATH", help="The file's path in the package. Default: its name.")
     ] = None,
     key: Key = None,
     links: Links = LinkPolicy.KEEP,
     *,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Let new content take the place of what is there.")
-    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace entries that have the same path.")] = False,
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
@@ -170,7 +168,7 @@ def _entry_text(entry: FileRecord) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    group = typer.Typer(help="Packages, step by step.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(help="Create, fill, finalize and show packages.", no_args_is_help=True, rich_markup_mode=None)
     for name, command in (
         ("create", create),
         ("add", add),

@@ -45,10 +45,12 @@ def version(*, json: Json = False) -> None:
 
 def migrate(
     *,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Drop every table first.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Drop all tables first.")] = False,
     destroy_log: Annotated[
         str | None,
-        typer.Option("--destroy-log", metavar="NAME", help="Destroy the events in it: the database's name."),
+        typer.Option(
+            "--destroy-log", metavar="NAME", help="Confirm that the log's events are destroyed, by the database's name."
+        ),
     ] = None,
     json: Json = False,
     _quiet: Quiet = False,
@@ -95,7 +97,7 @@ def health(
 def tree(
     url: Url = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Draw it again every second, until interrupted.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Redraw every second, until interrupted.")] = False,
     json: Json = False,
 ) -> None:
     """Run `artifactstore tree`."""
@@ -161,26 +163,28 @@ def serve(
     *,
     allow_remote: Annotated[
         bool,
-        typer.Option("--allow-remote", help="Let other machines reach it, although there is no authentication."),
+        typer.Option(
+            "--allow-remote", help="Listen where other machines can connect, although there is no authentication."
+        ),
     ] = False,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Answer requests for this host name, too, such as the name of a reverse proxy; repeatable.",
+            help="Also answer requests for this host name, such as a reverse proxy's; repeatable.",
         ),
     ] = None,
     certfile: Annotated[
         Path | None,
-        typer.Option("--certfile", metavar="FILE", help="Speak TLS, with this chain of certificates (PEM)."),
+        typer.Option("--certfile", metavar="FILE", help="Serve TLS with this certificate chain (PEM)."),
     ] = None,
     keyfile: Annotated[
-        Path | None, typer.Option("--keyfile", metavar="FILE", help="The key of the certificate (PEM).")
+        Path | None, typer.Option("--keyfile", metavar="FILE", help="The private key of the certificate (PEM).")
     ] = None,
     ca_certs: Annotated[
         Path | None,
-        typer.Option("--ca-certs", metavar="FILE", help="Ask clients for a certificate of these authorities (PEM)."),
+        typer.Option("--ca-certs", metavar="FILE", help="Require client certificates of these authorities (PEM)."),
     ] = None,
     drain: Annotated[
         float,
@@ -189,7 +193,7 @@ def serve(
             metavar="SECONDS",
             min=0,
             max=_DRAIN_S_MAX,
-            help="How long requests under way may take after a signal to stop; a second signal ends that.",
+            help="Seconds that open requests may take after a signal to stop. A second signal ends the wait.",
         ),
     ] = _DRAIN_S,
 ) -> None:
