@@ -18,6 +18,7 @@ from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
 from artifactstore.database.engines import (
     LOCK_TIMEOUT_S,
     STATEMENT_TIMEOUT_S,
+    begin_before_lock,
     connected,
     postgresql_listener,
     reader_engine,
@@ -265,8 +266,8 @@ class Database:
                     async with asyncio.timeout(timeout_s):
                         async with self._patient():
                             connection = await stack.enter_async_context(connected(writer))
-                            handle = await connection.begin()
-                            before = await events.lock_head(connection)
+                            handle = await begin_before_lock(connection)
+                            before = await events.lock_head(connection, wait_s=self._lock_timeout_s)
                         result = await work(events.Transaction(connection, *before))
                         self.check_file()
                 # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.

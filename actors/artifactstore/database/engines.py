@@ -21,7 +21,13 @@ from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
 from artifactstore.database.access import Access
-from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine, create_async_engine, finished
+from artifactstore.database.asyncio_core import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncTransaction,
+    create_async_engine,
+    finished,
+)
 from artifactstore.database.location import DatabaseLocation
 
 if TYPE_CHECKING:
@@ -32,7 +38,9 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCK_TIMEOUT_S",
     "STATEMENT_TIMEOUT_S",
+    "begin_before_lock",
     "connected",
+    "is_busy",
     "is_direct",
     "nameless_engine",
     "open_file",
@@ -60,6 +68,7 @@ _PRIMARY_CODE = 0xFF
 _READERS = 4
 _BEGIN_OPTION = "artifactstore_begin"
 _WRITER_BEGIN = "BEGIN IMMEDIATE"
+_LATER = ""
 _WRITER_ISOLATION = "READ COMMITTED"
 _READER_BEGIN = "BEGIN"
 _READER_ISOLATION = "REPEATABLE READ"
@@ -150,6 +159,21 @@ async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
         await connection.execution_options(**{option: _READER_BEGIN if sqlite else _READER_ISOLATION})
 
 
+async def begin_before_lock(connection: AsyncConnection) -> AsyncTransaction:
+    """Begin a writer's transaction that takes its lock with its first work, which is `events.lock_head`.
+
+    On SQLite nothing is sent yet: BEGIN IMMEDIATE and the head of the log then take one hop to the driver.
+    """
+    if connection.dialect.name == "sqlite":
+        await connection.execution_options(**{_BEGIN_OPTION: _LATER})
+    return await connection.begin()
+
+
+def is_busy(error: OperationalError) -> bool:
+    """Return whether SQLite could not lock its file in time."""
+    return getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
+
+
 async def is_direct(connection: AsyncConnection) -> bool:
     """Whether all transactions of a connection run in one session, as they do unless a pooler stands in between."""
     if connection.dialect.name == "sqlite":
@@ -224,12 +248,11 @@ def _sqlite_engine(
     def begin_transaction(connection: SqlConnection) -> None:
         statement = connection.get_execution_options().get(_BEGIN_OPTION, begin)
         deadline_s = monotonic() + lock_timeout_s
-        while True:
+        while statement != _LATER:
             try:
                 connection.exec_driver_sql(statement)
             except OperationalError as error:
-                busy = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
-                if not busy or monotonic() >= deadline_s:
+                if not is_busy(error) or monotonic() >= deadline_s:
                     raise
             else:
                 return

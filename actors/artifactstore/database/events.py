@@ -5,17 +5,33 @@ start, takes the numbers after the head, and moves the head with them; so commit
 burns no number, and no reader ever sees n+1 before n, whichever process wrote it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import cache
 from itertools import accumulate
-from typing import Any, NamedTuple
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Row, Select, bindparam, func, literal_column, select, update
+from sqlalchemy.exc import OperationalError
 
-from artifactstore.database.asyncio_core import AsyncConnection
-from artifactstore.database.bulk import Query, Statement, Steps, compiled, insertion, lookup, query, run, wanted
+from artifactstore.database.asyncio_core import AsyncConnection, finished
+from artifactstore.database.bulk import (
+    Cells,
+    Lookup,
+    Query,
+    Statement,
+    Steps,
+    compiled,
+    insertion,
+    lookup,
+    query,
+    run,
+    wanted,
+)
 from artifactstore.database.cells import DamagedCell, time_in
+from artifactstore.database.engines import is_busy
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
 from artifactstore.database.views import row_statements
@@ -25,6 +41,9 @@ from artifactstore_protocols.events import CommandStamp, Event, EventConflict, S
 from artifactstore_protocols.imports import LogEnd, UnfinishedImport, admit_command
 from artifactstore_protocols.state import LastEvent, LogState
 from artifactstore_protocols.views import RowOperation
+
+if TYPE_CHECKING:
+    from artifactstore.database.sqlite_driver import Connection
 
 __all__ = [
     "Head",
@@ -89,23 +108,54 @@ class Transaction(Struct):
         return self.connection.dialect.name
 
 
-async def lock_head(connection: AsyncConnection) -> Head:
+async def lock_head(connection: AsyncConnection, *, wait_s: float = 0.0) -> Head:
     """Take the head's lock until the transaction ends, and return the head.
 
-    On SQLite the transaction's own BEGIN IMMEDIATE is the lock, so one statement does.
+    On SQLite the transaction's BEGIN IMMEDIATE is the lock. It is sent with the query after `begin_before_lock`.
+
+    Args:
+        connection: in a writer's transaction.
+        wait_s: how long to ask for the lock of SQLite again; on PostgreSQL the session's own limit holds.
 
     Raises:
         LogDamaged: the head is not the last event.
+        OperationalError: the lock could not be had in time.
     """
     if connection.dialect.name == "sqlite":
-        row = _only((await connection.exec_driver_sql(_HEAD_AND_END)).all())
-        if type(row.sequence) is not int:
-            raise DamagedCell(f"column sequence holds {repr(row.sequence)[:60]}, which is not int")
-        _check_end(row.sequence, row.last)
-        return _head_in(row)
+        sequence, *unfinished, last = _only(await _locked(connection, wait_s))
+        if type(sequence) is not int:
+            raise DamagedCell(f"column sequence holds {repr(sequence)[:60]}, which is not int")
+        _check_end(sequence, last)
+        return _head_of(sequence, *unfinished)
     found = _head_in(_only((await connection.execute(_LOCK_HEAD)).all()))
     await check_end(connection, found.sequence)  # not in one statement, which would not see what the lock waited for
     return found
+
+
+async def _locked(connection: AsyncConnection, wait_s: float) -> Sequence[Cells]:
+    driver = cast("Connection", (await connection.get_raw_connection()).driver_connection)
+    if not connection.sync_connection.in_transaction():
+        await connection.begin()
+    deadline_s = monotonic() + wait_s
+    while True:
+        try:
+            return await run(connection, _lock_steps(begin=not driver.in_transaction))
+        except OperationalError as error:
+            if not is_busy(error) or monotonic() >= deadline_s:
+                raise
+        except asyncio.CancelledError:
+            await finished(connection.invalidate())  # the driver may begin the transaction after this
+            raise
+
+
+def _lock_steps(*, begin: bool) -> Steps[Sequence[Cells]]:
+    if begin:
+        yield Statement("BEGIN IMMEDIATE", [()])
+    return (yield Lookup([(_HEAD_AND_END, ())], _unchecked))
+
+
+def _unchecked(_rows: Sequence[Cells]) -> None:
+    """`lock_head` checks the cells of its one row."""
 
 
 async def read_head(connection: AsyncConnection) -> Head:
@@ -120,12 +170,16 @@ async def read_store_id(connection: AsyncConnection) -> str:
 
 
 def _head_in(row: Row[tuple[object, ...]]) -> Head:
-    end, event_id, command = found = (row.import_end, row.import_event_id, row.import_command)
-    if found == (None, None, None):
-        return Head(row.sequence)
-    if (type(end), type(event_id), type(command)) != (int, str, str):
-        raise DamagedCell(f"the head of the log holds {repr(found)[:60]}, which is no import")
-    return Head(row.sequence, UnfinishedImport(LogEnd(end, event_id), command))
+    return _head_of(row.sequence, row.import_end, row.import_event_id, row.import_command)
+
+
+def _head_of(sequence: int, *unfinished: object) -> Head:
+    if unfinished == (None, None, None):
+        return Head(sequence)
+    if tuple(map(type, unfinished)) != (int, str, str):
+        raise DamagedCell(f"the head of the log holds {repr(unfinished)[:60]}, which is no import")
+    end, event_id, command = cast("tuple[int, str, str]", unfinished)
+    return Head(sequence, UnfinishedImport(LogEnd(end, event_id), command))
 
 
 async def head(connection: AsyncConnection) -> int:

@@ -3,11 +3,15 @@
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from artifactstore.database.engines import connected, open_file, reader_engine
+from artifactstore.database import events
+from artifactstore.database.bulk import Cells, Steps
+from artifactstore.database.engines import begin_before_lock, connected, open_file, reader_engine, writer_engine
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.sqlite_driver import Connection
 
@@ -72,6 +76,44 @@ def test_a_connection_is_back_in_its_pool_before_its_user_has_ended(
             await user
         await engine.dispose()
 
+    asyncio.run(leave())
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_lock_that_comes_after_its_caller_has_left_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A statement in the driver's thread cannot be cancelled: this one begins the transaction when nobody waits."""
+    path = tmp_path / "file.db"
+    engine = writer_engine(DatabaseLocation.parse(f"sqlite:///{path}"))
+    begun, may_begin = threading.Event(), threading.Event()
+    steps = events._lock_steps  # pyright: ignore[reportPrivateUsage]
+
+    def slowly(*, begin: bool) -> Steps[Sequence[Cells]]:
+        begun.set()
+        may_begin.wait()
+        return (yield from steps(begin=begin))
+
+    async def lock() -> None:
+        async with connected(engine) as connection:
+            await begin_before_lock(connection)
+            await events.lock_head(connection)
+
+    async def leave() -> None:
+        caller = asyncio.create_task(lock())
+        await asyncio.to_thread(begun.wait)
+        try:
+            await _cancel(caller, times)
+        finally:
+            may_begin.set()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        await engine.dispose()
+
+    monkeypatch.setattr(events, "_lock_steps", slowly)
+    monkeypatch.setattr(events, "_HEAD_AND_END", "SELECT 0, NULL, NULL, NULL, 0")
     asyncio.run(leave())
 
 

@@ -63,9 +63,9 @@ def _wait_at(place: Place, stack: ExitStack) -> None:
     stop = _Stop()
     lock_head, commit = events.lock_head, AsyncTransaction.commit
 
-    async def lock_head_later(connection: AsyncConnection) -> events.Head:
+    async def lock_head_later(connection: AsyncConnection, *, wait_s: float) -> events.Head:
         await stop.here()
-        return await lock_head(connection)
+        return await lock_head(connection, wait_s=wait_s)
 
     def rows_and_wait(operations: Iterable[RowOperation], tables: ViewTables, database: str) -> Iterator[Statement]:
         yield from row_statements(operations, tables, database)
