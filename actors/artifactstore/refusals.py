@@ -88,7 +88,7 @@ class NoThreadLeft(ArtifactStoreError):
 
 @dataclass(eq=False)
 class NotFinalized(ArtifactStoreError):
-    """Something that only a sealed package has."""
+    """Something that only a finalized package has."""
 
     package_id: str
     template = "package {self.package_id} is still open and has no manifest; finalize it first"

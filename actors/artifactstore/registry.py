@@ -241,7 +241,7 @@ class Registry:
 
     @checked
     async def finalize_package(self, package: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
-        """Seal a package; one that is sealed already gives the same answer.
+        """Finalize a package; one that is finalized already gives the same answer.
 
         Raises:
             PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
@@ -265,7 +265,7 @@ class Registry:
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
     ) -> IngestSummary:
-        """Create a package, put a directory into it and seal it. The name is the directory's own by default.
+        """Create a package, put a directory into it and finalize it. The name is the directory's own by default.
 
         What is stored, and how links are treated, is as for `ingest_directory`. With `files_cache`, as there, the same
         call after an interruption continues with the package that the interrupted one began, key or no key, unless
@@ -439,7 +439,7 @@ class Registry:
 
     @checked
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
-        """The manifest of a sealed package: its canonical CBOR, or the same as RFC 8785 JSON.
+        """The manifest of a finalized package: its canonical CBOR, or the same as RFC 8785 JSON.
 
         Raises:
             PackageNotFound, AmbiguousPackage, NotFinalized.
@@ -450,7 +450,8 @@ class Registry:
             raise NotFinalized(package_id)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
-            raise DatabaseDamaged(self._store.name, f"the event that sealed package {package_id} is not in its place")
+            reason = f"the event that finalized package {package_id} is not in its place"
+            raise DatabaseDamaged(self._store.name, reason)
         if form == "cbor":
             return payload
         return await in_thread(lambda: manifest.jcs(manifest.decode(payload)))

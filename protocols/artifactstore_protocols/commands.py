@@ -196,7 +196,7 @@ def file_entry_bytes(path: str, media_type: str) -> int:
 
 
 class FinalizePackage(Struct, frozen=True):
-    """Seal a package with a manifest that was built when the package had `expected_version`."""
+    """Finalize a package with a manifest that was built when the package had `expected_version`."""
 
     package_id: str
     expected_version: int
@@ -213,7 +213,7 @@ class FinalizePackage(Struct, frozen=True):
         if self.summary is not None:
             stated = (self.summary.package_id, self.summary.manifest_digest)
             if stated != (self.package_id, str(ContentAddress(manifest_digest(self.manifest)))):
-                reason = "it is not of this package's manifest; make it from the bytes that are sealed"
+                reason = "it is not of this package's manifest; make it from the bytes that are committed"
                 raise InvalidValue("manifest summary", " ".join(stated), reason)
 
 

@@ -358,14 +358,14 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, froze
 
 
 class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, frozen=True):
-    """Seal a package."""
+    """Finalize a package."""
 
     package_id: str
     actor: str
 
 
 class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
-    """Create a package, put a directory into it and seal it; nothing is created if the directory is refused.
+    """Create a package, put a directory into it and finalize it; nothing is created if the directory is refused.
 
     With `files_cache`, as for `AddDirectory`, and an interrupted run's package is filled further. `links` as there.
     """

@@ -39,7 +39,7 @@ class PackageExists(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PackageFinalizedAlready(ArtifactStoreError):
-    """A change to a package that is sealed."""
+    """A change to a package that is finalized."""
 
     package_id: str
     template = "package {self.package_id} is finalized and takes no more changes; create a new package"
@@ -47,7 +47,7 @@ class PackageFinalizedAlready(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PackageChanged(ArtifactStoreError):
-    """The package changed between building its manifest and sealing it. Nothing was written; try again."""
+    """The package changed between building its manifest and finalizing it. Nothing was written; try again."""
 
     package_id: str
     expected_version: int

@@ -71,7 +71,7 @@ class PackageRecord(Struct, frozen=True):
         manifest_digest: digest of its manifest, once sealed.
         tree_digest: digest of its paths and contents alone, once sealed.
         created_sequence: of the event that created it.
-        finalized_sequence: of the event that sealed it, or None.
+        finalized_sequence: of the event that finalized it, or None.
     """
 
     package_id: str
@@ -146,7 +146,7 @@ class DirectoryIngest(Struct, frozen=True):
 
 
 class FinalizedPackage(Struct, frozen=True):
-    """A sealed package."""
+    """A finalized package."""
 
     package_id: str
     name: str
@@ -160,7 +160,7 @@ class FinalizedPackage(Struct, frozen=True):
 
 
 class IngestSummary(Struct, frozen=True):
-    """A directory that was ingested and sealed.
+    """A directory that was ingested and finalized.
 
     `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
     worked out from the log, so it is the same whoever asks, and whenever. `reused_files` were not read by this call,
@@ -255,7 +255,7 @@ class VerifyReport(Struct, frozen=True):
         bytes: their sizes, added up.
         mismatches: objects whose bytes, size or digests are not those of the log.
         missing: objects that are not there.
-        manifests: how many sealed manifests were checked against files and views.
+        manifests: how many manifests were checked against files and views.
         manifest_mismatches: ids of packages whose manifest says something else than the views.
         row_flaws: rows of the views that no event could have put there, in words; the first hundred.
         not_recorded: why what was found is not in the log; None if it is.

@@ -1,4 +1,4 @@
-"""How long a sealed package is kept: five immutable classes, known to every store.
+"""How long a finalized package is kept: five immutable classes, known to every store.
 
 A class name is resolved to its duration once, when a package is created, and the event carries the duration. So what
 was promised to a package never changes with a later release of this table.

@@ -1,7 +1,7 @@
 """The command line: `artifactstore …`.
 
 `main` is the entry point. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 verification found a difference,
-129 hung up, 130 interrupted, 143 terminated.
+70 a stuck service ended itself, 129 hung up, 130 interrupted, 143 terminated.
 """
 
 import errno

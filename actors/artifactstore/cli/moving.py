@@ -27,7 +27,10 @@ __all__ = ["export_events", "flaw_text", "import_events", "register"]
 _STANDARD_STREAM = Path("-")
 _FLAWS_SHOWN = 10
 _KEPT = "what was copied is kept"
-_HOW_TO_MEND = "delete damaged files below its objects, then run the backup again"
+_HOW_TO_REPAIR = (
+    "delete damaged files below its objects, then run the backup again: "
+    "it replaces damaged rows of small/objects.db, and copies what is missing"
+)
 
 
 def export_events(target: Path, *, json: bool) -> None:
@@ -154,7 +157,7 @@ def _check(directory: Path, *, json: bool) -> None:
         say(f"read {events} and {objects}, {size_text(report.bytes)}")
         say(f"digest  {report.digest}")
         _say_flaws(report.flaws)
-        say(_HOW_TO_MEND if report.flaws.any else "all sound")
+        say(_HOW_TO_REPAIR if report.flaws.any else "all sound")
     if report.flaws.any:
         raise Finding(EXIT_DIFFERENT)
 

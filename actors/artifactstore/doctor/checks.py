@@ -243,7 +243,10 @@ def belonging(seen: Inspection) -> Findings:
     if root.holds_objects and not foreign and (found is None or found.last_recorded_at_us is None):
         yield (
             f"there are objects below {seen.root}, and no log in {seen.database}",
-            "check ARTIFACTSTORE_DATABASE_URL; if the log is lost, see disaster recovery in the operator's manual",
+            (
+                "check ARTIFACTSTORE_DATABASE_URL; if the log is lost, restore a backup into a new database, or see "
+                "'When something is broken' in docs/how-to/backup.md"
+            ),
         )
     looked = len(_looked_at(seen))
     if looked and len(root.missing) == looked:
@@ -320,7 +323,7 @@ def left_packages(seen: Inspection) -> Findings:
         more = f" and {len(left) - _SHOWN_MAX} more" if len(left) > _SHOWN_MAX else ""
         yield (
             f"{len(left)} packages are open and have not grown for a day: {', '.join(left[:_SHOWN_MAX])}{more}",
-            "run the interrupted `artifactstore ingest` again, or seal them by `artifactstore package finalize`",
+            "run the interrupted `artifactstore ingest` again, or close them with `artifactstore package finalize`",
         )
 
 

@@ -1,4 +1,4 @@
-"""Admission: from a directory or a stream to files of a package, and from a package to its sealed manifest."""
+"""Admission: from a directory or a stream to files of a package, and from a package to its final manifest."""
 
 from artifactstore.ingest.actor import IngestActor, check_creation
 from artifactstore.ingest.own_files import NOWHERE, StorePlaces

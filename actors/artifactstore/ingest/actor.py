@@ -1,4 +1,4 @@
-"""IngestActor: admits packages and files, and seals packages.
+"""IngestActor: admits packages and files, and finalizes packages.
 
 It decides what is tried and in what order; the bytes are StorageActor's and the facts are EventWriter's. A directory
 goes in batches, each stored first and then committed in one transaction, so that what is in the log is always in the
@@ -201,7 +201,7 @@ class IngestActor(Actor[IngestRole]):
 
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
-        """Create, fill and seal, in one go."""
+        """Create, fill and finalize, in one go."""
         commands.check_caller(message.actor, message.idempotency_key)
         self._store.must_be_writable()
         seen = await self._scan(message)

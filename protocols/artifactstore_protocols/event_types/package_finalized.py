@@ -1,4 +1,4 @@
-"""`v1.package.finalized`: a package was sealed. Its payload *is* the manifest's canonical CBOR."""
+"""`v1.package.finalized`: a package was finalized. Its payload *is* the manifest's canonical CBOR."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, override
@@ -109,7 +109,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     sealed = _sealed(payload)
     package = _package(sealed.package.package_id, state)
     if package.finalized:
-        raise InvalidValue("event", package.package_id, "the package is sealed already")
+        raise InvalidValue("event", package.package_id, "the package is finalized already")
     check_equal("name in the manifest", sealed.package.name, package.name)
     check_equal("metadata in the manifest", canonical.encode(dict(sealed.package.metadata)), package.metadata)
     check_equal("created_at_us in the manifest", sealed.package.created_at_us, package.created_at_us)

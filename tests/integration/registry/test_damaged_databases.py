@@ -281,7 +281,7 @@ async def test_a_seal_whose_event_is_elsewhere_is_damage_and_not_an_open_package
         await registry.get_manifest_bytes(package)
     await registry.finalize_package(package)
     by_hand(settings, "UPDATE artifact_packages SET finalized_sequence = 1")
-    with pytest.raises(DatabaseDamaged, match="the event that sealed package"):
+    with pytest.raises(DatabaseDamaged, match="the event that finalized package"):
         await registry.get_manifest_bytes(package)
 
 
