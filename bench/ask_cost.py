@@ -56,7 +56,7 @@ class EchoActor(Actor[BenchRole]):
 
     @handles(Echo)
     async def echo(self, message: Echo) -> int:
-        """Serial."""
+        """Handle a message, one at a time."""
         return message.value
 
     @handles(EchoBeside, mode=Concurrent(AT_ONCE))
@@ -70,7 +70,7 @@ class EchoThread(pykka.ThreadingActor):
 
     @override
     def on_receive(self, message: object) -> object:
-        """Takes whatever is sent."""
+        """Receive everything that is sent."""
         return message
 
 
@@ -78,7 +78,7 @@ type Step = Callable[[int], Awaitable[int]]
 
 
 async def plain(value: int) -> int:
-    """What an ask replaces, when nobody needs an actor."""
+    """Return a value after a checkpoint: what an ask replaces, when nobody needs an actor."""
     await trio.lowlevel.checkpoint()
     return value
 
@@ -167,7 +167,7 @@ async def measure(blocks: int) -> bool:
 
 
 def main() -> int:
-    """The exit code: 1 when an ask costs more than it may."""
+    """Return the exit code: 1 when an ask costs more than it may."""
     blocks = int(sys.argv[1]) if len(sys.argv) > 1 else BLOCKS
     return 0 if trio.run(partial(measure, blocks)) else 1
 

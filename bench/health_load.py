@@ -99,7 +99,7 @@ class Asking:
             await stream.aclose()
 
     def outcome(self) -> Outcome:
-        """What came of it."""
+        """Return the outcome of all requests."""
         times_ms = sorted(1000 * latency for latency in self._latencies_s)
         return {
             "requests": len(times_ms),
@@ -112,7 +112,7 @@ class Asking:
 
 
 async def ask(url: str, requests: int | None, concurrency: int, per_s: float | None) -> None:
-    """What the other process does: ask, until all is asked or the input ends, and print what came of it."""
+    """Send all requests, until the input ends, and print the outcome. It runs in another process."""
     asking = Asking(url, requests, per_s)
     async with trio.open_nursery() as nursery:
 
@@ -128,7 +128,7 @@ async def ask(url: str, requests: int | None, concurrency: int, per_s: float | N
 
 
 async def connect(url: str) -> trio.SocketStream:
-    """A connection to the service."""
+    """Open a connection to the service."""
     host, _, port = url.removeprefix("http://").rpartition(":")
     return await trio.open_tcp_stream(host, int(port))
 
@@ -147,7 +147,7 @@ async def read_answer(stream: trio.SocketStream) -> bytes:
 
 
 async def some_of(stream: trio.SocketStream) -> bytes:
-    """What comes next."""
+    """Return the next bytes of the service."""
     part = await stream.receive_some()
     if not part:
         raise ConnectionError("the service hung up in the middle of an answer")
@@ -164,7 +164,7 @@ class Bench:
         self._numbers = itertools.count()
 
     async def ingest(self) -> Cost:
-        """What one ingest takes."""
+        """Return the time of one ingest."""
         number = next(self._numbers)
         tree = self._directory / f"tree-{number}"
         await trio.to_thread.run_sync(plant, tree, number)
@@ -173,7 +173,7 @@ class Bench:
         return Cost(perf_counter() - began, process_time() - used)
 
     async def ingest_while_asked(self, concurrency: int, per_s: float | None) -> Cost:
-        """What an ingest takes while others ask all the time."""
+        """Return the time of an ingest under constant requests."""
         async with self._asked(None, concurrency, per_s) as (process, answers):
             cost = await self.ingest()
             await cast("trio.abc.SendStream", process.stdin).aclose()

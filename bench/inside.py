@@ -44,12 +44,12 @@ def hashes(file: str) -> None:
 
 
 def settings_of(store: Path) -> Settings:
-    """The settings that `--store` means."""
+    """Return the settings that `--store` means."""
     return Settings(database_url=f"sqlite:///{store / 'artifactstore.db'}", storage_local_root=store / "objects")
 
 
 def replay(store: str) -> None:
-    """A check of all tables against the log."""
+    """Check all tables against the log."""
 
     async def check() -> None:
         async with open_registry(settings_of(Path(store))) as registry:
@@ -62,7 +62,7 @@ def replay(store: str) -> None:
 
 
 def append(store: str, commands: str, producers: str) -> None:
-    """That many new packages, asked for by that many tasks at once."""
+    """Create that many new packages, from that many tasks at once."""
 
     async def produce(registry: Registry, number: int) -> None:
         for turn in range(int(commands) // int(producers)):
@@ -79,7 +79,7 @@ def append(store: str, commands: str, producers: str) -> None:
 
 
 def rows_of(store: Path) -> tuple[list[str], Rows]:
-    """The statements that make a store's tables and indexes, and all rows by table."""
+    """Return the statements that create a store's tables and indexes, and all rows by table."""
     with closing(sqlite3.connect(store / "artifactstore.db")) as connection:
         made = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
         tables = [name for kind, name, _ in made if kind == "table"]
@@ -88,7 +88,7 @@ def rows_of(store: Path) -> tuple[list[str], Rows]:
 
 
 def insert_of(table: str, row: tuple[object, ...]) -> str:
-    """The statement that writes a row; that of the log's head takes the place of the one before."""
+    """Return the statement that writes a row; the row of the log's head replaces the one before."""
     return f'INSERT OR REPLACE INTO "{table}" VALUES ({", ".join("?" * len(row))})'  # noqa: S608 - names from the schema
 
 
@@ -109,7 +109,7 @@ def insert_rows(store: str) -> None:
 
 
 def insert_row_sets(store: str, database: str, commands: str) -> None:
-    """What that many commands wrote, each command in a transaction of its own, durable before the next begins."""
+    """Write what that many commands wrote, each command in a transaction that is durable before the next begins."""
     schema, rows = rows_of(Path(store))
     count = int(commands)
     sets = {table: of_it[-count:] for table, of_it in rows.items() if len(of_it) >= count}

@@ -26,7 +26,7 @@ _PACKAGES = sysconfig.get_path("purelib")
 
 
 def part_of(frame: FrameType) -> str:
-    """The module that a stack counts for."""
+    """Return the module that a stack counts for."""
     found = ""
     walked: FrameType | None = frame
     while walked is not None:

@@ -52,12 +52,12 @@ ROWS: Final = (
 
 
 def ours(store: Path, *arguments: str | Path, target: Path | None = None) -> Contender:
-    """A command of artifactstore on a store; it writes to the store unless `target` says where."""
+    """Return a command of artifactstore on a store. It writes to the store, or to `target`."""
     return Contender((Path(sys.executable).with_name(OURS), "--store", store, *arguments), target or store)
 
 
 def inside(measurement: str, *arguments: str | Path | int, target: Path) -> Contender:
-    """A measurement of `bench.inside`, in a process of its own."""
+    """Return a measurement of `bench.inside`, in a process of its own."""
     command = (sys.executable, "-m", "bench.inside", measurement, *map(str, arguments))
     return Contender(command, target, cwd=ROOT, inside=True)
 

@@ -186,7 +186,7 @@ def without_constructor(
 
 
 def add_navigation(_app: Sphinx, name: str, content: list[str]) -> None:
-    """The order of reading; the documents themselves link to each other in their own way."""
+    """Set the order of reading. The documents link to each other by themselves."""
     content[0] += {"README": NAVIGATION, "docs/adr/README": DECISIONS}.get(name, "")
 
 

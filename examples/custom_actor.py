@@ -89,7 +89,7 @@ class LatestIndex(Actor[IndexRole]):
 
 
 def told(report: Report) -> None:
-    """Reports also go to the log; here only what matters is printed."""
+    """Print the reports that matter here. All of them also go to the log."""
     if isinstance(report, CrashReport):
         print(f"{report.path} crashed with {type(report.cause).__name__}: {report.decision}")
 

@@ -22,7 +22,7 @@ async def upload(content: bytes) -> AsyncGenerator[bytes]:
 
 
 async def endless(begun: asyncio.Event) -> AsyncGenerator[bytes]:
-    """An upload whose client has gone to sleep."""
+    """Yield one chunk of an upload, and then wait for ever, as for a client that sleeps."""
     yield b"some bytes, and then none"
     begun.set()
     await asyncio.Event().wait()

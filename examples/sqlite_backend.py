@@ -59,7 +59,7 @@ type Pieces = Callable[[], Iterable[Buffer]]
 
 
 def pieces_of(content: memoryview) -> Iterator[memoryview]:
-    """A content that is in memory, in such pieces."""
+    """Yield a content that is in memory, in such pieces."""
     return (content[start : start + PIECE_BYTES] for start in range(0, len(content), PIECE_BYTES))
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.trio
 
 
 def known(number: int) -> KnownObject:
-    """An object as a row of the log names it."""
+    """Return an object as a row of the log names it."""
     address = ContentAddress.parse(f"blake3:{number:064x}")
     return KnownObject(address, 1, Place("local", first_key(address)))
 

@@ -1,4 +1,4 @@
-"""Alembic's environment: on a connection that the store hands over, or from a shell on the configured database."""
+"""The environment of Alembic. It uses the connection that the store passes, or from a shell the configured database."""
 
 import asyncio
 

@@ -258,7 +258,7 @@ def errors_page() -> str:
 def doctor_page() -> str:
     """Every check of the doctor."""
     rows = [(_code(name), _cell(_prose(check.__doc__)[0])) for name, check in CHECKS.items()]
-    return _page("Checks of the doctor", _table(("check", "finds"), rows))
+    return _page("Checks of the doctor", _table(("check", "what it does"), rows))
 
 
 def metrics_page() -> str:

@@ -1,11 +1,11 @@
-"""artifactstore: a content-addressed artifact store built as supervised actors on trio.
+"""artifactstore is a content-addressed artifact store, built from supervised actors on trio.
 
-`open_registry` runs a store inside a trio program; `artifactstore.aio` and `artifactstore.blocking` offer the same to
-asyncio and to plain programs. Importing this package starts nothing and loads nothing heavy: names are loaded when
-they are first used.
+`open_registry` opens a store in a trio program. `artifactstore.aio` and `artifactstore.blocking` offer the same methods
+to asyncio programs and to programs without an event loop. Importing this package starts no threads or tasks. A public
+name is loaded when it is first used.
 """
 
-TYPE_CHECKING = False  # as type checkers take it; `typing` itself takes a good part of the time of a start to load
+TYPE_CHECKING = False  # type checkers take it as true; importing `typing` would be a large part of the start-up time
 if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.open import open_registry, run_registry
@@ -16,13 +16,13 @@ __all__ = ["Registry", "Settings", "open_registry", "run_registry"]
 _HOMES = {"Registry": "registry", "Settings": "config", "open_registry": "open", "run_registry": "open"}
 
 
-if not TYPE_CHECKING:  # a checker must not accept just any name
+if not TYPE_CHECKING:  # with this function, a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         home = _HOMES.get(name)
         if home is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module  # noqa: PLC0415 - likewise
+        from importlib import import_module  # noqa: PLC0415 - loaded only for the first use of a name
 
         return getattr(import_module(f"artifactstore.{home}"), name)
 

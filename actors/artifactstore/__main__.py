@@ -1,4 +1,4 @@
-"""`python -m artifactstore` is the command line, where the script is not on the path."""
+"""`python -m artifactstore` runs the command line, for use where the `artifactstore` script is not on the path."""
 
 from artifactstore.cli import main
 

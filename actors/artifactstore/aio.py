@@ -1,6 +1,6 @@
-"""The registry for asyncio programs: the same methods, awaited from asyncio.
+"""The registry for asyncio programs: the methods of `Registry`, awaited from asyncio.
 
-Like this::
+For example::
 
     from pathlib import Path
     from artifactstore.aio import open_registry
@@ -8,8 +8,8 @@ Like this::
     async with open_registry() as registry:
         print((await registry.ingest_tree(Path("docs"))).manifest_digest)
 
-The store runs in a thread of its own; nothing of the host's event loop is touched. Cancelling a call withdraws it, and
-the cancelled await ends when nothing of the call runs any more. Progress callbacks are called in the store's thread.
+The store runs in its own thread and does not change the host's event loop. Cancelling a call withdraws it, and the
+cancelled await ends when no part of the call is running. Progress callbacks run in the store's thread.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ __all__ = ["AsyncioRegistry", "open_registry"]
 
 
 async def _uncancelled[T](future: "Future[T]") -> T:
-    """Wait for a future of the store, however often the waiting task is cancelled; the first time is raised after."""
+    """Wait for a future of the store, even if the waiting task is cancelled; then raise the first cancellation."""
     waiting = asyncio.wrap_future(future)
     cancelled: asyncio.CancelledError | None = None
     while not waiting.done():
@@ -68,7 +68,7 @@ def _awaitable[**P, R](
     async def call(self: "AsyncioRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await _answer(lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
-    # What it is called with and what it does is the registry's method's to say.
+    # The documentation and, through `__wrapped__`, the signature are those of the `Registry` method.
     return update_wrapper(call, method, assigned=("__name__", "__doc__"))
 
 
@@ -86,7 +86,7 @@ async def _items[T](iteration: Iteration[T]) -> AsyncGenerator[T]:
 
 @asynccontextmanager
 async def _entered[T](entering: Iteration[tuple[T, ...]]) -> AsyncGenerator[AsyncIterator[T]]:
-    """A block of the registry's: entering and leaving this one enters and leaves that one."""
+    """Enter a context manager in the store's thread, yield its items, and leave it with this block."""
 
     async def each() -> AsyncGenerator[T]:
         async for item in steps:
@@ -99,7 +99,7 @@ async def _entered[T](entering: Iteration[tuple[T, ...]]) -> AsyncGenerator[Asyn
 
 
 async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]) -> AsyncGenerator[bytes]:
-    """Runs in the store's thread, and has the caller's loop read its stream a chunk at a time."""
+    """Yield the chunks of a stream, which the caller's loop reads one at a time; runs in the store's thread."""
     chunks = aiter(source)
 
     async def following() -> tuple[bytes, ...]:
@@ -113,7 +113,7 @@ async def _read_in(loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]
 
 
 async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in an asyncio loop of another thread; cancellation is passed on, and its end waited for."""
+    """Run a coroutine in an asyncio loop of another thread; pass a cancellation on, and wait for the coroutine."""
     token = trio.lowlevel.current_trio_token()
     ended = trio.Event()
     tasks: list[asyncio.Task[T]] = []
@@ -124,7 +124,7 @@ async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Corout
 
     def end(task: asyncio.Task[T]) -> None:
         if not task.cancelled():
-            task.exception()  # heard, whatever becomes of it here
+            task.exception()  # marks it as retrieved, so that asyncio does not log it
         with suppress(trio.RunFinishedError):
             token.run_sync_soon(ended.set)
 
@@ -132,7 +132,7 @@ async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Corout
     try:
         await ended.wait()
     except trio.Cancelled:
-        loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - there is a task when it is its turn
+        loop.call_soon_threadsafe(lambda: tasks[0].cancel())  # noqa: PLW0108 - `tasks` is filled when the loop runs this
         with trio.CancelScope(shield=True):
             await ended.wait()
         raise
@@ -140,14 +140,14 @@ async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Corout
     error = CancelledError() if task.cancelled() else task.exception()
     if error is None:
         return task.result()
-    # asyncio's own cancellation, or an interrupt of the host's program, is no error of trio's.
+    # A cancellation by asyncio, or an interrupt of the host program, reaches trio as an ordinary error.
     raise error if isinstance(error, Exception) else CancelledError() from error
 
 
 class AsyncioRegistry:
-    """`Registry`, each method of which is awaited from asyncio. See there for what they do and raise.
+    """`Registry` for asyncio: every method is awaited from asyncio. `Registry` documents what the methods do and raise.
 
-    Any asyncio loop of the process may call it, also one in another thread; `WrongEventLoop` is raised where none runs.
+    Any asyncio loop of the process may call it, in any thread. Without a running loop, calls raise `WrongEventLoop`.
     """
 
     def __init__(self, portal: Portal) -> None:
@@ -186,7 +186,7 @@ class AsyncioRegistry:
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> FileRecord:
-        """Put one file into an open package; a stream is read in this event loop, a chunk at a time."""
+        """Put one file into an open package. A stream is read in this event loop, one chunk at a time."""
         reader = source if isinstance(source, Path) else _read_in(must_be_asyncio(), source)
         try:
             return await _answer(
@@ -209,33 +209,33 @@ class AsyncioRegistry:
                 await cast("AsyncGenerator[bytes]", source).aclose()
 
     async def snapshot(self) -> SupervisorSnapshot:
-        """The supervision tree as it is now."""
+        """Return the current supervision tree."""
         return await _answer(lambda: self.portal.submit(snapshot_of))
 
     def list_packages(self) -> AsyncGenerator[PackageRecord]:
-        """Every package, in order of creation."""
+        """Iterate over all packages, in order of creation."""
         return _items(self.portal.iterate(Registry.list_packages))
 
     def exported_events(self) -> AsyncGenerator[bytes]:
-        """The bytes of the file that `export_events` would write; close it if you stop before its end."""
+        """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
         return _items(self.portal.iterate(Registry.exported_events))
 
     def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
-        """Who did what and when, to one package or to the whole store, in order."""
+        """Iterate over the audit entries of one package or of the whole store, in log order."""
         return _items(self.portal.iterate(lambda registry: registry.audit(package)))
 
     @asynccontextmanager
     async def get_file(
         self, package: str, path: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The bytes of one file, or a range of them, as a stream of large chunks."""
+        """Stream the bytes of one file, or a range of them, in large chunks."""
         entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
         async with _entered(entering) as chunks:
             yield chunks
 
     @asynccontextmanager
     async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
-        """Every event after `since`, in order and each once, then those to come, until the store closes."""
+        """Stream every event after `since` once and in order, then new events, until the store closes."""
         async with _entered(self.portal.enter(lambda registry: registry.tail_events(since))) as events:
             yield events
 
@@ -247,16 +247,16 @@ async def open_registry(
     backend: Callable[[], StorageBackend] | None = None,
     create: bool = True,
 ) -> AsyncGenerator[AsyncioRegistry]:
-    """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
+    """Run a store during the block. Leaving the block waits for running calls, and ends iterations.
 
     Args:
-        settings: where log and objects are; found as `Settings.load` finds them by default.
-        backend: as for `artifactstore.open_registry`.
-        create: as for `artifactstore.open_registry`.
+        settings: where the log and the objects are; by default what `Settings.load` finds.
+        backend: see `artifactstore.open_registry`.
+        create: see `artifactstore.open_registry`.
 
     Raises:
-        As `artifactstore.open_registry`; `WrongEventLoop` where no asyncio loop runs, and `StoreClosed` from a
-        registry that is used after the block.
+        The errors of `artifactstore.open_registry`, and `WrongEventLoop` if no asyncio loop runs. A registry that is
+        used after the block raises `StoreClosed`.
     """
     must_be_asyncio()
     portal = Portal(settings, backend, create=create)

@@ -1,7 +1,6 @@
 """Check the arguments of public functions against their annotations, before anything is sent or opened.
 
-A wrong argument is the caller's mistake, and the caller's alone: it is told so by an `InvalidValue`, and no actor ever
-sees the value.
+A wrong argument raises `InvalidValue` in the caller. No actor receives the value.
 """
 
 import inspect
@@ -16,10 +15,10 @@ __all__ = ["checked"]
 
 
 def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """Have the arguments of a function checked, and passed on in their plain form.
+    """Wrap a function so that its arguments are checked, and passed on in their plain form.
 
-    What Python itself refuses, such as an argument too many, stays a TypeError. The annotations are read at the first
-    call. A coroutine function checks when it is awaited, every other function when it is called.
+    Errors that Python itself detects, such as too many arguments, stay a `TypeError`. The annotations are read at the
+    first call. A coroutine function checks when it is awaited, any other function when it is called.
     """
     read = cache(lambda: _fits_of(function))
 
@@ -50,7 +49,7 @@ def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _fits_of(function: Callable[..., object]) -> tuple[list[str], dict[str, Fit]]:
-    """The names of a function's positional parameters, and the fits of all that are annotated: `self` is not."""
+    """Return the names of a function's positional parameters, and the fit of each annotated one (not `self`)."""
     hints = get_type_hints(inspect.unwrap(function))
     parameters = inspect.signature(function).parameters.values()
     names = [parameter.name for parameter in parameters if parameter.kind is not parameter.KEYWORD_ONLY]
@@ -58,7 +57,7 @@ def _fits_of(function: Callable[..., object]) -> tuple[list[str], dict[str, Fit]
 
 
 def _special(annotation: object) -> Fit | None:
-    """What `typed` does not know: paths of this machine, and functions that are called from the event loop."""
+    """Return the fit of a path or a plain function, which `typed` does not know; None for all other annotations."""
     if annotation is Path:
         return _path
     return _plain_function if get_origin(annotation) is Callable else None
@@ -70,7 +69,7 @@ def _path(value: object) -> Path:
     path = value if type(value) is type(Path()) else Path(value)
     try:
         text = str(path)
-        text.encode(errors="surrogateescape")  # as names that are not UTF-8 come from the file system
+        text.encode(errors="surrogateescape")  # file names that are not UTF-8 contain such surrogates
     except UnicodeEncodeError:
         raise Misfit(value, "no file name holds these surrogates", of_kind=True) from None
     if "\0" in text:

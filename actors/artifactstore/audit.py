@@ -1,4 +1,4 @@
-"""Who did what, and when: the log's events as lines for people."""
+"""Audit entries, each of which describes one event of the log for people."""
 
 from artifactstore_protocols.event_types import event_type
 from artifactstore_protocols.events import StoredEvent
@@ -8,7 +8,7 @@ __all__ = ["audit_entry"]
 
 
 def audit_entry(stored: StoredEvent) -> AuditEntry:
-    """One event as a line of an audit.
+    """Return the audit entry of an event.
 
     Raises:
         UnknownEventType: a newer release wrote the event.

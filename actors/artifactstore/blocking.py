@@ -1,6 +1,6 @@
-"""The registry for plain programs: the same methods, without `await`.
+"""The registry for programs without an event loop: the methods of `Registry`, without `await`.
 
-Like this::
+For example::
 
     from pathlib import Path
     from artifactstore.blocking import open_registry
@@ -8,8 +8,8 @@ Like this::
     with open_registry() as registry:
         print(registry.ingest_tree(Path("docs")).manifest_digest)
 
-The store runs in a thread of its own; a registry may be used from any number of threads. An exception that strikes
-while a call waits, such as KeyboardInterrupt, withdraws the call. Progress callbacks are called in the store's thread.
+The store runs in its own thread. Any number of threads may use a registry. An exception that interrupts a waiting call,
+such as KeyboardInterrupt, withdraws the call. Progress callbacks run in the store's thread.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
@@ -35,8 +35,8 @@ __all__ = ["BlockingRegistry", "open_registry"]
 
 
 def _ask[T](portal: Portal, begin: Callable[[], Call[T]]) -> T:
-    """Wait for an answer. An interrupt while waiting withdraws the call, and is raised when nothing of it runs."""
-    if not portal.in_own_thread:  # a callback is refused for what it is
+    """Wait for an answer. An interrupt withdraws the call, and is raised when no part of the call is running."""
+    if not portal.in_own_thread:  # there, `submit` raises a more specific error
         must_not_block()
     call = begin()
     try:
@@ -60,20 +60,20 @@ def _items[T](portal: Portal, iteration: Iteration[T]) -> Generator[T]:
 
 @contextmanager
 def _entered[T](portal: Portal, entering: Iteration[tuple[T, ...]]) -> Generator[Iterator[T]]:
-    """A block of the registry's: entering and leaving this one enters and leaves that one."""
+    """Enter a context manager in the store's thread, yield its items, and leave it with this block."""
     with closing(_items(portal, entering)) as steps:
         next(steps)
         yield (item[0] for item in steps)
 
 
 async def _read_in_thread(source: Iterable[bytes]) -> AsyncGenerator[bytes]:
-    """Runs in the store's thread; the iterable may block, so its chunks are asked for elsewhere."""
+    """Yield the chunks of an iterable, which may block: a worker thread reads it. Runs in the store's thread."""
     chunks = iter(source)
 
     def following() -> tuple[bytes, ...]:
         return tuple(islice(chunks, 1))
 
-    # A chunk that is not wanted any more is not waited for: the iterable may never come back.
+    # After a cancellation, do not wait for the next chunk: the iterable may block forever.
     while chunk := await trio.to_thread.run_sync(following, abandon_on_cancel=True):
         yield chunk[0]
 
@@ -84,14 +84,14 @@ def _blocking[**P, R](
     def call(self: "BlockingRegistry", /, *args: P.args, **kwargs: P.kwargs) -> R:
         return _ask(self.portal, lambda: self.portal.submit(lambda registry: method(registry, *args, **kwargs)))
 
-    # What it is called with and what it does is the registry's method's to say.
+    # The documentation and, through `__wrapped__`, the signature are those of the `Registry` method.
     return update_wrapper(call, method, assigned=("__name__", "__doc__"))
 
 
 class BlockingRegistry:
-    """`Registry`, each method of which returns when it is done. See there for what they do and raise.
+    """`Registry` for blocking calls: every method returns when it is done. `Registry` documents what they do and raise.
 
-    Any thread may call it but one that runs an event loop, which is refused with `BlocksEventLoop`.
+    Any thread may call it, except one that runs an event loop: there, calls raise `BlocksEventLoop`.
     """
 
     def __init__(self, portal: Portal) -> None:
@@ -130,7 +130,7 @@ class BlockingRegistry:
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> FileRecord:
-        """Put one file into an open package; an iterable's chunks are asked for in a worker thread, one at a time."""
+        """Put one file into an open package. A worker thread reads an iterable, one chunk at a time."""
         reader = source if isinstance(source, Path) else _read_in_thread(source)
         return _ask(
             self.portal,
@@ -150,33 +150,33 @@ class BlockingRegistry:
         )
 
     def snapshot(self) -> SupervisorSnapshot:
-        """The supervision tree as it is now."""
+        """Return the current supervision tree."""
         return _ask(self.portal, lambda: self.portal.submit(snapshot_of))
 
     def list_packages(self) -> Generator[PackageRecord]:
-        """Every package, in order of creation."""
+        """Iterate over all packages, in order of creation."""
         return _items(self.portal, self.portal.iterate(Registry.list_packages))
 
     def exported_events(self) -> Generator[bytes]:
-        """The bytes of the file that `export_events` would write; close it if you stop before its end."""
+        """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
         return _items(self.portal, self.portal.iterate(Registry.exported_events))
 
     def audit(self, package: str | None = None) -> Generator[AuditEntry]:
-        """Who did what and when, to one package or to the whole store, in order."""
+        """Iterate over the audit entries of one package or of the whole store, in log order."""
         return _items(self.portal, self.portal.iterate(lambda registry: registry.audit(package)))
 
     @contextmanager
     def get_file(
         self, package: str, path: str, *, offset: int = 0, length: int | None = None
     ) -> Generator[Iterator[bytes]]:
-        """The bytes of one file, or a range of them, as a stream of large chunks."""
+        """Stream the bytes of one file, or a range of them, in large chunks."""
         entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
         with _entered(self.portal, entering) as chunks:
             yield chunks
 
     @contextmanager
     def tail_events(self, since: int = 0) -> Generator[Iterator[StoredEvent]]:
-        """Every event after `since`, in order and each once, then those to come, until the store closes."""
+        """Stream every event after `since` once and in order, then new events, until the store closes."""
         with _entered(self.portal, self.portal.enter(lambda registry: registry.tail_events(since))) as events:
             yield events
 
@@ -188,16 +188,16 @@ def open_registry(
     backend: Callable[[], StorageBackend] | None = None,
     create: bool = True,
 ) -> Generator[BlockingRegistry]:
-    """Run a store for as long as the block lasts. Its end waits for calls under way, and breaks iterations off.
+    """Run a store during the block. Leaving the block waits for running calls, and ends iterations.
 
     Args:
-        settings: where log and objects are; found as `Settings.load` finds them by default.
-        backend: as for `artifactstore.open_registry`.
-        create: as for `artifactstore.open_registry`.
+        settings: where the log and the objects are; by default what `Settings.load` finds.
+        backend: see `artifactstore.open_registry`.
+        create: see `artifactstore.open_registry`.
 
     Raises:
-        As `artifactstore.open_registry`; `BlocksEventLoop` in a thread that runs an event loop, `WrongProcess` from
-        a registry that is used after a fork, and `StoreClosed` from one that is used after the block.
+        The errors of `artifactstore.open_registry`, and `BlocksEventLoop` in a thread that runs an event loop. A
+        registry raises `WrongProcess` if it is used after a fork, and `StoreClosed` if it is used after the block.
     """
     must_not_block()
     portal = Portal(settings, backend, create=create)

@@ -1,7 +1,7 @@
-"""The caller's own code, kept out of the actors: streams that are read, and callbacks that are told of progress.
+"""The caller's own code, run outside the actors: streams that a call reads, and progress callbacks.
 
-What such code raises withdraws the call and is raised where the caller waits, unchanged; no actor crashes of it. And
-when the call is over, however it ended, a stream is not in use any more; one that is a generator is closed.
+An exception in such code withdraws the call, and is raised unchanged where the caller waits. No actor crashes. When the
+call is over, however it ended, its stream is no longer in use, and a stream that is a generator is closed.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Buffer, Callable
@@ -22,7 +22,7 @@ async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncItera
 
     Raises:
         InvalidValue: a chunk of `source` is not bytes.
-        Exception: what `source` or `use` raises. A stream whose source failed does not end: `use` is cancelled.
+        Exception: `source` or `use` raised it. If `source` fails, the stream does not end; `use` is cancelled.
     """
     send, receive = trio.open_memory_channel[bytes](0)
     failure: Exception | None = None
@@ -31,7 +31,7 @@ async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncItera
         nonlocal failure
         try:
             async for chunk in source:
-                # Its owner may write other bytes into a buffer as soon as it is asked for the next chunk.
+                # The source may reuse a buffer as soon as the next chunk is requested.
                 await send.send(chunk if type(chunk) is bytes else _copied(chunk))
         except Exception as error:
             failure = error
@@ -44,7 +44,7 @@ async def with_stream[R](source: AsyncIterable[bytes], use: Callable[[AsyncItera
             await stack.enter_async_context(aclosing(cast("AsyncGenerator[bytes]", source)))
         nursery = await stack.enter_async_context(trio.open_nursery())
         nursery.start_soon(feed, nursery.cancel_scope)
-        result = await outcome.acapture(use, receive)  # a value, so that the nursery wraps no error in a group
+        result = await outcome.acapture(use, receive)  # captured, so that the nursery wraps no error in a group
         nursery.cancel_scope.cancel(reason="the stream is not wanted any more")
     if failure is not None:
         raise failure
@@ -60,10 +60,10 @@ def _copied(chunk: object) -> bytes:
 async def with_progress[P, R](
     progress: Callable[[P], None] | None, use: Callable[[Callable[[P], None] | None], Awaitable[R]]
 ) -> R:
-    """Call `use` with a callback that an actor may call: it never raises, and withdraws the call when `progress` does.
+    """Call `use` with a callback for actors: it never raises, and withdraws the call if `progress` raises.
 
     Raises:
-        Exception: what `progress` or `use` raises.
+        Exception: `progress` or `use` raised it.
     """
     if progress is None:
         return await use(None)
@@ -75,7 +75,7 @@ async def with_progress[P, R](
             if failures:
                 return
             try:
-                # In the caller's own context: tasks that it starts are not part of what the actor is doing.
+                # In the caller's context, so that tasks that `progress` starts do not count as the actor's work.
                 context.run(progress, counts)
             except Exception as error:
                 failures.append(error)
@@ -88,7 +88,7 @@ async def with_progress[P, R](
 
 
 def thread_safe_callback[P](tell: Callable[[P], None]) -> Callable[[P], None]:
-    """A callback for any thread, that has `tell` called in the event loop of this task, in order and soon."""
+    """Return a callback for any thread, which schedules `tell` in the event loop of this task, in call order."""
     token = trio.lowlevel.current_trio_token()
 
     def pass_on(counts: P) -> None:

@@ -1,4 +1,4 @@
-"""Concurrent work on many items, bounded, with the first error raised as it was."""
+"""Concurrent work on many items with a limit. The first error is raised as it is, not in an exception group."""
 
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -8,10 +8,10 @@ __all__ = ["for_each_concurrent"]
 
 
 async def for_each_concurrent[T](items: Iterable[T], work: Callable[[T], Awaitable[None]], *, at_once: int) -> None:
-    """Do `work` for each item, up to `at_once` at a time, and return when all is done.
+    """Call `work` for each item, up to `at_once` at a time, and return when all calls are done.
 
     Raises:
-        Exception: the first that `work` raises; the rest is cancelled, and what has not begun is left.
+        Exception: the first exception that `work` raises. Running calls are cancelled, and no further call starts.
     """
     failures: list[Exception] = []
     limiter = trio.CapacityLimiter(at_once)
@@ -31,4 +31,4 @@ async def for_each_concurrent[T](items: Iterable[T], work: Callable[[T], Awaitab
             await limiter.acquire_on_behalf_of(token)
             nursery.start_soon(attempt, token, item, nursery.cancel_scope)
     if failures:
-        raise failures[0]  # here, as it was raised: out of the nursery it would come in a group
+        raise failures[0]  # outside the nursery, which would wrap it in an exception group

@@ -1,7 +1,7 @@
-"""Settings: read once, from what names them, into one typed value.
+"""The settings of a store, read once into one typed value.
 
-`ENVIRONMENT` lists every variable with its default; `.env.example` and the operator's manual are held against it. The
-command line's `--store`, the environment, a project file and the defaults are asked in this order, setting by setting.
+`ENVIRONMENT` lists every variable with its default. Tests compare `.env.example` and the operator's manual with it.
+Each setting comes from the first source that has it: `--store`, the environment, a project file, the defaults.
 """
 
 import logging
@@ -37,30 +37,33 @@ _STORE_OBJECTS = "objects"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _FILES_MAX: Final = 999_999_999
-"""More than any package can hold: its manifest would not fit into memory. What is longer is a mistake."""
+"""More files than a package can hold, since its manifest must fit into memory. A larger number is a mistake."""
 
 _SMALL_MAX: Final = 1 << 20
-"""The largest object that the backend for small ones takes."""
+"""The size in bytes of the largest object that the backend for small objects accepts."""
 
 _logger = logging.getLogger("artifactstore.settings")
 
 
 class Settings(Struct, frozen=True):
-    """Everything that a store needs to know to start.
+    """The settings that a store needs to start.
 
-    A `~` before a directory or a file is the home directory.
+    A `~` at the start of a path means the home directory.
 
     Attributes:
-        database_url: The log and its tables: `sqlite:///FILE` with three slashes before a relative path and four before
-            an absolute one, or `postgresql://USER:PASSWORD@HOST:PORT/NAME`. Never printed: it may hold a password.
-        storage_local_root: The directory of the objects. Commands that create a store make it.
-        log_level: The least level that the `artifactstore` loggers write: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
-        package_files_max: How many files, symbolic links and empty directories one package may hold: 1 to 999999999.
-        storage_small_max: Up to how many bytes, 0 to 1048576, an object is a row of `small/objects.db` below the root
-            and not a file. Use 0 on a network file system. Stored objects stay where they are.
+        database_url: The URL of the database with the log and its tables. `sqlite:///FILE` has three slashes before a
+            relative path and four before an absolute path. `postgresql://USER:PASSWORD@HOST:PORT/NAME` names a
+            PostgreSQL database. artifactstore never prints the URL, since it may hold a password.
+        storage_local_root: The directory of the objects. Commands that create a store create this directory.
+        log_level: The lowest level that the `artifactstore` loggers write: `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+        package_files_max: The maximum number of entries in one package: files, symbolic links and empty directories.
+            It is a number from 1 to 999999999.
+        storage_small_max: The size in bytes, 0 to 1048576, up to which an object is stored as a row of
+            `small/objects.db` below the root and not as a file. Use 0 on a network file system. A change does not move
+            objects that are already stored.
 
     Raises:
-        InvalidValue: one of them cannot be meant.
+        InvalidValue: a setting is invalid.
     """
 
     database_url: str = ENVIRONMENT["ARTIFACTSTORE_DATABASE_URL"]
@@ -80,16 +83,17 @@ class Settings(Struct, frozen=True):
 
     @staticmethod
     def load(environment: Mapping[str, str] = os.environ, *, store: str | None = None) -> "Settings":
-        """Find the settings as the command line does: `store`, the environment, a project file, the defaults.
+        """Return the settings as the command line finds them, and log a warning for each unknown variable.
+
+        The sources are `store`, the environment, a project file and the defaults, in this order.
 
         Args:
-            environment: the variables of `ENVIRONMENT`; an empty one counts as not set. Others that look like settings
-                are warned of, in the log.
-            store: a directory, as `--store` names one.
+            environment: the environment variables. An empty variable counts as not set.
+            store: a directory, as `--store` names it.
 
         Raises:
-            InvalidValue: a setting does not hold what it is for, a variable is nearly one of them, or the project file
-                is not sound or another user's.
+            InvalidValue: a setting is invalid, a variable looks like a misspelled setting, or the project file is
+                invalid or belongs to another user.
         """
         found = find_settings(environment, store=store)
         found.warn()
@@ -97,12 +101,12 @@ class Settings(Struct, frozen=True):
 
 
 class FoundSettings(Struct, frozen=True):
-    """Settings, and where they are from.
+    """Settings and their origins.
 
     Attributes:
         settings: the settings.
-        origins: by setting: `--store`, the name of a variable, the path of a project file, or `default`.
-        unknown: variables that look like settings and are none.
+        origins: by setting, its origin: `--store`, the name of a variable, the path of a project file, or `default`.
+        unknown: names of variables that start with `ARTIFACTSTORE_` but resemble no setting.
     """
 
     settings: Settings
@@ -118,15 +122,16 @@ class FoundSettings(Struct, frozen=True):
 def find_settings(
     environment: Mapping[str, str] = os.environ, *, store: str | None = None, tolerant: bool = False
 ) -> FoundSettings:
-    """Find the settings, setting by setting, in the first source that has it.
+    """Return the settings and their origins, each setting from the first source that has it.
 
     Args:
-        environment: as for `Settings.load`.
-        store: as for `Settings.load`.
-        tolerant: pass over variables that are nearly settings, for the doctor, who reports them by himself.
+        environment: see `Settings.load`.
+        store: see `Settings.load`.
+        tolerant: whether to accept variables that look like misspelled settings. The doctor sets this, since it reports
+            them itself.
 
     Raises:
-        InvalidValue: as `Settings.load`.
+        InvalidValue: see `Settings.load`.
     """
     for name, meant in () if tolerant else meant_settings(environment, ENVIRONMENT).items():
         raise InvalidValue("environment variable", name, f"there is no such setting; did you mean {meant}?")
@@ -140,14 +145,14 @@ def find_settings(
     origins: dict[str, str] = {}
     for name in _MEANINGS:
         origins[name] = "default"
-        for source in reversed(sources):  # the first one has the last word
+        for source in reversed(sources):  # in reverse, so that the first source wins
             if name in source:
                 values[name], origins[name] = source[name]
     return FoundSettings(Settings(**values), origins, unknown_variables(environment, ENVIRONMENT))
 
 
 type _Source = Mapping[str, tuple[Any, str]]
-"""Values of settings that are in order, each with its origin."""
+"""Valid values by setting, each with its origin."""
 
 
 def _of_store(text: str) -> _Source:
@@ -167,7 +172,7 @@ def _of_environment(environment: Mapping[str, str]) -> _Source:
 
 
 def _of_project(file: ProjectFile) -> _Source:
-    """Values of a project file: what they name is seen from the file's directory."""
+    """Return the values of a project file. Relative paths start at the file's directory."""
     found: dict[str, tuple[Any, str]] = {}
     for name, given in file.values.items():
         what = f"{name} in {file.path}"
@@ -237,4 +242,4 @@ _MEANINGS: Mapping[str, Callable[[str, object], Any]] = MappingProxyType(
         "storage_small_max": _whole_number(0, _SMALL_MAX),
     }
 )
-"""What a value of each setting means; or why it cannot be one. A value that has been through it stays as it is."""
+"""A parser for each setting, which raises `InvalidValue` for an invalid value. It returns parsed values unchanged."""

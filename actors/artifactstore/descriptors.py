@@ -1,12 +1,12 @@
-"""Writing to file descriptors: everything or an error, whatever the descriptor is.
+"""Complete writes to file descriptors of any kind.
 
-`os.write` may take less than it is given, and a non-blocking descriptor may take nothing for a while. Loading this
-module must cost next to nothing, since `artifactstore version` uses it.
+`os.write` may write only a part of its data, and a non-blocking descriptor may accept nothing for a while. This module
+must load fast, since `artifactstore version` uses it.
 """
 
 import os
 
-TYPE_CHECKING = False  # as type checkers take it; loading `typing` would take longer than the rest
+TYPE_CHECKING = False  # type checkers treat it as True; importing `typing` would take longer than the rest
 if TYPE_CHECKING:
     from collections.abc import Buffer
     from pathlib import Path
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 __all__ = ["descriptor_named", "write_all"]
 
 _LINKS_MAX = 40
-"""As many as Linux follows."""
+"""The number of symbolic links that Linux follows in a path."""
 
 
 def write_all(descriptor: int, data: "Buffer") -> None:
-    """Write all of `data`. Waits, without using the processor, while the descriptor takes nothing.
+    """Write all of `data`. Waits for a non-blocking descriptor with `poll`, not in a busy loop.
 
     Raises:
-        OSError: a part of it could not be written.
+        OSError: a part of the data could not be written.
     """
     rest = memoryview(data)
     while rest:
@@ -32,7 +32,7 @@ def write_all(descriptor: int, data: "Buffer") -> None:
 
 
 def _wait_writable(descriptor: int) -> None:
-    import select  # noqa: PLC0415 - hardly anybody needs it
+    import select  # noqa: PLC0415 - rarely needed
 
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
@@ -42,9 +42,9 @@ def _wait_writable(descriptor: int) -> None:
 def descriptor_named(path: "str | Path") -> int | None:
     """Return the descriptor of this process that a path names, such as `/dev/stdout` or `/dev/fd/3`; None for others.
 
-    Opening such a path is something else than using the descriptor: it starts at the beginning of a redirected file.
+    Use the descriptor instead of opening such a path: an open starts at the beginning of a redirected file.
     """
-    from pathlib import Path  # noqa: PLC0415 - as above
+    from pathlib import Path  # noqa: PLC0415 - rarely needed
 
     found = Path(path)
     own = {Path(where).resolve() for where in ("/dev/fd", "/proc/self/fd", "/proc/thread-self/fd")}

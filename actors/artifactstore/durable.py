@@ -1,7 +1,7 @@
-"""Making one file or the entries of one directory survive a loss of power.
+"""Flushing of a file, or of the entries of a directory, so that it survives a power loss.
 
-A file system that cannot flush them is an error, unless the caller gives `limits` to note that: a store does not, an
-export or a backup does.
+A file system that cannot flush raises an error, unless the caller passes `limits`, which records the limit. A store
+passes none; exports and backups do.
 """
 
 import ctypes
@@ -13,14 +13,14 @@ from artifactstore.target_limits import TargetLimits
 
 __all__ = ["fsync_directory", "make_durable_directory", "start_writeback", "sync_file"]
 
-_SYNC_FILE_RANGE: Final = getattr(ctypes.CDLL(None), "sync_file_range", None)  # Linux alone has it
+_SYNC_FILE_RANGE: Final = getattr(ctypes.CDLL(None), "sync_file_range", None)  # only Linux has it
 _SYNC_FILE_RANGE_WRITE: Final = 2
 
 
 def start_writeback(fd: int) -> None:
-    """Let the disk begin with a file's content, without waiting.
+    """Start writing the content of a file to disk, without waiting.
 
-    This makes nothing durable and reports no error: `sync_file` must follow, and does both.
+    This call makes nothing durable and reports no errors. `sync_file` must follow.
     """
     if _SYNC_FILE_RANGE is not None:
         to_the_end = ctypes.c_int64(0)
@@ -28,7 +28,7 @@ def start_writeback(fd: int) -> None:
 
 
 def sync_file(fd: int, limits: TargetLimits | None) -> None:
-    """Make the content of a file durable; with `limits`, a file system that cannot do it is noted there."""
+    """Make the content of a file durable. If the file system cannot do that, note it in `limits` or raise `OSError`."""
     try:
         os.fsync(fd)
     except OSError as error:
@@ -37,7 +37,7 @@ def sync_file(fd: int, limits: TargetLimits | None) -> None:
 
 
 def fsync_directory(path: str, limits: TargetLimits | None = None) -> None:
-    """Make the entries of a directory durable; a file system that cannot is treated as by `sync_file`."""
+    """Make the entries of a directory durable. If the file system cannot do that, do the same as `sync_file`."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -50,7 +50,7 @@ def fsync_directory(path: str, limits: TargetLimits | None = None) -> None:
 
 
 def make_durable_directory(path: Path, limits: TargetLimits | None) -> None:
-    """Make what is not there of a path; a directory that is there may belong to somebody else, and is not opened."""
+    """Create the missing directories of a path durably. Existing ones are not opened: another user may own them."""
     if not path.is_dir():
         make_durable_directory(path.parent, limits)
         path.mkdir(exist_ok=True)

@@ -1,8 +1,7 @@
 """The runtime environment of a store: the clock, random bits and worker threads.
 
-All of it passes through here, so that a simulation can bring its own: it sets `environment` in the task that
-everything else descends from, and trio hands the context on to every task and thread. Deadlines are not here: they
-are trio's, and virtual where its clock is.
+All code takes them from this module, so that a simulation can replace them. It sets `environment` in its root task, and
+trio copies the context to every task and thread. Deadlines are not part of the environment: trio's clock controls them.
 """
 
 import secrets
@@ -20,28 +19,28 @@ __all__ = ["Environment", "check_wanted", "environment", "in_thread", "thread_be
 
 
 class Environment(Protocol):
-    """A clock, a source of randomness and worker threads."""
+    """The interface to a clock, a source of randomness and worker threads."""
 
     def now_us(self) -> int:
-        """Microseconds since the epoch, UTC."""
+        """Return the time in microseconds since the epoch, UTC."""
         ...
 
     def random_bits(self, count: int) -> int:
-        """A number of this many bits that nobody can guess."""
+        """Return an unpredictable number of `count` bits."""
         ...
 
     async def in_thread[T](
         self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None, abandon_on_cancel: bool
     ) -> T:
-        """Run a call that may block; arguments as for `trio.to_thread.run_sync`."""
+        """Run a blocking call in a worker thread; the arguments are those of `trio.to_thread.run_sync`."""
         ...
 
     def check_wanted(self) -> None:
-        """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
+        """Raise `trio.Cancelled` if the caller of the surrounding `in_thread` call is cancelled."""
         ...
 
     def thread_beside(self, name: str) -> Executor:
-        """A further thread for a call that `in_thread` runs, which leaves it at its end."""
+        """Return a further thread for a call that `in_thread` runs. The call must shut it down at its end."""
         ...
 
 
@@ -81,22 +80,22 @@ class _ProcessEnvironment(Environment):
         return ThreadPoolExecutor(1, name)
 
 
-environment: Final[ContextVar[Environment]] = ContextVar("environment", default=_ProcessEnvironment())  # noqa: B039 - it has no state
-"""The environment of the current task, thread and all that they start: the real one unless a simulation set another."""
+environment: Final[ContextVar[Environment]] = ContextVar("environment", default=_ProcessEnvironment())  # noqa: B039 - the default has no state
+"""The environment of the current task or thread. Tasks and threads that it starts inherit the environment."""
 
 
 async def in_thread[T](
     work: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None, abandon_on_cancel: bool = False
 ) -> T:
-    """Run a call that may block in a worker thread; arguments as for `trio.to_thread.run_sync`."""
+    """Run a blocking call in a worker thread; the arguments are those of `trio.to_thread.run_sync`."""
     return await environment.get().in_thread(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
 
 
 def check_wanted() -> None:
-    """Raise, in a call that `in_thread` runs, once its caller is cancelled."""
+    """Raise `trio.Cancelled` if the caller of the surrounding `in_thread` call is cancelled."""
     environment.get().check_wanted()
 
 
 def thread_beside(name: str) -> Executor:
-    """A further thread for a call that `in_thread` runs, to be left at its end; a context manager."""
+    """Return a further thread, as a context manager, for a call that `in_thread` runs."""
     return environment.get().thread_beside(name)

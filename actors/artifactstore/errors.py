@@ -1,7 +1,7 @@
-"""Every error that the library raises on purpose, importable from here.
+"""All errors that the library raises on purpose.
 
-All are `Refusal`s, and all but those of the actor runtime are `ArtifactStoreError`s. Each is defined beside the code
-that raises it, and is loaded when it is first used.
+All of them are subclasses of `Refusal`. All but the errors of the actor runtime are subclasses of `ArtifactStoreError`.
+Each error is defined beside the code that raises it, and is loaded on first use.
 """
 
 from importlib import import_module
@@ -236,9 +236,9 @@ _MODULES = (
     "artifactstore.ingest.actor",
     "artifactstore.ingest.refusals",
 )
-"""Where they are defined; the modules that load little come first."""
+"""The modules that define the errors. Modules that load fast come first."""
 
-if not TYPE_CHECKING:  # a checker must not accept just any name
+if not TYPE_CHECKING:  # with `__getattr__`, a type checker would accept any name
 
     def __getattr__(name: str) -> object:
         for module in _MODULES if name in __all__ else ():

@@ -1,8 +1,8 @@
-"""EventWriter: the one place where events get their numbers.
+"""`EventWriter`: the actor that commits commands and thereby assigns the sequences of events.
 
-Commands are taken in batches: while one transaction commits, the next ones queue, and all that is queued goes into
-the next transaction together, up to limits on count and bytes. So a lone command never waits for company, and many at
-once share the cost of one commit. A command that is refused is answered alone; its neighbours do not notice.
+The writer commits commands in batches. While a transaction commits, further commands queue. The next transaction takes
+all of them, up to 256 commands and 8 MiB. So a single command never waits for others, and concurrent commands share the
+cost of one commit. A refused command does not affect the other commands of its batch.
 """
 
 import logging
@@ -26,11 +26,11 @@ from artifactstore_protocols.supervision import ActorStopped, MailboxFull
 __all__ = ["COMMIT_TIMEOUT_S", "EventWriter", "log_commit"]
 
 COMMIT_TIMEOUT_S = 120.0
-"""How long an asker waits for a commit: longer than the writer itself waits for the head of the log, twice."""
+"""How long a caller waits for a commit. That is longer than two attempts of the writer to lock the head of the log."""
 
 _logger = logging.getLogger("artifactstore.writer")
 
-_FIRST_AFTER_CREATED = 2  # the command that has this one also wrote `v1.log.created`, which no answer holds
+_FIRST_AFTER_CREATED = 2  # the command that wrote event 2 also wrote `v1.log.created`, which no answer contains
 _BATCH_COMMANDS = 256
 _BATCH_BYTES = 8 << 20
 _SLOW_S = 1.0
@@ -38,12 +38,12 @@ _VERY_SLOW_S = 10.0
 
 
 class EventWriter(Actor[WriterRole]):
-    """Commits commands.
+    """The actor that commits commands.
 
     Args:
-        store: that holds the log.
-        projection: who is told that the log has grown.
-        files_per_package_max: how many files a package may hold.
+        store: the event store of the log.
+        projection: the actor to notify when the log has grown.
+        files_per_package_max: the largest number of files in a package.
     """
 
     def __init__(self, store: EventStore, projection: ActorRef[ProjectionRole], *, files_per_package_max: int) -> None:
@@ -60,7 +60,7 @@ class EventWriter(Actor[WriterRole]):
 
     @handles(Commit, mode=Batched(_BATCH_COMMANDS, _BATCH_BYTES), on_cancel=OnCancel.COMPLETE)
     async def commit(self, messages: Sequence[Commit]) -> Sequence[Committed | ArtifactStoreError]:
-        """Commit a batch; one answer a message, in order."""
+        """Commit a batch; return one answer per message, in order."""
         began = trio.current_time()
         outcomes = await self._durable([message.request for message in messages])
         self._transactions += 1
@@ -75,7 +75,7 @@ class EventWriter(Actor[WriterRole]):
 
     @handles(ImportEvents, on_cancel=OnCancel.COMPLETE)
     async def import_events(self, message: ImportEvents) -> int:
-        """Take over another log's events, in one transaction; how many were not there before."""
+        """Import events of another log in one transaction; return how many are new."""
         attempt = partial(self._store.import_events, message.events, message.run)
         written = await self._found_out(attempt)
         self._transactions += 1
@@ -92,27 +92,27 @@ class EventWriter(Actor[WriterRole]):
         return await self._found_out(attempt)
 
     async def _found_out[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """What an attempt answers, that may be made twice."""
+        """Return the result of `attempt`. If its outcome is unknown, retry once; `attempt` must be repeatable."""
         try:
             return await attempt()
         except OutcomeUnknown as unknown:
-            # Taking the head again waits for a commit that is still on its way; then everything that did commit
-            # is found by its id and gets its first answer, and the rest is done now.
+            # The retry locks the head, so it waits for a commit that is still running. Then it finds the committed
+            # commands by their ids and returns their first answers, and it commits the other commands.
             try:
                 return await attempt()
-            except ArtifactStoreError as error:  # which speaks of the second attempt; the first may be there
+            except ArtifactStoreError as error:  # it describes the second attempt; the first may have committed
                 again = error.reason if isinstance(error, OutcomeUnknown) else str(error)
                 raise OutcomeUnknown(unknown.database, f"{unknown.reason}; asked again: {again}") from error
 
     def _announce(self) -> None:
-        # A full mailbox holds others that say the same, and one that stops has no tails left; what is committed is
-        # answered as that in any case.
+        # Both errors are harmless: a full mailbox already holds such messages, and an actor that stops has no tails.
+        # The commit has succeeded in any case.
         with suppress(MailboxFull, ActorStopped):
             self._projection.try_tell(HeadMoved(self._sequence))
 
 
 def log_commit(commands: int, written: int, sequence: int, took_s: float) -> None:
-    """Log a transaction, the louder the longer it took: whoever asked has waited for it."""
+    """Log a transaction: at DEBUG, at INFO from 1 s on, at WARNING from 10 s on, since callers waited for it."""
     level = logging.WARNING if took_s >= _VERY_SLOW_S else logging.INFO if took_s >= _SLOW_S else logging.DEBUG
     what = "slow commit" if took_s >= _SLOW_S else "commit"
     _logger.log(level, "%s: %d of %d commands wrote, up to %d, %.3f s", what, written, commands, sequence, took_s)

@@ -1,7 +1,7 @@
-"""HealthActor: has every part of the store measured, and says what was found and when.
+"""`HealthActor`: the actor that runs the health checks of all components and reports their results.
 
-It stands beside the core, not in it, so it answers when the core has given up. Nothing it says is a constant: every
-part of a report is a reading with its time, and a part that does not answer in time is unhealthy for that reason.
+It runs beside the core actors, so it answers even if the core has given up. Each component of a report is a measurement
+with its time. A component that does not answer in time is unhealthy.
 """
 
 import math
@@ -21,22 +21,23 @@ from artifactstore_protocols.supervision import Refusal
 __all__ = ["HealthActor"]
 
 _ASKERS = 1024
-"""How many wait for one report at a time; further ones wait for their turn."""
+"""How many requests may wait for a report concurrently; further requests wait in the mailbox."""
 
 
 class HealthActor(Actor[HealthRole]):
-    """Answers how everything is.
+    """The actor that answers with the health report of the store.
 
     Args:
-        probes: what to measure, by the name of the part; all of them run at once.
-        pings: of the actors, likewise, but before the probes, whose own messages they would see waiting otherwise.
+        probes: probes by the name of the component. They run concurrently.
+        pings: probes of the actors, by name. They run concurrently before `probes`, since messages of the other probes
+            would count as waiting in the mailboxes of the actors.
     """
 
     def __init__(self, probes: Mapping[str, Probe], pings: Mapping[str, Probe]) -> None:
         self._probes = probes
         self._pings = pings
         self._version = VERSION
-        self._report: HealthReport  # the latest, once there is one
+        self._report: HealthReport  # the latest; unset before the first measurement
         self._measured_at = -math.inf
         self._under_way: trio.Event | None = None
 
@@ -48,11 +49,11 @@ class HealthActor(Actor[HealthRole]):
 
     @handles(GetHealth, mode=Concurrent(_ASKERS))
     async def get_health(self, message: GetHealth) -> HealthReport:
-        """A report that is no older than was asked, or the one that is being made: its askers share it."""
+        """Return the latest report, or a new one if that is older than asked. Concurrent requests share a report."""
         if trio.current_time() - self._measured_at > message.max_age_s:
             if self._under_way is None:
                 self._under_way = trio.Event()
-                # A task of the actor, so that an asker who leaves takes the report from nobody.
+                # A task of the actor, so that a cancelled request does not cancel the report of the others.
                 self.context.start_child("measuring", self._measure_all, self._under_way)
             await self._under_way.wait()
         return self._report

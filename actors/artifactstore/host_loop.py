@@ -1,6 +1,6 @@
-"""Which event loop runs the calling code, and the refusals of code that is called from the wrong one.
+"""Checks of the event loop that runs the calling code.
 
-Without them a misuse shows as an error from deep inside trio or asyncio, or as a program that stands still.
+Without these checks, a call from the wrong loop ends in an error deep inside trio or asyncio, or in a deadlock.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ type Loop = Literal["trio", "asyncio", "no event loop"]
 
 
 def loop_here() -> Loop:
-    """The event loop that runs the caller; where trio is asyncio's guest, the one whose task it is."""
+    """Return the event loop that runs the caller. In trio's guest mode on asyncio, that is the loop of its task."""
     if trio.lowlevel.in_trio_task():
         return "trio"
     try:
@@ -27,10 +27,10 @@ def loop_here() -> Loop:
 
 
 def must_be_trio() -> trio.lowlevel.TrioToken:
-    """Return the token of the run that the caller is part of.
+    """Return the token of the trio run that the caller is part of.
 
     Raises:
-        WrongEventLoop: it is part of none.
+        WrongEventLoop: trio does not run the caller.
     """
     here = loop_here()
     if here != "trio":
@@ -42,7 +42,7 @@ def must_be_asyncio() -> asyncio.AbstractEventLoop:
     """Return the asyncio loop that runs the caller.
 
     Raises:
-        WrongEventLoop: it is run by another kind of loop, or by none.
+        WrongEventLoop: asyncio does not run the caller.
     """
     here = loop_here()
     if here != "asyncio":
@@ -51,10 +51,10 @@ def must_be_asyncio() -> asyncio.AbstractEventLoop:
 
 
 def must_not_block() -> None:
-    """Let pass whoever may wait for another thread.
+    """Check that the caller may block.
 
     Raises:
-        BlocksEventLoop: the caller is run by an event loop, which would stand still meanwhile.
+        BlocksEventLoop: an event loop runs the caller, and the call would block that loop.
     """
     here = loop_here()
     if here != "no event loop":

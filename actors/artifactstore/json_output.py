@@ -1,6 +1,6 @@
-"""Records as the JSON that scripts read: plain keys, times in RFC 3339, digests as text.
+"""Records as JSON for scripts: plain keys, times in RFC 3339, digests as text.
 
-One place for the CLI and the HTTP service, so that both say the same.
+The CLI and the HTTP service both use this module, so that their output is the same.
 """
 
 import json
@@ -29,30 +29,34 @@ __all__ = [
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
-# C1 controls, line and paragraph separators, what changes the direction of writing, and the surrogates that stand for
-# bytes which are no UTF-8; JSON escapes C0 by itself.
+# C1 controls, line and paragraph separators, characters that change the direction of writing, and the surrogates that
+# stand for bytes that are not UTF-8. JSON itself escapes C0 controls.
 _UNSAFE = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(us: int) -> str:
-    """Microseconds since the epoch as RFC 3339 text in UTC, always with six digits of fraction."""
+    """Return microseconds since the epoch as RFC 3339 text in UTC, always with six fractional digits."""
     return (_EPOCH + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def flagged_text(counts: Mapping[str, int]) -> str:
-    """How many objects are flagged, by problem, in words."""
+    """Return the numbers of flagged objects by problem as text, such as `1 damaged and 2 missing`."""
     return " and ".join(f"{count} {problem}" for problem, count in sorted(counts.items()))
 
 
 def json_text(value: Json) -> str:
-    """One line of JSON. Text is written as it is, but for what a terminal would act on or a reader split lines at."""
+    """Return one line of JSON. Escape only characters that a terminal interprets or that split lines."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def to_json(value: object) -> Json:
-    """A record as JSON: a field `…_at_us` becomes `…_at` in RFC 3339, a digest's bytes become hex."""
+    """Return a value as JSON: a field `…_at_us` becomes `…_at` in RFC 3339, and bytes become hex.
+
+    Raises:
+        TypeError: the value, or a part of it, has a type without a JSON form.
+    """
     if isinstance(value, Enum):
         return str(value.value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -74,14 +78,15 @@ def to_json(value: object) -> Json:
 
 
 def _field(name: str, value: object) -> tuple[str, Json]:
+    """Return a field's name and value as JSON; format times."""
     if name.endswith("_at_us"):
         return name.removesuffix("_us"), timestamp(value) if isinstance(value, int) else None
     return name, to_json(value)
 
 
 def event_to_json(stored: "StoredEvent") -> Json:
-    """An event with its payload decoded; a sealed manifest is shown by what it says, without its list of files."""
-    # Every command needs this module, and only one that shows events what a manifest takes to load.
+    """Return an event with its decoded payload; a manifest is reduced to its package and provenance."""
+    # Imported here because every command loads this module, and only those that show events need manifests.
     from artifactstore_protocols import manifest  # noqa: PLC0415
     from artifactstore_protocols.event_types import PackageFinalized  # noqa: PLC0415
 
@@ -104,7 +109,7 @@ def event_to_json(stored: "StoredEvent") -> Json:
 
 
 def replay_to_json(report: "ReplayReport") -> Json:
-    """A replay's outcome."""
+    """Return a replay report as JSON."""
     return {
         "events": report.events,
         "sequence": report.sequence,
@@ -115,7 +120,7 @@ def replay_to_json(report: "ReplayReport") -> Json:
 
 
 def health_to_json(report: "HealthReport", answered_at_us: int) -> Mapping[str, Json]:
-    """A health report, with the age of every reading at the time of the answer (microseconds since the epoch)."""
+    """Return a health report as JSON, with every reading's age at `answered_at_us` (microseconds since the epoch)."""
     return {
         "status": "healthy" if report.healthy else "unhealthy",
         "reasons": list(report.reasons),

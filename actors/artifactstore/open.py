@@ -1,4 +1,4 @@
-"""Opening a store: settings in, a running registry out."""
+"""Functions that open the store of some settings, and run it for a block or in a nursery."""
 
 import logging
 import math
@@ -42,26 +42,26 @@ async def open_registry(
     backend: Callable[[], StorageBackend] | None = None,
     create: bool = True,
 ) -> AsyncGenerator[Registry]:
-    """Run a store for as long as the block lasts; leaving it finishes what was accepted, then stops every actor.
+    """Run a store for the duration of the block. Leaving the block finishes accepted work, then stops every actor.
 
-    Cancelling the block does the same: what was acknowledged is kept, and nothing is left half done.
+    Cancelling the block has the same effect: acknowledged data is kept, and no work is left half done.
 
     Args:
-        settings: where log and objects are; found as `Settings.load` finds them by default.
-        backend: opens what holds the objects, in place of the settings' local directory. It is called in a worker
-            thread, and what it returns is closed with the store. A store keeps to the kind of backend, and to the
-            `backend_id`, that it began with.
-        create: set the store up if there is none, as a program that keeps one expects. False, for a program that only
-            reads: a store that is not there is refused, and nothing is written.
+        settings: settings of the store; by default, those of `Settings.load`.
+        backend: opens the backend for the objects, instead of the settings' local directory. It is called in a worker
+            thread, and its result is closed with the store. A store always uses the kind of backend and the
+            `backend_id` that it was created with.
+        create: whether to create a missing store. With False, for programs that only read, a missing store is an error
+            and nothing is written.
 
     Raises:
         WrongEventLoop: the caller is not a task of trio.
-        InvalidValue: a setting is wrong.
-        StoreNotFound: there is no store, and `create` is False.
-        SchemaTooOld, SchemaTooNew: the database is another release's.
-        DatabaseUnavailable, DatabaseBusy: it cannot be opened now.
+        InvalidValue: a setting is invalid.
+        StoreNotFound: the store does not exist, and `create` is False.
+        SchemaTooOld, SchemaTooNew: the database belongs to another release.
+        DatabaseUnavailable, DatabaseBusy: the database cannot be opened now.
         StorageError: the storage root cannot be used.
-        StartFailed: an actor could not start for a reason that no error of this package names.
+        StartFailed: an actor could not start, and its error is not an `ArtifactStoreError`.
     """
     must_be_trio()
     found = Settings.load() if settings is None else settings
@@ -82,10 +82,10 @@ async def run_registry(
         settings: as for `open_registry`.
         backend: as for `open_registry`.
         create: as for `open_registry`.
-        task_status: is handed the registry once the store runs.
+        task_status: receives the registry once the store runs.
 
     Raises:
-        As `open_registry`, out of `nursery.start`.
+        Exception: any error of `open_registry`, which `nursery.start` raises.
     """
     async with open_registry(settings, backend=backend, create=create) as registry:
         task_status.started(registry)
@@ -101,15 +101,15 @@ async def open_store(
     create: bool = True,
     on_report: Callable[[Report], None] | None = None,
 ) -> AsyncGenerator[Registry]:
-    """As `open_registry`, with further actors beside the core.
+    """Run a store like `open_registry`, with further actors besides those of the core.
 
     Args:
-        settings: where log and objects are.
-        services: makes the specs of those actors.
+        settings: settings of the store.
+        services: returns the specs of the further actors.
         backend: as for `open_registry`.
         create: as for `open_registry`.
-        on_report: told of crashes, of actors that will not stop, and, from a thread of its own, of a blocked loop;
-            all of them are logged anyway.
+        on_report: called after a crash, for an actor that will not stop, and, from a separate thread, for a blocked
+            event loop. All reports are also logged.
     """
     started = False
     closed = trio.Event()
@@ -141,12 +141,12 @@ async def open_store(
                     if trio.current_effective_deadline() == -math.inf:  # cancelled
                         database.hurry()
         except StartFailed as failed:
-            # Who opens a store asks what is wrong with it, not which actor met it first.
+            # Raise the cause: the caller needs the problem of the store, not the actor that met it first.
             if started or not isinstance(failed.cause, ArtifactStoreError):
                 raise
             refusal = failed.cause
         finally:
-            # Its actor closes it, unless that crashed in its last moments.
+            # The database actor closes the store, unless the actor crashed while it stopped.
             with trio.CancelScope(shield=True):
                 await store.close()
             if started:
@@ -156,9 +156,9 @@ async def open_store(
 
 
 async def _claim(root: Path, store: SqlEventStore) -> None:
-    """Have a root that nobody has claimed say that this store may collect in it.
+    """Mark an unclaimed object root as this store's, so that the store may collect objects in it.
 
-    One that cannot be written stays as it is: nothing is collected in it, and nothing else depends on that.
+    If the marker cannot be written, the root stays unclaimed: no objects are collected in it, with no other effect.
     """
     try:
         if await in_thread(partial(read_marker, root)) is None:

@@ -1,4 +1,4 @@
-"""What this user may do with a file, and whose it is."""
+"""The permissions of this process on a file, and the owner of a file."""
 
 import os
 import pwd
@@ -7,12 +7,12 @@ __all__ = ["may", "owner_of"]
 
 
 def may(path: str, mode: int) -> bool:
-    """Whether the process may access a path, as `os.access` says for the user that it acts as."""
+    """Return whether this process may access a path, by `os.access` for its effective user where that is supported."""
     return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def owner_of(path: str) -> str:
-    """The name of a file's owner; the number of one who has no name."""
+    """Return the name of a file's owner, or `user UID` if the owner has no name."""
     owner = os.stat(path, follow_symlinks=False).st_uid  # noqa: PTH116 - a name that is text
     try:
         return pwd.getpwuid(owner).pw_name

@@ -1,6 +1,7 @@
-"""Places in settings: what a text means as a directory, or as the file of a `sqlite:///` URL.
+"""Places in settings: functions that read a text as a directory, or as the file of a `sqlite:///` URL.
 
-A text means what it says or is refused. Nothing here loads a database driver, so that a shell's completion can use it.
+An ambiguous text is rejected, not interpreted. This module loads no database driver, so that shell completion can use
+it.
 """
 
 import os
@@ -16,14 +17,14 @@ __all__ = ["absolute", "check_text", "directory", "is_sqlite_url", "sqlite_file"
 
 _SQLITE: Final = re.compile(r"sqlite(?:\+aiosqlite)?:")
 _LENGTH_MAX: Final = 4096
-"""As long as a path can be on Linux."""
+"""Maximum length of a text in characters, which is the limit of a path on Linux in bytes."""
 
 _HIDDEN: Final = "…"
-"""Stands for a URL in messages, which may hold a password."""
+"""Replaces a URL in messages, since a URL may hold a password."""
 
 
 def check_text(what: str, text: str, *, secret: bool = False) -> None:
-    """Refuse a text that looks like another one than it is.
+    """Reject a text with characters that a reader cannot see or a path cannot have.
 
     Args:
         what: the setting's name, for the message.
@@ -31,8 +32,8 @@ def check_text(what: str, text: str, *, secret: bool = False) -> None:
         secret: whether the message must not repeat it.
 
     Raises:
-        InvalidValue: it holds a control character, such as the carriage return of a file from Windows; white space
-            around it; or bytes that are not UTF-8; or it is longer than any path.
+        InvalidValue: the text holds a control character, such as the carriage return of a file from Windows. Or it
+            begins or ends with white space, is not UTF-8, or is longer than any path.
     """
     shown = _HIDDEN if secret else text[:80]
     if len(text) > _LENGTH_MAX:
@@ -49,10 +50,10 @@ def check_text(what: str, text: str, *, secret: bool = False) -> None:
 
 
 def directory(what: str, text: str) -> Path:
-    """The directory that a text names, relative to the current one if it is; `~` is the home directory.
+    """Return the directory that a text names; `~` is the home directory. A relative path stays relative.
 
     Raises:
-        InvalidValue: it is no path, or begins with what only a shell would expand.
+        InvalidValue: the text is not a path, or begins with something that only a shell would expand.
     """
     check_text(what, text)
     if not text:
@@ -60,15 +61,15 @@ def directory(what: str, text: str) -> Path:
     if "://" in text:
         raise InvalidValue(what, _HIDDEN, "this is a URL; name a directory")
     path = _expanded(what, text)
-    # Without its ./ it would be expanded by whoever reads it again.
+    # `Path` removes the ./ before a ~ or $, so that a later reader of the path would expand it.
     return absolute(what, path) if str(path).startswith(("~", "$")) else path
 
 
 def absolute(what: str, path: Path) -> Path:
-    """A path as it is seen from the current directory.
+    """Return a path as an absolute path, resolved from the current directory.
 
     Raises:
-        InvalidValue: it is relative, and the current directory was deleted.
+        InvalidValue: the path is relative, and the current directory was deleted.
     """
     try:
         return path.absolute()
@@ -78,15 +79,15 @@ def absolute(what: str, path: Path) -> Path:
 
 
 def is_sqlite_url(url: str) -> bool:
-    """Whether a database URL is meant for SQLite."""
+    """Return whether a database URL is a SQLite URL."""
     return _SQLITE.match(url) is not None
 
 
 def sqlite_file(what: str, url: str) -> Path:
-    """The file that a `sqlite:///` URL names: `~` is the home directory, and `%XX` is a byte of the name.
+    """Return the file that a `sqlite:///` URL names: `~` is the home directory, and `%XX` is a byte of the name.
 
     Raises:
-        InvalidValue: it names no file, or something beside it. The message does not repeat the URL.
+        InvalidValue: the URL names no file, or has more parts, such as options. The message does not repeat the URL.
     """
     check_text(what, url, secret=True)
     authority = _SQLITE.sub("", url, count=1)
@@ -101,7 +102,7 @@ def sqlite_file(what: str, url: str) -> Path:
         raise InvalidValue(what, "sqlite", "write a % in a file's name as %25")
     if raw.rpartition("/")[2] in {"", ".", ".."}:
         raise InvalidValue(what, "sqlite", "it names a directory; name a file in it")
-    # Before it is decoded: a directory that is really called ~ can be written %7E.
+    # Expand ~ before decoding, so that a directory with the name ~ can be written as %7E.
     begin, _, rest = raw.partition("/")
     if begin.startswith(("~", "$")):
         path = _expanded(what, begin) / _decoded(what, rest.lstrip("/"))
@@ -115,11 +116,12 @@ def sqlite_file(what: str, url: str) -> Path:
 
 
 def sqlite_url(file: Path) -> str:
-    """The URL of a file."""
+    """Return the `sqlite:///` URL of a file."""
     return f"sqlite:///{quote(os.fsencode(file))}"
 
 
 def _decoded(what: str, text: str) -> str:
+    """Decode the percent escapes of a URL's path."""
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
@@ -127,6 +129,7 @@ def _decoded(what: str, text: str) -> str:
 
 
 def _expanded(what: str, text: str) -> Path:
+    """Return a path with ~ replaced by the home directory; reject shell variables."""
     if text.startswith("$"):
         raise InvalidValue(what, text, "variables are not expanded here; write the path, or ./$… if it is a name")
     if not text.startswith("~"):

@@ -1,11 +1,11 @@
-"""A store in a thread of its own, for programs that do not run trio.
+"""A store in its own thread, for programs that do not run trio.
 
-The thread runs trio, and trio runs the store; calls come in through trio's own entry queue and answers go out through
-`concurrent.futures.Future`, which both asyncio and plain threads can wait for. The host's event loops, policies and
-signal handlers stay as they are.
+The thread runs trio, and trio runs the store. Calls enter through trio's own entry queue. Results return through
+`concurrent.futures.Future`, which both asyncio and plain threads can wait for. The event loops, policies and signal
+handlers of the host do not change.
 
-Closing lets calls that are under way come to their end, but not those that wait for the next item of an iteration: a
-tail has no end, so they break off with `StoreClosed`.
+Closing waits for running calls, except for those that wait for the next item of an iteration: a tail never ends. These
+calls raise `StoreClosed`.
 """
 
 import contextlib
@@ -33,11 +33,11 @@ type _Result[T] = outcome.Value[T] | outcome.Error
 
 
 class Call[T](Struct, frozen=True, eq=False):
-    """Work on its way in the store's thread.
+    """A call in the store's thread.
 
     Attributes:
-        answer: what it returns or raises; cancelling this future withdraws the work.
-        over: done once nothing of it runs any more, which for withdrawn work is later than its answer.
+        answer: future of the call's result or error. Cancelling this future cancels the call.
+        over: future that is done when the call no longer runs. For a cancelled call, this is later than `answer`.
     """
 
     answer: Future[T] = field(default_factory=Future[T])
@@ -45,15 +45,16 @@ class Call[T](Struct, frozen=True, eq=False):
 
 
 class Portal:
-    """One store, reached from other threads.
+    """One store in its own thread, for calls from other threads.
 
     Args:
-        settings: of the store; found as `Settings.load` finds them by default.
-        backend: opens what holds the objects; the local directory of the settings by default.
-        create: set the store up if there is none.
+        settings: settings of the store; by default, those of `Settings.load`.
+        backend: opens the backend for the objects; by default, the settings' local directory.
+        create: whether to create a missing store.
 
     Attributes:
-        iterations: those that have begun, which are finished before the store closes; for the store's thread.
+        iterations: the iterations that have begun. They are finished before the store closes. Only the store's thread
+            uses this set.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Portal:
         self._process = os.getpid()
         self._opened, self._ended = Future[Registry](), Future[None]()
         for future in (self._opened, self._ended):
-            future.set_running_or_notify_cancel()  # whoever stops waiting for one of them does not cancel it
+            future.set_running_or_notify_cancel()  # so that a caller that stops waiting cannot cancel it
         self._lock = threading.Lock()
         self._closing = False
         self._token: trio.lowlevel.TrioToken | None = None
@@ -76,14 +77,14 @@ class Portal:
         self._thread = threading.Thread(target=self._run, name="artifactstore", daemon=True)
 
     def start(self) -> "Future[Registry]":
-        """Start the thread. The future is done once the store runs, or holds why it does not."""
+        """Start the thread. Return a future with the registry once the store runs, or with the error of the start."""
         self._thread.start()
         return self._opened
 
     def stop(self) -> "Future[None]":
-        """Close the store, also one that is still opening. The future is done when everything has ended.
+        """Close the store, even while it is opening. Return a future that is done when the store has stopped.
 
-        In a process that was forked off since, nothing of the store runs, and nothing is left to do.
+        In a process that was forked later, no part of the store runs, and the future is done at once.
         """
         if self._process != os.getpid():
             elsewhere = Future[None]()
@@ -92,25 +93,25 @@ class Portal:
         with self._lock:
             self._closing = True
             if self._token is not None:
-                with contextlib.suppress(trio.RunFinishedError):  # it never opened, or has ended on its own
+                with contextlib.suppress(trio.RunFinishedError):  # the store did not open, or has ended after an error
                     self._token.run_sync_soon(self._stop.set)
         return self._ended
 
     def join(self) -> None:
-        """Wait for the thread, after its end was told: a matter of microseconds."""
+        """Wait for the thread to exit. This takes microseconds once the future of `stop` is done."""
         self._thread.join()
 
     def submit[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
-        """Run `work` in the store's thread, for a caller who waits for it.
+        """Run `work` in the store's thread, for a caller that waits for the result.
 
         Args:
-            work: what to do.
-            step: closing the store breaks it off; otherwise closing waits for it.
+            work: the function to call, with the registry.
+            step: whether closing the store cancels the work. If False, closing waits for it.
 
         Raises:
             StoreClosed: the store is closed.
-            WaitsForItself: the caller is a callback, which the store's thread itself runs.
-            WrongProcess: this process was forked off the one that opened the store.
+            WaitsForItself: the caller is a callback in the store's thread, which cannot wait for its own thread.
+            WrongProcess: this process was forked from the one that opened the store.
         """
         if self.in_own_thread:
             raise WaitsForItself
@@ -118,11 +119,11 @@ class Portal:
 
     @property
     def in_own_thread(self) -> bool:
-        """Whether this is the store's thread: a callback, or a finalizer that happened to run there."""
+        """Return whether this is the store's thread: then the caller is a callback, or a finalizer that runs there."""
         return threading.get_ident() == self._thread.ident
 
     def send[T](self, work: Callable[[Registry], Awaitable[T]], *, step: bool = False) -> Call[T]:
-        """As `submit`, for whoever may not wait."""
+        """Run `work` like `submit`, but also for a caller in the store's thread, which must not wait for the result."""
         if self._process != os.getpid():
             raise WrongProcess(self._process)
         call: Call[T] = Call()
@@ -130,20 +131,20 @@ class Portal:
             if self._closing or self._token is None:
                 raise StoreClosed
             try:
-                # Under the lock, so that a stop that comes later is queued after this call.
+                # Under the lock, so that a later `stop` is queued after this call.
                 self._token.run_sync_soon(self._begin, call, work, step)
             except trio.RunFinishedError:
                 raise StoreClosed from None
         return call
 
     def iterate[T](self, source: Callable[[Registry], AsyncGenerator[T]]) -> "Iteration[T]":
-        """Prepare to iterate over something of the store; nothing happens before the first step."""
+        """Return an iteration over a generator in the store's thread. Nothing runs before the first step."""
         return Iteration(self, source(self._opened.result()))
 
     def enter[T](
         self, source: Callable[[Registry], AbstractAsyncContextManager[AsyncIterator[T]]]
     ) -> "Iteration[tuple[T, ...]]":
-        """Prepare to iterate within a block: the first step enters it and gives `()`, each later one gives one item."""
+        """Return an iteration in a context manager. Its first step enters it and gives `()`; later steps give items."""
 
         async def items(registry: Registry) -> AsyncGenerator[tuple[T, ...]]:
             async with source(registry) as entered:
@@ -154,12 +155,14 @@ class Portal:
         return self.iterate(items)
 
     def _begin[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
-        if self._calls is None:  # the store has ended on its own between this call and its turn
+        """Start a call. The store's thread runs this function from the entry queue."""
+        if self._calls is None:  # the store ended after an error before this call started
             _settle(call, outcome.Error(StoreClosed()))
         else:
             self._calls.start_soon(self._carry, call, work, step)
 
     async def _carry[T](self, call: Call[T], work: Callable[[Registry], Awaitable[T]], step: bool) -> None:
+        """Run a call until it ends or is cancelled, and settle its futures."""
         scope = trio.CancelScope()
         token = trio.lowlevel.current_trio_token()
 
@@ -172,7 +175,7 @@ class Portal:
             self._steps.add(scope)
             if self._closing:
                 scope.cancel()
-        result: _Result[T] = outcome.Error(StoreClosed())  # unless it comes to its own end
+        result: _Result[T] = outcome.Error(StoreClosed())  # replaced if the work ends by itself
         try:
             with scope:
                 call.answer.add_done_callback(withdraw)
@@ -185,6 +188,7 @@ class Portal:
             _settle(call, result)
 
     def _run(self) -> None:
+        """Run the store. This is the main function of the thread."""
         try:
             trio.run(self._serve)
         except BaseException as error:
@@ -197,6 +201,7 @@ class Portal:
             self._ended.set_result(None)
 
     async def _serve(self) -> None:
+        """Open the store, wait for `stop`, cancel steps, wait for the calls, and finish the iterations."""
         with self._lock:
             self._token = trio.lowlevel.current_trio_token()
             if self._closing:
@@ -215,7 +220,7 @@ class Portal:
 
 
 class Iteration[T]:
-    """An asynchronous generator that lives in the store's thread; its steps and its end never overlap."""
+    """An asynchronous generator in the store's thread. Its steps and its close never overlap."""
 
     def __init__(self, portal: Portal, items: AsyncGenerator[T]) -> None:
         self._portal = portal
@@ -223,17 +228,20 @@ class Iteration[T]:
         self._turn = trio.Lock()
 
     def step(self) -> Call[T]:
-        """Ask for the next item; the answer is `StopAsyncIteration` after the last.
+        """Request the next item. After the last item, the call raises `StopAsyncIteration`.
 
         Raises:
             StoreClosed: the store is closed.
+            WaitsForItself: the caller runs in the store's thread.
+            WrongProcess: this process was forked from the one that opened the store.
         """
         return self._portal.submit(lambda _registry: self._next(), step=True)
 
     def close(self) -> Call[None] | None:
-        """End the iteration. Returns what can be waited for: nothing if the store's end has ended it.
+        """Start to close the iteration. Return a call to wait for; None if the store is closed, which closes it too.
 
-        Nothing either for a finalizer that the garbage collector runs in the store's thread, of all threads.
+        Also return None in a forked process, and in the store's thread, where the garbage collector can run a finalizer
+        that must not wait.
         """
         try:
             call = self._portal.send(lambda _registry: self.finish())
@@ -247,18 +255,19 @@ class Iteration[T]:
             return await anext(self._items)
 
     async def finish(self) -> None:
-        """In the store's thread: close the generator."""
+        """Close the generator. Call this only in the store's thread."""
         self._portal.iterations.discard(self)
         async with self._turn:
             await self._items.aclose()
 
 
 async def snapshot_of(registry: Registry) -> SupervisorSnapshot:
-    """What the registry's thread knows of its tree; work for `Portal.submit`."""
+    """Return a snapshot of the supervision tree; an argument for `Portal.submit`."""
     return registry.snapshot()
 
 
 def _settle[T](call: Call[T], result: _Result[T]) -> None:
+    """Set the result of a call, unless it is cancelled, and mark the call as over."""
     if call.answer.set_running_or_notify_cancel():
         if isinstance(result, outcome.Value):
             call.answer.set_result(result.value)

@@ -1,7 +1,7 @@
-"""What health is measured with: one probe for each part, each a small piece of the part's real work.
+"""Health probes: one function for each checked part of a store, which does a small piece of the part's real work.
 
-A probe returns what it measured, or raises `PartUnwell` with what is wrong and what it measured all the same. How long
-it may take, and what a refusal means, is the HealthActor's business.
+A probe returns its measurements, or raises `PartUnwell` with the problem and the measurements. The HealthActor sets the
+time limit of a probe and decides what a `Refusal` means.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 PROBE_TIMEOUT_S = 5.0
-"""How long a part may take to answer."""
+"""Seconds that a part has to answer."""
 
 CRASHES_WITHIN_S = 10.0
-"""How long a crash is remembered: an actor that crashed more than once in that time is unwell, though it runs."""
+"""Seconds that a crash counts. An actor with more than one crash in that time is unhealthy, even while it runs."""
 
 _FREE_BYTES_MIN = 64 << 20
 _CRASHES_MAX = 1
@@ -49,7 +49,7 @@ type Probe = Callable[[], Awaitable[Details]]
 
 
 class PartUnwell(Exception):
-    """A probe found something wrong: what, and what it measured all the same."""
+    """A probe found a problem. The error has the problem as text and everything that the probe measured."""
 
     def __init__(self, detail: str, details: Details) -> None:
         super().__init__(detail)
@@ -58,7 +58,7 @@ class PartUnwell(Exception):
 
 
 def probe_registry(store: EventStore) -> Probe:
-    """Reads the views as every caller of the registry does."""
+    """Return a probe that reads one package from the tables, as the registry's read methods do."""
 
     async def probe() -> Details:
         await store.packages(after=0, limit=1)
@@ -68,7 +68,7 @@ def probe_registry(store: EventStore) -> Probe:
 
 
 def probe_database(database: ActorRef[DatabaseRole]) -> Probe:
-    """Reads the head of the log, and looks for room on its device."""
+    """Return a probe that reads the head of the log and the free space of the database's device."""
 
     async def probe() -> Details:
         reading = await database.ask(ProbeDatabase(), timeout=PROBE_TIMEOUT_S)
@@ -91,7 +91,7 @@ def probe_database(database: ActorRef[DatabaseRole]) -> Probe:
 
 
 def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
-    """Measures every backend, which writes, syncs, reads back and removes a small object."""
+    """Return a probe that measures every backend: each writes, syncs, reads back and removes a small object."""
 
     async def probe() -> Details:
         details: dict[str, str | int | float] = {}
@@ -113,7 +113,7 @@ def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
 
 
 def probe_objects(store: EventStore) -> Probe:
-    """Counts the objects that verification found damaged or missing and that nobody has healed."""
+    """Return a probe that counts the objects that are recorded as damaged or missing and are not repaired."""
 
     async def probe() -> Details:
         found = await store.flagged_counts()
@@ -127,7 +127,10 @@ def probe_objects(store: EventStore) -> Probe:
 
 
 def probe_tails(projection: ActorRef[ProjectionRole]) -> Probe:
-    """Looks how far the tails are behind the head. One that is slow is its reader's affair: it is shown, not blamed."""
+    """Return a probe that measures how far the tails are behind the head.
+
+    It reports a slow tail but never fails because of one: the reader of a tail sets its pace.
+    """
 
     async def probe() -> Details:
         reading = await projection.ask(ProbeTails(), timeout=PROBE_TIMEOUT_S)
@@ -137,12 +140,12 @@ def probe_tails(projection: ActorRef[ProjectionRole]) -> Probe:
 
 
 def watch[Role](ref: ActorRef[Role], *, busy_s_max: float | None = None) -> Probe:
-    """Pings one actor: its runtime answers even while a handler runs.
+    """Return a probe that pings one actor. The actor's runtime answers even while a handler runs.
 
     Args:
         ref: the actor.
-        busy_s_max: the budget of its messages, in seconds: an actor that has been longer at one is unwell. None where
-            a message may rightly take hours.
+        busy_s_max: longest time in seconds that one message may take before the actor counts as unhealthy. None if a
+            message can take hours.
     """
 
     async def probe() -> Details:

@@ -1,7 +1,7 @@
-"""The project file, `artifactstore.toml`: settings for everything below the directory that holds it.
+"""The project file, `artifactstore.toml`: settings for its directory and everything below.
 
-It is looked for in the current directory and in those above it, as git looks for a repository: up to the home
-directory, or to where the file system ends. It decides where data goes, so it is obeyed only if it is this user's.
+artifactstore looks for it in the current directory and its parents, as git looks for a repository. The search ends at
+the home directory or at a file system boundary. The file decides where data goes, so the current user must own it.
 """
 
 import os
@@ -21,15 +21,15 @@ __all__ = ["PROJECT_FILE", "ProjectFile", "find_project_file", "read_project_fil
 PROJECT_FILE: Final = "artifactstore.toml"
 
 _BYTES_MAX: Final = 64 << 10
-"""A project file has a few lines. Whatever is longer is something else."""
+"""Most bytes of a project file. A real one has a few lines, so a larger file is something else."""
 
 
 class ProjectFile(Struct, frozen=True):
     """A project file.
 
     Attributes:
-        path: where it is, absolute.
-        values: what it says, by the names of settings, not looked at yet.
+        path: its absolute path.
+        values: its values by setting name, not validated yet.
     """
 
     path: Path
@@ -37,10 +37,10 @@ class ProjectFile(Struct, frozen=True):
 
 
 def find_project_file(environment: Mapping[str, str]) -> Path | None:
-    """The nearest project file at or above the current directory; None if there is none.
+    """Return the nearest project file at or above the current directory; None if there is none.
 
     Args:
-        environment: has `HOME`; directories above that one are not this user's.
+        environment: environment variables. The search ends at `HOME`, because other users own the directories above it.
     """
     try:
         here = Path.cwd()
@@ -53,7 +53,7 @@ def find_project_file(environment: Mapping[str, str]) -> Path | None:
             if directory.stat().st_dev != device:
                 return None
             (directory / PROJECT_FILE).lstat()
-        except OSError:  # there is none, or nobody but others can see it
+        except OSError:  # the file does not exist, or this user cannot see it
             pass
         else:
             return directory / PROJECT_FILE
@@ -66,11 +66,12 @@ def read_project_file(path: Path, settings: Collection[str]) -> ProjectFile:
     """Read a project file.
 
     Args:
-        path: where it is.
-        settings: the names that it may use.
+        path: the file.
+        settings: the setting names that it may use.
 
     Raises:
-        InvalidValue: another user owns it or its directory, it cannot be read or understood, or it uses another name.
+        InvalidValue: another user owns the file, its link or its directory; it cannot be read or parsed; or it uses an
+            unknown setting.
     """
     try:
         values = tomllib.loads(_text(path))
@@ -80,7 +81,7 @@ def read_project_file(path: Path, settings: Collection[str]) -> ProjectFile:
         raise _refused(path, "it is not valid UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise _refused(path, f"it is not valid TOML: {error}") from error
-    except (RecursionError, ValueError) as error:  # Python's own limits
+    except (RecursionError, ValueError) as error:  # limits of the Python interpreter
         raise _refused(path, "it is nested too deeply, or a number in it has too many digits") from error
     for name in values.keys() - set(settings):
         near = get_close_matches(name, settings, n=1)
@@ -90,7 +91,7 @@ def read_project_file(path: Path, settings: Collection[str]) -> ProjectFile:
 
 
 def _text(path: Path) -> str:
-    # A FIFO would be waited for.
+    # O_NONBLOCK: without it, opening a FIFO blocks.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)

@@ -1,10 +1,11 @@
-"""ProjectionActor: what follows from the log, for those who watch it and for the views.
+"""ProjectionActor: feeds tails with events from the log, and rebuilds the projection.
 
-A tail reads the log, never a broadcast: it catches up from where its reader is, then waits for word that the log has
-grown. So there is no seam between the past and the live events to lose one in or to see one twice, and a slow reader
-holds up nobody. Word comes from this process's writer, and from one watch over the log, which runs while there are
-tails and hears of what other processes wrote. A database that is gone for a while delays the tails and does not end
-them: they continue after the last event that they have handed over.
+A tail reads the log, not a broadcast. It reads from its subscriber's position to the head, then waits until the log has
+grown. So it never loses or repeats an event between past and live events, and a slow subscriber delays no other one.
+
+The event writer of this process wakes the tails. While there are tails, one task watches the log for events of other
+processes. If the database is unavailable for a while, the tails wait and then continue after the last event that they
+delivered.
 """
 
 import logging
@@ -37,7 +38,7 @@ __all__ = ["ProjectionActor"]
 
 _TAIL_BATCH: Final = 256
 _TAIL_BYTES: Final = 1 << 20
-"""How long the payloads are that a tail holds for its reader, unless one alone is longer."""
+"""Most payload bytes that a tail buffers for its subscriber; a single larger event still passes."""
 
 _TAILS: Final = 1024
 _PROBES: Final = 4
@@ -50,7 +51,7 @@ _logger = logging.getLogger("artifactstore.projection")
 
 
 class _Tail:
-    """One tail: the stream that its reader has, and how far it has been filled."""
+    """One tail: the stream of its subscriber, and the sequence of the last event sent."""
 
     def __init__(self, since: int) -> None:
         self.sent = since
@@ -58,10 +59,10 @@ class _Tail:
 
 
 class ProjectionActor(Actor[ProjectionRole]):
-    """Feeds tails and rebuilds views.
+    """The actor that feeds tails and rebuilds the projection.
 
     Args:
-        store: that holds log and views.
+        store: the event store with the log and the tables.
     """
 
     def __init__(self, store: EventStore) -> None:
@@ -90,7 +91,7 @@ class ProjectionActor(Actor[ProjectionRole]):
 
     @handles(OpenTail, mode=Concurrent(_TAILS), on_cancel=OnCancel.CANCEL)
     async def open_tail(self, message: OpenTail) -> Stream[StoredEvent]:
-        """Follow the log from a sequence on."""
+        """Open a stream of all events after a sequence."""
         self._opened += 1
         tail = _Tail(message.since)
         tail.stream = ChannelStream(
@@ -103,19 +104,19 @@ class ProjectionActor(Actor[ProjectionRole]):
 
     @handles(ProbeTails, mode=Concurrent(_PROBES), on_cancel=OnCancel.CANCEL)
     async def probe_tails(self, message: ProbeTails) -> TailsReading:  # noqa: ARG002
-        """How far the tails have come."""
+        """Return how far behind the head the slowest tail is."""
         slowest = min((tail.sent for tail in self._tails), default=None)
         return TailsReading(len(self._tails), self._head, slowest)
 
     async def _follow(self, tail: _Tail) -> AsyncGenerator[StoredEvent]:
         self._tails[tail] = None
         if self._watch is None:
-            self._watches += 1  # the one before may still be on its way out
+            self._watches += 1  # a cancelled watch task can still be running under its name
             self._watch = self.context.start_child(f"watch-{self._watches}", self._watch_log)
         try:
             failures = 0
             while True:
-                grown = self._grown  # taken before the read, so that growth in between is not slept through
+                grown = self._grown  # taken before the read, so that growth during the read wakes the wait below
                 try:
                     batch = await self._store.read_events(after=tail.sent, limit=_TAIL_BATCH, bytes_max=_TAIL_BYTES)
                 except (DatabaseDamaged, DatabaseReplaced):
@@ -138,7 +139,7 @@ class ProjectionActor(Actor[ProjectionRole]):
                 self._watch = None
 
     async def _watch_log(self) -> None:
-        """Wake the tails whenever the head is elsewhere, and when it can be read again after it could not."""
+        """Wake the tails when the head moves, and when the log becomes readable again after a failure."""
         failures = 0
         while True:
             try:
@@ -146,7 +147,7 @@ class ProjectionActor(Actor[ProjectionRole]):
             except _UNWATCHED as error:
                 if not failures:
                     _logger.warning("events cannot be followed for now: %s", error)
-                    self._wake(self._head)  # they find out for themselves what it means for them
+                    self._wake(self._head)  # each tail reads, and handles the error itself
                 await trio.sleep(_delay_s(failures))
                 failures += 1
             else:
@@ -156,7 +157,7 @@ class ProjectionActor(Actor[ProjectionRole]):
 
     @handles(Replay, mode=Concurrent(1), on_cancel=OnCancel.CANCEL)
     async def replay(self, message: Replay) -> ReplayReport:
-        """Check the views against the log, or rebuild them from it."""
+        """Compare the projection with the log, or rebuild it from the log."""
         return await self._store.replay(rebuild=message.rebuild, progress=message.progress)
 
 

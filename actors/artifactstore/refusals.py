@@ -1,6 +1,7 @@
-"""What the registry itself refuses; `artifactstore.errors` is where callers import these, and all other errors, from.
+"""Errors that the registry raises. Callers import them, like all other errors, from `artifactstore.errors`.
 
-The second half is for programs that embed a store: a registry that is used after its end, or from where it cannot be.
+The errors from `StoreClosed` to `WrongProcess` concern programs that embed a store: they use a registry after it was
+closed, or from a thread, event loop or process that cannot use it.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ __all__ = [
 
 @dataclass(eq=False)
 class AmbiguousPackage(ArtifactStoreError):
-    """A name that several packages share, where one package is meant."""
+    """Several packages have this name, and the call needs exactly one package."""
 
     name: str
     package_ids: tuple[str, ...]
@@ -46,7 +47,7 @@ class AmbiguousPackage(ArtifactStoreError):
 
 @dataclass(eq=False)
 class FileNotInPackage(ArtifactStoreError):
-    """A path that the package does not have."""
+    """The package has no entry with this path."""
 
     package_id: str
     path: str
@@ -55,13 +56,13 @@ class FileNotInPackage(ArtifactStoreError):
 
 @dataclass(eq=False)
 class NotAFile(ArtifactStoreError):
-    """A path of a package that has no bytes: a symbolic link, or an empty directory.
+    """The path is a symbolic link or an empty directory, which has no bytes.
 
     Attributes:
         package_id: the package.
-        path: as it was asked for.
+        path: the path as the caller gave it.
         kind: `link` or `directory`.
-        target: what the link says.
+        target: the target of the link; empty for a directory.
     """
 
     package_id: str
@@ -78,7 +79,7 @@ class NotAFile(ArtifactStoreError):
 
 
 class NoThreadLeft(ArtifactStoreError):
-    """The system gives this process no further thread. Nothing was done."""
+    """The system refuses to start another thread for this process. Nothing was done."""
 
     template = (
         "the system gives this process no more threads; end other work or raise its limit (`ulimit -u`, or "
@@ -88,7 +89,7 @@ class NoThreadLeft(ArtifactStoreError):
 
 @dataclass(eq=False)
 class NotFinalized(ArtifactStoreError):
-    """Something that only a finalized package has."""
+    """The package is open, and the call needs a finalized package."""
 
     package_id: str
     template = "package {self.package_id} is still open and has no manifest; finalize it first"
@@ -96,7 +97,7 @@ class NotFinalized(ArtifactStoreError):
 
 @dataclass(eq=False)
 class TargetRefused(ArtifactStoreError):
-    """A place that content cannot be written to."""
+    """Content cannot be written to this path."""
 
     path: str
     reason: str
@@ -105,10 +106,10 @@ class TargetRefused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class ExportIncomplete(ArtifactStoreError):
-    """An export whose target did not take some of the files; all others are there.
+    """The target of an export rejected some of the entries. All other entries were written.
 
     Attributes:
-        report: what was written, and each refused file with the reason.
+        report: what was written, and each rejected entry with the reason.
     """
 
     report: ExportReport
@@ -126,25 +127,25 @@ class ExportIncomplete(ArtifactStoreError):
 
 
 class StoreClosed(ArtifactStoreError):
-    """The store was closed, or is being closed."""
+    """The store is closed or is being closed."""
 
     template = "this store is closed; open it again with open_registry"
 
 
 class WaitsForItself(ArtifactStoreError):
-    """A callback of the store wanted to wait for the store, which waits for the callback."""
+    """A callback of the store called the store and would wait for itself: it runs in the store's own thread."""
 
     template = "a callback runs in the store's thread and cannot wait for the store; hand the work to another thread"
 
 
 @dataclass(eq=False)
 class WrongEventLoop(ArtifactStoreError):
-    """A registry that was opened or called where its event loop does not run; nothing was done.
+    """A registry was opened or called where its event loop does not run. Nothing was done.
 
     Attributes:
-        wanted: the kind of event loop that it needs.
-        found: what runs the caller: `trio`, which is another run than the store's if that is wanted, `asyncio`, or
-            `no event loop`.
+        wanted: the kind of event loop that the registry needs.
+        found: what runs the caller: `trio`, `asyncio` or `no event loop`. If `wanted` is `trio` too, the caller runs in
+            another run of trio than the store.
     """
 
     wanted: str
@@ -164,10 +165,10 @@ class WrongEventLoop(ArtifactStoreError):
 
 @dataclass(eq=False)
 class BlocksEventLoop(ArtifactStoreError):
-    """A blocking registry that was opened or called by an event loop, which would stand still; nothing was done.
+    """A blocking registry was opened or called in an event loop, which it would block. Nothing was done.
 
     Attributes:
-        loop: the kind of loop, `trio` or `asyncio`.
+        loop: the kind of event loop, `trio` or `asyncio`.
     """
 
     loop: str
@@ -183,10 +184,10 @@ class BlocksEventLoop(ArtifactStoreError):
 
 @dataclass(eq=False)
 class WrongProcess(ArtifactStoreError):
-    """A registry that another process opened, before a fork; what runs the store stayed there. Nothing was done.
+    """The registry was opened before a fork, by another process, whose threads run the store. Nothing was done.
 
     Attributes:
-        opened_in: id of the process that opened it.
+        opened_in: id of the process that opened the registry.
     """
 
     opened_in: int
@@ -195,7 +196,7 @@ class WrongProcess(ArtifactStoreError):
 
 @dataclass(eq=False)
 class LogFilePartial(ArtifactStoreError):
-    """A log file that holds a later part of a log, where one that begins with the first event is needed.
+    """A log file begins with a later event, and the call needs a file that begins with the first event of the log.
 
     Attributes:
         file: the file.
@@ -212,11 +213,11 @@ class LogFilePartial(ArtifactStoreError):
 
 @dataclass(eq=False)
 class BackupRefused(ArtifactStoreError):
-    """A directory that is no backup, or not one that can be used for this.
+    """The directory is not a backup, or is a backup that cannot be used for this call.
 
     Attributes:
         directory: the directory.
-        reason: what is wrong with it, and what to do.
+        reason: the problem and its remedy.
     """
 
     directory: str
@@ -226,7 +227,12 @@ class BackupRefused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class WrongStorageRoot(ArtifactStoreError):
-    """Nearly every object that the log names is missing, as if the store looked in another store's place."""
+    """Nearly every object that the log names is missing, so this is probably another store's object root.
+
+    Attributes:
+        missing: number of missing objects.
+        looked_for: number of objects that were looked for.
+    """
 
     missing: int
     looked_for: int

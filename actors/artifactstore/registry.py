@@ -1,10 +1,10 @@
-"""Registry: everything that a program can ask of a store, in one object.
+"""Registry: everything that a program can do with a store, in one object.
 
-Changes go to the actors and return once they are durable; reads go to the views and to the storage, and pass no
-writer. A registry is used by trio tasks of the run that opened it; `artifactstore.aio` and `artifactstore.blocking`
-offer the same to other programs.
+Changes go to the actors and return once they are durable. Reads go to the tables and the object storage, and wait for
+no writer. A registry is used by trio tasks of the run that opened it; `artifactstore.aio` and `artifactstore.blocking`
+offer the same methods to other programs.
 
-A method that needs a part of its own, such as an export or a backup, imports it: a short command loads none of them.
+A method that needs a large module, such as export or backup, imports it when called, so that short commands start fast.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
@@ -95,20 +95,24 @@ __all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
 
 _PAGE = 500
 DEFAULT_ACTOR = "anonymous"
-"""Who is recorded where a caller does not say who it is."""
+"""The principal that is recorded if the caller names none."""
 
 
 class Registry:
-    """A running store. `open_registry` makes one.
+    """A running store. `open_registry` creates one.
 
-    Every change takes `actor`, who is recorded as having done it, and most take `idempotency_key`: a caller who does
-    not know whether a call went through repeats it with the same key, and gets the first answer. A `package` is the id
-    of one, or its name if only one package has it.
+    Every change takes `actor`, the principal that its events record. Most changes take `idempotency_key`: a caller that
+    does not know whether a call succeeded repeats it with the same key and gets the first call's answer. A `package`
+    argument is a package's id, or its name if only one package has that name.
 
-    Every method checks its arguments first, and raises `InvalidValue` for one that its annotation does not allow.
-    Besides the errors named, every method raises `AskError`s when an actor is down, `DatabaseUnavailable` and its kin
-    when the database is, `StoreClosed` once the block that opened the store has been left, and `WrongEventLoop` when
-    another run of trio calls it, or none: worker threads come by `trio.from_thread.run`.
+    Every method checks its arguments first, and raises `InvalidValue` for a value that the annotation does not allow.
+    In addition to the errors in its own documentation, every method except `snapshot` raises:
+
+    - an `AskError` if an actor is down;
+    - `DatabaseUnavailable` or a related error if the database is unavailable;
+    - `StoreClosed` after the block that opened the store has ended;
+    - `WrongEventLoop` if the caller does not run in the trio run that opened the store. A worker thread uses
+      `trio.from_thread.run`.
     """
 
     def __init__(self, actors: Actors, store: EventStore, tree: Tree, closed: trio.Event) -> None:
@@ -145,10 +149,12 @@ class Registry:
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> PackageRecord:
-        """Open a package.
+        """Create an open package.
 
         Raises:
-            UnknownRetentionClass, InvalidValue, IdempotencyConflict.
+            UnknownRetentionClass: the retention class does not exist.
+            InvalidValue: a value breaks a rule.
+            IdempotencyConflict: the key belongs to a different call.
         """
         message = OpenPackage(name, retention, dict(metadata or {}), actor, idempotency_key)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
@@ -170,22 +176,23 @@ class Registry:
         """Put one file into an open package.
 
         Args:
-            package: its id, or its name if only one package has it.
-            path: where it goes in there.
-            source: a local file, or its bytes in chunks of any size. A stream is read by a child task of the caller's
-                and is not in use any more when this returns or raises; a generator is closed by then.
-            expected_size: how many bytes it must have; None if that is not known.
-            executable: None takes it from the local file, and False for a stream.
-            media_type: None takes it from the path.
-            replace: let it take the place of a file that is there.
-            actor: who does it.
+            package: the package's id, or its name if only one package has that name.
+            path: the path of the file in the package.
+            source: a local file, or its bytes in chunks of any size. A child task of the caller reads the stream. The
+                stream is no longer in use when this returns or raises; if it is a generator, it is closed.
+            expected_size: size in bytes that the content must have; None if unknown.
+            executable: None takes the value of the local file; a stream gets False.
+            media_type: None derives it from the path.
+            replace: replace an existing file of this path.
+            actor: the principal.
             idempotency_key: see the class.
 
         Raises:
-            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
-            PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: refused.
-            SourceError, SourceInsideStore, StorageError: nothing of the file is in the package.
-            Exception: what reading the stream raised, unchanged; nothing of the file is in the package.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageFinalizedAlready, PathRefused, PathTaken, PathConflict, TooManyFiles: the package does not accept the
+                file.
+            SourceError, SourceInsideStore, StorageError: the file cannot be read or stored. The package is unchanged.
+            Exception: what reading the stream raised, unchanged. The package is unchanged.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.REFUSE
 
@@ -219,16 +226,18 @@ class Registry:
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
     ) -> DirectoryIngest:
-        """Put everything below a directory into an open package, a transaction per batch.
+        """Put everything below a directory into an open package, with one transaction per batch.
 
-        Files, symbolic links and empty directories are taken. Links are kept as links by default: see `LinkPolicy`.
-        Asked for again, after an interruption or not, it passes over what is there already with the same content.
-        With `files_cache`, a file that an earlier ingest has read and that has not been touched since is not read
-        again, if its content is in the store. What `progress` raises interrupts it, and is raised here.
+        The entries are files, symbolic links and empty directories. By default links are kept as links; see
+        `LinkPolicy`. A repeated call, after an interruption or not, skips entries that the package already has with the
+        same content. With `files_cache`, a file that an earlier ingest read and that is unchanged since is not read
+        again, provided its content is in the store. If `progress` raises an exception, the ingest stops and raises that
+        exception.
 
         Raises:
-            As `ingest_file`, and NotADirectory, LinksRefused, SpecialFileRefused, TreeTooLarge before anything
-            is stored.
+            NotADirectory, LinksRefused, SpecialFileRefused, TreeTooLarge: the directory is rejected; nothing was
+                stored.
+            Exception: the errors of `ingest_file`.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
         package_id = await self._package_id(package)
@@ -241,12 +250,12 @@ class Registry:
 
     @checked
     async def finalize_package(self, package: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
-        """Finalize a package; one that is finalized already gives the same answer.
+        """Finalize a package. A package that is already finalized gives the same answer.
 
         Raises:
-            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
-            PackageBusy: this process puts files into it just now.
-            PackageChanged: another process does.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageBusy: this process is putting files into the package.
+            PackageChanged: another process is putting files into the package.
         """
         message = FinalizePackage(await self._package_id(package), actor)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
@@ -265,16 +274,16 @@ class Registry:
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
     ) -> IngestSummary:
-        """Create a package, put a directory into it and finalize it. The name is the directory's own by default.
+        """Create a package, put a directory into it and finalize it. By default the package has the directory's name.
 
-        What is stored, and how links are treated, is as for `ingest_directory`. With `files_cache`, as there, the same
-        call after an interruption continues with the package that the interrupted one began, key or no key, unless
-        the directory has lost a path that is in there.
+        See `ingest_directory` for what is stored and how links are treated. After an interruption, the same call
+        continues with the package of the interrupted call if it has an idempotency key. Without a key it does so with
+        `files_cache`, unless the directory has lost a path that the package holds: then it creates a new package.
 
         Raises:
-            As `create_package`, `ingest_directory` and `finalize_package`. A directory that is refused leaves
-            nothing behind. One that fails later leaves an open package, unless it fails with its first batch of files
-            and nobody could find the package again by an idempotency key.
+            Exception: the errors of `create_package`, `ingest_directory` and `finalize_package`. A rejected directory
+                creates no package. A later failure leaves an open package behind, with one exception: if the first
+                batch of files fails and no idempotency key could find the package again, there is no package.
         """
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
@@ -302,27 +311,27 @@ class Registry:
         actor: str = DEFAULT_ACTOR,
         idempotency_key: str | None = None,
     ) -> MetadataSchema:
-        """Add the next version of a named JSON schema for package metadata; it is recorded, not enforced.
+        """Add the next version of a named JSON schema for package metadata. The schema is recorded, not enforced.
 
         Raises:
-            NotEncodable: the schema holds floats, or what JSON cannot hold.
+            NotEncodable: the schema holds a float or a value that JSON cannot represent.
         """
         value = dict(schema)
         canonical.encode(value)
         command = RegisterMetadataSchema(name, rfc8785.dumps(value).decode())
         committed = await self._commit(command, actor, idempotency_key)
-        # From the event, not from the view: a repeated call gets the version that the first one made.
+        # From the event, not from the table: a repeated call returns the version that the first call created.
         registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
 
     @checked
     async def get_package(self, package: str) -> PackageRecord:
-        """A package by its id, or by its name where only one has it.
+        """Return a package by its id, or by its name if only one package has that name.
 
         Raises:
-            PackageNotFound, AmbiguousPackage.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
-        # No package is called what UTF-8, or a text of PostgreSQL, cannot hold; neither database can be asked for it.
+        # UTF-8 holds no lone surrogate and PostgreSQL text no NUL. No name has either; a query with one can fail.
         askable = "\0" not in package and package.encode(errors="ignore").decode() == package
         found = await self._store.find_packages(package) if askable else ()
         if not found:
@@ -336,7 +345,7 @@ class Registry:
 
     @checked
     async def list_packages(self) -> AsyncGenerator[PackageRecord]:
-        """Every package, in order of creation, read a page at a time."""
+        """Yield every package in order of creation, read in pages."""
         after = 0
         while page := await self._store.packages(after=after, limit=_PAGE):
             for record in page:
@@ -345,20 +354,22 @@ class Registry:
 
     @checked
     async def list_files(self, package: str) -> Sequence[FileRecord]:
-        """The files, symbolic links and empty directories of a package, in the order of their paths' parts.
+        """Return the files, symbolic links and empty directories of a package, sorted by the parts of their paths.
 
         Raises:
-            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
         _package, entries = await self._store.files(await self._package_id(package))
         return entries
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:
-        """What is known of one file, symbolic link or empty directory.
+        """Return the record of one file, symbolic link or empty directory.
 
         Raises:
-            PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PathRefused: the path breaks a rule.
+            FileNotInPackage: the package has no such entry.
         """
         package_id = await self._package_id(package)
         record = await self._store.file(package_id, path_key(check_path(path)))
@@ -371,9 +382,9 @@ class Registry:
     async def get_file(
         self, package: str, path: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The bytes of one file, or a range of them, as a stream of large chunks.
+        """Open one file, or a range of its bytes, as a stream of large chunks.
 
-        A whole file is checked against its digest before the last chunk is handed over.
+        The bytes of a whole file are compared with its digest before the last chunk is delivered.
 
         Raises:
             PackageNotFound, AmbiguousPackage, PathRefused, FileNotInPackage, NotAFile, RangeRefused, ObjectMissing: on
@@ -418,18 +429,18 @@ class Registry:
         *,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> ExportReport:
-        """Write a package below a new or empty directory: each file checked, executable bits included, then the links.
+        """Write a package to a new or empty directory: every file checked, with executable bits, then the links.
 
-        An export that was interrupted continues when it is called again for the same directory: what is there is
-        compared by content, and only what is missing is written. Nothing that is there is overwritten, and no link in
-        the directory is followed. What the file system cannot keep, such as executable bits, is in the report.
+        A repeated call for the same directory continues an interrupted export. It compares existing files by content
+        and writes only what is missing. It never overwrites a file and never follows a link in the directory. The
+        report lists what the file system cannot represent, such as executable bits.
 
         Raises:
-            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
-            ObjectMissing, ObjectDamaged: what was written until then stays.
-            TargetRefused: the directory holds something else, or takes no more.
-            PathRefused: the views hold a path or a link that leads out of the directory; nothing was written.
-            ExportIncomplete: the file system did not take some of the entries; the error's report names them.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            ObjectMissing, ObjectDamaged: an object cannot be exported. Files that are already written stay.
+            TargetRefused: the directory holds something else, or cannot be written to.
+            PathRefused: the tables hold a path or a link that leads out of the directory. Nothing was written.
+            ExportIncomplete: the file system rejected some of the entries, which the error's report names.
         """
         package_id = await self._package_id(package)
         _package, entries = await self._store.files(package_id)
@@ -439,11 +450,12 @@ class Registry:
 
     @checked
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
-        """The manifest of a finalized package: its canonical CBOR, or the same as RFC 8785 JSON.
+        """Return the manifest of a finalized package, as canonical CBOR or as RFC 8785 JSON.
 
         Raises:
-            PackageNotFound, AmbiguousPackage, NotFinalized.
-            PayloadDiffers: the log holds other bytes than the manifest's digest says.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            NotFinalized: the package is open.
+            PayloadDiffers: the bytes in the log do not match the manifest digest.
         """
         package_id = await self._package_id(package)
         if (await self._store.package(package_id)).status == "open":
@@ -459,9 +471,9 @@ class Registry:
     @checked
     @asynccontextmanager
     async def tail_events(self, since: int = 0) -> AsyncGenerator[AsyncIterator[StoredEvent]]:
-        """Every event after `since`, in order and each once, then those to come, for as long as it is read.
+        """Open a stream of every event after `since`, in order and each once, then of new events until it is closed.
 
-        It outlives a restart of the actor that feeds it: it continues after the last event that was handed over.
+        The stream survives a restart of the actor that feeds it, and continues after the last delivered event.
         """
         async with aclosing(self._tail(since)) as tail:
             yield tail
@@ -474,26 +486,26 @@ class Registry:
                     yield stored
                     since = stored.sequence
             except ActorStopped:
-                continue  # opening it again waits for the actor's next incarnation, or says that there is none
+                continue  # opening it again waits for the actor's next incarnation, or raises if there is none
             finally:
                 stream.close()
 
     @checked
     async def read_events(self, since: int = 0, *, limit: int = 500) -> Sequence[StoredEvent]:
-        """Up to `limit` events after `since` that are in the log now; fewer at a time where they are large."""
+        """Return up to `limit` events after `since` that the log has now; fewer if the events are large."""
         return await self._store.read_events(after=since, limit=limit)
 
     @checked
     async def export_events(
         self, file: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> LogExport:
-        """Write the log to a file, up to its head as it is now, for `import_events` of any store to take over.
+        """Write the log up to its current head to a file that `import_events` of any store can read.
 
-        The file is there whole and durable or not at all. Equal logs give equal files.
+        The file appears complete and durable, or not at all. Equal logs produce equal files.
 
         Raises:
-            TargetRefused: the file system does not take it.
-            LogDamaged: an event is missing in the log.
+            TargetRefused: the file cannot be written.
+            LogDamaged: an event is missing from the log.
         """
         from artifactstore.transfer.exporting import export_log  # noqa: PLC0415 - see above
 
@@ -501,7 +513,7 @@ class Registry:
 
     @checked
     async def exported_events(self) -> AsyncGenerator[bytes]:
-        """The bytes of the file that `export_events` would write."""
+        """Yield the bytes of the file that `export_events` would write."""
         from artifactstore.transfer.exporting import log_text  # noqa: PLC0415 - see above
 
         async with aclosing((await log_text(self._store)).chunks()) as chunks:
@@ -512,17 +524,17 @@ class Registry:
     async def import_events(
         self, file: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> LogImport:
-        """Take over the log in a file that `export_events` wrote, as it is: ids, times, actors and keys.
+        """Import the log in a file that `export_events` wrote, unchanged: ids, times, principals and idempotency keys.
 
-        This log has to be the beginning of that one, as an empty log is of any. What is there is compared, the rest is
-        written; nothing at all before the whole file was read and found whole. Until the last event is there, the store
-        takes no other writes. An interrupted import continues when it is asked for again. The objects are not in
-        the file; the answer says which of them this store lacks.
+        The store's log must be a prefix of the file's log; an empty log is a prefix of any. Existing events are
+        compared, later ones are written. Nothing is written before the whole file was read and is valid. The store
+        accepts no other writes until the last event is written. A repeated call continues an interrupted import. The
+        file does not hold the objects. The answer names the objects that this store lacks.
 
         Raises:
-            LogFileInvalid, LogFilePartial, UnknownEventType, EventRefused: the file is refused; nothing was written.
-            LogDiffers: this log is not the beginning of that one.
-            ImportUnfinished: another import was begun and must be finished first.
+            LogFileInvalid, LogFilePartial, UnknownEventType, EventRefused: the file is rejected. Nothing was written.
+            LogDiffers: the store's log is not a prefix of the file's log.
+            ImportUnfinished: another import has begun and must be finished first.
         """
         actors = self._actors
         from artifactstore.transfer.importing import import_log  # noqa: PLC0415 - see above
@@ -533,17 +545,17 @@ class Registry:
     async def backup(
         self, directory: Path, *, progress: Callable[[TransferProgress], None] | None = None
     ) -> BackupReport:
-        """Copy the log and all objects that it names to a directory, or bring the backup there up to date.
+        """Copy the log and all objects that it names to a directory, or update the backup in that directory.
 
-        It is of the store as it was when this began; writing continues meanwhile. Only events and objects that are not
-        there are copied, every byte checked. An object of this store that is not whole is in the report, and the rest
-        is copied without it. Interrupted, it continues when it is asked for again.
+        The backup is of the store at the time of the call; other writes continue meanwhile. Only missing events and
+        objects are copied, and every byte is checked. The report lists objects of this store that are damaged or
+        missing; all others are copied. A repeated call continues an interrupted backup.
 
         Raises:
             BackupRefused, LogDiffers: the directory holds something else, or the backup of another store.
-            LogFileInvalid: the last log file in it is damaged.
-            TargetRefused, StorageError: it cannot be written.
-            LogDamaged: an event is missing in the log.
+            LogFileInvalid: the last log file in the directory is damaged.
+            TargetRefused, StorageError: the backup cannot be written.
+            LogDamaged: an event is missing from the log.
         """
         from artifactstore.transfer.backup import back_up  # noqa: PLC0415 - see above
 
@@ -557,17 +569,17 @@ class Registry:
         actor: str = DEFAULT_ACTOR,
         progress: Callable[[TransferProgress], None] | None = None,
     ) -> RestoreReport:
-        """Bring this store to what a backup holds: its log, as it is, and the objects that this store lacks.
+        """Restore a backup into this store: its log, unchanged, and the objects that this store lacks.
 
-        This log has to be the beginning of the backup's, as that of a new store is. Every byte is checked. An object
-        that is not whole in the backup is in the report, and the rest is restored without it. Until the last event is
-        there, the store takes no other writes. Interrupted, it continues when it is asked for again.
+        The store's log must be a prefix of the backup's log; that of a new store is. Every byte is checked. The report
+        lists objects that are damaged or missing in the backup; all others are restored. The store accepts no other
+        writes until the last event is written. A repeated call continues an interrupted restore.
 
         Raises:
-            BackupRefused: there is no backup.
-            LogFileInvalid, UnknownEventType, EventRefused, LogDiffers: its log is not whole, breaks a rule, or is
-                not of this store; nothing was written.
-            ImportUnfinished: another import was begun and must be finished first.
+            BackupRefused: the directory holds no backup.
+            LogFileInvalid, UnknownEventType, EventRefused, LogDiffers: the backup's log is damaged, breaks a rule, or
+                belongs to another store. Nothing was written.
+            ImportUnfinished: another import has begun and must be finished first.
             StorageError: an object could not be stored.
         """
         actors = self._actors
@@ -580,10 +592,10 @@ class Registry:
 
     @checked
     async def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
-        """Who did what and when, to one package or to the whole store, in order.
+        """Yield who did what and when, in order, for one package or for the whole store.
 
         Raises:
-            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
         package_id = None if package is None else await self._package_id(package)
         from artifactstore.audit import audit_entry  # noqa: PLC0415 - see above
@@ -602,13 +614,15 @@ class Registry:
         actor: str = DEFAULT_ACTOR,
         progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport:
-        """Read every object again, of one package or of the whole store, and hold the manifests against the views.
+        """Read every object again, of one package or of the whole store, and compare the manifests with the tables.
 
-        What is flawed is recorded in the log, also by a verification that is interrupted, or the report says why not.
-        Ingesting the same content again heals it.
+        Damaged and missing objects are recorded in the log, also if the verification is interrupted. If they cannot be
+        recorded, the report has the reason. Ingesting the same content again repairs an object.
 
         Raises:
-            PackageNotFound, AmbiguousPackage: there is no such package, or there are several.
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            WrongStorageRoot: nearly every object of the store is missing. The missing objects are not recorded.
+            StorageDenied: this process lacks permission to read nearly all of the objects.
         """
         package_id = None if package is None else await self._package_id(package)
         as_of = (await self._store.probe()).head
@@ -624,11 +638,11 @@ class Registry:
     async def replay(
         self, *, check: bool = False, progress: Callable[[ReplayProgress], None] | None = None
     ) -> ReplayReport:
-        """Build every projection again from the log, and repair the live tables; with `check`, only compare them.
+        """Rebuild the projection from the log and repair the live tables; with `check`, only compare them.
 
         Raises:
-            UnknownEventType, EventRefused: an event breaks a rule of the log; the tables are as they were.
-            Exception: what `progress` raised; the replay ends with its next batch then.
+            UnknownEventType, EventRefused: an event breaks a rule of the log. The tables are unchanged.
+            Exception: what `progress` raised. The replay stops at its next batch.
         """
 
         async def replay(tell: Callable[[ReplayProgress], None] | None) -> ReplayReport:
@@ -639,12 +653,12 @@ class Registry:
 
     @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:
-        """The state of every part, from readings no older than `max_age_s` seconds."""
+        """Return the state of every checked part, from readings that are at most `max_age_s` seconds old."""
         return await self._actors.health.ask(GetHealth(max_age_s))
 
     @checked
     def snapshot(self) -> SupervisorSnapshot:
-        """The supervision tree as it is now; after the store's end, as it was left."""
+        """Return the current supervision tree; after the store is closed, its last state."""
         return self._tree.snapshot()
 
     async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:

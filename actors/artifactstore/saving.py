@@ -1,8 +1,8 @@
-"""Saving a stream as a file, which is there whole or not at all.
+"""Atomic writes of a stream to a file: the file appears complete or not at all.
 
-A file that is replaced keeps its mode, and its owner, group and access control list as far as this user may set them;
-where the group cannot be kept, the new group gets no more than others. What is no file, such as a FIFO or `/dev/null`,
-is written into.
+A replaced file keeps its mode. It keeps its owner, group and access control list as far as the current user may set
+them. If the group cannot be kept, the new group gets no more permissions than others have. A target that is not a
+regular file, such as a FIFO or `/dev/null`, is written to directly.
 """
 
 import errno
@@ -30,17 +30,17 @@ _PERMISSIONS = 0o777
 async def save(
     chunks: AsyncIterator[bytes], target: Path, *, executable: bool = False, durable: TargetLimits | None = None
 ) -> None:
-    """Write a stream to a file. A link is followed; a path such as `/dev/stdout` means that descriptor.
+    """Write a stream to a file. Links are followed; a path such as `/dev/stdout` means that descriptor.
 
     Args:
-        chunks: what to write.
-        target: where. Its directory is made.
-        executable: whether a new file may be run by those who may read it; one that is replaced keeps its mode.
-        durable: if given, the file survives a loss of power once this returns; a file system that cannot flush files
-            or directories is noted there.
+        chunks: the content.
+        target: the path to write. Its directory is created if needed.
+        executable: whether a new file is executable for everybody who may read it. A replaced file keeps its mode.
+        durable: if given, the file survives a power loss once this returns. If the file system cannot flush files or
+            directories, that limit is noted in this object.
 
     Raises:
-        TargetRefused: the file system does not take it.
+        TargetRefused: the file cannot be written.
     """
 
     async def blocking[T](work: Callable[[], T], *, abandon: bool = False) -> T:
@@ -49,12 +49,12 @@ async def save(
 
     real, replaceable = await blocking(lambda: _place_for(target))
     if not replaceable:
-        # A FIFO waits to be opened until somebody reads it.
+        # Opening a FIFO blocks until another process opens it for reading.
         descriptor = await blocking(lambda: _open_special(real), abandon=True)
         await pour(chunks, descriptor, target)
         os.close(
             descriptor
-        )  # not if cancelled: the thread that writes may outlive that, and the number gets a new owner
+        )  # skipped on cancellation: a thread may still write to this number, which a new file could get
         return
     fresh = real.with_name(f".{new_id()}.partial")
     try:
@@ -75,13 +75,13 @@ async def save(
 
 
 async def pour(chunks: AsyncIterator[bytes], descriptor: int, target: Path) -> None:
-    """Write a stream to a descriptor, to the end or until cancelled, however long its reader waits.
+    """Write a stream to a descriptor until the stream ends or the task is cancelled. There is no time limit.
 
-    Cancelled, it may leave a thread that still writes a chunk. Do not close the descriptor then: what is opened next
-    would get its number, and the chunk.
+    After a cancellation, a thread may still be writing a chunk. Do not close the descriptor then: the next opened file
+    would get its number and receive the chunk.
 
     Raises:
-        TargetRefused: the descriptor, which is that of `target`, does not take it.
+        TargetRefused: writing to the descriptor, which belongs to `target`, failed.
     """
     async for chunk in chunks:
         with _told_of(target):
@@ -97,7 +97,7 @@ def _told_of(target: Path) -> Generator[None]:
 
 
 def _place_for(target: Path) -> tuple[Path, bool]:
-    """Where a target leads, in a directory that is there now, and whether a file may take that place."""
+    """Resolve a target, create its directory, and return whether a file may replace it."""
     if descriptor_named(target) is not None:
         return target, False
     real = Path(os.path.realpath(target))
@@ -111,12 +111,12 @@ def _open_special(target: Path) -> int:
 
 
 def _create(fresh: Path, real: Path, *, executable: bool) -> int:
-    """Create the file that will take the place of `real`, with the permissions that it shall have there."""
+    """Create the file that will replace `real`, with its final permissions."""
     try:
         earlier = real.stat()
     except FileNotFoundError:
         mode = 0o777 if executable else 0o666
-        return os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)  # less the umask
+        return os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)  # the kernel applies the umask
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         _keep_permissions(descriptor, real, earlier)
@@ -134,16 +134,16 @@ def _keep_permissions(descriptor: int, real: Path, earlier: os.stat_result) -> N
         os.fchown(descriptor, -1, earlier.st_gid)
     except OSError:
         mode &= ~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3
-    with suppress(PermissionError):  # a file system without modes
+    with suppress(PermissionError):  # the file system has no modes
         os.fchmod(descriptor, mode)
     for name in _ACCESS_LISTS if hasattr(os, "getxattr") else ():
-        with suppress(OSError):  # the file has none, or this user may not set it
+        with suppress(OSError):  # the file has no such attribute, or this user may not set it
             os.setxattr(descriptor, name, os.getxattr(real, name))
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory, with those above it, unless it is there."""
+    """Create a directory and its missing parents; do nothing if it exists."""
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:  # which says of a file in the way that it exists, not what is wrong with that
+    except FileExistsError as error:  # a file has this path; report that instead
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from error

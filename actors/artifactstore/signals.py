@@ -1,8 +1,8 @@
 """Signals that ask a program to stop: SIGINT, SIGTERM and SIGHUP.
 
-`raise_on_signals` is for what runs outside of trio: imports, the command line, waiting for a reader. `run` is for work
-under trio that takes the signals one by one and stops in order. A SIGINT or SIGHUP that was ignored when the program
-started stays ignored, as `nohup` and the background jobs of a shell mean it.
+`raise_on_signals` is for code outside of trio: imports, the command line, waiting for a reader. `run` is for work under
+trio that receives the signals one by one and stops in order. A SIGINT or SIGHUP that was ignored when the program
+started stays ignored, because `nohup` and shells set that for background jobs.
 """
 
 import os
@@ -26,11 +26,11 @@ type _Handler = Callable[[int, FrameType | None], object]
 class Interrupted(BaseException):
     """A signal ended the program's work.
 
-    A `BaseException`, because it can strike anywhere, as `KeyboardInterrupt` does.
+    It is a `BaseException`, because it can occur at any point, like `KeyboardInterrupt`.
 
     Attributes:
         signal: the signal.
-        advice: what the user can do now, if there is anything.
+        advice: what the user can do next; empty if there is no advice.
     """
 
     def __init__(self, number: int, advice: str = "") -> None:
@@ -45,9 +45,10 @@ class Interrupted(BaseException):
 
 
 def raise_on_signals() -> None:
-    """Raise `Interrupted` in the main thread when a signal asks the program to stop, from now on.
+    """Install handlers that raise `Interrupted` in the main thread when a signal asks the program to stop.
 
-    Process 1 of a container needs this first of all: the kernel drops signals that such a process does not handle.
+    A second signal other than SIGHUP ends the process at once. Process 1 of a container must call this first, because
+    the kernel drops signals that such a process does not handle.
     """
     came = False
 
@@ -62,7 +63,7 @@ def raise_on_signals() -> None:
 
 
 class StopSignals:
-    """The signals that came during `run`, to be taken in order."""
+    """The signals that arrive during `run`, in order."""
 
     def __init__(self, *, orderly: int) -> None:
         self._orderly = orderly
@@ -73,23 +74,23 @@ class StopSignals:
 
     async def receive(self) -> signal.Signals:
         """Wait for the next signal."""
-        import trio  # noqa: PLC0415 - only who runs work under trio pays for loading it
+        import trio  # noqa: PLC0415 - loading trio is slow, and only work under trio needs it
 
         while self._taken == len(self._came):
             self._arrived = trio.Event()
-            if self._taken == len(self._came):  # a handler runs between any two steps
+            if self._taken == len(self._came):  # a signal handler can run between any two steps
                 await self._arrived.wait()
         self._taken += 1
         return self._came[self._taken - 1]
 
     def listen(self, token: "trio.lowlevel.TrioToken | None") -> None:
-        """Wake `receive` in this run of trio from now on; in none without a token."""
+        """Wake `receive` in the trio run of this token from now on; with None, wake nothing."""
         self._token = token
 
     def put(self, number: int, _frame: FrameType | None) -> None:
-        """Take note of a signal, or end the process at once if this is one too many. It is the signal handler."""
+        """Record a signal, or end the process at once if it exceeds the limit. This is the signal handler."""
         if self._came and number == signal.SIGHUP:
-            return  # a terminal that closes sends two: its kernel's and its shell's
+            return  # a closing terminal causes two: the kernel and the shell each send one
         if len(self._came) >= self._orderly:
             _end(number)
         self._came.append(signal.Signals(number))
@@ -102,12 +103,12 @@ class StopSignals:
 
 
 def run[T](work: Callable[[StopSignals], Awaitable[T]], *, orderly: int = 1) -> T:
-    """Run `work` under trio, in the main thread, with the signals that come meanwhile.
+    """Run `work` under trio in the main thread, and pass it the stop signals that arrive meanwhile.
 
     Args:
-        work: takes the signals with `receive` and stops in order. It is not cancelled.
-        orderly: so many signals wait for `work` to take them. One more ends the process at once, even if the event loop
-            is stuck; what was committed by then is safe, as after any crash.
+        work: receives the signals with `receive` and stops in order. It is not cancelled.
+        orderly: number of signals that are queued for `work`. One more ends the process at once, even if the event loop
+            is blocked. Committed data is safe then, as after any crash.
     """
     import trio  # noqa: PLC0415
 
@@ -134,7 +135,7 @@ def _handled(handler: _Handler) -> Generator[None]:
 
 
 def _handle(handler: _Handler) -> list[tuple[signal.Signals, "_Handler | int | None"]]:
-    """Install a handler. Returns what it replaced."""
+    """Install a handler and return the handlers that it replaced."""
     return [
         (number, signal.signal(number, handler))
         for number in _STOPS
@@ -143,5 +144,5 @@ def _handle(handler: _Handler) -> list[tuple[signal.Signals, "_Handler | int | N
 
 
 def _end(number: int) -> None:
-    """End the process without cleaning up, as a crash would."""
+    """End the process without cleaning up, as a crash does."""
     os._exit(_EXIT_BY_SIGNAL + number)

@@ -1,7 +1,7 @@
-"""StorageActor: the data plane behind a mailbox.
+"""StorageActor: the data plane as an actor.
 
-Every message is one whole piece of work on bytes, done in worker threads by the data plane; what is acknowledged is
-durable. Several run at once, within the data plane's own limits on threads and memory.
+Each message is one complete operation on bytes. The data plane runs it in worker threads, and acknowledged data is
+durable. Operations run concurrently, within the data plane's own limits on threads and memory.
 """
 
 from collections.abc import AsyncGenerator
@@ -33,10 +33,10 @@ _READS = 64
 
 
 class StorageActor(Actor[StorageRole]):
-    """Stores and serves objects.
+    """The actor that stores and serves objects.
 
     Args:
-        plane: does the work; the actor does not own it.
+        plane: the data plane that does the work. The actor does not close it.
     """
 
     def __init__(self, plane: DataPlane) -> None:
@@ -66,8 +66,8 @@ class StorageActor(Actor[StorageRole]):
 
     @handles(ServeObject, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def serve_object(self, message: ServeObject) -> Stream[bytes]:
-        """Open an object; its bytes follow at the consumer's pace."""
-        # What is missing, or a range that is not in the object, is refused now, not at the first chunk.
+        """Open an object. Its bytes follow at the consumer's pace."""
+        # Report a missing object or an invalid range now, not with the first chunk.
         known = message.known
         (size_bytes,) = await self._plane.stat_objects([known])
         if size_bytes is None:
@@ -92,7 +92,7 @@ class StorageActor(Actor[StorageRole]):
 
     @handles(ReadObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def read_objects(self, message: ReadObjects) -> tuple[bytes | StorageError, ...]:
-        """Read many small objects."""
+        """Return the bytes of many small objects."""
         return tuple(await self._plane.read_objects(message.known))
 
     @handles(StatObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
@@ -102,7 +102,7 @@ class StorageActor(Actor[StorageRole]):
 
     @handles(VerifyObjects, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
     async def verify_objects(self, message: VerifyObjects) -> tuple[VerifyResult, ...]:
-        """Read objects again."""
+        """Read objects again and compare them with their digests."""
         return tuple(await self._plane.verify_objects(message.known))
 
     @handles(DeleteObject, mode=Concurrent(_READS), on_cancel=OnCancel.COMPLETE)

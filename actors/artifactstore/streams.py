@@ -1,11 +1,11 @@
-"""Streams out of an actor: a child task of the actor hands items over, one at a time, to its consumer.
+"""Streams from an actor: a child task of the actor sends items, one at a time, to one consumer.
 
-The task starts when the consumer asks for the first item, so a stream whose consumer was cancelled before it could
-take it has nothing to clean up. The consumer decides the pace, closing ends the task, and an end that is not the
-source's own end is an error: a stream that breaks off because its actor crashed or stopped never looks complete.
+The task starts when the consumer requests the first item. So a stream whose consumer was cancelled before it received
+the stream has nothing to clean up. The consumer sets the pace, and closing the stream ends the task. A stream that ends
+because its actor crashed or stopped raises an error, so it never looks complete.
 
-A defect in what fills one stream concerns its consumer, who is told as the asker of a crashed handler is; the task that
-met it fails, which `start` is to have reported, and the actor continues for all the others.
+If the source of a stream fails, its consumer gets `ActorCrashed`, as the caller of a crashed handler does. The task
+fails too. `start` must make that failure a report only, so that the actor continues for all other streams.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -23,9 +23,9 @@ class ChannelStream[T]:
     """One stream, as its consumer sees it; implements `messages.Stream`.
 
     Args:
-        actor: path of the actor whose task fills it, and
-        what: it fills it with, for the error that says that the stream broke off.
-        source: makes what is sent, in the actor's task.
+        actor: path of the actor whose task fills the stream, for error messages.
+        what: name of the stream's content, for error messages.
+        source: returns the generator of items. It runs in the actor's task.
         start: runs a function as a child task of the actor.
     """
 
@@ -40,7 +40,7 @@ class ChannelStream[T]:
         self._actor, self._what = actor, what
         self._source, self._start = source, start
         self._started = False
-        self._send, self._receive = trio.open_memory_channel[T](0)  # what waits is the source's affair
+        self._send, self._receive = trio.open_memory_channel[T](0)  # buffering is up to the source
         self._scope = trio.CancelScope()
         self._complete = False
         self._failure: Refusal | None = None
@@ -70,7 +70,7 @@ class ChannelStream[T]:
             self._started = True
             try:
                 self._start(self._fill)
-            except RuntimeError:  # the incarnation that opened the stream is over, and its nursery closed
+            except RuntimeError:  # the incarnation that opened the stream has ended, so its nursery is closed
                 raise self._broken_off() from None
         try:
             return await self._receive.receive()

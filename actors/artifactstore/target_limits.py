@@ -1,6 +1,6 @@
-"""What a file system cannot keep of what is written to it: noted, so that an export or a backup says so and continues.
+"""Limits of the file system that an export or a backup writes to. The limits are noted, and the write continues.
 
-A store itself makes no such allowance: what it acknowledges is durable.
+A store makes no such allowance: data that it acknowledges is durable.
 """
 
 import errno
@@ -12,7 +12,7 @@ __all__ = ["TargetLimits"]
 
 _UNSUPPORTED: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY})
 
-# Which errors say that the file system cannot do it; vfat and CIFS, NFS, FUSE and Lustre answer differently.
+# Error codes which mean that the file system lacks the feature. vfat, CIFS, NFS, FUSE and Lustre use different codes.
 _MEANING: Final[dict[TargetLimit, frozenset[int]]] = {
     "modes": _UNSUPPORTED | {errno.EPERM, errno.EACCES},
     "file_sync": _UNSUPPORTED,
@@ -23,22 +23,22 @@ _MEANING: Final[dict[TargetLimit, frozenset[int]]] = {
 
 
 class TargetLimits:
-    """The limits that were met so far; any thread may add to them."""
+    """The limits that occurred so far. Any thread may add limits."""
 
     def __init__(self) -> None:
         self._noted: set[TargetLimit] = set()
 
     def note(self, limit: TargetLimit) -> None:
-        """Note a limit that was met."""
+        """Note that a limit occurred."""
         self._noted.add(limit)
 
     def excuse(self, limit: TargetLimit, error: OSError) -> bool:
-        """Note the limit and return True if the error says that the file system has it."""
+        """Note the limit and return True if the error means that the file system has this limit."""
         if error.errno not in _MEANING[limit]:
             return False
         self.note(limit)
         return True
 
     def noted(self) -> tuple[TargetLimit, ...]:
-        """Return all of them, in order of their names."""
+        """Return all noted limits, sorted by name."""
         return tuple(sorted(self._noted))

@@ -1,7 +1,8 @@
-"""The supervision tree of a store: which actors there are, in what order they start, and what restarts with what.
+"""The supervision tree of a store: its actors, the order in which they start, and which of them restart together.
 
-The root keeps the core, its monitor and, in a service, the HTTP server apart, so that a crash in the core never takes
-down what reports it. In the core everything depends on what is before it: what crashes takes along what comes after.
+The root supervises the core, its monitor and, in a service, the HTTP server separately. So a crash in the core never
+stops the actors that report it. In the core, each actor depends on those before it: if one crashes, it restarts
+together with all actors after it.
 """
 
 from collections.abc import Sequence
@@ -33,17 +34,18 @@ from artifactstore_protocols.messages import (
 __all__ = ["Actors", "tree_spec"]
 
 _COMMIT_TIMEOUT_S = 60.0
-"""How long a stop waits for a commit that is under way: twice as long as a commit waits for the head of the log. One
-that takes longer is not well."""
+"""How long a stop waits for a running commit: twice as long as a commit waits for the head of the log. A writer that is
+busy for longer is unhealthy."""
 
 _FLUSH_TIMEOUT_S = 60.0
-"""How long a stop waits for threads that write, sync or look through a directory, which nothing can interrupt."""
+"""How long a stop waits for threads that write, flush or list a directory. These calls cannot be interrupted."""
 
 _OPENING_TIMEOUT_S = 4 * LOCK_TIMEOUT_S
-"""How long the database may take to open: to set it up, three locks are waited for, one after the other."""
+"""How long the database may take to open. Its setup waits for three locks, one after the other."""
 
 _COMMANDS_BYTES_MAX = 512 << 20
-"""What may wait for the writer: a command holds no file's bytes, but sealing a large package holds its manifest."""
+"""The most bytes of commands in the writer's mailbox. Commands hold no file contents, but `FinalizePackage` holds a
+manifest, which can be large."""
 
 
 class Actors(Struct, frozen=True):
@@ -66,13 +68,13 @@ def tree_spec(
     *,
     places: StorePlaces = NOWHERE,
 ) -> SupervisorSpec:
-    """The tree of one store.
+    """Return the supervision tree of one store.
 
     Args:
-        actors: the addresses that the tree will answer at.
-        settings: limits.
-        store: opened and closed by its actor.
-        plane: open already, and closed by the caller after the tree has stopped.
+        actors: the addresses of the actors in the tree.
+        settings: the settings of the store.
+        store: the event store. Its actor opens and closes it.
+        plane: the data plane. It is open already, and the caller closes it after the tree has stopped.
         services: further actors, beside the core and its monitor.
         places: where the store's own files are.
     """

@@ -1,7 +1,7 @@
-"""Variables that look like settings and are none: which are mistakes, and which are nobody's business.
+"""Environment variables that look like settings but are not: probable mistakes, and variables of other software.
 
-Kubernetes gives every container the addresses of the services around it, in variables that end in `_SERVICE_HOST`,
-`_PORT` and the like, and begin with the service's name. Those are passed over, by their shape.
+Kubernetes gives every container the addresses of other services. The names of these variables begin with the name of a
+service and end in `_SERVICE_HOST`, `_PORT` and the like. This module recognizes them by this form and ignores them.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 __all__ = ["PREFIX", "meant_settings", "unknown_variables"]
 
 PREFIX: Final = "ARTIFACTSTORE_"
-"""What the name of every setting begins with."""
+"""The prefix of the names of all settings."""
 
 _EDITS_MAX: Final = 2
 _SERVICE_LINK: Final = re.compile(
@@ -35,23 +35,24 @@ _OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"STORE": "the option --st
 
 
 def meant_settings(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
-    """Variables that somebody set in the belief that they are settings, each with what was probably meant.
+    """Return variables that are probably mistaken for settings, each with the setting or option that was meant.
 
     Args:
-        environment: names and values; an empty variable counts as not set.
-        settings: names of the variables that are settings.
+        environment: names and values of variables. An empty variable counts as not set.
+        settings: the names of all settings.
     """
     found = {name: _meant(name, settings) for name in sorted(_others(environment, settings))}
     return {name: meant for name, meant in found.items() if meant is not None}
 
 
 def unknown_variables(environment: Mapping[str, str], settings: Collection[str]) -> tuple[str, ...]:
-    """Further variables that begin as settings do, and are like none; arguments are those of `meant_settings`."""
+    """Return the other variables that begin with `PREFIX`. The arguments are those of `meant_settings`."""
     others = (name for name in _others(environment, settings) if name.startswith(PREFIX))
     return tuple(sorted(name for name in others if _meant(name, settings) is None))
 
 
 def _others(environment: Mapping[str, str], settings: Collection[str]) -> list[str]:
+    """Return the names of variables that are neither empty nor settings nor addresses from Kubernetes."""
     return [
         name
         for name, value in environment.items()
@@ -60,10 +61,12 @@ def _others(environment: Mapping[str, str], settings: Collection[str]) -> list[s
 
 
 def _is_service_link(name: str, value: str) -> bool:
+    """Return whether a variable has the form of an address from Kubernetes."""
     return bool(_SERVICE_LINK.fullmatch(name) or _SERVICE_LINK_URL.fullmatch(f"{name}={value}"))
 
 
 def _meant(name: str, settings: Collection[str]) -> str | None:
+    """Return the setting or the option that a name probably means; None if it is similar to none."""
     squashed = _squashed(name)
     for setting in settings:
         if squashed == _squashed(setting):
@@ -72,11 +75,12 @@ def _meant(name: str, settings: Collection[str]) -> str | None:
     if not name.startswith(PREFIX):
         return None
     name = name.removeprefix(PREFIX)
-    for setting in settings:
-        wanted = setting.removeprefix(PREFIX)
-        if _edits(_squashed(name), _squashed(wanted)) <= _EDITS_MAX or _leaves_words_out(name, wanted):
-            return setting
-    return _OPTIONS.get(name)
+    edits = {setting: _edits(_squashed(name), _squashed(setting.removeprefix(PREFIX))) for setting in settings}
+    nearest = min(edits, key=lambda setting: edits[setting])
+    if edits[nearest] <= _EDITS_MAX:
+        return nearest
+    shortened = (setting for setting in settings if _leaves_words_out(name, setting.removeprefix(PREFIX)))
+    return next(shortened, None) or _OPTIONS.get(name)
 
 
 def _squashed(name: str) -> str:
@@ -84,16 +88,16 @@ def _squashed(name: str) -> str:
 
 
 def _leaves_words_out(name: str, wanted: str) -> bool:
-    """Whether a name is made of words of the wanted one, of half of them at least, in any order."""
+    """Return whether a name consists of words of the wanted name, of at least half of them, in any order."""
     words, wanted_words = set(name.split("_")), wanted.split("_")
     found = [each for each in wanted_words if any(each in _WORDS_FOR.get(word, {word}) for word in words)]
     known = all(word in wanted_words or _WORDS_FOR.get(word, frozenset()) & set(wanted_words) for word in words)
-    # One word says enough if it is the first: LOG, but not LEVEL.
+    # One word is enough only if it is the first: LOG, but not LEVEL.
     return known and 2 * len(found) >= len(wanted_words) and (len(found) > 1 or found == wanted_words[:1])
 
 
 def _edits(one: str, other: str) -> int:
-    """How many letters have to be put in, left out or changed (Levenshtein's distance)."""
+    """Return how many letters must be inserted, deleted or replaced (the Levenshtein distance)."""
     row = list(range(len(other) + 1))
     for index, letter in enumerate(one, start=1):
         before, row[0] = row[0], index

@@ -1,8 +1,8 @@
-"""Verification: read every object again, and hold manifests and the rules against what the views say.
+"""Verification: it reads every object again, and checks the rows of packages against their manifests and the rules.
 
-Nothing is trusted that can be measured: every byte is read and hashed with both algorithms. What is found is recorded
-in the log, so that the next ingest of the same content heals it, and so that an audit shows it. It is recorded as the
-verification continues, also by one that is interrupted, so that hours of reading are not lost.
+Every byte is read and hashed with both algorithms. Findings are recorded in the log. So the next ingest of the same
+content repairs a flawed object, and an audit shows the finding. Findings are recorded during the verification, and
+also when it is interrupted, so that hours of reading are not lost.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
@@ -43,23 +43,23 @@ _RUN = 512
 _SMALL_BYTES = 64 << 10
 _FILES_NAMED = 3
 _PARTING_S = 10.0
-"""How long a verification that is interrupted may take to record what it has found."""
+"""How long an interrupted verification may take to record its findings."""
 
 _ROW_FLAWS_NAMED = 100
 _SAMPLE = 100
 _GONE_PERCENT_MIN = 90
-"""From this share of missing objects on, a wrong or unmounted root is more likely than so many losses."""
+"""From this percentage of missing objects on, a wrong or unmounted object root is more likely than so many losses."""
 
 
 class Verification:
     """One verification, of one package or of the whole store.
 
     Args:
-        store: for what should be.
-        storage: for what is.
-        package_id: of the package, or None for everything.
-        progress: told after every object.
-        record: puts findings into the log that it does not know yet.
+        store: the event store, which says which objects and packages should exist.
+        storage: the actor that reads the objects.
+        package_id: the package to verify, or None for the whole store.
+        progress: called after every object.
+        record: records findings in the log. It is called only with findings that the log does not have yet.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class Verification:
         self._unrecorded: list[ObjectFinding] = []
 
     async def run(self) -> VerifyReport:
-        """Read everything, and record what is flawed.
+        """Read all objects, record the findings, and check the packages.
 
         Raises:
-            WrongStorageRoot: nearly every object of the store is missing.
-            StorageDenied: this process may read hardly any object.
+            WrongStorageRoot: at least 90% of the objects are missing, so the object root is probably wrong.
+            StorageDenied: this process lacks the permission to read at least 90% of the objects.
         """
         count, size = await self._store.location_totals(package_id=self._package_id)
         self._done = VerifyProgress(0, count, 0, size)
@@ -100,7 +100,7 @@ class Verification:
         not_recorded = None
         try:
             await self._record_found()
-        except (DatabaseUnavailable, OutcomeUnknown) as error:  # what took hours to find is told all the same
+        except (DatabaseUnavailable, OutcomeUnknown) as error:  # still report findings that took hours
             not_recorded = str(error)
         manifests, differing = await self._check_packages()
         return VerifyReport(
@@ -116,11 +116,12 @@ class Verification:
         )
 
     async def _objects(self) -> None:
+        """Verify all objects, and record the findings after each batch."""
         after = ""
         while batch := await self._locations(after):
             await for_each_concurrent(_runs(batch), self._run, at_once=_CONCURRENT)
             if not _nearly_all(len(self._missing), self._done.objects):
-                with suppress(DatabaseUnavailable, OutcomeUnknown):  # it is tried again
+                with suppress(DatabaseUnavailable, OutcomeUnknown):  # tried again after the next batch
                     await self._record_found()
             after = batch[-1].content_address
 
@@ -128,7 +129,7 @@ class Verification:
         return await self._store.locations(package_id=self._package_id, after=after, limit=_BATCH)
 
     async def _run(self, locations: Sequence[Location]) -> None:
-        """Read some objects at once."""
+        """Verify some objects with one request."""
         readable: list[Location] = []
         known: list[KnownObject] = []
         for location in locations:
@@ -149,13 +150,14 @@ class Verification:
                 return
             denied = len(self._unreadable) + 1
             if denied > _SAMPLE and _nearly_all(denied, self._done.objects + 1):
-                raise  # which is no matter of single objects
+                raise  # the cause is not a single object
             await self._object(readable[0], readable[0].known.address, "unreadable")
             return
         for location, result in zip(readable, results, strict=True):
             await self._object(location, result.address, _problem(result, location))
 
     async def _object(self, location: Location, address: ContentAddress, problem: str | None) -> None:
+        """Note the status of one object, and queue a finding if the log has another status."""
         integrity = problem or "intact"
         if integrity not in {"unreadable", location.integrity}:
             place = Place(location.backend_id, location.object_key)
@@ -173,19 +175,25 @@ class Verification:
             self._progress(self._done)
 
     async def _note(self, location: Location, address: ContentAddress, problem: str) -> None:
+        """Add a flawed object to the report, with some of the files that have its content."""
         files = await self._store.files_with_content(str(address), limit=_FILES_NAMED)
         flaw = FlawedObject(str(address), location.size_bytes, tuple(files))
         found = {"missing": self._missing, "unreadable": self._unreadable}.get(problem, self._mismatches)
         found.append(flaw)
 
     async def _record_found(self) -> None:
+        """Record the queued findings, unless the object root is probably wrong."""
         await self._refuse_a_wrong_root()
         while found := tuple(self._unrecorded[:OBJECTS_MAX]):
             await self._record(found)
             del self._unrecorded[: len(found)]
 
     async def _refuse_a_wrong_root(self) -> None:
-        """Before missing objects are recorded, look for others: one package may have lost all of its few."""
+        """Raise WrongStorageRoot if nearly all objects of a sample of the whole store are missing.
+
+        This runs before missing objects are recorded. Without the sample, a package that has really lost its few
+        objects would look like a wrong root.
+        """
         if not _nearly_all(len(self._missing), self._done.objects):
             return
         sample = await self._store.locations(package_id=None, after="", limit=_SAMPLE)
@@ -195,6 +203,7 @@ class Verification:
             raise WrongStorageRoot(gone, len(found))
 
     async def _check_packages(self) -> tuple[int, list[str]]:
+        """Check the packages. Return the number of manifests and the ids of packages whose manifest differs."""
         checked, differing, after = 0, list[str](), 0
         while batch := await self._packages(after):
             for package in batch:
@@ -217,7 +226,7 @@ class Verification:
         return await self._store.packages(after=after, limit=_BATCH)
 
     async def _manifest_agrees(self, contents: PackageContents) -> bool:
-        """Return whether the manifest's bytes are those that the package names, and list the entries of its rows."""
+        """Return whether the stored manifest has the digests of the package and lists the entries of its rows."""
         try:
             payload = await self._store.manifest_bytes(contents.package.package_id)
         except PayloadDiffers:
@@ -226,7 +235,7 @@ class Verification:
 
 
 def _runs(locations: Sequence[Location]) -> Iterator[list[Location]]:
-    """Objects that are read at once: many small ones, or a large one alone."""
+    """Yield groups of objects to verify with one request: up to 512 small objects, or one large object."""
     run: list[Location] = []
     for location in locations:
         if location.size_bytes > _SMALL_BYTES:
@@ -241,6 +250,7 @@ def _runs(locations: Sequence[Location]) -> Iterator[list[Location]]:
 
 
 def _is_key_of(object_key: str, address: ContentAddress) -> bool:
+    """Return whether a key belongs to an address, in any generation."""
     if object_key == first_key(address):
         return True
     try:
@@ -250,10 +260,12 @@ def _is_key_of(object_key: str, address: ContentAddress) -> bool:
 
 
 def _nearly_all(missing: int, objects: int) -> bool:
+    """Return whether at least 90% of the objects are missing."""
     return objects > 0 and 100 * missing >= _GONE_PERCENT_MIN * objects
 
 
 def _problem(result: VerifyResult, location: Location) -> str | None:
+    """Return the flaw that a result shows; None if digests and size are those of the row."""
     if result.status != "ok":
         return result.status
     measured = result.digests
@@ -266,11 +278,12 @@ def _problem(result: VerifyResult, location: Location) -> str | None:
 
 
 def _flaws_of(contents: PackageContents, *, entries_checked: bool) -> list[str]:
-    """Return what no event could have put into the rows of a package and of its entries.
+    """Return the flaws in the rows of a package and its entries that no event could have caused.
 
     Args:
         contents: the rows.
-        entries_checked: whether the entries are those of a manifest, which has checked each of them and their links.
+        entries_checked: whether the entries equal those of the manifest. Decoding the manifest has checked them and
+            their links.
     """
     package, entries, flaws = contents.package, contents.entries, list[str]()
     if not entries_checked:
@@ -286,6 +299,7 @@ def _flaws_of(contents: PackageContents, *, entries_checked: bool) -> list[str]:
 
 
 def _flaws_of_entries(contents: PackageContents) -> Iterator[str]:
+    """Yield the flaws of the entries of a package, and links that lead out of it."""
     package_id = contents.package.package_id
     for entry in contents.entries:
         try:
@@ -300,6 +314,7 @@ def _flaws_of_entries(contents: PackageContents) -> Iterator[str]:
 
 
 def _check_entry(entry: manifest.Entry, algorithms: Collection[str]) -> None:
+    """Raise an error if an entry breaks a rule of its kind."""
     check_path(entry.path)
     if entry.kind == "file":
         check_media_type(entry.media_type)
@@ -314,6 +329,7 @@ def _check_entry(entry: manifest.Entry, algorithms: Collection[str]) -> None:
 
 
 def _agrees(contents: PackageContents, payload: bytes | None) -> bool:
+    """Return whether a manifest has the package's digests and lists its entries."""
     if payload is None:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The version of this distribution, as a constant: looking it up takes longer than Python takes to start."""
+"""The version of this distribution. It is a constant, because looking it up takes longer than Python takes to start."""
 
 __all__ = ["VERSION"]
 

@@ -1,4 +1,4 @@
-"""The log, its head, reference data and the projections."""
+"""The first schema: the log, its head, reference data and the projections."""
 
 import uuid
 

@@ -1,8 +1,8 @@
-"""The rules for events that come from elsewhere: an import, a restored backup, or the log that a replay reads.
+"""The rules for events that come from outside: from an import, a restored backup, or the log that a replay reads.
 
-Such an event may stand in a log only if a command could have made it there. It is held to the rules of its type: to
-those that it can be held to alone, and to those that the events before it make. Whoever reads a run of events loads the
-state that `run_needs` names; `admit` evolves it event by event.
+A log accepts such an event only if a command could have produced it at that position. `examine` checks the rules that
+concern the event alone. `admit` checks the rules that depend on the events before it. To admit a batch of events, a
+caller loads the state that `run_needs` names; `admit` updates that state event by event.
 """
 
 from collections.abc import Iterable
@@ -46,14 +46,15 @@ _FOLLOWS: Final = frozenset(
         (OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name),
     }
 )
-"""Which event may follow which in one command.
+"""Pairs of event types of which the second may directly follow the first in one command.
 
-An ingest reprieves, stores, puts entries, and retires what is superseded; a verification flags and unflags.
+An ingest reprieves objects, stores objects, adds entries and retires superseded keys. A verification flags objects and
+clears flags.
 """
 
 
 class Examined(Struct, frozen=True):
-    """An event that keeps the rules that it can be held to alone."""
+    """An event that keeps the rules that concern it alone."""
 
     stored: StoredEvent
     type: EventType[Any]
@@ -61,19 +62,19 @@ class Examined(Struct, frozen=True):
 
 
 class LogTables(ViewWriter, Protocol):
-    """The rows that the events so far imply: those of the next events go there when the state was read from there."""
+    """The tables of a log. A caller reads the state from them first, and then writes the rows of the next events."""
 
     async def state(self, needed: Needs) -> LogState:
-        """Return the state that is needed, but for the commands and the last event, which no view holds."""
+        """Return the needed state, except the commands and the last event, which no table of the projection holds."""
         ...
 
 
 def examine(stored: StoredEvent) -> Examined:
-    """Read an event, and hold it to the rules that it can be held to alone: names, paths, sizes, types, times, keys.
+    """Decode an event, and check the rules that concern it alone: names, paths, sizes, types, times and keys.
 
     Raises:
-        UnknownEventType: a newer release wrote the event; the error names type and sequence.
-        EventRefused: it breaks a rule.
+        UnknownEventType: a newer release wrote the event. The error names its type and sequence.
+        EventRefused: the event breaks a rule.
     """
     event = stored.event
     try:
@@ -93,15 +94,16 @@ def examine(stored: StoredEvent) -> Examined:
 
 
 def run_needs(run: Iterable[Examined]) -> Needs:
-    """Return the state without which `admit` cannot judge a run of events."""
+    """Return which state `admit` needs for a batch of events."""
     return Needs.of_all(each.type.needs(each.payload) for each in run)
 
 
 def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:
-    """Return the rows that an event implies, if it could have been decided after `state`, which evolves with it.
+    """Check an event against the state before it, update the state, and return the rows that the event implies.
 
     Raises:
-        EventRefused: no command could have made it then. `state` may be half evolved, and nothing can follow it.
+        EventRefused: no command could have produced the event in this state. `state` may be partly updated and cannot
+            be used afterwards.
     """
     stored, kind, payload = examined.stored, examined.type, examined.payload
     try:
@@ -115,7 +117,7 @@ def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:
 
 
 def _check_event(event: Event) -> None:
-    """What is around a payload: who, when, and for which command."""
+    """Check the fields around the payload: principal, time and command."""
     stamp = event.command
     check_caller(event.actor, stamp.idempotency_key)
     if not 0 <= event.recorded_at_us <= INTEGER_MAX:
@@ -130,7 +132,7 @@ def _check_event(event: Event) -> None:
 
 
 def _follow_command(event: Event, kind: EventType[Any], state: LogState) -> None:
-    """The events of a command stand together, and the first one alone speaks for it."""
+    """Check that the events of a command are adjacent, and that only the first has its digest. Update the state."""
     command_id, last = event.command.command_id, state.last
     if last is not None and last.command_id == command_id:
         check_equal("actor", event.actor, last.actor)

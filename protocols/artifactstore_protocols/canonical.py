@@ -1,13 +1,14 @@
-"""Canonical bytes for values: CBOR in RFC 8949 §4.2.1 core deterministic encoding, and nothing else.
+"""Canonical bytes for values: CBOR in the core deterministic encoding of RFC 8949 §4.2.1.
 
-One value has one encoding, so a digest of the bytes identifies the value. `encode` and `decode` speak what
-JSON can hold too: null, booleans, text, integers within ±(2^53-1), arrays and text-keyed maps.
-`encode_record` and `decode_record` add byte strings, for the event log, where nothing needs a JSON form.
+A value has exactly one encoding, so a digest of the bytes identifies the value. `encode` and `decode` support the
+values that JSON can hold too: null, booleans, text, integers within ±(2^53-1), arrays, and maps with text keys.
+`encode_record` and `decode_record` also support byte strings, for the event log, which needs no JSON form.
 
-Promises: what `decode` accepts re-encodes to the same bytes; no tag is ever acted on (cbor2 would build
-dates, patterns and addresses from them); nothing recurses deeper than `MAX_DEPTH` containers. What the
-values mean is left to the callers. An empty map is one byte, and 72 in memory: so the items of a payload are
-counted before any of them is made, and no more are taken than `items_allowed` says.
+A payload that `decode` accepts re-encodes to the same bytes. Tags are refused, since cbor2 would create dates, patterns
+and addresses from them. No code recurses deeper than `MAX_DEPTH` containers. Callers check the meaning of the values.
+
+An empty map takes one byte as CBOR and 72 bytes in memory. So the items of a payload are counted before any item is
+created, and a payload with more items than `items_allowed` returns is refused.
 """
 
 from bisect import bisect_left
@@ -41,25 +42,25 @@ __all__ = [
 ]
 
 type CanonicalValue = bool | int | str | list[CanonicalValue] | dict[str, CanonicalValue] | None
-"""What canonical CBOR and JSON can both hold."""
+"""A value that canonical CBOR and JSON can both hold."""
 
 type RecordValue = bool | int | str | bytes | list[RecordValue] | dict[str, RecordValue] | None
 """A canonical value that may hold byte strings as well."""
 
 MAX_DEPTH = 32
-"""How many arrays and maps may enclose one another."""
+"""How deep arrays and maps may be nested."""
 
 INTEGER_MAX = 2**53 - 1
-"""The largest magnitude of an integer: what an IEEE 754 double, and so JSON, holds exactly."""
+"""The largest magnitude of an integer. An IEEE 754 double, and so JSON, holds all integers up to it exactly."""
 
 DECODED_BYTES_MAX = 64 * 1024 * 1024
-"""The largest payload that is decoded unless the caller sets another limit."""
+"""The largest payload that is decoded, in bytes, unless the caller sets another limit."""
 
 ITEMS_FREE = 4096
-"""How many items any payload may have, however short it is. An event that lists no files has a few hundred at most."""
+"""How many items a payload of any length may have. An event that lists no files has a few hundred at most."""
 
 BYTES_PER_ITEM = 8
-"""How many bytes each further item takes at least, on average. In a manifest it is 16 with the shortest names."""
+"""The least average length of each further item. In a manifest with the shortest names, it is 16 bytes."""
 
 _SHOWN_CHARS = 80
 _INTEGERS = f"integers stay within ±{INTEGER_MAX} (2^53-1)"
@@ -71,11 +72,11 @@ _RESERVED = 28
 
 @dataclass(eq=False)
 class NotEncodable(ArtifactStoreError):
-    """A value that has no canonical encoding.
+    """The value has no canonical encoding.
 
     Attributes:
         where: the place in the value, such as `$.files[3].size_bytes`.
-        reason: what stands there, and what may.
+        reason: what the value has at this place, and what is allowed.
     """
 
     where: str
@@ -85,10 +86,10 @@ class NotEncodable(ArtifactStoreError):
 
 @dataclass(eq=False)
 class NotCanonical(ArtifactStoreError):
-    """Bytes that are not the canonical encoding of any value.
+    """The bytes are not the canonical encoding of any value.
 
     Attributes:
-        reason: what is wrong with them, and where.
+        reason: what is wrong with the bytes, and where.
     """
 
     reason: str
@@ -96,30 +97,31 @@ class NotCanonical(ArtifactStoreError):
 
 
 def encode(value: CanonicalValue) -> bytes:
-    """The one canonical encoding of `value`.
+    """Return the canonical encoding of `value`.
 
-    Types are matched exactly: subclasses are refused, since their bytes would not say what they were.
+    Types are matched exactly. Subclasses are refused, since their bytes would not record the class.
 
     Raises:
-        NotEncodable: for floats, byte strings, sets, tuples and other types, keys that are not text, integers
-            beyond `INTEGER_MAX`, text with lone surrogates, and nesting beyond `MAX_DEPTH` (cycles, too).
+        NotEncodable: the value has a float, byte string, set, tuple or another type, a key that is not text, an integer
+            beyond `INTEGER_MAX`, text with a lone surrogate, or nesting beyond `MAX_DEPTH`, as a cycle has.
     """
     return _encode(value, bytes_allowed=False)
 
 
 def encode_record(value: RecordValue) -> bytes:
-    """As `encode`, for values that may hold `bytes`.
+    """Return the canonical encoding of a value that may hold `bytes`.
 
     Raises:
-        NotEncodable: as `encode`, but not for `bytes`.
+        NotEncodable: as for `encode`, except for `bytes`.
     """
     return _encode(value, bytes_allowed=True)
 
 
 def encode_checked(value: Mapping[str, RecordValue] | list[RecordValue]) -> bytes:
-    """As `encode_record`, for arrays that the caller has checked item by item, or a map of them: they are not walked.
+    """Encode like `encode_record`, but do not walk arrays, which the caller has already checked item by item.
 
-    They hold no map, and no integer beyond `INTEGER_MAX`.
+    The value is such an array, or a map of such arrays and of scalars. The arrays must hold no map, and no integer
+    beyond `INTEGER_MAX`.
 
     Raises:
         NotEncodable: a value of the map is an integer beyond `INTEGER_MAX`, or a text has a lone surrogate.
@@ -135,39 +137,39 @@ def encode_checked(value: Mapping[str, RecordValue] | list[RecordValue]) -> byte
 
 
 def decode(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX) -> CanonicalValue:
-    """The value whose canonical encoding is `payload`.
+    """Return the value whose canonical encoding is `payload`.
 
     Raises:
-        NotCanonical: for anything else: other types, tags, indefinite lengths, longer heads than needed, keys
-            out of order or repeated, trailing or missing bytes, nesting beyond `MAX_DEPTH`, more than
-            `max_bytes` bytes, or more items than `items_allowed`.
+        NotCanonical: the payload has other types, tags, indefinite lengths, longer heads than needed, keys out of order
+            or repeated, trailing or missing bytes, nesting beyond `MAX_DEPTH`, more than `max_bytes` bytes, or more
+            items than `items_allowed` returns.
     """
     return cast("CanonicalValue", _decode(payload, max_bytes, items_allowed(len(payload)), bytes_allowed=False))
 
 
 def decode_record(payload: bytes, *, max_bytes: int = DECODED_BYTES_MAX, items_max: int | None = None) -> RecordValue:
-    """As `decode`, for values that may hold `bytes`.
+    """Return the value, which may hold `bytes`, whose canonical encoding is `payload`.
 
     Args:
         payload: the encoding.
-        max_bytes: how long it may be.
-        items_max: how many items it may have, where its form says so.
+        max_bytes: the largest length of the payload.
+        items_max: the largest number of items, if the form of the payload sets it; None for `items_allowed`.
 
     Raises:
-        NotCanonical: as `decode`, but not for byte strings.
+        NotCanonical: as for `decode`, except for byte strings.
     """
     allowed = items_allowed(len(payload)) if items_max is None else items_max
     return _decode(payload, max_bytes, allowed, bytes_allowed=True)
 
 
 def load(payload: bytes, *, max_bytes: int, items_max: int) -> RecordValue:
-    """As `decode_record`, without the proof that `payload` is canonical.
+    """Decode like `decode_record`, but do not check that `payload` is canonical.
 
-    For values whose form the caller checks anyway: encode what was made of them, and call `require_canonical`.
+    This is for callers that parse the value anyway. They must encode the parsed value and call `require_canonical`.
 
     Raises:
-        NotCanonical: it is no CBOR, too long or too deep, or has tags, indefinite lengths, repeated keys or too many
-            items.
+        NotCanonical: the payload is not CBOR, is too long or too deep, or has tags, indefinite lengths, repeated keys
+            or too many items.
     """
     if len(payload) > max_bytes:
         raise NotCanonical(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
@@ -192,28 +194,30 @@ def require_canonical(payload: bytes, canonical: bytes) -> None:
     """Refuse a payload that is not the canonical encoding of its value.
 
     Raises:
-        NotCanonical: the two differ; the error says where.
+        NotCanonical: `payload` and `canonical` differ. The error says where.
     """
     if canonical != payload:
         raise NotCanonical(_difference(payload, canonical))
 
 
 def items_allowed(payload_bytes: int) -> int:
-    """How many items (keys, values, arrays and maps) a payload of this length may hold."""
+    """Return how many items (keys, values, arrays and maps) a payload of this length may hold."""
     return ITEMS_FREE + payload_bytes // BYTES_PER_ITEM
 
 
 def _encode(value: object, *, bytes_allowed: bool) -> bytes:
+    """Check a value, and return its canonical encoding."""
     walk = _Walk(bytes_allowed)
     try:
         walk.check(value, 0)
     except _Misfit as misfit:
         raise NotEncodable(misfit.where(), misfit.reason) from None
-    # cbor2's own sorting costs more than all the rest: ask for it only where a map is out of order.
+    # Sorting in cbor2 costs more than the rest of the encoding, so it is used only if a map is out of order.
     return cbor2.dumps(value, canonical=not walk.sorted())
 
 
 def _decode(payload: bytes, max_bytes: int, items_max: int, *, bytes_allowed: bool) -> RecordValue:
+    """Decode a payload, and check that it is canonical."""
     value = load(payload, max_bytes=max_bytes, items_max=items_max)
     try:
         require_canonical(payload, _encode(value, bytes_allowed=bytes_allowed))
@@ -223,9 +227,9 @@ def _decode(payload: bytes, max_bytes: int, items_max: int, *, bytes_allowed: bo
 
 
 def _steps() -> list[int]:
-    """How far it is from a head to the next one, by the head's first byte; 0 where more than that byte says so.
+    """Return the distance from a head to the next one, by the head's first byte; 0 if that byte does not tell.
 
-    It is `_NEXT_BYTE` where the length is in the byte after it, as it is for nearly every digest and path.
+    The distance is `_NEXT_BYTE` if the next byte holds the length, as for nearly every digest and path.
     """
     steps: list[int] = []
     for first in range(256):
@@ -243,7 +247,7 @@ _STEPS = _steps()
 
 
 def _check_items(payload: bytes, items_max: int) -> None:
-    """Count the items of a payload without making any, and refuse too many; the rest is for the decoder to judge."""
+    """Count the items of a payload without creating any, and refuse too many. The decoder checks the rest."""
     steps, size = _STEPS, len(payload)
     position = items = 0
     last = size - 1
@@ -267,11 +271,12 @@ def _check_items(payload: bytes, items_max: int) -> None:
         position = body
         if major in {_BYTES, _TEXT}:
             position += argument
-        elif major in {_ARRAY, _MAP} and argument > items_max:  # room would be made for all of them at once
+        elif major in {_ARRAY, _MAP} and argument > items_max:  # the decoder would allocate all at once
             raise NotCanonical(f"an array or a map says that it has {argument} items, and at most {items_max} are read")
 
 
 def _difference(payload: bytes, canonical: bytes) -> str:
+    """Describe where and why a payload differs from the canonical encoding of its value."""
     if payload.startswith(canonical):
         return f"{len(payload) - len(canonical)} bytes follow the value"
     offset = bisect_left(range(len(canonical)), True, key=lambda i: payload[: i + 1] != canonical[: i + 1])
@@ -279,9 +284,10 @@ def _difference(payload: bytes, canonical: bytes) -> str:
 
 
 class _RefuseTags(dict[int, Callable[[object, bool], object]]):
-    """Stands where cbor2 looks up the decoder of a tag, before its own ones and before it reads the content.
+    """A table of tag decoders that refuses every tag.
 
-    Refusing in the look-up covers every tag number, also those that a later cbor2 learns to decode.
+    cbor2 looks up a tag in this table before its own decoders and before it reads the tag's content. Refusing in the
+    lookup covers every tag number, including those that a later cbor2 can decode.
     """
 
     def __missing__(self, tag: int) -> Never:
@@ -289,7 +295,7 @@ class _RefuseTags(dict[int, Callable[[object, bool], object]]):
 
 
 class _Misfit(Exception):
-    """Carries a reason outwards; each container on the way adds the step that led inwards."""
+    """A value that cannot be encoded. Each container that the error passes adds the step that leads to the value."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -297,13 +303,14 @@ class _Misfit(Exception):
         self.steps: list[str] = []
 
     def where(self) -> str:
+        """Return the place in the value, such as `$.files[3].size_bytes`."""
         return "$" + "".join(reversed(self.steps))
 
 
 class _Walk:
-    """Checks a whole value, and notes for each set of keys whether it stands in canonical order.
+    """The check of a whole value. It also notes for each set of keys whether it is in canonical order.
 
-    A manifest has very many maps and very few different sets of keys, so order is worked out once a set.
+    A manifest has very many maps and very few different sets of keys, so the order is computed once for each set.
     """
 
     def __init__(self, bytes_allowed: bool) -> None:
@@ -311,9 +318,11 @@ class _Walk:
         self._order: dict[tuple[str, ...], bool] = {}
 
     def sorted(self) -> bool:
+        """Return whether all maps have their keys in canonical order."""
         return all(self._order.values())
 
     def check(self, value: object, depth: int) -> None:
+        """Raise `_Misfit` if a value at this depth cannot be encoded."""
         if type(value) is str:
             if not value.isascii():
                 _utf8(value)
@@ -342,7 +351,7 @@ class _Walk:
         place: object = None
         try:
             for place, item in items:  # noqa: B007 (the handler names the item that failed)
-                # Most items by far are plain text: pass them without a call.
+                # Most items are ASCII text; accept them without a call.
                 if type(item) is not str or not item.isascii():
                     self.check(item, depth)
         except _Misfit as misfit:
@@ -359,10 +368,12 @@ def _utf8(text: str) -> bytes:
 
 @lru_cache(64)
 def _ordered(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return map keys in canonical order."""
     return tuple(sorted(keys, key=lambda key: (len(_utf8(key)), _utf8(key))))
 
 
 def _in_order(keys: tuple[str, ...]) -> bool:
-    # The head of a text string grows with its length, so bytewise order of the encodings is: shorter first.
+    """Return whether map keys are in canonical order."""
+    # The head of a text string grows with its length, so the bytewise order of encodings puts shorter keys first.
     encoded = [(len(key), key) for key in map(_utf8, keys)]
     return encoded == sorted(encoded)

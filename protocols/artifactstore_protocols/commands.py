@@ -1,9 +1,9 @@
-"""What can be asked of the log: one frozen dataclass a command.
+"""Commands: requests to change the log, each as a frozen struct.
 
-A command's id is the caller's, made before the command is sent, so that a caller who lost the answer can send the same
-command again and find it done. The ids of its events follow from it. `command_digest` is what "the same command" means:
-it covers what was asked for, and leaves out package ids, which a caller who starts over makes anew, and whether bytes
-were stored or found.
+A caller creates the id of a command before it sends the command. If the reply is lost, the caller sends the same
+command again and gets the result of the first attempt. The ids of the command's events are derived from its id. Two
+commands are the same if their `command_digest` is equal. It covers the request, but not the id of a new package, which
+a caller that starts over creates anew, and not whether bytes were stored or deduplicated.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -72,23 +72,23 @@ _CAUSES = ("condemned", "orphan")
 _RULE_CHARACTERS_MAX = 80
 
 ENTRIES_MAX: Final = 256
-"""Entries in one command, and so in one event."""
+"""The most entries in one command, and so in one event."""
 
 ENTRIES_BYTES_MAX: Final = 1 << 20
-"""Bytes of the entries of one command, by `entry_bytes`."""
+"""The most bytes of the entries in one command, as `entry_bytes` counts them."""
 
 OBJECTS_MAX: Final = 256
-"""Findings, contents or objects in one command, and objects that one event stores."""
+"""The most findings, contents or objects in one command, and the most objects that one event stores."""
 
-_ENTRY_BYTES = 70  # digest, size, kind and heads
-_TEXT_BYTES = 4  # of a character, at most
+_ENTRY_BYTES = 70  # digest, size, kind and CBOR heads
+_TEXT_BYTES = 4  # the most that UTF-8 uses for a character
 
 
 def check_caller(actor: str, idempotency_key: str | None = None) -> None:
-    """Refuse an actor or a key that no command may have; for work that comes before the command.
+    """Refuse an invalid principal or idempotency key. Call this before work that precedes the command.
 
     Raises:
-        InvalidValue: one of the two is not a short printable text.
+        InvalidValue: the principal or the key is not 1 to 200 printable characters, or has a space at an end.
     """
     _check_name("actor", actor)
     if idempotency_key is not None:
@@ -96,6 +96,7 @@ def check_caller(actor: str, idempotency_key: str | None = None) -> None:
 
 
 def _check_name(what: str, text: str) -> None:
+    """Refuse a text that is not 1 to 200 printable characters without spaces at its ends."""
     if not text or len(text) > _NAME_CHARACTERS_MAX:
         raise InvalidValue(what, text[:60], f"use 1 to {_NAME_CHARACTERS_MAX} characters")
     if text != text.strip() or not text.isprintable():
@@ -103,7 +104,7 @@ def _check_name(what: str, text: str) -> None:
 
 
 class CreatePackage(Struct, frozen=True):
-    """Open a package. The name is a label and need not be unique; `package_id` is."""
+    """A command that creates an open package. The name is a label and need not be unique; `package_id` is unique."""
 
     package_id: str
     name: str
@@ -127,24 +128,25 @@ class CreatePackage(Struct, frozen=True):
 
 
 class OnExisting(StrEnum):
-    """What to do with a file whose path is taken in its package."""
+    """What an ingest does with an entry whose path the package already has."""
 
     REFUSE = "refuse"
-    """Refuse, whatever is there."""
+    """Refuse the entry, even if the package has the same one."""
     RESUME = "resume"
-    """Pass over a file that is there already with the same content and attributes; refuse another one."""
+    """Skip an entry that the package has with the same content and attributes. Refuse a different one."""
     REPLACE = "replace"
-    """Pass over the same file; let another one take the place."""
+    """Skip an entry that the package has with the same content and attributes. Replace a different one."""
 
 
 class IngestFiles(Struct, frozen=True):
-    """Put entries into an open package, all of them or none.
+    """A command that puts entries into an open package, either all of them or none.
 
     Attributes:
-        package_id: which package.
-        entries: 1 to `ENTRIES_MAX`, of at most `ENTRIES_BYTES_MAX` together, each path once.
-        stored: proof for the contents of files that the log may not know yet; more than is needed does no harm.
-        on_existing: what to do with an entry whose path is taken.
+        package_id: the id of the package.
+        entries: 1 to `ENTRIES_MAX` entries of at most `ENTRIES_BYTES_MAX` together. Each path occurs once.
+        stored: proofs for the contents of files that the log may not know yet, at most `ENTRIES_MAX`. Proofs that are
+            not needed do no harm.
+        on_existing: what to do with an entry whose path the package already has.
     """
 
     package_id: str
@@ -169,10 +171,10 @@ class IngestFiles(Struct, frozen=True):
 
 
 def check_entries_bytes(entries: Sequence[Entry]) -> None:
-    """Refuse entries that are too much for one command.
+    """Refuse entries that are too large for one command.
 
     Raises:
-        InvalidValue: they take more than `ENTRIES_BYTES_MAX`.
+        InvalidValue: the entries take more than `ENTRIES_BYTES_MAX`.
     """
     if (size := entries_bytes(entries)) > ENTRIES_BYTES_MAX:
         reason = f"the entries of a command take {ENTRIES_BYTES_MAX} bytes at most; send the rest in others"
@@ -180,29 +182,29 @@ def check_entries_bytes(entries: Sequence[Entry]) -> None:
 
 
 def entries_bytes(entries: Iterable[Entry]) -> int:
-    """Return at least what entries take in an event, in bytes."""
+    """Return an upper bound for the size of entries in an event, in bytes."""
     return sum(map(entry_bytes, entries))
 
 
 def entry_bytes(entry: Entry) -> int:
-    """Return at least what an entry takes in an event, in bytes: its path may be there twice, as text and as key."""
+    """Return an upper bound for the size of an entry in an event, in bytes. The path can occur as text and as key."""
     _kind, path, _executable, media_type, _size, _digest, target = entry
     return _ENTRY_BYTES + _TEXT_BYTES * (2 * len(path) + len(media_type) + len(target))
 
 
 def file_entry_bytes(path: str, media_type: str) -> int:
-    """Return what `entry_bytes` says of a file with this path and media type."""
+    """Return the `entry_bytes` of a file with this path and media type."""
     return _ENTRY_BYTES + _TEXT_BYTES * (2 * len(path) + len(media_type))
 
 
 class FinalizePackage(Struct, frozen=True):
-    """Finalize a package with a manifest that was built when the package had `expected_version`."""
+    """A command that finalizes a package. The manifest was built when the package had `expected_version`."""
 
     package_id: str
     expected_version: int
     manifest: bytes
     summary: ManifestSummary | None = None
-    """What the manifest says in brief; without it, the writer reads the manifest, while it holds the head."""
+    """The summary of the manifest. Without it, the writer decodes the manifest while it locks the head of the log."""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -218,7 +220,7 @@ class FinalizePackage(Struct, frozen=True):
 
 
 class RegisterMetadataSchema(Struct, frozen=True):
-    """Add the next version of a named metadata schema. `schema` is canonical JSON text (RFC 8785)."""
+    """A command that adds the next version of a named metadata schema. `schema` is canonical JSON text (RFC 8785)."""
 
     name: str
     schema: str
@@ -233,7 +235,7 @@ class RegisterMetadataSchema(Struct, frozen=True):
 
 
 class ObjectFinding(NamedTuple):
-    """What verification found of one object: `intact`, `damaged` or `missing`."""
+    """The result of verifying one object. `integrity` is `intact`, `damaged` or `missing`."""
 
     digest: bytes
     place: Place
@@ -241,11 +243,14 @@ class ObjectFinding(NamedTuple):
 
 
 class RecordFindings(Struct, frozen=True):
-    """Record what verification found: flawed objects are stored again by the next ingest, sound ones lose their flag.
+    """A command that records the findings of a verification.
+
+    The next ingest stores flawed objects again. Intact objects lose their flag.
 
     Attributes:
-        findings: 1 to `OBJECTS_MAX`, each object once.
-        as_of: the head of the log when the verification began to read; objects that changed later are left as they are.
+        findings: 1 to `OBJECTS_MAX` findings. Each object occurs once.
+        as_of: the head of the log when the verification began to read. Findings on objects that changed later are
+            skipped.
     """
 
     findings: tuple[ObjectFinding, ...]
@@ -266,10 +271,12 @@ class RecordFindings(Struct, frozen=True):
 
 
 class ReplaceObjects(Struct, frozen=True):
-    """Record that contents were stored again, because their objects are flawed; those without a live one are left out.
+    """A command that records that contents with flawed objects were stored again.
+
+    Contents without a live object are skipped.
 
     Attributes:
-        stored: 1 to `OBJECTS_MAX`: proof for the new objects.
+        stored: proofs for 1 to `OBJECTS_MAX` new objects.
     """
 
     stored: tuple[StoredObject, ...]
@@ -281,11 +288,11 @@ class ReplaceObjects(Struct, frozen=True):
 
 
 class CondemnObjects(Struct, frozen=True):
-    """Condemn contents that no package refers to; the others are left as they are.
+    """A command that condemns contents that no package refers to. Other contents are skipped.
 
     Attributes:
         contents: 1 to `OBJECTS_MAX` primary digests.
-        rule: the name of what condemns them, for explanations.
+        rule: the name of the rule that condemns them, for explanations.
     """
 
     contents: tuple[bytes, ...]
@@ -301,7 +308,7 @@ class CondemnObjects(Struct, frozen=True):
 
 
 class RetireObjects(Struct, frozen=True):
-    """Retire the keys of condemned objects, or of orphans, which no event names; the others are left as they are.
+    """A command that retires the keys of condemned objects, or of orphans, which no event names. Others are skipped.
 
     Attributes:
         objects: 1 to `OBJECTS_MAX` places.
@@ -318,7 +325,7 @@ class RetireObjects(Struct, frozen=True):
 
 
 class RemoveObjects(Struct, frozen=True):
-    """Record that the bytes at retired keys were deleted.
+    """A command that records that the bytes at retired keys were deleted.
 
     Attributes:
         objects: 1 to `OBJECTS_MAX` places.
@@ -331,6 +338,7 @@ class RemoveObjects(Struct, frozen=True):
 
 
 def _check_places(places: tuple[Place, ...]) -> None:
+    """Refuse places that a command cannot name."""
     _check_tuple("objects", places)
     for place in places:
         check_place(*place)
@@ -338,6 +346,7 @@ def _check_places(places: tuple[Place, ...]) -> None:
 
 
 def _check_tuple(what: str, items: tuple[object, ...]) -> None:
+    """Refuse items that are not a tuple of 1 to `OBJECTS_MAX` different items."""
     if type(items) is not tuple or not 0 < len(items) <= OBJECTS_MAX:
         raise InvalidValue(what, type(items).__name__, f"a command has 1 to {OBJECTS_MAX}")
     if len(set(items)) != len(items):
@@ -358,13 +367,13 @@ type Command = (
 
 
 class CommandRequest(Struct, frozen=True):
-    """A command, and on whose behalf.
+    """A command and the principal that asks for it.
 
     Attributes:
-        command_id: UUIDv7, the same for every attempt of one call.
-        command: what is asked.
-        actor: who asks.
-        idempotency_key: lets a caller who starts over find the first answer; None where nobody will.
+        command_id: a UUIDv7, the same for every attempt of one call.
+        command: the command.
+        actor: the principal.
+        idempotency_key: with it, a caller that starts over gets the result of the first call; None if not needed.
     """
 
     command_id: str
@@ -379,10 +388,10 @@ class CommandRequest(Struct, frozen=True):
 
 
 def command_digest(command: Command, actor: str) -> str:
-    """BLAKE3 content address of what a command asks for, on behalf of whom.
+    """Return the BLAKE3 content address of a command's request and its principal.
 
-    Package ids that the caller makes anew on every attempt are left out, and so is what a repeat finds
-    changed by itself: whether bytes were stored or found, and the manifest that a finalization builds.
+    The digest leaves out values that can change when a caller repeats the request: the id of a new package, whether
+    bytes were stored or deduplicated, the manifest of a finalization, and the `as_of` of findings.
     """
     asked: RecordValue
     match command:

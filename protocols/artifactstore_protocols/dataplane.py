@@ -1,9 +1,10 @@
-"""The data plane: the one way between actors and stored bytes.
+"""The data plane: the only interface between actors and stored bytes.
 
-It hashes while it stores, checks while it reads, and chooses a backend by the size of what it stores. What it reads,
-a row names: content address, size, backend and key; nothing computes a key from an address to read. The interface is
-asynchronous and free of any event loop; an implementation decides where the work runs, and keeps every byte off the
-event loop's thread. What it acknowledges is durable. It writes no event and knows no package.
+It hashes contents while it stores them, checks them while it reads them, and chooses a backend by their size. To read
+an object, a caller passes the content address, size, backend and key from a row; no code computes a key from an address
+to read. The interface is asynchronous and depends on no event loop. An implementation decides where the work runs, and
+keeps all bytes off the event loop's thread. Acknowledged data is durable. The data plane writes no events and knows no
+packages.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -37,22 +38,22 @@ __all__ = [
 ]
 
 NOWHERE: Final[Mapping[ContentAddress, Place]] = MappingProxyType({})
-"""Places of no object."""
+"""An empty mapping of places."""
 
 type VerifyStatus = Literal["ok", "damaged", "missing"]
 
 
 class SourceError(ArtifactStoreError):
-    """Base of what is wrong with the bytes that somebody wants to ingest; nothing of them was stored."""
+    """The base class of errors in a source of bytes to ingest. Nothing of the source was stored."""
 
 
 @dataclass(eq=False)
 class SourceRefused(SourceError):
-    """A path that is not an ordinary file inside its root: it is never opened, or not read.
+    """The path is not an ordinary file inside its root. It was not opened, or not read.
 
     Attributes:
-        path: the path as it was given.
-        reason: what it is instead.
+        path: the path as the caller gave it.
+        reason: why the path is refused, such as what it is instead.
     """
 
     path: str
@@ -62,11 +63,11 @@ class SourceRefused(SourceError):
 
 @dataclass(eq=False)
 class SourceUnreadable(SourceError):
-    """A file that could not be opened or read.
+    """The file could not be opened or read.
 
     Attributes:
-        path: the path as it was given.
-        cause: name of the operating system's error, such as `ENOENT`.
+        path: the path as the caller gave it.
+        cause: the name of the operating system's error, such as `ENOENT`.
     """
 
     path: str
@@ -76,10 +77,10 @@ class SourceUnreadable(SourceError):
 
 @dataclass(eq=False)
 class SourceChanged(SourceError):
-    """A file that changed between looking at it and having read it: its size, its kind or one of its times.
+    """The file changed while it was read: its size, its kind or one of its times.
 
     Attributes:
-        path: the path as it was given.
+        path: the path as the caller gave it.
         reason: what changed.
     """
 
@@ -90,11 +91,11 @@ class SourceChanged(SourceError):
 
 @dataclass(eq=False)
 class SourceDiffers(SourceError):
-    """A file whose content is not the one that was expected of it.
+    """The file does not hold the expected content.
 
     Attributes:
-        path: the path as it was given.
-        expected: address of the content that should be there.
+        path: the path as the caller gave it.
+        expected: the address of the expected content.
     """
 
     path: str
@@ -104,11 +105,11 @@ class SourceDiffers(SourceError):
 
 @dataclass(eq=False)
 class SourceTruncated(SourceError):
-    """A stream that ended before its declared size.
+    """The stream ended before its declared size.
 
     Attributes:
-        expected_bytes: the size that was declared.
-        received_bytes: what came.
+        expected_bytes: the declared size.
+        received_bytes: how many bytes were received.
     """
 
     expected_bytes: int
@@ -118,11 +119,11 @@ class SourceTruncated(SourceError):
 
 @dataclass(eq=False)
 class SourceOverrun(SourceError):
-    """A stream that continued beyond its declared size.
+    """The stream continued beyond its declared size.
 
     Attributes:
-        expected_bytes: the size that was declared.
-        received_bytes: what had come when it was cut off.
+        expected_bytes: the declared size.
+        received_bytes: how many bytes were received before the stream was cut off.
     """
 
     expected_bytes: int
@@ -132,12 +133,12 @@ class SourceOverrun(SourceError):
 
 @dataclass(eq=False)
 class RangeRefused(ArtifactStoreError):
-    """A range that does not lie within the object.
+    """The range does not lie within the object.
 
     Attributes:
-        offset: first byte asked for.
-        length: bytes asked for; None is up to the end.
-        size_bytes: length of the object.
+        offset: the first requested byte.
+        length: the number of requested bytes; None for all bytes up to the end.
+        size_bytes: the length of the object.
     """
 
     offset: int
@@ -153,16 +154,15 @@ class RangeRefused(ArtifactStoreError):
 class FileSource(Struct, frozen=True):
     """A local file to ingest.
 
-    No symbolic link is followed: below `root` none in any part of the path, without a root none as the last
-    part. Who wants a link's target names the target, so that a link that is swapped meanwhile cannot lead out
-    of the tree.
+    No symbolic link is followed: below `root`, in any part of the path; without a root, as the last part. To ingest
+    the target of a link, name the target. So a link that another process replaces cannot lead out of the tree.
 
     Attributes:
-        path: below `root` if there is one, with `/` between its parts; otherwise any path of this machine. Both are
-            UTF-8 text whatever the locale; a byte that is not UTF-8 is a lone surrogate (PEP 383).
-        root: directory that the file must lie in; None for a file that the user named directly.
-        expected: what it must hold to be stored; None takes whatever it holds.
-        content: its bytes, where they were read already, as those of a backup's small objects are.
+        path: with a `root`, a path below it, with `/` between the parts; otherwise any path of this machine. Path and
+            root are UTF-8 text in any locale. A byte that is not UTF-8 is a lone surrogate (PEP 383).
+        root: the directory that must contain the file; None for a file that the user named directly.
+        expected: the digests that the content must have to be stored; None accepts any content.
+        content: the bytes of the file if they were already read, such as those of a backup's small objects.
     """
 
     path: str
@@ -187,7 +187,7 @@ def check_local_path(what: str, path: str) -> None:
     """Check that a path of this machine can exist.
 
     Raises:
-        InvalidValue: it is empty, or holds a NUL or surrogates that no file name has.
+        InvalidValue: the path is empty, or holds a NUL or surrogates that no file name has.
     """
     if not path or "\0" in path:
         raise InvalidValue(what, path[:80], "a path has at least one character, and no NUL")
@@ -198,12 +198,12 @@ def check_local_path(what: str, path: str) -> None:
 
 
 class IngestResult(Struct, frozen=True):
-    """What became of one ingested content.
+    """The result of ingesting one content.
 
     Attributes:
-        digests: of the bytes as they were read.
-        size_bytes: how many there were.
-        receipt: where they are, durably.
+        digests: the digests of the bytes that were read.
+        size_bytes: the number of bytes that were read.
+        receipt: the proof that the content is durable at a place.
     """
 
     digests: ContentDigests
@@ -219,13 +219,13 @@ class IngestResult(Struct, frozen=True):
 
 
 class VerifyResult(Struct, frozen=True, gc=False):
-    """What a stored object turned out to be when all of it was read.
+    """The result of reading a whole object and comparing it with its address.
 
     Attributes:
-        address: what it should be.
+        address: the address that the object should have.
         status: `ok`, `damaged` (other bytes, or unreadable ones) or `missing`.
-        digests: what was measured; None for `missing` and for an object that could not be read to its end.
-        size_bytes: bytes that were read; None likewise.
+        digests: the measured digests; None for `missing` and for an object that could not be read to its end.
+        size_bytes: the number of bytes that were read; None in the same cases.
     """
 
     address: ContentAddress
@@ -243,12 +243,12 @@ class VerifyResult(Struct, frozen=True, gc=False):
 
 
 class DataPlane(Protocol):
-    """Bytes in, bytes out.
+    """The interface that stores, reads, verifies and deletes objects.
 
-    A content is stored under its first key, or where `places` says: its earlier keys may be known to be flawed, or
-    retired. Where other bytes are found, it is stored under the next key; the receipt says which.
+    A content is stored under its first key, or at the place that `places` gives, since its earlier keys may be flawed
+    or retired. If that key holds other bytes, the content is stored under the next key. The receipt names the key.
 
-    Besides the errors named, every operation raises the `StorageError`s of `storage`.
+    Every operation also raises the subclasses of `StorageError`.
     """
 
     async def ingest_stream(
@@ -261,27 +261,28 @@ class DataPlane(Protocol):
         """Hash and store a stream in one pass.
 
         Args:
-            reader: the bytes, in chunks of any size; whoever made it closes it.
-            expected_size: bytes that must come; None if that is not known.
+            reader: the bytes, in chunks of any size. The caller closes it.
+            expected_size: the size that the stream must have, in bytes; None if unknown.
             places: see the class.
 
         Raises:
-            SourceTruncated, SourceOverrun: it ended short of, or went beyond, `expected_size`.
+            SourceTruncated: the stream ended before `expected_size`.
+            SourceOverrun: the stream continued beyond `expected_size`.
         """
         ...
 
     async def ingest_files(
         self, batch: Sequence[FileSource], *, places: Mapping[ContentAddress, Place] = NOWHERE
     ) -> Sequence[IngestResult | ArtifactStoreError]:
-        """Hash and store local files; one call per batch.
+        """Hash and store local files, one call for each batch.
 
-        Each file has its own answer, in the order of the batch: what went wrong with one (a `SourceError` or
-        a `StorageError`) is returned in its place and does not fail the others.
+        Each file has its own result, in the order of the batch. The error of a file (a `SourceError` or a
+        `StorageError`) is returned in its place and does not affect the others.
         """
         ...
 
     async def ingest_contents(self, contents: Sequence[bytes]) -> Sequence[IngestResult | ArtifactStoreError]:
-        """Hash and store contents that are in memory; one call per batch, answers as for `ingest_files`."""
+        """Hash and store contents in memory, one call for each batch. The results are as for `ingest_files`."""
         ...
 
     def serve_object(
@@ -289,43 +290,44 @@ class DataPlane(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Open an object and iterate over its bytes, or a range of them, in large chunks.
 
-        When the whole object is asked for it is checked against its address, before the last chunk is handed
-        out; so nobody receives all the bytes of a damaged object.
+        A whole object is checked against its address before its last chunk is yielded. So no caller receives all bytes
+        of a damaged object.
 
         Args:
-            known: which object.
-            offset: first byte, at most the object's size.
-            length: bytes to serve; None is up to the end.
+            known: the object.
+            offset: the first byte, at most the size of the object.
+            length: the number of bytes to serve; None for all bytes up to the end.
 
         Raises:
-            ObjectMissing: on entry, no such object. RangeRefused: on entry, the range does not lie within the
-            object. ObjectDamaged: the bytes are wrong or cannot be read; while iterating, or on entry if
-            there are none.
+            ObjectMissing: the object does not exist. Raised on entry.
+            RangeRefused: the range does not lie within the object. Raised on entry.
+            ObjectDamaged: the bytes are wrong or cannot be read. Raised during the iteration, or on entry if there are
+                no bytes to yield.
         """
         ...
 
     async def read_objects(self, known: Sequence[KnownObject]) -> Sequence[bytes | StorageError]:
-        """Read many small objects at once, each checked against its address; answers come in their order.
+        """Read many small objects at once and check each against its address. Return results in their order.
 
-        The caller bounds their number and their bytes.
+        The error of an object is returned in its place. The caller limits the number and the total size of the objects.
         """
         ...
 
     async def verify_objects(self, known: Sequence[KnownObject]) -> Sequence[VerifyResult]:
-        """Read all of some objects and say whether each is what its address says; a damaged one raises nothing."""
+        """Read some objects whole, and return whether each matches its address. A damaged object raises no error."""
         ...
 
     async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
-        """Return the size of each object in bytes, without reading it; None where there is none."""
+        """Return the size of each object in bytes, without reading it; None for a missing object."""
         ...
 
     async def delete_object(self, known: KnownObject) -> bool:
-        """Remove an object durably; False if there was none."""
+        """Delete an object durably. Return False if it did not exist."""
         ...
 
     async def health(self) -> Sequence[BackendHealth]:
-        """Measure every backend that objects are stored in, in the order of their ids.
+        """Measure every backend that stores objects, in the order of their ids.
 
-        Can be cancelled while a device hangs.
+        The call can be cancelled while a device hangs.
         """
         ...

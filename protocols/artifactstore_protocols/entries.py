@@ -1,7 +1,7 @@
-"""Entries of packages and objects of a store, as plain tuples: what commands and events carry by the hundred.
+"""Entries of packages and objects of a store, as plain tuples, since commands and events hold hundreds of them.
 
-An entry is a file, a symbolic link, or a directory that is empty. Digests are raw bytes here; the algorithm of a
-primary digest is named once for all of them.
+An entry is a file, a symbolic link or an empty directory. Digests are raw bytes here. The algorithm of the primary
+digests is named once for all of them.
 """
 
 from functools import lru_cache
@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 DIGEST_BYTES: Final = 32
-"""Length of every digest that names content."""
+"""The length of every digest of content, in bytes."""
 
 BACKEND_CHARACTERS_MAX: Final = 200
-"""Characters in the id of a storage backend."""
+"""The most characters in the id of a storage backend."""
 
 _SHOWN_CHARACTERS: Final = 80
 _FILE_FIELDS: Final = 6
@@ -51,13 +51,13 @@ class Entry(NamedTuple):
     """One entry of a package.
 
     Attributes:
-        kind: `file`, `link` or `directory`; a directory is an entry only while it is empty.
-        path: relative to the package's root, as `paths.check_path` accepts it.
+        kind: `file`, `link` or `directory`. A directory is an entry only while it is empty.
+        path: the path below the package's root, in the form that `paths.check_path` accepts.
         executable: whether the file's owner may execute it.
-        media_type: of the file.
-        size_bytes: length of the file.
-        digest: primary digest of the file's content.
-        target: of the link, relative to the directory that holds it.
+        media_type: the media type of the file.
+        size_bytes: the length of the file in bytes.
+        digest: the primary digest of the file's content.
+        target: the target of the link, relative to the directory that holds the link.
     """
 
     kind: EntryKind
@@ -73,12 +73,12 @@ class StoredObject(NamedTuple):
     """Proof that a content is durable at a place.
 
     Attributes:
-        digest: primary digest of the content.
-        sha256: its SHA-256.
-        size_bytes: its length.
-        place: where it is.
-        retrieval_tier: `immediate` can be read at once, `archive` must be restored first.
-        restore_status: how far that is; `not_required` for `immediate`.
+        digest: the primary digest of the content.
+        sha256: the SHA-256 digest of the content.
+        size_bytes: the length of the content in bytes.
+        place: the backend and the key.
+        retrieval_tier: `immediate` if the object can be read at once, `archive` if it must be restored first.
+        restore_status: the status of that restore; `not_required` for `immediate`.
     """
 
     digest: bytes
@@ -105,17 +105,17 @@ def directory_entry(path: str) -> Entry:
 
 
 def encode_entry(entry: Entry) -> list[RecordValue]:
-    """Return the entry as an array: its kind, its path, and what its kind has."""
+    """Return the entry as an array: its kind, its path, and the fields of its kind."""
     if entry.kind == "file":
         return [entry.kind, entry.path, entry.executable, entry.media_type, entry.size_bytes, entry.digest]
     return [entry.kind, entry.path, entry.target] if entry.kind == "link" else [entry.kind, entry.path]
 
 
 def entry_of(value: RecordValue) -> Entry:
-    """Return the entry that `encode_entry` made an array of, checked as `check_entry` does.
+    """Return the entry that `encode_entry` encoded as an array, after a `check_entry`.
 
     Raises:
-        InvalidValue, PathRefused: it is none.
+        InvalidValue, PathRefused: the array is not a valid entry.
     """
     fields: Any = value if type(value) is list and value else (None,)
     kind, count = fields[0], len(fields)
@@ -133,10 +133,10 @@ def check_entry(entry: Entry) -> None:
     """Refuse an entry that no package may hold.
 
     Raises:
-        PathRefused: its path is none.
-        InvalidValue: another of its fields has the wrong type or value.
+        PathRefused: the path of the entry is invalid.
+        InvalidValue: another field of the entry has the wrong type or value.
     """
-    every: Any = entry  # of any types, whatever it says
+    every: Any = entry  # a decoded entry can hold any types
     kind, path, executable, media_type, size_bytes, digest, target = every
     if type(path) is not str:
         raise InvalidValue("path", type(path).__name__, "a path is text")
@@ -159,7 +159,7 @@ def check_entry(entry: Entry) -> None:
 
 
 def check_object(stored: StoredObject) -> None:
-    """Refuse a proof that no backend gives.
+    """Refuse a proof that no backend returns.
 
     Raises:
         InvalidValue, KeyRefused: a field has the wrong type or value.
@@ -174,10 +174,11 @@ def check_object(stored: StoredObject) -> None:
 
 
 def check_place(backend_id: str, object_key: str) -> None:
-    """Refuse what names no place.
+    """Refuse a backend id or an object key of the wrong form.
 
     Raises:
-        InvalidValue, KeyRefused: it has the wrong form.
+        InvalidValue: the backend id has the wrong form.
+        KeyRefused: the object key has the wrong form.
     """
     if not 0 < len(backend_id) <= BACKEND_CHARACTERS_MAX or not backend_id.isprintable():
         reason = f"use 1 to {BACKEND_CHARACTERS_MAX} printable characters"
@@ -186,10 +187,10 @@ def check_place(backend_id: str, object_key: str) -> None:
 
 
 def check_digest(what: str, digest: bytes) -> None:
-    """Refuse what is no digest of content.
+    """Refuse a value that is not a digest of content.
 
     Raises:
-        InvalidValue: it is not 32 bytes.
+        InvalidValue: the value is not 32 bytes.
     """
     if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
         raise InvalidValue(what, repr(digest)[:_SHOWN_CHARACTERS], f"it has {DIGEST_BYTES} bytes")

@@ -1,7 +1,7 @@
-"""The one hierarchy of what artifactstore refuses, each error with its facts as attributes.
+"""The base class of artifactstore's errors, and the error for an invalid value.
 
-Every message says what is wrong and what to do. All of them are `Refusal`s: an actor that raises one has answered,
-it has not crashed.
+Every message says what is wrong and what to do. Every error is a `Refusal`: an actor that raises one answers its caller
+and does not crash.
 """
 
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ __all__ = ["ArtifactStoreError", "InvalidValue"]
 
 
 class ArtifactStoreError(Refusal):
-    """Base of every error that artifactstore raises on purpose."""
+    """The base class of every error that artifactstore raises on purpose."""
 
 
 @dataclass(eq=False)
 class InvalidValue(ArtifactStoreError):
-    """A value that does not have the form its name asks for.
+    """A value does not have the required form.
 
     Attributes:
-        what: what was being read, such as "digest" or "retention class".
-        value: the offending value, shortened.
-        reason: what is wrong with it, and what would be right.
+        what: the kind of value, such as "digest" or "retention class".
+        value: the invalid value, shortened.
+        reason: what is wrong with the value, and what is allowed.
     """
 
     what: str

@@ -1,7 +1,7 @@
-"""The event store SPI: what the actors need from a log and its views, whatever keeps them.
+"""The event store interface: what actors need from a log and its views, whatever database keeps them.
 
-A store keeps one gapless log and the projections that follow from it, commits batches of commands in one transaction
-each, and answers questions from its views. It makes no decision: `judging.judge_batch` says what commands make true,
+A store keeps one gapless log and the projections built from it. It commits each batch of commands in one transaction
+and answers queries from its views. It makes no decisions: `judging.judge_batch` decides which events commands produce,
 and `judging.project` which rows an event implies. Every read sees one snapshot.
 """
 
@@ -22,21 +22,21 @@ from artifactstore_protocols.storage import KnownObject, Place
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
 
 READ_BYTES_MAX: Final = 8 << 20
-"""How long the payloads of events that are read together may be, unless a reader says otherwise."""
+"""The default limit on the total payload bytes of events that are read together."""
 
 type CommandOutcome = Committed | ArtifactStoreError
-"""What became of one command of a batch: what it wrote, or why it was refused."""
+"""The outcome of one command in a batch: the events that it wrote, or the error that rejected it."""
 
 
 class LogReading(Struct, frozen=True):
-    """What a probe of a store found.
+    """The result of probing a store.
 
     Attributes:
-        head: the last sequence of its log.
-        free_bytes: room that is left where it is kept; None where that cannot be told.
-        read_only: why nothing can be written; None if it can.
-        unfinished: the import that must be finished before anything else is written; None if there is none.
-        store_id: random id of what keeps the log, outside the log; None where it has none.
+        head: the sequence of the last event in the log.
+        free_bytes: the free space where the log is stored; None if it is unknown.
+        read_only: the reason why the store cannot be written; None if it can.
+        unfinished: the import that must finish before anything else can be written; None if there is none.
+        store_id: the random id of the database that keeps the log. The log does not contain it. None if there is none.
     """
 
     head: int
@@ -47,15 +47,15 @@ class LogReading(Struct, frozen=True):
 
 
 class Location(Struct, frozen=True, gc=False):
-    """Where an object is, what it should be, and what verification last said of it.
+    """The place and size of an object, and its integrity by the last verification.
 
     Attributes:
-        content_address: which object.
-        backend_id: in which backend.
-        object_key: under which key.
-        digest_sha256: hex of its second digest.
-        size_bytes: how long it is.
-        integrity: `intact`, or `damaged` or `missing` since a verification found it so.
+        content_address: the address of its content.
+        backend_id: the backend that stores it.
+        object_key: its key in the backend.
+        digest_sha256: the SHA-256 digest of its content, in hex.
+        size_bytes: the length of its content.
+        integrity: `intact`; `damaged` or `missing` after a verification found it so.
     """
 
     content_address: str
@@ -67,23 +67,23 @@ class Location(Struct, frozen=True, gc=False):
 
     @property
     def known(self) -> KnownObject:
-        """The object, as storage is asked for it.
+        """The object in the form that storage takes.
 
         Raises:
-            InvalidValue: its address is none.
+            InvalidValue: `content_address` is not a content address.
         """
         address = ContentAddress.parse(self.content_address)
         return KnownObject(address, self.size_bytes, Place(self.backend_id, self.object_key))
 
 
 class PackageContents(Struct, frozen=True):
-    """What a manifest is made from, in one snapshot.
+    """The input for a package's manifest, read in one snapshot.
 
     Attributes:
         package: the package.
-        entries: its entries, in ascending order of their keys.
-        receipts: where the contents of its files are; equal ones may repeat.
-        digest_algorithms: names of the algorithms of the primary digests.
+        entries: its entries, in ascending order of their path keys.
+        receipts: the places where the contents of its files are stored; equal receipts may repeat.
+        digest_algorithms: the names of the algorithms of the primary digests.
     """
 
     package: PackageRecord
@@ -93,27 +93,27 @@ class PackageContents(Struct, frozen=True):
 
 
 class EventStore(Protocol):
-    """A log and its views. Errors are `ArtifactStoreError`s that say whether anything may have been written."""
+    """A log and its views. Its errors are `ArtifactStoreError`s that say whether anything may have been written."""
 
     @property
     def name(self) -> str:
-        """What may be shown of where it is; never a password."""
+        """The location of the store, safe to show: it never contains a password."""
         ...
 
     async def open(self) -> None:
-        """Make it ready, setting up what a new one needs."""
+        """Open the store, and set up a new one."""
         ...
 
     async def close(self) -> None:
-        """Finish what is under way and let go; harmless when closed."""
+        """Finish the work in progress and close the store. Does nothing if already closed."""
         ...
 
     def must_be_writable(self) -> None:
-        """Refuse a change before it begins, where none can be written; raises the error that `commit` would raise."""
+        """Raise the error that `commit` would raise if the store cannot be written. Call it before a change begins."""
         ...
 
     async def probe(self) -> LogReading:
-        """Read the head of the log, having checked that what is open is still what is at its place."""
+        """Return the head and status of the log, after checking that the open database is still at its location."""
         ...
 
     async def commit(
@@ -124,135 +124,140 @@ class EventStore(Protocol):
         new_id: Callable[[], str],
         files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
-        """Decide a batch of commands in order and write what follows, in one transaction.
+        """Judge a batch of commands in order, and write their events and rows in one transaction.
 
-        A refused command leaves no trace and does not fail its neighbours; one that is in the log already gets its
-        first answer. `v1.log.created` precedes what is written into an empty log. While an import is unfinished, every
-        other command is refused with `ImportUnfinished`. When this returns, what it says is durable.
+        A rejected command writes nothing and does not make the other commands fail. A command that is already in the
+        log gets its first answer again. `v1.log.created` precedes the first event in an empty log. While an import is
+        unfinished, a command that is not in the log is rejected with `ImportUnfinished`. When this returns, the
+        outcomes are durable.
 
         Raises:
-            OutcomeUnknown: the batch may have been written; the same batch again finds out.
+            OutcomeUnknown: the batch may have been written; commit the same batch again to find out.
         """
         ...
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
-        """Take over some of another log's events as they are, with the rows that they imply, in one transaction.
+        """Append events of another log unchanged, with the rows that they imply, in one transaction.
 
-        Those that are there already are compared. When this returns, all of them are in the log, durably, and the head
-        refuses other writers until the last event of the run is there. With no events, a run begins: the head refuses
-        others from then on, unless somebody has written meanwhile, which the first events find out.
+        Events that are already in this log are compared. When this returns, all of the events are in the log, durably.
+        The head then rejects other writers until the last event of the run is in the log. An empty `events` begins a
+        run: from then on the head rejects other writers. If the head has moved past `run.head` meanwhile, that call has
+        no effect, and the first events of the run find any difference.
 
         Args:
-            events: their sequences without a gap.
+            events: events with consecutive sequences.
             run: the import that they belong to.
 
         Returns:
-            How many were not there before.
+            The number of events that were new.
 
         Raises:
-            ImportUnfinished: another import is; nothing was written.
-            LogDiffers: this log holds another event at one of their sequences, or none before the first of them;
-                nothing was written.
-            OutcomeUnknown: they may have been written; the same events again find out.
+            ImportUnfinished: another import is unfinished; nothing was written.
+            LogDiffers: this log has another event at one of their sequences, or no event before the first one; nothing
+                was written.
+            OutcomeUnknown: the events may have been written; import the same events again to find out.
         """
         ...
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
     ) -> Sequence[StoredEvent]:
-        """Events after a sequence, in order.
+        """Return the events after a sequence, in order.
 
         Args:
             after: the sequence.
-            limit: how many at most.
-            subject: only those about it, if one is given.
-            bytes_max: how long their payloads may be together; one that is longer comes alone.
+            limit: the maximum number of events.
+            subject: if given, only events with this subject are returned.
+            bytes_max: the maximum total bytes of their payloads; an event with a larger payload is returned alone.
 
         Raises:
-            LogDamaged: the very next event is missing. Without a subject, a run of events has no hole.
+            LogDamaged: the next event is missing. Without a subject, the returned events have no gap.
         """
         ...
 
     async def wait_for_growth(self, after: int) -> int:
-        """Wait until the log has grown past a sequence, whoever wrote to it, and say where its head is then.
+        """Wait until the log has grown past a sequence, and return its head.
 
-        May return without growth, after seconds at most; so an answer is never older than that.
+        Writes of any process count. The call may return without growth after a few seconds, so an answer is never older
+        than that.
         """
         ...
 
     async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
         """Build the projections again from the log, and compare them with the live ones or repair those.
 
-        `progress` is called now and then, from whatever thread is at it; it must not raise.
+        `progress` is called from time to time, from any thread; it must not raise.
         """
         ...
 
     async def package(self, package_id: str) -> PackageRecord:
-        """The package with this id, or PackageNotFound."""
+        """Return the package with this id, or raise `PackageNotFound`."""
         ...
 
     async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
-        """Packages whose id, or else whose name, is `wanted`; newest first."""
+        """Return the packages whose id is `wanted`, or else those whose name is; newest first."""
         ...
 
     async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
-        """Up to `limit` packages in order of creation, those created after a sequence."""
+        """Return up to `limit` packages that were created after a sequence, in order of creation."""
         ...
 
     async def contents(self, package_id: str) -> PackageContents:
-        """What a manifest of the package is made from, or PackageNotFound."""
+        """Return the input for the package's manifest, or raise `PackageNotFound`."""
         ...
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """The entry at a path (as its NFC key), if there is one; or PackageNotFound."""
+        """Return the entry at a path (as its NFC key), or None; raise `PackageNotFound` if the package is missing."""
         ...
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
-        """A package and its entries, in the order of `paths.tree_order` of their keys; or PackageNotFound."""
+        """Return a package and its entries in the `paths.tree_order` of their keys, or raise `PackageNotFound`."""
         ...
 
     async def manifest_bytes(self, package_id: str) -> bytes | None:
-        """The manifest of a package, None while it is open; or PackageNotFound."""
+        """Return a package's manifest, None while it is open; raise `PackageNotFound` if the package is missing."""
         ...
 
     async def deduplicated_bytes(self, package_id: str) -> int:
-        """Bytes of the package's files whose content was in the log before them."""
+        """Return the bytes of the package's files whose content was in the log before them."""
         ...
 
     async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
-        """The objects of up to `limit` contents, those of one package or of all, in order of content address.
+        """Return the objects of up to `limit` contents after an address, in order of content address.
 
-        Objects are live or condemned here; those at retired keys are left out.
-        A content that several backends have comes with all of its objects, so `after` never cuts between them.
+        `package_id` selects the contents of one package; None selects all contents. Only live and condemned objects are
+        returned, not those at retired keys. All objects of one content are returned together, so `after` never
+        separates them.
         """
         ...
 
     async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
-        """Return where contents can be read: at objects that are not flagged, if there are such.
+        """Return the objects from which contents can be read, preferring objects that are not flagged.
 
-        Those that the log does not name, or that have no live or condemned object, are left out.
+        Contents that the log does not name, or that have no live or condemned object, are left out.
         """
         ...
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
-        """How many objects `locations` gives in all, and their bytes."""
+        """Return the number of objects that `locations` returns in all, and their total bytes."""
         ...
 
     async def files_with_content(self, content_address: str, *, limit: int) -> Sequence[str]:
-        """The first files that hold a content, as `package id/path`."""
+        """Return the first `limit` files that hold a content, as `package id/path`."""
         ...
 
     async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
-        """Contents of which verification found an object flawed, each with the place to store it at again.
+        """Return the contents with a flagged object, each with the place to store it at again.
 
-        Nothing has used that key. An object whose content was stored at another key since has no flag any more.
+        Verification flags an object that it finds damaged or missing. The key of the returned place is unused. An
+        object whose content was stored at another key later is no longer flagged.
         """
         ...
 
     async def flagged_counts(self) -> Mapping[str, int]:
-        """How many those are, by problem: `damaged` and `missing`; a problem that no object has is left out."""
+        """Return the number of flagged objects for each problem that some object has: `damaged` or `missing`."""
         ...
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:
-        """The latest version of a metadata schema, if there is one."""
+        """Return the latest version of a metadata schema, or None."""
         ...

@@ -1,9 +1,9 @@
-"""Events: what they hold before and after they have a place in the log, and their canonical record.
+"""Events before and after they have a place in the log, and their canonical records.
 
-The record of an event is canonical CBOR of all its fields but its position, with the payload's digest in place of the
-payload. So the same event is the same bytes in every store, a record is small whatever it tells of, and digests over
-records commit to payloads too. Rows and log files hold a payload beside its record's fields; whoever reads them holds
-the payload against the digest.
+The record of an event is canonical CBOR of all its fields except the sequence, with the payload's digest in place of
+the payload. So the same event has the same record in every store, records stay small, and digests over records cover
+the payloads too. Rows and log files hold a payload beside its record's fields; readers check the payload against the
+digest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,16 +43,16 @@ __all__ = [
 ]
 
 PAYLOAD_BYTES_MAX: Final = MANIFEST_BYTES_MAX
-"""The largest payload: a sealed manifest of the largest size."""
+"""The maximum bytes of a payload. The largest payloads are manifests."""
 
 RECORD_BYTES_MAX: Final = 1 << 20
-"""The largest record: it holds no payload, but names and keys that callers chose."""
+"""The maximum bytes of a record. It holds no payload, but names and keys that callers chose."""
 
 SEQUENCE_MAX: Final = 2**63 - 1
-"""The largest sequence: databases keep it in a signed 64-bit integer."""
+"""The largest sequence: databases store it in a signed 64-bit integer."""
 
 _RECORD_VERSION = 1
-_RECORD_ITEMS_MAX = 64  # it has 21; one with some more is told by what it has
+_RECORD_ITEMS_MAX = 64  # a record has 21; with a few more, the error can name the expected keys
 _NULLABLE: Final = frozenset({"command_digest", "idempotency_key"})
 _FIELDS: Final[Mapping[str, type]] = {
     "version": int,
@@ -70,7 +70,7 @@ _FIELDS: Final[Mapping[str, type]] = {
 
 @dataclass(eq=False)
 class EventConflict(ArtifactStoreError):
-    """An event id that is in the log already, with other content."""
+    """The log already has an event with this id and other content."""
 
     event_id: str
     sequence: int
@@ -82,13 +82,13 @@ class EventConflict(ArtifactStoreError):
 
 @dataclass(eq=False)
 class EventRefused(ArtifactStoreError):
-    """An event that no command could have made at its place in the log; nothing is taken from that log.
+    """No command could have made this event at its place in the log. Nothing from that log is used.
 
     Attributes:
-        code: stable name of this refusal, the same for a database, a log file and a backup.
-        sequence: its place.
-        event_type: what it says that it is.
-        reason: the rule that it breaks.
+        code: the stable name of this error, the same for a database, a log file and a backup.
+        sequence: the sequence of the event.
+        event_type: the type that the event states.
+        reason: the rule that the event breaks.
     """
 
     code: ClassVar[str] = "event-refused"
@@ -106,7 +106,7 @@ class EventRefused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class IdempotencyConflict(ArtifactStoreError):
-    """An idempotency key, or a command id, that was used for another command."""
+    """An idempotency key or a command id was used for another command."""
 
     key: str
     sequence: int
@@ -118,15 +118,15 @@ class IdempotencyConflict(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PayloadDiffers(ArtifactStoreError):
-    """A payload that is not the one that its event's record names; nothing of it is used.
+    """A payload does not match the digest in its event's record. The payload is not used.
 
     Attributes:
-        code: stable name of this refusal, the same for a database, a log file and a backup.
-        sequence: of the event.
-        event_type: its type.
-        recorded: the payload's digest by the record.
-        found: the digest of the payload that is there.
-        source: what the file is called that it was read from; None for a database.
+        code: the stable name of this error, the same for a database, a log file and a backup.
+        sequence: the sequence of the event.
+        event_type: the type of the event.
+        recorded: the payload's digest in the record.
+        found: the digest of the payload that was read.
+        source: the name of the file with the payload; None for a database.
     """
 
     code: ClassVar[str] = "payload-differs"
@@ -149,19 +149,19 @@ class PayloadDiffers(ArtifactStoreError):
 
 @dataclass(eq=False)
 class RecordInvalid(ArtifactStoreError):
-    """Bytes that are not the record of any event that this release knows how to read."""
+    """The bytes are not an event record that this release can read."""
 
     reason: str
     template = "not the record of an event: {self.reason}"
 
 
 class CommandStamp(Struct, frozen=True):
-    """Which command an event came from, so that a repeated command finds its first answer.
+    """The command that an event came from, so that a repeated command finds its first answer.
 
     Attributes:
-        command_id: UUIDv7 that the caller made; all events of one command share it.
-        digest: content address of the command's canonical arguments; on the command's first event only.
-        idempotency_key: what the caller gave to be able to ask again; on the command's first event only.
+        command_id: a UUIDv7 made by the caller; all events of one command share it.
+        digest: the content address of the command's canonical arguments; only on the command's first event.
+        idempotency_key: the caller's name for the call; only on the command's first event.
     """
 
     command_id: str
@@ -173,17 +173,17 @@ class CommandStamp(Struct, frozen=True):
 
 
 class Event(Struct, frozen=True):
-    """An event that does not have its position yet.
+    """An event that has no sequence yet.
 
     Attributes:
-        event_id: UUIDv7, unique in the log; it follows from the command's id.
-        type: versioned name, such as `v1.files.ingested`.
-        subject: what it is about: a package id, or a content address.
-        actor: who did it, as the caller says.
-        recorded_at_us: when the writer recorded it, int64 microseconds since the epoch, UTC.
-        payload: canonical CBOR, made once.
-        command: where it came from.
-        payload_digest: content address of the payload, which the record holds in its place; it is computed.
+        event_id: a UUIDv7, unique in the log and derived from the command's id.
+        type: the versioned name of the type, such as `v1.files.ingested`.
+        subject: what the event is about: a package id, a log id, the name of a metadata schema, or `objects`.
+        actor: the principal, as the caller states it.
+        recorded_at_us: the time when the writer recorded it, int64 microseconds since the epoch, UTC.
+        payload: the payload in canonical CBOR.
+        command: the command that it came from.
+        payload_digest: the content address of the payload, which stands in the record; always computed from `payload`.
     """
 
     event_id: str
@@ -200,7 +200,10 @@ class Event(Struct, frozen=True):
         force_setattr(self, "payload_digest", digest_of_payload(self.payload))
 
     def same_content(self, other: "Event") -> bool:
-        """Whether both say the same. The time of recording is the writer's, so a repeat may differ in it."""
+        """Return whether two events have the same type, subject, actor and payload.
+
+        The time of recording is the writer's, so it may differ in a repeated event.
+        """
         return (self.type, self.subject, self.actor, self.payload) == (
             other.type,
             other.subject,
@@ -210,17 +213,17 @@ class Event(Struct, frozen=True):
 
 
 class StoredEvent(Struct, frozen=True):
-    """An event with its place in the log: 1, 2, 3 … without a gap."""
+    """An event with its sequence in the log: 1, 2, 3 … without a gap."""
 
     sequence: int
     event: Event
 
     def decode(self) -> Payload:
-        """The payload as a value.
+        """Return the decoded payload.
 
         Raises:
             UnknownEventType: this release does not know the type.
-            EventRefused: the payload is not what its type says.
+            EventRefused: the payload breaks a rule of its type.
         """
         try:
             return decode_payload(self.event.type, self.event.payload)
@@ -232,13 +235,13 @@ class StoredEvent(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a command wrote, now or the first time it was asked.
+    """The events that a command wrote, now or when it was first committed.
 
     Attributes:
-        events: in order; empty where what was asked for was true already.
-        sequence: the last of them; the head of the log where there is none.
+        events: the events in order; empty if the command changed nothing.
+        sequence: the sequence of the last event; the head of the log if there is none.
         repeated: whether this is the answer to an earlier call.
-        written: the values that the payloads were encoded from, where it is the first answer.
+        written: the payloads that were encoded into the events; empty in a repeated answer.
     """
 
     events: tuple[StoredEvent, ...]
@@ -247,37 +250,37 @@ class Committed:
     written: tuple[Payload, ...] = field(default=(), repr=False, compare=False)
 
     def payloads(self) -> Sequence[Payload]:
-        """The payloads of the events; nothing that was just encoded is decoded.
+        """Return the payloads of the events, without decoding any that were just encoded.
 
         Raises:
-            UnknownEventType, EventRefused: as `StoredEvent.decode`.
+            UnknownEventType, EventRefused: see `StoredEvent.decode`.
         """
         return self.written or [stored.decode() for stored in self.events]
 
 
 def digest_of_payload(payload: bytes) -> str:
-    """Return the content address of a payload; that of a finalizing event is the manifest's digest."""
+    """Return the content address of a payload. For an event that finalizes a package, it is the manifest digest."""
     return f"{PRIMARY_ALGORITHM}:{blake3(payload).hexdigest()}"
 
 
 def check_payload(
     sequence: int, event_type: str, payload_digest: str, recorded: str, source: str | None = None
 ) -> None:
-    """Hold the digest of a payload that was read against the one that its record names.
+    """Check the digest of a payload that was read against the digest in its record.
 
     Raises:
-        PayloadDiffers: it is another payload.
+        PayloadDiffers: the digests differ.
     """
     if payload_digest != recorded:
         raise PayloadDiffers(sequence, event_type, recorded, payload_digest, source)
 
 
 def encode_record(event: Event) -> bytes:
-    """The canonical record: CBOR map of every field but the position, with the payload's digest for the payload.
+    """Return the canonical record of an event: a CBOR map of all fields, with the digest in place of the payload.
 
-    Layout: `{version: 1, event_id, type, subject, actor, recorded_at_us, command_id, command_digest,
-    idempotency_key, payload_digest}`, keys sorted bytewise; text but for the two integers and the nullable last fields
-    of the command.
+    Layout: `{version: 1, event_id, type, subject, actor, recorded_at_us, command_id, command_digest, idempotency_key,
+    payload_digest}`, keys sorted bytewise. `version` and `recorded_at_us` are integers; all other values are text.
+    `command_digest` and `idempotency_key` may be null.
     """
     record: dict[str, RecordValue] = {
         "version": _RECORD_VERSION,
@@ -295,18 +298,18 @@ def encode_record(event: Event) -> bytes:
 
 
 def decode_event(sequence: int, record: bytes, payload: bytes, *, source: str | None = None) -> StoredEvent:
-    """The event that a record and the payload beside it are; `encode_record` makes the same record of it again.
+    """Return the event with a record and a payload. `encode_record` encodes it to the same record.
 
-    The payload is only held against its digest; `decode_payload` reads it.
+    The payload is only checked against its digest; `decode_payload` decodes it.
 
     Args:
-        sequence: its place in the log.
+        sequence: its sequence in the log.
         record: its canonical record.
-        payload: what stands beside the record.
-        source: what errors call the file that both come from.
+        payload: the payload that is stored beside the record.
+        source: the name of the file with both, for errors.
 
     Raises:
-        RecordInvalid: it is not a record, or one of a version that this release does not know.
+        RecordInvalid: the bytes are not a record, or have a version that this release does not know.
         PayloadDiffers: the record names another payload.
     """
     try:
@@ -336,7 +339,7 @@ def decode_event(sequence: int, record: bytes, payload: bytes, *, source: str | 
 
 
 def parse_sequence(text: str) -> int | None:
-    """Return the sequence that a text is: ASCII digits, from 0 to `SEQUENCE_MAX`; None for anything else."""
+    """Parse a sequence: ASCII digits, from 0 to `SEQUENCE_MAX`; return None for any other text."""
     if not (text.isascii() and text.isdecimal()) or len(text.lstrip("0")) > len(str(SEQUENCE_MAX)):
         return None
     sequence = int(text.lstrip("0") or "0")

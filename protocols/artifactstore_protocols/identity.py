@@ -1,9 +1,8 @@
-"""What names a piece of content: digests, content addresses, and the one pass over bytes that yields them.
+"""Digests, content addresses, and a hasher that computes both digests of a content in one pass.
 
-Every object has a primary digest, which is its address, and a SHA-256 beside it: two independent functions
-must both fail before wrong bytes pass for right ones, and OCI clients can be served without a second pass.
-Algorithms register by name; `blake3` and `sha256` are there at import. Nothing here reads a file: callers
-bring the bytes.
+Every content has a primary digest, which is its address, and a SHA-256. Wrong bytes pass for right ones only if both
+independent functions fail, and OCI clients can be served without a second pass. Algorithms are registered by name;
+`blake3` and `sha256` are registered at import. Nothing here reads a file: callers pass the bytes.
 """
 
 import hashlib
@@ -40,14 +39,14 @@ _SHOWN_CHARS: Final = 80
 
 
 class Hasher(Protocol):
-    """A hash in progress, as `hashlib` and `blake3` shape it."""
+    """A hash in progress, with the methods of `hashlib` and `blake3`."""
 
     def update(self, data: Buffer, /) -> object:
-        """Take in the next bytes."""
+        """Add the next bytes to the hash."""
         ...
 
     def hexdigest(self) -> str:
-        """Digest of all bytes so far, in lower-case hex; more updates may follow."""
+        """Return the digest of all bytes so far, in lower-case hex; more updates may follow."""
         ...
 
 
@@ -60,18 +59,17 @@ _ALGORITHMS: Final[dict[str, _Algorithm]] = {}
 
 
 def register_algorithm(name: str, factory: Callable[[], Hasher], digest_bytes: int) -> None:
-    """Make a hash algorithm known under a name; the same registration again changes nothing.
+    """Register a hash algorithm under a name; the same registration again changes nothing.
 
     Args:
-        name: 1 to 32 lower-case letters, digits and hyphens, a letter first; it becomes part of stored
+        name: 1 to 32 lower-case letters, digits and hyphens, beginning with a letter; it becomes part of stored
             addresses.
-        factory: makes a fresh hasher; it must release the GIL on large updates, since worker threads share a
-            loop.
-        digest_bytes: length of the digest.
+        factory: makes a new hasher. The hasher must release the GIL on large updates, because worker threads run beside
+            an event loop.
+        digest_bytes: the length of the digest.
 
     Raises:
-        InvalidValue: the name or the length cannot be, or the name stands for another factory or length
-        already.
+        InvalidValue: the name or the length is invalid, or the name is registered with another factory or length.
     """
     if _NAME.fullmatch(name) is None:
         raise InvalidValue("algorithm name", name[:_SHOWN_CHARS], "use lower-case letters, digits and hyphens")
@@ -91,7 +89,7 @@ def _algorithm(name: str) -> _Algorithm:
 
 
 def new_hasher(algorithm: str) -> Hasher:
-    """Start a hash of a registered algorithm.
+    """Return a new hasher of a registered algorithm.
 
     Raises:
         InvalidValue: no such algorithm is registered.
@@ -100,7 +98,7 @@ def new_hasher(algorithm: str) -> Hasher:
 
 
 def digest_length(algorithm: str) -> int:
-    """Length of a registered algorithm's digests in bytes.
+    """Return the length of a registered algorithm's digests in bytes.
 
     Raises:
         InvalidValue: no such algorithm is registered.
@@ -113,10 +111,10 @@ register_algorithm("sha256", hashlib.sha256, 32)
 
 
 class Digest(Struct, frozen=True, order=True, gc=False):
-    """A digest under a registered algorithm; ordered by algorithm, then by hex.
+    """A digest of a registered algorithm, ordered by algorithm, then by hex.
 
     Attributes:
-        algorithm: registered name, such as `blake3`.
+        algorithm: the registered name, such as `blake3`.
         hex: the digest in lower-case hex, of exactly the algorithm's length.
     """
 
@@ -136,16 +134,16 @@ class Digest(Struct, frozen=True, order=True, gc=False):
 
 
 class ContentAddress(Struct, frozen=True, order=True, gc=False):
-    """Where content is found, whoever stored it: `<algorithm>:<hex>` of its primary digest."""
+    """The address of a content, equal in every store: `<algorithm>:<hex>` of its primary digest."""
 
     digest: Digest
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `<algorithm>:<hex>`; exactly the texts that `str()` writes are accepted.
+        """Parse `<algorithm>:<hex>`. Only texts that `str()` returns are accepted.
 
         Raises:
-            InvalidValue: no colon, an unknown algorithm, or a digest of the wrong form.
+            InvalidValue: the text has no colon, an unknown algorithm, or a digest of the wrong form.
         """
         algorithm, colon, hex_digits = text.partition(":")
         if not colon:
@@ -158,11 +156,11 @@ class ContentAddress(Struct, frozen=True, order=True, gc=False):
 
 
 class ContentDigests(Struct, frozen=True, gc=False):
-    """Both digests of one content.
+    """The two digests of one content.
 
     Attributes:
         primary: the digest that the content is stored under.
-        sha256: always SHA-256; equal to `primary` where that is SHA-256 too.
+        sha256: the SHA-256 digest; equal to `primary` if that is SHA-256 too.
     """
 
     primary: Digest
@@ -176,16 +174,16 @@ class ContentDigests(Struct, frozen=True, gc=False):
 
     @property
     def content_address(self) -> ContentAddress:
-        """Address of the content: its primary digest."""
+        """The address of the content: its primary digest."""
         return ContentAddress(self.primary)
 
 
 class ContentHasher:
-    """Both digests and the size in one pass over the bytes.
+    """A hasher that computes both digests and the size of a content in one pass.
 
-    Synchronous, for worker threads; one thread at a time, or one a hash with `feeds`. Feed 8 MiB or more at once
-    where there is that much: both hashes release the GIL while they work, and each release beside a busy event loop
-    can cost a switch interval.
+    It is synchronous, for worker threads. Use it from one thread at a time, or with `feeds` from one thread for each
+    hash. Feed 8 MiB or more at once if available: both hashes release the GIL while they work, and each release beside
+    a busy event loop can cost a switch interval.
     """
 
     __slots__ = ("_hashers", "_primary", "_size_bytes")
@@ -197,16 +195,16 @@ class ContentHasher:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes taken in so far."""
+        """The number of bytes hashed so far."""
         return self._size_bytes
 
     def update(self, buffer: Buffer) -> None:
-        """Take in the next bytes."""
+        """Add the next bytes to both hashes."""
         for algorithm in self._hashers:
             self._feed(algorithm, buffer)
 
     def feeds(self) -> tuple[Callable[[Buffer], None], ...]:
-        """Return one function a hash. Feed every piece to each, in order; each may run in a thread of its own."""
+        """Return one function for each hash. Pass every piece to each one in order; each may run in its own thread."""
         return tuple(partial(self._feed, name) for name in self._hashers)
 
     def _feed(self, algorithm: str, buffer: Buffer) -> None:
@@ -216,7 +214,7 @@ class ContentHasher:
                 self._size_bytes += view.nbytes
 
     def digests(self) -> ContentDigests:
-        """Digests of all bytes so far; more updates may follow."""
+        """Return the digests of all bytes so far; more updates may follow."""
         return ContentDigests(self._digest(self._primary), self._digest(_SECOND_ALGORITHM))
 
     def _digest(self, algorithm: str) -> Digest:
@@ -224,12 +222,12 @@ class ContentHasher:
 
 
 def digests_of(content: Buffer, algorithm: str = PRIMARY_ALGORITHM) -> ContentDigests:
-    """Both digests of a content that is in memory."""
+    """Return both digests of a content in memory."""
     return ContentDigests(digest_of(content, algorithm), digest_of(content, _SECOND_ALGORITHM))
 
 
 def digest_of(content: Buffer, algorithm: str) -> Digest:
-    """The digest of a content that is in memory, under a registered algorithm."""
+    """Return the digest of a content in memory, under a registered algorithm."""
     hasher = new_hasher(algorithm)
     hasher.update(content)
     return Digest(algorithm, hasher.hexdigest())

@@ -14,7 +14,7 @@ def check_id(what: str, text: str) -> str:
     """Return a UUID's text unchanged if it is in the canonical lower-case form of RFC 9562.
 
     Raises:
-        InvalidValue: it is not.
+        InvalidValue: the text has another form.
     """
     if _ID.fullmatch(text) is None:
         raise InvalidValue(what, text[:60], "write a UUID as 8-4-4-4-12 lower-case hex digits")
@@ -29,9 +29,9 @@ def uuid7(milliseconds: int, random_bits: int) -> str:
 
 
 def event_id_of(command_id: str, index: int) -> str:
-    """Return the id of a command's first, second … event, counted from 0: a UUIDv7 with the command's time.
+    """Return the id of a command's event at an index, counted from 0: a UUIDv7 with the command's time.
 
-    It follows from the command's id, so a command that is sent again has events of the same ids.
+    The id is derived from the command's id, so the events of a repeated command have the same ids.
     """
     digest = hashlib.sha256(f"{command_id}/{index}".encode()).digest()
     return uuid7(int(command_id.replace("-", ""), 16) >> 80, int.from_bytes(digest[:10]))

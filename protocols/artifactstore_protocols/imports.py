@@ -1,9 +1,9 @@
-"""An import that is not finished: what the head of a log holds of it, and whom the head lets write.
+"""Unfinished imports: the note in the head row of a log, and the rules for who may write meanwhile.
 
-A log that is taken over is the beginning of another one until its last event has arrived. An event that somebody else
-writes in between makes it a third log, which can never be finished. So an import notes its end in the head row before
-it brings anything, and takes the note away with its last event. As long as the note is there, the head refuses every
-command and every import of another log, in whatever process. A restore is an import that brings objects, too.
+Until the last event of an imported log has arrived, this log is only the beginning of the other one. An event from
+another writer would make it a third log, which can never be completed. So an import notes its end in the head row
+before it brings any events, and deletes the note with its last event. While the note is there, the head rejects every
+command and every import of another log, in every process. A restore is an import that also brings objects.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ __all__ = [
 
 
 class LogEnd(Struct, frozen=True):
-    """The last event of a log. Ids are made anew for every event, so logs that share one share all before it.
+    """The last event of a log. Every event gets a new id, so logs that share an event share all events before it.
 
     Attributes:
-        sequence: its place.
-        event_id: its id.
+        sequence: the sequence of the event.
+        event_id: the id of the event.
     """
 
     sequence: int
@@ -37,11 +37,11 @@ class LogEnd(Struct, frozen=True):
 
 
 class UnfinishedImport(Struct, frozen=True):
-    """What the head row holds of an import that is not finished.
+    """The note of an unfinished import in the head row.
 
     Attributes:
         end: the event that finishes it.
-        command: what to run to finish it.
+        command: the command line that finishes it.
     """
 
     end: LogEnd
@@ -52,10 +52,10 @@ class ImportRun(Struct, frozen=True):
     """One import of one log, as the head is asked to admit it.
 
     Attributes:
-        source: what errors call the log that it takes over.
-        head: how much of it the store held when the run began, found equal.
-        until: what the head holds of it until it is finished.
-        continues: the end of an unfinished import that the log was found to hold.
+        source: the name of the imported log, for errors.
+        head: the sequence up to which the store already held the imported log when the run began.
+        until: the note that the head holds until the import is finished.
+        continues: the end of an unfinished import, if the imported log holds that event.
     """
 
     source: str
@@ -66,13 +66,13 @@ class ImportRun(Struct, frozen=True):
 
 @dataclass(eq=False)
 class ImportUnfinished(ArtifactStoreError):
-    """The log is being taken over from elsewhere, and takes nothing else until that is finished; nothing was written.
+    """An import into this log is unfinished, and the log accepts nothing else until it is. Nothing was written.
 
     Attributes:
-        code: stable name of this refusal.
-        head: how many events are there.
-        end: how many there will be.
-        command: what finishes it.
+        code: the stable name of this error.
+        head: the number of events in the log now.
+        end: the number of events when the import is finished.
+        command: the command line that finishes the import.
     """
 
     code: ClassVar[str] = "import-unfinished"
@@ -86,17 +86,17 @@ class ImportUnfinished(ArtifactStoreError):
 
 
 def admit_command(found: UnfinishedImport | None, head: int) -> None:
-    """Refuse a command while an import is unfinished.
+    """Reject a command while an import is unfinished.
 
     Raises:
-        ImportUnfinished: one is.
+        ImportUnfinished: an import is unfinished.
     """
     if found is not None:
         raise ImportUnfinished(head, found.end.sequence, found.command)
 
 
 def admit_import(found: UnfinishedImport | None, run: ImportRun, head: int) -> None:
-    """Refuse an import while another one is unfinished. A log that holds the end of that one finishes it.
+    """Reject an import while another one is unfinished. A log that holds the end of that import may finish it.
 
     Raises:
         ImportUnfinished: the unfinished import is of another log, or of more of this one.
@@ -106,5 +106,5 @@ def admit_import(found: UnfinishedImport | None, run: ImportRun, head: int) -> N
 
 
 def after_import(head: int, run: ImportRun) -> UnfinishedImport | None:
-    """What the head row holds after a run has brought the log to `head`."""
+    """Return the note for the head row after a run has brought the log to `head`; None if the import is finished."""
     return None if head >= run.until.end.sequence else run.until

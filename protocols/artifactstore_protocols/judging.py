@@ -1,8 +1,8 @@
-"""Commands in, events and rows out: what a batch of commands makes true, as one pure function.
+"""The decision of a batch of commands, as a pure function: commands in, events and row operations out.
 
-Every store calls it, with the state that its transaction sees. Commands are judged in order, each against the state as
-the ones before it left it. A refused command leaves no trace and never fails its neighbours. A command that is in the
-log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
+Every store calls it, with the state that its transaction sees. Commands are judged in order, each against the state
+that the ones before it left. A rejected command writes nothing and does not make the other commands fail. A command
+that is in the log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,12 +66,12 @@ __all__ = ["Judged", "command_needs", "decide", "judge_batch", "project"]
 
 
 class Judged(Struct):
-    """What comes of a batch.
+    """The result of judging a batch of commands.
 
     Attributes:
-        outcomes: one a command, in order.
-        events: what is to be appended, in order of sequence.
-        operations: what follows for the projections.
+        outcomes: one outcome for each command, in order.
+        events: the events to append, in order of sequence.
+        operations: the row operations for the projections.
     """
 
     outcomes: list[CommandOutcome] = field(default_factory=list[CommandOutcome])
@@ -80,7 +80,7 @@ class Judged(Struct):
 
 
 def command_needs(commands: Sequence[Command]) -> Needs:
-    """Return the state without which `decide` cannot judge some commands."""
+    """Return the state that `decide` needs to judge some commands."""
     return Needs.of_all(map(_needs, commands))
 
 
@@ -110,15 +110,15 @@ def _needs(command: Command) -> Needs:
 
 
 def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
-    """Return what a command makes true, in the order of its events; nothing if it is true already.
+    """Return the payloads of a command's events, in order; none if the command changes nothing.
 
     Args:
-        command: what is asked for.
-        state: what is true; it is not changed.
-        entries_max: how many entries a package may have.
+        command: the command.
+        state: the state before the command; it is not changed.
+        entries_max: the maximum number of entries in a package.
 
     Raises:
-        ArtifactStoreError: a refusal of `packages`, or an unknown retention class.
+        ArtifactStoreError: the command is rejected: it breaks a rule of packages, objects or retention.
     """
     made: tuple[Payload | None, ...]
     match command:
@@ -146,7 +146,7 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
-    """Reprieve what is condemned, record what is new, put the entries, and retire what is superseded."""
+    """Return payloads that reprieve condemned objects, store new ones, put entries and retire superseded objects."""
     ingested = ingest_files(command, state, entries_max=entries_max)
     entries = () if ingested is None else ingested.entries
     needed = {entry.digest for entry in entries if entry.digest}
@@ -157,7 +157,7 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
 
 
 def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:
-    """Record new objects, and retire those of which they take the place."""
+    """Return the payloads that record new objects and retire the objects that they supersede."""
     gone = superseded(new, state)
     return (
         ObjectsStored(PRIMARY_ALGORITHM, new) if new else None,
@@ -180,13 +180,13 @@ def judge_batch(
 
     Args:
         requests: the commands, in order.
-        state: what `command_needs` names; it is changed by what is decided.
-        known: all events of commands that have the id or the idempotency key of one of these.
+        state: the state that `command_needs` names; the new events are applied to it.
+        known: all events of commands that have the id or the idempotency key of one of these commands.
         head: the last sequence of the log.
-        now_us: tells the time, in microseconds since the epoch.
-        new_id: makes a random UUID, for a log that begins with this batch.
-        entries_max: how many entries a package may have.
-        unfinished: the import that the head waits for; it refuses every command that is not in the log.
+        now_us: returns the time, in microseconds since the epoch.
+        new_id: returns a random UUID, for a log that begins with this batch.
+        entries_max: the maximum number of entries in a package.
+        unfinished: the unfinished import, if any. Every command that is not in the log is then rejected.
     """
     judged = Judged()
     earlier = _Earlier()
@@ -227,7 +227,7 @@ def judge_batch(
 
 
 class _Earlier:
-    """Events of commands that are known, by command and by idempotency key."""
+    """The events of earlier commands, by command id and by idempotency key."""
 
     def __init__(self) -> None:
         self._by_command: dict[str, list[StoredEvent]] = {}
@@ -252,7 +252,7 @@ class _Earlier:
 def _events(
     request: CommandRequest, payloads: Sequence[Payload], digest: str, now_us: Callable[[], int]
 ) -> list[Event]:
-    """The first event of a command carries the command's digest and idempotency key."""
+    """Return the events of a command. The first one has the command's digest and idempotency key."""
     if not payloads:
         return []
     recorded_at_us = now_us()
@@ -273,7 +273,7 @@ def _events(
 
 
 def _log_created(first: Event, new_id: Callable[[], str]) -> Event:
-    """Return the event that begins a log, written with the first event that a command asks for."""
+    """Return the event that begins a log. It is written with the first event that a command asks for."""
     payload = LogCreated(new_id())
     command_id = new_id()
     return Event(
@@ -292,11 +292,11 @@ def project(stored: StoredEvent, payload: Payload | None = None) -> tuple[RowOpe
 
     Args:
         stored: the event.
-        payload: what its payload decodes to, from a caller who has it already.
+        payload: the decoded payload, from a caller that has it already.
 
     Raises:
         UnknownEventType: a newer release wrote the event; the error names type and sequence.
-        EventRefused: the payload is not what its type says.
+        EventRefused: the payload breaks a rule of its type.
     """
     payload = stored.decode() if payload is None else payload
     try:

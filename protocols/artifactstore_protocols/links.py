@@ -1,12 +1,12 @@
-"""Symbolic links of a package: which targets they may have, and which of them lead out of the tree.
+"""Symbolic links of a package: their allowed targets, and the search for links that lead out of the tree.
 
 A target is relative and stays inside the tree. Where a link leads is found by resolving it through the other links of
-the tree, since two links can escape together that do not escape alone: with `x/y/d` → `../..`, which is the root,
-`m` → `x/y/d/../etc` is outside, although its text says `x/y/etc`.
+the tree, because two links can escape together that do not escape alone: with `x/y/d` → `../..`, which is the root, `m`
+→ `x/y/d/../etc` is outside, although its text says `x/y/etc`.
 
-A link whose target is not in the tree is allowed: tools make such links on purpose, and git and tar keep them. What
-follows a name that does not exist is judged as if that name were a directory, since somebody may create one there. A
-loop is allowed as well: it leads nowhere, so it does not lead out.
+A link whose target is not in the tree is allowed: tools make such links on purpose, and git and tar keep them. A name
+that does not exist is treated as a directory, because someone may create one there. A loop is allowed too: it leads
+nowhere, so it does not lead out.
 """
 
 import re
@@ -19,26 +19,26 @@ from artifactstore_protocols.paths import PathRefused, path_key
 __all__ = ["TARGET_BYTES_MAX", "LinkPolicy", "check_target", "escaping_links", "target_flaw"]
 
 TARGET_BYTES_MAX: Final = 4095
-"""UTF-8 bytes in a link's target: PATH_MAX of Linux without the NUL at its end."""
+"""The maximum UTF-8 bytes of a link's target: PATH_MAX of Linux without the final NUL."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class LinkPolicy(StrEnum):
-    """What an ingest does with the symbolic links of a directory."""
+    """How an ingest treats the symbolic links of a directory."""
 
     KEEP = "keep"
-    """Store them as links; refuse the directory if some lead out of it."""
+    """Store them as links; reject the directory if any of them lead out of it."""
     FOLLOW = "follow"
-    """Store the files and directories that they lead to; refuse the directory if one leads out of it or to nothing."""
+    """Store the files and directories that they lead to; reject the directory if one leads out of it or to nothing."""
     REFUSE = "refuse"
-    """Refuse a directory that holds links."""
+    """Reject a directory that contains links."""
     SKIP = "skip"
     """Leave them out."""
 
 
 def target_flaw(target: str) -> str | None:
-    """Say why no link of a package may have a target, wherever it would lead; None if one may."""
+    """Return why no link of a package may have a target, wherever it leads; None if a link may have it."""
     try:
         size_bytes = len(target.encode())
     except UnicodeEncodeError:
@@ -51,14 +51,14 @@ def target_flaw(target: str) -> str | None:
 
 
 def check_target(path: str, target: str) -> None:
-    """Refuse a target that no link of a package may have, wherever it would lead.
+    """Reject a target that no link of a package may have, wherever it leads.
 
     Args:
-        path: where the link is, for the error.
-        target: what the link says.
+        path: the path of the link, for the error.
+        target: the target of the link.
 
     Raises:
-        PathRefused: the target is empty, absolute, longer than `TARGET_BYTES_MAX`, or holds a backslash, a control
+        PathRefused: the target is empty, absolute, longer than `TARGET_BYTES_MAX`, or contains a backslash, a control
             character or a surrogate.
     """
     if (flaw := target_flaw(target)) is not None:
@@ -66,7 +66,7 @@ def check_target(path: str, target: str) -> None:
 
 
 class _Place(NamedTuple):
-    """Where a target has led so far: a path of the tree, and a number of names below it that do not exist.
+    """The place that a target has led to so far: a path of the tree, and a number of missing names below it.
 
     The path of the root is empty.
     """
@@ -80,7 +80,7 @@ _NOWHERE: Final = _Place(".", 0)  # a loop
 
 
 class _Link:
-    """A link that is being resolved: the place so far, and the names that are left, the next one last."""
+    """A link that is being resolved: the place so far, and the remaining names, the next one last."""
 
     __slots__ = ("key", "names", "place")
 
@@ -98,10 +98,10 @@ def escaping_links(links: Mapping[str, str], paths: Iterable[str]) -> list[str]:
 
     Args:
         links: all links of the tree, path to target; each target has passed `check_target`.
-        paths: everything else in the tree, files and empty directories.
+        paths: the other entries of the tree: files and empty directories.
 
     Returns:
-        Their paths, in the order of `links`.
+        The paths of the escaping links, in the order of `links`.
     """
     if not links:
         return []
@@ -126,7 +126,7 @@ def _with_directories(keys: list[str]) -> set[str]:
 
 
 def _resolve(key: str, targets: Mapping[str, str], known: set[str], places: dict[str, _Place]) -> None:
-    """Add where a link leads to `places`, and where those links lead that it needs."""
+    """Resolve a link and the links that it needs, and add the places that they lead to to `places`."""
     waiting = [_Link(key, targets[key])]
     active = {key}
     while waiting:
@@ -136,7 +136,7 @@ def _resolve(key: str, targets: Mapping[str, str], known: set[str], places: dict
             places[link.key] = link.place
             active.discard(link.key)
             waiting.pop()
-        elif needed in active:  # none of those that wait can ever be resolved
+        elif needed in active:  # a loop: none of the waiting links can be resolved
             places.update(dict.fromkeys(active, _NOWHERE))
             return
         else:
@@ -145,7 +145,7 @@ def _resolve(key: str, targets: Mapping[str, str], known: set[str], places: dict
 
 
 def _advance(link: _Link, targets: Mapping[str, str], known: set[str], places: Mapping[str, _Place]) -> str | None:
-    """Follow a link as far as the places known so far allow; return the link that has to be resolved first, if any."""
+    """Follow a link as far as the known places allow. Return the link that must be resolved first, or None."""
     place, names = link.place, link.names
     while names and place is not _OUTSIDE and place is not _NOWHERE:
         name = names[-1]

@@ -1,8 +1,8 @@
-"""Media types: what a file's suffix says it is, from a table that is the same on every host.
+"""Media types by file suffix, from a table that is the same on every host.
 
-The standard library's `mimetypes` reads the host's own files, so two machines would describe one tree in two
-ways. The table is short on purpose: build outputs, reports, models and archives. The content is never looked
-at; a caller who knows better passes a type, which `check_media_type` vets.
+The standard library's `mimetypes` reads files of the host, so two hosts could describe the same tree differently. The
+table is short on purpose: it covers build outputs, reports, models and archives. File contents are never inspected. A
+caller can pass another media type, which `check_media_type` validates.
 """
 
 import re
@@ -15,7 +15,7 @@ from artifactstore_protocols.errors import InvalidValue
 __all__ = ["DEFAULT_MEDIA_TYPE", "MEDIA_TYPES", "check_media_type", "media_type_of"]
 
 DEFAULT_MEDIA_TYPE = "application/octet-stream"
-"""What a file is when its suffix says nothing."""
+"""The media type of a file whose suffix is not in the table."""
 
 _SUFFIXES_BY_TYPE: dict[str, str] = {
     # Text, reports and configuration.
@@ -58,7 +58,7 @@ _SUFFIXES_BY_TYPE: dict[str, str] = {
     "video/webm": ".webm",
     "font/ttf": ".ttf",
     "font/woff2": ".woff2",
-    # Data sets and models; model formats without a registered type stay octet streams.
+    # Data sets and models. Model formats without a registered type are octet streams.
     "application/cbor": ".cbor",
     "application/vnd.apache.parquet": ".parquet",
     "application/vnd.apache.arrow.file": ".arrow .feather",
@@ -87,16 +87,16 @@ _SUFFIXES_BY_TYPE: dict[str, str] = {
 MEDIA_TYPES: Mapping[str, str] = MappingProxyType(
     {suffix: kind for kind, suffixes in _SUFFIXES_BY_TYPE.items() for suffix in suffixes.split()}
 )
-"""Suffix with its dot, in lower case, to media type."""
+"""Media types by suffix. A suffix is in lower case and includes its dot."""
 
 _NAME = r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}"
 _MEDIA_TYPE = re.compile(f"{_NAME}/{_NAME}")
 
 
 def media_type_of(path: str) -> str:
-    """The media type of the longest known suffix of the last part of `path`, whatever its case.
+    """Return the media type of the longest known suffix of the last part of `path`, ignoring case.
 
-    A leading dot starts a hidden file's name, not a suffix: `.json` has none.
+    A leading dot begins the name of a hidden file, not a suffix: `.json` has no suffix.
     """
     name = path.rpartition("/")[2]
     dot = name.find(".", 1)
@@ -115,13 +115,13 @@ def _of_suffixes(text: str) -> str:
 
 
 def check_media_type(text: str) -> str:
-    """Return `text` unchanged if it is `type/subtype` by the names of RFC 6838 §4.2, in lower case, bare.
+    """Return `text` unchanged if it is `type/subtype` in lower case, with names by RFC 6838 §4.2 and no parameters.
 
-    Names compare without case, manifests bytewise: one spelling keeps equal types equal. Parameters are
-    refused, as they are in an OCI descriptor's `mediaType`.
+    Names ignore case, but manifests are compared byte by byte. A single spelling keeps equal types equal. Parameters
+    are refused, as in the `mediaType` of an OCI descriptor.
 
     Raises:
-        InvalidValue: if it is anything else.
+        InvalidValue: `text` does not have this form.
     """
     if _MEDIA_TYPE.fullmatch(text) is None:
         raise InvalidValue("media type", text[:200], "write it as type/subtype, in lower case, without parameters")

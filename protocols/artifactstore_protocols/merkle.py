@@ -1,7 +1,7 @@
-"""Merkle tree roots as RFC 9162 §2.1.1 defines them, with SHA-256.
+"""Merkle tree roots by RFC 9162 §2.1.1, with SHA-256.
 
-The prefixes of leaves and nodes differ, so that no inner node passes for a leaf. A root says nothing about the number
-of its leaves: whoever publishes one binds the number in, as `manifest.tree_digest` does.
+Leaves and inner nodes are hashed with different prefixes, so an inner node cannot pass for a leaf. A root does not
+determine the number of its leaves. Code that publishes a root must include the number, as `manifest.tree_digest` does.
 """
 
 from collections.abc import Iterable
@@ -15,10 +15,10 @@ _NODE: Final = b"\x01"
 
 
 def merkle_root(leaves: Iterable[bytes]) -> bytes:
-    """Return the 32-byte root over `leaves` in their order; of no leaves, SHA-256 of nothing.
+    """Return the 32-byte root over `leaves` in their order. The root of no leaves is the SHA-256 of zero bytes.
 
     RFC 9162 splits a list at the largest power of two below its length. Pairing neighbours level by level, and passing
-    an odd last one up unchanged, gives the same tree without recursion.
+    an odd last node up unchanged, gives the same tree without recursion.
     """
     level = [sha256(_LEAF + leaf).digest() for leaf in leaves]
     if not level:

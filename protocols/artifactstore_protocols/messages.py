@@ -1,10 +1,11 @@
-"""The message catalogue: what each actor can be asked, and what it answers.
+"""The message catalogue: the messages that each actor handles, and their replies.
 
-A message names the kind of actor that takes it and the type of its reply, so a wrong message to an actor, or a wrong
-use of a reply, is an error for the type checker. Messages are frozen; a stream in one is handed over with it.
+The type of a message names the role of its receiver and the type of its reply. So a type checker reports a message to
+the wrong actor and a wrong use of a reply. Messages are frozen. A stream in a message belongs to the receiver once the
+message is sent.
 
-A message checks its fields when it is made, so a handler never meets a value of another type than is written here: the
-mistake is its maker's, who gets an `InvalidValue`.
+A message checks its fields when it is created, so a handler never gets a value of a type that is not declared here. The
+code that creates an invalid message gets an `InvalidValue`.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -82,14 +83,14 @@ __all__ = [
 ]
 
 _EVENT_BYTES = 600
-"""What the fields of an event take that do not grow."""
+"""The approximate size of the fixed-size fields of an event, in bytes."""
 
 _OBJECT_BYTES = 200
-"""What an object takes in an event."""
+"""The approximate size of one object in an event, in bytes."""
 
 
 class _Checked:
-    """Checks the fields of the message that it is a base of; a field of the same name is the same everywhere."""
+    """A base class that checks the fields of a message. A field name has the same meaning in all messages."""
 
     __slots__ = ()
 
@@ -104,55 +105,55 @@ _CHECKS: Mapping[str, Callable[[str, str], object]] = {"package_id": check_id, "
 
 
 class DatabaseRole:
-    """Owns the database's thread and engines."""
+    """The role of the actor that owns the database's thread and engines."""
 
 
 class StorageRole:
-    """Moves bytes in and out of storage backends."""
+    """The role of the actor that moves bytes in and out of storage backends."""
 
 
 class WriterRole:
-    """The single writer of the log."""
+    """The role of the single writer of the log."""
 
 
 class ProjectionRole:
-    """Fans committed events out, and rebuilds projections from the log."""
+    """The role of the actor that sends committed events to tails and rebuilds the projection from the log."""
 
 
 class IngestRole:
-    """Admits packages and files."""
+    """The role of the actor that creates, fills and finalizes packages."""
 
 
 class HealthRole:
-    """Measures all the others."""
+    """The role of the actor that measures the health of all components."""
 
 
 class Stream[T](Protocol):
-    """Items that arrive over time, from a task of the actor that opened it. Close it when done, early or not."""
+    """A stream of items from a task of the actor that opened it. Close it after use, even if it has not ended."""
 
     def __aiter__(self) -> Self:
-        """Itself."""
+        """Return the stream itself."""
         ...
 
     async def __anext__(self) -> T:
-        """The next item; waits for it."""
+        """Wait for the next item and return it."""
         ...
 
     def close(self) -> None:
-        """Stop the stream; harmless twice."""
+        """Stop the stream. Does nothing if already closed."""
         ...
 
 
 class DatabaseReading(Struct, frozen=True):
-    """What a probe of the database found.
+    """The result of probing the database.
 
     Attributes:
-        database: its name.
+        database: the name of the database.
         head: the last sequence of the log.
-        free_bytes: the room left; None if nobody can tell.
-        read_only: why nothing can be written; None if it can.
-        unfinished: the import that must be finished before anything else is written; None if there is none.
-        store_id: random id of the database; None where it has none.
+        free_bytes: the free space where the log is stored; None if it is unknown.
+        read_only: the reason why the database cannot be written; None if it can.
+        unfinished: the import that must finish before anything else can be written; None if no import is unfinished.
+        store_id: the random id of the database; None if it has none.
     """
 
     database: str
@@ -164,18 +165,21 @@ class DatabaseReading(Struct, frozen=True):
 
 
 class ProbeDatabase(_Checked, Request[DatabaseReading, DatabaseRole], Struct, frozen=True):
-    """Read the head of the log, and check that the file is still the one that is open."""
+    """Read the head of the log, and check that the open database is still at its location."""
 
 
 class StoreFiles(_Checked, Request[tuple[IngestResult | ArtifactStoreError, ...], StorageRole], Struct, frozen=True):
-    """Hash and store a batch of local files; answers are in order, one file's error is its own."""
+    """Hash and store a batch of local files. Results are in order. An error of one file does not affect the others.
+
+    A content in `places` is stored at the given place instead of under its first key.
+    """
 
     batch: tuple[FileSource, ...]
     places: Mapping[ContentAddress, Place]
 
 
 class StoreStream(_Checked, Request[IngestResult, StorageRole], Struct, frozen=True):
-    """Hash and store one stream of bytes."""
+    """Hash and store one stream of bytes. `places` is as for `StoreFiles`."""
 
     reader: AsyncIterator[bytes]
     expected_size: int | None
@@ -183,7 +187,10 @@ class StoreStream(_Checked, Request[IngestResult, StorageRole], Struct, frozen=T
 
 
 class ServeObject(_Checked, Request[Stream[bytes], StorageRole], Struct, frozen=True):
-    """Open an object, or a range of it, as a stream of chunks; a whole object is checked before its last chunk."""
+    """Open an object, or a range of its bytes, as a stream of chunks.
+
+    A whole object is checked against its address before its last chunk is sent.
+    """
 
     known: KnownObject
     offset: int = 0
@@ -191,42 +198,42 @@ class ServeObject(_Checked, Request[Stream[bytes], StorageRole], Struct, frozen=
 
 
 class ReadObjects(_Checked, Request[tuple[bytes | StorageError, ...], StorageRole], Struct, frozen=True):
-    """Read many small objects at once, each checked against its address; answers are in order."""
+    """Read many small objects at once, and check each against its address. Results are in order."""
 
     known: tuple[KnownObject, ...]
 
 
 class StatObjects(_Checked, Request[tuple[int | None, ...], StorageRole], Struct, frozen=True):
-    """Return the size in bytes of each of many objects, in their order; None for one that is not there."""
+    """Return the size of each object in bytes, in order; None for a missing object."""
 
     known: tuple[KnownObject, ...]
 
 
 class VerifyObjects(_Checked, Request[tuple[VerifyResult, ...], StorageRole], Struct, frozen=True):
-    """Read objects again and compare each with its address; answers are in order."""
+    """Read objects again and compare each with its address. Results are in order."""
 
     known: tuple[KnownObject, ...]
 
 
 class DeleteObject(_Checked, Request[bool, StorageRole], Struct, frozen=True):
-    """Remove an object; False if there was none."""
+    """Remove an object. The reply is False if the object was missing."""
 
     known: KnownObject
 
 
 class ProbeStorage(_Checked, Request[tuple[BackendHealth, ...], StorageRole], Struct, frozen=True):
-    """Measure every backend, by a small object written, synced, read back and removed."""
+    """Measure every backend: write, sync, read back and remove a small object."""
 
 
 class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
-    """Decide a command against what is true, and write what follows, in one transaction."""
+    """Judge a command against the current state, and write its events, in one transaction."""
 
     request: CommandRequest
 
     @property
     @override
     def size_bytes(self) -> int:
-        """Roughly what the command's events will hold, for the limits of mailbox and batch."""
+        """The approximate size of the command's events, for the limits of the mailbox and of a batch."""
         match self.request.command:
             case IngestFiles(entries=entries, stored=stored):
                 return _EVENT_BYTES + entries_bytes(entries) + _OBJECT_BYTES * len(stored)
@@ -247,11 +254,11 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
 
 
 class ImportEvents(_Checked, Request[int, WriterRole], Struct, frozen=True):
-    """Take over some of another log's events as they are; the answer is how many were not there before.
+    """Append events of another log unchanged. The reply is the number of events that were new.
 
     Attributes:
-        events: their sequences without a gap; none where the import begins.
-        run: the import.
+        events: events with consecutive sequences; empty to begin the import.
+        run: the import that the events belong to.
     """
 
     events: tuple[StoredEvent, ...]
@@ -260,7 +267,7 @@ class ImportEvents(_Checked, Request[int, WriterRole], Struct, frozen=True):
     @override
     def __post_init__(self) -> None:
         _Checked.__post_init__(self)
-        for stored in self.events:  # which come from outside; those that are read from a log are not checked again
+        for stored in self.events:  # these come from outside; events that a store reads from its log are not checked
             check_fields(stored)
             check_fields(stored.event)
             check_fields(stored.event.command)
@@ -268,29 +275,29 @@ class ImportEvents(_Checked, Request[int, WriterRole], Struct, frozen=True):
     @property
     @override
     def size_bytes(self) -> int:
-        """Roughly what the events hold, for the limits of the mailbox."""
+        """The approximate size of the events, for the limits of the mailbox."""
         return sum(_EVENT_BYTES + len(stored.event.payload) for stored in self.events)
 
 
 class HeadMoved(_Checked, Message[ProjectionRole], Struct, frozen=True):
-    """The log has grown to this sequence."""
+    """A notice that the log has grown to this sequence."""
 
     sequence: int
 
 
 class OpenTail(_Checked, Request[Stream[StoredEvent], ProjectionRole], Struct, frozen=True):
-    """Follow the log: every event after `since`, in order, then those to come, with no hole and no repeat."""
+    """Stream every event after `since`, and then new events, in order, without gaps or repeats."""
 
     since: int
 
 
 class TailsReading(Struct, frozen=True):
-    """How far the tails of this process have come.
+    """The progress of the tails of this process.
 
     Attributes:
-        tails: how many are being read.
-        head: the last sequence that this process knows of. It looks after the log only while there are tails.
-        slowest: the last sequence that the slowest tail has handed to its reader; None without tails.
+        tails: the number of tails that are being read.
+        head: the last sequence that this process knows. The process watches the log only while it has tails.
+        slowest: the last sequence that the slowest tail has given to its reader; None without tails.
     """
 
     tails: int
@@ -299,18 +306,18 @@ class TailsReading(Struct, frozen=True):
 
     @property
     def lag_events(self) -> int:
-        """How many events the slowest tail has still to hand over."""
+        """The number of events that the slowest tail has not yet given to its reader."""
         return 0 if self.slowest is None else max(0, self.head - self.slowest)
 
 
 class ProbeTails(_Checked, Request[TailsReading, ProjectionRole], Struct, frozen=True):
-    """Say how far behind the log the tails are."""
+    """Return how far the tails are behind the head of the log."""
 
 
 class Replay(_Checked, Request[ReplayReport, ProjectionRole], Struct, frozen=True):
-    """Build the projections again from the log, and compare them with the live ones or repair those.
+    """Build the projection again from the log, and compare the live tables with it, or repair them if `rebuild` is set.
 
-    `progress` is as for `EventStore.replay`.
+    `progress` is called as for `EventStore.replay`.
     """
 
     rebuild: bool
@@ -328,7 +335,7 @@ class OpenPackage(_Checked, Request[PackageRecord, IngestRole], Struct, frozen=T
 
 
 class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
-    """Put one file into an open package: a local path, or a stream of bytes."""
+    """Put one file into an open package, from a local path or from a stream of bytes."""
 
     package_id: str
     path: str
@@ -342,10 +349,10 @@ class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
 
 
 class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, frozen=True):
-    """Put what is below a local directory into an open package, a transaction per batch.
+    """Put the contents of a local directory into an open package, with one transaction for each batch.
 
-    With `files_cache`, files that have not changed since they were read are not read again. `links` says what becomes
-    of symbolic links.
+    With `files_cache`, files that have not changed since an earlier ingest read them are not read again. `links` is the
+    policy for symbolic links.
     """
 
     package_id: str
@@ -365,9 +372,10 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, f
 
 
 class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
-    """Create a package, put a directory into it and finalize it; nothing is created if the directory is refused.
+    """Create a package, put a directory into it and finalize it. If the directory is refused, no package is created.
 
-    With `files_cache`, as for `AddDirectory`, and an interrupted run's package is filled further. `links` as there.
+    `files_cache` and `links` are as for `AddDirectory`. With `files_cache`, this also continues the package of an
+    interrupted ingest.
     """
 
     directory: str
@@ -382,6 +390,6 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
 
 
 class GetHealth(_Checked, Request[HealthReport, HealthRole], Struct, frozen=True):
-    """The state of every part, from readings that are no older than `max_age_s` seconds."""
+    """Return the health of every component, from readings that are at most `max_age_s` seconds old."""
 
     max_age_s: float

@@ -1,8 +1,8 @@
-"""Object keys: the names under which backends keep bytes, one content for each key for ever.
+"""Object keys: the names of objects in backends. A key belongs to the same content for ever.
 
-A content's first key follows from its address. Bytes at a key never change, and a retired key is never used again, so
-a content that must be stored anew gets the key of its next generation. Where a content is now, its row says; nothing
-computes a key to read one.
+The first key of a content follows from its address. The bytes at a key never change, and a retired key is never used
+again. So a content that must be stored again gets the key of its next generation. Code that reads an object uses the
+key in the object's row, and never computes the key.
 """
 
 import re
@@ -27,7 +27,7 @@ def first_key(address: ContentAddress) -> str:
 
 
 def first_key_of(algorithm: str, digest_hex: str) -> str:
-    """As `first_key`, of the parts of an address, for loops over many."""
+    """Return a content's first key from the parts of its address, for loops over many contents."""
     return f"{algorithm}/{digest_hex[0:2]}/{digest_hex[2:4]}/{digest_hex}"
 
 
@@ -35,7 +35,7 @@ def next_key(object_key: str) -> str:
     """Return the key of the next generation: `….g2` after the first key, `….g3` after `….g2`.
 
     Raises:
-        KeyRefused: it is no key of a content.
+        KeyRefused, InvalidValue: `object_key` is not the key of a content; see `parse_key`.
     """
     address, generation = parse_key(object_key)
     return f"{first_key(address)}.g{generation + 1}"
@@ -45,17 +45,17 @@ def latest_key(object_keys: Iterable[str]) -> str:
     """Return the key of the latest generation among keys of one content.
 
     Raises:
-        KeyRefused: one of them is no key of a content.
+        KeyRefused, InvalidValue: a key is not the key of a content; see `parse_key`.
     """
     return max(object_keys, key=lambda object_key: parse_key(object_key)[1])
 
 
 def parse_key(object_key: str) -> tuple[ContentAddress, int]:
-    """Return the content that a key belongs to, and its generation, counted from 1.
+    """Return the content that a key belongs to, and the key's generation, counted from 1.
 
     Raises:
-        KeyRefused: neither `first_key` nor `next_key` returns such a key.
-        InvalidValue: it names an unknown algorithm, or a digest of the wrong length.
+        KeyRefused: the key does not have the form that `first_key` and `next_key` return.
+        InvalidValue: the key names an unknown algorithm, or has a digest of the wrong length.
     """
     found = _CONTENT_KEY.fullmatch(object_key)
     if found is not None:
@@ -68,15 +68,15 @@ def parse_key(object_key: str) -> tuple[ContentAddress, int]:
 
 
 def check_object_key(object_key: str) -> None:
-    """Check that a key cannot leave a root or be ambiguous; every backend calls this before it acts on a key.
+    """Refuse a key that could leave a root or be ambiguous. Every backend calls this before it uses a key.
 
-    A key is one or more parts joined by `/`, each of lower-case ASCII letters, digits, `.`, `_` and `-`, a
-    letter or digit first, 255 characters at most, 1,024 in all. That leaves no room for `..`, absolute paths,
-    drive letters, hidden files or names that differ by case only. `artifactstore-root` and keys below `small` and `tmp`
-    belong to the backends.
+    A key has one or more parts, joined by `/`. A part has 1 to 255 characters: lower-case ASCII letters, digits, `.`,
+    `_` and `-`. It begins with a letter or a digit. A key has at most 1,024 characters. So a key cannot contain `..`,
+    and cannot be an absolute path, have a drive letter, name a hidden file, or differ from another key only by case.
+    Keys that begin with the part `artifactstore-root`, `small` or `tmp` are reserved for the backends.
 
     Raises:
-        KeyRefused: it is not such a key.
+        KeyRefused: the key breaks one of these rules.
     """
     if len(object_key) > _KEY_CHARS_MAX:
         raise KeyRefused(object_key[:_SHOWN_CHARS], f"it is longer than {_KEY_CHARS_MAX} characters")

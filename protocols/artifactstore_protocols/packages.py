@@ -1,4 +1,4 @@
-"""Refusals of the rules of packages: what cannot become true, with what is true instead."""
+"""The errors of the rules of packages. Each error names the change that is refused, and the reason."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class PackageNotFound(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PackageExists(ArtifactStoreError):
-    """A package id that is taken."""
+    """A package with this id exists already."""
 
     package_id: str
     template = "package {self.package_id} exists already; make a new id"
@@ -39,7 +39,7 @@ class PackageExists(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PackageFinalizedAlready(ArtifactStoreError):
-    """A change to a package that is finalized."""
+    """The package is finalized and cannot change."""
 
     package_id: str
     template = "package {self.package_id} is finalized and takes no more changes; create a new package"
@@ -47,7 +47,7 @@ class PackageFinalizedAlready(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PackageChanged(ArtifactStoreError):
-    """The package changed between building its manifest and finalizing it. Nothing was written; try again."""
+    """The package changed after its manifest was built and before it was finalized. Nothing was written; try again."""
 
     package_id: str
     expected_version: int
@@ -60,7 +60,7 @@ class PackageChanged(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PathTaken(ArtifactStoreError):
-    """A path, or one that is equal to it under Unicode NFC, has a file already."""
+    """The package already has an entry at this path, or at a path that is equal under Unicode NFC."""
 
     package_id: str
     path: str
@@ -79,7 +79,7 @@ class PathTaken(ArtifactStoreError):
 
 @dataclass(eq=False)
 class PathConflict(ArtifactStoreError):
-    """One path would have to be a file and a directory at once."""
+    """A path would be a directory and something else at once."""
 
     package_id: str
     path: str
@@ -92,7 +92,7 @@ class PathConflict(ArtifactStoreError):
 
 @dataclass(eq=False)
 class TooManyFiles(ArtifactStoreError):
-    """A package would hold more entries than the setting allows."""
+    """The package would hold more entries than the setting `ARTIFACTSTORE_PACKAGE_FILES_MAX` allows."""
 
     package_id: str
     limit: int
@@ -104,13 +104,13 @@ class TooManyFiles(ArtifactStoreError):
 
 @dataclass(eq=False)
 class ObjectsNotStored(ArtifactStoreError):
-    """Contents that no package may refer to: they have no live object that is whole, and the command brings none.
+    """The command refers to contents without a usable object. The store has none, and the command brings none.
 
     Attributes:
-        path: of the first file that needs one.
-        contents: all of them.
-        next_places: where to store those again that the log knows or the command brings: under a key that nothing has
-            used.
+        path: the path of the first file with such a content.
+        contents: the addresses of all such contents.
+        next_places: the places to store the contents again, if the log knows them or the command brings them. The keys
+            have never been used.
     """
 
     path: str
@@ -126,7 +126,7 @@ class ObjectsNotStored(ArtifactStoreError):
 
 @dataclass(eq=False)
 class ProjectionDamaged(ArtifactStoreError):
-    """Tables that contradict each other, so that nothing can be decided by them."""
+    """The tables of the projection contradict each other, so the command cannot be judged."""
 
     what: str
     found: str

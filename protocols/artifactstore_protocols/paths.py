@@ -1,9 +1,9 @@
-"""Which relative paths a package may hold, when two of them are the same, and how they are ordered.
+"""The rules for relative paths in a package: which are allowed, which are equal, and how they are ordered.
 
-A path is stored exactly as given: UTF-8 text with `/` between its parts. Nothing is rewritten, since Unicode
-normalisation can lengthen a name and its tables differ between Python versions. artifactstore rejects what some file
-system, shell or archive reads as something else: absolute paths, `.` and `..`, empty parts, backslashes, control
-characters, undecodable names and names longer than common file systems take. `links` has the rules for the targets of
+A path is stored exactly as given: UTF-8 text with `/` between its parts. Paths are not rewritten, since Unicode
+normalization can lengthen a name and its tables differ between Python versions. artifactstore rejects paths that some
+file system, shell or archive interprets differently: absolute paths, `.` and `..`, empty parts, backslashes, control
+characters, undecodable names and names longer than common file systems allow. `links` has the rules for the targets of
 symbolic links.
 """
 
@@ -25,24 +25,27 @@ __all__ = [
 ]
 
 PART_BYTES_MAX = 255
-"""UTF-8 bytes in one part of a path: NAME_MAX of the common file systems."""
+"""The maximum length of one part of a path, in UTF-8 bytes: NAME_MAX of common file systems."""
 
 PATH_BYTES_MAX = 2048
-"""UTF-8 bytes in a whole path, and in its key: a row of a PostgreSQL index holds 2,704, which a package's id shares."""
+"""The maximum length of a path, and of its key, in UTF-8 bytes.
+
+A row of a PostgreSQL index holds at most 2,704 bytes, including the number of the package.
+"""
 
 _PLAIN = re.compile(r"(?:(?!\.\.?(?:/|\Z))[ -.0-\[\]-~]{1,255}(?:/(?!\Z)|\Z))+")
-"""Printable ASCII without backslashes in parts that `check_path` allows: nearly every path, in one step."""
+"""Matches printable ASCII without backslashes, in parts that `check_path` allows. Nearly every path matches."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(eq=False)
 class PathRefused(ArtifactStoreError):
-    """A path that no package may hold.
+    """The path is not allowed in a package.
 
     Attributes:
-        path: the path as it was given.
-        reason: what is wrong with it, and what would be right.
+        path: the path as given.
+        reason: what is wrong with the path, and what is allowed.
     """
 
     path: str
@@ -54,11 +57,11 @@ class PathRefused(ArtifactStoreError):
 
 
 def check_path(text: str) -> str:
-    """Return `text` unchanged if a package may hold a file at this path.
+    """Return `text` unchanged if a package may have an entry at this path.
 
     Raises:
-        PathRefused: if it is empty, absolute or too long (also under NFC), has an empty part, `.` or `..`, or holds a
-            backslash, a control character (C0, DEL, C1) or a surrogate (an undecodable file name).
+        PathRefused: the path is empty, absolute or too long (also under NFC), has an empty part, `.` or `..`, or has a
+            backslash, a control character (C0, DEL, C1) or a surrogate (from an undecodable file name).
     """
     if len(text) <= PATH_BYTES_MAX and _PLAIN.fullmatch(text) is not None:
         return text
@@ -68,7 +71,7 @@ def check_path(text: str) -> str:
         raise PathRefused(text, "the name is not valid UTF-8; rename the file") from None
     if len(encoded) > PATH_BYTES_MAX:
         raise PathRefused(text, f"{len(encoded)} bytes are too long, {PATH_BYTES_MAX} at most")
-    if (key_bytes := len(path_key(text).encode())) > PATH_BYTES_MAX:  # NFC can lengthen it threefold
+    if (key_bytes := len(path_key(text).encode())) > PATH_BYTES_MAX:  # NFC can triple the length
         raise PathRefused(text, f"{key_bytes} bytes under Unicode NFC are too long, {PATH_BYTES_MAX} at most")
     if "\\" in text:
         raise PathRefused(text, "a backslash is not allowed; separate the parts with '/'")
@@ -92,22 +95,22 @@ def _check_part(text: str, part: bytes) -> None:
 
 
 def path_key(path: str) -> str:
-    """The form under which no two paths of a package may be equal: Unicode normalisation form C (UAX #15).
+    """Return a path in Unicode normalization form C (UAX #15). The paths of a package have different keys.
 
-    File systems that normalise names would otherwise write one file over the other on export.
+    If two paths had the same key, an export to a file system that normalizes names would overwrite one of the files.
     """
     return path if path.isascii() else normalize("NFC", path)
 
 
 def tree_order(path: str) -> str:
-    """The key that sorts paths by their lists of parts: `a`, `a/b`, `a.b`. What a directory holds stands together.
+    """Return a key that sorts paths as lists of parts: `a`, `a/b`, `a.b`. The entries of a directory are adjacent.
 
-    NUL is in no path and sorts before every character of one; code points sort as the bytes of UTF-8 do.
+    No path contains NUL, which sorts before all other characters. Code points sort like the bytes of their UTF-8 form.
     """
     return path.replace("/", "\0")
 
 
 def ancestors(path: str) -> tuple[str, ...]:
-    """The directories that hold `path`, outermost first: `a/b/c` gives `a` and `a/b`."""
+    """Return the directories above `path`, outermost first: `a/b/c` gives `a` and `a/b`."""
     parts = path.split("/")
     return tuple("/".join(parts[:count]) for count in range(1, len(parts)))

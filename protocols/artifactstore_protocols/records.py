@@ -1,6 +1,6 @@
-"""What the registry answers: facts about packages, files, checks and health, as frozen values.
+"""The results of the registry's methods: packages, files, reports and health, as frozen values.
 
-Times are int64 microseconds since the epoch, UTC; sizes are bytes; digests and content addresses are text in the form
+Times are int64 microseconds since 1970 UTC. Sizes are in bytes. Digests and content addresses are text in the form
 `<algorithm>:<hex>`.
 """
 
@@ -39,10 +39,11 @@ __all__ = [
 ]
 
 type TargetLimit = Literal["directory_sync", "file_sync", "locks", "modes", "names"]
-"""What a file system that is written to does not keep or cannot do.
+"""A limitation of the file system that is written to.
 
-`directory_sync` and `file_sync`: a loss of power can undo what was written last. `locks`: two who write there at once
-are not kept apart. `modes`: permissions, so executable bits. `names`: they are kept in another Unicode form.
+`directory_sync` and `file_sync`: a power failure can undo the latest writes. `locks`: the file system does not keep
+concurrent writers apart. `modes`: the file system does not keep permissions, and so no executable bits. `names`: the
+file system keeps names in another Unicode form.
 """
 
 type PackageStatus = Literal["open", "finalized"]
@@ -50,28 +51,29 @@ type EntryKind = Literal["file", "link", "directory"]
 
 
 class PackageRecord(Struct, frozen=True):
-    """A package as its view has it.
+    """A package, as the projection has it.
 
     Attributes:
-        package_id: UUID.
-        name: a label; several packages may share it.
-        status: `open` takes files, `finalized` never changes again.
-        version: counts its changes while it is open.
-        files: how many it holds.
-        links: how many symbolic links it holds.
-        directories: how many empty directories it holds.
-        bytes: the sizes of its files added up.
-        retention_class: how long it is kept once it is finalized,
-        retention_duration_us: in microseconds, as it was promised at creation; None never expires.
-        expires_at_us: when that ends; None while it is open, or for what never expires.
-        metadata: what its creator said about it.
-        created_by: who opened it.
-        created_at_us: when.
-        finalized_at_us: when it was sealed, or None.
-        manifest_digest: digest of its manifest, once sealed.
-        tree_digest: digest of its paths and contents alone, once sealed.
-        created_sequence: of the event that created it.
-        finalized_sequence: of the event that finalized it, or None.
+        package_id: its UUID.
+        name: its label; several packages may have the same name.
+        status: `open` while the package can change; `finalized` afterwards.
+        version: a number that grows with each change while the package is open.
+        files: the number of its files.
+        links: the number of its symbolic links.
+        directories: the number of its empty directories.
+        bytes: the total size of its files.
+        retention_class: the name of its retention class.
+        retention_duration_us: how long it is kept after it is finalized, in microseconds, as set at its creation; None
+            if it never expires.
+        expires_at_us: the time of expiry; None while the package is open, or if it never expires.
+        metadata: the metadata that its creator gave.
+        created_by: the principal who created it.
+        created_at_us: the time of creation.
+        finalized_at_us: the time of finalization; None while the package is open.
+        manifest_digest: the digest of its manifest; None while the package is open.
+        tree_digest: the digest of its paths and contents alone; None while the package is open.
+        created_sequence: the sequence of the event that created it.
+        finalized_sequence: the sequence of the event that finalized it; None while the package is open.
     """
 
     package_id: str
@@ -99,17 +101,17 @@ class FileRecord(Struct, frozen=True, gc=False):
     """An entry of a package: a file, a symbolic link or an empty directory.
 
     Attributes:
-        package_id: the package.
-        path: where it is in there, exactly as it was given.
-        kind: `file`, `link` or `directory`. Only a file has a size, a media type and digests: elsewhere they are 0 or
-            empty.
-        size_bytes: how long it is.
-        executable: whether its owner may run it.
-        media_type: by its name, or as the caller said.
-        content_address: primary digest of its bytes.
-        sha256: the second digest.
-        target: what a link says, relative to the directory that holds it; empty for the other kinds.
-        sequence: of the event that put it there.
+        package_id: the id of the package.
+        path: its path in the package, exactly as given.
+        kind: `file`, `link` or `directory`. Only a file has a size, a media type and digests. For the other kinds,
+            these are 0 or empty.
+        size_bytes: the length of the file.
+        executable: whether the file's owner may execute it.
+        media_type: the media type that the caller gave, or that of the file's suffix.
+        content_address: the primary digest of the file's bytes.
+        sha256: the SHA-256 digest of the file's bytes.
+        target: the target of a link, relative to the directory that holds the link; empty for the other kinds.
+        sequence: the sequence of the event that wrote the entry.
     """
 
     package_id: str
@@ -125,13 +127,12 @@ class FileRecord(Struct, frozen=True, gc=False):
 
 
 class DirectoryIngest(Struct, frozen=True):
-    """What became of a directory: what it holds, and how many of the files were there already.
+    """The result of ingesting a directory into a package.
 
-    `links` and `directories` are the symbolic links that were kept and the empty directories.
-
-    `reused_files` are those that were not read: an earlier ingest had read them and they have not been touched since.
-    `excluded` are paths in the directory that were left out: they belong to the store itself, which takes in nothing of
-    its own, or they are links that were to be skipped.
+    `files`, `links` and `directories` count the files, the symbolic links that were kept, and the empty directories in
+    the directory. `bytes` is the total size of the files. `unchanged_files` counts the files that the package already
+    had. `reused_files` counts the files that were not read, since they have not changed since an earlier ingest read
+    them. `excluded` has the paths that were left out: files of the store itself, and links that the link policy skips.
     """
 
     package_id: str
@@ -160,12 +161,10 @@ class FinalizedPackage(Struct, frozen=True):
 
 
 class IngestSummary(Struct, frozen=True):
-    """A directory that was ingested and finalized.
+    """The result of ingesting a directory as a package, which was finalized.
 
-    `deduplicated_bytes` are those of files whose content the store already had when their event was written; it is
-    worked out from the log, so it is the same whoever asks, and whenever. `reused_files` were not read by this call,
-    because an earlier one had read them and they have not been touched since. `excluded` is as for
-    `DirectoryIngest`.
+    `deduplicated_bytes` is the size of the files whose content was in the log before the files' event. It is computed
+    from the log, so every call returns the same number. `reused_files` and `excluded` are as for `DirectoryIngest`.
     """
 
     package_id: str
@@ -183,9 +182,9 @@ class IngestSummary(Struct, frozen=True):
 
 
 class IngestProgress(Struct, frozen=True):
-    """How far a directory ingest has come; what is counted as done is durable and in the log.
+    """The progress of a directory ingest. The files and bytes that are counted as done are durable and in the log.
 
-    While the directory is still being scanned, `scanning` is true and the totals are what has been found so far.
+    While the directory is being scanned, `scanning` is true and the totals cover only what the scan has found so far.
     """
 
     files: int
@@ -196,7 +195,7 @@ class IngestProgress(Struct, frozen=True):
 
 
 class VerifyProgress(Struct, frozen=True):
-    """How far a verification has come."""
+    """The progress of a verification."""
 
     objects: int
     objects_total: int
@@ -205,26 +204,26 @@ class VerifyProgress(Struct, frozen=True):
 
 
 class RefusedFile(Struct, frozen=True):
-    """A file that the target of an export did not take, and why."""
+    """A file that could not be written to the target of an export, and the reason."""
 
     path: str
     reason: str
 
 
 class ExportReport(Struct, frozen=True):
-    """A package that was written to a directory.
+    """The result of exporting a package to a directory.
 
     Attributes:
-        package_id: the package.
-        directory: the target.
-        files: how many of its files are there now, under their names, with
-        bytes: what they hold.
-        links: how many of its symbolic links are there now.
-        directories: how many of its empty directories are there now.
-        resumed_files: how many of them were there already, from an interrupted export.
-        refused: those that the target did not take; an export that has any raises `ExportIncomplete`.
-        limits: what the target could not keep.
-        wrong_executable_bits: files that are executable there and should not be, or the other way round.
+        package_id: the id of the package.
+        directory: the target directory.
+        files: the number of the package's files that are in the target under their names.
+        bytes: the total size of these files.
+        links: the number of the package's symbolic links that are in the target.
+        directories: the number of the package's empty directories that are in the target.
+        resumed_files: the number of files that an interrupted export had already written.
+        refused: the files that could not be written. An export with such files raises `ExportIncomplete`.
+        limits: the limitations of the target's file system.
+        wrong_executable_bits: the number of files in the target that are executable and should not be, or vice versa.
     """
 
     package_id: str
@@ -240,7 +239,7 @@ class ExportReport(Struct, frozen=True):
 
 
 class FlawedObject(Struct, frozen=True):
-    """An object that is not what the log says, and the files that it belongs to (the first few of them)."""
+    """An object that does not match the log, and the first few files that have its content."""
 
     content_address: str
     size_bytes: int
@@ -248,18 +247,18 @@ class FlawedObject(Struct, frozen=True):
 
 
 class VerifyReport(Struct, frozen=True):
-    """What reading every object again found.
+    """The result of a verification, which reads every object again.
 
     Attributes:
-        objects: how many distinct objects were read.
-        bytes: their sizes, added up.
-        mismatches: objects whose bytes, size or digests are not those of the log.
-        missing: objects that are not there.
-        manifests: how many manifests were checked against files and views.
-        manifest_mismatches: ids of packages whose manifest says something else than the views.
-        row_flaws: rows of the views that no event could have put there, in words; the first hundred.
-        not_recorded: why what was found is not in the log; None if it is.
-        unreadable: objects that this process may not read; nothing is known of them, and nothing is recorded.
+        objects: the number of distinct objects that were read.
+        bytes: the total size of these objects.
+        mismatches: the objects whose bytes, size or digests differ from the log.
+        missing: the objects that are missing.
+        manifests: the number of manifests that were compared with the tables.
+        manifest_mismatches: the ids of packages whose manifest differs from the tables.
+        row_flaws: descriptions of rows that no event could have written; at most 100.
+        not_recorded: the reason why the findings are not in the log; None if they are.
+        unreadable: the objects that this process is not permitted to read. The verification records nothing about them.
     """
 
     objects: int
@@ -274,27 +273,27 @@ class VerifyReport(Struct, frozen=True):
 
     @property
     def sound(self) -> bool:
-        """Whether everything was read, and nothing was found."""
+        """Whether every object was read and no flaw was found."""
         flaws = (self.mismatches, self.missing, self.manifest_mismatches, self.row_flaws, self.unreadable)
         return not any(flaws)
 
 
 class ReplayProgress(Struct, frozen=True):
-    """How far a replay has come."""
+    """The progress of a replay."""
 
     events: int
     events_total: int
 
 
 class ReplayReport(Struct, frozen=True):
-    """What a replay found.
+    """The result of a replay.
 
     Attributes:
-        events: how many events were fed.
-        sequence: the last of them; the same number, since the log has no gap.
-        projection_digest: digest over all rows that the log implies.
-        live_digest: digest over all rows that the live tables hold, at the same sequence.
-        repaired_rows: rows that a rebuild wrote, removed or changed; 0 for a check.
+        events: the number of events that were replayed.
+        sequence: the sequence of the last event. It equals `events`, since the log has no gap.
+        projection_digest: the digest over all rows that the log implies.
+        live_digest: the digest over all rows of the live tables, at the same sequence.
+        repaired_rows: the number of rows that a rebuild wrote, removed or changed; 0 for a check.
     """
 
     events: int
@@ -305,18 +304,18 @@ class ReplayReport(Struct, frozen=True):
 
     @property
     def identical(self) -> bool:
-        """Whether the live tables hold exactly what the log implies."""
+        """Whether the live tables hold exactly the rows that the log implies."""
         return self.projection_digest == self.live_digest
 
 
 class ObjectFlaws(Struct, frozen=True):
-    """Objects that are not as a log says.
+    """Objects that do not match a log.
 
     Attributes:
-        damaged_objects: how many have other bytes than they should,
-        missing_objects: how many are not there, and
-        damaged: the first of each,
-        missing: likewise.
+        damaged_objects: the number of objects with wrong bytes.
+        missing_objects: the number of missing objects.
+        damaged: the first few damaged objects.
+        missing: the first few missing objects.
     """
 
     damaged_objects: int = 0
@@ -326,15 +325,15 @@ class ObjectFlaws(Struct, frozen=True):
 
     @property
     def any(self) -> bool:
-        """Whether there is one."""
+        """Whether any object is damaged or missing."""
         return bool(self.damaged_objects or self.missing_objects)
 
 
 class TransferProgress(Struct, frozen=True):
-    """How far a log, a backup or a restore has come.
+    """The progress of a log's export or import, of a backup, of a restore, or of a backup's check.
 
-    `bytes` are those of the log's file, or of the objects that the log names where objects are carried as well;
-    `bytes_total` is None while nobody can tell.
+    `bytes` counts the bytes of the log file. If objects are copied as well, it counts the bytes of the objects that the
+    log names. `bytes_total` is None while it is unknown.
     """
 
     events: int
@@ -344,14 +343,14 @@ class TransferProgress(Struct, frozen=True):
 
 
 class LogExport(Struct, frozen=True):
-    """A log that was written to a file.
+    """The result of exporting the log to a file.
 
     Attributes:
-        file: where.
-        events: how many it holds, and so the sequence of the last one.
-        bytes: length of the file.
-        digest: checksum in its footer; equal logs have equal ones.
-        limits: what the target could not keep.
+        file: the path of the file.
+        events: the number of events in the file, which is also the sequence of the last one.
+        bytes: the length of the file.
+        digest: the checksum in the footer of the file; equal logs have equal checksums.
+        limits: the limitations of the target's file system.
     """
 
     file: str
@@ -362,15 +361,15 @@ class LogExport(Struct, frozen=True):
 
 
 class LogImport(Struct, frozen=True):
-    """A log that was taken over from a file.
+    """The result of importing a log from a file.
 
     Attributes:
-        file: where it came from.
-        events: how many the file holds.
-        written: how many of them were not in this log before.
-        sequence: head of this log now; beyond `events` if this store had continued from that log already.
-        digest: checksum in the file's footer.
-        flaws: objects that this log names and this store does not have, or has in another size.
+        file: the path of the file.
+        events: the number of events in the file.
+        written: the number of these events that were new.
+        sequence: the head of this log after the import; beyond `events` if this log already had later events.
+        digest: the checksum in the footer of the file.
+        flaws: the objects that this log names and that this store lacks, or has with another size.
     """
 
     file: str
@@ -382,18 +381,18 @@ class LogImport(Struct, frozen=True):
 
 
 class BackupReport(Struct, frozen=True):
-    """A backup that was made or brought up to date.
+    """The result of creating or updating a backup.
 
     Attributes:
-        directory: where it is.
-        events: how many its log holds now, and
-        new_events: how many of them are new.
-        objects: how many objects this store names, and
-        new_objects: how many of them were copied now, with
-        new_bytes: what they hold.
-        digest: checksum of the last file of its log, which stands for all of the log.
-        flaws: objects of this store that could not be copied, since their bytes are wrong or not there.
-        limits: what the directory's file system could not keep.
+        directory: the directory of the backup.
+        events: the number of events in the backup's log.
+        new_events: the number of these events that this call added.
+        objects: the number of objects that this store names.
+        new_objects: the number of objects that this call copied.
+        new_bytes: the total size of the objects that this call copied.
+        digest: the checksum of the last file of the backup's log, which covers the whole log.
+        flaws: the objects of this store that could not be copied, since they are damaged or missing.
+        limits: the limitations of the directory's file system.
     """
 
     directory: str
@@ -408,17 +407,17 @@ class BackupReport(Struct, frozen=True):
 
 
 class RestoreReport(Struct, frozen=True):
-    """A store that was restored from a backup.
+    """The result of restoring a store from a backup.
 
     Attributes:
-        directory: where the backup is.
-        events: how many its log holds.
-        written: how many of them were not in this log before.
-        sequence: head of this log now.
-        new_objects: how many objects were put into the store, with
-        new_bytes: what they hold.
+        directory: the directory of the backup.
+        events: the number of events in the backup's log.
+        written: the number of these events that were new.
+        sequence: the head of this log after the restore.
+        new_objects: the number of objects that were put into the store.
+        new_bytes: the total size of these objects.
         digest: as in `BackupReport`.
-        flaws: objects that the store still lacks, since their bytes in the backup are wrong or not there.
+        flaws: the objects that the store still lacks, since they are damaged or missing in the backup.
     """
 
     directory: str
@@ -432,7 +431,11 @@ class RestoreReport(Struct, frozen=True):
 
 
 class BackupCheck(Struct, frozen=True):
-    """What reading every byte of a backup found; attributes as in `BackupReport`."""
+    """The result of reading every byte of a backup.
+
+    `objects` is the number of objects that the backup's log names, and `bytes` is their total size. The other
+    attributes are as in `BackupReport`.
+    """
 
     directory: str
     events: int
@@ -443,7 +446,7 @@ class BackupCheck(Struct, frozen=True):
 
 
 class AuditEntry(Struct, frozen=True):
-    """Who did what to a package (or, as `subject`, to an object), and when, as the log has it."""
+    """An event of a package's or an object's history: who did what, and when. `actor` is the event's principal."""
 
     sequence: int
     recorded_at_us: int
@@ -454,7 +457,7 @@ class AuditEntry(Struct, frozen=True):
 
 
 class MetadataSchema(Struct, frozen=True):
-    """A registered version of a metadata schema; `schema` is canonical JSON text."""
+    """A registered version of a metadata schema. `schema` is canonical JSON text."""
 
     name: str
     version: int
@@ -462,15 +465,15 @@ class MetadataSchema(Struct, frozen=True):
 
 
 class ComponentHealth(Struct, frozen=True):
-    """One reading of one part.
+    """One reading of one component.
 
     Attributes:
-        name: such as `database` or `actor:event-writer`.
-        healthy: whether it did what it is for.
-        detail: what was found, in words.
-        details: what was measured, by name; units are in the names.
-        latency_s: how long the probe took.
-        measured_at_us: when.
+        name: the name of the component, such as `database` or `actor:event-writer`.
+        healthy: whether the component works.
+        detail: the finding, in words.
+        details: the measurements by name. The names include the units.
+        latency_s: the duration of the probe, in seconds.
+        measured_at_us: the time of the reading.
     """
 
     name: str
@@ -482,7 +485,7 @@ class ComponentHealth(Struct, frozen=True):
 
 
 class HealthReport(Struct, frozen=True):
-    """All readings; healthy only if each of them is."""
+    """The readings of all components. The report is healthy only if every reading is."""
 
     version: str
     answered_at_us: int
@@ -490,10 +493,10 @@ class HealthReport(Struct, frozen=True):
 
     @property
     def healthy(self) -> bool:
-        """Whether every part is."""
+        """Whether every component is healthy."""
         return all(component.healthy for component in self.components)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What is wrong, a line for each part that is not healthy."""
+        """The findings of the components that are not healthy, one line for each."""
         return tuple(f"{part.name}: {part.detail}" for part in self.components if not part.healthy)

@@ -1,7 +1,7 @@
-"""How long a finalized package is kept: five immutable classes, known to every store.
+"""Retention classes: how long a finalized package is kept. Every store has the same five immutable classes.
 
-A class name is resolved to its duration once, when a package is created, and the event carries the duration. So what
-was promised to a package never changes with a later release of this table.
+A class name is resolved to its duration once, when a package is created, and the event records the duration. So a later
+release with another table does not change the retention of existing packages.
 """
 
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ _DAY_US = 86_400_000_000
 
 
 class RetentionClass(Struct, frozen=True):
-    """One class: how long a package is kept after it was finalized.
+    """A retention class: how long a package is kept after it was finalized.
 
     Attributes:
-        name: what callers ask for.
-        duration_us: microseconds from finalization to expiry; None never expires.
-        description: one line for people.
+        name: the name that callers give.
+        duration_us: the time from finalization to expiry, in microseconds; None if packages never expire.
+        description: a short description for people.
     """
 
     name: str
@@ -40,7 +40,7 @@ class RetentionClass(Struct, frozen=True):
 
 @dataclass(eq=False)
 class UnknownRetentionClass(ArtifactStoreError):
-    """A retention class that this store does not have."""
+    """No retention class has this name."""
 
     name: str
 
@@ -66,10 +66,10 @@ DEFAULT_RETENTION = "standard"
 
 
 def retention_class(name: str) -> RetentionClass:
-    """Look a class up by name.
+    """Return the retention class with this name.
 
     Raises:
-        UnknownRetentionClass: the store has no such class.
+        UnknownRetentionClass: no retention class has this name.
     """
     try:
         return RETENTION_CLASSES[name]

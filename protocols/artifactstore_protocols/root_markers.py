@@ -1,9 +1,10 @@
-"""Who may collect in an object root: the marker that a root carries, and what it allows.
+"""The marker of an object root: it names the one store that may collect in the root.
 
-Collection deletes what a log does not need. Two databases that know one root would each delete what only the other
-needs: a clone, whose log was imported, restored or copied into a second database; and a database that was put back to
-an earlier point, which knows nothing of what came after it. So a root carries the id of the one store that may collect
-in it, and the highest head that its log had when it did. Everything but collection works whatever the marker says.
+Collection deletes objects that a log does not need. Two databases with the same root could each delete objects that
+only the other needs. This concerns a clone, whose log was imported, restored or copied into a second database. It also
+concerns a database that was put back to an earlier point, which does not know the later objects. So a root carries the
+id of the one store that may collect in it, and the highest head of that store's log at a collection. The marker affects
+no operation but collection.
 """
 
 from dataclasses import dataclass
@@ -27,20 +28,20 @@ __all__ = [
 ]
 
 MARKER_BYTES_MAX: Final = 4096
-"""How long the text of a marker may be; that of this release has about 120 bytes."""
+"""The maximum length of a marker's text, in bytes. The markers of this release have about 120 bytes."""
 
 _FORMAT: Final = "artifactstore-root"
 
 type CollectionCode = Literal["root-unclaimed", "root-of-another-store", "store-rewound"]
-"""Why a store may not collect in a root; stable."""
+"""The reason why a store may not collect in a root. These codes are stable."""
 
 
 class RootMarker(Struct, frozen=True):
-    """What a root says of who may collect in it.
+    """The marker of a root.
 
     Attributes:
-        store_id: the store that may.
-        collected_at: the highest sequence that its log had when it collected here; 0 before the first time.
+        store_id: the id of the store that may collect in the root.
+        collected_at: the highest head of the store's log at a collection in this root; 0 before the first collection.
     """
 
     store_id: str
@@ -54,13 +55,13 @@ class RootMarker(Struct, frozen=True):
 
 @dataclass(eq=False)
 class CollectionRefused(ArtifactStoreError):
-    """Nothing may be collected in a root now; everything else works.
+    """The store may not collect in this root. All other operations work.
 
     Attributes:
-        code: why; stable.
-        store_id: of the store that would collect.
-        head: of its log.
-        marker: what the root carries; None if nobody has claimed it.
+        code: the reason, as a stable code.
+        store_id: the id of the store.
+        head: the last sequence of the store's log.
+        marker: the marker of the root; None if no store has claimed the root.
     """
 
     code: CollectionCode
@@ -84,12 +85,12 @@ class CollectionRefused(ArtifactStoreError):
 
 
 def may_collect(store_id: str, head: int, marker: RootMarker | None) -> CollectionRefused | None:
-    """Decide whether a store may collect in a root. Returns why not; None if it may.
+    """Return the reason why a store may not collect in a root, or None if it may.
 
     Args:
-        store_id: of the database.
-        head: the last sequence of its log.
-        marker: what the root carries.
+        store_id: the id of the store.
+        head: the last sequence of the store's log.
+        marker: the marker of the root; None if no store has claimed the root.
     """
     code: CollectionCode
     if marker is None:
@@ -104,7 +105,7 @@ def may_collect(store_id: str, head: int, marker: RootMarker | None) -> Collecti
 
 
 def claimed(store_id: str, marker: RootMarker | None) -> RootMarker:
-    """Return the marker of a root after a store has opened it: the first one claims it, for good."""
+    """Return the marker of a root after a store has opened it. The first store that opens a root claims it for good."""
     return RootMarker(store_id) if marker is None else marker
 
 
@@ -115,15 +116,15 @@ class _Written(Struct, frozen=True, tag_field="format", tag=_FORMAT):
 
 
 def encode_marker(marker: RootMarker) -> bytes:
-    """Return a marker as a line of JSON, which people can read too."""
+    """Return a marker as a line of JSON."""
     return msgspec.json.encode(_Written(1, marker.store_id, marker.collected_at)) + b"\n"
 
 
 def decode_marker(text: bytes) -> RootMarker:
-    """Return the marker that `encode_marker` made this of.
+    """Return the marker that `encode_marker` encoded.
 
     Raises:
-        InvalidValue: it is not the marker of a root, or a later release wrote it.
+        InvalidValue: the text is not the marker of a root, or a later release wrote it.
     """
     try:
         found = msgspec.json.decode(text, type=_Written)

@@ -1,7 +1,8 @@
-"""What decisions and rules know: the part of the state of a store that a run of commands or events needs.
+"""The state that decisions and rules use: the part of a store's state that a batch of commands or events needs.
 
-Whoever holds the log loads what `Needs` names, in the transaction that will write. Decisions read it and never change
-it; `event_types` evolve it by each event, so that the next command or event sees what the one before made true.
+The code that writes the log loads the state that `Needs` names, in the transaction that writes. Decisions read the
+state and never change it. `event_types` update the state after each event, so that the next command or event sees the
+effects of the ones before it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,25 +24,28 @@ __all__ = [
 ]
 
 type ObjectState = Literal["live", "condemned", "retired", "removed"]
-"""Packages may refer to a `live` object. A `condemned` one is reprieved by a commit that uses it. The bytes of a
-`retired` one may be deleted, which `removed` records; its key is never used again."""
+"""The state of an object.
+
+Packages may refer to a `live` object. A commit that uses a `condemned` object reprieves it. The bytes of a `retired`
+object may be deleted, and its key is never used again. `removed` records that the bytes were deleted.
+"""
 
 _CURRENT: Final = frozenset({"live", "condemned"})
 _NOWHERE: Final[Mapping[Place, "PlaceState"]] = {}
 
 
 class Needs(Struct, frozen=True):
-    """What a run of commands or events asks the database for.
+    """The state that a batch of commands or events needs from the database.
 
     Attributes:
-        packages: ids of packages.
-        entries: (package id, path key) of entries that are to be written.
-        above: (package id, path key) of paths at which only an entry matters, such as every directory above them.
-        whole: ids of packages of which every entry is needed.
-        contents: primary digests.
-        schemas: names of metadata schemas.
-        references: primary digests of contents of which it matters how many entries refer to them.
-        counts: whether the entries of all packages are to be counted.
+        packages: the ids of the needed packages.
+        entries: the (package id, path key) of each entry to write. Loads the entry, and whether entries are below it.
+        above: the (package id, path key) of each directory above these. Loads only an entry at that path.
+        whole: the ids of packages whose entries are all needed.
+        contents: the primary digests of the needed contents.
+        schemas: the names of the needed metadata schemas.
+        references: the primary digests of contents whose number of references from entries is needed.
+        counts: whether to count the entries of all packages.
     """
 
     packages: frozenset[str] = frozenset()
@@ -55,7 +59,7 @@ class Needs(Struct, frozen=True):
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
-        """Return what all of them need together."""
+        """Return the union of several needs."""
         all_needs = tuple(needs)
         names = ("packages", "entries", "above", "whole", "contents", "schemas", "references")
         unions: dict[str, Any] = {
@@ -77,23 +81,23 @@ class Needs(Struct, frozen=True):
 
 
 class PackageState(Struct):
-    """A package.
+    """The state of a package.
 
     Attributes:
-        package_id: which.
+        package_id: its id.
         number: the sequence of the event that created it.
         name: its name.
-        retention_class: how long it is kept.
-        metadata: canonical CBOR.
-        created_at_us: when it was created.
-        finalized: whether it takes no more changes.
-        version: how many events have changed it.
-        files: how many entries of each kind it has,
-        links: likewise,
-        directories: likewise.
-        total_bytes: what its files hold.
-        entries: by path key; at least those that were needed and exist.
-        below: path key of a needed path that has entries below it, to the path of one of them.
+        retention_class: the name of its retention class.
+        metadata: its metadata, as canonical CBOR.
+        created_at_us: the time of creation, in microseconds since 1970 UTC.
+        finalized: whether it is finalized.
+        version: the number of events that have created or changed it.
+        files: the number of its files.
+        links: the number of its symbolic links.
+        directories: the number of its empty directories.
+        total_bytes: the total size of its files.
+        entries: its entries by path key; at least the needed entries that exist.
+        below: for each needed path key with entries below it, the path of one of these entries.
     """
 
     package_id: str
@@ -118,7 +122,7 @@ class PackageState(Struct):
 
 
 class PlaceState(Struct, frozen=True, gc=False):
-    """An object at a place. `sequence` is that of the event that stored it, or that last changed its integrity."""
+    """An object at a place. `sequence` is of the event that stored the object or last changed its integrity."""
 
     integrity: str
     sequence: int
@@ -126,17 +130,17 @@ class PlaceState(Struct, frozen=True, gc=False):
 
     @property
     def is_current(self) -> bool:
-        """Whether its bytes should be there."""
+        """Whether the backend should have the object's bytes."""
         return self.state in _CURRENT
 
     @property
     def is_usable(self) -> bool:
-        """Whether its bytes should be there, and nobody has found them flawed."""
+        """Whether the backend should have the object's bytes, and no verification has flagged them."""
         return self.state in _CURRENT and self.integrity == "intact"
 
 
 class ContentState(Struct, gc=False):
-    """A content that the store has had."""
+    """A content that the store has or had."""
 
     algorithm: str
     sha256: bytes
@@ -144,7 +148,7 @@ class ContentState(Struct, gc=False):
 
 
 class EntryCounts(NamedTuple):
-    """How many entries of each kind there are, and the bytes of the files."""
+    """The number of entries of each kind, and the total size of the files in bytes."""
 
     files: int = 0
     links: int = 0
@@ -153,7 +157,7 @@ class EntryCounts(NamedTuple):
 
 
 class LastEvent(Struct, frozen=True):
-    """What the last event of a log says of its command."""
+    """The command, the principal (`actor`) and the type of the last event of a log."""
 
     command_id: str
     actor: str
@@ -161,17 +165,17 @@ class LastEvent(Struct, frozen=True):
 
 
 class LogState(Struct):
-    """What is true after the events so far; holds at least what `Needs` named and exists.
+    """The state after the events so far. It has at least the state that `Needs` named and that exists.
 
     Attributes:
-        packages: by id.
-        contents: by primary digest.
+        packages: packages by id.
+        contents: contents by primary digest.
         objects: by primary digest, every place where the content is or was.
-        references: by primary digest, how many entries of packages refer to the content.
-        counts: of the entries themselves, and as the packages' totals state them; None where nobody asked.
-        schema_versions: the latest version by name.
-        commands: ids of commands that have written events; only those that were asked for.
-        last: the last event; None before the first one, and where nobody asked.
+        references: by primary digest, the number of entries of packages that refer to the content.
+        counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
+        schema_versions: the latest version of each schema, by name.
+        commands: the ids of commands that have written events; only requested ids.
+        last: the last event; None before the first event, or if not requested.
     """
 
     packages: dict[str, PackageState] = field(default_factory=dict[str, PackageState])
@@ -184,9 +188,9 @@ class LogState(Struct):
     last: LastEvent | None = None
 
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
-        """Every place where a content is or was."""
+        """Return every place where a content is or was, with the state of its object."""
         return self.objects.get(digest, _NOWHERE)
 
     def set_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
-        """Change what is known of an object."""
+        """Set the state of an object."""
         self.objects.setdefault(digest, {})[place] = held

@@ -1,9 +1,13 @@
-"""The storage SPI: what a place for bytes must do, and the values and errors it answers with.
+"""The storage SPI: the interface of storage backends, with its values and errors.
 
-A backend stores immutable objects under keys and knows nothing of packages or events. It promises that an
-object is whole and durable before it is acknowledged, that bytes at a key never change, that putting the same
-bytes twice is harmless from any number of threads and processes, and that no key reaches outside its root. It
-leaves hashing, buffering and threads to the data plane, which is the only code that talks to a backend.
+A backend stores immutable objects under keys, and is independent of packages and events. It guarantees that:
+
+- an object is whole and durable before its write is acknowledged;
+- the bytes at a key never change;
+- any number of threads and processes can put the same bytes at a key, with no further effect;
+- no key reaches outside the backend's root.
+
+Only the data plane calls backends. It does the hashing and buffering, and provides the threads.
 """
 
 from collections.abc import Buffer, Iterable, Sequence
@@ -52,21 +56,21 @@ __all__ = [
 ]
 
 type PutOutcome = Literal["stored", "deduplicated"]
-"""`stored` wrote an object, `deduplicated` found its bytes there."""
+"""`stored`: the call wrote the object. `deduplicated`: the key already had the same bytes."""
 
 type RetrievalTier = Literal["immediate", "archive"]
 type RestoreStatus = Literal["not_required", "required", "in_progress", "restored"]
 
 
 class Place(NamedTuple):
-    """Where an object is: backend and key are logical names, the same in every store."""
+    """The place of an object. The backend id and the key are logical names, which are the same in every store."""
 
     backend_id: str
     object_key: str
 
 
 class KnownObject(NamedTuple):
-    """An object as a row names it: what it is, how long, and where."""
+    """An object as a row names it: its content address, its size in bytes, and its place."""
 
     address: ContentAddress
     size_bytes: int
@@ -79,16 +83,16 @@ def _not_negative(what: str, number: int) -> None:
 
 
 class StorageReceipt(Struct, frozen=True):
-    """Proof that a content is durable in a backend.
+    """The proof that a backend stores a content durably.
 
     Attributes:
-        backend_id: where it is.
-        object_key: under which key.
-        content_address: what it is.
-        size_bytes: how long it is.
-        outcome: `stored` wrote it, `deduplicated` found it there.
-        retrieval_tier: `immediate` can be read at once, `archive` must be restored first.
-        restore_status: how far a restore from an archive is; `not_required` for `immediate`.
+        backend_id: the backend that stores the content.
+        object_key: the key of the object.
+        content_address: the address of the content.
+        size_bytes: the length of the content.
+        outcome: `stored` if the call wrote the object, `deduplicated` if the key already had the same bytes.
+        retrieval_tier: `immediate` if the object can be read at once, `archive` if it must be restored first.
+        restore_status: the status of a restore from an archive; `not_required` for `immediate`.
     """
 
     backend_id: str
@@ -105,16 +109,15 @@ class StorageReceipt(Struct, frozen=True):
 
 
 class BackendHealth(Struct, frozen=True):
-    """What one probe of a backend measured.
+    """The result of one probe of a backend. The probe writes, syncs, reads back and removes a small object, the canary.
 
     Attributes:
-        backend_id: which backend.
-        total_bytes: size of the device; None if it could not be measured or has no bound.
-        free_bytes: bytes that this process may still write; None likewise.
-        free_inodes: files that this process may still create; None likewise.
-        canary_latency_s: seconds that it took to write, sync, read back and remove a small object; None if it
-            failed.
-        failure: why the canary failed; None if it did not.
+        backend_id: the id of the backend.
+        total_bytes: the size of the device; None if it is unknown or unlimited.
+        free_bytes: the number of bytes that this process can still write; None if it is unknown or unlimited.
+        free_inodes: the number of files that this process can still create; None if it is unknown or unlimited.
+        canary_latency_s: the duration of the canary, in seconds; None if the canary failed.
+        failure: the reason why the canary failed; None if it did not.
     """
 
     backend_id: str
@@ -136,9 +139,9 @@ class BackendHealth(Struct, frozen=True):
 
 
 class ObjectWriter(Protocol):
-    """One object being written, whose key is known only at its end; used by one thread at a time.
+    """An object that is being written. Its key is given at the end. Only one thread at a time may use the writer.
 
-    Leaving the `with` block without `commit` discards all that was written, whatever the reason.
+    Leaving the `with` block without `commit` discards all written bytes.
     """
 
     def __enter__(self) -> Self:
@@ -148,11 +151,11 @@ class ObjectWriter(Protocol):
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None, /
     ) -> None:
-        """Discard what is not committed."""
+        """Discard the object if it is not committed."""
         ...
 
     def write(self, buffer: Buffer) -> None:
-        """Append bytes, all of them.
+        """Append all bytes of a buffer.
 
         Raises:
             StorageFull, StorageDenied, StorageFailed: the object cannot be written.
@@ -160,22 +163,22 @@ class ObjectWriter(Protocol):
         ...
 
     def commit(self, object_key: str) -> PutOutcome:
-        """Make the object durable under its key, as the last call.
+        """Make the object durable under its key. No write may follow.
 
         Raises:
-            KeyTaken: the key holds other bytes; `commit` with another key may follow.
-            KeyRefused: the key is not one.
+            KeyTaken: the key has other bytes. The caller may call `commit` again with another key.
+            KeyRefused: the key is invalid.
             StorageFull, StorageDenied, StorageFailed: the object could not be made durable.
         """
         ...
 
     def abort(self) -> None:
-        """Discard the object; harmless after `commit` and after another `abort`."""
+        """Discard the object. Does nothing after `commit` or another `abort`."""
         ...
 
 
 class ObjectReader(Protocol):
-    """An object open for reading; it stays readable and unchanged even if its key is deleted meanwhile."""
+    """An object that is open for reading. It stays readable and unchanged even if its key is deleted."""
 
     def __enter__(self) -> Self:
         """Return the reader itself."""
@@ -189,58 +192,60 @@ class ObjectReader(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """Length of the whole object, whatever range of it is open."""
+        """The length of the whole object, even if only a range is open."""
         ...
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fill a buffer with the next bytes; returns how many, fewer than fit only at the end of the range.
+        """Fill a buffer with the next bytes, and return their number.
+
+        The number is less than the length of the buffer only at the end of the range.
 
         Raises:
-            ObjectDamaged: the bytes should be there but cannot be read.
+            ObjectDamaged: the bytes should exist but cannot be read.
             StorageDenied, StorageFailed: the backend cannot be read.
         """
         ...
 
     def close(self) -> None:
-        """Release the object; harmless twice."""
+        """Release the object. Does nothing if already closed."""
         ...
 
 
 @runtime_checkable
 class StorageBackend(Protocol):
-    """A place for objects. Synchronous: every call may block, and worker threads call it, several at once.
+    """A place for objects. All calls may block. Worker threads call a backend concurrently.
 
-    Errors of the operating system or the network leave a backend only as `StorageError`s. A failed or
-    abandoned write leaves nothing behind that a reader could see or that the next start would not remove. The
-    log decides which keys may be deleted: bytes of a key that may still be put or read are not.
+    A backend raises errors of the operating system or the network only as `StorageError`s. The remains of a failed or
+    abandoned write are invisible to readers, and the next start removes them. The log decides which keys may be
+    deleted. A key that may still be put or read is never deleted.
     """
 
     @property
     def backend_id(self) -> str:
-        """Name under which rows and receipts refer to this backend."""
+        """The name of this backend in rows and receipts."""
         ...
 
     @property
     def concurrency(self) -> int:
-        """How many calls at once make it faster; more wait outside."""
+        """The number of concurrent calls up to which the backend gets faster. The data plane makes more calls wait."""
         ...
 
     def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
-        """Put whole objects, each a key and its bytes, that share what durability costs.
+        """Put whole objects, each given by its key and bytes. The objects share the cost of durability.
 
-        Answers come in the order of the puts. The iterable may be consumed one by one; its bytes must not
-        change until the call returns. Bytes that are at a key already are compared, of a very large object a
-        sample. Equal ones are not written again; others stay, and `KeyTaken` is the answer. One object's
-        failure never fails its neighbours, except where the shared sync fails. An exception of the iterable
-        itself abandons the whole batch.
+        Results are in the order of the puts. The backend may consume the iterable item by item. The bytes must not
+        change until the call returns. If a key already has bytes, the backend compares them; of a very large object, it
+        compares a sample. Equal bytes are not written again. Other bytes stay, and the result is `KeyTaken`. The
+        failure of one object does not affect the others, unless the shared sync fails. An exception from the iterable
+        abandons the whole batch.
 
         Raises:
-            StorageFault: the backend is out of reach, so that no batch can begin or end.
+            StorageFault: the backend is out of reach, so that a batch cannot begin or end.
         """
         ...
 
     def open_writer(self) -> ObjectWriter:
-        """Start an object too large to hold in memory, or one of unknown size.
+        """Begin to write an object that is too large for memory, or whose size is unknown.
 
         Raises:
             StorageFull, StorageDenied, StorageFailed: the backend cannot be written.
@@ -248,44 +253,44 @@ class StorageBackend(Protocol):
         ...
 
     def open(self, object_key: str, offset: int = 0, length: int | None = None) -> ObjectReader:
-        """Open an object to read it from `offset` on, up to `length` bytes or its end, whichever comes first.
+        """Open an object for reading from `offset`, up to `length` bytes or its end, whichever comes first.
 
         Raises:
-            KeyRefused: the key is not one.
-            ObjectMissing: no such object.
+            KeyRefused: the key is invalid.
+            ObjectMissing: the backend has no object under this key.
             StorageDenied, StorageFailed: the backend cannot be read.
         """
         ...
 
     def read_many(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | StorageError]:
-        """Read whole small objects at once, each named by its key and the size that it should have, in bytes.
+        """Read whole small objects at once, each given by its key and its expected size in bytes.
 
-        Answers come in their order: the bytes, or why they cannot be read, such as `ObjectMissing` and
-        `ObjectDamaged`. Of an object that is longer than it should be, at least one more byte is returned.
+        Results are in the order of `wanted`: the bytes, or an error such as `ObjectMissing` or `ObjectDamaged`. For an
+        object that is longer than expected, the result is at least one byte longer than expected.
 
         Raises:
-            KeyRefused: one of the keys is not one.
+            KeyRefused: a key is invalid.
             StorageDenied, StorageFailed: the backend cannot be read.
         """
         ...
 
     def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
-        """Return the size of each object in bytes, in the order of the keys; None where there is none.
+        """Return the size of each object in bytes, in the order of the keys; None for a missing object.
 
         Raises:
-            KeyRefused: one of the keys is not one.
+            KeyRefused: a key is invalid.
             StorageDenied, StorageFailed: the backend cannot be read.
         """
         ...
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Remove objects durably; for each key whether there was one, or why it could not be removed."""
+        """Remove objects durably. Return for each key whether it had an object, or why the removal failed."""
         ...
 
     def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        """Return the next keys after one, in bytewise order, each with the size of its object in bytes.
+        """Return the keys after `after`, in bytewise order, each with the size of its object in bytes.
 
-        Changes meanwhile may be seen or not. A page of fewer than `limit` keys is the last.
+        The result may or may not include concurrent changes. A page of fewer than `limit` keys is the last.
 
         Raises:
             StorageDenied, StorageFailed: the backend cannot be read.
@@ -293,9 +298,9 @@ class StorageBackend(Protocol):
         ...
 
     def health(self) -> BackendHealth:
-        """Measure the backend now; what is wrong with it is in the answer, never raised."""
+        """Measure the backend now. A problem is part of the result and is never raised."""
         ...
 
     def close(self) -> None:
-        """Release what the backend holds; no call may be under way or follow, except another `close`."""
+        """Release the backend's resources. No call may be in progress, and only `close` may be called afterwards."""
         ...

@@ -1,7 +1,7 @@
-"""What a storage backend answers when it cannot do as it was asked.
+"""The errors of storage backends.
 
-The operating system's and the network's errors never leave a backend as they are: each becomes one of these,
-so that a caller can tell a full disk from a missing object without knowing what the backend is made of.
+A backend never raises errors of the operating system or the network directly. It raises one of these errors instead, so
+that a caller can tell a full disk from a missing object for every kind of backend.
 """
 
 from dataclasses import dataclass
@@ -24,16 +24,16 @@ __all__ = [
 
 
 class StorageError(ArtifactStoreError):
-    """Base of what a backend refuses or cannot do."""
+    """The base class of the errors of storage backends."""
 
 
 @dataclass(eq=False)
 class KeyRefused(StorageError):
-    """An object key that no backend takes, because it could leave the root or mean two things.
+    """No backend accepts this object key, because it could leave the root or be ambiguous.
 
     Attributes:
         object_key: the key, shortened.
-        reason: the rule that it breaks.
+        reason: the rule that the key breaks.
     """
 
     object_key: str
@@ -43,7 +43,7 @@ class KeyRefused(StorageError):
 
 @dataclass(eq=False)
 class KeyTaken(StorageError):
-    """A key that holds other bytes than those to be put; they stay, and the content belongs at its next key."""
+    """The key already has other bytes, which stay unchanged. Store the content at its next key."""
 
     backend_id: str
     object_key: str
@@ -52,7 +52,7 @@ class KeyTaken(StorageError):
 
 @dataclass(eq=False)
 class ObjectMissing(StorageError):
-    """No object under this key."""
+    """The backend has no object under this key."""
 
     backend_id: str
     object_key: str
@@ -61,12 +61,12 @@ class ObjectMissing(StorageError):
 
 @dataclass(eq=False)
 class ObjectDamaged(StorageError):
-    """An object whose bytes are not, or cannot be read as, what was stored.
+    """The bytes of an object cannot be read, or differ from the bytes that were stored.
 
     Attributes:
-        backend_id: where it is stored.
-        object_key: which object.
-        reason: what was found.
+        backend_id: the backend that stores the object.
+        object_key: the key of the object.
+        reason: what is wrong with the object.
     """
 
     backend_id: str
@@ -80,11 +80,11 @@ class ObjectDamaged(StorageError):
 
 @dataclass(eq=False)
 class UnknownBackend(StorageError):
-    """A backend id that this store does not have.
+    """The store has no backend with this id.
 
     Attributes:
-        backend_id: the id that was asked for.
-        known: the ids there are.
+        backend_id: the unknown id.
+        known: the ids of the store's backends.
     """
 
     backend_id: str
@@ -98,12 +98,12 @@ class UnknownBackend(StorageError):
 
 @dataclass(eq=False)
 class StorageFault(StorageError):
-    """Base of what the operating system or a service reported.
+    """The base class of faults that the operating system or a service reported.
 
     Attributes:
-        backend_id: which backend.
-        operation: what was being done.
-        cause: name of the underlying error, such as `ENOSPC`; explained where it is not the device's.
+        backend_id: the id of the backend.
+        operation: the operation that failed.
+        cause: the name of the underlying error, such as `ENOSPC`, or an explanation if the device is not at fault.
     """
 
     backend_id: str
@@ -112,13 +112,13 @@ class StorageFault(StorageError):
 
 
 class StorageFull(StorageFault):
-    """No room: the device, a quota or a file size limit is exhausted."""
+    """The device, a quota or a file size limit is exhausted."""
 
     template = "backend {self.backend_id!r} is full ({self.cause} during {self.operation}); free room, then try again"
 
 
 class StorageDenied(StorageFault):
-    """This process may not do that there: a read-only mount or missing permissions."""
+    """The mount is read-only, or this process lacks permissions for the operation."""
 
     template = (
         "backend {self.backend_id!r} denies {self.operation} ({self.cause}); check that its root is mounted writable "
@@ -127,7 +127,7 @@ class StorageDenied(StorageFault):
 
 
 class StorageFailed(StorageFault):
-    """Any other fault, such as an input/output error."""
+    """The operation failed with another fault, such as an input/output error."""
 
     @override
     def __str__(self) -> str:

@@ -1,10 +1,11 @@
-"""Check values against the annotations that they are given for: what a caller got wrong is an answer, not a crash.
+"""Checks of values against type annotations. A wrong value raises an error for the caller and crashes no actor.
 
-`fit_of` makes a function of an annotation. It returns a value in its plain form: a subclass of `str` or `int` becomes a
-`str` or an `int`, any mapping becomes a `dict` of its own. `msgspec.convert` does less: it takes a list for a tuple and
-a dict for a struct, passes subclasses on as they are, and names types where a caller needs advice.
+`fit_of` creates a check from an annotation. The check returns a value in its plain form: a subclass of `str` or `int`
+becomes a `str` or an `int`, and any mapping becomes a new `dict`. `msgspec.convert` does less: it accepts a list for a
+tuple and a dict for a struct, keeps subclasses, and names types in its errors where a caller needs advice.
 
-Integers are counts here: 0 to 2^63-1, which is what both databases hold. `True` is no count and 1 is no truth value.
+Integers are counts from 0 to 2^63-1, the largest integer in both databases. `True` is not a count, and 1 is not a truth
+value.
 """
 
 import math
@@ -28,13 +29,13 @@ _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 class Misfit(Exception):
-    """A value that does not fit.
+    """The value does not fit the annotation.
 
     Attributes:
-        shown: the value as an error may show it. Text and bytes are not shown; they may hold a secret.
+        shown: the value in a form that an error may show. Text and bytes are not shown, since they can be secret.
         reason: what would fit.
-        of_kind: it has the right type, and something in it is wrong.
-        place: where in the argument it is, such as `['branch']`; empty for the argument itself.
+        of_kind: whether the value has the right type, but wrong contents.
+        place: the place of the value in the argument, such as `['branch']`; empty for the argument itself.
     """
 
     def __init__(self, value: object, reason: str, *, of_kind: bool = False) -> None:
@@ -46,17 +47,17 @@ class Misfit(Exception):
 
 
 type Fit = Callable[[object], object]
-"""Returns the plain form of a value, or raises `Misfit`."""
+"""A check of a value. It returns the plain form of the value, or raises `Misfit`."""
 
 type Special = Callable[[object], Fit | None]
-"""The fit of an annotation that this module does not know; None for all others."""
+"""A function that returns the check of an annotation that this module does not know, and None for other annotations."""
 
 
 def checked_value(what: str, fit: Fit, value: object) -> object:
     """Return a value in its plain form.
 
     Raises:
-        InvalidValue: it does not fit.
+        InvalidValue: the value does not fit.
     """
     try:
         return fit(value)
@@ -65,12 +66,12 @@ def checked_value(what: str, fit: Fit, value: object) -> object:
 
 
 def check_fields(value: Struct) -> None:
-    """Check the fields of a struct against their annotations, and put their plain forms in place.
+    """Check the fields of a struct against their annotations, and replace the values by their plain forms.
 
-    For `__post_init__`, before anything reads a field.
+    Call this in `__post_init__`, before other code reads a field.
 
     Raises:
-        InvalidValue: a field does not fit.
+        InvalidValue: the value of a field does not fit.
     """
     for name, fit in _fits_of_fields(type(value)):
         given = getattr(value, name)
@@ -86,14 +87,14 @@ def _fits_of_fields(kind: type[Struct]) -> tuple[tuple[str, Fit], ...]:
 
 
 def fit_of(annotation: object, special: Special | None = None) -> Fit:
-    """The check of one annotation.
+    """Return the check of one annotation.
 
     Args:
-        annotation: what `get_type_hints` gives: a class, a union, a literal, a collection, a callable or an alias.
-        special: is asked first, for every part of the annotation.
+        annotation: a class, a union, a literal, a collection, a callable or an alias, as `get_type_hints` returns it.
+        special: a function that is called first for every part of the annotation.
 
     Raises:
-        TypeError: there is no check for it.
+        TypeError: no check exists for the annotation.
     """
     if special is not None and (found := special(annotation)) is not None:
         return found
@@ -122,7 +123,7 @@ def _as_it_is(value: object) -> object:
 def _text(value: object) -> str:
     if type(value) is str:
         return value
-    if issubclass(type(value), str):  # not `isinstance`, which believes what an object says of itself
+    if issubclass(type(value), str):  # not `isinstance`, since an object can set its `__class__`
         return str.__str__(cast("str", value))
     raise Misfit(value, "give text (str)")
 
@@ -192,7 +193,7 @@ _PLAIN: dict[object, Fit] = {
     bytes: _bytes,
     NoneType: _nothing,
     object: _as_it_is,
-    CanonicalValue: _as_it_is,  # a recursive type; `canonical.encode` says what is wrong with it, and where
+    CanonicalValue: _as_it_is,  # a recursive type; `canonical.encode` reports errors and their places
     Callable: _callable,
     Iterable: _iterable,
     AsyncIterable: _asynchronous,
@@ -249,7 +250,7 @@ def _tuple(each: Fit) -> Fit:
         given = cast("tuple[object, ...]", value)
         try:
             return tuple(map(each, given))
-        except Misfit:  # which of them it is matters only now
+        except Misfit:  # check again with indexes, which only the error needs
             return tuple(_within(f"[{index}]", each, entry) for index, entry in enumerate(given))
 
     return fit
@@ -268,9 +269,9 @@ def _within(place: str, fit: Fit, value: object) -> object:
 
 
 def _shown(value: object) -> str:
-    """A value that is no secret and whose form cannot fail, or else the name of its type."""
+    """Return the text of a value that cannot be secret and that formats without errors, or else its type's name."""
     if type(value) is int and abs(value) > 1 << 100:
-        return f"an int of {value.bit_length()} bits"  # Python refuses to write the longest of them in decimal
+        return f"an int of {value.bit_length()} bits"  # Python refuses to format very long ones in decimal
     if value is None or type(value) in {bool, int, float}:
         return repr(value)
     return type(value).__name__

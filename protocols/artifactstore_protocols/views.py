@@ -1,11 +1,11 @@
-"""Projections as data: which rows an event implies, decided from the event alone.
+"""The tables of the projection, and the row operations that events imply.
 
-A projection never reads a table, a clock or a random source. Every operation states absolute values, so that applying
-a log twice, in batches of any size, or into another database gives the same rows. A `ViewWriter` writes the rows: into
-the live tables, into their twins of a replay, or into a dictionary of a test.
+The operations depend only on the event, not on a table, a clock or a random source. Every operation sets absolute
+values. So a log that is applied twice, in batches of any size, or to another database results in the same rows. A
+`ViewWriter` writes the rows: to the live tables, to the temporary tables of a replay, or to a dictionary in a test.
 
-A row is a plain tuple of cells in the order of its table's columns, which begin with the key. `coalesce` folds the
-operations of a batch, so that a thousand files are one operation and move the version of their package once.
+A row is a plain tuple of cells in the order of its table's columns, of which the first are the key. `coalesce` folds
+the operations of a batch. So a thousand files become one operation, and the version of their package is written once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,11 +46,11 @@ __all__ = [
 type Cell = str | int | bytes | None
 type Row = tuple[Cell, ...]
 type NamedCells = Mapping[str, Cell]
-"""Cells by the names of their columns: some of a row, or all."""
+"""Some or all cells of a row, by the names of their columns."""
 
 
 class ViewTable(Struct, frozen=True, eq=False):
-    """A projected table: its columns in the order of the projection digest; the first `key_columns` are its key."""
+    """A projected table. Its columns are in the order of the projection digest. The first `key_columns` are its key."""
 
     name: str
     columns: tuple[str, ...]
@@ -58,19 +58,19 @@ class ViewTable(Struct, frozen=True, eq=False):
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Names of the key's columns."""
+        """The names of the key's columns."""
         return self.columns[: self.key_columns]
 
     def key_of(self, row: Row) -> Row:
-        """The key of a row."""
+        """Return the key of a row."""
         return row[: self.key_columns]
 
     def named(self, row: Row) -> NamedCells:
-        """A row by the names of its columns."""
+        """Return the cells of a row by the names of their columns."""
         return dict(zip(self.columns, row, strict=True))
 
     def changed(self, row: Row, values: NamedCells) -> Row:
-        """A row with other values in some columns."""
+        """Return a copy of a row with other values in some columns."""
         return tuple(values.get(name, cell) for name, cell in zip(self.columns, row, strict=True))
 
 
@@ -100,7 +100,10 @@ CONTENTS = ViewTable(
     "contents",
     ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),
 )
-"""Every content that was ever stored. Other tables refer to it by `digest_primary`; `sequence` stored it first."""
+"""All contents that were ever stored. Other tables refer to a content by `digest_primary`.
+
+`sequence` is the sequence of the event that first stored the content.
+"""
 
 FILES = ViewTable(
     "artifact_files",
@@ -117,9 +120,9 @@ FILES = ViewTable(
     ),
     key_columns=2,
 )
-"""Entries of packages, which are numbered by the sequence that created them.
+"""The entries of packages. The number of a package is the sequence of the event that created it.
 
-`path` is null where it equals `path_key`, `digest_primary` where the entry is no file.
+`path` is null if it equals `path_key`. `digest_primary` is null if the entry is not a file.
 """
 
 LOCATIONS = ViewTable(
@@ -139,10 +142,11 @@ LOCATIONS = ViewTable(
     ),
     key_columns=3,
 )
-"""Objects: under which key of which backend a content is, or was. One content may have several.
+"""The objects: the backends and keys where contents are or were stored. A content can have several objects.
 
-The row of an object that was removed stays. `changed_at` and `rule` say since when it is in its state, and why; both
-are null as long as it is live. `stored_at` is null where no event has stored it: it was found, and named by no row.
+The row of a removed object stays. `changed_at` is the time when the object got its `state`, and `rule` is the reason;
+both are null while the object is live. `stored_at` is null if no event stored the object. Such an object was found in a
+backend when no row named it.
 """
 
 RETENTION = ViewTable(
@@ -159,25 +163,25 @@ VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION,
 _HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
 
 KIND_FILE, KIND_LINK, KIND_DIRECTORY = 0, 1, 2
-"""What `kind` may be: a file, a symbolic link, or an empty directory."""
+"""The values of `kind`: a file, a symbolic link, or an empty directory."""
 
 
 class Put(Struct, frozen=True):
-    """Write whole rows, whatever was at their keys."""
+    """Write whole rows, and replace existing rows with the same keys."""
 
     table: ViewTable
     rows: Sequence[Row]
 
 
 class PutIfAbsent(Struct, frozen=True):
-    """Write whole rows, except those whose key is taken: the first one to store a content keeps its row."""
+    """Write whole rows, except rows whose key exists. So the first event that stores a content determines its row."""
 
     table: ViewTable
     rows: Sequence[Row]
 
 
 class Update(Struct, frozen=True):
-    """Set some columns of the row at `key`, if it is there."""
+    """Set some columns of the row at `key`. Does nothing if the row does not exist."""
 
     table: ViewTable
     key: Row
@@ -185,7 +189,7 @@ class Update(Struct, frozen=True):
 
 
 class Delete(Struct, frozen=True):
-    """Remove the rows at these keys, if they are there."""
+    """Remove the rows at these keys. Ignores keys without a row."""
 
     table: ViewTable
     keys: Sequence[Row]
@@ -195,22 +199,22 @@ type RowOperation = Put | PutIfAbsent | Update | Delete
 
 
 class ViewWriter(Protocol):
-    """Where projected rows go. `apply` gets the operations of a run of events, in log order."""
+    """The destination of projected rows. `apply` gets the operations of a batch of events, in log order."""
 
     async def apply(self, operations: Sequence[RowOperation]) -> None:
-        """Write all of them, or raise and have written none that will be kept."""
+        """Write all operations. If this raises an error, none of them is kept."""
         ...
 
 
 class _Fold(Struct):
-    """Folded operations on one table, by key; they are applied in the order of the attributes."""
+    """Folded operations on one table, by key. They are applied in the order of the attributes."""
 
     puts: dict[Row, Row] = field(default_factory=dict[Row, Row])
     puts_if_absent: dict[Row, Row] = field(default_factory=dict[Row, Row])
     updates: dict[Row, NamedCells] = field(default_factory=dict[Row, NamedCells])
 
     def operations(self, table: ViewTable) -> Iterable[RowOperation]:
-        """What is folded, as operations."""
+        """Yield the folded operations."""
         if self.puts:
             yield Put(table, tuple(self.puts.values()))
         if self.puts_if_absent:
@@ -219,7 +223,7 @@ class _Fold(Struct):
             yield Update(table, key, values)
 
     def put(self, keys: Sequence[Row], rows: Sequence[Row]) -> None:
-        """Take in a `Put`."""
+        """Fold in a `Put`."""
         for later in (self.puts_if_absent, self.updates):
             if later:
                 for key in keys:
@@ -227,14 +231,14 @@ class _Fold(Struct):
         self.puts.update(zip(keys, rows, strict=True))
 
     def put_if_absent(self, keys: Sequence[Row], rows: Sequence[Row]) -> None:
-        """Take in a `PutIfAbsent` that has no key in common with the updates."""
+        """Fold in a `PutIfAbsent`. It must have no key in common with the updates."""
         puts, keep = self.puts, self.puts_if_absent.setdefault
         for key, row in zip(keys, rows, strict=True):
             if key not in puts:
                 keep(key, row)
 
     def update(self, update: Update) -> None:
-        """Take in an `Update`."""
+        """Fold in an `Update`."""
         if (row := self.puts.get(update.key)) is not None:
             self.puts[update.key] = update.table.changed(row, update.values)
         else:
@@ -242,10 +246,11 @@ class _Fold(Struct):
 
 
 def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
-    """Fold operations into as few as say the same, to be applied one after the other.
+    """Fold operations into fewer operations with the same effect, to be applied in order.
 
-    No key stands twice in the rows of one operation. A table has one `Put` and one `PutIfAbsent` at most, unless a
-    conditional put follows an update of its key: what that does depends on the table.
+    No operation has two rows with the same key. A table gets at most one `Put` and one `PutIfAbsent`, with two
+    exceptions: a `Delete` ends the folding of earlier operations, and so does a `PutIfAbsent` that follows an update of
+    one of its keys, since its effect depends on whether the row exists.
     """
     folds: dict[ViewTable, _Fold] = {}
     folded: list[RowOperation] = []
@@ -256,7 +261,7 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
         if isinstance(operation, Update):
             fold.update(operation)
             continue
-        if isinstance(operation, Delete):  # it is rare, so what comes before is not folded with what comes after
+        if isinstance(operation, Delete):  # deletes are rare, so operations are not folded across them
             folded += [*fold.operations(table), operation]
             del folds[table]
             continue
@@ -275,35 +280,35 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
 
 
 class ViewDigest:
-    """One digest over the whole projection, fed in runs of rows.
+    """A digest over the whole projection, computed from batches of rows.
 
-    BLAKE3 over a sequence of canonical CBOR items: for each table its cells, row by row, and then the array of its name
-    and the number of its rows. Tables stand in the order of `VIEWS`, rows in the bytewise order of their keys, cells
-    in the order of the columns; byte cells are byte strings. No cell is an array, so no two projections have the same
-    sequence.
+    The digest is BLAKE3 over a sequence of canonical CBOR items. For each table, the sequence has the cells, row by
+    row, and then the array of the table's name and the number of its rows. Tables are in the order of `VIEWS`, rows in
+    the bytewise order of their keys, and cells in the order of the columns. Byte cells are byte strings. No cell is an
+    array, so different projections have different sequences.
     """
 
     def __init__(self) -> None:
         self._hasher = blake3.blake3()
 
     def add(self, rows: Iterable[Sequence[Cell]]) -> None:
-        """Take in rows of a table; cells of any type that a database can hold have an encoding."""
-        # An array is its head and then its items: one call encodes them all.
+        """Add rows of a table. Cells can have every type that a database can hold."""
+        # One call encodes all cells as an array. An array's encoding is its head, followed by its items.
         cells = list(chain.from_iterable(rows))
         encoded = cbor2.dumps(cells)
         self._hasher.update(memoryview(encoded)[_head_bytes(len(cells)) :])
 
     def end(self, table: ViewTable, rows: int) -> None:
-        """End a table that has so many rows."""
+        """End a table that has this number of rows."""
         self._hasher.update(cbor2.dumps([table.name, rows]))
 
     def result(self) -> Digest:
-        """The digest of all rows so far."""
+        """Return the digest of all rows so far."""
         return Digest("blake3", self._hasher.hexdigest())
 
 
 def _head_bytes(count: int) -> int:
-    """How long the head of a CBOR array of so many items is."""
+    """Return the length of the head of a CBOR array with this number of items, in bytes."""
     for limit, head_bytes in _HEADS:
         if count < limit:
             return head_bytes

@@ -1,1 +1,1 @@
-"""Places for bytes behind the storage SPI; only the data plane imports from here."""
+"""Storage backends, which implement the storage SPI. Only the data plane imports this package."""

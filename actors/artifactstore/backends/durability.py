@@ -1,8 +1,8 @@
-"""Making files and directory entries survive a power loss, for one object or for a batch that shares the cost.
+"""Durable files and directory entries for a batch of objects, at the cost of as few flushes as possible.
 
-A single `fsync` costs a flush of the device's cache, so a batch of small files is flushed by one `syncfs`
-where kernel and file system are known to report errors through it. It writes back everybody's data on that file
-system, so a few files are synced one by one.
+A single `fsync` flushes the device's cache. Where the kernel and the file system are known to report errors through
+`syncfs`, one `syncfs` flushes a batch of small files. It also writes back all other data on that file system, so a few
+files are synced one by one.
 """
 
 import ctypes
@@ -20,15 +20,15 @@ __all__ = ["BatchSync", "load_syncfs", "syncfs_for"]
 
 type Syncfs = Callable[[int], None]
 
-# Up to here, one fsync each costs about as much as one syncfs, and does not wait for other programs' data.
+# Up to this number, one fsync per file costs about as much as one syncfs, and does not wait for other programs' data.
 FSYNCS_MAX: Final = 4
-DIRECTORY_FSYNCS_MAX: Final = 4 * FSYNCS_MAX  # the chain of an object has four directories
+DIRECTORY_FSYNCS_MAX: Final = 4 * FSYNCS_MAX  # four directories lead to an object
 
-# Before Linux 5.8 syncfs answered success when write-back had failed, before 5.17 when the journal's commit had.
+# syncfs reports a failed write-back since Linux 5.8, and a failed commit of the journal since 5.17.
 _SYNCFS_REPORTS_ERRORS: Final = (5, 17)
 
-# The file systems whose failed writes syncfs reports, by their magic numbers (statfs(2)). On others it may report
-# success: a FUSE server is not told of it at all, and an overlay does not hear of its upper layer's failed writes.
+# Magic numbers (statfs(2)) of file systems whose failed writes syncfs reports. On others it may report success: the
+# kernel does not forward it to a FUSE server, and an overlay does not see failed writes of its upper layer.
 _REPORTING_TYPES: Final = frozenset(
     {
         0x0000EF53,  # ext4
@@ -40,18 +40,18 @@ _REPORTING_TYPES: Final = frozenset(
 
 
 def load_syncfs(platform: str, release: str) -> Syncfs | None:
-    """Bind `syncfs(2)` where it exists and reports write-back errors; None elsewhere.
+    """Bind `syncfs(2)` if it exists and reports write-back errors; return None otherwise.
 
     Args:
-        platform: as `sys.platform` says.
-        release: of the kernel, as `os.uname()` says.
+        platform: value of `sys.platform`.
+        release: kernel release, as in `os.uname()`.
     """
     version = re.match(r"(\d+)\.(\d+)", release)
     if platform != "linux" or version is None or (int(version[1]), int(version[2])) < _SYNCFS_REPORTS_ERRORS:
         return None
     try:
         function = ctypes.CDLL(None, use_errno=True).syncfs
-    except AttributeError:  # a C library without it
+    except AttributeError:  # the C library lacks it
         return None
     function.argtypes = (ctypes.c_int,)
     function.restype = ctypes.c_int
@@ -75,8 +75,8 @@ def syncfs_for(fd: int) -> Syncfs | None:
 class BatchSync:
     """Durability for the files of one batch, with as few flushes as the platform allows.
 
-    Make it before the batch writes anything: the kernel tells a descriptor only of write-back errors that are
-    younger than it.
+    Create it before the batch writes anything: the kernel reports to a descriptor only the write-back errors that occur
+    after the descriptor was opened.
     """
 
     __slots__ = ("_filesystem", "_held", "_limits", "_shared", "_syncfs")
@@ -91,13 +91,13 @@ class BatchSync:
         self._filesystem = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._syncfs = find_syncfs(self._filesystem)
         self._held: list[int] = []
-        self._shared = False  # whether there were too many files to sync them one by one
+        self._shared = False  # whether the batch has too many files to sync them one by one
 
     def written(self, fd: int) -> None:
         """Take over the descriptor of a file whose content is written.
 
         Raises:
-            OSError: its content cannot be made durable; only known here where there is no shared sync.
+            OSError: the content cannot be made durable. With `syncfs`, `flush_contents` raises it instead.
         """
         self._held.append(fd)
         if self._syncfs is None:
@@ -109,7 +109,7 @@ class BatchSync:
     def flush_contents(self) -> None:
         """Make the content of every file so far durable."""
         if self._syncfs is None:
-            return  # each was synced when it came
+            return  # `written` synced each file
         if self._shared:
             self._syncfs(self._filesystem)
         else:
@@ -130,6 +130,6 @@ class BatchSync:
         self._held.clear()
 
     def close(self) -> None:
-        """Close all descriptors; once."""
+        """Close all descriptors. Call it only once."""
         self._release()
         os.close(self._filesystem)

@@ -1,4 +1,4 @@
-"""What kind of file system a file is on, by the magic numbers of statfs(2)."""
+"""Types of file systems, by the magic numbers of statfs(2)."""
 
 import ctypes
 import os
@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["filesystem_type", "network_filesystem"]
 
-_STATFS_BYTES: Final = 256  # more than the structure has anywhere; the type is its first field
+_STATFS_BYTES: Final = 256  # larger than the structure on any platform; the type is its first field
 _TYPE_MASK: Final = 0xFFFF_FFFF
 _NETWORK: Final = {
     0x00006969: "NFS",
@@ -25,7 +25,7 @@ _NETWORK: Final = {
 
 
 def filesystem_type(fd: int) -> int | None:
-    """Return the magic number of a descriptor's file system; None if the kernel does not say."""
+    """Return the magic number of a descriptor's file system; None if the kernel does not report it."""
     answer = ctypes.create_string_buffer(_STATFS_BYTES)
     if ctypes.CDLL(None).fstatfs(fd, answer) != 0:
         return None
@@ -33,10 +33,10 @@ def filesystem_type(fd: int) -> int | None:
 
 
 def network_filesystem(directory: str) -> str | None:
-    """Return the name of the network file system that a directory is on; None if it is on another one.
+    """Return the name of the network file system that a directory is on; None if it is on no known one.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the directory cannot be opened.
     """
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

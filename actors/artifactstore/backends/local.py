@@ -1,8 +1,7 @@
-"""The local backend: objects as read-only files under `<root>/<key>`, for a single machine and any number of processes.
+"""The local backend stores objects as read-only files `<root>/<key>`, for one machine and any number of processes.
 
-It keeps the promises of `StorageBackend` with what POSIX gives: a temp file below `<root>/tmp`, `fsync`,
-`rename` and `fsync` of every directory that leads to the object. How each step is done lives in the modules
-beside this one.
+A put writes a temp file below `<root>/tmp`, syncs it, renames it, and syncs every directory that leads to the object.
+On POSIX, these steps fulfil the contract of `StorageBackend`. The modules beside this one implement them.
 """
 
 import os
@@ -27,7 +26,7 @@ from artifactstore_protocols.storage import BackendHealth, KeyRefused, PutOutcom
 __all__ = ["SCRATCH", "LocalBackend"]
 
 SCRATCH: Final = "tmp"
-"""Where temp files are, below the root."""
+"""Name of the directory of temp files, below the root."""
 
 _CONCURRENCY: Final = 4
 
@@ -35,9 +34,8 @@ _CONCURRENCY: Final = 4
 class LocalBackend:
     """A `StorageBackend` on a local directory.
 
-    Opening it makes the root if there is none and that is wanted, and removes temp files whose writers are gone,
-    unless it is opened to be read only; a root that cannot be written can still be opened and read. Do not carry one
-    across `fork`.
+    Opening makes a missing root unless `make` is false, and removes the temp files of dead processes. With `read_only`
+    it does neither. A root that cannot be written can still be opened and read. Do not use a backend across `fork`.
     """
 
     __slots__ = ("_files",)
@@ -57,13 +55,13 @@ class LocalBackend:
         Args:
             root: directory of the objects.
             backend_id: name in receipts.
-            make: make the root if there is none; otherwise every write into one that is not there fails.
-            read_only: leave everything below the root, and whether there is one, as it is; for who only reads.
-            limits: notes what the file system cannot do, for a backup; without it that is an error.
-            check_wanted: raises when opening is not wanted any more; asked while leftovers are removed.
+            make: make the root if it is missing. Without it, every write below a missing root fails.
+            read_only: change nothing below the root, and do not make it; for callers that only read.
+            limits: notes what the file system does not support, for a backup; without it that is an error.
+            check_wanted: called while leftovers are removed; raises to abandon the opening.
 
         Raises:
-            StorageDenied, StorageFull, StorageFailed: there is no such directory and it cannot be made.
+            StorageDenied, StorageFull, StorageFailed: the root is missing and cannot be made.
         """
         absolute = root.absolute()
         self._files = LocalFiles(backend_id, str(absolute), ScratchSpace(f"{absolute}/{SCRATCH}", limits), limits)
@@ -72,7 +70,7 @@ class LocalBackend:
         if make:
             with faults_of(backend_id, "making the root"):
                 make_durable_directory(absolute, limits)
-        with suppress(OSError):  # a read-only root keeps its leftovers; health says what is wrong with it
+        with suppress(OSError):  # a read-only root keeps its leftovers; `health` reports the problem
             self._files.scratch.sweep(check_wanted)
 
     @property
@@ -82,11 +80,11 @@ class LocalBackend:
 
     @property
     def concurrency(self) -> int:
-        """Enough to hash on several cores while others wait for the disk."""
+        """Useful number of concurrent calls: enough to hash on several cores while others wait for the disk."""
         return _CONCURRENCY
 
     def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
-        """Put whole objects that share their flushes."""
+        """Put whole objects with shared flushes."""
         return put_many(self._files, puts)
 
     def open_writer(self) -> LocalWriter:
@@ -112,12 +110,12 @@ class LocalBackend:
         return answers
 
     def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
-        """Sizes of objects, from their inodes."""
+        """Return the sizes of objects in bytes, from their inodes."""
         with faults_of(self.backend_id, "looking objects up"):
             return [self._files.size_of(self._files.path_of(object_key)) for object_key in object_keys]
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Unlink objects; their directories stay, since another put may be about to use them."""
+        """Unlink objects. Their directories stay, since a concurrent put may need them."""
         answers: list[bool | StorageError] = []
         for object_key in object_keys:
             try:
@@ -133,19 +131,19 @@ class LocalBackend:
                 return False
             try:
                 os.unlink(path)  # noqa: PTH108 - paths are plain strings in this package
-            except FileNotFoundError:  # another deletion came first
+            except FileNotFoundError:  # a concurrent call deleted it
                 return False
             fsync_directory(self._files.directories_of(object_key)[-1], self._files.limits)
         return True
 
     def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        """Walk the root from a key on, one directory at a time."""
+        """Return the keys after `after`, walking the root one directory at a time."""
         with faults_of(self.backend_id, "listing objects"):
             return list(islice(self._below("", after), limit))
 
     def _below(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:
         with os.scandir(f"{self._files.root}/{prefix}") as found:
-            # A directory sorts as the keys below it do, which continue with a slash.
+            # A directory sorts like the keys below it, which continue with a slash.
             names = sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found)
         for key in (f"{prefix}{name}" for name in names if _is_key(f"{prefix}{name}".removesuffix("/"))):
             if key.endswith("/"):
@@ -155,16 +153,16 @@ class LocalBackend:
                 yield key, size_bytes
 
     def health(self) -> BackendHealth:
-        """Measure the device and fly a canary."""
+        """Measure the device, and write and read back a canary file."""
         return measure_health(self._files)
 
     def close(self) -> None:
-        """Give up the temp files' lock."""
+        """Release the lock of the temp files."""
         self._files.scratch.close()
 
 
 def _is_key(name: str) -> bool:
-    """Tell what a backend stored from what else lies in its root, such as its temp files or `lost+found`."""
+    """Return whether a name in a root is an object key, unlike the names of temp files or `lost+found`."""
     try:
         check_object_key(name)
     except KeyRefused:

@@ -1,8 +1,8 @@
-"""Putting many whole objects to a local root with a shared flush before their renames and another one after.
+"""Batch puts to a local root, with one shared flush before the renames and another one after them.
 
-Each object is staged when it comes: found present, or written to a temp file. At the end the contents are
-made durable together, then all are renamed, then their directories are made durable together; only then is
-anything acknowledged.
+Each object is staged when it arrives: it is found in place, or written to a temp file. At the end of the batch, one
+flush makes all contents durable, the files are renamed, and another flush makes their directories durable. Only then
+are the objects acknowledged.
 """
 
 import os
@@ -22,12 +22,12 @@ __all__ = ["put_many"]
 
 
 class _Staged(Struct):
-    """One object between its arrival and the end of the batch.
+    """One object of a batch that is not finished.
 
     Attributes:
-        object_key: its key.
-        temp_path: its content, as long as it has to be renamed into place; empty for what is in its place.
-        failure: why it is not stored.
+        object_key: key of the object.
+        temp_path: path of the content until it is renamed into place; empty once the object is in place.
+        failure: why the object is not stored; None unless it failed.
     """
 
     object_key: str
@@ -56,7 +56,7 @@ class _Batch:
         self._files = files
         self._sync = sync
         self._by_key: dict[str, _Staged] = {}
-        # One an object put: its entry and what putting it amounts to, or why it could not be staged.
+        # One per put: the staged object and the outcome of the put, or why staging failed.
         self._answers: list[tuple[_Staged, PutOutcome] | StorageError] = []
 
     def stage(self, object_key: str, content: Buffer) -> None:
@@ -104,7 +104,7 @@ class _Batch:
             if staged.failure is None:
                 self._together([staged], "storing an object", partial(self._place, staged))
         placed = [staged for staged in self._by_key.values() if staged.failure is None]
-        # Existing objects too: the process that renamed one may not have synced its directories yet.
+        # Sync for existing objects too: the process that renamed one may not have synced its directories yet.
         chains = {path for staged in placed for path in self._files.directories_of(staged.object_key)}
         self._together(placed, "syncing directories", partial(self._sync.flush_directories, chains))
         return [
@@ -112,7 +112,7 @@ class _Batch:
         ]
 
     def _together(self, all_staged: Iterable[_Staged], operation: str, step: Callable[[], None]) -> None:
-        """Run a step that these objects succeed or fail in together."""
+        """Run a step for all these objects; if it fails, all of them fail."""
         try:
             with faults_of(self._files.backend_id, operation):
                 step()
@@ -132,6 +132,6 @@ class _Batch:
 
 
 def _detached(error: StorageError) -> StorageError:
-    """Keep an error's facts but not its traceback, whose frames would keep every refused content in memory."""
+    """Return an error without causes and traceback, whose frames would keep every rejected content in memory."""
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error

@@ -1,7 +1,7 @@
-"""Where a local backend's objects lie, and the few steps that put one there whole or not at all.
+"""Paths of a local backend's objects, and the steps that store an object whole or not at all.
 
-An object appears by renaming a finished, synced, read-only temp file: so a name is there with all of its
-bytes or not at all, and two who put the same content replace it by itself.
+An object appears by renaming a finished, synced, read-only temp file. So a name exists with all of its bytes or not at
+all. If two processes put the same content, the second rename replaces the file with an equal one.
 """
 
 import errno
@@ -21,16 +21,19 @@ from artifactstore_protocols.storage import KeyTaken
 __all__ = ["BEGUN_BYTES", "COMPARED_BYTES_MAX", "WRITTEN_BYTES", "LocalFiles", "seal", "write_all"]
 
 COMPARED_BYTES_MAX: Final = 1 << 30
-"""How much of an object is compared before it is taken for a content that is at hand.
+"""Bytes of a stored object that are compared with new content before the two count as equal.
 
-Comparing 1 GiB takes 0.5 s from memory and 1.5 s from a disk that reads 0.7 GB/s, beside 2.5 s for its SHA-256.
+Comparing 1 GiB takes 0.5 s from memory and 1.5 s from a disk that reads 0.7 GB/s. Its SHA-256 takes 2.5 s.
 """
 
 WRITTEN_BYTES: Final = 512 << 10
-"""How much one system call writes. In a virtual machine, pieces of 8 MiB took up to three times the processor time."""
+"""Bytes per write call. In a virtual machine, pieces of 8 MiB took up to three times the processor time."""
 
 BEGUN_BYTES: Final = 1 << 20
-"""From here on the disk writes while the next bytes are hashed. Less is left to the shared flush of a batch."""
+"""Size of a write, in bytes, from which its write-back starts at once, while the next bytes are hashed.
+
+Smaller writes wait for the shared flush of a batch.
+"""
 
 _READ_ONLY = 0o444
 _PIECE_BYTES = 1 << 20
@@ -38,7 +41,7 @@ _NOT_WHOLE = frozenset({errno.EIO, errno.EACCES, errno.ENOENT, errno.ELOOP})
 
 
 def _pieces(size_bytes: int) -> Iterator[tuple[int, int]]:
-    """Offset and length of each piece to compare, the first and the last byte among them."""
+    """Yield the offset and length of each piece to compare; the pieces include the first and the last byte."""
     if size_bytes <= COMPARED_BYTES_MAX:
         for offset in range(0, size_bytes, _PIECE_BYTES):
             yield offset, min(_PIECE_BYTES, size_bytes - offset)
@@ -49,7 +52,7 @@ def _pieces(size_bytes: int) -> Iterator[tuple[int, int]]:
 
 
 def write_all(fd: int, view: memoryview) -> None:
-    """Write every byte, and let the disk begin with many."""
+    """Write every byte; for at least `BEGUN_BYTES`, also start their write-back."""
     size_bytes = len(view)
     while view:
         view = view[os.write(fd, view[:WRITTEN_BYTES]) :]
@@ -58,7 +61,7 @@ def write_all(fd: int, view: memoryview) -> None:
 
 
 def seal(fd: int, limits: TargetLimits | None) -> None:
-    """Make a finished temp file read-only, as objects are, for those whom the umask lets read it."""
+    """Make a finished temp file read-only, as objects are, for the users that the umask lets read it."""
     try:
         os.fchmod(fd, os.fstat(fd).st_mode & _READ_ONLY)
     except OSError as error:
@@ -67,13 +70,13 @@ def seal(fd: int, limits: TargetLimits | None) -> None:
 
 
 class LocalFiles(Struct, frozen=True):
-    """Names and moves below one root.
+    """Paths and renames below one root.
 
     Attributes:
-        backend_id: for errors.
-        root: absolute path of the directory that holds everything.
+        backend_id: name in errors.
+        root: absolute path of the root.
         scratch: temp files in the same file system, so that they can be renamed into place.
-        limits: notes what the file system cannot do, for a backup; None for a store, which must have all of it.
+        limits: notes what the file system does not support, for a backup; None for a store, which needs all of it.
     """
 
     backend_id: str
@@ -82,27 +85,27 @@ class LocalFiles(Struct, frozen=True):
     limits: TargetLimits | None = None
 
     def path_of(self, object_key: str) -> str:
-        """Path of a key.
+        """Return the path of a key.
 
         Raises:
-            KeyRefused: it is not a key.
+            KeyRefused: the text is not a valid key.
         """
         check_object_key(object_key)
         return f"{self.root}/{object_key}"
 
     def size_of(self, path: str) -> int | None:
-        """Bytes of an object; None if there is no ordinary file of that name."""
+        """Return the size of an object in bytes; None if the path is not a regular file."""
         try:
-            found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - plain strings on the hot way
+            found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - plain strings on the hot path
         except (FileNotFoundError, NotADirectoryError):
             return None
         return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def is_there(self, object_key: str, size_bytes: int, read_at: Callable[[int, int], Buffer]) -> bool:
-        """Whether a key holds an object of this size and these bytes already; see `holds`.
+        """Return whether a key already holds an object of this size and these bytes; see `holds`.
 
         Raises:
-            KeyTaken: it holds another one.
+            KeyTaken: the key holds a different object.
         """
         path = self.path_of(object_key)
         present = self.size_of(path)
@@ -113,10 +116,10 @@ class LocalFiles(Struct, frozen=True):
         return True
 
     def holds(self, path: str, size_bytes: int, read_at: Callable[[int, int], Buffer]) -> bool:
-        """Tell whether the object at this path, of this size, has the bytes that `read_at(offset, length)` gives.
+        """Return whether the object at this path, of this size, has the bytes that `read_at(offset, length)` returns.
 
-        Up to `COMPARED_BYTES_MAX` every byte is compared, beyond that as many, spread evenly. An object that is gone or
-        cannot be read does not have them.
+        Up to `COMPARED_BYTES_MAX`, every byte is compared; of a larger object that many bytes, spread evenly. The
+        result is false for an object that is missing or cannot be read.
         """
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -132,15 +135,15 @@ class LocalFiles(Struct, frozen=True):
             return False
 
     def place(self, temp_path: str, path: str) -> None:
-        """Rename a finished temp file into place; its directories are made when they are missed."""
+        """Rename a finished temp file into place; make its directories if they are missing."""
         try:
-            os.replace(temp_path, path)  # noqa: PTH105 - plain strings on the hot way
+            os.replace(temp_path, path)  # noqa: PTH105 - plain strings on the hot path
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - likewise
             os.replace(temp_path, path)  # noqa: PTH105 - likewise
 
     def directories_of(self, object_key: str) -> list[str]:
-        """Every directory whose entries lead to an object, the root first."""
+        """Return every directory that leads to an object, the root first."""
         chain = [self.root]
         for part in object_key.split("/")[:-1]:
             chain.append(f"{chain[-1]}/{part}")

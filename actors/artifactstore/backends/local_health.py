@@ -1,4 +1,4 @@
-"""Measuring a local root: room on its device, and a canary that takes the way of every object."""
+"""Health of a local root: free space on its device, and a canary file that is written, synced and read back."""
 
 import os
 import time
@@ -15,13 +15,13 @@ _CANARY: Final = b"artifactstore canary\n" * 200
 
 
 def measure_health(files: LocalFiles) -> BackendHealth:
-    """Measure now; a root that cannot be measured is a failure in the answer."""
+    """Measure the root now; report a root that cannot be used as a failure in the result."""
     total_bytes = free_bytes = free_inodes = None
     try:
         room = os.statvfs(files.root)
         total_bytes = room.f_blocks * room.f_frsize
         free_bytes = room.f_bavail * room.f_frsize
-        free_inodes = room.f_favail if room.f_files else None  # some file systems do not count them
+        free_inodes = room.f_favail if room.f_files else None  # 0 where the file system does not count inodes
         latency_s, failure = _fly_canary(files)
     except OSError as error:
         latency_s, failure = None, f"the root cannot be used ({error_name(error)})"

@@ -1,4 +1,4 @@
-"""A look at a local root that makes, removes and writes nothing: for finding out what is wrong with it."""
+"""Inspection of a local root, to find what is wrong with it. It creates, removes and writes nothing."""
 
 import os
 import stat
@@ -22,16 +22,16 @@ from artifactstore_protocols.root_markers import RootMarker
 __all__ = ["ClosedPath", "RootInspection", "inspect_local_root"]
 
 _LEVELS: Final = 3
-"""How deep directories lie below a root: `blake3/ab/cd`, at most 65,793 of them."""
+"""Depth of the directories below a root: `blake3/ab/cd`, at most 65,793 of them."""
 
 
 class ClosedPath(Struct, frozen=True):
-    """Something that this user may not use.
+    """A directory or file that the current user may not use.
 
     Attributes:
-        path: of a directory or a file.
-        owner: name of its owner, or the number of one without a name.
-        problem: what this user may not do.
+        path: path of the directory or file.
+        owner: name of its owner, or the user id if it has no name.
+        problem: what the current user may not do.
     """
 
     path: str
@@ -40,21 +40,21 @@ class ClosedPath(Struct, frozen=True):
 
 
 class RootInspection(Struct, frozen=True):
-    """What was found.
+    """Result of the inspection of a local root.
 
     Attributes:
-        exists: whether there is anything of that name; if not, the next three are of the directory above.
-        writable: whether this user may make files there, on a device that takes them.
-        free_bytes: room for this user; None if it could not be told.
-        free_inodes: how many files it takes; None if the file system does not count them.
-        failure: name of the system's error that kept us from looking further, such as `ENOTDIR`.
+        exists: whether the root exists; if not, the next three describe its nearest existing parent.
+        writable: whether this user may create files there, and the device is writable.
+        free_bytes: free space for this user, in bytes; None if it is unknown.
+        free_inodes: number of files that can still be created; None if the file system does not count them.
+        failure: name of the system error that stopped the inspection, such as `ENOTDIR`.
         holds_objects: whether there is any object.
-        leftovers: temp files and locks of processes that are gone.
-        missing: those of the expected objects that are not there with their size.
-        closed: what this user may not use as it must: directories, and some of the expected objects.
-        small: the file of small objects.
-        marker: which store may collect there; None if nobody has claimed it.
-        marker_failure: why that cannot be told.
+        leftovers: temp files and locks of dead processes.
+        missing: expected objects that do not exist with their size.
+        closed: paths that this user may not use as required: directories, and some of the expected objects.
+        small: inspection of the file of small objects.
+        marker: marker of the store that may collect there; None if no store has claimed the root.
+        marker_failure: why the marker cannot be read.
     """
 
     exists: bool
@@ -72,12 +72,12 @@ class RootInspection(Struct, frozen=True):
 
 
 def inspect_local_root(root: Path, expected: Mapping[str, int], expected_small: Mapping[str, int]) -> RootInspection:
-    """Look at a root.
+    """Inspect a root.
 
     Args:
         root: directory of the objects.
-        expected: keys of objects that should be files, with their sizes in bytes.
-        expected_small: keys of objects that should be rows, likewise.
+        expected: keys of objects that should exist as files, with their sizes in bytes.
+        expected_small: keys of objects that should exist as rows, with their sizes in bytes.
     """
     there = next(directory for directory in (root, *root.parents) if directory.exists())
     found = RootInspection(exists=there == root, missing=(*expected, *expected_small))
@@ -116,9 +116,9 @@ def _with_marker(found: RootInspection, root: Path) -> RootInspection:
 
 
 def _is_there(path: str, size_bytes: int) -> bool:
-    """Whether an object is there, as far as this user may look."""
+    """Return whether an object exists with this size; also true if this user may not find out."""
     try:
-        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - a name that is text
+        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - the path is a str
     except PermissionError:
         return True
     except OSError:
@@ -127,7 +127,7 @@ def _is_there(path: str, size_bytes: int) -> bool:
 
 
 def _closed(files: LocalFiles, writable: bool, expected: Mapping[str, int]) -> Iterator[ClosedPath]:
-    """What this user may not use. On a root that cannot be written, only what cannot be read."""
+    """Yield the paths that this user may not use; if the root is not writable, only those it may not read."""
     wanted, problem = (os.R_OK | os.W_OK | os.X_OK, "written to") if writable else (os.R_OK | os.X_OK, "read")
     for directory in _directories(files.root, _LEVELS):
         if not may(directory, wanted):
@@ -136,7 +136,7 @@ def _closed(files: LocalFiles, writable: bool, expected: Mapping[str, int]) -> I
             yield _closed_path(directory, "cleared of the files of others, since it is sticky,")
     for key in expected:
         path = files.path_of(key)
-        if os.path.exists(path) and not may(path, os.R_OK):  # noqa: PTH110 - a name that is text
+        if os.path.exists(path) and not may(path, os.R_OK):  # noqa: PTH110 - the path is a str
             yield _closed_path(path, "read")
 
 
@@ -153,7 +153,7 @@ def _directories(directory: str, levels: int) -> Iterator[str]:
 
 
 def _is_sticky_for_us(directory: str) -> bool:
-    found = os.stat(directory)  # noqa: PTH116 - a name that is text
+    found = os.stat(directory)  # noqa: PTH116 - the path is a str
     return bool(found.st_mode & stat.S_ISVTX) and os.geteuid() not in {0, found.st_uid}
 
 

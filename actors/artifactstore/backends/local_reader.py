@@ -1,4 +1,4 @@
-"""Reading one object of a local root, all of it or ranges."""
+"""Reader for one object of a local root, or for a range of its bytes."""
 
 import errno
 import os
@@ -11,13 +11,13 @@ from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 
 __all__ = ["LocalReader"]
 
-# What opening gives for a name that is no object: absent, below another object, a link, a socket.
+# Errors of `open` for a name that is no object: absent, below another object, a link, a socket.
 _NO_OBJECT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
 _FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class LocalReader:
-    """An `ObjectReader` over an open file, which outlives its name."""
+    """An `ObjectReader` over an open file. It can continue to read after the object is deleted."""
 
     __slots__ = ("_end", "_fd", "_files", "_object_key", "_position", "_size_bytes")
 
@@ -59,7 +59,7 @@ class LocalReader:
         with memoryview(buffer) as view:
             wanted = max(0, min(len(view), self._end - self._position))
             done = 0
-            while done < wanted:  # some file systems return less than there is
+            while done < wanted:  # some file systems return short reads
                 count = self._preadv(self._fd, view[done:wanted])
                 if not count:
                     reason = f"it ends at {self._position} of {self._size_bytes} bytes"
@@ -75,12 +75,12 @@ class LocalReader:
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
-                # The medium does not give these bytes back: for this object that is damage, which healing repairs.
+                # The device cannot return these bytes. For this object that is damage, which healing repairs.
                 reason = f"it cannot be read at byte {self._position} (EIO)"
                 raise ObjectDamaged(self._files.backend_id, self._object_key, reason) from error
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

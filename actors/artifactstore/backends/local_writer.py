@@ -1,4 +1,4 @@
-"""Writing one object of any size to a local root, in the pass in which its caller hashes it."""
+"""Writer for one object of any size in a local root, so that its caller can hash and store it in one pass."""
 
 import os
 from collections.abc import Buffer
@@ -16,7 +16,7 @@ __all__ = ["LocalWriter"]
 
 
 class LocalWriter:
-    """An `ObjectWriter` over a temp file; one thread at a time."""
+    """An `ObjectWriter` over a temp file. Only one thread may use it at a time."""
 
     __slots__ = ("_fd", "_files", "_size_bytes", "_temp_path")
 
@@ -39,7 +39,7 @@ class LocalWriter:
         return self._fd
 
     def write(self, buffer: Buffer) -> None:
-        """Append bytes, all of them."""
+        """Append all bytes of a buffer."""
         with memoryview(buffer) as view, faults_of(self._files.backend_id, "writing an object"):
             write_all(self._open_fd(), view.cast("B"))
             self._size_bytes += view.nbytes
@@ -56,16 +56,16 @@ class LocalWriter:
                 seal(fd, self._files.limits)
                 sync_file(fd, self._files.limits)
                 self._files.place(self._temp_path, self._files.path_of(object_key))
-            # An existing object too: the process that renamed it may not have synced its directories yet.
+            # Sync for an existing object too: the process that renamed it may not have synced its directories yet.
             for directory in reversed(self._files.directories_of(object_key)):
                 fsync_directory(directory, self._files.limits)
         self.abort()
         return "deduplicated" if there else "stored"
 
     def abort(self) -> None:
-        """Discard what is not stored."""
+        """Discard the object unless it is committed. Does nothing when repeated."""
         if self._fd is not None:
-            with suppress(OSError):  # what close reports of discarded bytes matters to nobody
+            with suppress(OSError):  # an error about discarded bytes has no consequence
                 os.close(self._fd)
             self._fd = None
             discard(self._temp_path)

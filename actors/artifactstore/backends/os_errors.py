@@ -1,7 +1,7 @@
-"""From the operating system's errors to the storage SPI's, in one place.
+"""Translation of operating system errors into errors of the storage SPI.
 
-A caller acts on three kinds: free room, fix permissions, look at the device. Which number means which is
-decided here.
+A caller can react in three ways: free space, fix permissions, or check the device. This module decides which error
+number belongs to which.
 """
 
 import errno
@@ -14,7 +14,7 @@ from artifactstore_protocols.storage import StorageDenied, StorageFailed, Storag
 
 __all__ = ["error_name", "faults_of"]
 
-# EFBIG is what a file size limit gives (RLIMIT_FSIZE, or a file system's own).
+# A limit on file sizes reports EFBIG (RLIMIT_FSIZE, or the file system's own).
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -25,18 +25,18 @@ _IN_THE_WAY: Final = {
     errno.ELOOP: "a link is in the place of",
     errno.EXDEV: "another device holds a part of the way to",
 }
-"""What is not the device's fault, and can be found by its path only."""
+"""Errors that are not the device's fault, and whose message needs the path."""
 
 _SHORT_OF: Final = {
     errno.EMFILE: "this process may not open more files",
     errno.ENFILE: "this machine may not open more files",
     errno.ENOMEM: "there is no memory left",
 }
-"""What is not the device's fault either."""
+"""Errors of exhausted resources, which are not the device's fault either."""
 
 
 def error_name(error: OSError) -> str:
-    """Symbolic name of an error, such as `ENOSPC`; its text where it has no number that is known."""
+    """Return the symbolic name of an error, such as `ENOSPC`; its text if it has no known number."""
     return errno.errorcode.get(error.errno or 0, str(error))
 
 

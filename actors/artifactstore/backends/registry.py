@@ -1,4 +1,4 @@
-"""Which storage backends there are, by id, and which of them takes an object of some size."""
+"""The open storage backends by id, and the choice of a backend by the size of an object."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -12,26 +12,26 @@ SMALL_BACKEND_ID: Final = "local-small"
 
 
 class BackendRegistry:
-    """An immutable set of open backends; iterates in the order of their ids.
+    """An immutable set of open backends. Iteration is in the order of their ids.
 
     Attributes:
-        default: where objects are stored that are not small.
-        small_max: how many bytes a small object has at most; 0 if none is.
+        default: backend of objects that are not small.
+        small_max: largest size of a small object, in bytes; 0 if no object is small.
     """
 
     __slots__ = ("_backends", "default", "small_max")
 
     def __init__(self, backends: Iterable[StorageBackend], default_id: str, *, small_max: int = 0) -> None:
-        """Take backends in.
+        """Index backends by their ids.
 
         Args:
             backends: open backends.
-            default_id: which of them is the default.
-            small_max: what `SMALL_BACKEND_ID` takes; 0 stores nothing there.
+            default_id: id of the default backend.
+            small_max: largest object that `SMALL_BACKEND_ID` takes, in bytes; 0 stores nothing there.
 
         Raises:
-            InvalidValue: two of them have the same id.
-            UnknownBackend: one that is needed is not there.
+            InvalidValue: two backends have the same id.
+            UnknownBackend: the default backend, or the one for small objects, is missing.
         """
         by_id: dict[str, StorageBackend] = {}
         for backend in backends:
@@ -46,15 +46,15 @@ class BackendRegistry:
         return iter(self._backends.values())
 
     def in_use(self) -> Iterator[StorageBackend]:
-        """Iterate over the backends that objects are stored in, in the order of their ids."""
+        """Iterate over the backends that take new objects, in the order of their ids."""
         in_use = {self.default.backend_id, self.for_size(self.small_max).backend_id}
         return (backend for backend in self if backend.backend_id in in_use)
 
     def resolve(self, backend_id: str) -> StorageBackend:
-        """Find a backend by its id.
+        """Return the backend with this id.
 
         Raises:
-            UnknownBackend: there is none of that id.
+            UnknownBackend: no backend has this id.
         """
         try:
             return self._backends[backend_id]

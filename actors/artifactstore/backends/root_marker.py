@@ -1,7 +1,7 @@
-"""The file in a local root that says which store may collect there.
+"""Marker file in a local root, which names the store that may collect there.
 
-It lies beside the objects and the file of small objects, and speaks for both. It is replaced by one rename, so it is
-there whole or not at all; who changes it holds a lock on the root meanwhile, so that of two who claim a root one wins.
+The file lies beside the objects and the file of small objects, and covers both. One rename replaces it, so it exists
+whole or not at all. A process locks the root while it changes the marker, so that of two concurrent claims one wins.
 """
 
 import fcntl
@@ -19,18 +19,18 @@ from artifactstore_protocols.root_markers import MARKER_BYTES_MAX, RootMarker, d
 __all__ = ["MARKER", "read_marker", "update_marker"]
 
 MARKER: Final = "artifactstore-root"
-"""Its name. No key of an object has one like it."""
+"""Name of the marker file. No object key has such a name."""
 
 _FRESH: Final = f".{MARKER}.new"
-_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # somebody may have put a pipe there
+_READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # a pipe in its place must not block
 
 
 def read_marker(root: Path) -> RootMarker | None:
-    """Return what a root carries; None if nobody has claimed it, or there is no root.
+    """Return the marker of a root; None if no store has claimed the root, or the root is missing.
 
     Raises:
-        InvalidValue: what is there is no marker.
-        OSError: it cannot be read.
+        InvalidValue: the file is not a valid marker.
+        OSError: the file cannot be read.
     """
     try:
         fd = os.open(root / MARKER, _READ)
@@ -45,15 +45,15 @@ def read_marker(root: Path) -> RootMarker | None:
 
 
 def update_marker(root: Path, decide: Callable[[RootMarker | None], RootMarker]) -> RootMarker:
-    """Replace what a root carries, durably, by what follows from it. Returns what it carries then.
+    """Replace the marker of a root, durably, with the result of `decide`, and return it.
 
     Args:
-        root: a local root that is there.
-        decide: a pure decision; what it raises leaves the root as it is.
+        root: an existing local root.
+        decide: returns the new marker for the current one, without side effects. If it raises, nothing changes.
 
     Raises:
-        InvalidValue: what is there is no marker.
-        OSError: the root cannot be written or flushed, or has no locks.
+        InvalidValue: the current file is not a valid marker.
+        OSError: the root cannot be written or flushed, or its file system has no locks.
     """
     directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -69,10 +69,10 @@ def update_marker(root: Path, decide: Callable[[RootMarker | None], RootMarker])
 
 
 def _write(directory: int, text: bytes) -> None:
-    with suppress(FileNotFoundError):  # of a process that died here
+    with suppress(FileNotFoundError):  # left by a process that died here
         os.unlink(_FRESH, dir_fd=directory)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    fd = os.open(_FRESH, flags, 0o666, dir_fd=directory)  # less the umask
+    fd = os.open(_FRESH, flags, 0o666, dir_fd=directory)  # the umask applies
     with os.fdopen(fd, "wb") as file:
         file.write(text)
         file.flush()

@@ -1,9 +1,9 @@
-"""Temp files whose owner can be told dead from alive, whatever became of its process id.
+"""Temp files with locks, which show whether the process that owns a file is still alive.
 
 Each process that writes owns a token: a lock file `<token>.lock` on which it holds a `flock`, and temp files
-`<token>.<number>` beside it. The kernel drops the lock when the owner dies, so a sweep removes exactly the
-files of those that are gone, and never one that is being written by another process. The lock is taken at the
-first temp file: a store on a read-only device can still be read.
+`<token>.<number>` beside it. The kernel releases the lock when the owner dies, even if another process gets its process
+id. So a sweep removes exactly the files of dead owners, and never a file that another process is writing. The lock is
+taken with the first temp file, so a store on a read-only device can still be read.
 
 Modes follow the umask, so that the users of a group can share a store.
 """
@@ -28,12 +28,12 @@ _OURS: Final = re.compile(r"(?P<owner>[0-9a-f]{16})\.(lock|[0-9a-f]{16})")
 
 
 class ScratchSpace:
-    """The temp files of one backend in one directory; any thread may call it."""
+    """The temp files of one backend in one directory. The methods are thread-safe."""
 
     __slots__ = ("_directory", "_guard", "_limits", "_lock_fd", "_token")
 
     def __init__(self, directory: str, limits: TargetLimits | None = None) -> None:
-        """Name the directory; with `limits`, a file system without locks is noted there, and is no error."""
+        """Set the directory. With `limits`, a file system without locks is noted there and is no error."""
         self._directory = directory
         self._limits = limits
         self._guard = threading.Lock()
@@ -41,28 +41,28 @@ class ScratchSpace:
         self._lock_fd: int | None = None
 
     def create(self) -> tuple[int, str]:
-        """Make an empty temp file; returns its descriptor, open for reading and writing, and its path.
+        """Create an empty temp file; return its descriptor, open for reading and writing, and its path.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: the file cannot be created.
         """
         with self._guard:
             if self._lock_fd is not None and not os.fstat(self._lock_fd).st_nlink:
-                # Somebody removed the directory. Temp files without a lock would be anybody's to sweep away.
+                # The directory was removed. Any sweep would remove temp files that have no lock.
                 os.close(self._lock_fd)
                 self._lock_fd = None
             if self._lock_fd is None:
                 with suppress(FileExistsError):
-                    os.mkdir(self._directory)  # noqa: PTH102 - paths are plain strings on the hot way
+                    os.mkdir(self._directory)  # noqa: PTH102 - paths are plain strings on the hot path
                 self._token, self._lock_fd = _take_token(self._directory, self._limits)
         path = f"{self._directory}/{self._token}.{secrets.token_hex(8)}"
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE), path
 
     def sweep(self, check_wanted: Callable[[], None] = lambda: None) -> None:
-        """Remove the temp files of owners that are gone.
+        """Remove the temp files of dead owners.
 
         Args:
-            check_wanted: raises when the sweep is not wanted any more; the rest is left to the next one.
+            check_wanted: called before each removal; raises to abandon the sweep. The next sweep removes the rest.
 
         Raises:
             OSError: the directory cannot be read or written.
@@ -73,16 +73,16 @@ class ScratchSpace:
                 discard(f"{self._directory}/{name}")
 
     def leftovers(self) -> list[str]:
-        """Names of the files that a sweep would remove; raises as it does."""
+        """Return the names of the files that `sweep` would remove; raises the same errors."""
         return [name for names in self._of_the_dead() for name in names]
 
     def _of_the_dead(self) -> Iterator[list[str]]:
-        """The files of each owner that is gone; the lock is held until the next is asked for."""
+        """Yield the files of each dead owner, holding its lock until the next step."""
         owned: dict[str, list[str]] = {}
         with suppress(FileNotFoundError):
-            # Listed before any lock is looked at: an owner has its lock before its first temp file, so a file
-            # that is listed here and has no lock below belongs to nobody.
-            for name in os.listdir(self._directory):  # noqa: PTH208 - names are what is needed
+            # List before testing any lock. An owner takes its lock before its first temp file, so a file that is
+            # listed here and has no lock afterwards has no living owner.
+            for name in os.listdir(self._directory):  # noqa: PTH208 - only names are needed
                 if match := _OURS.fullmatch(name):
                     owned.setdefault(match["owner"], []).append(name)
         for owner, names in owned.items():
@@ -91,7 +91,7 @@ class ScratchSpace:
                     yield names
 
     def close(self) -> None:
-        """Give the token up; harmless twice."""
+        """Release the token. Does nothing if already released."""
         with self._guard:
             if self._lock_fd is not None:
                 discard(f"{self._directory}/{self._token}.lock")
@@ -100,9 +100,9 @@ class ScratchSpace:
 
 
 def discard(path: str) -> None:
-    """Unlink a temp file, which may be gone already; one that cannot be removed now is left to the next sweep."""
+    """Unlink a temp file, which may be gone already. If that fails, the next sweep removes the file."""
     with suppress(OSError):
-        os.unlink(path)  # noqa: PTH108 - paths are plain strings on the hot way
+        os.unlink(path)  # noqa: PTH108 - paths are plain strings on the hot path
 
 
 def _take_token(directory: str, limits: TargetLimits | None) -> tuple[str, int]:
@@ -116,18 +116,18 @@ def _take_token(directory: str, limits: TargetLimits | None) -> tuple[str, int]:
             except OSError as error:
                 if limits is None or not limits.excuse("locks", error):
                     raise
-                return token, fd  # nobody can take it for a leftover, since nobody else gets a lock either
+                return token, fd  # no sweep removes its files, since a sweep cannot lock either
             if os.fstat(fd).st_nlink:
                 return token, fd
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # a sweep came between making the file and locking it, and took it for a leftover
+        os.close(fd)  # a sweep removed the file before it was locked
 
 
 @contextmanager
 def _lock_of_the_dead(lock_path: str) -> Generator[bool]:
-    """Hold an owner's lock for the block; False if the owner lives, or nobody can tell."""
+    """Hold the lock of a dead owner for the block and yield True; yield False if the owner lives, or may live."""
     try:
         fd = _open_lock(lock_path)
     except FileNotFoundError:
@@ -150,7 +150,7 @@ def _lock_of_the_dead(lock_path: str) -> Generator[bool]:
 def _open_lock(path: str) -> int:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return os.open(path, os.O_RDWR | flags)  # NFS locks only what may be written
+        return os.open(path, os.O_RDWR | flags)  # NFS needs a writable descriptor for an exclusive lock
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EROFS}:
             raise

@@ -1,7 +1,7 @@
-"""The backend for small objects: rows of one SQLite file, since a file each costs more than its bytes.
+"""The backend for small objects stores them as rows of one SQLite file, since a file each costs more than its bytes.
 
-A batch is one transaction, on disk when the call returns; a reader sees what was committed when it began. SQLite makes
-a commit visible only after its write-ahead log is synced, so what is found there is durable.
+A batch is one transaction, which is on disk when the call returns. A reader sees the commits that precede its start.
+SQLite makes a commit visible only after it syncs the write-ahead log, so every visible object is durable.
 """
 
 import json
@@ -28,7 +28,7 @@ from artifactstore_protocols.storage import (
 __all__ = ["OBJECT_BYTES_MAX", "SmallBackend"]
 
 OBJECT_BYTES_MAX: Final = 1 << 20
-"""How large an object can be. Each is read and written whole, in memory."""
+"""Largest size of an object, in bytes. Each object is read and written whole, in memory."""
 
 _CONCURRENCY: Final = 4
 _FIND: Final = "SELECT key, content FROM objects WHERE key IN (SELECT value FROM json_each(?))"
@@ -40,20 +40,20 @@ _DELETE: Final = "DELETE FROM objects WHERE key IN (SELECT value FROM json_each(
 
 
 class SmallBackend:
-    """A `StorageBackend` on `<root>/small/objects.db`, for a single machine and any number of processes.
+    """A `StorageBackend` on `<root>/small/objects.db`, for one machine and any number of processes.
 
-    The file is made by the first put. Do not carry one across `fork`.
+    The first put creates the file. Do not use a backend across `fork`.
     """
 
     __slots__ = ("_backend_id", "_file", "_root")
 
     def __init__(self, root: Path, backend_id: str = "local-small", *, read_only: bool = False) -> None:
-        """Name a root.
+        """Set the root; open nothing.
 
         Args:
-            root: directory that others may share, and that is there before the first put.
+            root: directory of the objects, which other backends may share. It must exist before the first put.
             backend_id: name in rows and receipts.
-            read_only: change nothing below the root, not even files that SQLite keeps beside its own.
+            read_only: change nothing below the root, not even the files that SQLite keeps beside the database.
         """
         self._backend_id = backend_id
         self._root = str(root.absolute())
@@ -66,7 +66,7 @@ class SmallBackend:
 
     @property
     def concurrency(self) -> int:
-        """Some read and hash while one writes."""
+        """Useful number of concurrent calls: some read and hash while one writes."""
         return _CONCURRENCY
 
     def put_many(self, puts: Iterable[tuple[str, Buffer]]) -> Sequence[PutOutcome | StorageError]:
@@ -88,12 +88,12 @@ class SmallBackend:
         return [answer for _, answer in answers]
 
     def _settle(self, fresh: dict[str, memoryview], answers: list[tuple[str, PutOutcome | StorageError]]) -> None:
-        """Insert what is not there, and correct the answers for what is there."""
+        """Insert the objects that are missing, and correct the answers for those that exist."""
         there = self._find(fresh)
         missing = fresh.keys() - there.keys()
         if missing:
             with self._file.writing("storing objects") as connection:
-                # Others may have put some meanwhile. Their bytes are read later: damaged pages would spoil the commit.
+                # Other writers may have stored some meanwhile. Read those later: damaged pages would spoil the commit.
                 found = connection.execute(_THERE, (json.dumps(list(missing)),))
                 overtaken = {key for (key,) in found}
                 rows = ((key, fresh[key] or b"") for key in fresh if key in missing and key not in overtaken)
@@ -119,7 +119,7 @@ class SmallBackend:
         return StorageFailed(self._backend_id, "storing objects", cause)
 
     def _find(self, object_keys: Iterable[str]) -> dict[str, bytes | ObjectDamaged]:
-        """The objects there are among some."""
+        """Return those of the objects that exist, by key."""
         keys = list(object_keys)
         with self._file.reading("reading objects") as connection:
             return self._read(connection, keys) if keys and connection is not None else {}
@@ -133,25 +133,25 @@ class SmallBackend:
             if len(keys) == 1:
                 reason = f"the file of small objects cannot be read there ({error.sqlite_errorname})"
                 return {keys[0]: ObjectDamaged(self._backend_id, keys[0], reason)}
-        # One of them is damaged: each is read alone, to spare the others.
+        # At least one is damaged. Read each object alone, so that only damaged ones fail.
         found: dict[str, bytes | ObjectDamaged] = {}
         for key in keys:
             found |= self._read(connection, [key])
         return found
 
     def open_writer(self) -> "SmallWriter":
-        """Start an object of up to `OBJECT_BYTES_MAX`."""
+        """Start an object of up to `OBJECT_BYTES_MAX` bytes."""
         return SmallWriter(self)
 
     def open(self, object_key: str, offset: int = 0, length: int | None = None) -> "SmallReader":
-        """Read an object whole, and open what was read."""
+        """Read a whole object into memory, and return a reader of it."""
         (content,) = self.read_many([(object_key, OBJECT_BYTES_MAX)])
         if isinstance(content, StorageError):
             raise content
         return SmallReader(content, offset, length)
 
     def read_many(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | StorageError]:
-        """Read whole objects by one query."""
+        """Read whole objects with one query."""
         keys = [key for key, _ in wanted]
         for key in keys:
             check_object_key(key)
@@ -159,7 +159,7 @@ class SmallBackend:
         return [found[key] if key in found else ObjectMissing(self._backend_id, key) for key in keys]
 
     def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
-        """Sizes of objects, without their bytes."""
+        """Return the sizes of objects in bytes, without reading their content."""
         for key in object_keys:
             check_object_key(key)
         with self._file.reading("looking objects up") as connection:
@@ -167,7 +167,7 @@ class SmallBackend:
         return [found.get(key) for key in object_keys]
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
-        """Delete rows in one transaction; their pages are filled again by later objects."""
+        """Delete rows in one transaction. Later objects reuse their pages."""
         refusals = {key: refusal for key in object_keys if (refusal := self._refusal(key, 0)) is not None}
         keys = [key for key in object_keys if key not in refusals]
         deleted: set[str] = set()
@@ -177,7 +177,7 @@ class SmallBackend:
         return [refusals.get(key) or key in deleted for key in object_keys]
 
     def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
-        """The next keys, by the index."""
+        """Return the next keys, from the index."""
         with self._file.reading("listing objects") as connection:
             return [] if connection is None else connection.execute(_LIST, (after, limit)).fetchall()
 
@@ -203,7 +203,7 @@ class SmallBackend:
 
 
 class SmallWriter:
-    """An `ObjectWriter` that gathers one object in memory."""
+    """An `ObjectWriter` that collects one object in memory."""
 
     __slots__ = ("_backend", "_gathered")
 
@@ -223,13 +223,13 @@ class SmallWriter:
         return self._gathered
 
     def write(self, buffer: Buffer) -> None:
-        """Append bytes; what is too large is refused by `commit`, and not gathered."""
+        """Append bytes. `commit` rejects an object that is too large, so its excess bytes are not kept."""
         gathered = self._open()
         with memoryview(buffer) as view:
             gathered += view.cast("B")[: OBJECT_BYTES_MAX + 1 - len(gathered)]
 
     def commit(self, object_key: str) -> PutOutcome:
-        """Put the object."""
+        """Store the object under its key."""
         (answer,) = self._backend.put_many([(object_key, self._open())])
         if isinstance(answer, StorageError):
             raise answer
@@ -237,7 +237,7 @@ class SmallWriter:
         return answer
 
     def abort(self) -> None:
-        """Forget what was gathered."""
+        """Discard the collected bytes."""
         self._gathered = None
 
 
@@ -271,5 +271,5 @@ class SmallReader:
         return count
 
     def close(self) -> None:
-        """Forget the object."""
+        """Release the object's bytes."""
         self._range = None

@@ -1,8 +1,8 @@
-"""The SQLite file of small objects: how it is made, opened, guarded and shared by threads and processes.
+"""The SQLite file of small objects, which threads and processes share.
 
-SQLite does not let processes take turns at switching a new file to WAL, and gives a new file a mode of its own. So the
-file is made complete under another name, by one process at a time, and then renamed. Network file systems are refused,
-because SQLite's locks and its shared memory do not work there.
+SQLite does not serialize processes that switch a new file to WAL, and gives a new file a mode of its own. So one
+process at a time creates the complete file under another name, then renames it. Network file systems are rejected,
+because SQLite's locks and shared memory do not work there.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ from artifactstore_protocols.storage import StorageDenied, StorageFailed, Storag
 __all__ = ["SmallFile", "file_below", "is_damage", "log_without_file"]
 
 _PAGE_BYTES: Final = 8192
-"""Measured: see ADR 0024."""
+"""Page size in bytes, measured in ADR 0024."""
 
 _LOG_BYTES: Final = 32 << 20
-"""From which length on SQLite folds the write-ahead log into the file."""
+"""Length of the write-ahead log, in bytes, from which SQLite copies it into the file."""
 
 _BUSY_TIMEOUT_S: Final = 60.0
-"""How long a writer waits for those of other processes, whose transactions take some 10 ms each."""
+"""Seconds that a writer waits for writers of other processes, whose transactions take about 10 ms each."""
 
 _TABLE: Final = "CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, content BLOB NOT NULL)"
 _TABLE_OF: Final = "SELECT sql FROM sqlite_master WHERE name = 'objects'"
@@ -46,27 +46,30 @@ _DENIED: Final = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_A
 
 
 def file_below(root: Path) -> Path:
-    """Return where the file is."""
+    """Return the path of the file of small objects below a root."""
     return root / "small" / "objects.db"
 
 
 def log_without_file(path: Path) -> str | None:
-    """Why no file may be made: the lost one's log is there, which SQLite would apply to a new one. None if it may."""
+    """Return why a missing file must not be created; None if it may be.
+
+    If the file is lost but its write-ahead log is there, SQLite would apply the log to a new file.
+    """
     log = side_files(path)[0]
     try:
-        found = os.stat(log).st_size  # noqa: PTH116 - a name that is text
+        found = os.stat(log).st_size  # noqa: PTH116 - the path is a str
     except FileNotFoundError:
         return None
     return f"it is gone, and its write-ahead log {log} is there" if found else None
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether an error says that bytes of the file are not what SQLite wrote, or cannot be read."""
+    """Return whether an error means that the file has bytes that SQLite did not write or cannot read."""
     return _name_of(error).startswith(_DAMAGE)
 
 
 class SmallFile:
-    """The file and its connections; any thread may call it."""
+    """The file and its connections. Any thread may call the methods."""
 
     __slots__ = (
         "_access",
@@ -82,7 +85,7 @@ class SmallFile:
     )
 
     def __init__(self, backend_id: str, root: str, *, read_only: bool = False) -> None:
-        """Name the root that the file is below; nothing is opened or made."""
+        """Set the root that the file is below; open and create nothing."""
         self._read_only = read_only
         self._backend_id = backend_id
         self._root = root
@@ -96,16 +99,16 @@ class SmallFile:
 
     @contextlib.contextmanager
     def reading(self, operation: str) -> Generator[sqlite3.Connection | None]:
-        """Give a connection for the block, each statement of which sees one snapshot; None if there is no file.
+        """Yield a connection for the block; None if there is no file. Each statement sees one snapshot.
 
         Raises:
-            StorageDenied, StorageFailed: the file cannot be used, or is not the one that was opened.
+            StorageDenied, StorageFailed: the file cannot be used, or another file has replaced it.
         """
         with self._faults(operation):
             obstacle = None
             try:
                 there = self._open()
-            except (sqlite3.Error, OSError) as error:  # SQLite cannot make the files beside it, as on a full disk
+            except (sqlite3.Error, OSError) as error:  # SQLite cannot create its side files, as on a full disk
                 there, obstacle = True, write_obstacle(error)
                 if obstacle is None:
                     raise
@@ -121,7 +124,7 @@ class SmallFile:
 
     @contextlib.contextmanager
     def writing(self, operation: str) -> Generator[sqlite3.Connection]:
-        """Give a connection in a transaction for the block, which is on disk after it; the file is made if need be.
+        """Yield a connection in a transaction, which is on disk after the block; create a missing file first.
 
         Raises:
             StorageFull, StorageDenied, StorageFailed: nothing of the block is stored.
@@ -143,7 +146,7 @@ class SmallFile:
         """Commit a row and read it back.
 
         Raises:
-            StorageFault: the file cannot be written, or gives back another row.
+            StorageFault: the file cannot be written, or does not have the row afterwards.
         """
         with self.writing("writing a canary") as connection:
             connection.execute("INSERT OR REPLACE INTO canary VALUES (1, ?)", (os.urandom(16),))
@@ -153,7 +156,7 @@ class SmallFile:
             raise StorageFailed(self._backend_id, "reading a canary", "it is not there")
 
     def close(self) -> None:
-        """Close all connections; harmless twice."""
+        """Close all connections. Does nothing if already closed."""
         while self._idle:
             self._idle.pop().close()
         if self._guard is not None:
@@ -161,7 +164,7 @@ class SmallFile:
             self._guard = None
 
     def _open(self) -> bool:
-        """Open the file unless it is open; False if there is none."""
+        """Open the file unless it is open; return False if there is none."""
         with self._opening:
             if self._guard is None and os.path.lexists(self._path):
                 why = "it is opened to be read only" if self._read_only else None
@@ -182,7 +185,7 @@ class SmallFile:
 
     @contextlib.contextmanager
     def _connection(self) -> Generator[sqlite3.Connection]:
-        """An open connection; one whose block fails is closed, which rolls back."""
+        """Yield an open connection. If the block fails, close the connection, which rolls back."""
         connection = self._idle.pop() if self._idle else self._connect()
         try:
             yield connection
@@ -193,7 +196,7 @@ class SmallFile:
 
     @contextlib.contextmanager
     def _only_read(self, why: str) -> Generator[sqlite3.Connection]:
-        """Give a connection that reads what is there now; the next call tries again to open the file as usual."""
+        """Yield a read-only connection to the current content. The next call tries to open the file as usual."""
         access = to_read(self._path, why)
         guard = SnapshotGuard(self._path, access)
         with contextlib.closing(access.connect(timeout_s=_BUSY_TIMEOUT_S)) as connection:
@@ -215,7 +218,7 @@ class SmallFile:
         return connection
 
     def _check_table(self, connection: sqlite3.Connection) -> None:
-        """Refuse a table, or a view, that only has the name: what it answers may have no end."""
+        """Reject a table or a view that only has the name: a query on it may never end."""
         if connection.execute(_TABLE_OF).fetchone() != (_TABLE,):
             raise sqlite3.DatabaseError(f"{self._path} has another table of objects than artifactstore makes")
 
@@ -243,10 +246,10 @@ class SmallFile:
             os.close(fd)
 
     def _build(self, fresh: Path) -> None:
-        for leftover in (fresh, f"{fresh}-wal", f"{fresh}-shm"):  # of a process that died here
+        for leftover in (fresh, f"{fresh}-wal", f"{fresh}-shm"):  # left by a process that died here
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(leftover)  # noqa: PTH108 - text among paths
-        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))  # less the umask
+                os.unlink(leftover)  # noqa: PTH108 - some are str
+        os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))  # the umask applies
         with contextlib.closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -260,7 +263,7 @@ class SmallFile:
 
     @contextlib.contextmanager
     def _faults(self, operation: str) -> Generator[None]:
-        """Turn what SQLite, the guard and the operating system report into the errors of a backend."""
+        """Turn errors of SQLite, the guard and the operating system into errors of a backend."""
         try:
             with faults_of(self._backend_id, operation):
                 yield

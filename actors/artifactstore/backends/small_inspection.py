@@ -1,4 +1,4 @@
-"""A look at the file of small objects that writes nothing: for finding out what is wrong with it."""
+"""Inspection of the file of small objects, to find what is wrong with it. It writes nothing."""
 
 import contextlib
 import fcntl
@@ -23,21 +23,22 @@ __all__ = ["SmallInspection", "inspect_small_objects"]
 _LOOKING: Final = "somebody looks at it"
 _STAT: Final = "SELECT key, length(content) FROM objects WHERE key IN (SELECT value FROM json_each(?))"
 _LOOKS: Final = 2
-"""A process that ends writes the file without a lock that a look could meet, so damage counts if it is seen twice."""
+"""How often damage must be seen to count. A process that ends writes the file without a lock that the inspection could
+wait for, so damage that is seen once may only be an unfinished write."""
 
 
 class SmallInspection(Struct, frozen=True):
-    """What was found.
+    """Result of the inspection of the file of small objects.
 
     Attributes:
-        path: where the file is, or would be.
-        exists: whether anything is there.
-        failure: why it cannot be read; None if it can, or is not there.
-        obstacle: why it cannot be written; None if it can, or is not there.
-        network: name of the network file system that it is on; None if it is on another one.
-        holds_objects: whether it has any object.
-        missing: those of the expected objects that it does not have with their size; all if it is not there.
-        leftovers: files that a process left that died while it made the file.
+        path: path of the file, also if it does not exist.
+        exists: whether the path exists.
+        failure: why the file cannot be read, or must not be created if it is missing; None otherwise.
+        obstacle: why a readable file cannot be written; None if it can be written.
+        network: name of the network file system that the root is on; None if it is on no known one.
+        holds_objects: whether the file holds any object.
+        missing: expected objects that the file does not hold with their size; all if the file is missing.
+        leftovers: files that a process left when it died while creating the file.
     """
 
     path: str = ""
@@ -51,14 +52,14 @@ class SmallInspection(Struct, frozen=True):
 
 
 def inspect_small_objects(root: Path, expected: Mapping[str, int]) -> SmallInspection:
-    """Look at the small objects below a root that is there.
+    """Inspect the file of small objects below an existing root.
 
     Args:
         root: directory of the objects.
-        expected: keys of small objects that should be there, with their sizes in bytes.
+        expected: keys of small objects that should exist, with their sizes in bytes.
 
     Raises:
-        OSError: the root cannot be looked at.
+        OSError: the root cannot be opened.
     """
     path = file_below(root)
     network = network_filesystem(str(root))
@@ -85,7 +86,7 @@ def inspect_small_objects(root: Path, expected: Mapping[str, int]) -> SmallInspe
 
 
 def _read(path: Path, expected: Mapping[str, int]) -> tuple[bool, tuple[str, ...]]:
-    """Whether there are objects, and which of the expected ones there are not."""
+    """Return whether there are objects, and which expected objects do not exist with their size."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise sqlite3.DatabaseError("it is no regular file")
     with contextlib.closing(to_read(path, _LOOKING).connect(timeout_s=1)) as connection:
@@ -95,7 +96,7 @@ def _read(path: Path, expected: Mapping[str, int]) -> tuple[bool, tuple[str, ...
 
 
 def _leftovers(path: Path) -> list[str]:
-    """Files beside the file that no process needs; none while somebody makes the file."""
+    """Return the files beside the database that no process needs; none while a process creates the database."""
     fresh = str(path.with_name("objects.new"))
     found = [name for name in (fresh, *side_files(Path(fresh))) if os.path.lexists(name)]
     if not found:

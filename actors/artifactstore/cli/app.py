@@ -1,4 +1,4 @@
-"""All commands, and the report of an error: one line on stderr, and the exit code that scripts rely on."""
+"""The command line with all commands, and its error reports: one line on stderr and an exit code for scripts."""
 
 import os
 import sys
@@ -46,7 +46,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 
 
 def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
-    """Return the command line with the commands of some modules; of all of them unless told otherwise."""
+    """Return the command line with the commands of the given modules; of all modules by default."""
     app = typer.Typer(
         name="artifactstore",
         no_args_is_help=True,
@@ -64,7 +64,7 @@ def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
 
 
 def _modules_for(arguments: Sequence[str]) -> Iterable[str]:
-    """The module of the command that the arguments name; all modules where they may name none."""
+    """Return the module of the command that the arguments name; all modules if they name none."""
     rest = arguments[2:] if arguments[:1] == ["--store"] else arguments
     return [module for module, names in _MODULES.items() if rest[:1] and rest[0] in names] or _MODULES
 
@@ -81,11 +81,11 @@ def _artifactstore(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Accept the options that precede a command."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command. Returns the exit code."""
+    """Run one command, and return its exit code."""
     with as_loud_as_before(), forgotten_after():
         return _run(arguments)
 
@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
 def _run(arguments: Sequence[str]) -> int:
     try:
         command_line(_modules_for(arguments))(list(arguments), prog_name="artifactstore")
-    except SystemExit as leave:  # how typer ends, also after it has printed help or an error of usage
+    except SystemExit as leave:  # typer always raises it, also after help or a usage error
         return leave.code if isinstance(leave.code, int) else EXIT_FAILED
     except Interrupted as interrupted:
         if (own := answer()) is not None:
@@ -112,7 +112,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _told(error: OSError) -> str:
-    """An error of the operating system that nothing named better, with what it is about."""
+    """Return a message for an operating system error that no other layer has translated."""
     reason = error.strerror or str(error)
     if error.filename is not None:
         return f"cannot use {os.fsdecode(error.filename)!r}: {reason}"
@@ -124,7 +124,7 @@ def _told(error: OSError) -> str:
 
 
 def _root_cause(failure: BaseException) -> str:
-    """The refusal beneath a failed start, which says what to do; the start itself only says where."""
+    """Return the message of the error that made a start fail: it says what to do, `StartFailed` only says where."""
     cause: BaseException | None = failure
     while cause is not None:
         if isinstance(cause, ArtifactStoreError):

@@ -1,10 +1,10 @@
-"""What `artifactstore health` and `tree` do with `--url`: ask a service over HTTP.
+"""HTTP client for `artifactstore health --url` and `artifactstore tree --url`.
 
-A service on this machine is never asked through a proxy: what a proxy calls 127.0.0.1 is the proxy's own machine. For
-other machines, `http_proxy`, `https_proxy` and `no_proxy` hold as usual.
+Requests to a service on this machine never go through a proxy: to a proxy, 127.0.0.1 is the proxy's own machine. For
+other machines, `http_proxy`, `https_proxy` and `no_proxy` apply as usual.
 
-Whatever listens there is a stranger until its answer has been read: it gets so much time in all and so many bytes, it
-sends nobody elsewhere, and what it says is looked at before it is shown.
+The client does not trust the server. It limits the time and the bytes of the whole answer, follows no redirect, and
+checks the answer before it is shown.
 """
 
 import http.client
@@ -29,7 +29,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 __all__ = ["ServiceUnreachable", "ask_service", "ask_tree"]
 
 _TIMEOUT_S = 10
-"""For the whole answer, however it arrives."""
+"""Limit for the whole answer, in seconds."""
 
 _ANSWER_BYTES_MAX = 1 << 20
 _TREE_DEPTH_MAX = 32
@@ -40,14 +40,14 @@ _FORMS = "a URL begins with http://, https:// or unix:"
 
 @dataclass(eq=False)
 class ServiceUnreachable(ArtifactStoreError):
-    """Nobody answered as the service would."""
+    """No artifactstore service answered at the URL."""
 
     url: str
     reason: str
     template = "no report from {self.url}: {self.reason}; is the service running there?"
 
 
-# What the commands show of an answer, and so what it must have.
+# The fields of an answer that the commands show. An answer without them is rejected.
 class _Part(Struct):
     healthy: bool
     detail: str
@@ -99,16 +99,16 @@ def ask_service(url: str) -> Mapping[str, Json]:
     """Return the report of a running service.
 
     Args:
-        url: of the service, with or without the path `/health`; or `unix:PATH`.
+        url: URL of the service, with or without the path `/health`; or `unix:PATH`.
 
     Raises:
-        ServiceUnreachable: nobody is there, or somebody else is.
+        ServiceUnreachable: nothing answers at the URL, or it is not an artifactstore service.
     """
     return _get(url, "/health", _Report)
 
 
 def ask_tree(url: str) -> Mapping[str, Json]:
-    """Return the supervision tree of a running service, which is at `url`; raises as `ask_service` does."""
+    """Return the supervision tree of the running service at `url`; raises like `ask_service`."""
     return _get(url, "/tree", _Tree)
 
 
@@ -134,10 +134,12 @@ def _get(url: str, path: str, shown: type[_Report | _Tree]) -> Mapping[str, Json
 
 
 def _in_time[T](ask: Callable[[], T]) -> T:
-    """Ask in a thread, which is left behind if it takes too long: the timeout of a socket begins anew with each byte.
+    """Call `ask` in a thread, which is abandoned after `_TIMEOUT_S`.
+
+    The timeout of a socket would not limit the whole answer: it starts again with each byte.
 
     Raises:
-        TimeoutError: it took too long.
+        TimeoutError: the call took too long.
     """
     done: queue.SimpleQueue[T | Exception] = queue.SimpleQueue()
 
@@ -170,7 +172,7 @@ def _read(target: str) -> tuple[int, bytes]:
     parts = urlsplit(target)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(_FORMS)
-    if parts.port == 0:  # looking at it refuses what is no port; a system call would take the rest of 99999 by 65536
+    if parts.port == 0:  # `port` raises if it is out of range; a system call would take it modulo 65536
         raise ValueError("port 0 is no port of a service")
     handlers: list[urllib.request.BaseHandler] = [_StayHere()]
     if _is_here(parts.hostname):
@@ -185,33 +187,33 @@ def _read(target: str) -> tuple[int, bytes]:
 
 
 class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follows nobody elsewhere: the answer is asked of the place that was named, and of no other."""
+    """Redirect handler that follows no redirect: only the service at the URL may answer."""
 
     @override
     def redirect_request(self, *_args: object, **_kwargs: object) -> None:
-        """Say that there is no request to follow with."""
+        """Return None, which means that no request follows."""
 
 
 def _body(response: http.client.HTTPResponse) -> bytes:
     """Return the whole body.
 
     Raises:
-        ValueError: it is too long.
-        http.client.IncompleteRead: it breaks off.
+        ValueError: the body is too long.
+        http.client.IncompleteRead: the body is truncated.
     """
     body = response.read(_ANSWER_BYTES_MAX + 1)
     if len(body) > _ANSWER_BYTES_MAX:
         raise ValueError(f"its answer has more than {_ANSWER_BYTES_MAX} bytes")
-    if response.length:  # `read` with a number of bytes does not look at that
+    if response.length:  # `read` with a number of bytes does not check this
         raise http.client.IncompleteRead(body, response.length)
     return body
 
 
 def _is_here(host: str) -> bool:
-    """Return whether every address of a host is this machine's own."""
+    """Return whether every address of a host is a loopback address."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # only a proxy may know it
+    except (OSError, UnicodeError):  # perhaps only a proxy can resolve the name
         return False
     return all(ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
 

@@ -1,4 +1,4 @@
-"""Names of packages for a shell that completes a command: quick, silent, and none where they cannot be had."""
+"""Package names for shell completion. It is quick and silent, and offers no names after an error."""
 
 import sqlite3
 from contextlib import closing
@@ -13,7 +13,7 @@ __all__ = ["package_names"]
 _NAMES_MAX = 50
 _PATIENCE_S = 0.5
 
-# The newest first. Opening the store would take longer than anybody waits for a completion.
+# The newest come first. The query reads the database directly, since opening the store takes too long for a completion.
 _QUERY = """
 SELECT name FROM artifact_packages WHERE substr(name, 1, length(:begin)) = :begin
 GROUP BY name ORDER BY max(created_sequence) DESC LIMIT :limit
@@ -21,12 +21,12 @@ GROUP BY name ORDER BY max(created_sequence) DESC LIMIT :limit
 
 
 def package_names(incomplete: str) -> list[str]:
-    """Names of packages that begin so, if the log is in a SQLite file; on PostgreSQL there are none."""
+    """Return the names of packages that begin with `incomplete`; none if the log is on PostgreSQL."""
     try:
         url = find_settings(store=named_store()).settings.database_url
         if not is_sqlite_url(url):
             return []
-        # Only if it is there: opening would make one.
+        # `mode=rw`, since a plain open would create a missing file.
         location = f"{absolute('database', sqlite_file('database', url)).as_uri()}?mode=rw"
         with closing(sqlite3.connect(location, timeout=_PATIENCE_S, uri=True)) as database:
             found = database.execute(_QUERY, {"begin": incomplete, "limit": _NAMES_MAX})

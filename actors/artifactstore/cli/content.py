@@ -47,7 +47,7 @@ __all__ = ["register"]
 
 
 class Form(StrEnum):
-    """How a manifest is printed."""
+    """Output format of a manifest."""
 
     CBOR = "cbor"
     JSON = "json"
@@ -120,7 +120,7 @@ async def _check_source(
 
 @contextmanager
 def _name_asked_for(*, given: bool) -> Generator[None]:
-    """A directory's name need not be one that a package can have; then its user has to know the way out."""
+    """Mention `--name` in the error if a directory's name is not a valid package name."""
     try:
         yield
     except InvalidValue as refusal:

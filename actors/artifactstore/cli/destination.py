@@ -1,4 +1,4 @@
-"""Where `-o FILE` and its like lead: a file, or stdout."""
+"""Targets of `-o FILE` and similar options: a file or stdout."""
 
 import os
 import sys
@@ -18,12 +18,12 @@ _DASH = Path("-")
 
 
 def file_of(output: Path | None) -> Path | None:
-    """Return the file that is meant; None is stdout, which is also `-` and `/dev/stdout`.
+    """Return the target file; None for stdout, which `-` and `/dev/stdout` also name.
 
-    Call it before the store is opened: then a path such as `/dev/fd/3` cannot mean a file of the store.
+    Call it before the store is opened, so that a path such as `/dev/fd/3` cannot name a file of the store.
 
     Raises:
-        TargetRefused: the path means a descriptor that the caller did not open.
+        TargetRefused: the path names a descriptor that is not open.
     """
     if output is None or output == _DASH:
         return None
@@ -37,7 +37,7 @@ def file_of(output: Path | None) -> Path | None:
 
 
 def refuse_terminal(what: str, param_hint: str) -> None:
-    """Refuse to write to a terminal what is not text.
+    """Refuse to write binary data to a terminal.
 
     Raises:
         typer.BadParameter: stdout is a terminal.
@@ -49,14 +49,14 @@ def refuse_terminal(what: str, param_hint: str) -> None:
 
 
 async def deliver(chunks: AsyncIterator[bytes], file: Path | None, *, executable: bool = False) -> None:
-    """Write a stream to where `file_of` says.
+    """Write a stream to the target that `file_of` returned.
 
     Raises:
-        TargetRefused: it cannot be written to the file.
-        AnswerLost: it cannot be written to stdout.
+        TargetRefused: the file cannot be written.
+        AnswerLost: stdout cannot be written.
     """
     if file is not None:
-        from artifactstore.saving import save  # noqa: PLC0415 - it loads trio, which other commands do without
+        from artifactstore.saving import save  # noqa: PLC0415 - it loads trio, which other commands do not need
 
         await save(chunks, file, executable=executable)
         return

@@ -1,6 +1,6 @@
-"""What `artifactstore tree` does: draw the supervision tree of a running service, or of a store opened for the look.
+"""Drawing of the supervision tree for `artifactstore tree`.
 
-The drawing is made from the same node that `--json` prints and that a service answers at `/tree`.
+The input is the node that `--json` prints and that a service returns at `/tree`.
 """
 
 import sys
@@ -29,7 +29,7 @@ def show(node: Node) -> None:
 
 
 def show_always(look: Callable[[], Node], *, every_s: float) -> None:
-    """Draw the tree again and again, until interrupted: in one place on a terminal, one below the other elsewhere."""
+    """Draw the tree repeatedly until interrupted: in place on a terminal, one below the other elsewhere."""
     if not Console().is_terminal:
         while True:
             show(look())
@@ -43,7 +43,7 @@ def show_always(look: Callable[[], Node], *, every_s: float) -> None:
 
 
 def draw(node: Node) -> Tree:
-    """The tree of a snapshot's node."""
+    """Return the drawing of a snapshot's node."""
     drawn = Tree(_line(node))
     _grow(drawn, node)
     return drawn

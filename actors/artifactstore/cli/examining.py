@@ -1,4 +1,4 @@
-"""The command that finds out what is wrong: doctor."""
+"""The command that finds problems in a store: doctor."""
 
 import typer
 

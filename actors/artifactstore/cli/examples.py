@@ -1,4 +1,4 @@
-"""What the help of each command ends with: examples that can be typed as they stand."""
+"""Examples at the end of each command's help, ready to be typed."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -52,17 +52,17 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "version": ("artifactstore version",),
     }
 )
-"""By the command's name, as it is typed."""
+"""Examples by command name, as it is typed."""
 
 
 def teach(app: typer.Typer, prefix: str = "") -> None:
-    """Give each command its help, and put the examples below it."""
+    """Set the help of each command, with its examples below."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "")
         command.help = HELP[f"{prefix}{name}"]
         examples = EXAMPLES.get(f"{prefix}{name}", ())
         if examples:
-            # The mark keeps the lines that follow as they are.
+            # `\b` keeps the line breaks of the lines that follow.
             command.epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
     for group in app.registered_groups:
         if group.typer_instance is not None:

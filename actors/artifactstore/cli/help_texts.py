@@ -1,6 +1,6 @@
-"""What the help of each command says it does, and what `--help` of all lists.
+"""Help texts of the commands, for the help of each command and for the list in `artifactstore --help`.
 
-Not the docstrings of the functions: Python drops those under `PYTHONOPTIMIZE=2`.
+The functions' docstrings do not serve as help, because Python drops them under `PYTHONOPTIMIZE=2`.
 """
 
 from collections.abc import Mapping
@@ -50,4 +50,4 @@ Also puts back objects that the store has lost since. Exits 3 if an object of th
 Prints each problem with its remedy, and exits 1 if there is one. Opens no store and changes nothing.""",
     }
 )
-"""By the command's name, as it is typed."""
+"""Help texts by command name, as it is typed."""

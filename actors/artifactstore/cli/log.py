@@ -1,4 +1,4 @@
-"""Commands about the log and what follows from it: verify, replay, events, audit."""
+"""Commands for the log and the data that it describes: verify, replay, events, audit."""
 
 from contextlib import aclosing
 from pathlib import Path
@@ -114,7 +114,7 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
             async with registry.tail_events(since) as tail:
                 async for stored in tail:
                     show(stored)
-                    await delivered()  # whoever follows through a pipe waits for this line, not for a full buffer
+                    await delivered()  # the reader of a pipe needs each line at once, not a full buffer
         after = since
         while page := await registry.read_events(after):
             for stored in page:

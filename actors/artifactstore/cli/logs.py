@@ -1,13 +1,13 @@
-"""Where log records go when artifactstore runs as a program: one handler on stderr, for people or for machines.
+"""Log messages of artifactstore as a program: one handler on stderr, for people or for machines.
 
 The library only emits records, to loggers below `artifactstore`; a program that embeds it decides what to do with them.
-Here they become a line each: text where a person watches, JSON elsewhere. No line carries a secret or a payload:
+Here each record becomes one line: text on a terminal, JSON elsewhere. No line contains a secret or a payload:
 
-- What our own code says is written so: ids, counts, sizes, times, places; never names, metadata or contents.
-- Of an exception, its type and its stack are shown. Its text may quote what it met, so it is shown only of what the
+- Messages of artifactstore contain ids, counts, sizes, times and places, but never names, metadata or contents.
+- An exception is shown by its type and its stack. Its text may quote data, so it is shown only for errors that the
   operating system, the storage or the database reported.
-- Of what other libraries say, the fixed text is shown and not what they fill in, and nothing below a warning.
-- The database's password is blotted out of whatever is left.
+- Messages of other libraries are shown without their arguments, and only from `WARNING` on.
+- The password of the database is replaced by `***` in the resulting line.
 """
 
 import json
@@ -33,18 +33,18 @@ __all__ = ["logging_to", "passwords_in"]
 _OURS = "artifactstore"
 _BLOT = "***"
 _CAUSES_MAX = 8
-# As SQLAlchemy reads it, whatever is in it; a URL with another @ is refused.
+# It may contain any character, as in SQLAlchemy's parser; a URL with another @ is rejected.
 _PASSWORD = re.compile(r"^[^:]*://[^:/]*:(.+)@", re.DOTALL)
 
 
 @contextmanager
 def logging_to(stream: TextIO, level: str, *, secrets: Sequence[str] = ()) -> Generator[None]:
-    """Write log records to a stream while the block lasts; then logging is as it was.
+    """Write log records to a stream during the block, then restore the logging configuration.
 
     Args:
         stream: gets text if it is a terminal, JSON lines otherwise.
-        level: of our own loggers; others are heard from `WARNING` on.
-        secrets: what must not appear, whatever the way.
+        level: level of the loggers of artifactstore; the level of all others is `WARNING`.
+        secrets: texts that must never appear in the output.
     """
     handler = _Handler(stream)
     handler.setFormatter(_Text(secrets) if stream.isatty() else _JsonLine(secrets))
@@ -62,7 +62,7 @@ def logging_to(stream: TextIO, level: str, *, secrets: Sequence[str] = ()) -> Ge
 
 
 def passwords_in(url: str) -> tuple[str, ...]:
-    """The password of a URL, as it is written there and as it is meant."""
+    """Return the password of a URL, both as written and percent-decoded; nothing if it has none."""
     found = _PASSWORD.search(url)
     return () if found is None else tuple({found[1], unquote(found[1])})
 
@@ -70,18 +70,18 @@ def passwords_in(url: str) -> tuple[str, ...]:
 class _Handler(logging.StreamHandler[TextIO]):
     @override
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nobody reads it any more; what the program does is done all the same."""
+        """Ignore an error of the stream: the program continues without its log messages."""
 
 
 class _Formatter(logging.Formatter):
-    """What both forms have in common: what may be said."""
+    """Base of both formatters, which decides what a line may contain."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
         self._secrets = sorted(secrets, key=len, reverse=True)
 
     def fields(self, record: logging.LogRecord) -> dict[str, str | int]:
-        """A record's fields, those that it has."""
+        """Return the fields of a record that have a value."""
         ours = record.name == _OURS or record.name.startswith(f"{_OURS}.")
         found: dict[str, str | int | None] = {
             "time": datetime.fromtimestamp(record.created, UTC)
@@ -126,7 +126,7 @@ class _Text(_Formatter):
 
 
 def _told(error: BaseException) -> str:
-    """An exception with its causes, innermost last: where they were raised, what they are, and only our own words."""
+    """Return an exception and its causes as text, innermost last, each with its stack, its type and any safe text."""
     told: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(told) < _CAUSES_MAX:

@@ -1,7 +1,7 @@
-"""What `artifactstore migrate` does: open no store, only the database, and move its schema.
+"""Work of `artifactstore migrate`, which opens only the database, not the store, and migrates its schema.
 
-A store that is new gets its object root too, so that it is whole. That of a store that is there already is never made:
-an empty one would hide that it is missing.
+A new store also gets its object root, so that it is complete. The root of an existing store is never created: an empty
+root would hide that the objects are missing.
 """
 
 from artifactstore.cli.runner import logged, on_trio
@@ -17,11 +17,11 @@ _AGAIN = "the schema is as it was, or done; run the same command again"
 
 
 def migrate_database(*, fresh: bool, destroy_log: str | None) -> tuple[str, str | None, str]:
-    """Upgrade the configured database, or drop and set it up. Returns its name and the schema before and after.
+    """Upgrade the configured database, or drop and set it up; return its name and the schema before and after.
 
     Raises:
         LogNotEmpty, SchemaTooNew, DatabaseUnavailable: nothing was changed.
-        StorageError: the object root cannot be made; the database is set up.
+        StorageError: the object root cannot be created; the database is set up.
     """
     with logged() as settings:
         database = Database(DatabaseLocation.parse(settings.database_url))

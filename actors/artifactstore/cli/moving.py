@@ -1,4 +1,4 @@
-"""Backup and restore, what `artifactstore events --export` and `--import` do, and how flawed objects are told of."""
+"""Commands backup and restore, the work of `artifactstore events --export` and `--import`, and reports of flaws."""
 
 import shutil
 import sys
@@ -34,7 +34,7 @@ _HOW_TO_REPAIR = (
 
 
 def export_events(target: Path, *, json: bool) -> None:
-    """Write the log to a file, or to stdout, where nothing else is printed then."""
+    """Write the log to a file, or to stdout, which then has no other output."""
     file = file_of(target)
     if file is None:
         if json:
@@ -58,7 +58,7 @@ async def _to_stdout(registry: "Registry") -> None:
 
 
 def import_events(source: Path, *, json: bool) -> None:
-    """Take over the log in a file, or on stdin."""
+    """Import the log from a file, or from stdin."""
     with _as_file(source) as file, progress_bar("import") as progress:
         report = on_store(
             lambda registry: registry.import_events(file, progress=progress),
@@ -77,13 +77,13 @@ async def _check_log(file: Path) -> None:
 
     async with LogFileSource.open(file) as source, aclosing(source.batches()) as batches:
         async for events, _size_bytes in batches:
-            if events:  # it begins as a log does, and the rest is read with a store at hand
+            if events:  # the file begins like a log; the import itself checks the rest
                 break
 
 
 @contextmanager
 def _as_file(source: Path) -> Generator[Path]:
-    """A file of its own for what comes on stdin: it has to be read twice."""
+    """Yield a file with the log; copy stdin to a temporary file, because the log is read twice."""
     if source != _STANDARD_STREAM:
         yield source
         return
@@ -196,7 +196,7 @@ async def _check_backup(directory: Path) -> None:
 
 
 def _say_flaws(flaws: ObjectFlaws) -> None:
-    """How many objects are not as they should be, and the first of them."""
+    """Print the first damaged and missing objects, and how many there are if there are more."""
     for problem, count, first in (
         ("damaged", flaws.damaged_objects, flaws.damaged),
         ("missing", flaws.missing_objects, flaws.missing),
@@ -208,7 +208,7 @@ def _say_flaws(flaws: ObjectFlaws) -> None:
 
 
 def flaw_text(problem: str, flaw: FlawedObject) -> str:
-    """One object that is not as it should be."""
+    """Return the line that describes a flawed object."""
     return (
         f"{problem} {flaw.content_address}, {counted(flaw.size_bytes, 'byte')}, in {', '.join(flaw.files) or 'no file'}"
     )

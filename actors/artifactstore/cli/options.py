@@ -30,7 +30,7 @@ def _hush(quiet: bool) -> None:
 
 
 def _package_names(incomplete: str) -> list[str]:
-    from artifactstore.cli.completing import package_names  # noqa: PLC0415 - while a shell completes, and only then
+    from artifactstore.cli.completing import package_names  # noqa: PLC0415 - needed only for shell completion
 
     return package_names(incomplete)
 
@@ -93,10 +93,10 @@ Output = Annotated[
 
 
 def metadata_of(pairs: list[str] | None) -> dict[str, str]:
-    """`K=V` texts as a mapping.
+    """Return `K=V` texts as a mapping.
 
     Raises:
-        typer.BadParameter: one has no `=`, or a key comes twice.
+        typer.BadParameter: a text has no `=` or no key, or a key is repeated.
     """
     metadata: dict[str, str] = {}
     for pair in pairs or ():

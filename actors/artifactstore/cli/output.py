@@ -1,4 +1,4 @@
-"""What a command prints: facts as JSON for scripts or as lines for people, and progress while a person watches."""
+"""Output of commands: JSON for scripts, lines for people, and progress bars while a person watches."""
 
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -31,25 +31,25 @@ __all__ = [
 ]
 
 PAGE_BYTES = 1 << 16
-"""So much is said at a time by what says much."""
+"""Bytes that a command with long output collects before it waits for the reader."""
 
 
 class ProgressCounts(Protocol):
-    """What long commands report while they run."""
+    """Progress of a long command while it runs."""
 
     @property
     def bytes(self) -> int:
-        """Bytes done."""
+        """Bytes processed so far."""
         ...
 
     @property
     def bytes_total(self) -> int | None:
-        """Bytes in all; None while nobody can tell."""
+        """Bytes in total; None while the total is unknown."""
         ...
 
 
 def printable(text: str) -> str:
-    """One line of text in which whatever a terminal could take for a command is shown as its escape."""
+    """Return the text on one line, with escapes for all characters that a terminal could take for a command."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -60,7 +60,7 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 @contextmanager
 def as_loud_as_before() -> Generator[None]:
-    """Let what is hushed in the block be heard again after it."""
+    """Print lines for people in the block, and undo after it any `hush` in it."""
     token = _quiet.set(False)
     try:
         yield
@@ -69,29 +69,32 @@ def as_loud_as_before() -> Generator[None]:
 
 
 def hush() -> None:
-    """Say nothing to people from now on, and show no progress."""
+    """Print no lines for people and no progress from now on."""
     _quiet.set(True)
 
 
 def say(text: str) -> None:
-    """A line for people, on stdout, if they want to hear it."""
+    """Print a line for people to stdout, unless `hush` was called."""
     if not _quiet.get():
         sys.stdout.write(printable(text) + "\n")
 
 
 def say_json(value: Json) -> None:
-    """One line of JSON on stdout, in UTF-8 whatever the locale (RFC 8259 section 8.1)."""
+    """Print one line of JSON to stdout, in UTF-8 whatever the locale (RFC 8259 section 8.1)."""
     _stdout().write(f"{json_text(value)}\n".encode())
 
 
 async def write_bytes(payload: bytes) -> None:
-    """Exact bytes on stdout. Waits for their reader without blocking the event loop."""
+    """Write exact bytes to stdout, and wait for the reader without blocking the event loop."""
     _stdout().write(payload)
     await delivered()
 
 
 async def delivered(*, least_bytes: int = 0) -> None:
-    """Wait until what was said has been taken, if it is so much. What is said under trio waits for this."""
+    """Write the pending output if it has at least `least_bytes`, and wait for the reader.
+
+    During `answer_held`, only this call writes the pending output.
+    """
     if (own := answer()) is not None:
         await own.drain(least_bytes=least_bytes)
     else:
@@ -100,7 +103,7 @@ async def delivered(*, least_bytes: int = 0) -> None:
 
 @contextmanager
 def answer_held() -> Generator[None]:
-    """Let nothing that is said in the block wait for its reader, but for `delivered`: an event loop runs."""
+    """Keep output pending during the block, in which an event loop runs; only `delivered` waits for the reader."""
     own = answer()
     if own is not None:
         own.hold(held=True)
@@ -112,19 +115,19 @@ def answer_held() -> Generator[None]:
 
 
 def _stdout() -> BinaryIO:
-    """Where data goes, which must not be lost as lines for people may be."""
+    """Return stdout for data, or raise `AnswerLost` if it is closed: unlike lines for people, data must not be lost."""
     if (own := answer()) is not None:
         own.require()
     return sys.stdout.buffer
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things: 1 file, 2 files."""
+    """Return a number with its noun: 1 file, 2 files."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def entries_text(counts: DirectoryIngest | ExportReport | PackageRecord) -> str:
-    """How many files something holds, and links and empty directories if it has any."""
+    """Return the number of files as text, and the numbers of links and empty directories if there are any."""
     text = counted(counts.files, "file")
     if counts.links:
         text += f", {counted(counts.links, 'link')}"
@@ -134,7 +137,7 @@ def entries_text(counts: DirectoryIngest | ExportReport | PackageRecord) -> str:
 
 
 def text_of(value: Json) -> str:
-    """A fact as people read it: nothing is -, a mapping is k=v, and so on."""
+    """Return a JSON value as text for people: None is -, a mapping is k=v, and so on."""
     match value:
         case None:
             return "-"
@@ -151,7 +154,7 @@ def text_of(value: Json) -> str:
 
 
 def size_text(size: int) -> str:
-    """A number of bytes as people read it."""
+    """Return a number of bytes as text for people, with a binary unit."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:  # noqa: PLR2004
@@ -161,7 +164,7 @@ def size_text(size: int) -> str:
 
 
 def left_out_text(paths: Sequence[str]) -> str:
-    """The files and directories of the store itself that an ingest did not take in."""
+    """Return a text that lists the store's own files and directories, which an ingest left out."""
     more = f" and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else ""
     return f"{', '.join(paths[:_PATHS_SHOWN])}{more}: this store's own"
 
@@ -171,7 +174,7 @@ def _is_watched() -> bool:
 
 
 def _found(counts: ProgressCounts) -> str:
-    """What an ingest has found so far, while it does not know yet how much there is."""
+    """Return what an ingest has found so far, while it scans; an empty text afterwards."""
     if isinstance(counts, IngestProgress) and counts.scanning:
         return f"{counts.files_total} files found, {size_text(counts.bytes_total)}"
     return ""
@@ -179,11 +182,11 @@ def _found(counts: ProgressCounts) -> str:
 
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None]:
-    """A progress bar on stderr while a person watches it; nothing, and None, where nobody does or wants to."""
+    """Show a progress bar on stderr and yield its callback; yield None if no person watches, or after `hush`."""
     if not _is_watched():
         yield None
         return
-    from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - only who watches pays for loading it
+    from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - loaded only to show a bar
 
     with shown_progress(what, size_text) as show:
         yield lambda counts: show(counts.bytes, counts.bytes_total, _found(counts))
@@ -191,7 +194,7 @@ def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None
 
 @contextmanager
 def events_bar(what: str) -> Generator[Callable[[ReplayProgress], None] | None]:
-    """As `progress_bar`, for what counts events."""
+    """Show a progress bar that counts events; like `progress_bar`."""
     if not _is_watched():
         yield None
         return

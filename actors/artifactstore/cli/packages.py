@@ -1,4 +1,4 @@
-"""Commands for packages step by step: package create, add, finalize, list, show."""
+"""Commands that build and show packages step by step: package create, add, finalize, list, show."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing

@@ -1,4 +1,4 @@
-"""A progress bar on stderr: how much of how much, at what rate, and how long it will take yet."""
+"""A progress bar on stderr that shows the amount done, the total, the rate and the remaining time."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -29,20 +29,21 @@ class _Rate(_Amount):
     def render(self, task: Task) -> Text:
         if task.fields["found"]:
             return Text("")
-        # What is over before it was measured twice has a rate all the same.
+        # Work that ends before rich has two samples still has a rate: the amount over the elapsed time.
         speed = task.finished_speed or task.speed or (task.completed / task.elapsed if task.elapsed else None)
         return Text("" if speed is None else f"{self._text_of(int(speed))}/s", style="progress.data.speed")
 
 
 @contextmanager
 def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callable[[int, int | None, str], None]]:
-    """Show a bar while the block lasts. What it gives is called with what is done, what there is in all, and a text.
+    """Show a progress bar for the duration of the block.
 
-    The text, unless it is empty, is shown in place of the two: what was found while the whole is not known yet.
+    The block gets a function that updates the bar. Its arguments are the amount done, the total or None, and a text.
+    A text that is not empty replaces both amounts; callers use it while the total is unknown.
 
     Args:
-        what: is continuing.
-        text_of: makes an amount readable, with its unit.
+        what: label of the bar.
+        text_of: formats an amount with its unit.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -51,7 +52,7 @@ def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callab
         _Rate(text_of),
         TimeRemainingColumn(),
     )
-    # By default it would take over stdout as well and write it to its own console, which is stderr.
+    # By default, rich redirects stdout to the console of the bar, which is stderr.
     with Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:

@@ -1,4 +1,4 @@
-"""Running one command against a store: open it, do the work, close it, hand over what came of it."""
+"""Functions that run one command: they read the settings, open the store, do the work and close the store."""
 
 import getpass
 import os
@@ -33,11 +33,11 @@ EXIT_DIFFERENT = 3
 
 CONTINUES = "run the same command again to continue"
 MAY_BE_DONE = "it may have taken effect; `artifactstore audit` shows what was recorded"
-"""What to tell a user who interrupts a command."""
+"""Advice to a user who interrupts a command."""
 
 
 class Finding(Exception):
-    """A command that did its work and found something that its exit code must say."""
+    """A command completed, and its exit code reports what it found."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
@@ -51,20 +51,20 @@ def on_store[T](
     check: Callable[[], Awaitable[object]] | None = None,
     interrupted: str = "",
 ) -> T:
-    """Open the configured store, do `work` with its registry, close it.
+    """Open the configured store, call `work` with its registry, close the store and return the result.
 
     Args:
-        work: what to do.
-        create: set the store up if there is none. Without it a store that is not there is refused, and nothing is
-            written: whoever reads in the wrong directory has to hear of it.
-        check: looks at the source before the store is opened, so that a wrong one leaves no new store behind.
-        interrupted: what its user can do after a signal.
+        work: the work of the command.
+        create: whether to create a missing store. If False, a missing store is an error and nothing is written, so
+            that a user who reads in the wrong directory notices it.
+        check: validates the source before the store is opened, so that an invalid source leaves no new store behind.
+        interrupted: advice to the user after a signal.
 
     Raises:
-        StoreNotFound: there is no store, and `create` is not wanted.
-        Interrupted: a signal came; what was acknowledged by then is kept.
+        StoreNotFound: the store does not exist, and `create` is False.
+        Interrupted: a signal arrived. Acknowledged data is kept.
     """
-    # A command that opens no store, such as `version`, must not pay for loading one.
+    # Imported here because a command that opens no store, such as `version`, must start fast.
     import outcome  # noqa: PLC0415
 
     from artifactstore.open import open_registry  # noqa: PLC0415
@@ -73,7 +73,7 @@ def on_store[T](
         if check is not None:
             await check()
         async with open_registry(settings, create=create) as registry:
-            # Carried out of the block as a value: a refusal of the work must not look like one of the store.
+            # An error of the work leaves the block as a value, so that it does not look like an error of the store.
             done = await outcome.acapture(work, registry)
         return done.unwrap()
 
@@ -82,16 +82,16 @@ def on_store[T](
 
 
 def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
-    """Do `work` under trio, until it ends or a signal comes.
+    """Run `work` under trio until it ends or a signal arrives, and return its result.
 
     Raises:
-        Interrupted: SIGINT, SIGTERM or SIGHUP came.
+        Interrupted: SIGINT, SIGTERM or SIGHUP arrived before the work was complete.
     """
     import outcome  # noqa: PLC0415 - as above
     import trio  # noqa: PLC0415
 
     async def go(stops: signals.StopSignals) -> "outcome.Outcome[T]":
-        # A signal cancels the work, and the store stops in order; as an exception it would strike anywhere.
+        # A signal cancels the work, so the store stops in order. An exception could interrupt any statement.
         scope = trio.CancelScope()
         came: list[int] = []
 
@@ -105,7 +105,7 @@ def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
             with scope:
                 done = await outcome.acapture(work)
             nursery.cancel_scope.cancel()
-        # Work that was complete before the signal has an answer, which is worth more than the signal.
+        # Work that was complete before the signal returns its result, and the signal is ignored.
         if done is None or (came and isinstance(done, outcome.Error)):
             return outcome.Error(signals.Interrupted(came[0], interrupted))
         return done
@@ -116,10 +116,10 @@ def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
 
 @contextmanager
 def logged() -> "Generator[Settings]":
-    """Read the settings, and write to stderr what is logged in the block, as part of one request.
+    """Read the settings, and write log messages of the block to stderr as part of one request.
 
     Raises:
-        InvalidValue: a setting is wrong.
+        InvalidValue: a setting is invalid.
     """
     from artifactstore.cli.logs import logging_to, passwords_in  # noqa: PLC0415 - it loads actors, as above
     from artifactstore.config import find_settings  # noqa: PLC0415
@@ -133,7 +133,7 @@ def logged() -> "Generator[Settings]":
 
 
 async def check_package(name: str, retention: str, metadata: "Mapping[str, str]", key: str | None) -> None:
-    """Refuse a package that cannot be, before a store is made for it."""
+    """Reject an invalid package before a store is created for it."""
     from artifactstore.ingest import check_creation  # noqa: PLC0415 - as above
     from artifactstore_protocols.messages import OpenPackage  # noqa: PLC0415
 
@@ -141,7 +141,7 @@ async def check_package(name: str, retention: str, metadata: "Mapping[str, str]"
 
 
 def invoker() -> str:
-    """Who runs the command, for the log: people are known by their login."""
+    """Return the principal that the log records: the user's login name, or the uid if there is no name."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

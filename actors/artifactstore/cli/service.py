@@ -150,7 +150,7 @@ def _host_names(names: list[str] | None) -> frozenset[str]:
 
 
 def _announce(line: str) -> None:
-    """Tell the operator; a service works on when nobody listens any more."""
+    """Print a line to stderr; ignore errors, since a service keeps running after its stderr is closed."""
     with suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
@@ -216,6 +216,6 @@ def dev() -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the commands of this module to `app`."""
     for command in (version, migrate, health, tree, dev, serve):
         app.command()(command)

@@ -1,6 +1,7 @@
-"""`--store DIR`, which every command takes, after its name or before it: `artifactstore --store DIR ingest …`.
+"""The option `--store DIR`, which every command accepts before or after its name: `artifactstore --store DIR ingest …`.
 
-Added to the commands after they are registered, so that none can be without it. The one nearest to the command wins.
+The option is added after the commands are registered, so that every command has it. If it is given more than once, the
+last one wins.
 """
 
 from collections.abc import Generator
@@ -17,13 +18,13 @@ _store: ContextVar[str | None] = ContextVar("store", default=None)
 
 
 def named_store() -> str | None:
-    """The directory that `--store` names; None without the option."""
+    """Return the directory that `--store` names; None without the option."""
     return _store.get()
 
 
 @contextmanager
 def forgotten_after() -> Generator[None]:
-    """Forget after the block what `--store` named in it."""
+    """Clear the value of `--store` for the block, and restore the earlier value after it."""
     token = _store.set(None)
     try:
         yield
@@ -32,7 +33,7 @@ def forgotten_after() -> Generator[None]:
 
 
 def add_store_option(app: typer.Typer) -> None:
-    """Give the option to every command and group that is registered."""
+    """Add the option to every registered command and group, recursively."""
     app.info.cls = _Group
     for command in app.registered_commands:
         command.cls = _Command

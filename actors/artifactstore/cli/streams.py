@@ -1,8 +1,8 @@
-"""The standard streams of a command: all that is written to stdout arrives, or the command fails.
+"""The standard streams of a command: either all output reaches stdout, or the command fails.
 
-`adopt` puts the streams below in the place of Python's own, which lose bytes on a full disk, on a non-blocking pipe or
-with `PYTHONUNBUFFERED`, and which are not there at all where the caller has closed a descriptor. Loading this module
-costs next to nothing, since `artifactstore version` uses it.
+`adopt` replaces Python's own streams by those of this module. Python's streams lose bytes on a full disk, on a
+non-blocking pipe or with `PYTHONUNBUFFERED`, and they are None if the caller closed the descriptor. This module must
+load fast, since `artifactstore version` uses it.
 """
 
 import io
@@ -11,7 +11,7 @@ import sys
 
 from artifactstore.descriptors import write_all
 
-TYPE_CHECKING = False  # as type checkers take it; loading `typing` would take longer than the rest
+TYPE_CHECKING = False  # type checkers know this name; loading `typing` takes longer than the rest of the module
 if TYPE_CHECKING:
     from collections.abc import Buffer
     from typing import override
@@ -28,7 +28,7 @@ _PATIENCE_MS = 1000
 
 
 class AnswerLost(Exception):
-    """A part of a command's answer did not get to stdout."""
+    """Part of a command's output could not be written to stdout."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error)
@@ -40,14 +40,14 @@ class AnswerLost(Exception):
 
 
 class _Stream(io.BufferedIOBase):
-    """What both streams have in common, so that a text layer can be put on them."""
+    """The common base of both streams: a writable binary stream that a text layer can wrap."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @property
     def name(self) -> int:
-        """The descriptor, as a file that was opened by one is named."""
+        """Return the descriptor, as Python does for a file that was opened by descriptor."""
         return self._descriptor
 
     @override
@@ -64,9 +64,9 @@ class _Stream(io.BufferedIOBase):
 
 
 class Answer(_Stream):
-    """stdout. What is written waits in memory until it is flushed, or until there is much of it.
+    """The stdout stream. It keeps output in memory until `flush`, or until 64 KiB are pending.
 
-    While an event loop runs, nothing may wait for a reader but `drain`: `held` sees to that.
+    While an event loop runs, only `drain` may wait for the reader. Callers use `hold` to turn `flush` off.
     """
 
     def __init__(self, descriptor: int, *, closed: bool) -> None:
@@ -76,9 +76,9 @@ class Answer(_Stream):
         self._missing = closed
 
     def require(self) -> None:
-        """Raise `AnswerLost` if the caller has closed stdout: then lines for people are dropped, and data is not."""
+        """Raise `AnswerLost` if the caller closed stdout: data must not be dropped, but text for people may be."""
         if self._missing:
-            import errno  # noqa: PLC0415 - hardly anybody needs it
+            import errno  # noqa: PLC0415 - rarely needed
 
             raise AnswerLost(OSError(errno.EBADF, "stdout is closed"))
 
@@ -93,29 +93,29 @@ class Answer(_Stream):
 
     @override
     def flush(self) -> None:
-        """Write what is pending, and wait for the reader; do nothing while an event loop runs."""
+        """Write the pending output, and wait for the reader; do nothing while held."""
         if not self._held:
             self._deliver(self._taken())
 
     async def drain(self, *, least_bytes: int) -> None:
-        """Write what is pending, if it is so much, and wait for the reader. Blocks no event loop; can be cancelled."""
-        import trio  # noqa: PLC0415 - it is loaded by whoever calls this
+        """Write the pending output in a thread if it has `least_bytes` or more. The caller can be cancelled."""
+        import trio  # noqa: PLC0415 - the caller has loaded it
 
         if len(self._pending) >= least_bytes and (pending := self._taken()):
-            # A thread that is left behind never writes to another file: nobody closes stdout.
+            # An abandoned thread cannot write to another file, since the program never closes stdout.
             await trio.to_thread.run_sync(self._deliver, pending, abandon_on_cancel=True)
 
     def discard(self) -> None:
-        """Drop what is pending: the command was interrupted, and its reader may never take it."""
+        """Drop the pending output: the command was interrupted, and the reader may never read it."""
         self._pending.clear()
 
     def hold(self, *, held: bool) -> None:
-        """Let `flush` do nothing from now on, or write again."""
+        """Turn `flush` off if `held`, or on again."""
         self._held = held
 
     def _taken(self) -> bytes:
         pending = bytes(self._pending)
-        self._pending.clear()  # also if it cannot be written: nobody tries again as the interpreter ends
+        self._pending.clear()  # even if writing fails, so that the interpreter does not try again at exit
         return pending
 
     def _deliver(self, pending: bytes) -> None:
@@ -126,9 +126,9 @@ class Answer(_Stream):
 
 
 class Messages(_Stream):
-    """stderr. Nothing that happens to it keeps the program from its work: what cannot be written is lost.
+    """The stderr stream. Its errors never stop the program: output that cannot be written is lost.
 
-    A reader that takes nothing is waited for once, for a moment.
+    A write waits up to one second for a reader that has stopped. Further writes wait only after the reader resumes.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -137,8 +137,8 @@ class Messages(_Stream):
 
     @override
     def write(self, data: "Buffer") -> int:
-        """Take all of `data`, whatever becomes of it."""
-        import select  # noqa: PLC0415 - only who has something to say pays for it
+        """Write `data`, and return its size even if a part of it is lost."""
+        import select  # noqa: PLC0415 - loaded only if there is output
 
         rest = memoryview(data)
         size = rest.nbytes
@@ -152,7 +152,7 @@ class Messages(_Stream):
             try:
                 rest = rest[
                     os.write(self._descriptor, rest[: select.PIPE_BUF]) :
-                ]  # so much a pipe that takes anything takes whole
+                ]  # a pipe that is ready accepts PIPE_BUF bytes without blocking
             except BlockingIOError:
                 continue
             except OSError:
@@ -161,16 +161,16 @@ class Messages(_Stream):
 
 
 def adopt() -> None:
-    """Put streams that write everything in the place of `sys.stdout` and `sys.stderr`; open what the caller closed.
+    """Replace `sys.stdout` and `sys.stderr`, and open standard descriptors that the caller closed on /dev/null.
 
-    A descriptor that is closed would be that of the next file that is opened, the database for one.
+    Otherwise the next opened file, such as the database, would get the number of a closed descriptor.
     """
     missing = [descriptor for descriptor in (0, 1, 2) if not _is_open(descriptor)]
     for descriptor in missing:
         _open_nothing(descriptor)
-    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - it is, where the caller closed it
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - None if the caller closed it
         sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
-    # UTF-8 whatever PYTHONIOENCODING says. A name that is not UTF-8 is no reason to fail.
+    # Always UTF-8, whatever PYTHONIOENCODING says. A name that is not UTF-8 must not raise an error.
     answer = Answer(1, closed=1 in missing)
     sys.stdout = io.TextIOWrapper(answer, encoding="utf-8", errors="backslashreplace", write_through=True)
     sys.stderr = io.TextIOWrapper(Messages(2), encoding="utf-8", errors="backslashreplace", write_through=True)
@@ -192,6 +192,6 @@ def _open_nothing(descriptor: int) -> None:
 
 
 def answer() -> "Answer | None":
-    """Return stdout if it is this module's; None where somebody else has put a stream there."""
+    """Return stdout if `adopt` installed it; None if other code replaced it."""
     stream = getattr(sys.stdout, "buffer", None)
     return stream if isinstance(stream, Answer) else None

@@ -1,4 +1,4 @@
-"""What the file system of a target could not keep, as lines for people."""
+"""Messages about the limits of a target's file system."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,6 +18,6 @@ _TEXTS: Final[dict[TargetLimit, str]] = {
 
 
 def say_limits(limits: Sequence[TargetLimit]) -> None:
-    """Say what could not be kept, a line each."""
+    """Print one line for each limit."""
     for limit in limits:
         say(f"the target's file system has limits: {_TEXTS[limit]}")

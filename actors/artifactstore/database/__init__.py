@@ -1,1 +1,1 @@
-"""The log and its tables on SQLite or PostgreSQL, behind an asyncio thread of their own."""
+"""The log and its tables in SQLite or PostgreSQL, which are accessed from a separate asyncio thread."""

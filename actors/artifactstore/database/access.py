@@ -1,12 +1,12 @@
-"""How a SQLite file is opened: to read and write, or only to read where nothing can be written, and why not.
+"""The ways to open a SQLite file: read-write, or read-only with the reason why it cannot be written.
 
-SQLite reads a file in WAL mode only if it can make the `-shm` file beside it. Where it cannot (a read-only mount, no
-permission, a full disk), there are three ways to read (sqlite.org/uri.html), and none of them writes anything:
+SQLite reads a file in WAL mode only if it can create the `-shm` file beside it. It cannot on a read-only mount, without
+permission or on a full disk. Three ways to read remain (sqlite.org/uri.html), and none of them writes:
 
-- there are a `-wal` and a `-shm`: the `-shm` is read, or rebuilt in memory if nobody uses it;
-- there is a `-wal` that holds something: its index is built in memory, without locks. Nobody writes, since a writer
-  has a `-shm`;
-- there is neither: the file is all there is, and it is read as one that does not change.
+- If both `-wal` and `-shm` exist, SQLite reads the `-shm`, or rebuilds it in memory if no process uses it.
+- If only a non-empty `-wal` exists, SQLite builds its index in memory and takes no locks. No process is writing then,
+  since every writer has a `-shm`.
+- Otherwise the database file is complete by itself, and SQLite reads it as an immutable file.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ class Access(Struct, frozen=True):
     """One way to open a file.
 
     Attributes:
-        uri: for `sqlite3.connect`.
-        read_only: why nothing can be written; None if it can.
-        is_locked: whether locks keep others from changing what is read.
-        is_private: whether each connection has an index of the log for itself, in memory.
+        uri: the URI for `sqlite3.connect`.
+        read_only: the reason why the file cannot be written; None if it can.
+        is_locked: whether readers take locks, which keep other processes from changing the data during a read.
+        is_private: whether each connection has its own index of the write-ahead log in memory.
     """
 
     uri: str
@@ -47,7 +47,7 @@ class Access(Struct, frozen=True):
     is_private: bool = False
 
     def connect(self, *, timeout_s: float) -> sqlite3.Connection:
-        """A connection without transactions of its own, for any one thread at a time."""
+        """Return a connection in autocommit mode, which any thread may use, one at a time."""
         connection = sqlite3.connect(
             self.uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
         )
@@ -56,26 +56,26 @@ class Access(Struct, frozen=True):
         return connection
 
     def first_statements(self) -> tuple[str, ...]:
-        """What a connection is told before anything else."""
+        """Return the statements that each connection must execute first."""
         return ("PRAGMA locking_mode = EXCLUSIVE",) if self.is_private else ()
 
 
 def side_files(path: Path) -> tuple[str, str]:
-    """The paths of the write-ahead log and of its index. SQLite keeps them beside the file that a link leads to."""
+    """Return the paths of the write-ahead log and its index. SQLite keeps them beside the target of a link."""
     real = os.path.realpath(path)
     return real + _LOG, real + _INDEX
 
 
 async def with_access[T](path: Path | None, work: Callable[[Access | None], Awaitable[T]]) -> T:
-    """Open a database by `work`: to write if that can be, else only to read.
+    """Call `work` with an access that can write, or with a read-only access if the file cannot be written.
 
     Args:
-        path: of the file; None for a server's database, which `work` opens as it is.
-        work: called again, with another access, if the first one does not let it write.
+        path: the SQLite file; None for PostgreSQL, where `work` gets None.
+        work: opens the database. It is called a second time, with a read-only access, if the first access cannot write.
 
     Raises:
         DatabaseUnavailable: this user may not read one of the files.
-        What `work` raises.
+        Exception: any error of `work`.
     """
     if path is None:
         return await work(None)
@@ -91,20 +91,20 @@ async def with_access[T](path: Path | None, work: Callable[[Access | None], Awai
 
 
 def obstacle_to_writing(path: Path) -> str | None:
-    """Why this user cannot write to an existing database, as far as can be told without trying."""
+    """Return why this user cannot write to an existing database; None if no reason is found without trying."""
     if not os.path.lexists(path):
         return None
     directory = os.path.realpath(path.parent)
     lock = f"{path}.lock"
     written = (os.path.realpath(path), *side_files(path))
-    there = [file for file in (*written, lock) if os.path.exists(file)]  # noqa: PTH110 - names are compared as text
+    there = [file for file in (*written, lock) if os.path.exists(file)]  # noqa: PTH110 - paths are compared as text
     if os.statvfs(directory).f_flag & os.ST_RDONLY:
         return f"the file system of {directory} is mounted read-only"
     for file in there:
         mode, verb = (os.R_OK, "read") if file == lock else (os.W_OK, "write to")
         if not may(file, mode):
             return f"this user may not {verb} {file}, which belongs to {owner_of(file)}"
-        if file != lock and _is_protected(file, os.stat(directory)):  # noqa: PTH116 - likewise
+        if file != lock and _is_protected(file, os.stat(directory)):  # noqa: PTH116 - a path as text
             return f"{directory} is sticky, and {file} belongs to {owner_of(file)}"
     if len(there) < len(written) + 1 and not may(directory, os.W_OK | os.X_OK):
         return f"this user may not write in {directory}, which belongs to {owner_of(directory)}"
@@ -112,9 +112,9 @@ def obstacle_to_writing(path: Path) -> str | None:
 
 
 def _is_protected(file: str, directory: os.stat_result) -> bool:
-    """Whether the kernel keeps a user from opening a file as SQLite does (proc(5), `fs.protected_regular`)."""
+    """Return whether `fs.protected_regular` (proc(5)) denies opening a file as SQLite does, with O_CREAT."""
     shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if not shared or os.stat(file).st_uid in {os.geteuid(), directory.st_uid}:  # noqa: PTH116 - a name that is text
+    if not shared or os.stat(file).st_uid in {os.geteuid(), directory.st_uid}:  # noqa: PTH116 - a path as text
         return False
     try:
         return _PROTECTED_REGULAR.read_text().strip() != "0"
@@ -128,28 +128,28 @@ def _holds_something(path: Path) -> bool:
 
 def _size(file: str) -> int:
     try:
-        return os.stat(file).st_size  # noqa: PTH116 - a name that is text
+        return os.stat(file).st_size  # noqa: PTH116 - a path as text
     except OSError:
         return 0
 
 
 def to_write(path: Path, *, make: bool = False) -> Access:
-    """Open a file to write. With `make`, it is made if it is not there; else one that is gone is not made again."""
+    """Return an access that can write. With `make`, opening creates a missing file; otherwise it fails."""
     return Access(f"file:{quote(os.fsencode(path))}?mode={'rwc' if make else 'rw'}")
 
 
 def to_read(path: Path, why: str) -> Access:
-    """Open a file that cannot be written to only read it; `why` says what keeps it from being written.
+    """Return a read-only access to a file that cannot be written; `why` is the reason.
 
     Raises:
         DatabaseUnavailable: this user may not read one of the files.
     """
     log, index = side_files(path)
     for file in (str(path), log, index):
-        if os.path.exists(file) and not may(file, os.R_OK):  # noqa: PTH110 - likewise
+        if os.path.exists(file) and not may(file, os.R_OK):  # noqa: PTH110 - paths as text
             raise DatabaseUnavailable(str(path), f"this user may not read {file}, which belongs to {owner_of(file)}")
     uri = f"file:{quote(os.fsencode(path))}?mode=ro"
-    if os.path.exists(log) and os.path.exists(index):  # noqa: PTH110 - likewise
+    if os.path.exists(log) and os.path.exists(index):  # noqa: PTH110 - paths as text
         return Access(f"{uri}&readonly_shm=1", why)
     if _size(log):
         return Access(f"{uri}&vfs=unix-none", why, is_locked=False, is_private=True)

@@ -1,6 +1,7 @@
-"""DatabaseActor: owns the database for as long as it runs; the others only use it.
+"""The actor that opens and closes the database; other actors share the open database.
 
-It comes first in the core: when it fails, everything that uses the database is stopped before it and started after.
+It is the first child of the core supervisor. When it fails, the supervisor stops all actors that use the database,
+restarts this one, and then starts the others again.
 """
 
 from typing import override
@@ -13,10 +14,10 @@ __all__ = ["DatabaseActor"]
 
 
 class DatabaseActor(Actor[DatabaseRole]):
-    """Opens the database when it starts and closes it when it stops.
+    """An actor that opens the database when it starts and closes it when it stops.
 
     Args:
-        store: shared with the actors that read and write.
+        store: the store, which the actors that read and write share.
     """
 
     def __init__(self, store: EventStore) -> None:
@@ -24,7 +25,7 @@ class DatabaseActor(Actor[DatabaseRole]):
 
     @override
     async def on_start(self) -> None:
-        await self._store.close()  # what a crashed incarnation left open
+        await self._store.close()  # a crashed incarnation may have left it open
         await self._store.open()
 
     @override
@@ -37,7 +38,7 @@ class DatabaseActor(Actor[DatabaseRole]):
 
     @handles(ProbeDatabase, mode=Concurrent(4), on_cancel=OnCancel.CANCEL)
     async def probe(self, message: ProbeDatabase) -> DatabaseReading:  # noqa: ARG002
-        """Read the log's head, and see that the file is the one that was opened."""
+        """Read the head of the log, and check that the database file was not replaced."""
         found = await self._store.probe()
         return DatabaseReading(
             self._store.name, found.head, found.free_bytes, found.read_only, found.unfinished, found.store_id

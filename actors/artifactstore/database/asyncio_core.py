@@ -1,7 +1,7 @@
-"""SQLAlchemy Core for asyncio, without the ORM: engines, connections and transactions whose calls are awaited.
+"""SQLAlchemy Core for asyncio, without the ORM: engines, connections and transactions with awaitable methods.
 
-`sqlalchemy.ext.asyncio` offers the same and loads the whole ORM, which takes a fifth of the time of a short command.
-Both do one thing: they run a call of Core in a greenlet, from which the dialects of aiosqlite and asyncpg await their
+`sqlalchemy.ext.asyncio` offers the same, but it loads the whole ORM, which takes a fifth of the time of a short
+command. Both run each call of Core in a greenlet, from which the dialects for aiosqlite and asyncpg await their
 drivers. See docs/adr/0022-start-up.md.
 """
 
@@ -23,15 +23,15 @@ type Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
 def create_async_engine(url: URL | str, **options: Any) -> "AsyncEngine":  # noqa: ANN401 - create_engine's
-    """Make an engine whose driver is an asyncio driver; options as for `sqlalchemy.create_engine`."""
+    """Return an engine for an asyncio driver; the options are those of `sqlalchemy.create_engine`."""
     return AsyncEngine(create_engine(url, **options))
 
 
 class AsyncEngine:
-    """Hands out connections.
+    """An engine that opens connections and pools them.
 
     Attributes:
-        sync_engine: that it drives, and whose events can be listened to.
+        sync_engine: the underlying SQLAlchemy engine, for event listeners.
     """
 
     __slots__ = ("sync_engine",)
@@ -40,12 +40,12 @@ class AsyncEngine:
         self.sync_engine = sync_engine
 
     async def connect(self) -> "AsyncConnection":
-        """Take a connection; the caller closes it."""
+        """Return a connection from the pool; the caller must close it."""
         return AsyncConnection(await greenlet_spawn(self.sync_engine.connect))
 
     @asynccontextmanager
     async def begin(self) -> "AsyncGenerator[AsyncConnection]":
-        """A connection for the block, and one transaction that ends with it."""
+        """Open a connection with one transaction, which ends with the block."""
         connection = await self.connect()
         try:
             async with connection.begin():
@@ -54,12 +54,12 @@ class AsyncEngine:
             await finished(connection.close())
 
     async def dispose(self) -> None:
-        """Close all connections that are not in use."""
+        """Close all pooled connections that are not in use."""
         await greenlet_spawn(self.sync_engine.dispose)
 
 
 class AsyncConnection:
-    """One connection, for one task at a time; methods as those of `sqlalchemy.Connection`."""
+    """A connection for one task at a time, with the methods of `sqlalchemy.Connection`."""
 
     __slots__ = ("sync_connection",)
 
@@ -72,7 +72,7 @@ class AsyncConnection:
         return self.sync_connection.dialect
 
     def begin(self) -> "AsyncTransaction":
-        """A transaction, to be awaited or entered."""
+        """Return a transaction that begins when it is awaited or entered."""
         return AsyncTransaction(self.sync_connection.begin)
 
     @overload
@@ -82,7 +82,7 @@ class AsyncConnection:
     @overload
     async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[*tuple[Any, ...]]: ...
     async def execute(self, statement: Executable, parameters: Parameters = None) -> CursorResult[*tuple[Any, ...]]:
-        """Execute a statement; all its rows are there when it returns."""
+        """Execute a statement and fetch all its rows."""
         return await greenlet_spawn(self.sync_connection.execute, statement, parameters)
 
     @overload
@@ -90,20 +90,20 @@ class AsyncConnection:
     @overload
     async def scalar(self, statement: Executable, parameters: Parameters = None) -> Any: ...  # noqa: ANN401 - Core's
     async def scalar(self, statement: Executable, parameters: Parameters = None) -> Any:
-        """The first cell of the first row; None if there is none."""
+        """Return the first cell of the first row; None if there is no row."""
         return await greenlet_spawn(self.sync_connection.scalar, statement, parameters)
 
     async def exec_driver_sql(
         self, statement: str, parameters: tuple[Any, ...] | list[tuple[Any, ...]] | None = None
     ) -> CursorResult[*tuple[Any, ...]]:
-        """Execute a statement as it is written, with parameters as the driver takes them."""
+        """Execute SQL text as it is, with parameters in the driver's format."""
         return await greenlet_spawn(self.sync_connection.exec_driver_sql, statement, parameters)
 
     @asynccontextmanager
     async def stream[*Ts](
         self, statement: TypedReturnsRows[*Ts], *, rows: int
     ) -> AsyncGenerator[AsyncIterator[Sequence[Row[*Ts]]]]:
-        """The rows of a statement, in batches of as many as told; the driver holds one batch at a time."""
+        """Open an iterator over the rows in batches of `rows`; the driver holds one batch at a time."""
         options = {"stream_results": True, "yield_per": rows}
         result = await greenlet_spawn(self.sync_connection.execute, statement, execution_options=options)
 
@@ -119,15 +119,15 @@ class AsyncConnection:
     async def run_sync[**P, T](
         self, work: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs
     ) -> T:
-        """Run a function that uses the connection as one of Core."""
+        """Call `work` with the underlying SQLAlchemy connection."""
         return await greenlet_spawn(lambda: work(self.sync_connection, *arguments, **named))
 
     async def execution_options(self, **options: Any) -> None:  # noqa: ANN401 - Core's
-        """Set options for what is executed from now on."""
+        """Set options for later statements and transactions."""
         await greenlet_spawn(self.sync_connection.execution_options, **options)
 
     async def get_raw_connection(self) -> PoolProxiedConnection:
-        """The pool's connection, whose `driver_connection` is the driver's."""
+        """Return the pooled connection; its `driver_connection` is the connection of the driver."""
         return await greenlet_spawn(getattr, self.sync_connection, "connection")
 
     async def commit(self) -> None:
@@ -135,20 +135,20 @@ class AsyncConnection:
         await greenlet_spawn(self.sync_connection.commit)
 
     async def rollback(self) -> None:
-        """Undo the transaction that the first statement began."""
+        """Roll back the transaction that the first statement began."""
         await greenlet_spawn(self.sync_connection.rollback)
 
     async def invalidate(self) -> None:
-        """Give the driver's connection up: nobody will use it again."""
+        """Discard the driver's connection, so that the pool does not use it again."""
         await greenlet_spawn(self.sync_connection.invalidate)
 
     async def close(self) -> None:
-        """Undo what is not committed, and give the connection back."""
+        """Roll back an open transaction, and return the connection to the pool."""
         await greenlet_spawn(self.sync_connection.close)
 
 
 class AsyncTransaction:
-    """A transaction or a savepoint: begun when it is awaited or entered, and ended by the caller or with the block."""
+    """A transaction that begins when it is awaited or entered, and ends by a call or with the block."""
 
     __slots__ = ("_begin", "sync_transaction")
 
@@ -174,18 +174,18 @@ class AsyncTransaction:
         await greenlet_spawn(self.sync_transaction.__exit__, kind, error, trace)
 
     async def commit(self) -> None:
-        """Commit; with a savepoint, release it."""
+        """Commit the transaction."""
         await greenlet_spawn(self.sync_transaction.commit)
 
     async def rollback(self) -> None:
-        """Undo everything since it began."""
+        """Roll back the transaction."""
         await greenlet_spawn(self.sync_transaction.rollback)
 
 
 async def finished(closing: Awaitable[None]) -> None:
-    """Wait until it has come to its end, also when the caller is cancelled meanwhile: that is raised afterwards.
+    """Wait until `closing` has finished, even if the caller is cancelled; raise the cancellation afterwards.
 
-    A connection that is given back after its pool was disposed of would stay open.
+    Otherwise a cancelled caller could dispose of the pool first, and a connection that returns to it later stays open.
     """
     task = asyncio.ensure_future(closing)
     cancelled: asyncio.CancelledError | None = None

@@ -1,8 +1,8 @@
-"""One asyncio event loop in a thread of its own, for drivers that only speak asyncio.
+"""One asyncio event loop in a separate thread, for drivers that need asyncio.
 
-A unit of work crosses from trio once, whole, and enforces its own deadline inside; trio's cancellation is never
-forwarded into a driver, which would leave a connection half way through a statement. Nothing global is touched: the
-host's event loops, policies and signal handlers stay as they are. Measured against trio-asyncio in ADR 0005.
+A whole unit of work takes one thread hop from trio, and enforces its own deadline inside. Cancellation by trio never
+reaches a driver, where it would interrupt a statement half way. The module changes no global state: the event loops,
+policies and signal handlers of the host stay unchanged. ADR 0005 compares it with trio-asyncio.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ type _Ending = Callable[[], Awaitable[None]] | None
 
 
 class DatabaseClosed(ArtifactStoreError):
-    """The database's thread is not running: it was never opened, or it is closed already."""
+    """The database is not open: it was never opened, or it is closed already."""
 
     template = "the database is not open; its actor may be starting again, so try again shortly"
 
 
 class _Loop(Struct, eq=False):
-    """A loop that runs in a thread until its `stopping` is set."""
+    """An event loop that runs in a thread until `stopping` has a result."""
 
     loop: asyncio.AbstractEventLoop
     stopping: asyncio.Future[_Ending]
@@ -51,14 +51,21 @@ class _Loop(Struct, eq=False):
 
 
 class AsyncioThread:
-    """A running asyncio loop, or none. It belongs to one trio run: all its tasks may call `run`, its owner the rest."""
+    """An asyncio event loop in a thread, for one trio run.
+
+    All tasks of the trio run may call `run`. Only the owner may call the other methods.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._running: tuple[_Loop, threading.Thread] | None = None
 
     def start(self) -> None:
-        """Start the thread. The loop accepts work as soon as this returns."""
+        """Start the thread. The loop accepts work when this method returns.
+
+        Raises:
+            NoThreadLeft: the system cannot start another thread.
+        """
         loop = asyncio.new_event_loop()
         running = _Loop(loop, loop.create_future())
         thread = threading.Thread(target=running.run, name=self._name, daemon=True)
@@ -70,34 +77,34 @@ class AsyncioThread:
         self._running = running, thread
 
     async def stop(self, ending: _Ending = None) -> None:
-        """Let work come to its end, then run `ending` as the last of all, then end the thread.
+        """Wait until all work has ended, then run `ending`, then end the thread. Do nothing if it is not running.
 
-        Work comes to its own end, which its deadline bounds. Only what was started with `leave_on_cancel` is cancelled,
-        since nothing is lost with it; a caller who still waits for such work gets `DatabaseClosed`.
+        Work is not cancelled; its own deadline bounds it. The exception is work that was started with
+        `leave_on_cancel`, which loses nothing: it is cancelled, and its waiting callers get `DatabaseClosed`.
         """
         if self._running is None:
             return
         running, thread = self._running
-        self._running = None  # from here on `run` refuses
+        self._running = None  # from now on, `run` raises `DatabaseClosed`
         running.loop.call_soon_threadsafe(running.stopping.set_result, ending)
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(thread.join)
 
     def call_soon(self, work: Callable[[], None]) -> None:
-        """Call `work` on the loop, if it runs; hear nothing of it."""
+        """Schedule a call of `work` on the loop, without waiting for it. Do nothing if the loop is not running."""
         if self._running is not None:
             self._running[0].loop.call_soon_threadsafe(work)
 
     async def run[T](self, work: _Work[T], *, leave_on_cancel: bool) -> T:
-        """Run `work()` on the loop and hand over what it returns or raises.
+        """Run `work()` on the loop, and return its result or raise its error.
 
         Args:
-            work: makes the coroutine; it must bound its own time.
-            leave_on_cancel: a cancelled caller leaves at once; the work is completed, and its result is discarded.
-                False waits for the end, which suits a commit.
+            work: returns the coroutine, which must limit its own time.
+            leave_on_cancel: whether a cancelled caller returns at once. The work still runs to completion, and its
+                result is discarded. If False, a cancelled caller waits for the work, as a commit requires.
 
         Raises:
-            DatabaseClosed: the thread is not running, or was stopped before the work had come to its end.
+            DatabaseClosed: the thread is not running, or it was stopped before the work ended.
         """
         if self._running is None:
             raise DatabaseClosed
@@ -118,8 +125,8 @@ class AsyncioThread:
             running.unheeded.discard(task)
             ended.append(task)
             if not task.cancelled():
-                task.exception()  # heard, even where the caller has left: asyncio would complain of it otherwise
-            # The caller's trio run may be over by now, if it was told to leave.
+                task.exception()  # retrieved even if the caller has left; otherwise asyncio logs a warning
+            # With `leave_on_cancel`, the caller's trio run may have ended by now.
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(finished.set)
 

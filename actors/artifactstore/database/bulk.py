@@ -1,10 +1,13 @@
-"""Statements of a transaction, compiled to text once, executed in as few hops to the driver as it allows.
+"""Statements of a transaction, compiled to text once and executed with few thread hops and round trips.
 
-The work of a transaction is a generator (`Steps`): it yields statements and is sent their rows. On SQLite the whole
-generator runs in one hop to the driver's thread; an insertion is executed for each row, and a query once for all of its
-keys, which come as a table. On PostgreSQL each statement is executed once, with an array for each parameter: for
-insertions about half as much again as one execution a row, as `bench/bulk_insert.py` measures. COPY would be faster
-still for large batches, but a server that waits for the rest of one heeds no timeout, and it knows no ON CONFLICT.
+The work of a transaction is a generator (`Steps`). It yields statements and receives their rows.
+
+On SQLite, the whole generator runs in one hop to the driver's thread. An insertion is executed once for each row. A
+query is executed once for all its keys, which are a table in the statement.
+
+On PostgreSQL, each statement is executed once, with an array for each parameter. Insertions are then about 1.5 times as
+fast as with one execution a row (`bench/bulk_insert.py`). COPY would be faster for large batches, but it has no ON
+CONFLICT, and no timeout ends a server that waits for the rest of a COPY.
 """
 
 import sqlite3
@@ -60,16 +63,16 @@ __all__ = [
 _WANTED: Final = "wanted"
 
 _PARAMETERS_MAX: Final = 999
-"""Of one statement: every SQLite takes as many."""
+"""The number of parameters in one statement that every SQLite build accepts."""
 
 _TYPES: Final[Mapping[type, TypeEngine[Any]]] = {int: BigInteger(), str: Text(), bytes: LargeBinary()}
 
 type Cells = tuple[Any, ...]
-"""One row, as the driver gives it."""
+"""One row, as the driver returns it."""
 
 
 class OnConflict(Enum):
-    """What to do with a row whose key is taken."""
+    """The action for a new row whose key exists already."""
 
     FAIL = "fail"
     KEEP = "keep"
@@ -77,21 +80,21 @@ class OnConflict(Enum):
 
 
 class Statement(NamedTuple):
-    """SQL that is executed for each tuple of parameters; one at least. It has no rows."""
+    """SQL text that returns no rows, and at least one tuple of parameters to execute it with."""
 
     sql: str
     parameters: Sequence[tuple[object, ...]]
 
 
 class Query(NamedTuple):
-    """A query for rows by values that they have, which it finds in a table `wanted`.
+    """A compiled query for rows by key. The keys are rows of a table `wanted` in the statement.
 
     Attributes:
-        sql: its text.
-        names: of the wanted values, in the order of a key.
-        order: on PostgreSQL, for each parameter of the text, which of the wanted values it is.
-        database: name of the dialect that it is written for.
-        check: refuses rows with a cell that nothing of ours has written.
+        sql: the text of the query.
+        names: the names of the wanted values, in the order of a key.
+        order: on PostgreSQL, for each parameter of the text, the index of its value in `names`.
+        database: the name of the dialect.
+        check: raises `DamagedCell` for rows with a cell that artifactstore cannot have written.
     """
 
     sql: str
@@ -102,24 +105,24 @@ class Query(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """Executions of a query, each with its text and parameters; their rows come one after the other."""
+    """Executions of one query, each with its text and parameters. Their rows are concatenated."""
 
     executions: Sequence[tuple[str, tuple[object, ...]]]
     check: Callable[[Sequence[Cells]], None]
 
 
 type Steps[T] = Generator[Statement | Lookup, list[Cells], T]
-"""Work of a transaction: it yields statements, is sent the rows of each, and returns what it found or wrote."""
+"""The work of a transaction: a generator that yields statements, receives the rows of each and returns a result."""
 
 
 async def run[T](connection: AsyncConnection, steps: Steps[T]) -> T:
-    """Run steps in the connection's transaction, and begin one where there is none.
+    """Run `steps` in the connection's transaction, begin one if none is open, and return the result of the steps.
 
-    What the database raises is raised in the steps, where the statement was yielded.
+    An error of the database is raised inside the steps, at the yield of the statement that failed.
 
     Raises:
-        DBAPIError: the database refused a statement, or failed.
-        DamagedCell: a row that was read holds what nothing of ours has written.
+        DBAPIError: the database rejected a statement, or failed.
+        DamagedCell: a row holds a value that artifactstore cannot have written.
     """
     if not connection.sync_connection.in_transaction():
         await connection.begin()
@@ -140,12 +143,12 @@ async def run[T](connection: AsyncConnection, steps: Steps[T]) -> T:
 
 
 async def execute_all(connection: AsyncConnection, statements: Sequence[Statement]) -> None:
-    """Execute statements one after the other; as `run`, for statements that are all there."""
+    """Execute a sequence of statements in order; see `run`."""
     await run(connection, _all_of(statements))
 
 
 def _all_of(statements: Sequence[Statement]) -> Steps[None]:
-    for statement in statements:  # noqa: UP028 - a list cannot be sent rows
+    for statement in statements:  # noqa: UP028 - `yield from` a list cannot receive rows
         yield statement
 
 
@@ -189,16 +192,16 @@ def _execute_in_file(connection: sqlite3.Connection, statement: Statement | Look
             return rows
         for sql, values in statement.executions:
             rows += cursor.execute(sql, values)
-    except sqlite3.Error as error:  # as SQLAlchemy would raise it
+    except sqlite3.Error as error:  # wrapped as SQLAlchemy wraps it
         raise DBAPIError.instance(sql, None, error, sqlite3.Error, hide_parameters=True) from error
     finally:
-        cursor.close()  # whoever keeps the error would keep the statement, and with it SQLite's locks
+        cursor.close()  # otherwise the error's traceback keeps the statement alive, and with it SQLite's locks
     statement.check(rows)
     return rows
 
 
 def wanted(database: str, **values: type) -> Mapping[str, ColumnElement[Any]]:
-    """The values that a query looks for, by name, each of `int`, `str` or `bytes`."""
+    """Return the columns of the table `wanted` by name, for use in a query. Types are `int`, `str` or `bytes`."""
     if database == "sqlite":
         listed = table(_WANTED, *(column(name, _TYPES[kind]) for name, kind in values.items()))
         return {name: listed.c[name] for name in values}
@@ -211,7 +214,7 @@ def wanted(database: str, **values: type) -> Mapping[str, ColumnElement[Any]]:
 
 
 def query(selected: Select[*tuple[Any, ...]], values: Mapping[str, ColumnElement[Any]], database: str) -> Query:
-    """Compile a query that names `values`, which are of `wanted`."""
+    """Compile a query that uses `values`, the columns that `wanted` returned."""
     sql, parameters = compiled(selected, database)
     names = tuple(values)
     check = _checked(selected, sqlite.dialect()) if database == "sqlite" else _unchecked
@@ -219,7 +222,7 @@ def query(selected: Select[*tuple[Any, ...]], values: Mapping[str, ColumnElement
 
 
 def lookup(found_by: Query, keys: Sequence[tuple[object, ...]]) -> Lookup:
-    """Look for the rows of some keys, each with the wanted values in their order."""
+    """Return a lookup of the rows for `keys`; each key has the wanted values in the order of `Query.names`."""
     sql, names = found_by.sql, found_by.names
     if not names:
         return Lookup([(sql, ())] * len(keys), found_by.check)
@@ -239,7 +242,7 @@ def lookup(found_by: Query, keys: Sequence[tuple[object, ...]]) -> Lookup:
 
 
 def _checked(selected: Select[*tuple[Any, ...]], dialect: Dialect) -> Callable[[Sequence[Cells]], None]:
-    """A check of each cell by its column's type, which a row passes unseen if one with the same types has passed."""
+    """Return a check of each cell against its column's type. It skips rows whose cell types have passed before."""
     checks = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in selected.selected_columns]
     sound = set[tuple[type, ...]]()
 
@@ -256,7 +259,7 @@ def _checked(selected: Select[*tuple[Any, ...]], dialect: Dialect) -> Callable[[
 
 
 def _unchecked(_rows: Sequence[Cells]) -> None:
-    """PostgreSQL holds a column to its type."""
+    """Check nothing, since PostgreSQL enforces column types."""
 
 
 def insertion(
@@ -265,20 +268,20 @@ def insertion(
     database: str,
     on_conflict: OnConflict = OnConflict.FAIL,
 ) -> Statement:
-    """The statement that inserts rows.
+    """Return a statement that inserts rows.
 
     Args:
-        table: where to.
-        rows: each with a cell for every column, in the order of the columns; one row at least.
-        database: name of its dialect.
-        on_conflict: what to do with rows whose key is taken.
+        table: the table.
+        rows: at least one row; each has a cell for every column, in the order of the columns.
+        database: the name of the dialect.
+        on_conflict: the action for a row whose key exists already.
     """
     sql = _insertion(table, on_conflict, database)
     return Statement(sql, rows if database == "sqlite" else (tuple(map(list, zip(*rows, strict=True))),))
 
 
 def compiled(statement: UpdateBase | Select[*tuple[Any, ...]], database: str) -> tuple[str, Sequence[str]]:
-    """The text of a statement, and the names of its parameters in their order."""
+    """Return the SQL text of a statement, and the names of its parameters in order."""
     if database == "sqlite":
         text = statement.compile(dialect=sqlite.dialect())
     else:
@@ -290,7 +293,7 @@ def compiled(statement: UpdateBase | Select[*tuple[Any, ...]], database: str) ->
 
 @cache
 def _insertion(table: Table, on_conflict: OnConflict, database: str) -> str:
-    """The text, with a place for each column in their order."""
+    """Return the text of an insertion, with one parameter for each column in order."""
     if database == "sqlite":
         return compiled(_with_conflict(sqlite.insert(table), table, on_conflict), database)[0]
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
@@ -312,7 +315,7 @@ def _with_conflict[I: (sqlite.Insert, "postgresql.Insert")](insert: I, table: Ta
 
 
 def _rows_of_arrays(table: Table) -> Select[*tuple[Any, ...]]:
-    """The rows whose cells come as an array for each column."""
+    """Return a selection of the rows whose cells are passed as one array for each column."""
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
 
     arrays = (

@@ -1,7 +1,7 @@
-"""Cells as they come out of SQLite, where a column takes values of any type, and a reader must not trip over one.
+"""Column types that check values read from SQLite, where a column can hold a value of any type.
 
-PostgreSQL holds a column to its type. In SQLite, whoever changes a database by hand can put text or nothing
-where a number belongs; that is told as damage, wherever it is read. Times are held to what can be shown on either.
+PostgreSQL enforces column types. SQLite does not: a database edited by hand can hold text or NULL where a number
+belongs. Readers report that as damage. With both databases, readers check that a calendar can show each time.
 """
 
 from typing import Any, Protocol, override
@@ -12,25 +12,25 @@ __all__ = ["CheckedBigInteger", "CheckedBytes", "CheckedText", "DamagedCell", "t
 
 _SHOWN_CHARACTERS = 60
 _TIME_MAX_US = 62_135_596_800_000_000
-"""From here back to the year 1, where calendars begin; and as far ahead."""
+"""The largest distance from 1970 in microseconds. Back from 1970 it reaches the year 1, where calendars begin."""
 
 
 class DamagedCell(Exception):
-    """A cell that holds what nothing of ours has written; the message says which, and what."""
+    """A cell holds a value that artifactstore cannot have written. The message names the column and the value."""
 
 
 class _Check[T](Protocol):
-    """What a cell goes through on its way out."""
+    """A function that returns a cell unchanged, or raises `DamagedCell`."""
 
-    def __call__(self, value: Any) -> T | None:  # noqa: ANN401 - as SQLAlchemy has it
+    def __call__(self, value: Any) -> T | None:  # noqa: ANN401 - SQLAlchemy's signature
         ...
 
 
 def time_in(column: str, value: int) -> int:
-    """Return a time unchanged if a calendar has it.
+    """Return a time in microseconds unchanged if a calendar can show it.
 
     Raises:
-        DamagedCell: no clock has ever shown it.
+        DamagedCell: the time is outside the range of calendars.
     """
     if abs(value) > _TIME_MAX_US:
         raise DamagedCell(f"column {column} holds {value}, which is no time in microseconds")
@@ -38,7 +38,7 @@ def time_in(column: str, value: int) -> int:
 
 
 def _checked[T](column: str, kind: type[T], *, nullable: bool) -> _Check[T]:
-    def check(value: Any) -> T | None:  # noqa: ANN401 - as SQLAlchemy has it
+    def check(value: Any) -> T | None:  # noqa: ANN401 - SQLAlchemy's signature
         if type(value) is kind or (value is None and nullable):
             return value
         raise DamagedCell(f"column {column} holds {repr(value)[:_SHOWN_CHARACTERS]}, which is not {kind.__name__}")
@@ -47,7 +47,7 @@ def _checked[T](column: str, kind: type[T], *, nullable: bool) -> _Check[T]:
 
 
 class CheckedText(Text):
-    """Text, and nothing else."""
+    """A text column that rejects values of other types."""
 
     def __init__(self, column: str, *, nullable: bool = False) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class CheckedText(Text):
 
 
 class CheckedBigInteger(BigInteger):
-    """An integer, and nothing else."""
+    """An integer column that rejects values of other types."""
 
     def __init__(self, column: str, *, nullable: bool = False) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class CheckedBigInteger(BigInteger):
 
 
 class CheckedBytes(LargeBinary):
-    """Bytes, and nothing else."""
+    """A bytes column that rejects values of other types."""
 
     def __init__(self, column: str, *, nullable: bool = False) -> None:
         super().__init__()

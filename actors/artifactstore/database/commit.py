@@ -1,4 +1,4 @@
-"""One transaction for a batch of commands: load what they need, judge them, write events and the rows they imply."""
+"""Functions that commit a batch of commands: load their state, judge them, and write events and projected rows."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -26,10 +26,10 @@ def commit_batch(
     new_id: Callable[[], str],
     files_per_package_max: int,
 ) -> Steps[Sequence[CommandOutcome]]:
-    """Judge a batch of commands and write what they make true; answers are in the order of the requests.
+    """Judge a batch of commands, write their events and rows, and return the outcomes in the order of the requests.
 
     Raises:
-        SQLAlchemyError: the database refused the batch as a whole; nothing of it may be kept.
+        SQLAlchemyError: the database rejected the whole batch. The caller must roll back.
     """
     known = yield from events.find_commands(
         [request.command_id for request in requests],
@@ -59,7 +59,10 @@ def commit_each(
     new_id: Callable[[], str],
     files_per_package_max: int,
 ) -> Steps[Sequence[CommandOutcome]]:
-    """As `commit_batch`, with a savepoint a command: slower, but the one that the database refuses fails alone."""
+    """Like `commit_batch`, but with a savepoint for each command, so that a rejected command fails alone.
+
+    This is slower. A command that the database rejects gets `Refused` as its outcome.
+    """
     outcomes: list[CommandOutcome] = []
     for request in requests:
         sequence = transaction.sequence

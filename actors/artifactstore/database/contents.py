@@ -1,4 +1,4 @@
-"""What a manifest is made from: the rows of a package as entries and receipts, read in pages of one hop."""
+"""Reading a package's contents for a manifest: its rows as entries and receipts, in pages."""
 
 from functools import cache
 
@@ -21,16 +21,16 @@ __all__ = ["contents"]
 _contents, _files, _locations = LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
 
 _PAGE = 1000
-"""Entries that are read at a time."""
+"""The number of entries in one page."""
 
 
 async def contents(connection: AsyncConnection, package: PackageRecord) -> PackageContents:
     """Return a package with its entries and receipts.
 
-    Only a page of rows is held at a time, and texts that many rows share are one object.
+    To save memory, the function holds one page of rows at a time, and equal texts of many rows are one object.
 
     Raises:
-        DamagedCell: a row holds what no event has put there.
+        DamagedCell: a row holds a value that no event can have written.
     """
     return await run(connection, _steps(package, connection.dialect.name))
 
@@ -44,7 +44,7 @@ def _steps(package: PackageRecord, database: str) -> Steps[PackageContents]:
     while rows := (yield lookup(_page(database), [(number, after)])):
         for key, path, kind, executable, media_type, digest, target, algorithm, sha256, size_bytes, *place in rows:
             if key == after:
-                pass  # the same entry, with another object of its content
+                pass  # the same entry again, with another object of its content
             elif kind == KIND_FILE and digest is not None and size_bytes is not None:
                 of_type = texts.setdefault(media_type, media_type)
                 entries.append(FileEntry("file", path, bool(executable), size_bytes, of_type or "", digest, sha256))
@@ -66,9 +66,9 @@ def _steps(package: PackageRecord, database: str) -> Steps[PackageContents]:
 
 @cache
 def _page(database: str) -> Query:
-    """The entries whose keys follow one, in the order of keys, which is nearly that of trees; with their objects."""
+    """Return a query for the page of entries after a key, with their objects, in key order (nearly tree order)."""
     values = wanted(database, number=int, after=str)
-    # In subqueries, since SQLite joins nothing before what an outer join stands behind: it would read every entry.
+    # In subqueries: SQLite does not move `wanted` in front of an outer join, so a plain join would read every entry.
     number, after = (select(value).scalar_subquery() for value in values.values())
     page = (
         select(

@@ -1,7 +1,7 @@
-"""The database as the actors see it: open, read, write, close; each a unit of work that crosses once, whole.
+"""The database that actors open, read, write and close. Each operation is one unit of work on the database thread.
 
-A write holds the head of the log from its first statement to its commit. What the driver raises is translated here,
-so that callers meet only typed errors that say whether anything may have been written.
+A write holds the lock on the head of the log from its first statement to its commit. This module translates the errors
+of drivers. Callers get only typed errors, which say whether anything may have been written.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ _HURRIED_PATIENCE_S: Final = 2.0
 
 
 class Database:
-    """One database, opened and closed by its actor, used by the others.
+    """One database, which its actor opens and closes and other actors use.
 
     Args:
-        location: which one.
-        create: whether opening it sets it up if it is not there.
+        location: the parsed URL of the database.
+        create: whether `open` sets up a database that has no tables.
         lock_timeout_s: how long to wait for the head of the log, for the set-up lock and for a free connection.
     """
 
@@ -64,14 +64,14 @@ class Database:
         self._waiting = set[asyncio.Timeout]()
 
     async def open(self) -> None:
-        """Start the thread, set the schema up if there is none and that is wanted, and make the engines.
+        """Start the thread, set up a missing schema if `create` allows it, and create the engines.
 
         Raises:
             StoreNotFound, SchemaTooOld, SchemaTooNew, DatabaseBusy, DatabaseUnavailable: the thread is stopped again.
         """
         self._thread.start()
         try:
-            await self._thread.run(self._open, leave_on_cancel=True)  # it changes nothing, or all in one transaction
+            await self._thread.run(self._open, leave_on_cancel=True)  # safe: set-up is one transaction
         except BaseException:
             await self._thread.stop()
             raise
@@ -101,26 +101,26 @@ class Database:
 
     @property
     def read_only(self) -> str | None:
-        """Why nothing can be written, as far as was found when it was opened."""
+        """The reason, found by `open`, why the database cannot be written; None if it can."""
         return self._read_only
 
     def must_be_writable(self) -> None:
-        """Refuse what would write, where nothing can be.
+        """Raise an error if the database cannot be written.
 
         Raises:
-            StoreReadOnly: the reason.
+            StoreReadOnly: the database is open read-only.
         """
         if self._read_only is not None:
             raise StoreReadOnly(self.location.name, self._read_only)
 
     async def migrate(self) -> tuple[str | None, str]:
-        """Upgrade the schema of a database that is not open. Returns the revision before and after."""
+        """Upgrade the schema of a database that is not open, and return the revisions before and after."""
         return await self._alone(
             lambda engine: migrate.upgrade(engine, self.location, lock_timeout_s=self._lock_timeout_s)
         )
 
     async def start_afresh(self, *, destroy_log: str | None) -> None:
-        """Drop and set up a database that is not open; see `migrate.start_afresh`."""
+        """Drop all tables of a database that is not open, and set it up again; see `migrate.start_afresh`."""
         await self._alone(
             lambda engine: migrate.start_afresh(
                 engine, self.location, destroy_log=destroy_log, lock_timeout_s=self._lock_timeout_s
@@ -142,14 +142,14 @@ class Database:
 
         self._thread.start()
         try:
-            return await self._thread.run(run, leave_on_cancel=True)  # its one transaction is undone then
+            return await self._thread.run(run, leave_on_cancel=True)  # `stop` then cancels it and rolls back
         finally:
             await self._thread.stop()
 
     def hurry(self) -> None:
-        """Wait for the right to write for a moment only, from now on: the program is to end.
+        """Limit every wait for the write lock to two seconds from now on, since the program is about to end.
 
-        It may be another process that has it. A commit that has begun is not cut short.
+        Another process may hold the lock. A commit that has begun is not interrupted.
         """
         self._thread.call_soon(self._shorten_waits)
 
@@ -160,7 +160,7 @@ class Database:
 
     @asynccontextmanager
     async def _patient(self) -> AsyncGenerator[None]:
-        """Wait in the block for as long as the database lets it, or less where somebody is in a hurry."""
+        """Limit the block to two seconds once `hurry` was called; otherwise the database's own timeouts apply."""
         patience = asyncio.timeout(self._lock_patience_s)
         try:
             async with patience:
@@ -176,9 +176,9 @@ class Database:
             raise DatabaseBusy(self.location.name, reason) from error
 
     async def close(self) -> None:
-        """Finish what is under way, close every connection and end the thread. Harmless when closed.
+        """Wait for running writes, close every connection and end the thread. Do nothing if already closed.
 
-        Writes come to their end; reads are cut short, and whoever still waits for one gets `DatabaseClosed`.
+        Running reads are cancelled, and their callers get `DatabaseClosed`.
         """
         engines, self._engines = self._engines, None
         listener, self._listener = self._listener, None
@@ -197,25 +197,29 @@ class Database:
     async def read[T](
         self, work: Callable[[AsyncConnection], Awaitable[T]], *, timeout_s: float | None = STATEMENT_TIMEOUT_S
     ) -> T:
-        """Run `work` in a transaction that sees one snapshot. A cancelled caller leaves at once.
+        """Call `work` with a reader's connection, and return its result. A cancelled caller returns at once.
+
+        Each transaction of the connection sees one snapshot.
 
         Args:
-            work: what to read.
-            timeout_s: for all of it; None for work that grows with the log, where each statement has its own limit.
+            work: reads through the connection.
+            timeout_s: the time limit of all the work. Use None for work that grows with the log; then only each
+                statement has a limit.
 
         Raises:
-            DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable, Refused: and typed errors of `work`.
+            DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable, Refused: the read failed.
+            ArtifactStoreError: any typed error of `work`.
         """
         self._open_engines()
         return await self._thread.run(lambda: self._read(work, timeout_s), leave_on_cancel=True)
 
     async def wait_for_growth(self, after: int) -> int:
-        """Wait until the log has grown past `after`, for seconds at most; the head as it is then.
+        """Wait until the head of the log is past `after`, some seconds at most, and return the head.
 
-        PostgreSQL sends word of commits, whoever makes them; a SQLite file is looked at again after a moment.
+        PostgreSQL notifies the store of the commits of all processes. A SQLite file is read again after 0.25 seconds.
 
         Raises:
-            DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable: as `read`.
+            DatabaseClosed, DatabaseReplaced, DatabaseBusy, DatabaseUnavailable: see `read`.
         """
         self._open_engines()
         listener = self._listener
@@ -242,19 +246,22 @@ class Database:
     async def write[T](
         self, work: Callable[[events.Transaction], Awaitable[T]], *, timeout_s: float = STATEMENT_TIMEOUT_S
     ) -> T:
-        """Run `work` in a transaction that holds the head of the log, and commit. Cancellation waits for the end.
+        """Run `work` in a transaction that holds the head of the log, commit, and return the result.
+
+        A cancelled caller waits for the end of the commit. Except for `OutcomeUnknown`, an error means that nothing was
+        written.
 
         Args:
-            work: what to write.
-            timeout_s: for the work; the commit that follows may take as long again.
+            work: writes through the transaction.
+            timeout_s: the time limit of the work. The commit that follows has the same limit again.
 
         Raises:
-            DatabaseBusy: the head could not be locked in time; nothing was written.
-            DatabaseUnavailable, DatabaseReplaced, DatabaseClosed: nothing was written.
-            Refused: the database refused what `work` wrote; nothing was written.
-            LogDamaged: the head of the log is not its last event; nothing was written.
-            StoreReadOnly: it was opened to be read only; nothing was written.
-            OutcomeUnknown: the commit itself failed, and it may or may not have happened.
+            DatabaseBusy: the head could not be locked in time.
+            DatabaseUnavailable, DatabaseReplaced, DatabaseClosed: the database could not be used.
+            Refused: the database rejected a value that `work` wrote.
+            LogDamaged: the head of the log is not its last event.
+            StoreReadOnly: the database is open read-only.
+            OutcomeUnknown: the commit failed, and the database may or may not have committed.
         """
         self.must_be_writable()
         writer, _reader = self._open_engines()
@@ -262,7 +269,7 @@ class Database:
         async def unit() -> T:
             async with AsyncExitStack() as stack:
                 with translated(self.location.name):
-                    self.check_file()  # connecting to a file that is gone would make an empty one
+                    self.check_file()  # a new connection would open whatever file is at the path now
                     async with asyncio.timeout(timeout_s):
                         async with self._patient():
                             connection = await stack.enter_async_context(connected(writer))
@@ -270,7 +277,7 @@ class Database:
                             before = await events.lock_head(connection, wait_s=self._lock_timeout_s)
                         result = await work(events.Transaction(connection, *before))
                         self.check_file()
-                # Outside of that deadline: when it passes at the wrong moment, nobody could say what happened.
+                # The commit has its own deadline: a timeout that cuts a commit off leaves its outcome unknown.
                 await self._commit(connection, handle, timeout_s)
                 return result
 
@@ -288,7 +295,7 @@ class Database:
                 await handle.commit()
             self.check_file()
         except (*DRIVER_ERRORS, DatabaseUnavailable) as error:
-            await connection.invalidate()  # it may still be in that transaction, and hold the head
+            await connection.invalidate()  # it may still be in the transaction and hold the head
             if was_undone(error):
                 with translated(self.location.name):
                     raise
@@ -300,17 +307,17 @@ class Database:
         return self._engines
 
     def check_file(self) -> None:
-        """Make sure that what is read and committed is in the files at the database's path; see `FileGuard.check`.
+        """Check that the open files are the files at the database's path; see `FileGuard.check`.
 
         Raises:
-            DatabaseReplaced: one of them is deleted, replaced or truncated.
-            DatabaseUnavailable: nobody can tell.
+            DatabaseReplaced: a file was deleted, replaced, truncated or changed by another process.
+            DatabaseUnavailable: a file cannot be inspected.
         """
         if self._guard is not None:
             self._guard.check()
 
     def free_bytes(self) -> int | None:
-        """Room left on the device of a SQLite file; None for a server, which does not tell."""
+        """Return the free bytes on the device of a SQLite file; None for PostgreSQL, which does not report it."""
         path = self.location.path
         if path is None:
             return None

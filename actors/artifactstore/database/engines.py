@@ -1,8 +1,8 @@
-"""Engines: one for the writer, one for readers, and what each connection is told before its first transaction.
+"""The engines for writers and readers, and the settings of their connections.
 
-The writer's engine takes the write lock as its transaction begins; a reader's takes a snapshot. They are never mixed:
-if every transaction began with `BEGIN IMMEDIATE`, readers would block readers, and if the writer's began with a plain
-`BEGIN`, it would fail at once with SQLITE_BUSY_SNAPSHOT as soon as another process had written in between.
+A reader's transaction sees one snapshot. On SQLite, a writer's transaction takes the write lock when it begins. Readers
+that began with `BEGIN IMMEDIATE` would block each other. A writer that began with a plain `BEGIN` would fail with
+SQLITE_BUSY_SNAPSHOT if another process wrote after its snapshot.
 """
 
 import asyncio
@@ -51,17 +51,17 @@ __all__ = [
 ]
 
 LOCK_TIMEOUT_S = 30.0
-"""How long a writer waits for the head of the log, before it says that the database is busy."""
+"""How long a writer waits for the head of the log before it raises `DatabaseBusy`."""
 
 _CONNECT_ARGUMENTS: Final[dict[str, Any]] = {
     "timeout": 30.0,
     "server_settings": {"application_name": "artifactstore"},
 }
 _IDLE_TIMEOUT_S = 30
-"""How long PostgreSQL lets a transaction, and with it the head of the log, wait for a client that says nothing."""
+"""How long PostgreSQL waits for a silent client inside a transaction, which may hold the head of the log."""
 
 STATEMENT_TIMEOUT_S = 300
-"""How long a unit of work may take, and one statement of it on PostgreSQL."""
+"""The time limit of a unit of work and, on PostgreSQL, of each statement."""
 
 _WRITER_ASKS_EVERY_S = 1.0
 _PRIMARY_CODE = 0xFF
@@ -77,11 +77,11 @@ _READER_ISOLATION = "REPEATABLE READ"
 def writer_engine(
     location: DatabaseLocation, access: Access | None = None, *, lock_timeout_s: float = LOCK_TIMEOUT_S
 ) -> AsyncEngine:
-    """An engine of one connection whose transactions begin with the right to write.
+    """Return an engine with one connection for writers. On SQLite, its transactions begin with the write lock.
 
     Args:
-        location: which database.
-        access: how to open its file; by default, a SQLite file is made if there is none.
+        location: the database.
+        access: how to open the SQLite file. By default, a missing file is created.
         lock_timeout_s: how long to wait for a lock, and for a free connection.
     """
     if location.is_sqlite:
@@ -92,7 +92,7 @@ def writer_engine(
 def reader_engine(
     location: DatabaseLocation, access: Access | None = None, *, lock_timeout_s: float = LOCK_TIMEOUT_S
 ) -> AsyncEngine:
-    """An engine whose transactions each see one snapshot of the whole database; its arguments as above."""
+    """Return an engine whose transactions each see one snapshot; the arguments are those of `writer_engine`."""
     if location.is_sqlite:
         return _sqlite_engine(
             location, access, begin=_READER_BEGIN, connections=_READERS, lock_timeout_s=lock_timeout_s
@@ -103,9 +103,9 @@ def reader_engine(
 
 
 def nameless_engine() -> AsyncEngine:
-    """An engine of one connection to an empty SQLite database of its own, which is gone when the engine is."""
+    """Return an engine with one connection to an empty temporary SQLite database, deleted when it is closed."""
 
-    async def open_nameless(_file: str, **options: Any) -> "Connection":  # noqa: ANN401 - as `open_file`
+    async def open_nameless(_file: str, **options: Any) -> "Connection":  # noqa: ANN401 - options of `open_file`
         return await open_file("", **options)
 
     engine = create_async_engine(
@@ -117,7 +117,7 @@ def nameless_engine() -> AsyncEngine:
 
     def configure(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        # Nothing of it outlives a crash, so nothing has to survive one.
+        # A temporary database need not survive a crash.
         for pragma in ("synchronous = OFF", "journal_mode = MEMORY", "temp_store = FILE", "cache_size = -16000"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
@@ -132,8 +132,8 @@ def nameless_engine() -> AsyncEngine:
 
 @asynccontextmanager
 async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
-    """A connection for the block. What goes wrong as it is given back is nobody's error: the pool makes another one."""
-    await asyncio.sleep(0)  # the loop notices which connections have ended meanwhile
+    """Open a connection for the block. Errors while it returns to the pool are ignored, since the pool replaces it."""
+    await asyncio.sleep(0)  # lets the event loop notice closed connections
     connection = await engine.connect()
     try:
         yield connection
@@ -148,7 +148,7 @@ async def _give_back(connection: AsyncConnection) -> None:
 
 @asynccontextmanager
 async def writing(connection: AsyncConnection) -> AsyncGenerator[None]:
-    """One writer's transaction on a reader's connection: for work that needs the temporary tables it made there."""
+    """Open a writer's transaction on a reader's connection, for work that needs the connection's temporary tables."""
     sqlite = connection.dialect.name == "sqlite"
     option = _BEGIN_OPTION if sqlite else "isolation_level"
     await connection.execution_options(**{option: _WRITER_BEGIN if sqlite else _WRITER_ISOLATION})
@@ -175,7 +175,7 @@ def is_busy(error: OperationalError) -> bool:
 
 
 async def is_direct(connection: AsyncConnection) -> bool:
-    """Whether all transactions of a connection run in one session, as they do unless a pooler stands in between."""
+    """Return whether all transactions of a connection run in one session, which a pooler does not guarantee."""
     if connection.dialect.name == "sqlite":
         return True
     driver = (await connection.get_raw_connection()).driver_connection
@@ -183,14 +183,14 @@ async def is_direct(connection: AsyncConnection) -> bool:
 
 
 async def open_file(file: str | Path, **options: Any) -> "Connection":  # noqa: ANN401 - sqlite3.connect's
-    """Open a SQLite file; for whoever is cancelled meanwhile, close again what its thread has opened.
+    """Open a SQLite file. If the caller is cancelled meanwhile, wait for the connection and close it.
 
-    aiosqlite would drop that connection open, for the collector to find. Opening a file waits for no lock.
+    aiosqlite would leave that connection open until garbage collection. Opening a file waits for no lock.
     """
     from artifactstore.database.sqlite_driver import Connection  # noqa: PLC0415 - not for PostgreSQL
 
     connection = Connection(partial(sqlite3.connect, file, **options))
-    # As SQLAlchemy does, where it opens the file itself.
+    # SQLAlchemy does the same when it opens the file itself.
     connection._thread.daemon = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     async def opened() -> Connection:
@@ -213,11 +213,11 @@ async def _close_opened(opening: asyncio.Task["Connection"]) -> None:
 def _sqlite_engine(
     location: DatabaseLocation, access: Access | None, *, begin: str, connections: int, lock_timeout_s: float
 ) -> AsyncEngine:
-    async def open_by_uri(file: str, **options: Any) -> "Connection":  # noqa: ANN401 - as `open_file`
+    async def open_by_uri(file: str, **options: Any) -> "Connection":  # noqa: ANN401 - options of `open_file`
         return await (open_file(file, **options) if access is None else open_file(access.uri, uri=True, **options))
 
-    # SQLite cannot be interrupted while it waits for the right to write. So a writer asks for it again and again, and
-    # can be cancelled in between.
+    # SQLite cannot be interrupted while it waits for the write lock. So a writer waits one second at a time, and can be
+    # cancelled between two attempts.
     wait_s = min(lock_timeout_s, _WRITER_ASKS_EVERY_S) if begin == _WRITER_BEGIN else lock_timeout_s
     engine = create_async_engine(
         location.url,
@@ -225,7 +225,7 @@ def _sqlite_engine(
         pool_size=connections,
         max_overflow=0,
         pool_timeout=lock_timeout_s,
-        # The driver's own transaction control is off: SQLAlchemy would not know when its BEGIN comes, nor which.
+        # The driver's own transaction control is off: SQLAlchemy could not control when it sends BEGIN, nor which kind.
         connect_args={"isolation_level": None, "timeout": wait_s, "async_creator_fn": open_by_uri},
     )
 
@@ -233,8 +233,8 @@ def _sqlite_engine(
         cursor = connection.cursor()
         for statement in () if access is None else access.first_statements():
             cursor.execute(statement)
-        # WAL itself is set once, under the lock that guards first use; it is a property of the file.
-        # A replay's tables are temporary, and have a cache of their own, which is nothing unless it is set.
+        # WAL mode is a property of the file; `migrate` sets it once, under the set-up lock.
+        # The temporary tables of a replay have their own cache, which is tiny unless it is set.
         for pragma in (
             "synchronous = FULL",
             "foreign_keys = ON",
@@ -258,8 +258,8 @@ def _sqlite_engine(
                 return
 
     def let_go(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _reason: BaseException | None) -> None:
-        # A statement that was cut short lives on in whoever keeps the exception, and SQLite closes a connection, and
-        # gives up its locks, only when its last statement is gone.
+        # An exception's traceback keeps an interrupted statement alive. SQLite closes a connection, and releases its
+        # locks, only after its last statement is finalized.
         with suppress(sqlite3.Error):
             connection.rollback()
 
@@ -283,7 +283,7 @@ def _postgresql_engine(
     )
 
     def look(connection: DBAPIConnection, _entry: ConnectionPoolEntry, _fairy: PoolProxiedConnection) -> None:
-        # The loop notices the end of a connection as it comes; to ask the server costs round trips and finds no more.
+        # The event loop notices closed connections. A query to the server would cost round trips and find no more.
         session = cast("Session", connection.driver_connection)
         if session.is_closed():
             raise DisconnectionError
@@ -293,7 +293,7 @@ def _postgresql_engine(
 
 
 def postgresql_listener(location: DatabaseLocation) -> "Listener":
-    """What hears of commits, from a connection of its own."""
+    """Return a listener for notifications of commits, with a separate connection."""
     from artifactstore.database.listener import Listener  # noqa: PLC0415 - loads asyncpg
 
     sessions = _sessions(LOCK_TIMEOUT_S)

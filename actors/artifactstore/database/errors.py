@@ -1,4 +1,4 @@
-"""What can go wrong between a command and its commit, told in the words of somebody who has to act on it."""
+"""The errors of the database, with messages that say what an operator can do."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ __all__ = [
 
 @dataclass(eq=False)
 class DatabaseUnavailable(ArtifactStoreError):
-    """The database did not do what it was asked; nothing was written."""
+    """The database could not be used. Nothing was written."""
 
     database: str
     reason: str
@@ -32,13 +32,13 @@ class DatabaseUnavailable(ArtifactStoreError):
 
 
 class DatabaseBusy(DatabaseUnavailable):
-    """Somebody else held what is needed for longer than we wait; nothing was written."""
+    """A lock or a connection was not free within the time limit. Nothing was written."""
 
     template = "database {self.database} is busy: {self.reason}; try again shortly"
 
 
 class DatabaseDamaged(DatabaseUnavailable):
-    """The database holds what cannot be read, or what nothing of ours has written; nothing was written now."""
+    """The database is unreadable, or it holds a value that artifactstore cannot have written. Nothing was written."""
 
     template = (
         "database {self.database} is damaged: {self.reason}; restore it from a backup, or run `artifactstore "
@@ -48,11 +48,12 @@ class DatabaseDamaged(DatabaseUnavailable):
 
 @dataclass(eq=False)
 class DatabaseReplaced(DatabaseUnavailable):
-    """A file of the database at its path is no longer the one that is open; a commit into it would be lost.
+    """A database file was deleted, replaced, truncated or changed while it was open. A commit would be lost.
 
     Attributes:
-        database: path of that file: the database itself, its write-ahead log or the index of that.
-        remedy: what to do.
+        database: the path of the file: the database itself, its write-ahead log or the index of that log.
+        reason: what happened to the file.
+        remedy: what the operator must do.
     """
 
     remedy: str = "Put the file back, or restart on the new one"
@@ -61,11 +62,11 @@ class DatabaseReplaced(DatabaseUnavailable):
 
 @dataclass(eq=False)
 class StoreNotFound(ArtifactStoreError):
-    """There is no store where the settings say, and what was asked for does not create one; nothing was written.
+    """The settings name no existing store, and the command does not create one. Nothing was written.
 
     Attributes:
-        database: the file, or host and database, that was looked for.
-        reason: what is there instead.
+        database: the path of the file, or the host and name of the database.
+        reason: what was found instead.
     """
 
     database: str
@@ -78,13 +79,13 @@ class StoreNotFound(ArtifactStoreError):
 
 
 class StoreReadOnly(DatabaseUnavailable):
-    """The database can be read and not written; nothing was written."""
+    """The database can be read but not written. Nothing was written."""
 
     template = "the store is read-only because {self.reason}; reading works, and nothing was written"
 
 
 class NoTemporaryDirectory(ArtifactStoreError):
-    """SQLite found no place for temporary tables, or a full one."""
+    """SQLite found no directory for temporary tables, or the directory was full."""
 
     template = (
         "there is no room for temporary files: no directory can be written, or it is full; "
@@ -93,7 +94,7 @@ class NoTemporaryDirectory(ArtifactStoreError):
 
 
 class DirectConnectionNeeded(ArtifactStoreError):
-    """What was asked for needs a session of its own, and a pooler lends one for each transaction."""
+    """A replay needs one session for several transactions, but a pooler provides a session for one transaction only."""
 
     template = (
         "the database is reached through a pooler, and `artifactstore replay` needs a session of its own; "
@@ -103,7 +104,7 @@ class DirectConnectionNeeded(ArtifactStoreError):
 
 @dataclass(eq=False)
 class OutcomeUnknown(ArtifactStoreError):
-    """The commit was sent and its outcome could not be found out. The same command, sent again, finds out."""
+    """The commit was sent, but its outcome is unknown. Send the same command again to find out."""
 
     database: str
     reason: str
@@ -115,9 +116,9 @@ class OutcomeUnknown(ArtifactStoreError):
 
 @dataclass(eq=False)
 class Refused(ArtifactStoreError):
-    """The database took back a statement because of its content: a constraint, or a value that it cannot hold.
+    """The database rejected a value: it violates a constraint, or the database cannot store it.
 
-    Nothing of the transaction was written, or of the one command where commands are committed one by one.
+    Nothing of the transaction was written. In a batch of commands, only the command with this value fails.
     """
 
     reason: str
@@ -126,11 +127,13 @@ class Refused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class LogDamaged(ArtifactStoreError):
-    """The log is not 1, 2, 3 … up to its head: somebody changed the database by hand.
+    """The sequences of the log are not 1, 2, 3 … up to its head, or an event is invalid.
+
+    The database was probably edited by hand, or a log file is incomplete.
 
     Attributes:
-        sequence: the first one that is missing, or that should not be there.
-        reason: what is wrong there.
+        sequence: the first sequence that is missing, unexpected or invalid.
+        reason: what is wrong at that sequence.
     """
 
     sequence: int
@@ -140,7 +143,7 @@ class LogDamaged(ArtifactStoreError):
 
 @dataclass(eq=False)
 class SchemaTooOld(ArtifactStoreError):
-    """The tables are those of an earlier release."""
+    """The schema of the database is that of an earlier release."""
 
     database: str
     found: str
@@ -153,7 +156,7 @@ class SchemaTooOld(ArtifactStoreError):
 
 @dataclass(eq=False)
 class SchemaTooNew(ArtifactStoreError):
-    """The tables are those of a release that this one does not know."""
+    """The schema of the database is that of a release that this release does not know."""
 
     database: str
     found: str
@@ -166,7 +169,7 @@ class SchemaTooNew(ArtifactStoreError):
 
 @dataclass(eq=False)
 class LogNotEmpty(ArtifactStoreError):
-    """Starting afresh would destroy a log that holds events."""
+    """`migrate --fresh` would destroy a log that holds events."""
 
     database: str
     events: int

@@ -1,8 +1,8 @@
-"""The event log: `append` takes an event into a transaction, `read` and `replay` bring events out again.
+"""The event log: `append` writes events in a transaction, and `read` and `replay` read them.
 
-Sequences are 1, 2, 3 … without a gap. A transaction that writes holds the lock on the one row of `log_head` from its
-start, takes the numbers after the head, and moves the head with them; so commit order is sequence order, a rollback
-burns no number, and no reader ever sees n+1 before n, whichever process wrote it.
+Sequences are 1, 2, 3 … without a gap. A writing transaction locks the only row of `log_head` at its start. It assigns
+the sequences after the head, and moves the head. So commit order is sequence order, and a rollback leaves no gap. No
+reader sees event n+1 before event n, even if different processes wrote them.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 _REPLAY_BATCH = 1000
-_REPLAY_BYTES = 8 << 20  # of payloads at a time; a manifest can have many more, and then comes alone
+_REPLAY_BYTES = 8 << 20  # of payloads in one batch; a larger payload, such as a manifest, is a batch by itself
 _NOTIFY: ColumnElement[object] = literal_column(
     f"pg_notify('{CHANNEL_PREFIX}' || log_head.tableoid, log_head.sequence::text)"
 )
@@ -83,7 +83,7 @@ _HEAD_AND_END = (
 
 
 class Head(NamedTuple):
-    """The head of the log: its last sequence, and the import that it waits for."""
+    """The head of the log: its last sequence, and the unfinished import if there is one."""
 
     sequence: int
     unfinished: UnfinishedImport | None = None
@@ -93,9 +93,9 @@ class Transaction(Struct):
     """A transaction that holds the head of the log.
 
     Attributes:
-        connection: to read and write through.
-        sequence: the last sequence taken: the head as this transaction will leave it.
-        unfinished: the import that the head waits for, as this transaction will leave it.
+        connection: the connection of the transaction.
+        sequence: the last sequence, including the events that this transaction has appended.
+        unfinished: the unfinished import after this transaction; None if there is none.
     """
 
     connection: AsyncConnection
@@ -104,22 +104,22 @@ class Transaction(Struct):
 
     @property
     def database(self) -> str:
-        """Name of the database's dialect."""
+        """The name of the database's dialect."""
         return self.connection.dialect.name
 
 
 async def lock_head(connection: AsyncConnection, *, wait_s: float = 0.0) -> Head:
-    """Take the head's lock until the transaction ends, and return the head.
+    """Lock the head until the transaction ends, and return it.
 
-    On SQLite the transaction's BEGIN IMMEDIATE is the lock. It is sent with the query after `begin_before_lock`.
+    On SQLite, the transaction's BEGIN IMMEDIATE is the lock. It is sent with the query after `begin_before_lock`.
 
     Args:
-        connection: in a writer's transaction.
-        wait_s: how long to ask for the lock of SQLite again; on PostgreSQL the session's own limit holds.
+        connection: a connection in a writer's transaction.
+        wait_s: how long to ask for the lock of SQLite again, in seconds. On PostgreSQL the session's own limit applies.
 
     Raises:
         LogDamaged: the head is not the last event.
-        OperationalError: the lock could not be had in time.
+        OperationalError: the lock was not free in time.
     """
     if connection.dialect.name == "sqlite":
         sequence, *unfinished, last = _only(await _locked(connection, wait_s))
@@ -128,7 +128,7 @@ async def lock_head(connection: AsyncConnection, *, wait_s: float = 0.0) -> Head
         _check_end(sequence, last)
         return _head_of(sequence, *unfinished)
     found = _head_in(_only((await connection.execute(_LOCK_HEAD)).all()))
-    await check_end(connection, found.sequence)  # not in one statement, which would not see what the lock waited for
+    await check_end(connection, found.sequence)  # a single statement would miss commits made during the wait
     return found
 
 
@@ -159,12 +159,12 @@ def _unchecked(_rows: Sequence[Cells]) -> None:
 
 
 async def read_head(connection: AsyncConnection) -> Head:
-    """The head that is committed."""
+    """Return the committed head of the log."""
     return _head_in(_only((await connection.execute(_WHOLE_HEAD)).all()))
 
 
 async def read_store_id(connection: AsyncConnection) -> str:
-    """The id that the database got when it was set up."""
+    """Return the store id, which the database got when it was set up."""
     ids: Sequence[str] = (await connection.execute(_STORE_ID)).scalars().all()
     return _only(ids)
 
@@ -183,7 +183,7 @@ def _head_of(sequence: int, *unfinished: object) -> Head:
 
 
 async def head(connection: AsyncConnection) -> int:
-    """The last sequence that is committed; 0 before the first event."""
+    """Return the last committed sequence; 0 before the first event."""
     heads: Sequence[int] = (await connection.execute(_HEAD)).scalars().all()
     return _only(heads)
 
@@ -195,10 +195,10 @@ def _only[T](heads: Sequence[T]) -> T:
 
 
 async def check_end(connection: AsyncConnection, sequence: int) -> None:
-    """Make sure that the head of the log is its last event, before anything is written after it.
+    """Check that `sequence`, the head of the log, is the last event.
 
     Raises:
-        LogDamaged: it is another one.
+        LogDamaged: the last event has another sequence.
     """
     _check_end(sequence, (await connection.execute(_END)).scalar_one())
 
@@ -210,7 +210,7 @@ def _check_end(sequence: int, end: int | None) -> None:
 
 
 def _head_moved(sequence: int, database: str) -> Statement:
-    """Store the head. On PostgreSQL the commit also sends word of it to those who listen; a rollback sends none."""
+    """Return a statement that moves the head. On PostgreSQL, its commit also notifies listeners."""
     return Statement(_moving_head(database), [(sequence,)])
 
 
@@ -221,10 +221,10 @@ def _moving_head(database: str) -> str:
 
 
 async def write(transaction: Transaction, event: Event) -> int:
-    """Append one event, or find it there. Returns its sequence.
+    """Append one event if its id is new, and return its sequence.
 
     Raises:
-        EventConflict: the id is in the log with other content.
+        EventConflict: the log has an event with the same id but other content.
     """
     same = select(events).where(events.c.event_id == event.event_id)
     existing = (await transaction.connection.execute(same)).one_or_none()
@@ -240,19 +240,19 @@ async def write(transaction: Transaction, event: Event) -> int:
 async def write_all(
     transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
 ) -> tuple[StoredEvent, ...]:
-    """Append events; as `append`."""
+    """Append events through the connection of the transaction; see `append`."""
     return await run(transaction.connection, append(transaction, new, operations))
 
 
 def append(
     transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
 ) -> Steps[tuple[StoredEvent, ...]]:
-    """Append events of commands, write rows that they imply into the views, and move the head.
+    """Append events of commands, write the rows that they imply into the views, and move the head.
 
-    Their ids are known to be new; the database's unique index holds the caller to that.
+    The caller must pass new event ids; a unique index of the database enforces this.
 
     Raises:
-        ImportUnfinished: the head waits for an import, and takes nothing else.
+        ImportUnfinished: an import is unfinished, so the log accepts no commands.
     """
     new = tuple(new)
     if new:
@@ -263,12 +263,12 @@ def append(
 def append_imported(
     transaction: Transaction, new: Iterable[Event], operations: Iterable[RowOperation] = ()
 ) -> Steps[tuple[StoredEvent, ...]]:
-    """As `append`, for the events of an import that the head has admitted."""
+    """Append events like `append`, but for an import that was admitted."""
     stored = tuple(StoredEvent(transaction.sequence + 1 + i, event) for i, event in enumerate(new))
     if stored:
         database, sequence = transaction.database, stored[-1].sequence
         yield insertion(events, [_row(entry) for entry in stored], database)
-        for statement in row_statements(operations, LIVE, database):  # noqa: UP028 - a list cannot be sent rows
+        for statement in row_statements(operations, LIVE, database):  # noqa: UP028 - `yield from` a list cannot receive rows
             yield statement
         yield _head_moved(sequence, database)
         transaction.sequence = sequence
@@ -276,7 +276,7 @@ def append_imported(
 
 
 async def note_import(transaction: Transaction, unfinished: UnfinishedImport | None) -> None:
-    """Have the head wait for an import from now on, or for none."""
+    """Store the unfinished import in the head, or clear it if None."""
     if transaction.unfinished != unfinished:
         end = None if unfinished is None else unfinished.end
         noted = update(log_head).values(
@@ -291,18 +291,18 @@ async def note_import(transaction: Transaction, unfinished: UnfinishedImport | N
 async def read(
     connection: AsyncConnection, *, after: int, limit: int, bytes_max: int, subject: str | None = None
 ) -> tuple[StoredEvent, ...]:
-    """Events after the sequence `after`, in order; `EventStore.read_events` says which.
+    """Return events after the sequence `after` in order; see `EventStore.read_events`.
 
     Raises:
-        LogDamaged: the next one is missing. What is there of the log can be read up to it.
-        PayloadDiffers: the payload of one is not the one that its record names.
+        LogDamaged: the event `after + 1` is missing although the log continues. Earlier events can be read.
+        PayloadDiffers: the payload of an event does not match the digest in its record.
     """
 
     def page[*Columns](of: Select[*Columns]) -> Select[*Columns]:
         of = of.where(events.c.sequence > after).order_by(events.c.sequence).limit(limit)
         return of if subject is None else of.where(events.c.subject == subject)
 
-    # Both databases know how long a value is without reading it.
+    # Both databases return the length of a value without reading the value.
     sizes = (await connection.execute(page(select(func.coalesce(func.length(events.c.payload), 0))))).scalars()
     limit = max(1, sum(total <= bytes_max for total in accumulate(sizes)))
     found = tuple(_stored(row) for row in await connection.execute(page(select(events))))
@@ -310,7 +310,7 @@ async def read(
 
 
 async def _gapless(connection: AsyncConnection, found: tuple[StoredEvent, ...], after: int) -> tuple[StoredEvent, ...]:
-    """Events up to the first one that is missing; where that is the very next one, or the head says so, an error."""
+    """Return the events before the first missing one, or raise `LogDamaged` if event `after + 1` is missing."""
     whole = tuple(stored for expected, stored in enumerate(found, after + 1) if stored.sequence == expected)
     if whole:
         return whole
@@ -323,7 +323,7 @@ async def _gapless(connection: AsyncConnection, found: tuple[StoredEvent, ...], 
 def find_commands(
     command_ids: Iterable[str], idempotency_keys: Iterable[str], database: str
 ) -> Steps[tuple[StoredEvent, ...]]:
-    """Every event of the commands that have one of these ids or keys, in order of sequence."""
+    """Return all events of the commands with one of these ids or keys, in order of sequence."""
     rows = yield lookup(_of_commands(database), [(each,) for each in command_ids])
     if keys := [(each,) for each in idempotency_keys]:
         rows += yield lookup(_of_keys(database), keys)
@@ -346,15 +346,15 @@ def _of_keys(database: str) -> Query:
 
 
 async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], tables: LogTables) -> list[RowOperation]:
-    """The rows that a run of events implies, every event held to the rules of the log.
+    """Check a run of events against the rules of the log, and return the row operations that they imply.
 
     Args:
-        connection: to read which commands the log holds before the run.
-        batch: the run; the log goes up to its first event, and may hold it.
-        tables: what follows from the log before the run.
+        connection: the connection to read earlier commands of the log.
+        batch: consecutive events. The log holds all earlier events, and may hold the run itself.
+        tables: the projection of the log before the run.
 
     Raises:
-        UnknownEventType, EventRefused: an event may not stand there.
+        UnknownEventType, EventRefused: an event is not allowed at its place.
     """
     examined = [examine(stored) for stored in batch]
     state = await tables.state(run_needs(examined))
@@ -363,7 +363,7 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
 
 
 def _add_commands(state: LogState, batch: Sequence[StoredEvent], database: str) -> Steps[None]:
-    """Which commands of a run the log holds before it, and the last event before it."""
+    """Add to `state` the commands of a run that the log holds before it, and the last event before the run."""
     after = batch[0].sequence - 1
     command_ids = {stored.event.command.command_id for stored in batch}
     before = yield lookup(_command_before(database), [(command_id, after) for command_id in sorted(command_ids)])
@@ -393,14 +393,15 @@ async def replay(
     after: int = 0,
     told: Callable[[int], None] = lambda _sequence: None,
 ) -> int:
-    """Feed every event after `after` through the projections into `into`. Returns the last sequence seen.
+    """Check and project every event after `after` into `into`, and return the last sequence.
 
-    Every event is held to the rules of the log. The connection's transaction decides what "every" means. Nothing but
-    the log and `into` is read: no clock, no other view. `told` is called with the last sequence of each batch.
+    The snapshot of the connection's transaction determines the last event. The function reads only the log and `into`:
+    no clock and no other view. It calls `told` with the last sequence of each batch. After an error, the caller must
+    roll back.
 
     Raises:
-        UnknownEventType, EventRefused: an event may not stand there; what was applied must be rolled back.
-        LogDamaged: a sequence is missing, before the head or at its end; likewise.
+        UnknownEventType, EventRefused: an event is not allowed at its place.
+        LogDamaged: a sequence is missing, or the head is not the last event.
     """
     async for batch in _batches(connection, after):
         await into.apply(await admitted(connection, batch, into))
@@ -433,7 +434,7 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
 
 
 def _stored(row: Sequence[Any]) -> StoredEvent:
-    """The event that a row is, its cells in the order of the table's columns."""
+    """Return the event of a row; the cells are in the order of the table's columns."""
     sequence, event_id, event_type, subject, actor, recorded_at_us, command_id, digest, key, payload_digest, payload = (
         row
     )

@@ -1,10 +1,10 @@
-"""The guard of a SQLite file: makes sure that the files at its paths are the ones that are open, and whole.
+"""Guards of a SQLite database, which check that the files at its paths are the open files and are complete.
 
-SQLite commits into a deleted or truncated write-ahead log without an error, and such a commit is lost. So the guard
-compares three files before and after each commit: the database, the write-ahead log (`-wal`) and its index (`-shm`).
-The index says where the last commit ends; the guard reads that frame back from the log (sqlite.org/walformat.html).
+SQLite commits into a deleted or truncated write-ahead log without an error, and such a commit is lost. So `FileGuard`
+checks three files before and after each commit: the database, the write-ahead log (`-wal`) and its index (`-shm`). The
+index says where the last commit ends, and the guard reads that frame from the log (sqlite.org/walformat.html).
 
-The guard holds a connection of its own. As long as it is open, SQLite itself removes none of the three files.
+The guard keeps a separate connection open, so that SQLite itself does not remove any of the three files.
 """
 
 import os
@@ -23,16 +23,16 @@ from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 __all__ = ["FileGuard", "SnapshotGuard"]
 
 _INDEX: Final = struct.Struct("=12xBxHI4x2I8s8x")
-"""The header of the index, which has two copies of it: is it complete, page size, last frame, its checksum, salts."""
+"""One of the two copies of the index header: initialized flag, page size, last frame and its checksum, salts."""
 _BACKFILLED_AT: Final = 2 * _INDEX.size
-"""Where the index keeps how many frames are in the database file already."""
+"""The offset in the index of the number of frames that are already copied into the database file."""
 _INDEX_BYTES: Final = _BACKFILLED_AT + 4
 _LOG_HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 _MAGIC: Final = {0x377F0682, 0x377F0683}
 _SALTS: Final = slice(16, 24)
 _LOOKS_MAX: Final = 100
-"""Other processes write the index all the time; one look takes microseconds, and a commit of theirs milliseconds."""
+"""The number of attempts to read an index that others write: a read takes microseconds, a commit milliseconds."""
 
 _RESTART: Final = "restart every process of the store"
 _SAVED: Final = f"Everything acknowledged is safe; {_RESTART}"
@@ -42,14 +42,14 @@ type _Identity = tuple[int, int] | None
 
 
 class _Index(Struct, frozen=True):
-    """What the index says of the log.
+    """The state of the write-ahead log according to its index.
 
     Attributes:
-        page_bytes: size of a page.
-        last: number of the frame that ends the last commit; 0 if the log is empty.
-        checksum: of all frames up to that one, as its header has it.
-        salts: what marks the frames of this round of the log.
-        backfilled: how many frames are in the database file already.
+        page_bytes: the size of a page.
+        last: the number of the frame that ends the last commit; 0 if the log is empty.
+        checksum: the checksum of all frames up to `last`, as stored in the header of that frame.
+        salts: the salts in the header of each frame, which change when the log restarts.
+        backfilled: the number of frames that are already copied into the database file.
     """
 
     page_bytes: int
@@ -59,21 +59,21 @@ class _Index(Struct, frozen=True):
     backfilled: int
 
     def frame_at(self, frame: int) -> int:
-        """Where a frame begins in the log."""
+        """Return the offset of a frame in the log."""
         return _LOG_HEADER_BYTES + (frame - 1) * (_FRAME_HEADER_BYTES + self.page_bytes)
 
 
 class FileGuard:
-    """Watches one open database file. All its calls block for microseconds, but for the first.
+    """A guard of a database that is open to write. The constructor may wait; `check` blocks for microseconds.
 
     Args:
-        path: of the database. It exists, and is in WAL mode.
-        access: to it, to write.
+        path: the database file, which exists and is in WAL mode.
+        access: an access that can write.
         lock_timeout_s: how long opening waits for another process that recovers the log.
 
     Raises:
-        DatabaseReplaced: the write-ahead log is not the one that its index describes.
-        sqlite3.Error, OSError: it cannot be opened.
+        DatabaseReplaced: the write-ahead log does not match its index.
+        sqlite3.Error, OSError: a file cannot be opened.
     """
 
     def __init__(self, path: Path, access: Access, *, lock_timeout_s: float) -> None:
@@ -86,7 +86,8 @@ class FileGuard:
             self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log and its index
             self._file = _identity(path)
             self._index = _identity(self._index_path)
-            # SQLite holds no lock on the log. On the other two, closing a descriptor would drop those of the process.
+            # SQLite locks the other two files, where closing any descriptor would release the locks of this process.
+            # It holds no lock on the log.
             self._log_fd = os.open(self._log_path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except BaseException:
             self._connection.close()
@@ -101,11 +102,11 @@ class FileGuard:
             raise
 
     def check(self) -> None:
-        """Make sure that what was committed is in the files at these paths.
+        """Check that the files at the paths are the open files and contain the last commit.
 
         Raises:
-            DatabaseReplaced: one of the files is deleted, replaced, truncated or overwritten.
-            DatabaseUnavailable: nobody can tell.
+            DatabaseReplaced: a file was deleted, replaced, truncated or overwritten.
+            DatabaseUnavailable: a file cannot be inspected.
         """
         for path, known in ((self._path, self._file), (self._index_path, self._index), (self._log_path, self._log)):
             try:
@@ -127,7 +128,7 @@ class FileGuard:
             raise DatabaseReplaced(self._log_path, "truncated or overwritten", _MAYBE_LOST)
 
     def _save(self) -> bool:
-        """Copy a log that is open and has lost its name into the database file. Whether all of it could be copied."""
+        """Copy an open but unlinked log into the database file, and return whether all frames were copied."""
         if not self._log_is_whole():
             self._damaged = True
             return False
@@ -137,7 +138,7 @@ class FileGuard:
         return False
 
     def _log_is_whole(self) -> bool:
-        """Whether the log has the frame that ends the last commit, and the one that ended it at the last call."""
+        """Return whether the log has the final frame of the last commit, and the frame that the previous call found."""
         for _ in range(_LOOKS_MAX):
             before = self._read_index()
             if before is None or before.last <= before.backfilled:
@@ -165,13 +166,13 @@ class FileGuard:
         return whole and header[_SALTS] == index.salts and found[8:] == index.salts + checksum
 
     def _read_index(self) -> _Index | None:
-        """The index as it is now; None where it cannot be read, or nobody has made one."""
+        """Return the state in the index; None if it is not initialized or cannot be read consistently."""
         for _ in range(_LOOKS_MAX):
             if self._index_fd is None:
                 return None
             data = os.pread(self._index_fd, _INDEX_BYTES, 0)
             if len(data) < _INDEX_BYTES or data[: _INDEX.size] != data[_INDEX.size : _BACKFILLED_AT]:
-                continue  # it is being written
+                continue  # a process is writing it
             initialized, page, last, first_sum, second_sum, salts = _INDEX.unpack_from(data)
             if not initialized:
                 return None
@@ -185,10 +186,10 @@ class FileGuard:
         return None
 
     def close(self) -> None:
-        """Close it, after all other connections of the store.
+        """Close the guard's connection. Call this after all other connections of the store are closed.
 
-        SQLite folds the log into the database file when the last connection of all processes is closed. Folding in
-        what is left of a damaged one would damage the database.
+        When the last connection of all processes closes, SQLite copies the log into the database file. A damaged log
+        would damage the database, so the guard turns this off for a damaged log.
         """
         os.close(self._log_fd)
         self._connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, self._damaged)
@@ -196,11 +197,11 @@ class FileGuard:
 
 
 class SnapshotGuard:
-    """Watches a database file that is only read.
+    """A guard of a database that is open read-only.
 
     Args:
-        path: of the database.
-        access: how it is read. Without locks, nobody else may change it meanwhile.
+        path: the database file.
+        access: the read-only access. If it takes no locks, the guard also rejects changes by other processes.
     """
 
     def __init__(self, path: Path, access: Access) -> None:
@@ -211,10 +212,10 @@ class SnapshotGuard:
         self._seen = self._look()
 
     def check(self) -> None:
-        """Make sure that what is read is in the files at these paths.
+        """Check that the files at the paths are the open files, and are unchanged if they are read without locks.
 
         Raises:
-            DatabaseReplaced: another file is there, or somebody has changed what is read without locks.
+            DatabaseReplaced: a file was replaced, or it was changed and is read without locks.
         """
         if self._look() != self._seen:
             raise DatabaseReplaced(str(self._path), "changed by another process", "Start again to read what it is now")
@@ -229,25 +230,25 @@ class SnapshotGuard:
         return seen
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since this guard keeps no file open."""
 
 
 def _identity(path: Path | str) -> _Identity:
     try:
-        found = os.stat(path)  # noqa: PTH116 - on the way of every commit
+        found = os.stat(path)  # noqa: PTH116 - faster, on the path of every commit
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_dev, found.st_ino
 
 
 def _descriptor_of(identity: _Identity) -> int | None:
-    """The descriptor by which SQLite has a file open; None where the system does not list descriptors."""
+    """Return the descriptor of a file that SQLite has open; None if not found, or the system does not list them."""
     try:
-        listed = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are what is needed
+        listed = os.listdir("/proc/self/fd")  # noqa: PTH208 - only names are needed
     except OSError:
         return None
     for name in listed:
-        with suppress(OSError):  # the one that the list was read through
+        with suppress(OSError):  # the descriptor of the listing itself is closed by now
             found = os.fstat(int(name))
             if (found.st_dev, found.st_ino) == identity:
                 return int(name)

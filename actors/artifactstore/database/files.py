@@ -1,4 +1,4 @@
-"""Rows that refer to a content, as they are read: with the row of `contents` beside them."""
+"""Reading rows that refer to a content, joined with the row of `contents`."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ __all__ = ["address_in", "content_columns", "entry_in", "path_of"]
 
 
 def path_of(files: Table) -> ColumnElement[str]:
-    """The path of an entry, as it was given."""
+    """Return the column of an entry's path as the caller gave it, before normalization."""
     return func.coalesce(files.c.path, files.c.path_key).label("path")
 
 
 def content_columns(contents: Table) -> tuple[ColumnElement[Any], ...]:
-    """What is read of a content beside a row that refers to it; nothing where its own row is gone, which is damage."""
+    """Return the columns to select of a content. They are NULL if its row is missing, which counts as damage."""
     algorithm = Text().with_variant(CheckedText("digest_algorithm", nullable=True), "sqlite")
     sha256 = LargeBinary().with_variant(CheckedBytes("digest_sha256", nullable=True), "sqlite")
     size = BigInteger().with_variant(CheckedBigInteger("size_bytes", nullable=True), "sqlite")
@@ -38,10 +38,10 @@ def entry_in(
     target: str | None,
     size_bytes: int | None,
 ) -> Entry:
-    """The entry that the cells of a row are; `size_bytes` is its content's.
+    """Return the entry that the cells of a row describe; `size_bytes` is the size of its content.
 
     Raises:
-        DamagedCell: the row of a file's content is gone, its kind is none, or a link has no target.
+        DamagedCell: a file has no content, a link has no target, or the kind is unknown.
     """
     match kind:
         case views.KIND_FILE if size_bytes is not None and digest is not None:
@@ -55,10 +55,10 @@ def entry_in(
 
 
 def address_in(algorithm: str | None, digest: bytes | None, size_bytes: int | None) -> str:
-    """The content address of a row that refers to a content.
+    """Return the content address of a row that refers to a content.
 
     Raises:
-        DamagedCell: the row of the content is gone, or the row refers to none.
+        DamagedCell: the row refers to no content, or the row of the content is missing.
     """
     if size_bytes is None or digest is None:
         raise DamagedCell(f"a row refers to content {'none' if digest is None else digest.hex()}, which has no row")

@@ -1,8 +1,8 @@
-"""One transaction that takes over events of another log: byte for byte, with the rows that they imply.
+"""The transaction that imports events of another log, byte for byte, with the rows that they imply.
 
-Holding the head of the log, it compares what is there already, holds the rest to the rules of the log and writes it.
-The head then refuses other writers until the last event is there. An interrupted import continues by itself,
-two at once of the same log do no harm, and nobody can write in between.
+The transaction locks the head of the log. It compares events that the log already holds, checks the rest against the
+rules of the log and writes them. The head then rejects other writers until the last event is imported. Running an
+interrupted import again continues it, and two imports of the same log can run concurrently.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ __all__ = ["import_events"]
 
 
 async def import_events(transaction: events.Transaction, arriving: Sequence[StoredEvent], run: ImportRun) -> int:
-    """Write those of the events that are not there; see `EventStore.import_events`.
+    """Write the events that the log does not hold yet, and return their number; see `EventStore.import_events`.
 
     Raises:
-        ImportUnfinished, LogDiffers: see there.
-        UnknownEventType, EventRefused: an event may not stand there.
-        SQLAlchemyError: the database refused the events; nothing of them may be kept.
+        ImportUnfinished, LogDiffers: see `EventStore.import_events`.
+        UnknownEventType, EventRefused: an event is not allowed at its place.
+        SQLAlchemyError: the database rejected the events. The caller must roll back.
     """
     head = transaction.sequence
     admit_import(transaction.unfinished, run, head)
@@ -35,7 +35,7 @@ async def import_events(transaction: events.Transaction, arriving: Sequence[Stor
     if after > head:
         raise LogDiffers(run.source, head + 1)
     overlap = arriving[: head - after]
-    # What is there is no larger, or it differs: so no more is read of it than has arrived.
+    # Equal events have equal sizes, so the read is limited to the size of the arriving events.
     size_bytes = sum(len(stored.event.payload) for stored in overlap)
     there = await events.read(transaction.connection, after=after, limit=len(overlap), bytes_max=size_bytes)
     for index, theirs in enumerate(overlap):

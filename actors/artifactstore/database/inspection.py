@@ -1,4 +1,4 @@
-"""A look into a database that sets nothing up and leaves nothing behind: for finding out what is wrong with it."""
+"""The inspection of a database for diagnosis, which creates and changes nothing."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -37,27 +37,28 @@ _HOLDERS = text(
 
 
 class UnfinishedPackage(Struct, frozen=True):
-    """A package that is open, and when something last went into it."""
+    """An open package, and the time when it last changed."""
 
     package_id: str
     changed_at_us: int
 
 
 class DatabaseInspection(Struct, frozen=True):
-    """What was found. Without this release's schema, only which one there is.
+    """The result of an inspection. Without this release's schema, only `revision` and `read_only` are set.
 
     Attributes:
-        revision: of the schema; None if there are no tables.
-        last_recorded_at_us: when the last event was recorded; None if there is none.
-        locations: some of the objects that the log names.
-        open_packages: those that are not sealed, oldest first.
-        flagged: how many objects verification found flawed and nobody has healed, by problem.
-        unfinished_import: why writers are refused while an import is not finished; None if none is.
-        log_damage: what is wrong with the head of the log; None if it is its last event.
-        head_lock: who holds the head of the log, oldest first; empty if that is not known. None: it could be had.
-        read_only: why nothing can be written; None if it can.
-        store_id: random id of the database; None without this release's schema.
-        head: the last sequence of its log.
+        revision: the revision of the schema; None if the database has no tables.
+        last_recorded_at_us: the time of the last event; None if the log is empty.
+        locations: a sample of the objects that the log names.
+        open_packages: up to 1000 open packages, oldest first.
+        flagged: the number of flagged objects by problem, without objects whose content was stored again.
+        unfinished_import: the error that writers get while an import is unfinished; None if there is none.
+        log_damage: the damage at the head of the log; None if the head is the last event.
+        head_lock: the sessions that hold the head of the log, oldest first; empty if they are unknown. None if the lock
+            was free, or the database is read-only.
+        read_only: the reason why the database cannot be written; None if it can.
+        store_id: the store id of the database; None without this release's schema, or if its row is damaged.
+        head: the sequence of the last event in the log.
     """
 
     revision: str | None
@@ -76,16 +77,17 @@ class DatabaseInspection(Struct, frozen=True):
 async def inspect_database(
     location: DatabaseLocation, *, from_address: str, sample: int, lock_wait_s: float
 ) -> DatabaseInspection:
-    """Look into a database that exists, from an asyncio loop.
+    """Inspect an existing database. Call this from an asyncio event loop.
 
     Args:
-        location: which one.
-        from_address: the content address to begin the sample after; objects in order of address are in no order else.
-        sample: how many objects to name at most.
-        lock_wait_s: how long the head of the log may be held by somebody else without being remarkable.
+        location: the database.
+        from_address: the content address after which the sample starts. A random address gives a random sample, since
+            address order is unrelated to any other order.
+        sample: the maximum number of contents in the sample.
+        lock_wait_s: how long to wait for the lock on the head before the inspection reports its holders.
 
     Raises:
-        DatabaseUnavailable: it cannot be looked into.
+        DatabaseUnavailable: the database cannot be read.
     """
     with translated(location.name):
         return await with_access(
@@ -135,7 +137,7 @@ async def _log_damage(connection: AsyncConnection) -> LogDamaged | None:
 async def _store_id(connection: AsyncConnection) -> str | None:
     try:
         return await read_store_id(connection)
-    except LogDamaged:  # which is told already
+    except LogDamaged:  # reported in `log_damage`
         return None
 
 
@@ -145,14 +147,14 @@ async def _unfinished_import(connection: AsyncConnection) -> ImportUnfinished | 
         admit_command(found.unfinished, found.sequence)
     except ImportUnfinished as unfinished:
         return unfinished
-    except LogDamaged:  # which is told already
+    except LogDamaged:  # reported in `log_damage`
         return None
     return None
 
 
 async def _sample(connection: AsyncConnection, from_address: str, count: int) -> tuple[Location, ...]:
     found = list(await queries.locations(connection, package_id=None, after=from_address, limit=count))
-    if len(found) < count:  # round the end
+    if len(found) < count:  # continue from the first address
         found += await queries.locations(connection, package_id=None, after="", limit=count - len(found))
     return tuple({location.content_address: location for location in found}.values())
 
@@ -178,11 +180,11 @@ async def _open_packages(connection: AsyncConnection) -> tuple[UnfinishedPackage
 async def _who_holds_the_head(
     location: DatabaseLocation, writer: AsyncEngine, reader: AsyncEngine
 ) -> tuple[str, ...] | None:
-    """Take the lock that every writer takes, and give it back; who has it if it cannot be had."""
+    """Lock the head and release it; return None, or the sessions that hold the lock if it is not free in time."""
     try:
         with translated(location.name):
             async with connected(writer) as connection:
-                with suppress(LogDamaged):  # which is told already
+                with suppress(LogDamaged):  # reported in `log_damage`
                     await lock_head(connection)
                 await connection.rollback()
     except DatabaseBusy:

@@ -1,8 +1,8 @@
-"""Word of commits from PostgreSQL: one connection that listens, for as long as somebody wants to know.
+"""The listener for PostgreSQL notifications of commits, which uses one connection.
 
-Every commit that moves the head notifies a channel named after the head's own table, so stores that share a database
-do not wake each other. Word is a hint and never the truth: whoever gets it reads the log. So a notification that is
-lost with its connection costs a moment, until the next look, and nothing else; and the listener only has to come back.
+Every commit that moves the head notifies a channel named after the table `log_head`, so that stores in one database do
+not wake each other. A notification is only a hint, and its receiver reads the log. A lost notification therefore costs
+only the time until the next read, and after a lost connection the listener only reconnects.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ _AGAIN = Backoff(initial_s=0.1, maximum_s=5.0, jitter=0.5, healthy_after_s=30.0)
 
 
 class Listener:
-    """Belongs to one asyncio loop; connects at the first question, and again whenever its connection ends.
+    """A listener in one asyncio event loop. It connects at the first call of `news`, and reconnects when disconnected.
 
     Args:
-        connect: makes its connection.
+        connect: opens a connection.
     """
 
     def __init__(self, connect: Callable[[], Awaitable[Session]]) -> None:
@@ -34,18 +34,21 @@ class Listener:
         self._listening = False
 
     def news(self) -> asyncio.Event:
-        """What the next word sets. Take it, look at the log, then wait for it: so nothing falls in between."""
+        """Return the event that the next notification sets.
+
+        To miss no commit, get this event first, then read the log, then wait for the event.
+        """
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._stay())
         return self._news
 
     @property
     def patience_s(self) -> float:
-        """How long to wait for word before looking without: seconds while it listens, a moment while it cannot."""
+        """How long to wait for a notification before the next read: 5 s while listening, otherwise 0.25 s."""
         return _LISTENING_S if self._listening else _DEAF_S
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening and close the connection."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -61,23 +64,23 @@ class Listener:
         attempt = 0
         while True:
             began = loop.time()
-            with suppress(*DRIVER_ERRORS):  # whoever asks the database for anything else is told what is wrong with it
+            with suppress(*DRIVER_ERRORS):  # other uses of the database report its errors
                 await self._listen()
             attempt = 0 if loop.time() - began >= _AGAIN.healthy_after_s else attempt + 1
             await asyncio.sleep(_AGAIN.delay_s(attempt, random.random()))  # noqa: S311 - jitter, not secrecy
 
     async def _listen(self) -> None:
-        """Until the connection ends."""
+        """Connect, and set the event at each notification until the connection ends."""
         session = await self._connect()
         try:
             if not session.is_direct:
-                # What a pooler lends for one statement would continue listening in the hands of somebody else.
+                # LISTEN through a pooler would stay active in a session that the pooler then gives to another client.
                 session.terminate()
                 await asyncio.Event().wait()
             ended = await session.listen(self._tell)
             self._listening = True
-            self._tell()  # of all that was said before
+            self._tell()  # for commits before the listener connected
             await ended.wait()
         finally:
             self._listening = False
-            session.terminate()  # it holds nothing, and a farewell could hang
+            session.terminate()  # without an orderly close, which could hang; nothing is lost

@@ -1,4 +1,4 @@
-"""Where the log lives: a database URL as people write it, made into what the drivers need and what may be shown."""
+"""The database URL, parsed into a URL for the drivers and a name without a password for messages."""
 
 import re
 from pathlib import Path
@@ -24,9 +24,9 @@ class DatabaseLocation(Struct, frozen=True):
     """A parsed database URL.
 
     Attributes:
-        url: for SQLAlchemy's async engine; holds the password, so it is kept out of `repr`.
-        name: what may be shown: the file's path, or host and database, never a password.
-        path: the SQLite file, absolute; None for PostgreSQL.
+        url: the URL for the SQLAlchemy engine. It may hold a password, so `repr` leaves it out.
+        name: the name for messages: the path of the file, or host and database; never a password.
+        path: the absolute path of the SQLite file; None for PostgreSQL.
     """
 
     url: URL
@@ -39,11 +39,11 @@ class DatabaseLocation(Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `sqlite:///file` or `postgresql://user:password@host/database`.
+        """Parse `sqlite:///file` or `postgresql://user:password@host/database`.
 
         Raises:
-            InvalidValue: another kind of URL, or SQLite in memory, which no second connection could read. The
-                message never repeats the URL, since it may hold a password.
+            InvalidValue: the URL is invalid or of another kind, or it names a SQLite database in memory, which a
+                second connection cannot read. The message never repeats the URL, since it may hold a password.
         """
         if is_sqlite_url(text):
             path = absolute("database URL", sqlite_file("database URL", text))
@@ -59,8 +59,8 @@ class DatabaseLocation(Struct, frozen=True):
 
     @classmethod
     def _postgresql(cls, url: URL, text: str) -> Self:
-        # One @ ends the user and the password. Another one may be in a password that is not quoted: the rest of that
-        # would be taken for the host, the database or an option, and be shown.
+        # One @ ends the user and the password. A second @ may be part of an unquoted password. The rest of that
+        # password would then be parsed as the host, the database or an option, and would appear in messages.
         if text.count("@") > (url.username is not None):
             raise InvalidValue("database URL", "postgresql", "write an @ in a user, a password or an option as %40")
         for option in filter(None, text.rpartition("@")[2].partition("?")[2].split("&")):
@@ -68,7 +68,7 @@ class DatabaseLocation(Struct, frozen=True):
                 raise InvalidValue("database URL", "postgresql", "write an option as KEY=VALUE, and a ? as %3F")
         if not url.database:
             raise InvalidValue("database URL", "postgresql", "name the database: postgresql://USER@HOST/NAME")
-        # As psql and its URLs call it, and as the driver does.
+        # psql calls this option `sslmode`, and the driver calls it `ssl`.
         query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
         for key in sorted(query.keys() - _POSTGRESQL_OPTIONS):
             raise InvalidValue(
@@ -83,7 +83,7 @@ class DatabaseLocation(Struct, frozen=True):
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether this is a SQLite file; otherwise it is PostgreSQL."""
+        """Whether the database is a SQLite file; otherwise it is PostgreSQL."""
         return self.path is not None
 
 

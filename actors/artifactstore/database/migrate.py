@@ -1,8 +1,8 @@
-"""First use and upgrades: Alembic under a lock that holds between threads and between processes.
+"""Set-up and upgrades of the schema by Alembic, under a lock between threads and processes.
 
-A database is set up by whoever comes first, while the others wait: without the lock, processes that race to create
-the same SQLite file fail in WAL set-up and in the migration itself. Alembic is imported only here, and only when there
-is something to migrate; its context is global to the process, so two stores in one process take turns.
+The first process sets up a database while the others wait. Without the lock, processes that create the same SQLite file
+concurrently fail in WAL set-up and in the migration. This module imports Alembic only to migrate, since the import is
+slow. Alembic's context is global to the process, so stores in one process migrate one at a time.
 """
 
 import asyncio
@@ -45,14 +45,14 @@ __all__ = [
 _logger = logging.getLogger("artifactstore.database")
 
 _ALEMBIC_LOCK = threading.Lock()
-_ADVISORY_LOCK = 0x6172_7466  # "artf": any number, as long as every release takes the same one
+_ADVISORY_LOCK = 0x6172_7466  # "artf": an arbitrary number, which must be the same in every release
 _LOCK_POLL_S = 0.02
 _SHARED_MODE = 0o666
-"""Of the database and of its lock, less the umask: a group can share a store if its umask is 002."""
+"""The mode of the database and its lock file, before the umask. With umask 002, a group can share a store."""
 
 
 def migrations_directory() -> Path:
-    """Where the Alembic environment is: inside an installed wheel, or at the top of a checkout."""
+    """Return the directory of the Alembic environment, in an installed wheel or at the top of a checkout."""
     installed = Path(str(importlib.resources.files("artifactstore"))) / "migrations"
     return installed if installed.is_dir() else Path(__file__).parents[3] / "migrations"
 
@@ -65,21 +65,21 @@ async def ensure_schema(
     create: bool = True,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
 ) -> None:
-    """Set up a database that has no tables yet, if that is wanted; refuse one whose schema is not this release's.
+    """Set up a database that has no tables if `create` allows it, and reject a schema of another release.
 
-    Only a set-up waits for the writers of other processes; to look needs none of their locks.
+    Only a set-up takes the write lock, and so waits for writers. The check of the schema does not.
 
     Args:
         writer: a writer's engine.
         reader: a reader's engine.
-        location: of the database.
-        create: whether to set up; without it, nothing is written where there is no store.
-        lock_timeout_s: how long to wait for another one that is at it.
+        location: the database.
+        create: whether to set up a database without tables. If False, nothing is written where there is no store.
+        lock_timeout_s: how long to wait for another process that sets up or upgrades the database.
 
     Raises:
-        StoreNotFound: there is no such database, or it has no tables, and `create` is not wanted.
-        SchemaTooOld, SchemaTooNew: with the command that helps.
-        DatabaseBusy: another process is setting it up and does not finish.
+        StoreNotFound: the database does not exist or has no tables, and `create` is False.
+        SchemaTooOld, SchemaTooNew: the schema is that of another release. The message names the remedy.
+        DatabaseBusy: another process held the set-up lock for too long.
     """
     if not create:
         await _must_be_store(reader, location)
@@ -88,7 +88,7 @@ async def ensure_schema(
             found = await connection.run_sync(schema_revision)
         if found is None:
             async with _transaction(writer, location) as connection:
-                found = await connection.run_sync(schema_revision)  # again, now that nobody else can be at it
+                found = await connection.run_sync(schema_revision)  # again, under the write lock
                 if found is None:
                     await connection.run_sync(_run_alembic, "head", location.name)
                     _logger.info("schema %s is set up in %s", SCHEMA_REVISION, location.name)
@@ -97,10 +97,10 @@ async def ensure_schema(
 
 
 async def require_schema(reader: AsyncEngine, location: DatabaseLocation) -> None:
-    """Refuse a database that has not the schema of this release. Nothing is written.
+    """Reject a database without this release's schema. Nothing is written.
 
     Raises:
-        StoreNotFound, SchemaTooOld, SchemaTooNew: as `ensure_schema`.
+        StoreNotFound, SchemaTooOld, SchemaTooNew: see `ensure_schema`.
     """
     await _must_be_store(reader, location)
     async with connected(reader) as connection:
@@ -118,15 +118,16 @@ def _must_be_current(location: DatabaseLocation, found: str | None) -> None:
 async def upgrade(
     engine: AsyncEngine, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S
 ) -> tuple[str | None, str]:
-    """Bring the schema up to this release's. Returns the revision before and after.
+    """Upgrade the schema to this release's, and return the revisions before and after.
 
     Args:
         engine: a writer's engine.
-        location: of the database.
-        lock_timeout_s: how long to wait for another one that is at it.
+        location: the database.
+        lock_timeout_s: how long to wait for another process that sets up or upgrades the database.
 
     Raises:
-        SchemaTooNew: the database is ahead of this release.
+        SchemaTooNew: this release does not know the schema.
+        DatabaseBusy: another process held the set-up lock for too long.
     """
     async with exclusive(engine, location, lock_timeout_s=lock_timeout_s) as connection:
         found = await connection.run_sync(schema_revision)
@@ -148,13 +149,14 @@ async def start_afresh(
 
     Args:
         engine: a writer's engine.
-        location: of the database.
-        destroy_log: the database's name, given by somebody who means to destroy the events in it.
-        lock_timeout_s: as above.
+        location: the database.
+        destroy_log: the name of the database, which confirms that its events are to be destroyed.
+        lock_timeout_s: see `upgrade`.
 
     Raises:
-        LogNotEmpty: the log holds events and was not named.
-        SchemaTooNew: the database is ahead of this release.
+        LogNotEmpty: the log holds events, and `destroy_log` is not the name of the database.
+        SchemaTooNew: this release does not know the schema.
+        DatabaseBusy: another process held the set-up lock for too long.
     """
     async with exclusive(engine, location, lock_timeout_s=lock_timeout_s) as connection:
         found = await connection.run_sync(schema_revision)
@@ -170,7 +172,7 @@ async def start_afresh(
 
 
 def schema_revision(connection: Connection) -> str | None:
-    """The schema that a database has; None if it has no tables."""
+    """Return the schema revision of a database; None if it has no tables."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.scalar(text("SELECT version_num FROM alembic_version"))
@@ -178,7 +180,7 @@ def schema_revision(connection: Connection) -> str | None:
 
 
 async def _must_be_store(reader: AsyncEngine, location: DatabaseLocation) -> None:
-    """See that there is a store, before anything is made: not even the lock that a set-up takes."""
+    """Raise `StoreNotFound` if there is no store. Nothing is created, not even the lock file of a set-up."""
     if not _is_there(location):
         raise StoreNotFound(location.name, "there is no such file, or it is empty")
     async with connected(reader) as connection:
@@ -187,10 +189,10 @@ async def _must_be_store(reader: AsyncEngine, location: DatabaseLocation) -> Non
 
 
 def _is_there(location: DatabaseLocation) -> bool:
-    """Whether there is a database to open; a server has one or says so itself.
+    """Return whether a SQLite file exists and is not empty; always True for PostgreSQL, which reports it itself.
 
     Raises:
-        DatabaseUnavailable: something else is there, which opening might wait for.
+        DatabaseUnavailable: the path is no regular file. Opening some kinds of file would block.
     """
     if location.path is None:
         return True
@@ -205,7 +207,7 @@ def _is_there(location: DatabaseLocation) -> bool:
 
 
 def _run_alembic(connection: Connection, target: str, name: str) -> None:
-    # Loading Alembic takes as long as the rest of a start: only a migration pays for it.
+    # Loading Alembic takes as long as the rest of a start, so only a migration loads it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
 
@@ -214,7 +216,7 @@ def _run_alembic(connection: Connection, target: str, name: str) -> None:
     config.attributes["connection"] = connection
     with _ALEMBIC_LOCK:
         (command.downgrade if target == "base" else command.upgrade)(config, target)
-    # Alembic takes a directory that it cannot read for one without migrations.
+    # Alembic treats a directory that it cannot read as a directory without migrations.
     if target == "head" and schema_revision(connection) != SCHEMA_REVISION:
         raise DatabaseUnavailable(name, f"this user cannot read the migrations in {migrations_directory()}")
 
@@ -223,10 +225,10 @@ def _run_alembic(connection: Connection, target: str, name: str) -> None:
 async def exclusive(
     engine: AsyncEngine, location: DatabaseLocation, *, lock_timeout_s: float = LOCK_TIMEOUT_S
 ) -> AsyncGenerator[AsyncConnection]:
-    """A writing transaction that no other set-up, in any process, runs beside. A SQLite file is made if there is none.
+    """Open a write transaction under the set-up lock of all processes. A missing SQLite file is created.
 
     Raises:
-        DatabaseBusy: another one ran for too long.
+        DatabaseBusy: another process held the lock for too long.
     """
     async with _turn(location, lock_timeout_s), _transaction(engine, location) as connection:
         yield connection
@@ -234,11 +236,11 @@ async def exclusive(
 
 @asynccontextmanager
 async def _turn(location: DatabaseLocation, lock_timeout_s: float) -> AsyncGenerator[None]:
-    """On SQLite, one process at a time, and a file that takes transactions as it comes to its turn."""
+    """Hold the set-up lock of a SQLite file, and create the file in WAL mode; do nothing for PostgreSQL."""
     if location.path is None:
         yield
         return
-    _is_there(location)  # refuses what is no file
+    _is_there(location)  # raises an error if the path is no regular file
     try:
         location.path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -254,7 +256,7 @@ async def _turn(location: DatabaseLocation, lock_timeout_s: float) -> AsyncGener
 
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, location: DatabaseLocation) -> AsyncGenerator[AsyncConnection]:
-    """A writing transaction; on PostgreSQL, with the lock that makes set-ups take turns."""
+    """Open a write transaction; on PostgreSQL, it also takes the set-up lock, which is an advisory lock."""
     async with engine.begin() as connection:
         if location.path is None:
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -262,9 +264,10 @@ async def _transaction(engine: AsyncEngine, location: DatabaseLocation) -> Async
 
 
 def _enable_wal(path: Path, lock_timeout_s: float) -> None:
-    """Write-ahead logging is a property of the file, and can only be set while nobody else has it open.
+    """Create a missing file, and turn on WAL mode.
 
-    A file is made here with a mode that follows the umask, and SQLite gives the `-wal` and the `-shm` the same mode.
+    WAL mode is a property of the file. It can be turned on only while no other connection is open. The mode of a new
+    file follows the umask, and SQLite creates the `-wal` and the `-shm` with the same mode.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _SHARED_MODE))
@@ -277,12 +280,12 @@ def _open_lock(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _SHARED_MODE)
-    except PermissionError:  # made by another user; a lock needs no more than this
+    except PermissionError:  # created by another user; reading is enough for a lock
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 async def _flock(lock: int, location: DatabaseLocation, timeout_s: float) -> None:
-    """Take the lock without blocking the loop: closing one database must not wait for another."""
+    """Take the lock without blocking the event loop, since closing one database must not wait for another."""
     try:
         async with asyncio.timeout(timeout_s):
             while True:

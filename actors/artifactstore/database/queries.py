@@ -1,4 +1,4 @@
-"""What the views answer: packages, files and where objects are. Every function reads within its caller's snapshot."""
+"""Queries of the views for packages, files and objects. Every function reads in the caller's snapshot."""
 
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -49,13 +49,13 @@ _SHOWN_CHARACTERS = 60
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
 
-# Literals, not parameters: only so does a planner see that the partial index of flagged objects answers it.
+# Literals, not parameters: only with literals can a planner use the partial index of flagged objects.
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
 _IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
 _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
 
 _KNOWN_AT_ONCE = 500
-"""SQLite takes 999 parameters a statement at least."""
+"""The number of digests in one statement, below the 999 parameters that every SQLite build accepts."""
 
 _FILES_QUERY = select(
     _files.c.package_number,
@@ -88,10 +88,10 @@ def _number_of(package_id: str) -> ScalarSelect[int]:
 
 
 async def package(connection: AsyncConnection, package_id: str) -> PackageRecord:
-    """The package with this id.
+    """Return the package with this id.
 
     Raises:
-        PackageNotFound: there is none.
+        PackageNotFound: no package has this id.
     """
     row = (await connection.execute(_package_query().where(_packages.c.package_id == package_id))).one_or_none()
     if row is None:
@@ -100,7 +100,7 @@ async def package(connection: AsyncConnection, package_id: str) -> PackageRecord
 
 
 async def find_packages(connection: AsyncConnection, wanted: str) -> Sequence[PackageRecord]:
-    """Packages whose id, or else whose name, is `wanted`; newest first."""
+    """Return the package whose id is `wanted`, or else all packages with this name; newest first."""
     for column in (_packages.c.package_id, _packages.c.name):
         query = _package_query().where(column == wanted).order_by(_packages.c.created_sequence.desc())
         if rows := (await connection.execute(query)).all():
@@ -109,14 +109,14 @@ async def find_packages(connection: AsyncConnection, wanted: str) -> Sequence[Pa
 
 
 async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Sequence[PackageRecord]:
-    """Up to `limit` packages in order of creation, those created after the sequence `after`."""
+    """Return up to `limit` packages created after the sequence `after`, in order of creation."""
     query = _package_query().where(_packages.c.created_sequence > after)
     rows = await connection.execute(query.order_by(_packages.c.created_sequence).limit(limit))
     return [_package(row) for row in rows]
 
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
-    """The entry at a path (as its NFC key), if there is one."""
+    """Return the entry at a path, given as its NFC key; None if there is no entry."""
     query = _FILES_QUERY.where(_files.c.package_number == _number_of(package_id), _files.c.path_key == path_key)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else _file(row, package_id)
@@ -132,7 +132,10 @@ def _locations_of(package_id: str | None) -> ColumnElement[bool]:
 async def locations(
     connection: AsyncConnection, *, package_id: str | None, after: str, limit: int
 ) -> Sequence[Location]:
-    """The objects of up to `limit` contents, those of one package or of all, in order of content address."""
+    """Return the current objects of up to `limit` contents after the content address `after`, in order of address.
+
+    With a package id, only the contents of that package count. Retired and removed objects are left out.
+    """
     referring = _locations if package_id is None else _files
     digests = select(referring.c.digest_primary).where(referring.c.digest_primary > _digest_in(after))
     if package_id is None:
@@ -147,13 +150,16 @@ async def locations(
 async def known_objects(
     connection: AsyncConnection, addresses: Collection[ContentAddress]
 ) -> dict[ContentAddress, KnownObject]:
-    """Where contents are: at an object that is not flagged, if there is one, and the last one stored."""
+    """Return the object to read each content from: the latest object that is not flagged, or else the latest.
+
+    Contents without a current object are left out.
+    """
     found: dict[ContentAddress, KnownObject] = {}
     asked = {(address.digest.algorithm, address.digest.raw): address for address in addresses}
     digests = iter([raw for _algorithm, raw in asked])
     while page := list(islice(digests, _KNOWN_AT_ONCE)):
         query = _LOCATIONS_QUERY.where(IS_CURRENT, _locations.c.digest_primary.in_(page))
-        for row in await connection.execute(query.order_by(~_IS_FLAWED, _locations.c.sequence)):  # the last one counts
+        for row in await connection.execute(query.order_by(~_IS_FLAWED, _locations.c.sequence)):  # the last row wins
             digest, backend_id, object_key, _integrity, algorithm, _sha256, size_bytes = tuple(row)
             address_in(algorithm, digest, size_bytes)
             if (address := asked.get((algorithm, digest))) is not None:
@@ -166,7 +172,7 @@ def _digest_in(content_address: str) -> bytes:
 
 
 async def location_totals(connection: AsyncConnection, *, package_id: str | None) -> tuple[int, int]:
-    """How many objects `locations` would give in all, and their bytes."""
+    """Return the number of objects that `locations` returns without a limit, and their total size in bytes."""
     joined = _locations.join(_contents, _contents.c.digest_primary == _locations.c.digest_primary)
     query = select(func.count(), func.coalesce(func.sum(_contents.c.size_bytes), 0)).select_from(joined)
     count, size = (await connection.execute(query.where(IS_CURRENT, _locations_of(package_id)))).one()
@@ -174,7 +180,7 @@ async def location_totals(connection: AsyncConnection, *, package_id: str | None
 
 
 async def files_with_content(connection: AsyncConnection, content_address: str, *, limit: int) -> Sequence[str]:
-    """The first files that hold a content, as `package id/path`."""
+    """Return up to `limit` files with a content as `package id/path`, oldest first."""
     query = (
         select(_packages.c.package_id, path_of(_files))
         .join(_packages, _packages.c.created_sequence == _files.c.package_number)
@@ -185,7 +191,7 @@ async def files_with_content(connection: AsyncConnection, content_address: str, 
 
 
 async def flagged_objects(connection: AsyncConnection) -> dict[ContentAddress, Place]:
-    """Contents that verification found damaged or missing and that nobody has stored again, and where to do that."""
+    """Return each content with a flagged object, and the unused place where to store it again."""
     flagged = select(_locations.c.digest_primary).where(_IS_FLAGGED)
     query = _LOCATIONS_QUERY.where(_locations.c.digest_primary.in_(flagged)).order_by(~_IS_FLAGGED)
     rows = await connection.execute(query)
@@ -201,17 +207,17 @@ async def flagged_objects(connection: AsyncConnection) -> dict[ContentAddress, P
 
 
 async def flagged_counts(connection: AsyncConnection) -> dict[str, int]:
-    """How many objects are flagged, by problem."""
+    """Return the number of flagged objects by problem."""
     query = select(_locations.c.integrity, func.count()).where(_IS_FLAGGED).group_by(_locations.c.integrity)
     return {problem: int(count) for problem, count in (await connection.execute(query)).all()}
 
 
 async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> int:
-    """Bytes of the package's files whose content the store had already when their event was written."""
+    """Return the bytes of the package's files whose content the store had before their event was written."""
     new = (
         select(_contents.c.digest_primary, _contents.c.size_bytes)
         .join(_files, _files.c.digest_primary == _contents.c.digest_primary)
-        # The event that stores a command's new objects stands right before the one that puts its entries.
+        # The event for the new objects of a command directly precedes the event for its entries.
         .where(_files.c.package_number == _number_of(package_id), _files.c.sequence == _contents.c.sequence + 1)
         .distinct()
         .subquery()
@@ -222,10 +228,10 @@ async def deduplicated_bytes(connection: AsyncConnection, package_id: str) -> in
 
 
 async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes | None:
-    """The manifest that the package's finalizing event carries; None while it is open.
+    """Return the manifest bytes of a finalized package, from its event; None while the package is open.
 
     Raises:
-        PayloadDiffers: it is another one than the event's record names.
+        PayloadDiffers: the manifest does not match the digest in the event's record.
     """
     query = (
         select(events.c.sequence, events.c.payload_digest, events.c.payload)
@@ -241,7 +247,7 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
 
 
 async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSchema | None:
-    """The latest version of a metadata schema, if there is one."""
+    """Return the latest version of a metadata schema; None if there is none."""
     query = select(_schemas).where(_schemas.c.name == name).order_by(_schemas.c.version.desc()).limit(1)
     row = (await connection.execute(query)).one_or_none()
     try:
@@ -251,7 +257,7 @@ async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSch
 
 
 async def list_files(connection: AsyncConnection, package: PackageRecord) -> list[FileRecord]:
-    """Every entry of a package, in the order of trees."""
+    """Return all entries of a package in tree order."""
 
     def steps() -> Steps[list[FileRecord]]:
         rows = yield lookup(_files_by_number(connection.dialect.name), [(package.created_sequence,)])
@@ -263,9 +269,9 @@ async def list_files(connection: AsyncConnection, package: PackageRecord) -> lis
 
 @cache
 def _files_by_number(database: str) -> Query:
-    """In the order of the key, which is nearly that of trees, so that sorting costs next to nothing."""
+    """Return a query for entries in key order, which is nearly tree order, so that sorting them is cheap."""
     values = wanted(database, number=int)
-    # In a subquery, since SQLite joins nothing before what an outer join stands behind: it would read every entry.
+    # In a subquery: SQLite does not move `wanted` in front of an outer join, so a plain join would read every entry.
     number = select(values["number"]).scalar_subquery()
     selected = _FILES_QUERY.where(_files.c.package_number == number).order_by(_files.c.path_key)
     return query(selected, values, database)

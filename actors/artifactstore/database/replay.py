@@ -1,8 +1,8 @@
-"""Replay: build every projection again from the log alone, then compare with the live tables, or repair them.
+"""The replay of the log, which builds the projection again to compare it with the live tables or to repair them.
 
-Both ways fill temporary twins of the view tables. A check does so in one snapshot and never takes the head of the log.
-A rebuild catches up without the lock, notes which rows differ, and takes the lock only for the last events and for
-those rows: live rows that did not differ have moved on by the same events as their twins, so they need no touch.
+Both functions fill temporary shadow tables. `check` uses one snapshot and never locks the head of the log. `rebuild`
+replays most events without the lock and notes the rows that differ. It takes the lock only to replay the last events
+and to repair those rows. Other live rows equal their shadow rows, and later events change both in the same way.
 """
 
 from collections.abc import Callable
@@ -29,34 +29,38 @@ type Told = Callable[[ReplayProgress], None] | None
 
 
 async def check(connection: AsyncConnection, progress: Told = None) -> ReplayReport:
-    """Replay and compare within one snapshot; nothing that lasts is written. `progress` is told of each batch.
+    """Replay the log and compare the result with the live tables, in one snapshot. Only temporary tables are written.
+
+    Args:
+        connection: a reader's connection without an open transaction.
+        progress: called after each batch.
 
     Raises:
         UnknownEventType, EventRefused: an event breaks a rule of the log.
-        LogDamaged: the log is not gapless up to its head.
+        LogDamaged: the log has a gap, or its head is not the last event.
     """
     async with connection.begin() as transaction:
         await connection.run_sync(_create, SHADOW)
         told = _teller(progress, await events.head(connection))
         report = await _compare(connection, after=0, repaired_rows=0, told=told)
-        await transaction.rollback()  # which takes the temporary tables with it
+        await transaction.rollback()  # also drops the temporary tables
     return report
 
 
 async def rebuild(connection: AsyncConnection, progress: Told = None) -> ReplayReport:
-    """Replay, and make the live tables what the log implies.
+    """Replay the log and repair the live tables.
 
     Args:
-        connection: a reader's, with no transaction begun; several are begun in turn.
-        progress: told of each batch, but for what is written meanwhile.
+        connection: a reader's connection without an open transaction. The function uses several transactions in turn.
+        progress: called after each batch, except for events that are written during the replay.
 
     Raises:
-        UnknownEventType, EventRefused: an event breaks a rule of the log; the live tables are as they were.
-        LogDamaged: the log is not gapless up to its head; likewise.
-        DirectConnectionNeeded: a pooler stands in between.
+        UnknownEventType, EventRefused: an event breaks a rule of the log. The live tables are unchanged.
+        LogDamaged: the log has a gap, or its head is not the last event. The live tables are unchanged.
+        DirectConnectionNeeded: the database is reached through a pooler.
     """
     if not await is_direct(connection):
-        raise DirectConnectionNeeded  # its temporary tables would stay behind in somebody else's session
+        raise DirectConnectionNeeded  # the temporary tables would stay in a session that other clients use
     async with connection.begin():
         await connection.run_sync(_create, SHADOW)
         await connection.run_sync(_create, DIFFERING)
@@ -65,7 +69,7 @@ async def rebuild(connection: AsyncConnection, progress: Told = None) -> ReplayR
         async with connection.begin():
             await connection.run_sync(TEMPORARY.drop_all, checkfirst=False)
     except BaseException:
-        await connection.invalidate()  # the temporary tables end with it, whatever state it is in
+        await connection.invalidate()  # closing the connection drops the temporary tables in any case
         raise
     return report
 
@@ -89,7 +93,7 @@ async def _rebuild(connection: AsyncConnection, progress: Told) -> ReplayReport:
 
 
 async def _catch_up(connection: AsyncConnection, into: TableViewWriter, after: int) -> int:
-    """Replay what was written meanwhile, until that is little: the rest is replayed with writers waiting."""
+    """Replay events written meanwhile until at most 256 are new; the rest is replayed while writers wait."""
     for _ in range(_CATCH_UPS_MAX):
         async with connection.begin():
             sequence = await events.replay(connection, into=into, after=after)
@@ -125,7 +129,7 @@ async def _compare(
 
 
 async def _note_differences(connection: AsyncConnection, live: Table, shadow: Table, keys: Table) -> int:
-    """Keep the keys of rows that only one of the two has, or that differ. Returns how many there are."""
+    """Store the keys of rows that differ or are in one table only, and return their number."""
     only_live = select(live).except_(select(*_columns_like(shadow, live))).subquery()
     only_shadow = select(*_columns_like(shadow, live)).except_(select(live)).subquery()
     names = [column.name for column in keys.columns]

@@ -1,8 +1,9 @@
-"""The tables, once, for queries and for migrations' own check that models and migrations agree.
+"""The table definitions, used by queries and by the check that models and migrations agree.
 
-`events` is the truth; `log_head` is its one lock and counter; `retention_classes` is reference data. The rest are
-projections of the log, rebuilt by replay, so they carry no foreign keys and no defaults: every cell comes from an
-event. Text compares bytewise and times are int64 microseconds UTC, so both databases order and store alike.
+`events` is the source of truth. `log_head` is its only lock and its counter. `retention_classes` is reference data.
+The other tables are projections that a replay rebuilds from the log. They have no foreign keys and no defaults, since
+every cell comes from an event. Text compares bytewise and times are int64 microseconds in UTC, so SQLite and
+PostgreSQL store and order rows alike.
 """
 
 from collections.abc import Mapping
@@ -26,10 +27,10 @@ __all__ = [
 ]
 
 SCHEMA_REVISIONS: tuple[str, ...] = ("0001",)
-"""Every schema revision that this release can upgrade from, oldest first. A test holds it against the migrations."""
+"""The schema revisions that this release uses or upgrades, oldest first. A test compares them with the migrations."""
 
 SCHEMA_REVISION = SCHEMA_REVISIONS[-1]
-"""The revision that this release works with."""
+"""The schema revision that this release requires."""
 
 METADATA = MetaData(
     naming_convention={
@@ -56,7 +57,7 @@ def _bytes(name: str, *, key: bool = False, nullable: bool = False) -> Column[by
     return Column(name, octets, primary_key=key, nullable=nullable)
 
 
-# SQLite keeps a table in key order without a second index only for a column of type INTEGER, which takes no other.
+# Only an INTEGER primary key is SQLite's rowid, which needs no second index. The type must be exactly INTEGER.
 _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -93,7 +94,7 @@ log_head = Table(
 )
 
 CHANNEL_PREFIX = "artifactstore_"
-"""What stands before the object id of `log_head` in the name of the channel that PostgreSQL's commits notify."""
+"""The prefix of the PostgreSQL channel that commits notify. The object id of `log_head` follows it."""
 
 retention_classes = Table(
     "retention_classes",
@@ -128,7 +129,7 @@ Table(
     Index(None, "created_sequence"),
 )
 
-# The tables that have a row for each file have no rowid: the key is stored once, and a row is one step away from it.
+# Tables with a row per file have no rowid: the key is stored once, and one search finds the row.
 
 Table(
     "contents",
@@ -158,7 +159,7 @@ Table(
     sqlite_with_rowid=False,
 )
 
-# For PostgreSQL only the migration says `where`: naming its option here would load its dialect for SQLite, too.
+# For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
 _flagged = text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
 
 Table(
@@ -203,4 +204,4 @@ Table(
 type ViewTables = Mapping[ViewTable, Table]
 
 LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view in VIEWS})
-"""The tables that readers see, by view."""
+"""The tables that readers query, by view."""

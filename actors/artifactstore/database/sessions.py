@@ -1,11 +1,11 @@
-"""Sessions with PostgreSQL: asyncpg's connections, and what every transaction of the store is told as it begins.
+"""PostgreSQL sessions: asyncpg connections that set the store's settings at the start of each transaction.
 
-Nothing is set for a session: each BEGIN carries its settings, local to the transaction, in the same message. So they
-cost no round trip, and they hold behind a pooler that gives every transaction another session. Whether one is there
-shows by itself: the process that answers is not the one that the connection was given when it was made. Then no
-statement is prepared by name, since the next transaction would look for it elsewhere.
+No setting belongs to a session. Each BEGIN carries `SET LOCAL` statements in the same message. They cost no round trip
+and also work behind a pooler that gives each transaction another session. A pooler is detected when the answering
+server process is not the one that the connection reported when it was made. Behind a pooler no statement is prepared by
+name, since the next transaction may run in a session without it.
 
-Imported only where there is such a database: loading asyncpg takes its time.
+Import this module only for a PostgreSQL database, because loading asyncpg is slow.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, override
 from artifactstore.database.schema import CHANNEL_PREFIX
 
 if TYPE_CHECKING:
-    # What is used of asyncpg, which comes without types.
+    # The part of asyncpg that this module uses; asyncpg has no types.
     class PostgresError(Exception): ...
 
     class InFailedSQLTransactionError(PostgresError):
@@ -55,7 +55,7 @@ else:
 __all__ = ["DRIVER_ERRORS", "Session", "Sessions"]
 
 DRIVER_ERRORS = (PostgresError, InterfaceError, InternalClientError, OSError)
-"""What a session raises where SQLAlchemy does not stand in between."""
+"""The errors that a session raises when it is called directly, not through SQLAlchemy."""
 
 _CHANNEL = f"SELECT '{CHANNEL_PREFIX}' || 'log_head'::regclass::oid"
 _STATEMENTS_CACHED = 100
@@ -66,12 +66,12 @@ _TRANSACTION_TIMEOUT_SINCE = 17
 
 
 class Session(Connection):
-    """One connection.
+    """One connection to PostgreSQL.
 
     Attributes:
-        is_direct: whether one server process is at its other end for as long as it lasts, and not a pooler.
-        on_begin: what each transaction is told, as statements.
-        on_begin_writing: what a writer's is told besides.
+        is_direct: whether the connection ends at one server process, not at a pooler.
+        on_begin: SQL statements that follow each BEGIN.
+        on_begin_writing: further statements that follow the BEGIN of a writer.
     """
 
     __slots__ = ("is_direct", "on_begin", "on_begin_writing")
@@ -84,34 +84,34 @@ class Session(Connection):
 
     @override
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:
-        """As asyncpg's, which begins and ends its transactions with it.
+        """Execute statements like asyncpg, which also begins and ends its transactions through this method.
 
         Raises:
-            InFailedSQLTransactionError: a COMMIT undid its transaction, since a statement of it had failed; the server
-                says so by its answer alone, and asyncpg does not look at that.
+            InFailedSQLTransactionError: a COMMIT rolled its transaction back, because an earlier statement had failed.
+                The server reports that only in the command tag of its answer, which asyncpg does not check.
         """
         if query.startswith("BEGIN"):
             query += self.on_begin + (self.on_begin_writing if _WRITERS_ISOLATION in query else "")
         answer = await super().execute(query, *args, timeout=timeout)
         if answer == "ROLLBACK" and query.startswith("COMMIT"):
             undone = InFailedSQLTransactionError("the server answered COMMIT with ROLLBACK")
-            undone.severity_en = "ERROR"  # what a server's own word for "undone, and nothing else is wrong" would be
+            undone.severity_en = "ERROR"  # the severity of a server error that rolled back and left the session usable
             raise undone
         return answer
 
     @override
     async def close(self, *, timeout: float | None = None) -> None:
-        """End it, with a farewell if the server still takes one: asyncpg would wait for it without an end."""
+        """Close the connection, and wait at most 1 s for the server; asyncpg alone would wait without a limit."""
         with suppress(*DRIVER_ERRORS):
             await super().close(timeout=_FAREWELL_S if timeout is None else min(timeout, _FAREWELL_S))
 
     async def look_who_answers(self) -> None:
-        """Find out whether it is direct, by the simple protocol, which every pooler carries."""
+        """Set `is_direct`. The query uses the simple protocol, which every pooler supports."""
         answer = await self.execute(f"SELECT 1 WHERE pg_backend_pid() = {self.get_server_pid()}")
         self.is_direct = answer == "SELECT 1"
 
     async def listen(self, on_word: Callable[[], None]) -> asyncio.Event:
-        """Hear of every commit that moves the head. What is returned is set when the connection ends."""
+        """Call `on_word` on each commit that moves the head; return an event that is set when the connection ends."""
         ended = asyncio.Event()
         self.add_termination_listener(lambda *_: ended.set())
         channel = str(await self.fetchval(_CHANNEL))
@@ -120,11 +120,11 @@ class Session(Connection):
 
 
 class Sessions:
-    """Makes sessions that are set up alike.
+    """A factory of sessions with the same settings.
 
     Args:
         transaction: settings of each transaction, by name.
-        transaction_timeout_s: how long a writer's may take as a whole, where the server can end it (from 17 on).
+        transaction_timeout_s: limit of a whole writing transaction; only PostgreSQL 17 and later enforce it.
     """
 
     def __init__(self, transaction: Mapping[str, str], *, transaction_timeout_s: float) -> None:
@@ -133,7 +133,7 @@ class Sessions:
         self._by_name = True
 
     async def connect(self, **arguments: object) -> Session:
-        """A new session; arguments are those of `asyncpg.connect`."""
+        """Return a new session; the arguments are those of `asyncpg.connect`."""
         session = await self._connect(arguments)
         if self._by_name and not session.is_direct:
             self._by_name = False
@@ -160,7 +160,7 @@ def _set_local(settings: Mapping[str, str]) -> str:
 
 
 def _notice_silence(connected: socket.socket) -> None:
-    """Have the kernel end a connection to a machine that is gone: it would be waited for without an end."""
+    """Let the kernel end a TCP connection to a dead machine after about 60 s; otherwise a read waits forever."""
     if connected.family is socket.AF_UNIX:
         return
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

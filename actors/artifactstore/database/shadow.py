@@ -1,6 +1,6 @@
-"""Twins of the view tables, which a replay fills: temporary tables of one connection.
+"""Temporary copies of the view tables, which a replay fills on its own connection.
 
-They are described once, so that their statements are compiled once; only a replay imports them.
+The tables are defined once, so that their statements are compiled once. Only a replay imports this module.
 """
 
 from types import MappingProxyType
@@ -26,9 +26,9 @@ def _like(column: Column[Cell]) -> Column[Cell]:
 SHADOW: ViewTables = MappingProxyType(
     {view: _temporary(f"shadow_{view.name}", *map(_like, LIVE[view].columns)) for view in VIEWS}
 )
-"""Twins of the views, to replay into."""
+"""The tables that a replay fills, by view."""
 
 DIFFERING: ViewTables = MappingProxyType(
     {view: _temporary(f"differing_{view.name}", *map(_like, LIVE[view].primary_key)) for view in VIEWS}
 )
-"""Keys of rows in which the views and their twins differ."""
+"""The tables for the keys of rows that differ between the live views and `SHADOW`."""

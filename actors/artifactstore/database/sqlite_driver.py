@@ -1,8 +1,7 @@
-"""The driver of SQLite: aiosqlite with one hop to its thread for each statement, where it takes three or four.
+"""The SQLite driver: aiosqlite with one thread hop for each statement instead of three or four.
 
-A cursor is made as its statement is executed, the first rows are fetched in the same hop, and a cursor that has no more
-rows is closed in it. So a statement costs one hop, unless it has more rows than that. A hop costs more than most
-statements do.
+One hop creates the cursor, executes the statement, fetches up to 256 rows, and closes the cursor if it has no more.
+Only a statement with more rows needs further hops. A hop costs more than most statements.
 """
 
 import sqlite3
@@ -15,37 +14,37 @@ import aiosqlite
 __all__ = ["Connection"]
 
 _ROWS_AT_ONCE: Final = 256
-_CHUNK_ROWS: Final = 64  # of an iteration that SQLAlchemy never makes
+_CHUNK_ROWS: Final = 64  # aiosqlite wants it for iteration, which SQLAlchemy does not use
 
 
 class Connection(aiosqlite.Connection):
-    """A connection that is not open yet; await it to open it.
+    """A connection to SQLite. It is closed at first; await it to open it.
 
     Args:
-        connect: makes the connection, in a thread of its own.
+        connect: opens the `sqlite3` connection; called in the connection's own thread.
     """
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         super().__init__(connect, _CHUNK_ROWS)
 
     @override
-    def cursor(self) -> "_Cursor":  # type: ignore[override]  # what SQLAlchemy uses of a cursor
+    def cursor(self) -> "_Cursor":  # type: ignore[override]  # it has the methods that SQLAlchemy uses
         return _Cursor(self)
 
     @override
     async def rollback(self) -> None:
-        """Roll back; without a hop where no transaction is open, as when a connection goes back to its pool."""
+        """Roll back. Without an open transaction this needs no hop, as when a connection returns to its pool."""
         if self.in_transaction:
             await super().rollback()
 
     async def run[T](self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Call `work` in the connection's thread."""
-        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # it has no annotations
+        result: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]  # aiosqlite has no annotations
         return result
 
 
 class _Cursor:
-    """One statement and its rows."""
+    """The cursor of one statement and its fetched rows."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -74,20 +73,20 @@ class _Cursor:
             self.description, self.rowcount, self.lastrowid = cursor.description, cursor.rowcount, cursor.lastrowid
             self._rows = cursor.fetchmany(_ROWS_AT_ONCE) if cursor.description else []
         except BaseException:
-            cursor.close()  # whoever keeps the error would keep the statement, and with it SQLite's locks
+            cursor.close()  # the error's traceback would keep the statement open, and with it SQLite's locks
             raise
         if len(self._rows) < _ROWS_AT_ONCE:
             cursor.close()
         else:
             self._open = cursor
 
-    async def fetchone(self) -> Any:  # noqa: ANN401 - a row is whatever SQLite has
-        """The next row, or None."""
+    async def fetchone(self) -> Any:  # noqa: ANN401 - a row has values of any type
+        """Return the next row, or None."""
         rows = await self.fetchmany(1)
         return rows[0] if rows else None
 
     async def fetchmany(self, size: int | None = None) -> list[Any]:
-        """The next rows, as many as are wanted if there are."""
+        """Return up to `size` next rows; `arraysize` by default."""
         wanted = self.arraysize if size is None else size
         if len(self._rows) < wanted and self._open is not None:
             self._rows += await self._fetch(partial(self._open.fetchmany, wanted - len(self._rows)))
@@ -95,7 +94,7 @@ class _Cursor:
         return rows
 
     async def fetchall(self) -> list[Any]:
-        """The rows that are left."""
+        """Return the remaining rows."""
         rows, self._rows = self._rows, []
         return rows if self._open is None else rows + await self._fetch(self._open.fetchall)
 
@@ -103,7 +102,7 @@ class _Cursor:
         return await self._connection.run(lambda _connection: fetch())
 
     async def close(self) -> None:
-        """Close the statement, if it is open."""
+        """Close the cursor. Does nothing if it is already closed."""
         cursor, self._open = self._open, None
         if cursor is not None:
             await self._connection.run(lambda _connection: cursor.close())

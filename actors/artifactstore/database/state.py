@@ -1,4 +1,4 @@
-"""Loads the state that a batch of commands or events needs, by statements that are compiled once."""
+"""Queries that load the state that a batch of commands or events needs. Each is compiled once."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -18,7 +18,7 @@ __all__ = ["load_state"]
 
 
 def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[LogState]:
-    """Return the state that `needs` names, as the transaction sees it in a set of view tables."""
+    """Return the state that `needs` names, read from `tables` in the current transaction."""
     state = LogState()
     yield from _load_packages(state, tables[PACKAGES], needs.packages | needs.whole, database)
     if needs.schemas:
@@ -30,7 +30,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     if needs.counts:
         state.counts = yield from _load_counts(tables, database)
     filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
-    if filled:  # an empty package has nothing to look for
+    if filled:  # an empty package has no entries to load
         yield from _load_entries(tables, needs, filled, database)
     return state
 
@@ -58,14 +58,14 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
 
 
 def _load_references(state: LogState, files: Table, digests: Iterable[bytes], database: str) -> Steps[None]:
-    """How many entries refer to each content, from the index by content."""
+    """Count the entries that refer to each content, by the index on contents."""
     keys = [(digest,) for digest in sorted(digests)]
     if keys:
         state.references.update((yield lookup(_references(files, database), keys)))
 
 
 def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, EntryCounts]]:
-    """Of all entries: counted row by row, and as the packages' totals state them."""
+    """Return the counts of all entries, first counted from the rows, then summed from the packages' totals."""
     by_kind = yield lookup(_entries_by_kind(tables[FILES], tables[CONTENTS], database), [()])
     [totals] = yield lookup(_totals(tables[PACKAGES], database), [()])
     counted = {kind: int(count) for kind, count, _size in by_kind}
@@ -183,7 +183,7 @@ def _whole(files: Table, contents: Table, database: str) -> Query:
 
 def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[*tuple[Any, ...]]:
     *_others, size_bytes = content_columns(contents)
-    # In a subquery, since SQLite joins nothing before what an outer join stands behind: it would read every entry.
+    # A subquery, because SQLite does not move the table of wanted keys before an outer join: it would scan all entries.
     size_of_content = select(size_bytes).where(contents.c.digest_primary == files.c.digest_primary).scalar_subquery()
     return select(
         files.c.package_number,
@@ -200,7 +200,7 @@ def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Se
 
 @cache
 def _directories(files: Table, database: str) -> Query:
-    """Which of the paths are directories already: the first entry below each, found by its place in the index."""
+    """Return the query for the first entry below each path, if any, by one index search. Such a path is a directory."""
     values = wanted(database, number=int, path_key=str)
     number, key = values["number"], values["path_key"]
     below = (

@@ -1,4 +1,4 @@
-"""SqlEventStore: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database's thread."""
+"""`SqlEventStore`: the event store on SQLite and PostgreSQL. Each method is one unit of work on the database thread."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -25,10 +25,10 @@ _PROBE_TIMEOUT_S = 5.0
 
 
 class SqlEventStore:
-    """Implements `EventStore`; see there for what the methods promise.
+    """The implementation of `EventStore`, which documents the methods and their errors.
 
     Args:
-        database: opened and closed by this store.
+        database: the database, which this store opens and closes.
     """
 
     def __init__(self, database: Database) -> None:
@@ -36,11 +36,11 @@ class SqlEventStore:
 
     @property
     def name(self) -> str:
-        """The file's path, or host and database."""
+        """The path of the SQLite file, or the host and name of the PostgreSQL database."""
         return self._database.location.name
 
     async def open(self) -> None:
-        """Open the database, and set its schema up if it has none."""
+        """Open the database. Create the schema if there is none."""
         await self._database.open()
 
     async def close(self) -> None:
@@ -48,11 +48,11 @@ class SqlEventStore:
         await self._database.close()
 
     def must_be_writable(self) -> None:
-        """Refuse to write where that cannot be."""
+        """Raise `StoreReadOnly` if the database cannot be written."""
         self._database.must_be_writable()
 
     async def probe(self) -> LogReading:
-        """Read the head, and see that it is the last event, and the file the one that was opened."""
+        """Return the head after a check that it is the last event and that the database file was not replaced."""
 
         async def look(connection: AsyncConnection) -> LogReading:
             head, unfinished = await events.read_head(connection)
@@ -68,7 +68,7 @@ class SqlEventStore:
         return await self._database.read(look, timeout_s=_PROBE_TIMEOUT_S)
 
     async def store_id(self) -> str:
-        """The id of this database, which is in no export and no backup."""
+        """Return the id of this database. Exports and backups do not contain it."""
         return await self._database.read(events.read_store_id)
 
     async def commit(
@@ -79,7 +79,7 @@ class SqlEventStore:
         new_id: Callable[[], str],
         files_per_package_max: int,
     ) -> Sequence[CommandOutcome]:
-        """Commit a batch; if the database refuses it as a whole, once more with a savepoint for every command."""
+        """Commit a batch. If the database refuses it as a whole, retry with a savepoint for each command."""
 
         async def write(commit: Callable[..., Steps[Sequence[CommandOutcome]]]) -> Sequence[CommandOutcome]:
             judge = partial(
@@ -97,13 +97,13 @@ class SqlEventStore:
             return await write(commit_each)
 
     async def import_events(self, events: Sequence[StoredEvent], run: ImportRun) -> int:
-        """Take over another log's events."""
+        """Import events of another log."""
         return await self._database.write(lambda transaction: import_events(transaction, events, run))
 
     async def read_events(
         self, *, after: int, limit: int, subject: str | None = None, bytes_max: int = READ_BYTES_MAX
     ) -> Sequence[StoredEvent]:
-        """Events, in order."""
+        """Return events in order."""
 
         async def read(connection: AsyncConnection) -> Sequence[StoredEvent]:
             return await events.read(connection, after=after, limit=limit, subject=subject, bytes_max=bytes_max)
@@ -111,11 +111,11 @@ class SqlEventStore:
         return await self._database.read(read)
 
     async def wait_for_growth(self, after: int) -> int:
-        """The head, as soon as it is past a sequence."""
+        """Wait some seconds at most for the head to pass a sequence; return the head."""
         return await self._database.wait_for_growth(after)
 
     async def replay(self, *, rebuild: bool, progress: Callable[[ReplayProgress], None] | None = None) -> ReplayReport:
-        """Check or rebuild the views. A cancelled caller leaves at once, and the work ends after its next batch."""
+        """Check or rebuild the views. Cancellation returns at once; the work stops after its current batch."""
         if rebuild:
             self._database.must_be_writable()
         left = False
@@ -126,7 +126,7 @@ class SqlEventStore:
             if progress is not None:
                 progress(counts)
 
-        from artifactstore.database import replay  # noqa: PLC0415 - with tables that nothing else uses
+        from artifactstore.database import replay  # noqa: PLC0415 - it defines tables that only a replay uses
 
         work = replay.rebuild if rebuild else replay.check
         try:
@@ -135,19 +135,19 @@ class SqlEventStore:
             left = True
 
     async def package(self, package_id: str) -> PackageRecord:
-        """One package."""
+        """Return a package."""
         return await self._database.read(lambda connection: queries.package(connection, package_id))
 
     async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
-        """Packages by id or name."""
+        """Return the packages with an id or else a name."""
         return await self._database.read(lambda connection: queries.find_packages(connection, wanted))
 
     async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
-        """A page of packages."""
+        """Return a page of packages."""
         return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=limit))
 
     async def contents(self, package_id: str) -> PackageContents:
-        """What a manifest is made from."""
+        """Return the contents that a manifest lists."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
             return await contents(connection, await queries.package(connection, package_id))
@@ -155,7 +155,7 @@ class SqlEventStore:
         return await self._database.read(read)
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """One entry."""
+        """Return an entry, or None."""
 
         async def read(connection: AsyncConnection) -> FileRecord | None:
             await queries.package(connection, package_id)
@@ -164,7 +164,7 @@ class SqlEventStore:
         return await self._database.read(read)
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
-        """A package and all of its entries."""
+        """Return a package and all of its entries."""
 
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
             package = await queries.package(connection, package_id)
@@ -173,7 +173,7 @@ class SqlEventStore:
         return await self._database.read(read)
 
     async def manifest_bytes(self, package_id: str) -> bytes | None:
-        """A package's manifest."""
+        """Return the manifest bytes of a package; None while it is open."""
 
         async def read(connection: AsyncConnection) -> bytes | None:
             await queries.package(connection, package_id)
@@ -182,37 +182,37 @@ class SqlEventStore:
         return await self._database.read(read)
 
     async def deduplicated_bytes(self, package_id: str) -> int:
-        """Bytes that were there before."""
+        """Return the bytes of a package's files whose content the log already had."""
         return await self._database.read(lambda connection: queries.deduplicated_bytes(connection, package_id))
 
     async def locations(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Location]:
-        """A page of objects."""
+        """Return the objects of a page of contents."""
         return await self._database.read(
             lambda connection: queries.locations(connection, package_id=package_id, after=after, limit=limit)
         )
 
     async def known_objects(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, KnownObject]:
-        """Where contents are now."""
+        """Return where contents can be read."""
         return await self._database.read(lambda connection: queries.known_objects(connection, addresses))
 
     async def location_totals(self, *, package_id: str | None) -> tuple[int, int]:
-        """Count and bytes of objects."""
+        """Return the number of objects and their bytes."""
         return await self._database.read(lambda connection: queries.location_totals(connection, package_id=package_id))
 
     async def files_with_content(self, content_address: str, *, limit: int) -> Sequence[str]:
-        """Files that hold a content."""
+        """Return files that hold a content."""
         return await self._database.read(
             lambda connection: queries.files_with_content(connection, content_address, limit=limit)
         )
 
     async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
-        """Contents to be stored again, and where."""
+        """Return the contents with a flawed object, each with the place to store it again."""
         return await self._database.read(queries.flagged_objects)
 
     async def flagged_counts(self) -> Mapping[str, int]:
-        """How many objects are flagged, by problem."""
+        """Return the number of flagged objects by problem."""
         return await self._database.read(queries.flagged_counts)
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:
-        """The latest version of a schema."""
+        """Return the latest version of a metadata schema, or None."""
         return await self._database.read(lambda connection: queries.metadata_schema(connection, name))

@@ -1,9 +1,9 @@
-"""The last resort against a peer that holds the head of the log and will never let it go.
+"""The last resort against another process that never releases the head of the log.
 
-PostgreSQL ends a writer's transaction that waits for its client between two statements, and from 17 on one that takes
-too long as a whole. What is left is a client that froze while it was sending, before 17, or while an answer was on its
-way to it, which no timeout of the server interrupts. So whoever has waited for the head in vain looks for a holder that
-is older than any honest transaction can be, and ends its session.
+PostgreSQL ends a transaction that waits for its client between two statements. From version 17 on it also ends a
+transaction that takes too long as a whole. No server timeout covers two other cases: before version 17, a client that
+froze while it was sending; in any version, a client that froze while the server was sending an answer to it. So a
+writer that timed out on the head ends the sessions of holders that are older than any valid transaction can be.
 """
 
 import logging
@@ -17,9 +17,9 @@ from artifactstore.database.engines import STATEMENT_TIMEOUT_S
 __all__ = ["STUCK_AFTER_S", "end_stuck_writers"]
 
 STUCK_AFTER_S: Final = 2 * STATEMENT_TIMEOUT_S
-"""Age of a writer's transaction that cannot be honest: its client gives the work and the commit half of that each."""
+"""The age at which a writer's transaction must be stuck: a client allows half of it for work, and half for commit."""
 
-# Those who wait for the head have the same lock on its table; they are younger, since they do not wait for long.
+# Sessions that wait for the head hold the same table lock. The age excludes them: they do not wait that long.
 _END_THEM = text("""
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE usename = current_user AND pid <> pg_backend_pid()
@@ -35,7 +35,7 @@ _logger = logging.getLogger("artifactstore.database")
 
 
 async def end_stuck_writers(connection: AsyncConnection) -> None:
-    """End the sessions, of this role, that have held the head for too long. On PostgreSQL."""
+    """End the PostgreSQL sessions of the current role that have held the head for more than `STUCK_AFTER_S`."""
     ended = await connection.scalar(_END_THEM, {"stuck_after_s": float(STUCK_AFTER_S)})
     if ended:
         _logger.warning("ended %s session(s) that held the head of the log for more than %s s", ended, STUCK_AFTER_S)

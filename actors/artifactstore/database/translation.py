@@ -1,7 +1,8 @@
-"""What drivers raise, as the store's own errors, which say whether anything may have been written.
+"""The translation of driver errors into the store's own errors, which say whether anything was written.
 
-SQLAlchemy wraps most of it, but not all: a socket's errors and our own use of `sqlite3` come as they are. Codes decide
-(SQLSTATE, SQLite's result code), never texts, which change with the release and the server's language.
+SQLAlchemy wraps most driver errors, but neither socket errors nor those of direct `sqlite3` calls. The codes classify
+an error: SQLSTATE, or SQLite's result code. Texts change with the release and the server's language, so only one SQLite
+error without a code is recognized by its text.
 """
 
 import errno
@@ -26,7 +27,7 @@ from artifactstore.database.errors import (
 __all__ = ["DRIVER_ERRORS", "is_refusal", "reason_of", "translated", "was_undone", "write_obstacle"]
 
 DRIVER_ERRORS = (SQLAlchemyError, sqlite3.Error, OSError, UnicodeEncodeError, OverflowError, DamagedCell)
-"""All that a database may raise: `TimeoutError` is an `OSError`, and text or a number may be what no database takes."""
+"""All errors of a database. `OSError` covers `TimeoutError`; two types report text or a number that SQL cannot hold."""
 
 _READ_ONLY_TRANSACTION = "25006"
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -49,18 +50,20 @@ _SERVER_GOES_ON = "ERROR"
 
 @contextmanager
 def translated(database: str) -> Generator[None]:
-    """Raise what a driver raises inside as one of the errors below.
+    """Translate driver errors in the block to the errors below.
+
+    Each of them says that nothing was written, so the block must not commit.
 
     Args:
-        database: what the errors call it.
+        database: name of the database in the errors.
 
     Raises:
         Refused: a constraint or a value was at fault.
-        DatabaseBusy: a lock or a connection could not be had in time.
-        DatabaseDamaged: what it holds cannot be read.
-        StoreReadOnly: it can only be read.
-        NoTemporaryDirectory: a temporary table found no place.
-        DatabaseUnavailable: anything else. Nothing was written in either case, so a commit must not happen inside.
+        DatabaseBusy: no lock or no connection was free in time.
+        DatabaseDamaged: stored data cannot be read.
+        StoreReadOnly: the database can only be read.
+        NoTemporaryDirectory: SQLite found no directory for a temporary table.
+        DatabaseUnavailable: any other error.
     """
     try:
         yield
@@ -83,9 +86,9 @@ def translated(database: str) -> Generator[None]:
 
 
 def _clear_frames(error: BaseException | None) -> None:
-    """Drop what the statements of a finished unit of work still hold, such as cursors, and with them SQLite's locks.
+    """Clear the local variables of an error's frames, since a cursor among them would keep SQLite's locks.
 
-    A caller may keep an error for long, as a supervisor does; its traceback keeps its lines.
+    A caller may keep an error for a long time, as a supervisor does. The traceback keeps its line numbers.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
@@ -93,20 +96,20 @@ def _clear_frames(error: BaseException | None) -> None:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the database refused a value, rather than failed."""
+    """Return whether the database refused a value, as opposed to a failure of the database."""
     if isinstance(error, IntegrityError | DataError | UnicodeEncodeError | OverflowError):
         return True
-    # asyncpg refuses some values itself, before the server could; that error has no SQLSTATE.
+    # asyncpg checks some values before it sends them; its error has no SQLSTATE.
     refused_by_driver = type(_original(error).__cause__).__name__ == _ASYNCPG_REFUSAL
     return refused_by_driver or _sqlstate(error)[:2] in _CONTENT_CLASSES
 
 
 def was_undone(error: BaseException) -> bool:
-    """Whether a COMMIT that failed with this has certainly undone its transaction.
+    """Return whether a COMMIT that failed with this error has certainly rolled back its transaction.
 
-    A server that answers with an ERROR has rolled back; a FATAL one may come after the commit. SQLite commits by the
-    last frame of its write-ahead log: a frame that could not be written is no commit, while one that could not be
-    synced may turn up again after a crash.
+    PostgreSQL has rolled back if the severity is ERROR; a FATAL error can follow the commit. SQLite commits by the last
+    frame of its write-ahead log. A frame that was not written is no commit, but a frame that was written and not synced
+    may be read after a crash.
     """
     cause = _original(error)
     if isinstance(cause, sqlite3.Error):
@@ -115,19 +118,19 @@ def was_undone(error: BaseException) -> bool:
 
 
 def reason_of(error: BaseException) -> str:
-    """The driver's own words, in one line and without SQLAlchemy's statement and parameters."""
+    """Return the driver's message in one line, without the statement and parameters that SQLAlchemy adds."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     cause = _original(error)
     if isinstance(cause, OSError) and cause.filename is not None:
         return f"{cause.filename}: {cause.strerror}"
     name = getattr(cause, "sqlite_errorname", "")
-    which = f" ({name})" if name.startswith(_INPUT_OUTPUT) else ""  # all of these have the same words
+    which = f" ({name})" if name.startswith(_INPUT_OUTPUT) else ""  # all I/O errors of SQLite have the same message
     return (" ".join(str(cause).split()) or type(cause).__name__) + which
 
 
 def write_obstacle(error: BaseException) -> str | None:
-    """Why a database could not be opened to write, if an error says that it may still be read; None if not."""
+    """Return why a database that may still be readable cannot be written; None for any other error."""
     if isinstance(error, OSError):
         told = error.errno in _CANNOT_WRITE_ERRNOS
         return f"{error.filename or 'a file'} cannot be written ({error.strerror})" if told else None
@@ -150,7 +153,7 @@ def _is_damage(error: BaseException) -> bool:
     cause = _original(error)
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", None)
-        # The module's own errors have no code, and this one is told from the others by its text alone.
+        # The errors that `sqlite3` itself raises have no code; only the text identifies this one.
         return str(cause).startswith(_NOT_UTF8) if code is None else code & _PRIMARY_CODE in _DAMAGE_CODES
     return isinstance(cause, DamagedCell) or _sqlstate(error) in _DAMAGE_STATES
 
@@ -164,5 +167,5 @@ def _is_read_only(error: BaseException) -> bool:
 
 
 def _code(error: BaseException) -> int:
-    """SQLite's extended result code; 0 if there is none, as in an error that the `sqlite3` module made itself."""
+    """Return SQLite's extended result code; 0 if there is none, as in errors that `sqlite3` itself raises."""
     return getattr(_original(error), "sqlite_errorcode", 0)

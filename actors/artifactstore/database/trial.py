@@ -1,8 +1,8 @@
-"""A log on trial: held to the rules of a log, event by event, before any of it is written to a store.
+"""The admission check of a whole log, event by event, before any event is written to a store.
 
-What the events add up to is kept in a database without a name, which is gone when the trial is over. SQLite holds some
-megabytes of it in memory and the rest in the temporary directory, so a log may be as long as it likes. Payloads are not
-kept.
+The check builds the projections in an unnamed SQLite database that is deleted afterwards. SQLite keeps up to 16 MB of
+it in memory and the rest in the temporary directory, so the length of the log is not limited by memory. Payloads are
+not kept.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -29,10 +29,10 @@ _NAME = "of temporary files"
 
 
 class LogTrial:
-    """One log on trial; `opened` makes one.
+    """The check of one log. Create it with `opened`.
 
     Attributes:
-        sequence: the last event that was found to keep the rules.
+        sequence: the last event that passed the check; 0 before the first.
     """
 
     def __init__(self, thread: AsyncioThread, connection: AsyncConnection) -> None:
@@ -43,10 +43,10 @@ class LogTrial:
     @classmethod
     @asynccontextmanager
     async def opened(cls) -> AsyncGenerator[Self]:
-        """A trial for the block.
+        """Open a trial for the block.
 
         Raises:
-            DatabaseUnavailable: there is no room for it.
+            DatabaseUnavailable: there is no room for its database.
         """
         engine = nameless_engine()
         thread = AsyncioThread("artifactstore-trial")
@@ -65,12 +65,12 @@ class LogTrial:
             await thread.stop(engine.dispose)
 
     async def take(self, batch: Sequence[StoredEvent]) -> None:
-        """Hold the next events of the log to the rules.
+        """Check the next events of the log.
 
         Raises:
-            UnknownEventType: a newer release wrote one of them.
-            EventRefused: one of them breaks a rule. The trial is of no more use then.
-            DatabaseUnavailable: there is no room for what they add up to.
+            UnknownEventType: a newer release wrote one of the events.
+            EventRefused: an event breaks a rule. The trial cannot be used any more.
+            DatabaseUnavailable: there is no room for the projections.
         """
         if batch:
             await self._thread.run(lambda: self._take(batch), leave_on_cancel=True)
@@ -86,14 +86,15 @@ class LogTrial:
                     transaction, [replace(stored.event, payload=b"") for stored in batch], operations
                 )
             except IntegrityError:
-                raise await self._taken(batch) from None
+                if (refused := await self._duplicate(batch)) is None:
+                    raise
+                raise refused from None
             await connection.commit()
         self.sequence = transaction.sequence
 
-    async def _taken(self, batch: Sequence[StoredEvent]) -> EventRefused:
-        """Which event has the id or the idempotency key of another one."""
+    async def _duplicate(self, batch: Sequence[StoredEvent]) -> EventRefused | None:
+        """Return the refusal of the first event in `batch` whose event id or idempotency key is already used."""
         ids, keys = set[str](), set[str]()
-        refused = batch[-1]
         for stored in batch:
             event_id, key = stored.event.event_id, stored.event.command.idempotency_key
             taken = table.c.event_id == event_id
@@ -102,9 +103,8 @@ class LogTrial:
             before = select(table.c.sequence).where(table.c.sequence <= self.sequence, taken)
             there = (await self._connection.execute(before)).first()
             if there is not None or event_id in ids or key in keys:
-                refused = stored
-                break
+                reason = "an earlier event has the same event id or idempotency key"
+                return EventRefused(stored.sequence, stored.event.type, reason)
             ids.add(event_id)
             keys |= set() if key is None else {key}
-        reason = "an event before has the same event id or idempotency key"
-        return EventRefused(refused.sequence, refused.event.type, reason)
+        return None

@@ -1,7 +1,7 @@
-"""Projected rows in tables: live ones, or temporary twins that a replay fills.
+"""Reading and writing of projected rows, in the live view tables or in the temporary tables of a replay.
 
-`TableViewWriter` is the `LogTables` of databases. `projection_digest` reads a set of view tables back and says in
-one digest what they hold; it is the same on SQLite and PostgreSQL, since both order text bytewise.
+`TableViewWriter` implements `LogTables` on a database. `projection_digest` reads all rows of a set of view tables into
+one digest. SQLite and PostgreSQL give equal digests for equal rows, since both order text bytewise.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,24 +25,24 @@ _FETCH_ROWS = 1000
 
 
 class TableViewWriter:
-    """Writes row operations into a set of tables, in as few statements as their kinds allow."""
+    """A writer of row operations into a set of tables. It merges operations into as few statements as possible."""
 
     def __init__(self, connection: AsyncConnection, tables: ViewTables) -> None:
         self._connection = connection
         self._tables = tables
 
     async def apply(self, operations: Sequence[RowOperation]) -> None:
-        """Write the operations; the transaction they are written in is the caller's."""
+        """Write the operations in the caller's transaction."""
         database = self._connection.dialect.name
         await execute_all(self._connection, row_statements(operations, self._tables, database))
 
     async def state(self, needed: Needs) -> LogState:
-        """Return the state that is needed, as the caller's transaction sees it."""
+        """Return the needed state, read in the caller's transaction."""
         return await run(self._connection, load_state(needed, self._connection.dialect.name, self._tables))
 
 
 def row_statements(operations: Iterable[RowOperation], tables: ViewTables, database: str) -> list[Statement]:
-    """The statements that write row operations into a set of tables of a database, by the name of its dialect."""
+    """Return the statements that write row operations into `tables`; `database` is the name of the SQL dialect."""
     statements: list[Statement] = []
     for (view, changed), group in groupby(coalesce(operations), key=_columns_changed):
         table = tables[view]
@@ -60,7 +60,7 @@ def row_statements(operations: Iterable[RowOperation], tables: ViewTables, datab
 
 
 def _columns_changed(operation: RowOperation) -> tuple[ViewTable, tuple[str, ...]]:
-    """What a run of updates must share to be one statement; no columns for rows that are written whole."""
+    """Return the table and the updated columns, which updates in one statement share; no columns for whole rows."""
     return operation.table, tuple(operation.values) if isinstance(operation, Update) else ()
 
 
@@ -87,7 +87,7 @@ def _deletions(table: Table, view: ViewTable, keys: Sequence[Row], database: str
 
 @cache
 def _update(table: Table, view: ViewTable, changed: tuple[str, ...], database: str) -> tuple[str, tuple[int, ...]]:
-    """The text, and for each of its parameters the place among the changed columns and those of the key."""
+    """Return the SQL, and for each of its parameters the index into the changed columns followed by the key columns."""
     parameters = (*(f"new_{name}" for name in changed), *(f"key_{name}" for name in view.key))
     statement = update(table).values({name: bindparam(f"new_{name}") for name in changed})
     for name in view.key:
@@ -97,10 +97,10 @@ def _update(table: Table, view: ViewTable, changed: tuple[str, ...], database: s
 
 
 async def projection_digest(connection: AsyncConnection, tables: ViewTables) -> Digest:
-    """The digest of all rows of all view tables, within the connection's transaction; memory is one batch of rows."""
+    """Return the digest of all rows of all view tables. Reads in the current transaction, 1,000 rows at a time."""
     digest = ViewDigest()
     for view, table in tables.items():
-        # Cells as they are: one that is damaged makes another digest, and no error.
+        # No type checks: a damaged cell must change the digest, not raise an error.
         cells = (type_coerce(table.c[name], NULLTYPE).label(name) for name in view.columns)
         query = select(*cells).order_by(*(table.c[name] for name in view.key))
         count = 0

@@ -1,4 +1,4 @@
-"""The data plane in this process: worker threads between the actors and the storage backends."""
+"""The in-process data plane: worker threads between the actors and the storage backends."""
 
 from artifactstore.backends.local_inspection import ClosedPath, RootInspection, inspect_local_root
 from artifactstore.backends.registry import SMALL_BACKEND_ID

@@ -1,8 +1,8 @@
-"""The work of one worker thread: reading, hashing and storing a batch of files, or the pieces of one stream.
+"""The work of one worker thread: read, hash and store a batch of files or contents, or commit one stream.
 
-Files up to `CHUNK_BYTES` are read whole, so that one that is stored already costs no write. Of a larger one, each piece
-is hashed by two threads and written by a third, while the next piece is read. Nothing here knows of trio but a
-callable that raises when the work is no longer wanted; it is asked before every file and every piece.
+A file of up to `CHUNK_BYTES` is read whole, so that a content that is already stored costs no write. For a larger file,
+two threads hash each piece and a third writes it while the next piece is read. This module does not use trio. It calls
+`check_wanted` before every file and every piece, which raises if the caller was cancelled.
 """
 
 from collections import deque
@@ -31,14 +31,14 @@ from artifactstore_protocols.storage import (
 
 __all__ = ["CHUNK_BYTES", "commit", "ingest_batch", "ingest_contents"]
 
-# Hashing in small pieces beside a busy event loop spends its time on the GIL: 8 MiB keeps most of its speed.
+# With small pieces beside a busy event loop, hashing mostly waits for the GIL; 8 MiB keeps most of its speed.
 CHUNK_BYTES: Final = 8 * 1024 * 1024
 
 _BUFFERS: Final = 3
-"""Of `CHUNK_BYTES` each, while large files are read: one is filled, one is in use, and one evens out their speeds."""
+"""Buffers of `CHUNK_BYTES` for large files: one is filled, one is in use, and one evens out their speeds."""
 
 _KEYS_TRIED: Final = 8
-"""How many keys of one content may hold other bytes: objects that were damaged, and that no event has retired."""
+"""How many further keys of a content are tried when a key holds other bytes: damaged objects that are not retired."""
 
 type _Answers = dict[int, IngestResult | ArtifactStoreError]
 type _Loaded = tuple[ContentDigests, bytes | bytearray]
@@ -51,7 +51,7 @@ def ingest_contents(
     places: _Places,
     check_wanted: Callable[[], None],
 ) -> list[IngestResult | ArtifactStoreError]:
-    """Hash and store contents that are in memory; answers come in their order."""
+    """Hash and store contents that are in memory; return the results in their order."""
     answers: _Answers = {}
 
     def load(index: int) -> _Loaded:
@@ -69,7 +69,7 @@ def ingest_contents(
 def ingest_batch(
     backends: BackendRegistry, batch: Sequence[FileSource], places: _Places, check_wanted: Callable[[], None]
 ) -> list[IngestResult | ArtifactStoreError]:
-    """Hash and store files; answers come in the order of the batch."""
+    """Hash and store files; return the results in the order of the batch."""
     with Directories() as directories:
         return _ingest_batch(backends, batch, places, check_wanted, directories)
 
@@ -84,7 +84,7 @@ def _ingest_batch(
     answers: _Answers = {}
 
     def load(larger: list[int], limit: int, index: int) -> _Loaded | None:
-        """Read a file of up to `limit` bytes, and note a larger one."""
+        """Read a file of up to `limit` bytes. Append the index of a larger file to `larger` and return None."""
         check_wanted()
         source = batch[index]
         try:
@@ -127,10 +127,10 @@ def _ingest_batch(
 
 
 def commit(backend: StorageBackend, writer: ObjectWriter, hasher: ContentHasher, places: _Places) -> IngestResult:
-    """Make durable what was written and hashed, under the first key that does not hold other bytes.
+    """Make the written object durable under the first key that does not hold other bytes.
 
     Raises:
-        StorageError: it could not be stored.
+        StorageError: the object could not be stored.
     """
     digests = hasher.digests()
     address = digests.content_address
@@ -156,7 +156,7 @@ def _put_whole(
     answers: _Answers,
     tries_left: int = _KEYS_TRIED,
 ) -> None:
-    """Put what can be loaded of these as one batch; what finds its key taken is loaded again for its next key."""
+    """Put the contents that `load` returns as one batch. If a key is taken, load its content again for the next key."""
     loaded: list[tuple[int, ContentDigests, int, Place]] = []
     elsewhere: dict[str, list[int]] = {}
 
@@ -198,7 +198,7 @@ def _ingest_large(
     buffers: Sequence[bytearray],
     beside: Sequence[Executor],
 ) -> IngestResult:
-    """Read pieces, and have each hashed and written by the threads beside, one for each of the three."""
+    """Read a file in pieces while the three threads of `beside` hash each piece twice and write it."""
     hasher = ContentHasher()
     used: deque[Future[None]] = deque()
     with open_source(source) as opened, backend.open_writer() as writer:
@@ -207,12 +207,12 @@ def _ingest_large(
             for piece in opened.pieces(buffers):
                 check_wanted()
                 used.extend(thread.submit(use, piece) for thread, use in zip(beside, uses, strict=True))
-                while len(used) > len(uses) * (len(buffers) - 1):  # so the buffer that is read into next is free
+                while len(used) > len(uses) * (len(buffers) - 1):  # the next read reuses the oldest buffer
                     used.popleft().result()
             while used:
                 used.popleft().result()
         finally:
-            wait(used)  # the buffers are the next file's, and the writer is closed
+            wait(used)  # before the buffers are reused and the writer is closed
         if source.expected is not None and source.expected != hasher.digests():
             raise SourceDiffers(source.path, source.expected.content_address)
         return commit(backend, writer, hasher, places)
@@ -225,6 +225,6 @@ def _result(place: Place, digests: ContentDigests, size_bytes: int, outcome: Put
 
 
 def _detached(error: ArtifactStoreError) -> ArtifactStoreError:
-    """Keep an error's facts but not its traceback, whose frames would keep a file's content in memory."""
+    """Remove the traceback and the causes of an error, whose frames would keep a file's content in memory."""
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error

@@ -1,7 +1,7 @@
-"""The data plane that works in this process, on trio, over the registered storage backends.
+"""The in-process implementation of `DataPlane`, on trio, over the registered storage backends.
 
-It joins the pieces beside it: threads, streams, batches of files, checked reading. The registry says which backend
-takes what is stored; a row says where what is read is.
+It combines the other modules of this package. The registry selects the backend to store an object in. The caller passes
+the place of an object to read, which comes from a row of the database.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
@@ -23,16 +23,16 @@ __all__ = ["InProcessDataPlane"]
 
 
 class InProcessDataPlane:
-    """A `DataPlane` on worker threads of its own, as many as the backend wants that wants most.
+    """A `DataPlane` with its own worker threads, as many as the highest `concurrency` of its backends.
 
-    Memory is bounded: a thread holds at most three chunks of 8 MiB or one batch of small objects at a time, and each
-    stream that is being received two chunks, so callers bound the number of streams.
+    Memory is bounded. A thread holds at most three chunks of 8 MiB or one batch of small objects at a time. Each stream
+    that is being received holds two chunks, so callers must bound the number of streams.
     """
 
     __slots__ = ("_backends", "_threads")
 
     def __init__(self, backends: BackendRegistry) -> None:
-        """Join open backends and threads; the caller closes the backends, after the last call here."""
+        """Use open backends. The caller closes them, after the last call of this data plane."""
         self._backends = backends
         self._threads = WorkerThreads(max(backend.concurrency for backend in backends))
 
@@ -83,15 +83,15 @@ class InProcessDataPlane:
         return await self._threads.run(partial(read_all, self._backends, known, check_wanted))
 
     async def verify_objects(self, known: Sequence[KnownObject]) -> Sequence[VerifyResult]:
-        """Read some objects, all in one worker thread, and compare each with its address."""
+        """Read objects, all in one worker thread, and compare each with its address."""
         return await self._threads.run(partial(verify_all, self._backends, known, check_wanted))
 
     async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
-        """Return the sizes of objects."""
+        """Return the sizes of objects in bytes; None for an object that is missing."""
         return await self._threads.run(partial(stat_all, self._backends, known))
 
     async def delete_object(self, known: KnownObject) -> bool:
-        """Remove an object durably."""
+        """Remove an object durably; return False if there was none."""
         backend = self._backends.resolve(known.place.backend_id)
         (answer,) = await self._threads.run(lambda: backend.delete_many([known.place.object_key]))
         if isinstance(answer, StorageError):

@@ -1,4 +1,4 @@
-"""A data plane over the storage backends of one store, ready to use: what an embedded store and a server need."""
+"""Constructors of data planes, for an embedded store and for a server."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -20,14 +20,14 @@ __all__ = ["open_data_plane", "open_local_data_plane"]
 
 
 def open_data_plane(opening: Callable[[], StorageBackend]) -> AbstractAsyncContextManager[InProcessDataPlane]:
-    """Open one backend for the block, and close it after the last call.
+    """Open a data plane over one backend for the block, and close the backend afterwards.
 
     Args:
-        opening: makes the backend; called in a worker thread.
+        opening: returns the open backend; called in a worker thread.
 
     Raises:
-        StorageError: it cannot be opened.
-        InvalidValue: it is no backend.
+        StorageError: the backend cannot be opened.
+        InvalidValue: the returned object is not a `StorageBackend`.
     """
 
     def checked() -> Sequence[StorageBackend]:
@@ -50,17 +50,17 @@ def open_local_data_plane(
     small_optional: bool = False,
     limits: TargetLimits | None = None,
 ) -> AbstractAsyncContextManager[InProcessDataPlane]:
-    """Open a local root for the block.
+    """Open a data plane over a local root for the block.
 
     Args:
-        root: directory of the objects.
+        root: the directory of the objects.
         backend_id: name of the backend in receipts.
-        make: make the root if there is none.
-        read_only: change nothing by opening it; do not write then.
-        small_max: how many bytes an object has at most that the backend for small ones stores; with 0 it only gives
-            back what it has, with None there is none.
-        small_optional: store small objects as files where the root does not take the file of small ones.
-        limits: as `LocalBackend` takes it.
+        make: create the root if there is none.
+        read_only: do not change the root when it is opened. The caller must not write.
+        small_max: the largest size, in bytes, that the backend for small objects stores. With 0, that backend only
+            reads; with None, there is no such backend.
+        small_optional: store small objects as files if the root cannot hold the file of small objects.
+        limits: see `LocalBackend`.
 
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
@@ -82,7 +82,7 @@ def open_local_data_plane(
 async def _opened(
     opening: Callable[[], tuple[Sequence[StorageBackend], int]],
 ) -> AsyncGenerator[InProcessDataPlane]:
-    """Have a data plane over backends, of which the first is the default, and the size of small objects."""
+    """Open a data plane. `opening` returns the backends, the default first, and the largest size of a small object."""
     backends, small_max = await trio.to_thread.run_sync(opening)
     try:
         yield InProcessDataPlane(BackendRegistry(backends, backends[0].backend_id, small_max=small_max))

@@ -1,4 +1,4 @@
-"""Checking stored objects while they are read: whole batches of small ones, large ones piece by piece."""
+"""Reading of stored objects with a check of their digests: small objects in batches, large objects in pieces."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ __all__ = ["ObjectPieces", "read_all", "stat_all", "verify_all"]
 _WHOLE_BYTES_MAX = 1 << 20
 _RUN_BYTES = 16 << 20
 _BUFFERS: Final = 3
-"""Of `CHUNK_BYTES` each, while a large object is verified: one is filled, one is hashed, one evens out their speeds."""
+"""Buffers of `CHUNK_BYTES` to verify a large object: one is filled, one is hashed, one evens out their speeds."""
 
 
 def read_all(
@@ -50,7 +50,7 @@ def read_all(
 def verify_all(
     backends: BackendRegistry, known: Sequence[KnownObject], check_wanted: Callable[[], None]
 ) -> list[VerifyResult]:
-    """Read all of some objects and compare each with its address; see `DataPlane.verify_objects`."""
+    """Read objects completely and compare each with its address; see `DataPlane.verify_objects`."""
     results: dict[int, VerifyResult] = {}
     for backend, indexes in _by_backend(backends, known):
         for run in _runs(known, indexes):
@@ -68,7 +68,7 @@ def verify_all(
 
 
 def stat_all(backends: BackendRegistry, known: Sequence[KnownObject]) -> list[int | None]:
-    """Sizes of objects; see `DataPlane.stat_objects`."""
+    """Return the sizes of objects; see `DataPlane.stat_objects`."""
     answers: dict[int, int | None] = {}
     for backend, indexes in _by_backend(backends, known):
         answers |= zip(indexes, backend.stat_many([known[index].place.object_key for index in indexes]), strict=True)
@@ -84,7 +84,7 @@ def _by_backend(backends: BackendRegistry, known: Sequence[KnownObject]) -> Iter
 
 
 def _runs(known: Sequence[KnownObject], indexes: Sequence[int]) -> Iterator[list[int]]:
-    """Runs of objects that are read together; one that is too large is a run of its own."""
+    """Yield runs of objects to read together, up to 16 MiB each. An object of more than 1 MiB is a run of its own."""
     run, run_bytes = list[int](), 0
     for index in indexes:
         size_bytes = known[index].size_bytes
@@ -118,7 +118,7 @@ def _verify(backend: StorageBackend, known: KnownObject, check_wanted: Callable[
 
 
 def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Callable[[], None]) -> None:
-    """Read pieces of an object, and have each hashed by a thread for each hash, while the next piece is read."""
+    """Read an object in pieces, while one thread for each hash function hashes the previous piece."""
     feeds = hasher.feeds()
     views = cycle([memoryview(bytearray(CHUNK_BYTES)) for _ in range(_BUFFERS)])
     used: deque[Future[None]] = deque()
@@ -128,7 +128,7 @@ def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Call
             while count := reader.readinto(view := next(views)):
                 check_wanted()
                 used.extend(thread.submit(feed, view[:count]) for thread, feed in zip(threads, feeds, strict=True))
-                while len(used) > len(feeds) * (_BUFFERS - 1):  # so the buffer that is read into next is free
+                while len(used) > len(feeds) * (_BUFFERS - 1):  # the next read reuses the oldest buffer
                     used.popleft().result()
             while used:
                 used.popleft().result()
@@ -137,7 +137,7 @@ def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Call
 
 
 def _digests(content: bytes, expected: Digest) -> ContentDigests:
-    """Measure a content. Digests that are as expected are not made again."""
+    """Return the digests of a content. Reuses the `expected` object if it is equal."""
     primary = new_hasher(expected.algorithm)
     primary.update(content)
     measured = primary.hexdigest()
@@ -161,7 +161,7 @@ def _damaged(known: KnownObject) -> ObjectDamaged:
 
 
 class ObjectPieces:
-    """The pieces of an object, or of a range of it, in order; one call of `next_piece` at a time."""
+    """An iterator over the pieces of an object or of a range of it. Calls of `next_piece` must not overlap."""
 
     __slots__ = ("_end", "_hasher", "_known", "_position", "_reader")
 
@@ -169,16 +169,16 @@ class ObjectPieces:
         """Open the object.
 
         Raises:
-            ObjectMissing: there is none.
-            RangeRefused: the range does not lie within it.
-            ObjectDamaged: it is empty and should not be.
+            ObjectMissing: there is no such object.
+            RangeRefused: the range does not lie within the object.
+            ObjectDamaged: the object is empty and should not be.
         """
         self._known = known
         self._reader = backend.open(known.place.object_key, max(offset, 0), length)
         size_bytes = self._reader.size_bytes
         self._position = offset
         self._end = size_bytes if length is None else offset + length
-        # Only the primary digest, and only of a whole: a range cannot be told from another one.
+        # Only the primary digest, and only for a whole object: a range has no digest to compare with.
         whole = (offset, self._end) == (0, size_bytes)
         self._hasher: Hasher | None = new_hasher(known.address.digest.algorithm) if whole else None
         refused: ArtifactStoreError | None = None
@@ -192,14 +192,14 @@ class ObjectPieces:
 
     @property
     def exhausted(self) -> bool:
-        """Whether everything that was asked for has been read."""
+        """Whether all requested bytes have been read."""
         return self._position == self._end
 
     def next_piece(self) -> bytes:
-        """The next bytes.
+        """Return the next bytes, up to `CHUNK_BYTES`.
 
         Raises:
-            ObjectDamaged: the object is not what its address says; raised in place of its last piece.
+            ObjectDamaged: the digest of the object differs from its address. Raised instead of the last piece.
         """
         buffer = bytearray(min(CHUNK_BYTES, self._end - self._position))
         self._position += self._reader.readinto(buffer)

@@ -1,8 +1,8 @@
-"""Opening and reading local files that somebody else may own, move or write to at the same time.
+"""Opening and reading of local files that other processes may own, move or write to at the same time.
 
-Nothing that is not an ordinary file is opened if that can be told before, none is ever waited for, no
-symbolic link is followed below a root, and a file that changes while it is read is noticed by its size and by the times
-of its last modification and of its last change: the first can be set back, the second cannot.
+Only ordinary files are opened; the type is checked before and after the open. Opening never waits, as it would for a
+pipe. No symbolic link is followed below a root. A change of a file during the read is detected by its size, its
+modification time and its change time. The modification time can be set back, the change time cannot.
 """
 
 import errno
@@ -36,7 +36,7 @@ _KINDS: Final = {
 
 
 class OpenSource:
-    """An ordinary file, open for one pass from its start."""
+    """An open ordinary file, to be read once from its start."""
 
     __slots__ = ("_fd", "_found", "_path")
 
@@ -48,17 +48,19 @@ class OpenSource:
 
     @property
     def size_bytes(self) -> int:
-        """Length of the file when it was opened."""
+        """The size of the file when it was opened."""
         return self._found.st_size
 
     def read_whole(self, check_wanted: Callable[[], None] = lambda: None) -> bytes:
-        """The whole file; some file systems hand it out in small pieces.
+        """Return the content of the whole file.
+
+        Calls `check_wanted` between reads, since some file systems return only small pieces.
 
         Raises:
-            SourceChanged: its size, modification time or change time moved meanwhile.
-            SourceRefused: none of them did, and there are not as many bytes as its size says.
+            SourceChanged: the size, modification time or change time changed during the read.
+            SourceRefused: none of them changed, but the number of bytes read differs from the size.
         """
-        limit = self.size_bytes + 1  # one more than there should be, to notice growth without following it
+        limit = self.size_bytes + 1  # one more byte than expected, to detect growth without reading on
         data = os.read(self._fd, limit)
         while len(data) < self.size_bytes and (more := os.read(self._fd, limit - len(data))):
             check_wanted()
@@ -67,11 +69,11 @@ class OpenSource:
         return data
 
     def pieces(self, buffers: Sequence[bytearray]) -> Iterator[memoryview]:
-        """The whole file in pieces, read into each of these buffers in turn.
+        """Yield the whole file in pieces, read into the buffers in turn.
 
         Raises:
-            SourceChanged: its size, modification time or change time moved meanwhile; at the end, or as soon as it is
-            too long.
+            SourceChanged: the size, modification time or change time changed during the read. Raised at the end, or as
+                soon as there are more bytes than the size.
             SourceRefused: as for `read_whole`.
         """
         views = cycle([memoryview(buffer) for buffer in buffers])
@@ -100,7 +102,7 @@ class OpenSource:
 
 
 class Directories:
-    """The directory of the last file that was opened below a root, since the next file is mostly beside it."""
+    """A cache of one directory descriptor: the next file of a batch is mostly in the same directory."""
 
     __slots__ = ("_fd", "_place")
 
@@ -122,10 +124,10 @@ class Directories:
     def at(self, source: FileSource, root: str, directory: bytes) -> int:
         """Return a descriptor of a directory below a root.
 
-        It is opened part by part, so that no link is followed even if one is put there meanwhile.
+        Each part of the path is opened by itself, so that no link is followed even if one appears during the call.
 
         Raises:
-            SourceRefused: a link leads to it, or it is none.
+            SourceRefused: a part of the path is a symbolic link or not a directory.
         """
         if (root, directory) != self._place:
             self._leave()
@@ -152,11 +154,11 @@ def open_source(source: FileSource, directories: Directories | None = None) -> G
 
     Args:
         source: the file.
-        directories: keeps its directory open for the next one.
+        directories: keeps the file's directory open for the next file.
 
     Raises:
-        SourceRefused: it is not an ordinary file, or a link leads to it.
-        SourceUnreadable: it cannot be opened, or reading it fails within the block.
+        SourceRefused: it is not an ordinary file, or its path contains a symbolic link that must not be followed.
+        SourceUnreadable: the file cannot be opened, or a read in the block fails.
     """
     try:
         path = path_bytes(source.path)
@@ -186,7 +188,7 @@ def _open_below(source: FileSource, root: str, path: bytes, directories: Directo
 
 
 def _open_file(path: str, name: bytes, at: int | None) -> int:
-    # Looked at first, since opening a device can act on it; and again when it is open, since it may be swapped.
+    # Check before the open, since opening a device can act on it. `OpenSource` checks again: the file may be replaced.
     _refuse_unless_file(path, os.stat(name, dir_fd=at, follow_symlinks=False))
     return os.open(name, _FILE, dir_fd=at)
 

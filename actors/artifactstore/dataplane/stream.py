@@ -1,8 +1,7 @@
-"""Ingesting a stream that arrives on the event loop: gather there, hash and write in worker threads.
+"""Ingest of a stream: the event loop gathers its bytes, and worker threads hash and write them.
 
-What the loop's thread does is append to one buffer of about `CHUNK_BYTES`. A stream that fits is put whole,
-which spares a write if its content is stored already; a longer one is hashed and written piece by piece as it
-comes.
+The event loop only appends to a buffer of about `CHUNK_BYTES`. A stream that fits into it is put whole, which needs no
+write if its content is already stored. A longer stream is hashed and written in pieces as it arrives.
 """
 
 from collections.abc import AsyncIterator, Buffer, Mapping
@@ -22,15 +21,15 @@ __all__ = ["StreamIngest"]
 
 
 class StreamIngest:
-    """One stream on its way into a backend; close it whatever happens."""
+    """The ingest of one stream. The caller must always call `close`."""
 
     __slots__ = ("_backends", "_expected_bytes", "_gathered", "_long", "_received_bytes", "_threads")
 
     def __init__(self, backends: BackendRegistry, threads: WorkerThreads, expected_bytes: int | None) -> None:
-        """Prepare to receive.
+        """Prepare to receive a stream.
 
         Raises:
-            InvalidValue: a stream of that size cannot be.
+            InvalidValue: `expected_bytes` is negative.
         """
         if expected_bytes is not None and expected_bytes < 0:
             raise InvalidValue("expected size", str(expected_bytes), "it is 0 or more, or None if not known")
@@ -42,12 +41,12 @@ class StreamIngest:
         self._long: _LongStream | None = None
 
     async def receive(self, reader: AsyncIterator[bytes]) -> None:
-        """Take in all of the stream.
+        """Receive the whole stream.
 
         Raises:
-            SourceTruncated, SourceOverrun: it is not as long as was declared.
-            InvalidValue: a chunk of it is not bytes.
-            StorageError: its bytes cannot be written.
+            SourceTruncated, SourceOverrun: the stream is shorter or longer than declared.
+            InvalidValue: a chunk is not a bytes-like object.
+            StorageError: the bytes cannot be written.
         """
         expected = self._expected_bytes
         async for chunk in reader:
@@ -70,10 +69,10 @@ class StreamIngest:
         self._gathered = bytearray()
 
     async def store(self, places: Mapping[ContentAddress, Place]) -> IngestResult:
-        """Make durable what was received.
+        """Store the received content durably.
 
         Raises:
-            StorageError: it cannot be stored.
+            StorageError: the content cannot be stored.
         """
         if self._long is None:
             work = partial(ingest_contents, self._backends, [self._gathered], places, check_wanted)
@@ -84,13 +83,13 @@ class StreamIngest:
         return await self._threads.run(partial(self._long.commit, self._gathered, places))
 
     async def close(self) -> None:
-        """Discard what is not stored; a cancelled caller waits for it too."""
+        """Discard unstored bytes. The call finishes even if the caller is cancelled."""
         if self._long is not None:
             await self._threads.clean_up(self._long.abort)
 
 
 class _LongStream:
-    """The synchronous half of a stream that is too long to gather; made and used in worker threads."""
+    """The synchronous part of the ingest of a long stream. It is created and used in worker threads."""
 
     __slots__ = ("_backend", "_hasher", "_writer", "abort")
 

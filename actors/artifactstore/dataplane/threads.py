@@ -1,4 +1,4 @@
-"""The worker threads of a data plane: few, since each holds a chunk of memory and a core's worth of hashing."""
+"""The worker threads of a data plane. There are few, since each holds chunks of memory and can use a whole core."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,11 @@ __all__ = ["WorkerThreads"]
 
 
 class WorkerThreads:
-    """Runs blocking calls away from the event loop.
+    """Worker threads that run blocking calls outside the event loop.
 
-    A call that has started always finishes before its caller continues, so that no file is closed under it;
-    long ones ask `environment.check_wanted`, which raises in the thread once the caller is cancelled.
+    A call that has started always finishes before its caller continues, so that no file is closed while the call uses
+    it. Only `probe` abandons a call. A long call should use `environment.check_wanted`, which raises in the thread once
+    the caller is cancelled.
     """
 
     __slots__ = ("_probe_limiter", "_work_limiter")
@@ -23,14 +24,14 @@ class WorkerThreads:
         self._probe_limiter = trio.CapacityLimiter(1)
 
     async def run[T](self, work: Callable[[], T]) -> T:
-        """Run work in the next free thread."""
+        """Run `work` in the next free thread."""
         return await in_thread(work, limiter=self._work_limiter)
 
     async def clean_up(self, work: Callable[[], None]) -> None:
-        """Run work even for a cancelled caller, and without waiting for a free thread."""
+        """Run `work` at once, without waiting for a free thread, even if the caller is cancelled."""
         with trio.CancelScope(shield=True):
             await in_thread(work, limiter=trio.CapacityLimiter(1))
 
     async def probe[T](self, work: Callable[[], T]) -> T:
-        """Run a measurement that may be abandoned when its device hangs; one at a time, beside all other work."""
+        """Run a measurement, one at a time, beside other work. Cancellation abandons it, since a device may hang."""
         return await in_thread(work, limiter=self._probe_limiter, abandon_on_cancel=True)

@@ -1,4 +1,4 @@
-"""What is wrong with a store and its settings, and what to do: inspect it, judge what was found, and change nothing."""
+"""The doctor: read-only checks of a store and its settings, with a remedy for each problem."""
 
 from artifactstore.doctor.checks import CHECKS, Diagnosis, examine
 from artifactstore.doctor.inspecting import inspect_store

@@ -1,4 +1,4 @@
-"""What can be wrong: a list of checks, each a pure function from what was seen to what it means and what to do."""
+"""The checks of the doctor. Each is a pure function from an `Inspection` to problems with their remedies."""
 
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -20,17 +20,17 @@ _FREE_BYTES_MIN = 64 << 20
 _FREE_INODES_MIN = 1000
 _CLOCK_BEHIND_US = 60_000_000
 _LEFT_US = 24 * 3600 * 1_000_000
-"""A package into which nothing has gone for a day was left behind, or its owner knows better."""
+"""The time without a change after which an open package counts as left behind: one day."""
 _SHOWN_MAX = 3
 
 
 class Diagnosis(Struct, frozen=True):
-    """Something that is wrong.
+    """A problem that a check found.
 
     Attributes:
-        check: which check found it.
-        problem: what it is.
-        remedy: what to do.
+        check: name of the check.
+        problem: description of the problem.
+        remedy: what the operator should do.
     """
 
     check: str
@@ -39,16 +39,16 @@ class Diagnosis(Struct, frozen=True):
 
 
 type Findings = Iterator[tuple[str, str]]
-"""Problems, each with its remedy."""
+"""Pairs of a problem and its remedy."""
 
 
 def examine(seen: Inspection) -> tuple[Diagnosis, ...]:
-    """Everything that is wrong, in the order of the checks."""
+    """Return all problems, in the order of the checks."""
     return tuple(Diagnosis(name, problem, remedy) for name, check in CHECKS.items() for problem, remedy in check(seen))
 
 
 def unknown_settings(seen: Inspection) -> Findings:
-    """Variables that begin with `ARTIFACTSTORE_` and are no settings, with the setting that was probably meant."""
+    """Report variables that begin with `ARTIFACTSTORE_` but are not settings, and suggest the intended setting."""
     for name, meant in seen.meant_settings.items():
         yield f"{name} is set, and there is no such setting", f"use {meant}; until then every command refuses to run"
     for name in seen.unknown_variables:
@@ -56,13 +56,13 @@ def unknown_settings(seen: Inspection) -> Findings:
 
 
 def settings(seen: Inspection) -> Findings:
-    """Values that cannot be used."""
+    """Report settings whose values cannot be used."""
     if seen.settings_refusal is not None:
         yield seen.settings_refusal, "set it right; nothing else could be looked at"
 
 
 def database(seen: Inspection) -> Findings:
-    """A database that cannot be reached, read or written, or that a relative path finds from a directory above."""
+    """Report a database that cannot be reached, read or written, or whose relative path fits a parent directory."""
     if seen.database_failure is not None:
         remedy = "check that it runs and accepts this user" if seen.database_file is None else "check the file"
         yield (
@@ -85,7 +85,7 @@ def database(seen: Inspection) -> Findings:
 
 
 def store(seen: Inspection) -> Findings:
-    """No store in this place."""
+    """Report that there is no store at the configured place."""
     found, root = seen.database_found, seen.root_found
     explained = seen.database_failure or seen.database_elsewhere or (root is not None and root.holds_objects)
     if seen.settings_refusal is None and not explained and (found is None or found.revision is None):
@@ -96,7 +96,7 @@ def store(seen: Inspection) -> Findings:
 
 
 def schema(seen: Inspection) -> Findings:
-    """The tables of an earlier or of a later release."""
+    """Report a database schema of an earlier or a later release."""
     found = None if seen.database_found is None else seen.database_found.revision
     if found in {None, SCHEMA_REVISION}:
         return
@@ -106,7 +106,7 @@ def schema(seen: Inspection) -> Findings:
 
 
 def log(seen: Inspection) -> Findings:
-    """A log whose head is not its last event. Nothing can be written to it."""
+    """Report a log whose head is not its last event. Nothing can be written to such a log."""
     damage = None if seen.database_found is None else seen.database_found.log_damage
     if damage is not None:
         problem, _, remedy = str(damage).partition("; ")
@@ -114,7 +114,7 @@ def log(seen: Inspection) -> Findings:
 
 
 def unfinished_import(seen: Inspection) -> Findings:
-    """An import or restore that runs or broke off, and the command that finishes it. Nothing else can be written."""
+    """Report an unfinished import or restore, and the command that finishes it. Until then all other writes fail."""
     found = None if seen.database_found is None else seen.database_found.unfinished_import
     if found is not None:
         yield (
@@ -127,7 +127,7 @@ def unfinished_import(seen: Inspection) -> Findings:
 
 
 def locks(seen: Inspection) -> Findings:
-    """The set-up lock or the head of the log, held for more than two seconds, and by which process or session."""
+    """Report the process or session that holds the set-up lock or the head of the log for more than two seconds."""
     if seen.setup_lock is not None:
         yield (
             f"the set-up lock {seen.database}.lock is held by {_who(seen.setup_lock)}",
@@ -146,7 +146,7 @@ def _who(holders: tuple[str, ...]) -> str:
 
 
 def storage(seen: Inspection) -> Findings:
-    """A root that is no directory, or that this user cannot write to."""
+    """Report a storage root that is not a directory or that this user cannot write to."""
     root = seen.root_found
     if root is None:
         return
@@ -160,7 +160,7 @@ def storage(seen: Inspection) -> Findings:
 
 
 def small_objects(seen: Inspection) -> Findings:
-    """A file of small objects that is lost, damaged, not writable, or on a network file system."""
+    """Report a file of small objects that is lost, damaged, not writable, or on a network file system."""
     root = seen.root_found
     if root is None or not root.exists or root.failure is not None:
         return
@@ -192,7 +192,7 @@ def _looked_at(seen: Inspection) -> Sequence[Location]:
 
 
 def permissions(seen: Inspection) -> Findings:
-    """Directories that this user may not write to, objects that it may not read, and sticky directories."""
+    """Report directories that this user may not write to, objects that it may not read, and sticky directories."""
     by_problem: dict[str, list[ClosedPath]] = {}
     for closed in () if seen.root_found is None else seen.root_found.closed:
         by_problem.setdefault(closed.problem, []).append(closed)
@@ -211,7 +211,7 @@ def permissions(seen: Inspection) -> Findings:
 
 
 def room(seen: Inspection) -> Findings:
-    """Less than 64 MiB or 1,000 files of room for objects, or less than 64 MiB for the database."""
+    """Report less than 64 MiB or fewer than 1,000 files of room for objects, or less than 64 MiB for the database."""
     root = seen.root_found
     if root is not None and root.free_bytes is not None and root.free_bytes < _FREE_BYTES_MIN:
         yield f"only {root.free_bytes} bytes are free for objects below {seen.root}", "free room on its device"
@@ -225,7 +225,7 @@ def room(seen: Inspection) -> Findings:
 
 
 def leftovers(seen: Inspection) -> Findings:
-    """Temp files, locks and SQLite logs of processes that are gone."""
+    """Report temporary files, locks and SQLite side files of processes that have ended."""
     left = () if seen.root_found is None else seen.root_found.leftovers
     if left:
         yield (
@@ -235,7 +235,7 @@ def leftovers(seen: Inspection) -> Findings:
 
 
 def belonging(seen: Inspection) -> Findings:
-    """Objects without a log, and a log whose objects are not there, by a sample of 100."""
+    """Report objects without a log, and objects that the log names but that are missing from a sample of 100."""
     root, found = seen.root_found, seen.database_found
     if root is None or seen.database_failure is not None:
         return
@@ -262,7 +262,7 @@ def belonging(seen: Inspection) -> Findings:
 
 
 def collection(seen: Inspection) -> Findings:
-    """A root in which this database may not collect: another store owns it, or this database was put back."""
+    """Report a root where collection is refused: another store owns it, or the database is an earlier copy."""
     root, found = seen.root_found, seen.database_found
     if root is None:
         return
@@ -295,7 +295,7 @@ _REMEDIES: MappingProxyType[CollectionCode, str] = MappingProxyType(
 
 
 def flagged_objects(seen: Inspection) -> Findings:
-    """Objects that `verify` found damaged or missing and that nobody has repaired."""
+    """Report objects that `verify` found damaged or missing and that are not repaired."""
     found = None if seen.database_found is None else seen.database_found.flagged
     if found:
         yield (
@@ -305,7 +305,7 @@ def flagged_objects(seen: Inspection) -> Findings:
 
 
 def clock(seen: Inspection) -> Findings:
-    """A clock that is more than a minute behind the last event."""
+    """Report a clock that is more than one minute behind the last event."""
     last = None if seen.database_found is None else seen.database_found.last_recorded_at_us
     if last is not None and last - seen.now_us > _CLOCK_BEHIND_US:
         behind_s = (last - seen.now_us) // 1_000_000
@@ -316,7 +316,7 @@ def clock(seen: Inspection) -> Findings:
 
 
 def left_packages(seen: Inspection) -> Findings:
-    """Open packages that have not grown for a day."""
+    """Report open packages that have not grown for a day."""
     packages = () if seen.database_found is None else seen.database_found.open_packages
     left = [package.package_id for package in packages if seen.now_us - package.changed_at_us > _LEFT_US]
     if left:
@@ -349,4 +349,4 @@ CHECKS: MappingProxyType[str, Callable[[Inspection], Findings]] = MappingProxyTy
         "left packages": left_packages,
     }
 )
-"""Every check, by its name."""
+"""All checks by name, in the order of the report."""

@@ -1,4 +1,4 @@
-"""Who holds a lock on a file, as far as the system tells: Linux lists all of them in one place."""
+"""The processes that hold a lock on a file, as `/proc/locks` on Linux lists them."""
 
 import os
 from pathlib import Path
@@ -10,13 +10,13 @@ _COMMAND_MAX = 80
 
 
 def holders_of(file: Path, kind: str, *, byte: int | None = None, listed: Path = LOCKS) -> tuple[str, ...]:
-    """The processes that hold a lock for writing, in words; empty where nobody can tell.
+    """Return a text for each other process that holds a write lock on a file; empty if the list cannot be read.
 
     Args:
-        file: that is locked.
-        kind: `FLOCK` for a whole file, `POSIX` for a range of it.
-        byte: only locks that cover this one.
-        listed: where the system lists locks (proc(5), "/proc/locks").
+        file: the locked file.
+        kind: `FLOCK` for a lock on the whole file, `POSIX` for a lock on a range.
+        byte: count only locks that cover this byte.
+        listed: the file that lists the locks (proc(5), "/proc/locks").
     """
     try:
         inode = file.stat().st_ino
@@ -26,7 +26,7 @@ def holders_of(file: Path, kind: str, *, byte: int | None = None, listed: Path =
     found: dict[int, None] = {}
     for line in lines:
         number, *rest = line.split()
-        if len(rest) != 7 or rest[0] != kind or rest[2] != "WRITE" or not number.endswith(":"):  # noqa: PLR2004 - waiters have one word more
+        if len(rest) != 7 or rest[0] != kind or rest[2] != "WRITE" or not number.endswith(":"):  # noqa: PLR2004 - the line of a waiter has one more field
             continue
         _kind, _advisory, _mode, pid, place, first, last = rest
         covers = byte is None or int(first) <= byte <= (int(last) if last.isdecimal() else byte)

@@ -1,4 +1,4 @@
-"""Inspect the settings, the database, the objects and the locks, each as far as it can be read."""
+"""The inspection of a store: its settings, database, objects and locks, as far as each can be read."""
 
 import asyncio
 import fcntl
@@ -26,22 +26,22 @@ __all__ = ["inspect_store"]
 
 _SAMPLE = 100
 _LOCK_WAIT_S = 2.0
-"""How long a lock may be held before it is remarkable: a set-up takes half a second, a commit much less."""
+"""How long a lock may be held before it is reported. A set-up takes half a second, a commit much less."""
 _CONNECT_S = 10.0
 _POLL_S = 0.05
 _WAL_WRITE_LOCK = 120
-"""The byte of SQLite's shared-memory file that its writer locks (sqlite.org/walformat.html, section 2.3)."""
+"""The byte of the `-shm` file that SQLite's writer locks (sqlite.org/walformat.html, section 2.3)."""
 
 
 def inspect_store(
     environment: Mapping[str, str] = os.environ, *, store: str | None = None, lock_wait_s: float = _LOCK_WAIT_S
 ) -> Inspection:
-    """Look at the store that settings name. Blocks; for some seconds if somebody does not let go of a lock.
+    """Inspect the store that the settings name. Blocks, for some seconds if another process holds a lock.
 
     Args:
-        environment: as for `Settings.load`.
-        store: as for `Settings.load`.
-        lock_wait_s: how long a lock may be held by somebody else without being remarkable.
+        environment: see `Settings.load`.
+        store: see `Settings.load`.
+        lock_wait_s: how long another process may hold a lock before it is reported.
     """
     seen = Inspection(
         now_us(),
@@ -67,7 +67,7 @@ def inspect_store(
 
 
 def _shown(found: FoundSettings, location: DatabaseLocation, root: Path) -> dict[str, Setting]:
-    """The settings without a password, and with full paths."""
+    """Return the settings with absolute paths and without passwords."""
     values: dict[str, str | int] = {
         "database_url": location.name,
         "storage_local_root": str(root),
@@ -111,7 +111,7 @@ async def _inspect(location: DatabaseLocation, lock_wait_s: float) -> DatabaseIn
 
 
 def _elsewhere(path: Path) -> str | None:
-    """Where a path below the current directory leads to a file, if not here."""
+    """Return the nearest file with the same relative path in a parent directory, if `path` itself does not exist."""
     try:
         here = Path.cwd()
     except FileNotFoundError:  # it was deleted
@@ -132,11 +132,11 @@ def _room(path: Path) -> int | None:
 
 
 def _setup_lock(path: Path, wait_s: float) -> tuple[str, ...] | None:
-    """Who holds the lock that set-ups take turns by, if nobody gives it up in time."""
+    """Return the holders of the set-up lock; None if it is free within `wait_s`."""
     lock = Path(f"{path}.lock")
     try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait
-    except OSError:  # nobody has set it up, or another user
+        descriptor = os.open(lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: opening a pipe would wait
+    except OSError:  # there is no lock file, or it belongs to another user
         return None
     try:
         deadline = time.monotonic() + wait_s

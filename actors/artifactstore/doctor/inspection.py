@@ -1,4 +1,4 @@
-"""What the doctor found in a store, as one value. The checks judge it, and read nothing themselves."""
+"""The result of inspecting a store. The checks evaluate it and read nothing themselves."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -12,31 +12,31 @@ __all__ = ["Inspection", "Setting"]
 
 
 class Setting(Struct, frozen=True):
-    """What a setting is, as it may be shown, and where that is from."""
+    """The value of a setting without a password, and its source."""
 
     value: str | int
     origin: str
 
 
 class Inspection(Struct, frozen=True):
-    """One look.
+    """One inspection of a store.
 
     Attributes:
-        now_us: when, by this machine's clock.
-        meant_settings: variables that are nearly settings, each with the one that was probably meant.
-        unknown_variables: others that begin as settings do and are none.
-        settings: by name; empty if they cannot be used.
-        user: who looks, as `chown` takes it.
-        settings_refusal: why the settings cannot be used; then nothing else was looked at.
-        database: what it is called; a file's path, or host and name.
-        database_file: whether it is a file, and there; None for a server's database.
-        database_elsewhere: where a relative path would lead to a file, in a directory above this one; None if nowhere.
-        database_failure: why it could not be looked at.
-        database_found: what is in it; None if there is none or it could not be looked at.
-        database_free_bytes: room on its file's device; None if nobody can tell.
-        setup_lock: who holds the set-up lock longer than a set-up takes; empty if that is not known. None: nobody.
-        root: where the objects are.
-        root_found: what is there.
+        now_us: time of the inspection by this machine's clock.
+        meant_settings: unknown variables that are similar to a setting, each with that setting.
+        unknown_variables: other unknown variables that begin like settings.
+        settings: settings by name; empty if they cannot be used.
+        user: effective user and group ids of this process, in the form that `chown` accepts.
+        settings_refusal: why the settings cannot be used; nothing else was inspected then.
+        database: path of the database file, or host and name of the database.
+        database_file: whether the SQLite file exists; None for PostgreSQL.
+        database_elsewhere: file with the same relative path in a parent directory, if `database` does not exist.
+        database_failure: why the database could not be inspected.
+        database_found: content of the database; None if there is none or it could not be inspected.
+        database_free_bytes: free bytes on the device of the database file; None if unknown.
+        setup_lock: processes that hold the set-up lock for too long; empty if they are unknown. None if it is free.
+        root: the directory of the objects.
+        root_found: content of that directory; None if it was not inspected.
     """
 
     now_us: int

@@ -1,1 +1,1 @@
-"""The HTTP service: health over Quart, on Hypercorn, as one more actor of the tree."""
+"""The HTTP service: an actor that serves health, metrics and live events with Quart on Hypercorn."""

@@ -1,4 +1,4 @@
-"""Every HTTP request with a name of its own, that goes wherever it goes, and a line in the log when it is answered."""
+"""The access log. Each HTTP request gets a name, which its log messages carry, and a log line when it is answered."""
 
 import logging
 from typing import cast
@@ -14,10 +14,10 @@ _logger = logging.getLogger("artifactstore.http.access")
 
 
 def logged_requests(app: ASGIFramework) -> ASGIFramework:
-    """The application, with its requests named and logged.
+    """Return `app` with its requests named and logged.
 
-    A line has method, path, status and duration. The path is as it was sent, with its escapes, so that it stays on its
-    line. The query is left out, and so is what a client says of itself: either may hold what is nobody's business.
+    A log line has method, path, status and duration. The path keeps its percent-encoding, so that it cannot contain a
+    line break. The line has no query and no client headers, since they may contain private data.
     """
 
     async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:

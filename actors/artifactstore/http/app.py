@@ -1,8 +1,9 @@
-"""The routes, and the manners of every answer: read-only, never cached, locked down, and errors as JSON by RFC 9457.
+"""The routes of the service, and the properties of every answer.
 
-`/livez` says that the process answers, `/readyz` that the store can do its work, `/health` everything that was
-measured, `/metrics` the same for Prometheus, `/tree` the supervision tree, `/events/stream` the log live, and `/` all
-of it for people.
+The service is read-only. Answers are never cached, have restrictive security headers, and report errors as RFC 9457
+JSON. `/livez` reports that the process answers, and `/readyz` whether the store can work. `/health` is the health
+report, and `/metrics` the same for Prometheus. `/tree` is the supervision tree, and `/events/stream` is the live log.
+`/` is a page for people.
 """
 
 import logging
@@ -34,7 +35,7 @@ _logger = logging.getLogger("artifactstore.http")
 
 _METHODS = {"GET", "HEAD"}
 _STREAM_AGAIN_AFTER_S = "5"
-# A proxy that collects or compresses events holds them back; nginx heeds the second one.
+# These headers stop proxies from delaying events by buffering or compressing them; nginx obeys the second one.
 _STREAM_HEADERS = {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
 _AT_ITS_END = "artifactstore.at_its_end"
 _NEEDED_TO_BE_READY = {"registry", "database", "storage"}
@@ -49,14 +50,14 @@ def make_app(
     *,
     hosts: Hosts | None = None,
 ) -> QuartTrio:
-    """The application.
+    """Return the application.
 
     Args:
-        measure: answers with the health report.
-        snapshot: looks at the supervision tree; None while it is starting.
-        streams: of events.
-        connections: counts those that are open.
-        hosts: names by which clients may call the service, beside loopback names.
+        measure: returns the health report.
+        snapshot: returns the supervision tree; None while the tree is starting.
+        streams: the event streams of this server.
+        connections: returns the number of open connections.
+        hosts: names that clients may use for the service, besides loopback names.
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -80,7 +81,7 @@ def make_app(
     async def get_metrics() -> Response:
         try:
             report = await measure()
-        except Refusal:  # said by artifactstore_healthy
+        except Refusal:  # the metric artifactstore_healthy reports it
             report = None
         sources = Sources(report, snapshot(), connections(), streams.open)
         return Response(exposition(sources, counts), content_type=METRICS_CONTENT_TYPE)
@@ -92,14 +93,14 @@ def make_app(
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, "The store is starting.")
         return _answer(to_json(found))
 
-    # As Quart documents it for middleware, which a method cannot be to a type checker.
+    # Quart documents this assignment for middleware; a type checker rejects an assignment to a method.
     ordinary = cast("Application", app.asgi_app)
     app.asgi_app = cast("Any", Gate(Shortcut(_ended(ordinary), measure, counts), hosts or Hosts(), counts))  # type: ignore[method-assign]
     return app
 
 
 def _ended(application: Application) -> Application:
-    """The application, with a stack of what to do when a request is over, however it ended."""
+    """Return `application` with an `ExitStack` in each scope, which closes when the request ends, also by an error."""
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         with ExitStack() as at_its_end:
@@ -142,12 +143,12 @@ def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
             full = problem(HTTPStatus.SERVICE_UNAVAILABLE, "As many streams are open as may be; try again later.")
             full.headers["Retry-After"] = _STREAM_AGAIN_AFTER_S
             return full
-        # Now and not when the body begins: many requests may have come to here before the first of those does.
+        # Take the place here, not when the body begins: many requests can pass the check before the first body begins.
         at_its_end: ExitStack = cast("Scope", request.scope)[_AT_ITS_END]
         at_its_end.callback(streams.give_back)
         body = b"" if request.method == "HEAD" else streams.follow(since)
         answer = Response(body, headers=_STREAM_HEADERS, content_type="text/event-stream")
-        answer.timeout = None  # it ends with its client or the service, not after a while
+        answer.timeout = None  # a stream ends with its client or with the service, not by a timeout
         return answer
 
 
@@ -171,7 +172,7 @@ def _not_ready(report: HealthReport) -> list[str]:
 
 
 def _mind_manners(app: QuartTrio, counts: RequestCounts) -> None:
-    """What holds for every request and every answer."""
+    """Register the error handlers, and the headers and counters of every answer."""
 
     @app.errorhandler(HTTPException)
     async def refuse(error: HTTPException) -> Response:

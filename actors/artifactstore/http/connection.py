@@ -1,7 +1,7 @@
-"""One connection: its bytes in and out, each with a deadline, and an end that lets the client have its answer.
+"""One HTTP connection: reads and writes with deadlines, and a close that does not cut off the last answer.
 
-A client that waits for an answer may wait as long as it likes. A client that the service waits for may not: it has to
-send a whole head in time, and to take what it is sent.
+A client may wait for an answer without a limit. But it must send a complete request head in time, and it must receive
+the answer in time.
 """
 
 import math
@@ -20,7 +20,7 @@ from artifactstore.http.http1 import Http1
 __all__ = ["Connection"]
 
 _HEAD_TIMEOUT_S = 10.0
-"""From the start of a connection, or the last answer, until the next head must be complete."""
+"""The time from the start of the connection, or from the last answer, until the next head must be complete."""
 
 _HANDSHAKE_TIMEOUT_S = 10.0
 _WRITE_TIMEOUT_S = 30.0
@@ -32,13 +32,13 @@ _RECEIVED_BYTES_MAX = 1 << 16
 
 
 class Connection:
-    """A connection.
+    """One connection of a client.
 
     Args:
-        stream: TCP, a Unix socket, or TLS over TCP.
-        app: answers.
-        config: Hypercorn's.
-        context: shared by all connections of a server.
+        stream: a TCP socket, a Unix socket, or TLS over TCP.
+        app: the application that answers requests.
+        config: configuration of Hypercorn.
+        context: Hypercorn's context, which all connections of a server share.
     """
 
     def __init__(self, stream: trio.abc.Stream, app: AppWrapper, config: Config, context: WorkerContext) -> None:
@@ -55,7 +55,7 @@ class Connection:
         self._answered = trio.Event()
 
     async def run(self) -> None:
-        """Converse until one of both ends it."""
+        """Serve requests until the client or the service ends the connection."""
         try:
             plain = await self._handshake()
             if plain is not None:
@@ -65,7 +65,7 @@ class Connection:
                 await self._stream.aclose()
 
     def drain(self) -> None:
-        """Answer what is being answered, then close; wait no longer for a client that takes nothing."""
+        """Finish the current answer, then close. From now on a client must receive each part within 2 s."""
         self._draining = True
         self._write_timeout_s = _DRAIN_WRITE_TIMEOUT_S
         if self._send_scope is not None:
@@ -75,7 +75,7 @@ class Connection:
             self._wait_until(-math.inf)
 
     async def _handshake(self) -> trio.SocketStream | None:
-        """Return the stream below TLS, if there is TLS; None if the client does not speak it, or has gone."""
+        """Return the socket stream, after a TLS handshake if there is TLS; None if the handshake failed."""
         if isinstance(self._stream, trio.SocketStream):
             return self._stream
         encrypted = cast("trio.SSLStream[trio.SocketStream]", self._stream)
@@ -87,7 +87,7 @@ class Connection:
     async def _converse(self, plain: trio.SocketStream) -> None:
         try:
             client, server = _address(plain.socket.getpeername()), _address(plain.socket.getsockname())
-        except OSError:  # it is gone already
+        except OSError:  # the client has already disconnected
             return
         tls = plain is not self._stream
         async with self._tasks:
@@ -107,7 +107,7 @@ class Connection:
                     received = bytes(await self._stream.receive_some(_RECEIVED_BYTES_MAX))
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     return
-            if received is None:  # it is time to do something else
+            if received is None:  # the deadline passed
                 if self._draining or self._hung_up or not await self._protocol.refuse_late_head():
                     return
             elif not received:
@@ -119,21 +119,21 @@ class Connection:
                 await self._protocol.handle(RawData(received))
 
     async def _answer_before_the_end(self) -> None:
-        """The client has closed its side: wait for its last answer, unless that has no end."""
+        """Wait for the last answer after the client has closed its side; do not wait for an endless answer."""
         if not (self._idle or self._hung_up or self._protocol.refuse_endless_answers()):
             await self._answered.wait()
 
     def _wait_until(self, deadline: float) -> None:
-        """Let reading, now and from now on, end at a time."""
+        """Set the deadline of the current read and of later reads."""
         self._read_until = deadline
         if self._read_scope is not None:
             self._read_scope.deadline = deadline
 
     async def _do(self, event: Event) -> None:
-        """Do what the protocol asks for."""
+        """Handle an event from the protocol: data to send, a state change, or the end of the connection."""
         over = isinstance(event, Closed) or (isinstance(event, RawData) and not await self._send(event.data))
         if over:
-            with trio.CancelScope(shield=True):  # the application that is answering is cancelled by it
+            with trio.CancelScope(shield=True):  # `Closed` cancels the application, in whose task this may run
                 await self._hang_up()
                 await self._protocol.handle(Closed())
         elif isinstance(event, Updated):
@@ -159,9 +159,10 @@ class Connection:
         return False
 
     async def _hang_up(self) -> None:
-        """Say that nothing more comes, and read on for a moment: closing with unread input would take the answer away.
+        """Close the sending side, and keep reading for up to 1 s, or not at all while draining.
 
-        The task that reads closes the connection when the client has closed its side, or after that moment.
+        A close with unread input would reset the connection, and the client could lose the answer. The reading task
+        closes the connection when the client has closed its side, or after that time.
         """
         if self._hung_up:
             return
@@ -175,5 +176,5 @@ class Connection:
 
 
 def _address(name: str | bytes | tuple[str, int] | tuple[str, int, int, int]) -> tuple[str, int] | None:
-    """Host and port of a socket's name; None for a Unix socket."""
+    """Return host and port of a socket address; None for a Unix socket."""
     return (name[0], name[1]) if isinstance(name, tuple) else None

@@ -1,6 +1,6 @@
-"""Which requests reach the application: those for this service, without a body, and not from another site.
+"""The gate before the application. It admits requests that name this service, have no body and come from no other site.
 
-Everything that is refused here gets a problem document, and its connection is closed.
+A refused request gets a problem document, and its connection is closed.
 """
 
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ _READING = ("GET", "HEAD")
 
 
 class Refused(Exception):
-    """A request that is not answered.
+    """The gate refuses a request.
 
     Attributes:
-        status: what to answer.
-        detail: says why; empty where the status says it all.
+        status: the HTTP status to answer with.
+        detail: the reason; empty if the status suffices.
     """
 
     def __init__(self, status: HTTPStatus, detail: str = "") -> None:
@@ -36,12 +36,12 @@ class Refused(Exception):
 
 
 class Gate:
-    """An ASGI application in front of another.
+    """An ASGI application that passes admitted requests to another.
 
     Args:
-        application: answers what is let through.
-        hosts: by which the service may be called.
-        counts: of all requests.
+        application: answers admitted requests.
+        hosts: names that clients may use for the service.
+        counts: counters of all requests.
     """
 
     def __init__(self, application: Application, hosts: Hosts, counts: RequestCounts) -> None:
@@ -72,10 +72,10 @@ async def _refuse(send: Send, refused: Refused) -> None:
 
 
 def _examined(scope: Scope, hosts: Hosts) -> str:
-    """Return the path that is asked for.
+    """Return the requested path.
 
     Raises:
-        Refused: the request is not to be answered.
+        Refused: the request is not admitted.
     """
     if scope["http_version"] not in _VERSIONS:
         raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "This service speaks HTTP/1.1 and HTTP/1.0.")
@@ -83,7 +83,7 @@ def _examined(scope: Scope, hosts: Hosts) -> str:
     _refuse_body(headers)
     path, authority = _target(scope)
     named = [value.decode("latin-1") for name, value in headers if name == b"host"]
-    if scope.get("server") is not None:  # a Unix socket: no browser reaches it, so any name will do
+    if scope.get("server") is not None:  # on a Unix socket, which no browser reaches, any name is valid
         for each in [*named, *authority] or [""]:
             _refuse_host(each, hosts, scope["server"][0])
     _refuse_other_sites(path, headers, [*authority, *named], hosts)
@@ -100,7 +100,7 @@ def _refuse_body(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 
 def _target(scope: Scope) -> tuple[str, list[str]]:
-    """Return the path, and the authority where the target is a whole URL (RFC 9112 section 3.2.2)."""
+    """Return the path, and the authority if the target is a whole URL (RFC 9112 section 3.2.2)."""
     path: str = scope["path"]
     scheme, separator, rest = scope["raw_path"].decode("latin-1").partition("://")
     if separator and scheme.lower() in _SCHEMES:
@@ -130,13 +130,13 @@ def _refuse_host(text: str, hosts: Hosts, reached: str) -> None:
 
 
 def _refuse_other_sites(path: str, headers: Iterable[tuple[bytes, bytes]], named: Iterable[str], hosts: Hosts) -> None:
-    """Refuse what a page of another site asks for: its browser keeps the answer from it, but the work would be done."""
+    """Refuse requests by pages of other sites. A browser hides the answer from such a page, but only after the work."""
     own = next((parse_authority(each) for each in named), None)
     for name, value in headers:
         if name == b"origin":
             scheme, _, text = value.decode("latin-1").partition("://")
             origin = parse_authority(text)
-            # A configured name may be a proxy's, which is reached at a port of its own.
+            # A configured name may belong to a proxy, which has its own port, so the ports are not compared.
             if origin is None or not (origin.name in hosts.names or (own and origin.same_as(own, scheme))):
                 raise Refused(HTTPStatus.FORBIDDEN, "This service answers no pages of other sites.")
         if name == b"sec-fetch-site" and path == _STREAM and value not in _OWN_SITE:

@@ -1,7 +1,7 @@
-"""The grammar of a request head (RFC 9112), read strictly.
+"""A strict reader of HTTP request heads (RFC 9112).
 
-h11 accepts several forms that other servers read differently, such as bare line feeds and folded lines. A proxy and a
-service that disagree about where a request ends can be played against each other, so these forms are refused here.
+h11 accepts forms that other servers read differently, such as bare line feeds and folded lines. If a proxy and a
+service disagree about the end of a request, an attacker can smuggle requests. So this module refuses these forms.
 """
 
 import re
@@ -10,7 +10,7 @@ from http import HTTPStatus
 __all__ = ["HEAD_BYTES_MAX", "BadHead", "HeadBuffer"]
 
 HEAD_BYTES_MAX = 16 << 10
-"""How many bytes a request line and its header lines may have, with the empty line that ends them."""
+"""The limit of a request line and its header lines in bytes, including the empty line that ends them."""
 
 _END = re.compile(rb"\n\r?\n")
 _END_BYTES_MAX = 3
@@ -24,11 +24,11 @@ _FIRST_BYTE_MIN = 0x21
 
 
 class BadHead(Exception):
-    """What a client sent is no head of a request that this service reads.
+    """The client sent bytes that are not a valid request head.
 
     Attributes:
-        status: what to answer.
-        detail: says why.
+        status: the HTTP status to answer with.
+        detail: the reason.
     """
 
     def __init__(self, status: HTTPStatus, detail: str) -> None:
@@ -38,7 +38,7 @@ class BadHead(Exception):
 
 
 class HeadBuffer:
-    """Bytes of a connection, from which whole heads are cut."""
+    """The received bytes of a connection, from which `cut` takes complete heads."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
@@ -48,21 +48,21 @@ class HeadBuffer:
         return bool(self._bytes)
 
     def clear(self) -> None:
-        """Forget all bytes."""
+        """Discard all bytes."""
         self._bytes.clear()
         self._searched = 0
 
     def add(self, received: bytes) -> None:
-        """Append what was received."""
+        """Append received bytes."""
         self._bytes += received
 
     def cut(self) -> bytes | None:
-        """Return the first head, without it in the buffer any more; None while it is incomplete.
+        """Remove and return the first head; None while it is incomplete.
 
         Raises:
-            BadHead: it is too long, or not one.
+            BadHead: the head is too long or malformed.
         """
-        while self._bytes.startswith(b"\r\n"):  # RFC 9112 section 2.2: some clients send one too many
+        while self._bytes.startswith(b"\r\n"):  # RFC 9112 section 2.2: some clients send extra line ends
             del self._bytes[:2]
         if self._bytes and self._bytes[0] < _FIRST_BYTE_MIN and bytes(self._bytes) != b"\r":
             raise BadHead(HTTPStatus.BAD_REQUEST, "This is no HTTP request.")

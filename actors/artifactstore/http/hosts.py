@@ -1,7 +1,7 @@
-"""The names by which a client may call the service: loopback names, the address it reached, and configured names.
+"""The names that clients may use for the service: loopback names, the address they reached, and configured names.
 
-A page on another site can give its own name the address 127.0.0.1 (DNS rebinding) and then read answers as its own. Its
-browser still sends the name of that site in `Host`, so the service answers only to names that it knows.
+A page of another site can map its own host name to 127.0.0.1 (DNS rebinding) and then read answers as its own. The
+browser still sends that name in `Host`. So the service answers only if it knows the name.
 """
 
 import re
@@ -17,18 +17,18 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class Authority(Struct, frozen=True):
-    """A host and perhaps a port, as in `Host`.
+    """A host and an optional port, as in the `Host` header.
 
     Attributes:
-        name: in lower case, without a final dot; addresses in their usual form and without brackets.
-        port: digits; empty where there is none.
+        name: the host in lower case, without a final dot. IP addresses are normalized and have no brackets.
+        port: the digits of the port; empty if there is none.
     """
 
     name: str
     port: str
 
     def same_as(self, other: "Authority", scheme: str) -> bool:
-        """Return whether both are the same place for a URL of this scheme."""
+        """Return whether both have the same host and port. A missing port is the default port of `scheme`."""
         default = _DEFAULT_PORTS.get(scheme, "")
         return (self.name, self.port or default) == (other.name, other.port or default)
 
@@ -47,17 +47,17 @@ def parse_authority(text: str) -> Authority | None:
 
 
 def is_loopback(name: str) -> bool:
-    """Return whether a parsed name, or an address, is this machine's own and nobody else's."""
+    """Return whether a parsed name, or an IP address as text, is `localhost` or a loopback address."""
     address = _address(name)
     return name == _LOCALHOST if address is None else address.is_loopback
 
 
 class Hosts(Struct, frozen=True):
-    """Names that a request may have in `Host`, beside loopback names and the address that it reached.
+    """The names that `Host` may contain, besides loopback names and the address that the client reached.
 
     Attributes:
-        names: that are configured, as `parse_authority` has them.
-        bound: the name that it was told to listen on, likewise; None for a Unix socket.
+        names: configured names, in the form of `Authority.name`.
+        bound: the host that the service listens on, in the same form; None for a Unix socket.
     """
 
     names: frozenset[str] = frozenset()

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on one connection: Hypercorn's protocol, given one strictly read head at a time.
+"""HTTP/1.1 on one connection: Hypercorn's protocol, which receives one strictly parsed head at a time.
 
-Hypercorn hands whatever it received to h11, whose limit counts only heads that are incomplete, and offers upgrades to
-HTTP/2 and WebSockets. This service needs neither, so `Upgrade` is ignored here, as RFC 9110 allows.
+Hypercorn passes all received bytes to h11, whose size limit applies only to incomplete heads. It also offers upgrades
+to HTTP/2 and WebSockets, which this service does not need. So `Upgrade` is ignored, as RFC 9110 allows.
 """
 
 import logging
@@ -26,7 +26,7 @@ _HEAD_LATE = "The request did not arrive in time."
 
 
 class Http1(H11Protocol):
-    """The protocol of a connection."""
+    """The HTTP/1.1 protocol of one connection."""
 
     _heads: HeadBuffer
     _over = False
@@ -39,7 +39,7 @@ class Http1(H11Protocol):
 
     @override
     async def handle(self, event: Event) -> None:
-        """Take what was received, or learn that the connection is closed."""
+        """Handle received bytes, or the end of the connection."""
         if isinstance(event, RawData):
             try:
                 await self._take(event.data)
@@ -51,20 +51,20 @@ class Http1(H11Protocol):
         await self.can_read.set()
 
     async def refuse_late_head(self) -> bool:
-        """Answer that a head took too long, if a part of one is there. Return whether it was."""
+        """Answer 408 and close if a part of a head has arrived. Return whether that was the case."""
         if not self._heads:
             return False
         await self._refuse(HTTPStatus.REQUEST_TIMEOUT, _HEAD_LATE)
         return True
 
     def refuse_endless_answers(self) -> bool:
-        """Begin no answer without an end any more. Return whether one is being given."""
+        """Refuse further answers without a `Content-Length`. Return whether the current answer is one."""
         self._refuses_endless = True
         return self._endless
 
     @override
     async def stream_send(self, event: StreamEvent) -> None:
-        """Send a part of an answer."""
+        """Send a part of an answer, or close the connection instead of beginning a refused endless answer."""
         if isinstance(event, Response):
             self._endless = not any(name.lower() == b"content-length" for name, _value in event.headers)
             if self._endless and self._refuses_endless:
@@ -76,7 +76,7 @@ class Http1(H11Protocol):
         self._heads.add(received)
         while self._heads and not self._over:
             state = self.connection.their_state
-            if state is h11.DONE:  # the next request waits for the answer to this one
+            if state is h11.DONE:  # the next request waits for the end of this answer
                 await self.can_read.wait()
             elif state is not h11.IDLE:  # a body, which this service does not take, or the end of the connection
                 self._heads.clear()
@@ -89,7 +89,7 @@ class Http1(H11Protocol):
 
     @override
     async def _check_protocol(self, event: h11.Request) -> None:
-        """Upgrade to nothing."""
+        """Ignore requests to upgrade the protocol."""
 
     @override
     async def _create_stream(self, request: h11.Request) -> None:
@@ -112,11 +112,14 @@ class Http1(H11Protocol):
         await self.send(Closed())
 
     async def _answer(self, status: HTTPStatus, detail: str) -> None:
-        _logger.info("a request was refused: %d, %s", status, detail)
+        if status.is_server_error:
+            _logger.error("a request failed: %d", status)
+        else:
+            _logger.info("a request was refused: %d, %s", status, detail)
         body = problem_body(status, detail)
         fields = {"Content-Type": PROBLEM_TYPE, "Content-Length": str(len(body)), "Connection": "close", **HEADERS}
         headers = [*fields.items(), *self.config.response_headers("h11")]
-        # h11 takes text and bytes, only not both in the types of one list.
+        # h11 accepts text and bytes, but its types do not allow a list of both.
         response = h11.Response(status_code=status.value, headers=cast("list[tuple[bytes, bytes]]", headers))
         await self._send_h11_event(response)
         await self._send_h11_event(h11.Data(data=body))

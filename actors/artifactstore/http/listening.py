@@ -1,7 +1,7 @@
-"""Where and how the service listens: TCP or a Unix socket, with TLS or without, and never beyond this machine unasked.
+"""Listeners of the service: on TCP or a Unix socket, with or without TLS.
 
-There is no authentication yet, so an address that others can reach is refused unless the operator says that it is
-meant. Whoever may connect to a Unix socket is said by its permissions: its owner and its group.
+The service has no authentication yet. So an address that other machines can reach is refused unless the operator allows
+it. The permissions of a Unix socket allow its owner and its group to connect.
 """
 
 import errno
@@ -44,7 +44,7 @@ type Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 @dataclass(eq=False)
 class AddressUnavailable(ArtifactStoreError):
-    """The service cannot listen where it was told to."""
+    """The service cannot listen on the configured address."""
 
     address: str
     reason: str
@@ -53,7 +53,7 @@ class AddressUnavailable(ArtifactStoreError):
 
 @dataclass(eq=False)
 class RemoteBindRefused(ArtifactStoreError):
-    """Other machines could reach the address, and nobody said that they may."""
+    """Other machines could reach the address, and the operator has not allowed that."""
 
     address: str
     template = (
@@ -63,15 +63,15 @@ class RemoteBindRefused(ArtifactStoreError):
 
 
 class Listening(Struct, frozen=True):
-    """Where and how to listen.
+    """The configuration of the listeners.
 
     Attributes:
-        bind: `HOST:PORT`, where port 0 takes a free one, or `unix:PATH`.
-        allow_remote: whether an address that other machines can reach is meant.
-        certfile: chain of the server's certificate, and
-        keyfile: its key, both PEM; with them, TLS is spoken and nothing else.
-        ca_certs: PEM file of the authorities one of whose certificates a client must show.
-        names: further names by which clients may call the service, as `parse_authority` has them.
+        bind: `HOST:PORT` or `unix:PATH`; port 0 takes a free port.
+        allow_remote: whether other machines may reach the address.
+        certfile: PEM file of the server's certificate chain. With `keyfile`, the service accepts only TLS.
+        keyfile: PEM file of the server's private key.
+        ca_certs: PEM file of certificate authorities. If given, a client must have a certificate of one of them.
+        names: further names that clients may use for the service, in the form of `Authority.name`.
     """
 
     bind: str
@@ -83,17 +83,17 @@ class Listening(Struct, frozen=True):
 
     @property
     def hosts(self) -> Hosts:
-        """Names that a request may have in `Host`."""
+        """The names that a request may have in `Host`."""
         host, _, _port = self.bind.rpartition(":")
         bound = None if self.bind.startswith(_UNIX) else parse_authority(host)
         return Hosts(self.names, None if bound is None else bound.name)
 
 
 async def open_listeners(listening: Listening) -> Sequence[Listener]:
-    """Listen; several times where a name has several addresses.
+    """Return open listeners, one for each address of the name.
 
     Raises:
-        RemoteBindRefused, AddressUnavailable, CertificateUnusable: and nothing is left open.
+        RemoteBindRefused, AddressUnavailable, CertificateUnusable: no listener stays open then.
     """
     context = None
     if listening.certfile is not None and listening.keyfile is not None:
@@ -112,10 +112,10 @@ async def open_listeners(listening: Listening) -> Sequence[Listener]:
 
 
 async def check_listening(listening: Listening) -> None:
-    """See that `open_listeners` can listen there, and leave the place as it was.
+    """Check that `open_listeners` would succeed. Closes the listeners and removes their socket file.
 
     Raises:
-        RemoteBindRefused, AddressUnavailable, CertificateUnusable: it cannot.
+        RemoteBindRefused, AddressUnavailable, CertificateUnusable: the service cannot listen.
     """
     for listener in await open_listeners(listening):
         file = socket_file(listener)
@@ -125,7 +125,7 @@ async def check_listening(listening: Listening) -> None:
 
 
 def url_of(listener: Listener) -> str:
-    """Where a listener is reached: `http://HOST:PORT`, the same with https, or `unix:PATH`."""
+    """Return the address of a listener: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`."""
     plain = listener if isinstance(listener, trio.SocketListener) else listener.transport_listener
     if not isinstance(plain, trio.SocketListener):
         raise TypeError(f"{type(plain).__name__} is not a listener of this module")
@@ -137,14 +137,14 @@ def url_of(listener: Listener) -> str:
 
 
 class SocketFile(Struct, frozen=True):
-    """The file of a Unix socket: where it is, and which one it is."""
+    """The file of a Unix socket: its path, and its device and inode numbers."""
 
     path: Path
     identity: tuple[int, int]
 
 
 def socket_file(listener: Listener) -> SocketFile | None:
-    """The file of a listener that has just been opened; None if it has none."""
+    """Return the socket file of a listener that was just opened; None for TCP."""
     url = url_of(listener)
     if not url.startswith(_UNIX):
         return None
@@ -153,7 +153,7 @@ def socket_file(listener: Listener) -> SocketFile | None:
 
 
 def unlink_socket(file: SocketFile) -> None:
-    """Remove a socket that was listened on, unless something else has come to be in its place."""
+    """Remove a socket file, unless another file has replaced it. Errors are ignored."""
     with suppress(OSError):
         if _identity(file.path) == file.identity:
             file.path.unlink()
@@ -165,10 +165,10 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 async def _open_tcp(listening: Listening) -> list[trio.SocketListener]:
-    """Bind every address of the name, look at what was really bound, and only then listen."""
+    """Bind every address of the name, check the bound addresses, and only then listen."""
     host, _, port = listening.bind.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    # With AI_PASSIVE, which is how `*` comes to mean every interface; so it has to be there when addresses are judged.
+    # With AI_PASSIVE, `*` means every interface. The flag is set here so that the remote check sees that address.
     found = await trio.socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     _refuse_remote(listening, [address for *_, address in found])
     not_here: OSError | None = None
@@ -180,7 +180,7 @@ async def _open_tcp(listening: Listening) -> list[trio.SocketListener]:
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
-                not_here = error  # as ::1 for localhost on a machine without IPv6
+                not_here = error  # such as ::1 for localhost on a machine without IPv6
         _refuse_remote(listening, [each.getsockname() for each in bound])
         for each in bound:
             each.listen(_BACKLOG)
@@ -196,7 +196,7 @@ def _bind(family: int, kind: int, protocol: int, address: object) -> socket.sock
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # A client's machine that vanished keeps a stream of events for no longer than this; connections inherit it.
+        # Connections inherit this timeout, which ends the event streams of clients whose machine vanished.
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _VANISHED_AFTER_MS)
         opened.bind(cast("tuple[str, int]", address))
     except BaseException:
@@ -216,7 +216,7 @@ def _open_unix(bind: str) -> trio.SocketListener:
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         opened.bind(str(path))
-        path.chmod(_SOCKET_MODE)  # nobody can connect before it listens
+        path.chmod(_SOCKET_MODE)  # no client can connect before `listen`
         opened.listen(_BACKLOG)
     except BaseException:
         opened.close()
@@ -225,7 +225,7 @@ def _open_unix(bind: str) -> trio.SocketListener:
 
 
 def _remove_stale_socket(bind: str, path: Path) -> None:
-    """Remove what a server that was killed left behind, and nothing else."""
+    """Remove the socket file of a killed server. Any other file, or a socket in use, is an error."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -233,7 +233,7 @@ def _remove_stale_socket(bind: str, path: Path) -> None:
     if not stat.S_ISSOCK(mode):
         raise AddressUnavailable(bind, "something else lies there")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
-        caller.setblocking(False)  # a full backlog must not hold up this loop
+        caller.setblocking(False)  # a full backlog must not block the event loop
         try:
             caller.connect(str(path))
         except ConnectionRefusedError:

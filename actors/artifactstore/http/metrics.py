@@ -1,7 +1,8 @@
-"""Metrics in the text format of Prometheus: what a health report and a snapshot of the tree say, as numbers.
+"""Prometheus metrics in the text format, built from a health report and a snapshot of the supervision tree.
 
-Nothing is counted here but the requests: each scrape translates a report and a snapshot. Names carry
-their units, counters end in `_total`, and labels take few values: components, actors, backends, paths that exist.
+Each scrape translates the latest report and a new snapshot. This module counts only the HTTP requests itself. Metric
+names carry their units, and counters end in `_total`. Labels have few values: components, actors, backends, and the
+paths of the service.
 """
 
 from collections import Counter
@@ -36,17 +37,17 @@ _TAILS_GAUGES = {
 
 
 class RequestCounts:
-    """Requests by path, method and status; a path that there is not counts as `other`."""
+    """Counters of HTTP requests by path, method and status. Unknown paths count as `other`."""
 
     def __init__(self) -> None:
         self._counts = Counter[tuple[str, str, str]]()
 
     def count(self, path: str, method: str, status: int) -> None:
-        """One more."""
+        """Add one request."""
         self._counts[path, method, str(status)] += 1
 
     def family(self) -> Metric:
-        """All of them, as a metric."""
+        """Return all counters as one metric family."""
         labels = ("path", "method", "status")
         family = CounterMetricFamily(f"{_PREFIX}_http_requests", "Requests that were answered.", labels=labels)
         for values, count in self._counts.items():
@@ -55,13 +56,13 @@ class RequestCounts:
 
 
 class Sources(Struct, frozen=True):
-    """What a scrape translates.
+    """The values that one scrape translates.
 
     Attributes:
-        report: the latest; None where who measures is down.
-        tree: a snapshot; None while the tree is starting.
-        connections: that are open to the service.
-        streams: of events that are open.
+        report: the latest health report; None if the health actor is down.
+        tree: a snapshot of the supervision tree; None while the tree is starting.
+        connections: number of open connections to the service.
+        streams: number of open event streams.
     """
 
     report: HealthReport | None
@@ -71,7 +72,7 @@ class Sources(Struct, frozen=True):
 
 
 def exposition(sources: Sources, counts: RequestCounts) -> bytes:
-    """All metrics, as they go over the wire."""
+    """Return all metrics in the Prometheus text format."""
     registry = CollectorRegistry()
     registry.register(_Collector(sources, counts))
     ProcessCollector(registry=registry)
@@ -79,6 +80,8 @@ def exposition(sources: Sources, counts: RequestCounts) -> bytes:
 
 
 class _Collector(Collector):
+    """The collector of one scrape: it yields the metrics of its sources."""
+
     def __init__(self, sources: Sources, counts: RequestCounts) -> None:
         self._sources = sources
         self._counts = counts
@@ -130,6 +133,7 @@ def _components(report: HealthReport) -> Iterable[Metric]:
 
 
 def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
+    """Yield the metrics from the details of the database, the tails, the objects, the storage and the event writer."""
     if (head := _number(parts, "database", "head")) is not None:
         yield _gauge("log_head_sequence", "The last sequence of the log, whoever wrote it.", head)
     if (free := _number(parts, "database", "free_bytes")) is not None:
@@ -158,6 +162,7 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
 
 
 def _number(parts: Mapping[str, ComponentHealth], part: str, fact: str) -> float | None:
+    """Return a detail of a component as a number; None if the component does not report it."""
     value = parts[part].details.get(fact)
     return None if value is None else float(value)
 

@@ -1,4 +1,4 @@
-"""Telling systemd that the service is up or going down: one datagram each, by the protocol of sd_notify(3)."""
+"""Notifications to systemd by the sd_notify(3) protocol: one datagram when the service is ready, one when it stops."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ _ABSTRACT = "@"
 
 
 def notify(state: str) -> None:
-    """Say `READY=1` or `STOPPING=1` to the service manager, if one listens; a service never fails because of it."""
+    """Send `READY=1` or `STOPPING=1` to the service manager, if there is one; ignore errors."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address.startswith(_ABSTRACT):
         address = "\0" + address.removeprefix(_ABSTRACT)

@@ -1,7 +1,7 @@
-"""The page for people: the health report and the supervision tree as plain HTML, kept true by a few lines of script.
+"""The HTML page for people: the health report and the supervision tree, updated by a short script.
 
-What is said is worked out here and escaped by the template; markup, style and script are files beside it. Without
-script, the page is a picture of the moment that it was asked for.
+This module prepares the values, and the template escapes them. Markup, style and script are files in the directory
+`page`. Without the script, the page shows the state at the time of the request.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,14 +23,14 @@ PAGE = "index.html"
 ASSETS: Mapping[str, str] = MappingProxyType(
     {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 )
-"""Files that the page is made with, and their types."""
+"""Static files of the page, with their media types."""
 
 _EVENTS_SHOWN = 20
 _US = 1_000_000
 
 
 class Part(Struct, frozen=True):
-    """A component, as it is shown."""
+    """A component as the page shows it."""
 
     name: str
     good: bool
@@ -40,7 +40,7 @@ class Part(Struct, frozen=True):
 
 
 class Node(Struct, frozen=True):
-    """A supervisor or an actor, as it is shown."""
+    """A supervisor or an actor as the page shows it."""
 
     name: str
     state: str
@@ -51,17 +51,17 @@ class Node(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """Everything that the page says.
+    """The values that the page shows.
 
     Attributes:
-        status: in a word, and
-        healthy: whether it is a good one.
-        reasons: what is wrong, a line each.
-        version: of the release.
-        measured_at: when, by RFC 3339.
+        status: the status of the store in one word.
+        healthy: whether every component is healthy.
+        reasons: the problems, one line each.
+        version: version of the release.
+        measured_at: time of the report, or of the request if there is no report, in RFC 3339.
         parts: the components.
-        tree: from the root on; None while it is starting.
-        since: the sequence after which events are shown.
+        tree: the root of the supervision tree; None while it is starting.
+        since: the sequence after which the page shows events.
     """
 
     status: str
@@ -75,12 +75,12 @@ class View(Struct, frozen=True):
 
 
 def view_of(report: HealthReport | str, tree: SupervisorSnapshot | None, now_us: int) -> View:
-    """What to show.
+    """Return the values that the page shows.
 
     Args:
-        report: the latest, or why there is none.
-        tree: a snapshot.
-        now_us: the time, in microseconds since the epoch.
+        report: the latest health report, or the reason why there is none.
+        tree: a snapshot of the supervision tree; None while it is starting.
+        now_us: the current time, in microseconds since the epoch.
     """
     shown = None if tree is None else _node(tree)
     if isinstance(report, str):
@@ -105,6 +105,7 @@ def _part(part: ComponentHealth, now_us: int) -> Part:
 
 
 def _fact(name: str, value: str | float) -> tuple[str, str]:
+    """Return the label and the text of a detail, with the unit that its suffix names."""
     if not isinstance(value, str):
         if name.endswith("_bytes"):
             return name.removesuffix("_bytes").replace("_", " "), size_text(int(value))

@@ -1,4 +1,4 @@
-"""Errors as JSON by RFC 9457: what went wrong, for programs and for people, and nothing of what is inside."""
+"""Error responses as JSON problem details (RFC 9457). They expose no internals of the service."""
 
 from http import HTTPStatus
 
@@ -16,12 +16,12 @@ _DETAILS = {
     HTTPStatus.METHOD_NOT_ALLOWED: "This service is read-only: use GET or HEAD.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The service failed on this request; its log has the reason.",
 }
-# RFC 9110; Python 3.12 has older names
+# The names of RFC 9110. Python 3.12 has older ones.
 _TITLES = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Content Too Large", HTTPStatus.REQUEST_URI_TOO_LONG: "URI Too Long"}
 
 
 def problem_body(status: HTTPStatus, detail: str = "") -> bytes:
-    """Return a problem of the type `about:blank`, whose title is the status' own (RFC 9457 section 4.2.1)."""
+    """Return the body of a problem of type `about:blank`. Its title is the status phrase (RFC 9457 section 4.2.1)."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(status, status.phrase),
@@ -32,12 +32,12 @@ def problem_body(status: HTTPStatus, detail: str = "") -> bytes:
 
 
 def problem(status: HTTPStatus, detail: str = "") -> Response:
-    """Return an answer with such a problem."""
+    """Return a response with the body of `problem_body`."""
     return Response(problem_body(status, detail), status=status, content_type=PROBLEM_TYPE)
 
 
 def problem_of(error: HTTPException) -> Response:
-    """Return what the framework refused, such as an unknown path; its headers, such as `Allow`, are kept."""
+    """Return the response to a framework error, such as an unknown path; keep its headers, such as `Allow`."""
     status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
     answer = problem(status, _DETAILS.get(status) or error.description or status.description)
     for name, value in error.get_headers():

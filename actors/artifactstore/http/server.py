@@ -1,7 +1,7 @@
-"""HttpServer: HTTP as an actor, so that it starts, stops and restarts with the tree.
+"""HttpServer: the actor that serves HTTP, so that the supervision tree starts, stops and restarts the server.
 
-Hypercorn's protocol answers on each connection; accepting, timing and ending connections is done here and in
-`connection`. A stop lets requests under way finish for a while, and then closes every connection that is left.
+Hypercorn's protocol handles the requests of each connection. This module and `connection` accept, time out and close
+the connections. At a stop, running requests get time to finish. Then the server closes all remaining connections.
 """
 
 import logging
@@ -30,37 +30,37 @@ __all__ = ["CONNECTIONS_MAX", "BoundAddresses", "Drain", "HttpRole", "HttpServer
 _logger = logging.getLogger("artifactstore.http")
 
 CONNECTIONS_MAX = 512
-"""Connections at a time; further ones are closed at once."""
+"""Maximum number of open connections. The server closes further connections at once."""
 
 _GRACE_S = 2.0
-"""How long requests under way may take when the server stops without having been drained, as for a restart."""
+"""Seconds that running requests get when the server stops without a `Drain`, as for a restart."""
 
 
 class HttpRole:
-    """Serves HTTP."""
+    """The role of the actor that serves HTTP."""
 
 
 class BoundAddresses(Request[tuple[str, ...], HttpRole], Struct, frozen=True):
-    """Where the server listens, as URLs or `unix:PATH`; of use when it was asked for port 0."""
+    """A request for the server's addresses, as URLs or `unix:PATH`. They show the actual port if port 0 was given."""
 
 
 class Drain(Request[None, HttpRole], Struct, frozen=True):
-    """Accept nothing more, end streams of events, and answer once every request under way has been answered.
+    """A request to stop accepting, to end event streams, and to reply once all running requests are answered.
 
-    Connections that are left after `seconds`, or when the asker is cancelled, are closed when the actor stops.
+    Connections that are still open after `seconds`, or when the caller is cancelled, are closed when the actor stops.
     """
 
     seconds: float
 
 
 class HttpServer(Actor[HttpRole]):
-    """Serves the application.
+    """The actor that serves the application.
 
     Args:
-        listening: where.
-        measure: answers with the health report.
-        snapshot: looks at the supervision tree; None while it is starting.
-        projection: opens tails of the log.
+        listening: addresses and options of the listeners.
+        measure: returns the health report.
+        snapshot: returns a snapshot of the supervision tree; None while the tree is starting.
+        projection: the actor that opens tails of the log.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class HttpServer(Actor[HttpRole]):
         self._context = WorkerContext(None)
         self._config = _config()
         app = make_app(measure, snapshot, self._streams, lambda: len(self._connections), hosts=listening.hosts)
-        # Quart's application is an ASGI one; Hypercorn's own type for that is narrower than the protocol.
+        # Quart's application is an ASGI application, but Hypercorn's type for one is narrower than the protocol.
         self._app = ASGIWrapper(logged_requests(cast("ASGIFramework", app)))
         self._accepting = trio.CancelScope()
         self._conversing = trio.CancelScope()
@@ -97,6 +97,7 @@ class HttpServer(Actor[HttpRole]):
         self.context.start_child("connections", self._serve, listeners)
 
     async def _serve(self, listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]) -> None:
+        """Accept connections until a stop, then wait for the open ones."""
         try:
             async with trio.open_nursery() as connections:
                 self._conversing = connections.cancel_scope
@@ -106,6 +107,7 @@ class HttpServer(Actor[HttpRole]):
             self._stopped.set()
 
     async def _converse(self, stream: trio.abc.Stream) -> None:
+        """Serve one connection. Its errors are logged and do not end the server."""
         if len(self._connections) >= CONNECTIONS_MAX:
             await trio.aclose_forcefully(stream)
             return
@@ -127,23 +129,24 @@ class HttpServer(Actor[HttpRole]):
         await self._stopped.wait()
 
     async def _stop_accepting(self) -> None:
+        """Close the listeners, end the streams, and let each connection finish its request."""
         self._accepting.cancel(reason="the service stops")
         for file in self._files:
             unlink_socket(file)
         self._streams.end()
-        await self._context.terminated.set()  # no connection takes another request
+        await self._context.terminated.set()  # no connection accepts another request
         for connection in self._connections:
             connection.drain()
 
     @handles(BoundAddresses)
     async def bound_addresses(self, message: BoundAddresses) -> tuple[str, ...]:  # noqa: ARG002
-        """Where the server listens."""
+        """Return the addresses that the server listens on."""
         return self._bound
 
     @handles(Drain)
     async def drain(self, message: Drain) -> None:
-        """Stop accepting, and wait for the requests under way."""
-        self._grace_s = 0.0  # the asker decides how long that takes
+        """Stop accepting connections, and wait for the running requests."""
+        self._grace_s = 0.0  # the wait below is the whole grace period
         await self._stop_accepting()
         with trio.move_on_after(message.seconds):
             await self._stopped.wait()

@@ -1,6 +1,6 @@
-"""The store as a process of its own: the tree with an HTTP server in it, until a signal says stop.
+"""The store as a service: a process that runs the supervision tree with an HTTP server until a signal arrives.
 
-The first signal cancels a start that is under way, or begins to drain. The second one ends the drain.
+The first signal cancels a start that is still running, or begins to drain the server. The second signal ends the drain.
 """
 
 import os
@@ -28,13 +28,13 @@ from artifactstore_protocols.supervision import AskError, SupervisorSnapshot
 __all__ = ["EXIT_STUCK", "REPORT_AGE_MAX_S", "Service", "http_service", "run_service"]
 
 EXIT_STUCK = 70
-"""The exit code of a service that ended itself because something in it neither continued nor stopped."""
+"""The exit code of a service that ended itself because its event loop was blocked or an actor did not stop."""
 
 _LAST_WORDS_S = 3.0
-"""What the log is given to take the report of it. It may be the very thing that blocks, so nothing waits for it."""
+"""Seconds for the log to write the report before the exit. Nothing waits for the log, since it may be what blocks."""
 
 REPORT_AGE_MAX_S = 1.0
-"""How old a health report may be, in seconds, before it is measured again."""
+"""Maximum age of a health report, in seconds, before the service measures again."""
 
 _ANSWER_TIMEOUT_S = 30.0
 _ORDERLY_SIGNALS = 2
@@ -44,22 +44,22 @@ def run_service(settings: Settings, listening: Listening, *, drain_s: float, ann
     """Serve until SIGTERM, SIGINT or SIGHUP, then drain and return.
 
     Args:
-        settings: of the store; it is created if there is none.
-        listening: where and how to listen.
-        drain_s: how long requests under way may take after the signal; a second signal ends that.
-        announce: told in a line where the service listens, and that it stops.
+        settings: settings of the store. A missing store is created.
+        listening: addresses and options of the listeners.
+        drain_s: seconds that running requests get after the signal. A second signal ends the wait.
+        announce: called with one line of text for each address that the service listens on, and when it stops.
 
     Raises:
-        RemoteBindRefused: other machines could reach it, and nobody said that they may.
-        AddressUnavailable: it cannot listen there, for example because the port is in use.
-        CertificateUnusable: there is no TLS with these files.
-        StartFailed, and what `open_registry` raises.
+        RemoteBindRefused: other machines could reach the address, and the options do not allow that.
+        AddressUnavailable: the service cannot listen on an address, for example because the port is in use.
+        CertificateUnusable: the given files cannot be used for TLS.
+        StartFailed: an actor could not start. All other errors of `open_registry` can occur too.
     """
     signals.run(Service(settings, listening, drain_s, announce).run, orderly=_ORDERLY_SIGNALS)
 
 
 def _end_if_stuck(report: Report) -> None:
-    """Nothing inside a process can repair a blocked loop or a task that will not stop; a fresh process can."""
+    """End the process after a report of a blocked event loop or an actor that will not stop: only a restart helps."""
     if isinstance(report, LoopBlocked | StallReport):
         end = threading.Timer(_LAST_WORDS_S, os._exit, [EXIT_STUCK])
         end.daemon = True
@@ -67,7 +67,7 @@ def _end_if_stuck(report: Report) -> None:
 
 
 class Service:
-    """A service and the signals that it gets."""
+    """A running service, with the signals that stop it."""
 
     def __init__(
         self, settings: Settings, listening: Listening, drain_s: float, announce: Callable[[str], None]
@@ -80,17 +80,18 @@ class Service:
         self._told = trio.Event()
 
     async def run(self, stops: signals.StopSignals) -> None:
-        """Serve until a signal comes, drain until the next, and close the store."""
+        """Serve until a signal arrives, drain until all requests are done or the next signal, and close the store."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._heed, stops)
             served: outcome.Outcome[None] | None = None
             with self._opening:
-                served = await outcome.acapture(self._serve)  # as a value: a nursery would make a group of an error
+                served = await outcome.acapture(self._serve)  # as a value, since a nursery wraps an error in a group
             nursery.cancel_scope.cancel(reason="the service has stopped")
         if served is not None and not self._opening.cancel_called:
             served.unwrap()
 
     async def _heed(self, stops: signals.StopSignals) -> None:
+        """Announce the first signal and stop a running start; end the drain at the second signal."""
         number = await stops.receive()
         notify("STOPPING=1")
         self._announce(f"artifactstore stops: {number.name}")
@@ -101,7 +102,8 @@ class Service:
         self._draining.cancel(reason="a second signal")
 
     async def _serve(self) -> None:
-        await check_listening(self._listening)  # before a store is made for a service that cannot be
+        """Open the store, announce its addresses, wait for the first signal, and drain the server."""
+        await check_listening(self._listening)  # before a store is created for a service that cannot listen
         services = http_service(self._http, self._listening, self._snapshot)
         async with open_store(self._settings, services, on_report=_end_if_stuck) as self._registry:
             for url in await self._http.ask(BoundAddresses()):
@@ -118,12 +120,12 @@ class Service:
 def http_service(
     http: ActorRef[HttpRole], listening: Listening, snapshot: Callable[[], SupervisorSnapshot | None]
 ) -> Callable[[Actors], Sequence[ActorSpec[Any]]]:
-    """What `open_store` needs to have a store serve HTTP.
+    """Return the argument `services` of `open_store` for a store that serves HTTP.
 
     Args:
-        http: the server's address.
-        listening: where and how to listen.
-        snapshot: looks at the supervision tree; None while it is starting.
+        http: reference of the server's actor.
+        listening: addresses and options of the listeners.
+        snapshot: returns a snapshot of the supervision tree; None while the tree is starting.
     """
 
     def services(actors: Actors) -> Sequence[ActorSpec[Any]]:

@@ -1,7 +1,8 @@
-"""A short way for the one question that is asked most: `/health`.
+"""A fast path for `/health`, the most frequent request.
 
-Monitors ask it often, so the answer goes out without passing the framework, which costs more than half of an answer.
-Everything else, and whatever is unusual about a request, takes the ordinary way, and is answered the same.
+Monitors send this request often, so its response bypasses the framework, which takes more than half of the time of a
+response. All other requests, and unusual requests for `/health`, go through the framework. The responses of both paths
+are the same.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,13 +27,13 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""What every answer of the service says."""
+"""Headers of every response of the service."""
 
 _PATH = "/health"
 _METHODS = frozenset({"GET", "HEAD"})
 _BODY_HEADERS = frozenset({b"content-length", b"transfer-encoding"})
 
-# ASGI's own types, as its specification has them.
+# The types of the ASGI specification.
 type Scope = Mapping[str, Any]
 type Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 type Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -40,22 +41,22 @@ type Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 type Measure = Callable[[], Awaitable[HealthReport]]
-"""Answers with a report that is fresh enough, or raises a `Refusal` where who measures is down."""
+"""A function that returns a health report of limited age, or raises a `Refusal` if the health actor is down."""
 
 
 def render(report: HealthReport) -> tuple[HTTPStatus, bytes]:
-    """Status and body of the answer to `/health`."""
+    """Return the status and the body of the response to `/health`."""
     body = f"{json_text(health_to_json(report, now_us()))}\n".encode()
     return HTTPStatus.OK if report.healthy else HTTPStatus.SERVICE_UNAVAILABLE, body
 
 
 class Shortcut:
-    """An ASGI application in front of another.
+    """An ASGI application that answers plain requests for `/health`, and passes all others to another application.
 
     Args:
-        application: what answers everything else.
-        measure: answers with the health report.
-        counts: of all requests.
+        application: the application that handles all other requests.
+        measure: returns the health report.
+        counts: counters of all requests.
     """
 
     def __init__(self, application: Application, measure: Measure, counts: RequestCounts) -> None:
@@ -66,7 +67,7 @@ class Shortcut:
         self._headers = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass it on."""
+        """Answer a plain request for `/health`; pass any other request to the application."""
         if not _is_plain(scope):
             await self._application(scope, receive, send)
             return
@@ -82,7 +83,7 @@ class Shortcut:
 
 
 def _is_plain(scope: Scope) -> bool:
-    """Whether it is a request for health without anything about it that would have to be refused."""
+    """Return whether this is a GET or HEAD request for `/health` without a body."""
     return (
         scope["type"] == "http"
         and scope["path"] == _PATH

@@ -1,7 +1,8 @@
-"""The log as server-sent events: from any sequence on, in order and each once, then live.
+"""Streams of the log as server-sent events: from any sequence on, in order and each event once, then live.
 
-The id of each is its sequence, so a browser that was cut off continues (`Last-Event-ID`). A stream reads the
-log at its own client's pace, there are only so many of them, and all end when the service stops.
+The id of each event is its sequence, so a browser that reconnects continues after its last event (`Last-Event-ID`).
+Each stream reads the log at the pace of its client. The number of streams is limited, and all end when the service
+stops.
 """
 
 from collections.abc import AsyncGenerator
@@ -21,7 +22,7 @@ from artifactstore_protocols.supervision import ActorStopped, AskError
 __all__ = ["STREAMS_MAX", "EventStreams"]
 
 STREAMS_MAX = 32
-"""How many streams there may be at a time."""
+"""Maximum number of open streams."""
 
 _HEARTBEAT_S = 15.0
 _AGAIN_AFTER_MS = 2000
@@ -31,7 +32,7 @@ class EventStreams:
     """All streams of one server.
 
     Args:
-        projection: opens tails of the log.
+        projection: the actor that opens tails of the log.
     """
 
     def __init__(self, projection: ActorRef[ProjectionRole]) -> None:
@@ -42,45 +43,45 @@ class EventStreams:
 
     @property
     def open(self) -> int:
-        """How many there are now."""
+        """Return the number of open streams."""
         return self._taken
 
     @property
     def full(self) -> bool:
-        """Whether no further one may be opened."""
+        """Return whether no further stream can be opened."""
         return self._ended or self._taken >= STREAMS_MAX
 
     def take(self) -> bool:
-        """Take a place, if there is one. Who takes it gives it back."""
+        """Reserve a place for a stream; return False if all are in use. The caller must call `give_back` at the end."""
         if self.full:
             return False
         self._taken += 1
         return True
 
     def give_back(self) -> None:
-        """Give a place back that was taken."""
+        """Release a place that `take` reserved."""
         self._taken -= 1
 
     def end(self) -> None:
-        """End every stream, and let none be opened any more."""
+        """End every stream, and reject new ones."""
         self._ended = True
         for tail in tuple(self._tails):
             tail.close()
 
     async def follow(self, since: int) -> AsyncGenerator[bytes]:
-        """The events after a sequence, as they go over the wire, until the client leaves or the service stops."""
+        """Yield the events after `since` as server-sent events, until the client leaves or the service stops."""
         yield f"retry: {_AGAIN_AFTER_MS}\n\n".encode()
         while not self._ended:
             tail = await self._open(since)
             if tail is None:
-                return  # the client comes again, and asks for what it has not seen
+                return  # the client reconnects, and continues after its last event
             try:
                 while True:
                     stored = await _next(tail)
                     yield b": still here\n\n" if stored is None else _message(stored)
                     since = since if stored is None else stored.sequence
             except ActorStopped:
-                continue  # its actor has been restarted; the next tail continues from where this one was
+                continue  # the projection actor restarted; the next tail continues after `since`
             except (trio.ClosedResourceError, ArtifactStoreError):
                 return
             finally:
@@ -97,7 +98,7 @@ class EventStreams:
 
 
 async def _next(tail: Stream[StoredEvent]) -> StoredEvent | None:
-    """The next event, or None if there is none for so long that a proxy might think the line dead."""
+    """Return the next event; None after `_HEARTBEAT_S` without one, since a proxy may close an idle connection."""
     with trio.move_on_after(_HEARTBEAT_S):
         return await anext(tail)
     return None
@@ -106,7 +107,7 @@ async def _next(tail: Stream[StoredEvent]) -> StoredEvent | None:
 def _message(stored: StoredEvent) -> bytes:
     try:
         entry = audit_entry(stored)
-    except UnknownEventType as unknown:  # it is in the log all the same
+    except UnknownEventType as unknown:  # events of unknown types are sent too
         event = stored.event
         entry = AuditEntry(
             stored.sequence, event.recorded_at_us, event.actor, event.type, event.subject, detail=str(unknown)

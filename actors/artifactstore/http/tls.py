@@ -1,4 +1,4 @@
-"""TLS for the service: a context from PEM files, or the one reason why there is none."""
+"""The TLS context of the service, built from PEM files."""
 
 import ssl
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _ENCRYPTED = (
 
 @dataclass(eq=False)
 class CertificateUnusable(ArtifactStoreError):
-    """TLS was asked for and cannot be had with these files."""
+    """The given files cannot be used for TLS."""
 
     files: tuple[str, ...]
     reason: str
@@ -33,19 +33,21 @@ class CertificateUnusable(ArtifactStoreError):
 
 
 class _Encrypted(Exception):
-    """The key has a passphrase."""
+    """The private key is encrypted with a passphrase."""
 
 
 def tls_context(certfile: Path, keyfile: Path, ca_certs: Path | None) -> ssl.SSLContext:
-    """Return the context of a server.
+    """Return the TLS context of a server.
 
     Args:
-        certfile: chain of its certificate.
-        keyfile: the key of that certificate.
-        ca_certs: authorities one of whose certificates a client must show.
+        certfile: the server's certificate and its chain.
+        keyfile: the private key of the certificate.
+        ca_certs: certificates of authorities. A client must present a certificate of one of them; None requires no
+            client certificate.
 
     Raises:
-        CertificateUnusable: a file is missing, is something else, or does not belong to the others.
+        CertificateUnusable: a file is missing, is not a PEM file of its kind, or does not match the others; or the key
+            is encrypted.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -73,7 +75,7 @@ def _no_password() -> str:
 
 
 def _unusable(certfile: Path, keyfile: Path, error: Exception) -> CertificateUnusable:
-    """Find the reason: OpenSSL names neither the file nor what it should be."""
+    """Return the error with its reason: OpenSSL names neither the file nor its expected content."""
     for path, mark, what in ((certfile, _CERTIFICATE, "certificate"), (keyfile, _KEY, "private key")):
         if (flaw := _flaw_in(path, mark, what)) is not None:
             return CertificateUnusable((str(path),), flaw)
@@ -83,6 +85,7 @@ def _unusable(certfile: Path, keyfile: Path, error: Exception) -> CertificateUnu
 
 
 def _flaw_in(path: Path, mark: bytes, what: str) -> str | None:
+    """Return why a PEM file cannot be used; None if it has the expected mark."""
     try:
         with path.open("rb") as file:
             content = file.read(_PEM_BYTES_MAX)

@@ -1,4 +1,4 @@
-"""Admission: from a directory or a stream to files of a package, and from a package to its final manifest."""
+"""Ingest: the code that stores files and directories, puts them into packages, and finalizes packages."""
 
 from artifactstore.ingest.actor import IngestActor, check_creation
 from artifactstore.ingest.own_files import NOWHERE, StorePlaces

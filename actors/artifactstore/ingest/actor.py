@@ -1,12 +1,12 @@
-"""IngestActor: admits packages and files, and finalizes packages.
+"""IngestActor: creates packages, puts files into them, and finalizes them.
 
-It decides what is tried and in what order; the bytes are StorageActor's and the facts are EventWriter's. A directory
-goes in batches, each stored first and then committed in one transaction, so that what is in the log is always in the
-store. While one batch is committed, the next ones are stored. An ingest that was interrupted reads only what is missing
-when it is asked for again, as long as there is a files cache.
+The actor decides what to do and in what order. StorageActor stores the bytes, and EventWriter commits the events. A
+directory is processed in batches. Each batch is stored first and then committed, so that the store holds every content
+that the log names. While one batch is committed, the next ones are stored. If an interrupted ingest is repeated, it
+reads only the missing files, as long as the files cache exists.
 
-A package that is being filled by this process cannot be finalized: the request is refused. Another
-process may finalize it in between two batches; then the ingest is refused, and what it had committed is sealed.
+A package cannot be finalized while this process fills it. Another process can finalize it between two batches. Then the
+ingest fails, and the finalized package holds the batches that were committed before.
 """
 
 import logging
@@ -86,14 +86,14 @@ class PackageBusy(ArtifactStoreError):
 
 
 class IngestActor(Actor[IngestRole]):
-    """Turns requests into stored bytes and committed commands.
+    """The actor that turns requests into stored bytes and committed commands.
 
     Args:
-        store: for reading views.
-        storage: where bytes go.
-        writer: where commands go.
-        files_per_package_max: how many files a package may hold.
-        places: where the store's own files are, which are never taken in.
+        store: the event store, for reading views.
+        storage: the actor that stores bytes.
+        writer: the actor that commits commands.
+        files_per_package_max: maximum number of files, links and empty directories of one ingested directory.
+        places: locations of the store's own files, which are never ingested.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class IngestActor(Actor[IngestRole]):
         return await self._create(_creation(message), message)
 
     async def _create(self, command: CreatePackage, message: OpenPackage) -> PackageRecord:
+        """Create a package; return its current state if the call is repeated."""
         committed = await self._steps.commit(command, message.actor, message.idempotency_key)
         created = committed.events[0]
         if not committed.repeated:
@@ -131,14 +132,14 @@ class IngestActor(Actor[IngestRole]):
 
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_file(self, message: AddFile) -> FileRecord:
-        """Store one file, then record it."""
+        """Store one file, then put it into its package."""
         commands.check_caller(message.actor, message.idempotency_key)
         check_path(message.path)
         media_type = message.media_type or media_type_of(message.path)
         check_media_type(media_type)
         self._store.must_be_writable()
         with self._fills(message.package_id):
-            if message.idempotency_key is None:  # a repeated call is answered, whatever became of the package
+            if message.idempotency_key is None:  # a repeated call succeeds even if the package is finalized now
                 await self._require_open(message.package_id)
             executable = message.executable
             if isinstance(message.source, FileSource):
@@ -164,11 +165,11 @@ class IngestActor(Actor[IngestRole]):
         written = file_record(message.package_id, committed.sequence, file.entry, result.digests.sha256.raw)
         if record is not None and replace(record, sequence=written.sequence) == written:
             return record
-        return written  # a repeated command, and another file has taken the place since
+        return written  # a repeated command, and another file has replaced this one since
 
     @handles(AddDirectory, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_directory(self, message: AddDirectory) -> DirectoryIngest:
-        """Put a tree into an open package."""
+        """Put the entries of a directory into an open package."""
         commands.check_caller(message.actor)
         self._store.must_be_writable()
         with self._fills(message.package_id):
@@ -194,14 +195,14 @@ class IngestActor(Actor[IngestRole]):
 
     @handles(FinalizePackage, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.COMPLETE)
     async def finalize_package(self, message: FinalizePackage) -> FinalizedPackage:
-        """Seal a package, or find it sealed."""
+        """Finalize a package; return the same result if it is finalized already."""
         if busy := self._filling[message.package_id]:
             raise PackageBusy(message.package_id, busy)
         return await self._finalize(message.package_id, message.actor)
 
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
-        """Create, fill and finalize, in one go."""
+        """Create a package, fill it from a directory, and finalize it."""
         commands.check_caller(message.actor, message.idempotency_key)
         self._store.must_be_writable()
         seen = await self._scan(message)
@@ -220,11 +221,13 @@ class IngestActor(Actor[IngestRole]):
                         filling.enter_context(self._fills(package.package_id))
                     return package
 
-                # A package that is created first and cannot be filled stays open. With a caller's key or one in the
-                # cache it is found again and filled further; any other waits until its first batch is stored.
+                # A package that is created first stays open if filling it fails. With an idempotency key of the caller
+                # or of the cache, a repeated call continues it. Without one, the package is created only after its
+                # first batch is stored.
                 if message.idempotency_key is not None or identity in cache.keys:
                     await opened()
-                # A package of the caller's own key may hold what the caller put there; one of the cache's does not.
+                # A package of the caller's key may hold other files of the caller, which must not be replaced.
+                # A package of the cache's key holds only files of this ingest.
                 taken = OnExisting.REPLACE if message.idempotency_key is None else OnExisting.RESUME
                 reused = 0
                 try:
@@ -233,7 +236,7 @@ class IngestActor(Actor[IngestRole]):
                 except PackageFinalizedAlready:
                     if message.idempotency_key is None:
                         raise
-                    # Another call with the same key was quicker; its answer is this one's too.
+                    # Another call with the same key finalized the package first. Both return the same result.
                 package_id = (await opened()).package_id
             sealed = await self._finalize(package_id, message.actor)
             cache.keys.pop(identity, None)
@@ -256,7 +259,7 @@ class IngestActor(Actor[IngestRole]):
     async def _open_for(
         self, seen: Seen, creation: CreatePackage, asked: OpenPackage, identity: str, cache: FilesCache
     ) -> PackageRecord:
-        """The package that an ingest is to fill: the one that an interrupted run began, if it still can be, or anew."""
+        """Return the package to fill: the one of an interrupted ingest if that can continue, or a new one."""
         if asked.idempotency_key is not None or not cache.in_use:
             return await self._create(creation, asked)
         if (key := cache.keys.pop(identity, None)) is not None:
@@ -265,17 +268,18 @@ class IngestActor(Actor[IngestRole]):
                 cache.keys[identity] = key
                 return begun
         cache.keys[identity] = key = new_id()
-        await in_thread(cache.save)  # before there is a package that only this key finds
+        await in_thread(cache.save)  # before the package is created, since only this key finds it again
         return await self._create(_creation(asked), replace(asked, idempotency_key=key))
 
     async def _begun(self, seen: Seen, creation: CreatePackage, asked: OpenPackage) -> PackageRecord | None:
-        """The package of a key in the cache, made now unless it is there; None if it cannot become this directory's.
+        """Return the package of a key in the cache, created if missing; None if it cannot become this directory's.
 
-        It cannot if it is sealed, or if it holds a path that the directory has lost: nothing takes an entry out of one.
+        A package cannot if it is finalized, or if it holds a path that the directory no longer has: no command removes
+        an entry from a package.
         """
         try:
             package = await self._create(creation, asked)
-        except IdempotencyConflict:  # no cache of ours holds a key that something else was done with
+        except IdempotencyConflict:  # another command used the key, so this ingest did not write it to the cache
             return None
         package, entries = await self._store.files(package.package_id)
         recorded = [entry.path for entry in entries]
@@ -284,7 +288,7 @@ class IngestActor(Actor[IngestRole]):
 
     @asynccontextmanager
     async def _files_cache(self, seen: Seen, *, wanted: bool) -> AsyncGenerator[FilesCache]:
-        """The files cache of a directory, saved and closed however the block ends."""
+        """Open the files cache of a directory for the block; save and close it after the block, even after an error."""
         name = new_hasher("blake3")
         name.update(canonical.encode([ascii(self._store.name), os.geteuid(), ascii(seen.root)]))
         place = self._places.files_cache if wanted else None
@@ -302,20 +306,22 @@ class IngestActor(Actor[IngestRole]):
                 await in_thread(leave)
 
     async def _finalize(self, package_id: str, actor: str) -> FinalizedPackage:
+        """Finalize a package, and try again if another process changes it meanwhile."""
         for _attempt in range(_FINALIZE_ATTEMPTS - 1):
             try:
                 return await self._finalize_once(package_id, actor)
             except PackageChanged:
-                continue  # another process put a file in; its manifest is another one
+                continue  # another process added entries, so the manifest is outdated
         return await self._finalize_once(package_id, actor)
 
     async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
+        """Build the manifest of an open package and commit it, or return the result of the first finalization."""
         contents = await self._store.contents(package_id)
         package = contents.package
         if package.status == "open":
             build = partial(build_manifest, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
             payload, summary = await in_thread(partial(build, contents))
-            del contents  # nothing needs the entries any more, and they are the most that this process holds
+            del contents  # frees the entries, the largest part of this process's memory
             command = commands.FinalizePackage(package_id, package.version, payload, summary)
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
@@ -323,10 +329,11 @@ class IngestActor(Actor[IngestRole]):
                 sealed = (package.files, package.bytes, summary.manifest_digest)
                 _logger.info(text, *sealed, extra={"package": package_id})
                 return newly_finalized(package, summary, committed.events[0].sequence)
-        # Sealed already, if only since the contents were read; its digests are those of whoever sealed it.
+        # The package is finalized, perhaps only since its contents were read. Return the first finalization's result.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
     async def _scan(self, message: AddDirectory | IngestTree) -> Seen:
+        """Scan the directory of a request in a worker thread, and report progress."""
         progress = message.progress
         looked_at_us = now_us()
 
@@ -347,14 +354,14 @@ class IngestActor(Actor[IngestRole]):
         return Seen(scanned, looked_at_us)
 
     async def _require_open(self, package_id: str) -> PackageRecord:
-        """Refuse before a byte is read; the writer checks again, in its transaction."""
+        """Return the package if it is open. This check precedes all reads; the writer checks again in a transaction."""
         package = await self._store.package(package_id)
         if package.status != "open":
             raise PackageFinalizedAlready(package_id)
         return package
 
     async def _read_back[R](self, reading: Awaitable[R]) -> R:
-        """What a commit has made, for its answer. A failure to read it must not look like a refusal of the command."""
+        """Return the result of a read after a commit. A failed read must not look like a rejected command."""
         try:
             return await reading
         except ArtifactStoreError as error:
@@ -362,43 +369,46 @@ class IngestActor(Actor[IngestRole]):
 
     @contextmanager
     def _fills(self, package_id: str) -> Generator[None]:
+        """Block the finalization of a package while the block runs."""
         self._filling[package_id] += 1
         try:
             yield
         finally:
             self._filling[package_id] -= 1
             if not self._filling[package_id]:
-                del self._filling[package_id]  # or it would stay for as long as the store is open
+                del self._filling[package_id]  # otherwise the counter would grow while the store is open
 
 
 def check_creation(message: OpenPackage) -> None:
-    """Refuse what no package can be called or kept by; for callers who want to know before there is a store.
+    """Check the fields of a new package, for callers that have not opened the store yet.
 
     Raises:
-        InvalidValue, UnknownRetentionClass: as the handlers raise it.
+        InvalidValue: the name, the metadata, the principal or the idempotency key is invalid.
+        UnknownRetentionClass: no retention class has this name.
     """
     commands.check_caller(message.actor, message.idempotency_key)
     _creation(message)
 
 
 def _creation(message: OpenPackage) -> CreatePackage:
+    """Return the command that creates the package of a request, with a new id."""
     retention_class(message.retention_class)
     return CreatePackage(new_id(), message.name, message.retention_class, dict(message.metadata))
 
 
 def _examine(source: FileSource, places: StorePlaces) -> bool:
-    """Refuse a file of the store's own. Returns whether its owner may execute it."""
+    """Reject a file of the store itself. Return whether the owner may execute the file."""
     path = path_bytes(source.path if source.root is None else f"{source.root}/{source.path}")
     if OwnFiles.of(places).hold(os.path.realpath(path)):
         raise SourceInsideStore(source.path)
     try:
         return bool(os.lstat(path).st_mode & 0o100)
     except OSError:
-        return False  # reading it will say what is wrong
+        return False  # the read that follows reports the error
 
 
 def _check_size(expected: int | None, received: int) -> None:
-    """Hold a file to what its caller declared, as the data plane holds a stream."""
+    """Compare the size of a file with the size that its caller declared, as the data plane does for a stream."""
     if expected is not None and received < expected:
         raise SourceTruncated(expected, received)
     if expected is not None and received > expected:
@@ -406,7 +416,7 @@ def _check_size(expected: int | None, received: int) -> None:
 
 
 def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
-    """What two ingests of a directory must share to fill the same package."""
+    """Return a digest of the values that two ingests of a directory must share to fill the same package."""
     identity = new_hasher("blake3")
     metadata: CanonicalValue = dict(asked.metadata)
     identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.actor, links.value]))

@@ -1,7 +1,7 @@
-"""Answers made from the events that a command wrote, so that nothing is read back that is known already.
+"""Results of commands, built from the events that the commands wrote instead of a read from the views.
 
-A read costs as much as a small commit, most of it hops between threads. Only a repeated call is answered from the
-views, since what it made may have continued changing.
+A read costs as much as a small commit, mostly for thread hops. Only a repeated call reads the views, since its package
+or file may have changed after the first call.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ __all__ = ["created_package", "entries_sequence", "file_record", "files_written"
 
 
 def created_package(committed: Committed) -> PackageRecord:
-    """The package as the event that creates it leaves it: open, empty, at version 1."""
+    """Return the package right after the event that creates it: open, empty, at version 1."""
     [created], [payload] = committed.events, cast("Sequence[PackageCreated]", committed.payloads())
     return PackageRecord(
         package_id=payload.package_id,
@@ -43,7 +43,7 @@ def created_package(committed: Committed) -> PackageRecord:
 
 
 def file_record(package_id: str, sequence: int, entry: Entry, sha256: bytes) -> FileRecord:
-    """The file as the event with this sequence leaves it; `sha256` is the digest of its content."""
+    """Return the file right after the event with this sequence; `sha256` is the digest of its content."""
     return FileRecord(
         package_id=package_id,
         path=entry.path,
@@ -59,13 +59,13 @@ def file_record(package_id: str, sequence: int, entry: Entry, sha256: bytes) -> 
 
 
 def entries_sequence(committed: Committed) -> int:
-    """The sequence of the event that put a command's entries into their package; 0 if nothing had to be put."""
+    """Return the sequence of the event that put a command's entries into their package; 0 if no entry was new."""
     written = (stored.sequence for stored in committed.events if stored.event.type == FILES_INGESTED.name)
     return next(written, 0)
 
 
 def files_written(committed: Committed) -> int:
-    """How many files a command put into its package."""
+    """Return the number of files that a command put into its package."""
     return sum(
         entry.kind == "file"
         for payload in committed.payloads()

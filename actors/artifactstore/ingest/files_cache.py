@@ -1,12 +1,12 @@
-"""The files cache: what the files of a directory held when they were read, so that unchanged ones are not read again.
+"""The files cache: digests of the files that an ingest read, so that the next ingest skips unchanged files.
 
-One file for each directory that is ingested, below the root of the objects. It maps what an inode says of a file (see
-`scan.STAMP`) to the digest of the file's content, and remembers the idempotency keys of ingests that are unfinished. It
-holds no path and no content.
+Each ingested directory has one cache file, below the object root. The cache maps the stamp of a file, taken from its
+inode (see `scan.STAMP`), to the digest of the file's content. It also holds the idempotency keys of unfinished ingests.
+It holds no path and no content.
 
-It is a hint: the log and the storage have the last word on what it says, so one that is missing, damaged or another
-program's costs reading and is never an error. It is locked while an ingest uses it; a second one that runs at the same
-time goes without.
+The cache is a hint: an ingest checks its digests against the log and the storage. A cache file that is missing, damaged
+or written by another program costs reads, but is never an error. An ingest locks the cache file while it uses it. A
+second ingest of the same directory at that time works without a cache.
 """
 
 import fcntl
@@ -36,44 +36,44 @@ _SUFFIX: Final = ".files"
 _FRESH: Final = ".new"
 
 _BYTES_MAX: Final = 128 << 20
-"""The largest file that is read: the entries of 1.8 million files."""
+"""Maximum size of a cache file in bytes: the entries of 1.8 million files. A larger file is ignored."""
 
 _ENTRIES_TOGETHER: Final = 4096
-"""Entries that are hashed or written at a time."""
+"""Number of entries that are hashed or written at a time."""
 
 _KEYS_MAX: Final = 16
-"""Unfinished ingests of one directory that are remembered: they differ in name, retention, metadata or user."""
+"""Unfinished ingests per directory in a cache file. They differ in name, retention, metadata, principal or links."""
 
 _SAVE_EVERY: Final = 16
-"""Bytes of files that are read for each byte of the cache between two saves: so saving is small beside reading, and
-what a killed process loses is, too."""
+"""Bytes of files that an ingest reads per byte of the cache before it saves the cache again. So saving costs little
+compared to reading, and a killed process loses little."""
 
 _KEPT_S: Final = 30 * 24 * 3600
-"""How long the cache of a directory is kept that nobody ingests."""
+"""Seconds without an ingest after which the cache of a directory is removed."""
 
 _SWEPT_MAX: Final = 10_000
-"""How many caches are looked at in one go for those that are to be removed."""
+"""Maximum number of cache files that one sweep inspects."""
 
 _RACY_NS: Final = 2_000_000_000
-"""The coarsest clock that a file system stamps with (FAT's): a second change within its tick leaves no mark."""
+"""Resolution of the coarsest file system clock (FAT's). A second change within a tick does not change the stamp."""
 
 
 def worth_keeping(stamp: bytes, looked_at_us: int) -> bool:
-    """Whether a later change of the file would show in its stamp.
+    """Return whether a later change of the file would change its stamp.
 
-    Not if it was changed about when it was looked at, or after, by the clock of the machine or by a wrong one: it may
-    change once more within the same tick (git calls such an entry racy).
+    False if the file's times are close to `looked_at_us` or after it, perhaps because of a wrong clock. The file could
+    change again within the same tick (git calls such an entry racy).
 
     Args:
-        stamp: of the file.
-        looked_at_us: no later than when the stamp was taken.
+        stamp: the `STAMP` of the file.
+        looked_at_us: a time before the stamp was read, in microseconds since the epoch.
     """
     _device, _inode, _size, mtime_ns, ctime_ns = STAMP.unpack(stamp)
     return bool(max(mtime_ns, ctime_ns) < looked_at_us * 1000 - _RACY_NS)
 
 
 class FilesCache:
-    """The cache of one directory, open and locked, or none: then it is empty and nothing is kept.
+    """The cache of one directory, open and locked. Without a file, the cache is empty and stores nothing.
 
     All methods but `get`, `put`, `due` and `keys` block.
     """
@@ -82,7 +82,7 @@ class FilesCache:
 
     def __init__(self) -> None:
         self.keys: dict[str, str] = {}
-        """Idempotency keys of unfinished ingests, by what was asked for."""
+        """Idempotency keys of unfinished ingests, by the digest of their request."""
         self._digests: dict[bytes, bytes] = {}
         self._file: tuple[Path, int] | None = None
         self._unsaved_bytes = 0
@@ -95,19 +95,21 @@ class FilesCache:
         stamps: Iterable[bytes] = (),
         check_wanted: Callable[[], None] = lambda: None,
     ) -> Self:
-        """Open the cache of this name, or begin it.
+        """Open the cache of this name, and create it if it is missing.
+
+        Errors of the operating system, and a cache that is locked, give a cache without a file.
 
         Args:
-            directory: where caches are; made if there is none. None is for going without.
-            name: of the cache, as a part of a file's name.
-            stamps: of the files that are there now; entries of others are dropped.
-            check_wanted: raises when the cache is not wanted any more.
+            directory: directory of the caches, created if missing. None gives a cache without a file.
+            name: name of the cache, used in its file name.
+            stamps: stamps of the current files. The entries of all other stamps are dropped.
+            check_wanted: raises when the caller is cancelled.
         """
         cache = cls()
         if directory is None:
             return cache
         try:
-            directory.mkdir(mode=0o777, exist_ok=True)  # less the umask, as for the directories of objects
+            directory.mkdir(mode=0o777, exist_ok=True)  # minus the umask, as for object directories
             _sweep(directory, check_wanted)
             path = directory / f"{name}{_SUFFIX}"
             descriptor = _locked(path)
@@ -125,26 +127,26 @@ class FilesCache:
 
     @property
     def in_use(self) -> bool:
-        """Whether there is one."""
+        """Return whether the cache has a file."""
         return self._file is not None
 
     @property
     def due(self) -> bool:
-        """Whether as much was read since it was saved that it should be saved again."""
+        """Return whether enough bytes were read since the last save to save the cache again."""
         return self._unsaved_bytes > _SAVE_EVERY * _ENTRY.size * len(self._digests)
 
     def get(self, stamp: bytes) -> bytes | None:
-        """Return the primary digest of the file with this stamp."""
+        """Return the primary digest of the file with this stamp; None if it is unknown."""
         return self._digests.get(stamp)
 
     def put(self, stamp: bytes, digest: bytes, size_bytes: int) -> None:
-        """Keep the primary digest of a file that was read."""
+        """Add the primary digest of a file that was read."""
         if self._file is not None and self._digests.get(stamp) != digest:
             self._digests[stamp] = digest
             self._unsaved_bytes += size_bytes
 
     def save(self) -> None:
-        """Put the file that says what the cache holds now in the place of the one that is there, and lock it."""
+        """Write the cache to a new, locked file, and rename that over the old file. Ignore errors of the system."""
         if self._file is None:
             return
         path, locked = self._file
@@ -153,7 +155,7 @@ class FilesCache:
                 os.ftruncate(locked, 0)
                 return
             self._unsaved_bytes = 0
-            fresh = path.with_suffix(_FRESH)  # only the owner of the lock makes it
+            fresh = path.with_suffix(_FRESH)  # only the owner of the lock creates this file
             fresh.unlink(missing_ok=True)
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
@@ -169,7 +171,7 @@ class FilesCache:
             os.close(locked)
 
     def close(self) -> None:
-        """Let go of it; a file that says nothing is removed."""
+        """Close the file, which releases its lock; remove the file if it is empty."""
         if self._file is None:
             return
         path, descriptor = self._file
@@ -186,12 +188,13 @@ class FilesCache:
         return checksum.digest()
 
     def _body(self) -> Iterator[bytes]:
-        """What follows the checksum, in parts, since the whole of it would take as much memory again."""
+        """Yield the bytes after the checksum in parts, since a copy of all would double the memory."""
         yield json.dumps(dict(list(self.keys.items())[-_KEYS_MAX:])).encode() + b"\n"
         for entries in batched(self._digests.items(), _ENTRIES_TOGETHER):
             yield b"".join(chain.from_iterable(entries))
 
     def _load(self, descriptor: int, stamps: Iterable[bytes]) -> None:
+        """Read the keys and the digests of these stamps; keep none if the file is too large or damaged."""
         if os.fstat(descriptor).st_size > _BYTES_MAX:
             return
         with os.fdopen(descriptor, "rb", closefd=False) as reader:
@@ -209,18 +212,18 @@ class FilesCache:
 
 
 NO_FILES_CACHE: Final = FilesCache()
-"""Knows nothing and keeps nothing."""
+"""A cache that is empty and stores nothing."""
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock of the file; None if somebody else has it, or it is no file of a cache's."""
+    """Return a descriptor that locks the file; None if another process has the lock, or it is not a cache file."""
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
     while True:
         descriptor = os.open(path, flags, 0o600)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or found.st_uid != os.geteuid():
-                os.close(descriptor)  # reading a FIFO would never end, and what another user says is not believed
+                os.close(descriptor)  # a read of a FIFO may never end, and files of other users are not trusted
                 return None
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             now = path.lstat()
@@ -234,11 +237,11 @@ def _locked(path: Path) -> int | None:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # its owner removed or replaced it between our opening and our locking it
+        os.close(descriptor)  # its owner removed or replaced the file before this process locked it
 
 
 def _sweep(directory: Path, check_wanted: Callable[[], None]) -> None:
-    """Remove caches of directories that nobody ingests. One that is locked is in use, however old it is."""
+    """Remove caches that no ingest has used for `_KEPT_S`. Keep locked caches, which are in use."""
     kept_since_s = now_us() / 1_000_000 - _KEPT_S
     with os.scandir(directory) as found:
         for entry in islice(found, _SWEPT_MAX):
@@ -249,6 +252,7 @@ def _sweep(directory: Path, check_wanted: Callable[[], None]) -> None:
 
 
 def _remove_unless_locked(path: str) -> None:
+    """Remove a cache file; raise BlockingIOError if an ingest uses it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

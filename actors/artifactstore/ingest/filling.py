@@ -1,4 +1,4 @@
-"""Filling a package from a directory that was scanned: runs of batches are stored ahead, and committed in order."""
+"""Code that fills a package from a scanned directory: it stores groups of batches ahead, and commits them in order."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,34 +28,34 @@ _logger = logging.getLogger("artifactstore.ingest")
 type _Stored = tuple[list[ScannedFile], tuple[IngestedFile, ...]]
 
 _IN_FLIGHT: Final = 3
-"""Runs that are stored or committed at a time: one is committed, and two keep both cores busy."""
+"""Maximum number of groups that are stored or committed at a time: one is committed, and two keep two cores busy."""
 
 
 class Seen(Struct, frozen=True):
-    """What a scan found of a directory, and when it began to look."""
+    """The result of a scan, and the time before it began, in microseconds since the epoch."""
 
     scan: Scan
     looked_at_us: int
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
-        """The files, in the order of trees."""
+        """Return the files in the order of `paths.tree_order`."""
         return self.scan.files
 
     @property
     def root(self) -> str:
-        """The real path of the directory."""
+        """Return the real path of the directory."""
         return self.scan.root
 
 
 class Filled(NamedTuple):
-    """What became of the files of a directory.
+    """The result of filling a package from a directory.
 
     Attributes:
-        bytes: their sizes added up.
-        written: how many the package did not have.
-        reused: how many were not read.
-        sequence: of the last commit.
+        bytes: total size of the files.
+        written: number of files that the package did not have before.
+        reused: number of files that were not read, because of the files cache.
+        sequence: the sequence of the last commit; 0 if there was none.
     """
 
     bytes: int
@@ -72,15 +72,17 @@ async def fill(
     on_existing: OnExisting,
     cache: FilesCache,
 ) -> Filled:
-    """Store and commit run after run of batches, with those that follow stored meanwhile.
+    """Store and commit the files of a directory by groups of batches; store the next groups during a commit.
+
+    Then commit the links and the empty directories.
 
     Args:
-        steps: asks the other actors.
-        seen: the directory.
-        message: who asks, and who is told of progress.
-        opened: gives the package; called when a run is stored and about to be committed.
-        on_existing: what to do with a path that is taken.
-        cache: of the directory.
+        steps: calls to the other actors.
+        seen: the scanned directory.
+        message: the request, with the principal and the progress callback.
+        opened: returns the package. It is called when a group is stored and about to be committed.
+        on_existing: what to do with a path that the package has already.
+        cache: the files cache of the directory.
     """
     flagged = await steps.flagged()
     progress = IngestProgress(
@@ -88,7 +90,7 @@ async def fill(
     )
     written = reused = sequence = 0
     if message.progress is not None:
-        message.progress(progress)  # how much there is, before the first batch, which may be one file of any size
+        message.progress(progress)  # the totals, before the first batch, which may be one large file
 
     async def store(run: list[list[ScannedFile]]) -> list[tuple[IngestedFile, ...]]:
         files = iter(await steps.store_batch(seen.root, [*chain.from_iterable(run)], cache, flagged))
@@ -99,7 +101,7 @@ async def fill(
         into = partial(ingest_command, package_id, on_existing=on_existing)
         for batch, files in zip(run, stored, strict=True):
             _keep(cache, batch, files, seen.looked_at_us)
-        if cache.due:  # before the commit, so that the cache knows of nearly every file that is in the log
+        if cache.due:  # before the commit, so that the cache has nearly every file that the log has
             await in_thread(cache.save)
 
         async def put(one: _Stored) -> tuple[Committed, Sequence[IngestedFile]]:
@@ -120,7 +122,7 @@ async def fill(
             if message.progress is not None:
                 message.progress(progress)
 
-        # All of them are asked for at once, so that the writer takes them into one transaction.
+        # All commands are sent at once, so that the writer commits them in one transaction.
         await in_order(zip(run, stored, strict=True), put, count, in_flight=len(run))
 
     await in_order(runs(seen.files), store, commit, in_flight=_IN_FLIGHT)
@@ -131,8 +133,9 @@ async def fill(
 
 
 def _keep(cache: FilesCache, batch: Sequence[ScannedFile], files: Sequence[IngestedFile], looked_at_us: int) -> None:
+    """Add the files of a batch to the cache, if they were read and their stamps are reliable."""
     for seen, file in zip(batch, files, strict=True):
-        # One that grew or shrank between the scan and the reading has another stamp by now.
+        # A file whose size changed between the scan and the read has another stamp now.
         was_read = file.stored is not None and seen.size_bytes == file.entry.size_bytes
         if was_read and worth_keeping(seen.stamp, looked_at_us):
             cache.put(seen.stamp, file.entry.digest, seen.size_bytes)

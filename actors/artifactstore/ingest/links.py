@@ -1,6 +1,6 @@
-"""Where a symbolic link leads, and why it leads nowhere, in a tree that others may change at the same time.
+"""Functions that resolve a symbolic link, or explain why it leads nowhere, in a tree that others change concurrently.
 
-What was listed a moment ago may be gone, or of another kind, by now: that is a change of the tree, told as such.
+An entry may be removed or change its kind after it was listed. That is reported as a change of the tree.
 """
 
 import errno
@@ -14,14 +14,14 @@ from artifactstore_protocols.dataplane import SourceChanged, SourceUnreadable
 __all__ = ["GONE", "follow", "reason", "refuse", "target_of"]
 
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
-"""What the system says of a path that was there before."""
+"""Error numbers of a path that does not exist any more."""
 
 
 def follow(path: str, link: bytes) -> tuple[str, bytes, os.stat_result]:
-    """What a link says, the real path that it leads to, and what is there."""
+    """Return the text of a link, the real path that it leads to, and the status of that path."""
     target = target_of(path, link)
     try:
-        found = os.stat(link)  # noqa: PTH116 - bytes; the system knows best why a link leads nowhere
+        found = os.stat(link)  # noqa: PTH116 - bytes; the error number of `stat` is the reason why a link leads nowhere
         real = os.path.realpath(link, strict=True)
         status = os.lstat(real)
     except OSError as error:
@@ -34,7 +34,7 @@ def follow(path: str, link: bytes) -> tuple[str, bytes, os.stat_result]:
 
 
 def target_of(path: str, link: bytes) -> str:
-    """What a link says."""
+    """Return the text of a link."""
     try:
         return path_text(os.readlink(link))  # noqa: PTH115 - bytes
     except OSError as error:
@@ -42,6 +42,7 @@ def target_of(path: str, link: bytes) -> str:
 
 
 def _link_reason(link: bytes, error: OSError) -> str:
+    """Return why a link cannot be followed, as text for an error."""
     match error.errno:
         case errno.ENOENT:
             return "leads to nothing"
@@ -54,7 +55,7 @@ def _link_reason(link: bytes, error: OSError) -> str:
 
 
 def _is_circle(link: bytes) -> bool:
-    """Whether following a link never ends; the system gives up after some forty in a row, circle or not."""
+    """Return whether a chain of links is a circle. The system stops after about forty links in both cases."""
     seen: set[bytes] = set()
     while link not in seen:
         seen.add(link)
@@ -66,14 +67,14 @@ def _is_circle(link: bytes) -> bool:
 
 
 def refuse(path: str, error: OSError) -> NoReturn:
-    """Say of an entry that was listed a moment ago why it cannot be looked at."""
+    """Raise the error for a listed entry that cannot be inspected now."""
     if error.errno in GONE:
         raise SourceChanged(path, "it is gone") from error
-    if error.errno == errno.EINVAL:  # what readlink says of what is no link
+    if error.errno == errno.EINVAL:  # the error of `readlink` for an entry that is not a link
         raise SourceChanged(path, "it was a link and is something else") from error
     raise SourceUnreadable(path, errno.errorcode.get(error.errno or 0, str(error))) from error
 
 
 def reason(error: Exception) -> str:
-    """The system's words for what went wrong."""
+    """Return the operating system's text for an error, without its number and path."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,6 +1,7 @@
-"""Where else a part of a directory can be seen: other mounts of it, and overlays that it is a layer of (Linux).
+"""Other paths of a directory or of its parts: bind mounts, and overlays that have it as a layer (Linux).
 
-A bind mount of a directory has its inode, one of something below it does not; an overlay has inodes of its own.
+A bind mount of a directory has the inode of the directory. A bind mount of something below it does not, and an overlay
+has its own inodes.
 """
 
 import os
@@ -18,13 +19,13 @@ _BETWEEN_LAYERS: Final = re.compile(rb"(?<!\\):")
 
 
 class _Mount(NamedTuple):
-    """A line of the table (proc_pid_mountinfo(5)).
+    """A line of the mount table (proc_pid_mountinfo(5)).
 
     Attributes:
-        device: which file system.
-        root: directory or file of it.
-        point: where that is.
-        layers: real paths of the directories that an overlay lays over one another; none of other file systems.
+        device: device number of the file system.
+        root: path within the file system of the directory or file that is mounted.
+        point: path of the mount point.
+        layers: real paths of the layers of an overlay; empty for other file systems.
     """
 
     device: bytes
@@ -34,7 +35,7 @@ class _Mount(NamedTuple):
 
 
 def mounted_again(directories: Iterable[bytes]) -> list[bytes]:
-    """Return where what lies below one of these real directories can be seen too; nothing where there is no table."""
+    """Return other paths of these real directories' contents; an empty list if the system has no mount table."""
     mounts = _mounts()
     found: list[bytes] = []
     for directory in directories:
@@ -47,11 +48,12 @@ def mounted_again(directories: Iterable[bytes]) -> list[bytes]:
 
 
 def overlaid_places(directory: bytes) -> list[bytes]:
-    """Return the paths of a real directory in overlays that it is part of, or in the layers of the overlay it is in."""
+    """Return the paths of a real directory in overlays over it, and in the layers of the overlay that holds it."""
     return list(_overlaid(_mounts(), directory))
 
 
 def _overlaid(mounts: list[_Mount], directory: bytes) -> Iterator[bytes]:
+    """Yield the paths of a directory in overlays over it, and in the layers of the overlay that holds it."""
     for mount in mounts:
         for layer in mount.layers:
             inside = _join(b"/", directory[len(layer.rstrip(b"/")) :])
@@ -70,6 +72,7 @@ def _mounts() -> list[_Mount]:
 
 
 def _mount(line: bytes) -> _Mount:
+    """Parse a line of the mount table."""
     place, _, system = line.partition(b" - ")
     device, root, point = (_plain(field) for field in place.split(b" ", 5)[2:5])
     kind, _source, options = system.split(b" ", 2)
@@ -77,16 +80,17 @@ def _mount(line: bytes) -> _Mount:
 
 
 def _layers(options: bytes) -> Iterator[bytes]:
+    """Yield the real paths of an overlay's layers from its mount options."""
     for option in options.split(b","):
         name, _, value = option.partition(b"=")
         if name in _LAYER_OPTIONS:
             layers = (re.sub(rb"\\(.)", rb"\1", layer) for layer in _BETWEEN_LAYERS.split(_plain(value)))
-            # One that was named relative to the directory of that time cannot be found.
+            # A layer with a relative path cannot be resolved: the working directory of its mount is unknown.
             yield from (os.path.realpath(layer) for layer in layers if layer.startswith(b"/"))
 
 
 def _holder(mounts: list[_Mount], directory: bytes) -> _Mount | None:
-    """Return the mount that a directory is in: the last of those that are mounted over one another is what is seen."""
+    """Return the mount that a directory is in. Of mounts over one another, only the last one is visible."""
     return max((mount for mount in reversed(mounts) if _is_in(directory, mount.point)), key=_depth, default=None)
 
 
@@ -100,6 +104,7 @@ def _depth(mount: _Mount) -> int:
 
 
 def _plain(field: bytes) -> bytes:
+    """Decode the octal escapes of a field of the mount table."""
     return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field)
 
 

@@ -1,9 +1,9 @@
-"""The files that belong to the store itself, which no ingest takes in.
+"""The files of the store itself, which an ingest leaves out.
 
-A store below the directory that is ingested would otherwise be in its own packages: each ingest would hold all objects
-of those before, and the live database. Files and directories are told by device and inode, so a link, a hard link or a
-bind mount of one is seen through, and so is an overlay that the store is a layer of. What SQLite makes and removes
-beside its database is told by its directory and name.
+Otherwise, a store below an ingested directory would be part of its own packages: each ingest would store the live
+database and all objects of earlier ingests. Files and directories are identified by device and inode. So symbolic
+links, hard links, bind mounts, and overlays with the store as a layer are recognized. The files that SQLite creates and
+removes beside its database are identified by directory and name.
 """
 
 import os
@@ -21,15 +21,15 @@ __all__ = ["NOWHERE", "OwnFiles", "StorePlaces"]
 type _Inode = tuple[int, int]
 
 _BESIDE_DATABASE: Final = (b"", b"-wal", b"-shm", b"-journal", b".lock")
-"""What a SQLite database consists of, and the lock of its set-up."""
+"""Suffixes of the files of a SQLite database, and of the lock file of its set-up."""
 
 
 class StorePlaces(Struct, frozen=True):
-    """Where a store keeps its files on this machine.
+    """The locations of a store's files on this machine.
 
     Attributes:
-        objects: the root of its objects; None where another kind of backend holds them.
-        database: its SQLite file; None where the log is on a server.
+        objects: the object root; None if another kind of backend stores the objects.
+        database: the SQLite file; None if the log is on a database server.
     """
 
     objects: Path | None = None
@@ -37,16 +37,16 @@ class StorePlaces(Struct, frozen=True):
 
     @property
     def files_cache(self) -> Path | None:
-        """The directory of its files caches, below the root of the objects."""
+        """Return the directory of the files caches, below the object root; None without an object root."""
         return None if self.objects is None else self.objects / "files-cache"
 
 
 NOWHERE: Final = StorePlaces()
-"""Of a store that keeps nothing on this machine."""
+"""The places of a store that has no files on this machine."""
 
 
 class OwnFiles:
-    """The store's own files, as they are on disk now."""
+    """The files of a store itself, as they were on disk when `of` read them."""
 
     __slots__ = ("_below", "_inodes", "_names")
 
@@ -57,14 +57,14 @@ class OwnFiles:
 
     @classmethod
     def of(cls, places: StorePlaces) -> Self:
-        """Look at the places of a store. Blocks."""
+        """Return the files of the store with these places. Blocks."""
         roots = () if places.objects is None else (places.objects,)
         directories = [os.path.realpath(path_bytes(path_text(root))) for root in roots]
         inodes = {_inode(path) for path in (*directories, *mounted_again(directories))}
         names: set[tuple[_Inode, bytes]] = set()
         if places.database is not None:
             given = path_bytes(path_text(places.database))
-            for path in {given, os.path.realpath(given)}:  # SQLite keeps its files beside what a link leads to
+            for path in {given, os.path.realpath(given)}:  # SQLite creates its files beside the target of a link
                 inodes |= {_inode(path + suffix) for suffix in _BESIDE_DATABASE}
                 above, name = os.path.split(path)
                 for place in (above, *overlaid_places(os.path.realpath(above))):
@@ -73,19 +73,20 @@ class OwnFiles:
         return cls(frozenset(inode for inode in inodes if inode is not None), frozenset(names))
 
     def include(self, found: os.stat_result, directory: _Inode, name: bytes) -> bool:
-        """Whether a file or directory, found under this name in a directory, is one of them."""
+        """Return whether the entry `name` of a directory, with this status, belongs to the store."""
         return (found.st_dev, found.st_ino) in self._inodes or (directory, name) in self._names
 
     def hold(self, real: bytes) -> bool:
-        """Whether a real path is one of them, or below one of them. Blocks."""
+        """Return whether a real path belongs to the store, or is below a directory of the store. Blocks."""
         directory, name = os.path.split(real)
         inode = _inode(directory)
         return inode is not None and ((inode, name) in self._names or self._is_below(directory, real))
 
     def _is_below(self, directory: bytes, path: bytes) -> bool:
+        """Return whether a path, or a directory above it, is one of the store."""
         if _inode(path) in self._inodes:
             return True
-        if directory not in self._below:  # many links may lead into one directory
+        if directory not in self._below:  # a cache, since many links may lead into one directory
             self._below[directory] = any(_inode(above) in self._inodes for above in _upwards(directory))
         return self._below[directory]
 

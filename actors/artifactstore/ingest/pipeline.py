@@ -1,4 +1,4 @@
-"""Items through two stages: the next ones are prepared while one is finished, and they are finished in order."""
+"""A pipeline of two stages: it prepares items concurrently, and finishes them one at a time in order."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,17 +16,17 @@ async def in_order[T, P](
     *,
     in_flight: int,
 ) -> None:
-    """Prepare up to `in_flight` items at a time, the one that is being finished included, and finish them in order.
+    """Prepare items concurrently, and finish them one at a time in order.
 
     Args:
-        items: taken one by one, as room comes up.
-        prepare: the first stage, in tasks of its own.
-        finish: the second stage, in the caller's task, one item at a time.
-        in_flight: how many items are begun and not finished.
+        items: read one at a time, when fewer than `in_flight` items are begun.
+        prepare: the first stage. Each item has its own task.
+        finish: the second stage. It runs in the caller's task, for one item at a time.
+        in_flight: maximum number of items that are begun and not finished. It counts the item that `finish` handles.
 
     Raises:
-        Exception: what a stage raises for the first item that fails. Items before it are finished; the preparation of
-            those after it is cancelled, and `items` is not asked again.
+        Exception: the error of the first item that fails. Earlier items are finished. The preparation of later items is
+            cancelled, and `items` is not read any further.
     """
     prepared: deque[trio.MemoryReceiveChannel[outcome.Outcome[P]]] = deque()
     begun: deque[T] = deque()
@@ -34,7 +34,7 @@ async def in_order[T, P](
     async def attempt(item: T, answer: trio.MemorySendChannel[outcome.Outcome[P]]) -> None:
         try:
             found: outcome.Outcome[P] = outcome.Value(await prepare(item))
-        except Exception as error:  # it is raised when its turn comes
+        except Exception as error:  # raised when it is the item's turn to be finished
             found = outcome.Error(error)
         answer.send_nowait(found)
 
@@ -56,7 +56,7 @@ async def in_order[T, P](
     async with trio.open_nursery() as nursery:
         try:
             await run(nursery)
-        except Exception as error:  # out of the nursery it would come in a group
+        except Exception as error:  # the nursery would wrap it in a group
             failure = error
             nursery.cancel_scope.cancel(reason="a batch failed")
     if failure is not None:

@@ -1,4 +1,4 @@
-"""Why a directory, or something in it, cannot be ingested; each says what to do."""
+"""Errors that say why a directory, or an entry of it, cannot be ingested, and what to do."""
 
 from dataclasses import dataclass
 from typing import Final, NamedTuple, override
@@ -15,12 +15,12 @@ __all__ = [
 ]
 
 _LINKS_SHOWN: Final = 100
-"""Links that the text of an error names."""
+"""Maximum number of links that an error message names."""
 
 
 @dataclass(eq=False)
 class NotADirectory(ArtifactStoreError):
-    """What was to be ingested as a directory is none, or cannot be listed."""
+    """The path to ingest is not a directory, or the directory cannot be listed."""
 
     path: str
     reason: str
@@ -29,14 +29,14 @@ class NotADirectory(ArtifactStoreError):
 
 @dataclass(eq=False)
 class SourceInsideStore(ArtifactStoreError):
-    """A source that belongs to the store that should take it in: it would grow with every ingest."""
+    """The source belongs to the store itself. A store that ingests its own files grows with every ingest."""
 
     path: str
     template = "{self.path!r} belongs to this store itself; name a directory or a file outside the store"
 
 
 class RefusedLink(NamedTuple):
-    """A symbolic link, what it says, and why it cannot be stored."""
+    """A symbolic link, its target, and the reason why it cannot be stored."""
 
     path: str
     target: str
@@ -45,10 +45,10 @@ class RefusedLink(NamedTuple):
 
 @dataclass(eq=False)
 class LinksRefused(ArtifactStoreError):
-    """Symbolic links that cannot be stored.
+    """Some symbolic links cannot be stored.
 
     Attributes:
-        links: all of them, in the order of their paths; only the first one if links are followed.
+        links: all these links, in the order of their paths; only the first one if links are followed.
     """
 
     links: tuple[RefusedLink, ...]
@@ -65,7 +65,7 @@ class LinksRefused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class SpecialFileRefused(ArtifactStoreError):
-    """Something that is neither a file, a directory nor a link."""
+    """An entry is neither a regular file, a directory nor a symbolic link."""
 
     path: str
     kind: str
@@ -74,12 +74,12 @@ class SpecialFileRefused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class TreeTooLarge(ArtifactStoreError):
-    """A tree with more entries, or more directories behind links, than a package may hold.
+    """A tree has more entries, more names, or more directories behind links than an ingest allows.
 
     Attributes:
-        path: the tree.
-        limit: how many may be there.
-        what: there are too many of.
+        path: the directory at the root of the tree.
+        limit: the maximum number.
+        what: what the limit counts, as a plural noun.
         advice: how to make the tree smaller.
     """
 

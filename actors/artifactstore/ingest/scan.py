@@ -1,12 +1,12 @@
-"""What a directory holds: the entries that an ingest will take, found and judged before anything is stored.
+"""The scan of a directory: it lists and checks the entries of an ingest before anything is stored.
 
-Regular files, symbolic links and empty directories are taken. A link is kept as a link if it leads to a place inside
-the tree, see `artifactstore_protocols.links`; a caller can have links followed, refused or left out instead. Sockets,
-devices and FIFOs are refused by their kind and never opened. The files of the store itself are left out.
+A scan lists regular files, symbolic links and empty directories. A link is kept as a link if it leads to a place inside
+the tree, see `artifactstore_protocols.links`. A caller can have links followed, rejected or left out instead. Sockets,
+devices and FIFOs are rejected by their kind and never opened. The files of the store itself are left out.
 
-Names are bytes until they have been decoded as UTF-8, whatever the locale. The walk is a loop, so that depth costs no
-recursion; it visits a bounded number of entries, since followed links can make a small tree endless in practice; and it
-asks again and again whether it is still wanted.
+Names are bytes until the scan decodes them as UTF-8, whatever the locale. The walk is a loop, so that a deep tree needs
+no recursion. It visits a limited number of entries, since followed links can make a small tree endless in practice. It
+checks regularly whether its caller is cancelled.
 """
 
 import os
@@ -36,23 +36,23 @@ __all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
-"""Names that a scan visits at most: these, and ten for each entry that the package may hold. A tree that has more holds
-next to nothing but directories that hold one directory."""
+"""A scan visits at most ten names for each entry that the package may hold, and 10,000 more. A tree with more names
+consists almost only of directories that hold one directory."""
 
 _FILES_A_LINKED_DIRECTORY: Final = 4
 _LINKED_DIRECTORIES_MORE: Final = 1000
-"""Directories that a scan visits through links at most: these, and one for every four files that the package may hold.
-Links to directories that hold such links multiply: thirty levels of two would be a thousand million directories."""
+"""A scan visits at most one directory through links for every four entries that the package may hold, and 1,000 more.
+Links to directories that hold such links multiply: two links on each of thirty levels lead to a billion directories."""
 
 _ASK_EVERY: Final = 128
-"""Entries between two questions whether the scan is still wanted: a few milliseconds."""
+"""Number of entries between two checks for cancellation: a few milliseconds."""
 
 _TELL_EVERY: Final = 1000
-"""Files between two reports of progress."""
+"""Number of files between two progress reports."""
 
 
 STAMP: Final = Struct(">QQQQQ")
-"""What an inode says of a file that nobody has touched: writing to it, or putting another in its place, shows.
+"""The fields of a file's inode that change when the file is written or replaced.
 
 Device, inode number, size in bytes, modification and change time in nanoseconds, each modulo 2^64."""
 
@@ -63,11 +63,11 @@ class ScannedFile(NamedTuple):
     """A file to ingest.
 
     Attributes:
-        path: in the package.
-        source: its real path below the root; the same object where it is the same text.
-        executable: whether its owner may execute it.
-        size_bytes: how long it was.
-        stamp: a `STAMP` of it.
+        path: path in the package.
+        source: real path relative to the root; the same object as `path` if both are equal, to save memory.
+        executable: whether the owner may execute the file.
+        size_bytes: size at the time of the scan.
+        stamp: the `STAMP` of the file.
     """
 
     path: str
@@ -78,14 +78,14 @@ class ScannedFile(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What a scan found.
+    """The result of a scan. All its tuples have the order of `paths.tree_order`.
 
     Attributes:
         root: real path of the directory.
-        files: in the order of `paths.tree_order`.
-        links: path and target of each link, likewise.
-        directories: paths of the empty directories, likewise.
-        excluded: paths that are left out: the store's own files and directories, and links that are skipped; likewise.
+        files: the regular files.
+        links: path and target of each symbolic link.
+        directories: paths of the empty directories.
+        excluded: paths that are left out: the store's own files and directories, and skipped links.
     """
 
     root: str
@@ -95,20 +95,20 @@ class Scan(NamedTuple):
     excluded: tuple[str, ...]
 
     def paths(self) -> list[str]:
-        """The paths of all entries."""
+        """Return the paths of all entries."""
         return [*(file.path for file in self.files), *(path for path, _target in self.links), *self.directories]
 
 
 class _Directory(NamedTuple):
-    """A directory that the walk is in.
+    """A directory that the walk visits.
 
     Attributes:
-        real: its real path.
-        prefix: what the paths in the package of what it holds begin with.
-        source: what their real paths below the root begin with.
-        inode: device and inode.
-        above: the directory that it was found in.
-        linked: whether a link led here, or above.
+        real: real path.
+        prefix: prefix of its entries' paths in the package: empty, or with a final slash.
+        source: prefix of its entries' real paths relative to the root: empty, or with a final slash.
+        inode: device and inode number.
+        above: the directory that holds it, or that holds the link to it; None for the root.
+        linked: whether the walk passed a link on the path to this directory.
     """
 
     real: bytes
@@ -120,15 +120,15 @@ class _Directory(NamedTuple):
 
 
 def directory_at(directory: str) -> tuple[bytes, os.stat_result]:
-    """The real path of a directory, and what the system says of it. Blocks.
+    """Return the real path of a directory, and its status. Blocks.
 
     Raises:
-        NotADirectory: there is none, or it is something else.
+        NotADirectory: the path cannot be resolved, or is not a directory.
     """
     try:
         root = os.path.realpath(path_bytes(directory), strict=True)
         found = os.stat(root)  # noqa: PTH116 - bytes
-    except (OSError, ValueError, RecursionError) as error:  # a NUL, a surrogate, or a thousand links in a row
+    except (OSError, ValueError, RecursionError) as error:  # also for a NUL, a surrogate, or a chain of 1,000 links
         raise NotADirectory(directory, reason(error)) from error
     if not stat.S_ISDIR(found.st_mode):
         raise NotADirectory(directory, "it is not a directory")
@@ -147,16 +147,22 @@ def scan_directory(
     """List the entries of a tree. Blocks: call it from a worker thread.
 
     Args:
-        directory: what to list, as `path_text` gives it.
-        files_max: entries that a package may hold.
+        directory: path of the directory, as `path_text` returns it.
+        files_max: maximum number of entries.
         links: what to do with symbolic links.
-        own: the store's own files, to be left out.
-        check_wanted: raises when the scan is not wanted any more.
-        tell: told now and then how many files were found, and their size in bytes.
+        own: the store's own files, which are left out.
+        check_wanted: raises when the caller is cancelled.
+        tell: called every 1,000 files with the number of files so far and their total size in bytes.
 
     Raises:
-        NotADirectory, SourceInsideStore, LinksRefused, SpecialFileRefused, PathRefused, TreeTooLarge, SourceChanged,
-        SourceUnreadable: nothing was read yet.
+        NotADirectory: the path is not a directory, or a directory cannot be listed.
+        SourceInsideStore: the directory belongs to the store.
+        LinksRefused: the policy or the rules of packages reject a link.
+        SpecialFileRefused: an entry is a socket, a device or a FIFO.
+        PathRefused: a package cannot hold an entry's path.
+        TreeTooLarge: the tree exceeds a limit on entries, names or directories behind links.
+        SourceChanged: the tree changed during the scan.
+        SourceUnreadable: an entry cannot be inspected.
     """
     root, found = directory_at(directory)
     if own is not None and own.hold(root):
@@ -171,6 +177,8 @@ def scan_directory(
 
 
 class _Walk:
+    """The state of one scan: the entries so far, and the counts for its limits."""
+
     def __init__(
         self,
         name: str,
@@ -197,9 +205,9 @@ class _Walk:
         self.excluded: list[str] = []
 
     def run(self, start: _Directory) -> None:
-        """Go down into each directory where its name comes, so that entries come in the order of trees.
+        """Walk the tree depth first, by name, so that entries have the order of `paths.tree_order`.
 
-        The first of several faults is always the same.
+        Of several errors, the walk always raises the same one.
         """
         levels = [(start, self._listed(start), 0)]
         while levels:
@@ -210,17 +218,17 @@ class _Walk:
                     break
             else:
                 levels.pop()
-                # A directory that holds nothing but files of the store is not one that its user left empty.
+                # A directory that holds only files of the store is not stored as an empty directory.
                 if self._entries + self._own_left_out == before and levels:
                     self._count_entry()
                     self.directories.append(directory.prefix.removesuffix("/"))
 
     def paths(self) -> Iterator[str]:
-        """The paths of everything but links."""
+        """Return the paths of all entries except links."""
         return chain((file.path for file in self.files), self.directories)
 
     def refused_links(self) -> tuple[RefusedLink, ...]:
-        """The links that cannot be in a package, each with the reason."""
+        """Return the links that the package cannot hold, each with the reason."""
         if self._policy is LinkPolicy.REFUSE:
             return tuple(RefusedLink(path, target, "is a link") for path, target in self.links.items())
         flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
@@ -229,6 +237,7 @@ class _Walk:
         return tuple(RefusedLink(path, target, flaws[path]) for path, target in self.links.items() if path in flaws)
 
     def _listed(self, directory: _Directory) -> Iterator["os.DirEntry[bytes]"]:
+        """Return the entries of a directory, sorted by the bytes of their names."""
         self._check_wanted()
         entries: list[os.DirEntry[bytes]] = []
         try:
@@ -244,6 +253,7 @@ class _Walk:
         return iter(sorted(entries, key=lambda entry: entry.name))
 
     def _take(self, directory: _Directory, entry: "os.DirEntry[bytes]") -> _Directory | None:
+        """Add an entry to the scan; return it as a directory if the walk must enter it."""
         self._seen += 1
         if not self._seen % _ASK_EVERY:
             self._check_wanted()
@@ -266,6 +276,7 @@ class _Walk:
         return None
 
     def _take_link(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
+        """Add, skip or follow a link by the policy; return the directory that the walk must enter, if any."""
         if self._policy is LinkPolicy.FOLLOW:
             return self._follow(directory, path, link)
         if self._policy is LinkPolicy.SKIP:
@@ -276,7 +287,8 @@ class _Walk:
         return None
 
     def _follow(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
-        if link not in self._led:  # links behind links come by again and again
+        """Add the file that a link leads to, or return the directory that the walk must enter."""
+        if link not in self._led:  # the walk can reach a link many times through other links
             self._led[link] = follow(path, link)
         target, real, status = self._led[link]
         if self._own is not None and self._own.hold(real):
@@ -323,7 +335,7 @@ class _Walk:
             self._tell(len(self.files), self._bytes)
 
     def _behind(self, linked: bool) -> bool:
-        """Count a directory if it is behind a link; whether it is."""
+        """Count a directory that is behind a link, and return `linked`."""
         self._linked += linked
         limit = self._files_max // _FILES_A_LINKED_DIRECTORY + _LINKED_DIRECTORIES_MORE
         if self._linked > limit:
@@ -333,6 +345,7 @@ class _Walk:
 
 
 def _leads_up(directory: _Directory | None, status: os.stat_result) -> bool:
+    """Return whether a status is that of a directory or of one above it."""
     while directory is not None:
         if directory.inode == _inode(status):
             return True
@@ -345,6 +358,7 @@ def _inode(status: os.stat_result) -> tuple[int, int]:
 
 
 def _below(directory: _Directory, path: str) -> str:
+    """Return the real path, relative to the root, of an entry with this path in the package."""
     return directory.source + path[len(directory.prefix) :]
 
 

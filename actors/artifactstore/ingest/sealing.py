@@ -1,4 +1,4 @@
-"""From the views of a package to its manifest: what `finalize` commits."""
+"""Finalization of a package: its manifest, built from the views, and its result."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -29,12 +29,13 @@ __all__ = [
 def build_manifest(
     contents: PackageContents, *, actor: str, finalized_at_us: int, check_wanted: Callable[[], None] = lambda: None
 ) -> tuple[bytes, ManifestSummary]:
-    """The canonical bytes of the package's manifest, and what they say in brief.
+    """Return the canonical bytes of the package's manifest, and its summary.
 
-    Takes seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is gone.
+    Takes seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is cancelled.
 
     Raises:
-        ProjectionDamaged: the package's rows are not those that its totals count.
+        ManifestInvalid: the files have digests of several algorithms.
+        ProjectionDamaged: the package's rows do not match its totals.
     """
     package, algorithms = contents.package, contents.digest_algorithms
     if len(algorithms) > 1:
@@ -62,10 +63,10 @@ def build_manifest(
 
 
 def entry_totals(entries: Iterable[tuple[str, int]]) -> tuple[int, int, int, int]:
-    """Return how many files, links and empty directories there are, and the bytes of the files.
+    """Return the numbers of files, of links and of empty directories, and the total size in bytes.
 
     Args:
-        entries: the kind and the size in bytes of each.
+        entries: kind and size in bytes of each entry.
     """
     counts = {"file": 0, "link": 0, "directory": 0}
     total_bytes = 0
@@ -76,12 +77,12 @@ def entry_totals(entries: Iterable[tuple[str, int]]) -> tuple[int, int, int, int
 
 
 def stated_totals(package: PackageRecord) -> tuple[int, int, int, int]:
-    """Return what a package says of its entries, as `entry_totals` counts them."""
+    """Return the totals that a package record states, in the form of `entry_totals`."""
     return package.files, package.links, package.directories, package.bytes
 
 
 def counted_text(totals: tuple[int, int, int, int]) -> str:
-    """Return totals of entries in words."""
+    """Return the totals of `entry_totals` as text."""
     files, links, directories, size_bytes = totals
     return f"{files} files of {size_bytes} bytes, {links} links and {directories} empty directories"
 
@@ -93,7 +94,7 @@ def _while_wanted[T](items: Iterable[T], check_wanted: Callable[[], None]) -> It
 
 
 def finalized_package(package: PackageRecord) -> FinalizedPackage:
-    """The answer to a finalization, the first time and every time after."""
+    """Return the result of a finalization from the record of the finalized package."""
     if package.manifest_digest is None or package.tree_digest is None or package.finalized_sequence is None:
         raise AssertionError(f"package {package.package_id} is {package.status}")
     return FinalizedPackage(
@@ -110,7 +111,7 @@ def finalized_package(package: PackageRecord) -> FinalizedPackage:
 
 
 def newly_finalized(package: PackageRecord, summary: ManifestSummary, sequence: int) -> FinalizedPackage:
-    """The answer to the finalization that sealed the package, from what it sealed."""
+    """Return the result of the first finalization from the values that it committed."""
     return FinalizedPackage(
         package_id=package.package_id,
         name=package.name,

@@ -1,4 +1,4 @@
-"""The steps that every ingest is made of: bytes to StorageActor, commands to EventWriter, and what need not be read."""
+"""The steps of an ingest: StorageActor stores bytes, EventWriter commits commands, unchanged files are skipped."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -43,27 +43,27 @@ __all__ = ["IngestedFile", "Steps", "batches", "ingest_command", "ingested", "li
 
 _BATCH_BYTES = 64 << 20
 BATCHES_TOGETHER = 4
-"""Batches that are stored by one transaction and committed by another. A transaction touches most pages of every index
-over digests, however few rows it has, so that fewer of them write much less."""
+"""Number of batches that one transaction stores and another commits. A transaction touches most pages of every index
+over digests, however few rows it has, so that fewer transactions write much less."""
 
 _COMMITS_TRIED = 8
-"""How often a command may be refused because of an object that was flagged or retired meanwhile."""
+"""Maximum number of attempts to commit a command whose objects are flagged or retired meanwhile."""
 
 
 class IngestedFile(NamedTuple):
-    """A file whose content is in the store: its entry, and the proof if this ingest stored it; None if it was there."""
+    """A stored file: its entry, and the object if this ingest stored it; None if the object existed before."""
 
     entry: Entry
     stored: StoredObject | None
 
 
 class Steps:
-    """Asks the other actors on behalf of an ingest.
+    """The calls of an ingest to the other actors.
 
     Args:
-        store: for reading views.
-        storage: where bytes go.
-        writer: where commands go.
+        store: the event store, for reading views.
+        storage: the actor that stores bytes.
+        writer: the actor that commits commands.
     """
 
     def __init__(self, store: EventStore, storage: ActorRef[StorageRole], writer: ActorRef[WriterRole]) -> None:
@@ -72,7 +72,7 @@ class Steps:
         self._writer = writer
 
     async def commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
-        """Have a command committed."""
+        """Have EventWriter commit a command, and return the commit."""
         return await self._writer.ask(
             Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
@@ -80,13 +80,13 @@ class Steps:
     async def store_batch(
         self, root: str, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
     ) -> tuple[IngestedFile, ...]:
-        """Store some files of a directory in one transaction, but those that are known to be there.
+        """Store files of a directory in one transaction; skip unchanged files whose objects are stored.
 
         Args:
-            root: the directory.
+            root: real path of the directory.
             batch: the files.
-            cache: what they held when they were read.
-            flagged: as `flagged` returned it.
+            cache: the files cache of the directory.
+            flagged: the result of `flagged`.
         """
         there = await self._there(batch, cache, flagged)
         sources = [FileSource(file.source, root) for file in batch if file.stamp not in there]
@@ -104,7 +104,7 @@ class Steps:
     async def store_files(
         self, sources: Sequence[FileSource], flagged: Mapping[ContentAddress, Place]
     ) -> list[IngestResult]:
-        """Store files, or raise the first one's error; what was stored then is in no package, and costs only space."""
+        """Store files, or raise the first error. After an error, stored objects are in no package but use space."""
         stored: list[IngestResult] = []
         for answer in await self._storage.ask(StoreFiles(tuple(sources), flagged), timeout=NO_TIME_LIMIT):
             if isinstance(answer, ArtifactStoreError):
@@ -113,7 +113,7 @@ class Steps:
         return stored
 
     async def flagged(self) -> Mapping[ContentAddress, Place]:
-        """Return where contents are stored again, when they come by, whose objects are known to be flawed."""
+        """Return the contents whose objects are flagged as flawed, each with the place to store it at again."""
         return await self._store.flagged_objects()
 
     async def put(
@@ -124,13 +124,14 @@ class Steps:
         actor: str,
         idempotency_key: str | None = None,
     ) -> tuple[Committed, Sequence[IngestedFile]]:
-        """Put stored files into a package. Returns what was committed, and the files as they are stored then.
+        """Put stored files into a package. Return the commit, and the files as they are stored after it.
 
-        An object may have been flagged or retired since its bytes were stored: the log refuses the command, the content
-        is stored under its next key, from its source or else from the object itself, and the command is tried again.
+        An object can be flagged or retired after its bytes were stored. Then the log rejects the command. This method
+        stores the content under its next key, from its source or else from the object itself, and sends the command
+        again.
 
         Raises:
-            ObjectsNotStored: one that came as a stream is retired, and its bytes are gone.
+            ObjectsNotStored: a flagged or retired object has no source and cannot be read, or the last attempt failed.
         """
         for tries_left in count(_COMMITS_TRIED - 1, -1):
             try:
@@ -144,6 +145,7 @@ class Steps:
     async def _stored_again(
         self, files: Sequence[IngestedFile], source_of: Callable[[int], FileSource | None], refused: ObjectsNotStored
     ) -> list[IngestedFile]:
+        """Store the contents of a rejected command at their next places; return the files with the new objects."""
         digests = {address.digest.raw for address in refused.contents}
         wanted = {index: source_of(index) for index, file in enumerate(files) if file.entry.digest in digests}
         found = {index: source for index, source in wanted.items() if source is not None}
@@ -159,6 +161,7 @@ class Steps:
         ]
 
     async def _copied(self, stored: StoredObject | None, refused: ObjectsNotStored) -> IngestResult:
+        """Store a content again from its object; raise `refused` if the object cannot be read."""
         if stored is None:
             raise refused
         address = ContentAddress(Digest(PRIMARY_ALGORITHM, stored.digest.hex()))
@@ -173,9 +176,9 @@ class Steps:
     async def _there(
         self, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
     ) -> dict[bytes, bytes]:
-        """The digests, by stamp, of files that nobody has touched since they were read and whose objects are there.
+        """Return the digests, by stamp, of files that are unchanged since they were read and whose objects are stored.
 
-        The log has to name the objects, and the storage to hold them, both with the size of the file.
+        The log must name the objects, and the storage must hold them, both with the size of the file.
         """
         cached = {file.stamp: digest for file in batch if (digest := cache.get(file.stamp)) is not None}
         if not cached:
@@ -196,7 +199,7 @@ class Steps:
 
 
 def ingested(path: str, executable: bool, media_type: str, result: IngestResult) -> IngestedFile:
-    """Return a file that was stored."""
+    """Return the stored file that a result of StorageActor describes."""
     receipt = result.receipt
     digest = result.digests.primary.raw
     stored = StoredObject(
@@ -213,14 +216,14 @@ def ingested(path: str, executable: bool, media_type: str, result: IngestResult)
 def ingest_command(
     package_id: str, files: Sequence[IngestedFile], on_existing: OnExisting, others: tuple[Entry, ...] = ()
 ) -> IngestFiles:
-    """Return the command that puts files, and entries that are no files, into a package."""
+    """Return the command that puts files, links and empty directories into a package."""
     entries = (*(file.entry for file in files), *others)
     stored = tuple(file.stored for file in files if file.stored is not None)
     return IngestFiles(package_id, entries, stored, on_existing)
 
 
 def links_and_directories(scan: Scan) -> Iterator[tuple[Entry, ...]]:
-    """Runs of the links and empty directories of a scan, each for one transaction: limited by count and by bytes."""
+    """Yield the links and empty directories of a scan in batches for one command each, limited by count and bytes."""
     batch: list[Entry] = []
     size = 0
     for entry in chain(starmap(link_entry, scan.links), map(directory_entry, scan.directories)):
@@ -235,7 +238,7 @@ def links_and_directories(scan: Scan) -> Iterator[tuple[Entry, ...]]:
 
 
 def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
-    """Runs of files that are worth one transaction: limited by count and by bytes, at least one file each."""
+    """Yield batches of at least one file for one command each, limited by count and by bytes."""
     batch: list[ScannedFile] = []
     size, entries = 0, 0
     for file in files:
@@ -253,7 +256,7 @@ def batches(files: Sequence[ScannedFile]) -> Iterator[list[ScannedFile]]:
 
 
 def runs(files: Sequence[ScannedFile]) -> Iterator[list[list[ScannedFile]]]:
-    """Runs of `batches` that are stored together: limited by count and by bytes, at least one batch each."""
+    """Yield groups of at least one batch that are stored together, limited by count and by bytes."""
     run: list[list[ScannedFile]] = []
     size = 0
     for batch in batches(files):

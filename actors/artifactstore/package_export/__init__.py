@@ -1,7 +1,7 @@
-"""Export of a package's files to a directory: checked bytes, under the same names, never over anything else.
+"""Export of a package to a directory: it writes verified bytes under the same names, and never replaces a file.
 
-`writing` reads the objects and hands them on; `target` is the directory and makes every name in it; `survey` compares
-the directory with the package, to continue an export and to see in the end what the target made of the names.
+`writing` reads the objects and writes them to the target. `target` is the directory, and creates every name in it.
+`survey` compares the directory with the package, to continue an export, and at the end to check the names.
 """
 
 from artifactstore.package_export.writing import write_package

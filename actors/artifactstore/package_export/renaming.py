@@ -1,4 +1,4 @@
-"""A file's new name, in place of nothing else: `renameat2(2)` with `RENAME_NOREPLACE`, which Python does not offer."""
+"""Rename of a file to an unused name by `renameat2(2)` with `RENAME_NOREPLACE`, which Python does not offer."""
 
 import ctypes
 import errno
@@ -14,6 +14,7 @@ _NOREPLACE: Final = 1
 
 @cache
 def _renameat2() -> Callable[[int, bytes, int, bytes, int], int] | None:
+    """Load `renameat2` from the C library; None if the library lacks it."""
     try:
         function = ctypes.CDLL(None, use_errno=True).renameat2
     except AttributeError:  # a C library without it
@@ -28,8 +29,8 @@ def rename_new(old: bytes, new: bytes, *, src_dir_fd: int, dst_dir_fd: int) -> N
     """Rename a file in one open directory to a name in another one.
 
     Raises:
-        FileExistsError: something has the new name; nothing was changed.
-        OSError: the system or the file system cannot do this, or does not take the name.
+        FileExistsError: the new name is in use; nothing was changed.
+        OSError: the system or the file system does not support the call, or rejects the name.
     """
     renameat2 = _renameat2()
     number = errno.ENOSYS

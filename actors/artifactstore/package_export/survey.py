@@ -1,4 +1,4 @@
-"""What an export's target holds, compared with the package: before an export continues, and when it is done."""
+"""Comparison of an export's target with the package, before an export continues and at its end."""
 
 import errno
 import os
@@ -31,13 +31,13 @@ _MISNAMED = "the target keeps it under another name, or somebody removed it mean
 
 
 class _Directory(Struct):
-    """What a package has in one directory, by name.
+    """The entries of a package in one directory, by name.
 
     Attributes:
         files: its files.
         links: its symbolic links.
-        directories: what is below it.
-        path: its own path, if it is an entry of the package because it is empty.
+        directories: its subdirectories.
+        path: its own path if it is an entry of the package, that is an empty directory; otherwise None.
     """
 
     files: dict[bytes, FileRecord] = field(default_factory=dict[bytes, FileRecord])
@@ -47,7 +47,7 @@ class _Directory(Struct):
 
 
 def _directories(entries: Sequence[FileRecord]) -> Iterator[tuple[Parts, _Directory]]:
-    """Go through the directories of a package, each followed by all that are below it."""
+    """Yield the directories of a package, each followed by all directories below it."""
     top = _Directory()
     for entry in entries:
         directory = top
@@ -78,21 +78,21 @@ def complete_files(
     entries: Sequence[FileRecord],
     check_wanted: Callable[[], None],
 ) -> frozenset[str]:
-    """Return the paths that an interrupted export has written, by their content.
+    """Return the paths of the files that an interrupted export wrote completely, compared by content.
 
     Args:
-        target: where it wrote.
-        entries: of the package.
-        check_wanted: raises when the work is no longer wanted.
+        target: the target of the export.
+        entries: all entries of the package.
+        check_wanted: raises when the caller is cancelled.
 
     Raises:
-        TargetRefused: the target also holds what is not of this package.
-        OSError: it cannot be read.
+        TargetRefused: the target holds something that is not in the package, or an entry with another content.
+        OSError: the target cannot be read.
     """
     complete = set[str]()
     changed: list[str] = []
     foreign: list[str] = []
-    beyond: Parts | None = None  # a directory that is not there: there is nothing below it either
+    beyond: Parts | None = None  # a missing directory; all directories below it are missing too
     for parts, expected in _directories(entries):
         check_wanted()
         if beyond is not None and parts[: len(beyond)] == beyond:
@@ -106,7 +106,7 @@ def complete_files(
         known = names.keys() | {listed_as(name, listing) for name in (*expected.directories, *expected.links)}
         if not parts:
             known |= ENTRIES_OF_OTHERS
-            names.pop(OWN_DIRECTORY, None)  # a file of that name is refused, not changed
+            names.pop(OWN_DIRECTORY, None)  # rejected by `place`, so not reported as changed
         foreign += [os.fsdecode(b"/".join((*parts, name))) for name in sorted(listing - known)]
         for name, link in expected.links.items():
             listed = listed_as(name, listing)
@@ -130,7 +130,7 @@ def complete_files(
 
 
 def _found(target: ExportTarget, parts: Parts, changed: list[str]) -> int | None:
-    """Open a directory; None if none of the package's files can be in it. What is in its place counts as changed."""
+    """Open a directory; None if no file of the package can be in it. Add a file in its place to `changed`."""
     try:
         fd = target.directory(parts, make=False)
     except FileNotFoundError:
@@ -146,7 +146,7 @@ def _found(target: ExportTarget, parts: Parts, changed: list[str]) -> int | None
 def _has_content(
     target: ExportTarget, at: int, name: bytes, file: FileRecord, check_wanted: Callable[[], None]
 ) -> bool:
-    """Tell whether a file holds what the package does; then its executable bit is made right as well."""
+    """Return whether a file has the content of the package; if so, also set its executable bit."""
     try:
         fd = os.open(name, _READ, dir_fd=at)
     except OSError:
@@ -169,7 +169,7 @@ def _has_content(
 
 
 def _was_empty(at: int, name: bytes) -> bool:
-    """Remove an empty file, which a loss of power or a death between two steps leaves; False if it is not empty."""
+    """Remove an empty file, which a power loss or a crash between two steps leaves; return False if not empty."""
     found = os.stat(name, dir_fd=at, follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode) or found.st_size:
         return False
@@ -183,16 +183,16 @@ def misnamed_files(
     entries: Sequence[FileRecord],
     check_wanted: Callable[[], None],
 ) -> dict[str, str]:
-    """Return the entries that were written and are not in the target under their names, each with the reason.
+    """Return the paths of written entries that the target does not list under their names, each with the reason.
 
-    A target that keeps names in another Unicode form finds them under both, which is a limit and no refusal.
+    A target that stores names in another Unicode form finds an entry under both forms. That is a limit, not an error.
 
     Raises:
         OSError: the target cannot be read.
     """
     misnamed: dict[str, str] = {}
     lost: set[Parts] = set()
-    beyond: Parts | None = None  # a directory that is lost, with all that is below it
+    beyond: Parts | None = None  # a lost directory; all entries below it are lost too
     target.look_again()
     for parts, expected in _directories(entries):
         check_wanted()

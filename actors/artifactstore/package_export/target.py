@@ -1,13 +1,13 @@
-"""The directory that a package is exported to, and the only code that makes names in it.
+"""The directory that a package is exported to, and the only code that creates names in it.
 
-Each name is made relative to an open directory, one part of the path at a time, and no link is followed: a link that
-somebody plants while an export runs leads nowhere. A file is written under a name of the export's own, then renamed to
-its real name by a call that fails if anything is there; where the target has no such call, it is linked. So a real name
-has all of its bytes or does not exist, and a target that does not distinguish two names of a package refuses the second
-one.
+Each name is created relative to an open directory, one part of the path at a time, without following links. So a link
+that somebody creates during an export has no effect. A file is written under a temporary name, and then renamed to its
+real name by a call that fails if the name exists. If the target lacks this call, the file gets a hard link. If the
+target lacks hard links too, an empty file reserves the name and is replaced. So under its real name, a file is
+complete, missing, or, after a crash, empty. If the target does not distinguish two names, the second one is rejected.
 
-While an export is unfinished its target holds the directory `.artifactstore-export`, with the package's id and the
-files that are being written. The id lets the same export continue; the lock on it keeps a second one out.
+During an export, the target holds the directory `.artifactstore-export`, with the package's id and the files that are
+being written. The id lets the same export continue. The lock on the file of the id excludes a second export.
 """
 
 import errno
@@ -50,23 +50,24 @@ type _Way = Callable[[bytes, bytes, int, int], bool]
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PACKAGE: Final = b"package"
-_LOST_AND_FOUND: Final = b"lost+found"  # in the root of a disk that is empty; often nobody but root may read it
+_LOST_AND_FOUND: Final = b"lost+found"  # in the root of an empty disk; often only the superuser may read it
 _ID_BYTES_MAX: Final = 64
 
 _OPEN_MAX: Final = 64
-"""Directories that are kept open: the deepest of those that lead to the one in use. Its neighbours are opened from
-them, so a deep tree costs neither a descent from its root for every directory nor all descriptors of the process."""
+"""Maximum number of directories that stay open: the deepest ones on the path to the current one. Its neighbours are
+opened relative to them, so that a deep tree needs neither a walk from its root for every directory nor all descriptors
+of the process."""
 
 OWN_DIRECTORY: Final = b".artifactstore-export"
-"""Holds what marks an unfinished export, in the root of its target."""
+"""Name of the directory in the root of a target that marks an unfinished export."""
 
 ENTRIES_OF_OTHERS: Final = frozenset({OWN_DIRECTORY, _LOST_AND_FOUND})
-"""What the root of a target may hold besides the package's files."""
+"""Names that the root of a target may hold besides the package's entries."""
 
 _TAKEN = "the target holds something under that name already; it may not distinguish names that differ only in case"
 _NOT_A_DIRECTORY = "a file or a link is in the place of a directory that leads to it"
 
-# What a target says of one file that it does not take. Any other error is about the target, and ends the export.
+# Errors that concern one file, with the reason. Any other error concerns the target, and ends the export.
 _OF_ONE_FILE: Final = {
     errno.EEXIST: _TAKEN,
     errno.ENOTDIR: _NOT_A_DIRECTORY,
@@ -82,11 +83,11 @@ _OF_ONE_FILE: Final = {
 
 
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What a target says that has no symbolic links."""
+"""Error numbers of a target that does not support symbolic links."""
 
 
 class FileRefused(Exception):
-    """The target does not take one file; the export continues with the others."""
+    """The target rejects one entry. The export continues with the others."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -94,12 +95,12 @@ class FileRefused(Exception):
 
 
 def parts_of(path: str) -> Parts:
-    """Return the names of a package's path as bytes: UTF-8, whatever the locale says."""
+    """Return the names of a package's path as bytes: UTF-8, whatever the locale."""
     return tuple(path.encode().split(b"/"))
 
 
 def listed_as(name: bytes, listing: frozenset[bytes]) -> bytes | None:
-    """Return the name that a directory lists for `name`: the same, or one that is equal under Unicode NFC."""
+    """Return the name that a directory lists for `name`: the same, or one that is equal under NFC; None if missing."""
     if name in listing:
         return name
     wanted = _nfc(name)
@@ -111,7 +112,7 @@ def _nfc(name: bytes) -> str:
 
 
 def link_at(at: int, name: bytes) -> bytes | None:
-    """Return what the link of a name says; None if there is none."""
+    """Return the target of a symbolic link; None if the name is not a link."""
     try:
         return os.readlink(name, dir_fd=at)
     except OSError:
@@ -124,21 +125,21 @@ def names_in(fd: int) -> frozenset[bytes]:
 
 
 class ExportTarget:
-    """One directory, held for one export; used by one thread at a time. `open` makes it; close it in the end.
+    """The target directory of one export, for one thread at a time. Create it with `open`, and close it.
 
     Attributes:
-        resumed: whether it holds an unfinished export of this package.
-        limits: what its file system could not do.
-        wrong_executable_bits: how many files are executable and should not be, or the other way round.
+        resumed: whether the target held an unfinished export of this package.
+        limits: the limits of its file system that the export met.
+        wrong_executable_bits: number of files whose executable bit differs from that in the package.
     """
 
     def __init__(self, name: str, root: int) -> None:
         self._name = name
         self._root = root
         self._marker = self._lock = -1
-        self._known: _Known = {}  # directories that were made, or found under their exact name
+        self._known: _Known = {}  # directories that were created, or listed under their exact name
         self._at: Parts = ()
-        self._open: list[_OpenDirectory] = []  # that lead to `_at`, the root and perhaps others above them left out
+        self._open: list[_OpenDirectory] = []  # the path to `_at`, without the root and possibly further parents
         self._ways: tuple[_Way, ...] = (_renamed, _linked)
         self._new_name = new_id().encode()
         self.resumed = False
@@ -147,15 +148,13 @@ class ExportTarget:
 
     @classmethod
     def open(cls, directory: Path, package_id: str) -> Self:
-        """Take a new or empty directory, or one that holds an unfinished export of the same package.
+        """Open and lock a new or empty directory, or one that holds an unfinished export of the same package.
 
         Raises:
-            TargetRefused: it holds something else, another export into it runs, or it cannot be written.
+            TargetRefused: the directory holds something else, another export uses it, or it cannot be written.
         """
         try:
-            with suppress(
-                FileExistsError
-            ):  # it says of a file in the way that it exists; opening it says what is wrong
+            with suppress(FileExistsError):  # a file has the name; opening it as a directory gives the better error
                 directory.mkdir(parents=True, exist_ok=True)
             target = cls(str(directory), os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             try:
@@ -168,11 +167,12 @@ class ExportTarget:
         return target
 
     def _claim(self, package_id: bytes) -> None:
+        """Lock the target, check whether it may be used, and remove leftovers of an interrupted export."""
         found = names_in(self._root) - {_LOST_AND_FOUND}
         if found and OWN_DIRECTORY not in found:
             raise self.refused("it is not empty; name a new or an empty directory")
         if not found:
-            with suppress(FileExistsError):  # another export began just now; its lock tells
+            with suppress(FileExistsError):  # another export began concurrently; `_take_lock` detects that
                 os.mkdir(OWN_DIRECTORY, dir_fd=self._root)
         self._open_marker()
         self._take_lock()
@@ -180,7 +180,7 @@ class ExportTarget:
         if held not in {b"", package_id}:
             whose = f"package {held.decode(errors='replace')!r}"
             raise self.refused(f"it holds an unfinished export of {whose}; name a new or an empty directory")
-        # Without an id it died in its first steps or in its last one. What is there is compared by content anyway.
+        # Without an id, the export died in its first or in its last step. Its files are compared by content anyway.
         self.resumed = bool(found)
         leftovers = names_in(self._marker) - {_PACKAGE}
         for leftover in leftovers:
@@ -192,7 +192,7 @@ class ExportTarget:
             os.unlink(leftover, dir_fd=self._marker)
 
     def _open_marker(self) -> None:
-        """Open what marks an unfinished export, or refuse what no export made: to write into it could harm a file."""
+        """Open the marker of an unfinished export. Reject one that no export created: a write could damage a file."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
             self._marker = os.open(OWN_DIRECTORY, DIRECTORY_FLAGS, dir_fd=self._root)
@@ -206,6 +206,7 @@ class ExportTarget:
             raise self._foreign_marker(b"")
 
     def _check_leftover(self, name: bytes) -> None:
+        """Raise if an export cannot have created a file in the export's own directory."""
         try:
             check_id("name", name.decode())
         except (UnicodeDecodeError, InvalidValue):
@@ -218,6 +219,7 @@ class ExportTarget:
         return self.refused(f"no export made its {name!r}; remove that, or name a new or an empty directory")
 
     def _take_lock(self) -> None:
+        """Lock the file of the id; raise if another export holds the lock."""
         under_way = "another export into it is under way; wait for its end"
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -226,11 +228,11 @@ class ExportTarget:
         except OSError as error:
             if not self.limits.excuse("locks", error):
                 raise
-        if _PACKAGE not in names_in(self._marker):  # that export ended, and removed it, before we locked it
+        if _PACKAGE not in names_in(self._marker):  # that export ended, and removed the file, before this one locked it
             raise self.refused(under_way)
 
     def _sync_lock(self) -> None:
-        """Make the id durable."""
+        """Make the package id durable."""
         try:
             os.fsync(self._lock)
         except OSError as error:
@@ -242,15 +244,15 @@ class ExportTarget:
         return TargetRefused(self._name, reason)
 
     def new_file(self, *, executable: bool) -> "NewFile":
-        """Begin a file.
+        """Create a file under a temporary name.
 
         Raises:
-            OSError: the target does not take any.
+            OSError: the target accepts no new file.
         """
-        mode = 0o777 if executable else 0o666  # less the umask
+        mode = 0o777 if executable else 0o666  # minus the umask
         try:
             return NewFile(self._marker, self._new_name, mode)
-        except FileExistsError:  # the one before could not be removed
+        except FileExistsError:  # the previous file could not be removed
             self._new_name = new_id().encode()
             return NewFile(self._marker, self._new_name, mode)
 
@@ -258,8 +260,8 @@ class ExportTarget:
         """Give a finished file its real name.
 
         Raises:
-            FileRefused: the target does not take this one.
-            OSError: the target takes none.
+            FileRefused: the target rejects this file.
+            OSError: the target rejects all files.
         """
         self._check_own(parts)
         self.set_executable(file.fd, executable=executable)
@@ -270,11 +272,11 @@ class ExportTarget:
             raise refused_or(error) from error
 
     def place_directory(self, parts: Parts) -> None:
-        """Make an empty directory, or find it.
+        """Create an empty directory, unless it exists.
 
         Raises:
-            FileRefused: the target does not take this one.
-            OSError: the target takes none.
+            FileRefused: the target rejects this directory.
+            OSError: the target rejects all directories.
         """
         self._check_own(parts)
         try:
@@ -283,11 +285,11 @@ class ExportTarget:
             raise refused_or(error) from error
 
     def place_link(self, parts: Parts, link_target: bytes) -> None:
-        """Make a symbolic link, or find one that says the same. Make the links last: nothing is written through one.
+        """Create a symbolic link, unless an equal one exists. Create links last: then nothing is written through one.
 
         Raises:
-            FileRefused: the target does not take this one.
-            OSError: the target takes none.
+            FileRefused: the target rejects this link, or does not support links.
+            OSError: the target accepts no new names.
         """
         self._check_own(parts)
         try:
@@ -303,17 +305,18 @@ class ExportTarget:
             raise refused_or(error) from error
 
     def _check_own(self, parts: Parts) -> None:
+        """Raise for an entry whose path collides with the export's own directory."""
         if parts[0] == OWN_DIRECTORY:
             raise FileRefused(f"{OWN_DIRECTORY.decode()!r} is the export's own while it runs; get the file by `get`")
 
     def _give_name(self, file: "NewFile", at: int, name: bytes) -> None:
-        """Give a file its name, in place of nothing else, by the first way that the target knows."""
+        """Give a file its name, without replacing another file, by the first method that the target supports."""
         for index, way in enumerate(self._ways):
             try:
                 file.named = way(file.name, name, self._marker, at)
             except FileExistsError:
                 raise
-            except OSError:  # whether it is the way or the name that the target does not take shows below
+            except OSError:  # the open below shows whether the target rejects the method or the name
                 continue
             self._ways = self._ways[index:]
             return
@@ -327,7 +330,7 @@ class ExportTarget:
         self._ways = ()
 
     def set_executable(self, fd: int, *, executable: bool) -> None:
-        """Let those who may read a file run it, if it is to be executable; note if the target does not keep that."""
+        """Make a file executable for its readers if `executable`; note a target that does not keep the bit."""
         mode = os.fstat(fd).st_mode
         if executable and not mode & stat.S_IXUSR:
             try:
@@ -335,17 +338,17 @@ class ExportTarget:
             except OSError as error:
                 if not self.limits.excuse("modes", error):
                     raise
-            mode = os.fstat(fd).st_mode  # some targets say yes and do nothing
+            mode = os.fstat(fd).st_mode  # some targets report success and do nothing
         if executable != bool(mode & stat.S_IXUSR):
             self.limits.note("modes")
             self.wrong_executable_bits += 1
 
     def directory(self, parts: Parts, *, make: bool = True) -> int:
-        """Return an open directory of the target, which stays open until another one is asked for.
+        """Return a descriptor of a directory of the target. It is valid until the next call.
 
         Raises:
-            FileRefused: the target does not distinguish it from another one.
-            OSError: it cannot be made, or something else is in its place.
+            FileRefused: the target does not distinguish the directory's name from another one.
+            OSError: the directory cannot be created or opened, or something else has its name.
         """
         shared = _shared(self._at, parts)
         while self._open and (self._open[-1].depth > shared or (make and self._open[-1].known is None)):
@@ -365,6 +368,7 @@ class ExportTarget:
         return fd
 
     def _make(self, fd: int, name: bytes) -> None:
+        """Create a directory; raise if the target lists it only under a different name."""
         try:
             os.mkdir(name, dir_fd=fd)
         except FileExistsError:
@@ -372,11 +376,11 @@ class ExportTarget:
                 raise FileRefused(f"its directory {name.decode()!r}: {_TAKEN}") from None
 
     def is_own(self, fd: int) -> bool:
-        """Tell whether an open directory is the export's own, under whatever name it was opened."""
+        """Return whether an open directory is the export's own, under whatever name it was opened."""
         return os.path.sameopenfile(fd, self._marker)
 
     def look_again(self) -> None:
-        """Forget which directories were found, so that the next one is looked up by its name."""
+        """Close all open directories, so that the next call of `directory` looks up every name again."""
         while self._open:
             self._close_deepest()
 
@@ -386,20 +390,20 @@ class ExportTarget:
         os.close(closed.fd)
 
     def finish(self) -> None:
-        """Remove what marks an unfinished export.
+        """Remove the marker of an unfinished export.
 
         Raises:
-            OSError: it cannot be removed.
+            OSError: the marker cannot be removed.
         """
         os.unlink(_PACKAGE, dir_fd=self._marker)
         try:
             os.rmdir(OWN_DIRECTORY, dir_fd=self._root)
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY:  # the same export was begun again just now, and finds all of it
+            if error.errno != errno.ENOTEMPTY:  # the same export began again concurrently, and finds all files
                 raise
 
     def close(self) -> None:
-        """Close all descriptors; once."""
+        """Close all descriptors. Call this once."""
         self.look_again()
         for fd in (self._lock, self._marker, self._root):
             if fd >= 0:
@@ -407,12 +411,12 @@ class ExportTarget:
 
 
 class _OpenDirectory(NamedTuple):
-    """A directory of the target that is open.
+    """An open directory of the target.
 
     Attributes:
-        depth: how many names lead to it.
+        depth: number of names in its path.
         fd: its descriptor.
-        known: what is known to be in it; None if its own name was not looked at.
+        known: its known subdirectories; None if its own exact name was not checked.
     """
 
     depth: int
@@ -421,13 +425,15 @@ class _OpenDirectory(NamedTuple):
 
 
 def _renamed(old: bytes, new: bytes, marker: int, at: int) -> bool:
+    """Rename the file to its real name. Return whether the temporary name is gone."""
     renaming.rename_new(old, new, src_dir_fd=marker, dst_dir_fd=at)
     return True
 
 
 def _linked(old: bytes, new: bytes, marker: int, at: int) -> bool:
+    """Link the file under its real name. Return whether the temporary name is gone."""
     os.link(old, new, src_dir_fd=marker, dst_dir_fd=at, follow_symlinks=False)
-    return False  # it has both names
+    return False  # the file has both names
 
 
 def _shared(one: Parts, other: Parts) -> int:
@@ -438,12 +444,12 @@ def _shared(one: Parts, other: Parts) -> int:
 
 
 class NewFile:
-    """A file of the target that has no real name yet; close it in the end.
+    """A file of the target that has no real name yet. The caller must close it.
 
     Attributes:
-        name: its name among the export's own.
-        fd: its descriptor; -1 once it is sealed.
-        named: whether it has its real name in place of that one.
+        name: its temporary name in the export's own directory.
+        fd: its descriptor; -1 after `seal`.
+        named: whether the real name has replaced the temporary name.
     """
 
     def __init__(self, directory: int, name: bytes, mode: int) -> None:
@@ -453,11 +459,11 @@ class NewFile:
         self.fd = os.open(name, _NEW_FILE, mode, dir_fd=directory)
 
     def write(self, content: bytes) -> None:
-        """Append bytes, all of them.
+        """Append all bytes of `content`.
 
         Raises:
             FileRefused: the file is too large for the target.
-            OSError: the target takes no more.
+            OSError: the target accepts no more bytes.
         """
         view = memoryview(content)
         try:
@@ -467,31 +473,31 @@ class NewFile:
             raise (refused_or(error) if error.errno == errno.EFBIG else error) from error
 
     def seal(self) -> None:
-        """End writing.
+        """Close the descriptor after the last write.
 
         Raises:
-            OSError: the target tells only now that it did not take the bytes, as NFS does.
+            OSError: the target reports a failed write only now, as NFS does.
         """
         fd, self.fd = self.fd, -1
         os.close(fd)
 
     def close(self) -> None:
-        """Close it, and remove the name that it has among the export's own, if it has one."""
+        """Close the file, and remove its temporary name if it still has one."""
         if self.fd >= 0:
-            with suppress(OSError):  # what close reports of discarded bytes matters to nobody
+            with suppress(OSError):  # an error of close does not matter: the bytes are discarded
                 os.close(self.fd)
         if not self.named:
-            with suppress(OSError):  # left to the export that continues this one
+            with suppress(OSError):  # the export that continues this one removes the name
                 os.unlink(self.name, dir_fd=self._directory)
 
 
 def refused_or(error: OSError) -> FileRefused | OSError:
-    """Return what an error says about one file; the error itself if it is about the whole target."""
+    """Return a `FileRefused` for an error that concerns one file; the error itself if it concerns the target."""
     reason = _OF_ONE_FILE.get(error.errno or 0)
     return error if reason is None else FileRefused(reason)
 
 
 def paths_text(paths: Sequence[str], shown: int = 3) -> str:
-    """Return the first of some paths as text for people."""
+    """Return the first paths as text for people, and the number of the others."""
     more = f" and {len(paths) - shown} more" if len(paths) > shown else ""
     return f"{', '.join(map(repr, paths[:shown]))}{more}"

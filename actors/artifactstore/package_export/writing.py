@@ -1,4 +1,4 @@
-"""Exporting a package: objects are read and checked in batches, each written by a worker thread as the next is read."""
+"""Export of a package: it reads and verifies objects in batches. A thread writes each batch while the next is read."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -24,10 +24,10 @@ __all__ = ["write_package"]
 
 _BATCH_FILES: Final = 1024
 _BATCH_BYTES: Final = 8 << 20
-"""A batch is written while the next one is read."""
+"""Limits of a batch, in files and in bytes. A batch is written while the next one is read."""
 
 _SMALL_BYTES: Final = 1 << 20
-"""Up to which size objects are read by the batch."""
+"""Maximum size of an object that is read in a batch."""
 
 type _Read = Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 type _Batch = list[tuple[FileRecord, bytes | StorageError]]
@@ -42,20 +42,20 @@ async def write_package(
     read_many: _ReadMany,
     progress: Callable[[IngestProgress], None] | None,
 ) -> ExportReport:
-    """Write the entries of a package below a directory, or continue an export that was interrupted.
+    """Write the entries of a package below a directory, or continue an interrupted export.
 
     Args:
-        package_id: which package.
-        entries: all of its files, symbolic links and empty directories. The links are made last.
-        directory: a new or an empty one, or one that holds an unfinished export of this package.
-        read: opens the object of a content address for reading; it raises in place of the last bytes if it is damaged.
-        read_many: reads objects of many content addresses at once, each checked.
-        progress: told how far it is.
+        package_id: id of the package.
+        entries: all its files, symbolic links and empty directories. The links are created last.
+        directory: a new or an empty directory, or one that holds an unfinished export of this package.
+        read: opens the object of a content address for reading. A damaged object raises an error before its last bytes.
+        read_many: reads and verifies the objects of many content addresses.
+        progress: called with the progress of the export.
 
     Raises:
-        PathRefused: a path or a link that no package may hold is among them; nothing was written.
-        TargetRefused: the directory is of no use, or takes no more; the same call continues.
-        ExportIncomplete: the directory did not take some of the entries; all others are there.
+        PathRefused: a package may not hold the path or the link target of an entry; nothing was written.
+        TargetRefused: the directory cannot be used, or accepts no more. A repeated call continues the export.
+        ExportIncomplete: the directory rejected some entries; all others are written.
     """
     target = await in_thread(partial(_opened, package_id, entries, directory))
     try:
@@ -65,7 +65,8 @@ async def write_package(
 
 
 def _opened(package_id: str, entries: Sequence[FileRecord], directory: Path) -> ExportTarget:
-    # Whatever the tables say: they may come from a hand-made log, or be edited.
+    """Check the paths and links of all entries, and open the target."""
+    # Check the entries again: their tables may be edited, or come from a log that was written by hand.
     for entry in entries:
         check_path(entry.path)
     links = {entry.path: entry.target for entry in entries if entry.kind == "link"}
@@ -77,6 +78,8 @@ def _opened(package_id: str, entries: Sequence[FileRecord], directory: Path) -> 
 
 
 class _Export:
+    """One export: the entries, the target, the rejected entries and the progress."""
+
     def __init__(
         self,
         package_id: str,
@@ -112,7 +115,7 @@ class _Export:
         return report
 
     async def _write_files(self, files: Iterable[FileRecord]) -> None:
-        """Write small files by the batch, the next of which is read meanwhile; then large ones, one by one."""
+        """Write small files in batches, and read the next batch meanwhile; then write large files one by one."""
         ready: _Batch = []
         large = list[FileRecord]()
         for batch in (*_batches(files, large), ()):
@@ -125,11 +128,13 @@ class _Export:
                 await self._write_large(file, chunks)
 
     async def _fetch(self, files: Sequence[FileRecord], into: _Batch) -> None:
+        """Read the objects of a batch, and append them to `into`."""
         if files:
             contents = await self._read_many([file.content_address for file in files])
             into.extend(zip(files, contents, strict=True))
 
     async def _write_batch(self, batch: _Batch) -> None:
+        """Write the objects of a batch that could be read, then raise the first error of the others."""
         if not batch:
             return
         sound = [(file, content) for file, content in batch if isinstance(content, bytes)]
@@ -153,7 +158,7 @@ class _Export:
         return written
 
     def _place_entries(self) -> None:
-        """Make the empty directories, then the links."""
+        """Create the empty directories, then the links."""
         others = (entry for entry in self._entries if entry.kind != "file")
         for entry in sorted(others, key=lambda entry: entry.kind == "link"):
             check_wanted()
@@ -166,6 +171,7 @@ class _Export:
                 self._refused[entry.path] = refusal.reason
 
     async def _write_large(self, file: FileRecord, chunks: AsyncIterator[bytes]) -> None:
+        """Write one file chunk by chunk."""
         new = await self._on_target(partial(self._target.new_file, executable=file.executable))
         try:
             async for chunk in chunks:
@@ -180,7 +186,7 @@ class _Export:
                 await in_thread(new.close)
 
     async def _on_target[T](self, work: Callable[[], T]) -> T:
-        """Run a call that works on the target; what the operating system reports then is about the target."""
+        """Run a blocking call on the target in a thread; raise its `OSError` as `TargetRefused`."""
         try:
             return await in_thread(work)
         except OSError as error:
@@ -194,7 +200,7 @@ class _Export:
             self._progress(self._done)
 
     def _report(self, resumed_files: int) -> ExportReport:
-        """Look at what is really there, and say so."""
+        """Compare the target with the package, and return the report."""
         written = [entry for entry in self._entries if entry.path not in self._refused]
         misnamed = misnamed_files(self._target, written, check_wanted)
         files, links, directories, size_bytes = entry_totals(
@@ -216,7 +222,7 @@ class _Export:
 
 
 def _batches(files: Iterable[FileRecord], large: list[FileRecord]) -> Iterator[list[FileRecord]]:
-    """The small ones among some files, as they are read at once; the others are added to `large`."""
+    """Yield the small files in batches, each for one read; add the other files to `large`."""
     batch, batch_bytes = list[FileRecord](), 0
     for file in files:
         if file.size_bytes > _SMALL_BYTES:

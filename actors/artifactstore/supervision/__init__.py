@@ -1,13 +1,13 @@
-"""Supervised actors on trio: typed asks, bounded mailboxes that outlive crashes, restarts decided by a pure table.
+"""Supervised actors on trio: typed requests, bounded mailboxes that outlive crashes, restarts decided by a pure table.
 
-Like this::
+Example::
 
     ref = ActorRef[StorageRole]("storage")
-    spec = SupervisorSpec(name="root", children=(ActorSpec(ref=ref, factory=StorageActor),))
+    spec = SupervisorSpec(name="root", children=(ActorSpec(ref=ref, factory=lambda: StorageActor(plane)),))
     async with open_tree(spec):
-        result = await ref.ask(VerifyObject(address))
+        results = await ref.ask(VerifyObjects((known,)))
 
-`docs/SUPERVISION.md` says what happens when; `artifactstore_protocols.supervision` has the values and the decisions.
+`docs/SUPERVISION.md` describes the behavior; `artifactstore_protocols.supervision` has the values and the decisions.
 """
 
 from artifactstore.supervision.actor import Actor

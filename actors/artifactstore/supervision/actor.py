@@ -1,4 +1,4 @@
-"""The class that actors extend."""
+"""The base class of actors."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, override
@@ -11,15 +11,15 @@ __all__ = ["Actor"]
 
 
 class Actor[Role]:
-    """State that only its own handlers touch, and that a crash throws away.
+    """An actor's state, which only its own handlers use and which a crash discards.
 
-    Subclass it as `class StorageActor(Actor[StorageRole])` and declare handlers with `@handles`. Each start makes a new
-    one with `ActorSpec.factory`. Between two awaits nothing else of the actor runs; serial handlers also never overlap
-    one another.
+    Subclass it as `class StorageActor(Actor[StorageRole])` and declare handlers with `@handles`. Each start creates a
+    new instance with `ActorSpec.factory`. Between two awaits, no other code of the actor runs. Serial handlers also
+    never run concurrently with one another.
 
     Attributes:
-        context: set by the runtime before `on_start`, not yet there in `__init__`.
-        handlers: what the class handles, by message type.
+        context: set by the runtime before `on_start`; not available in `__init__`.
+        handlers: the handlers of the class, by message type.
     """
 
     context: ActorContext
@@ -31,18 +31,18 @@ class Actor[Role]:
         cls.handlers = collect(cls)
 
     async def on_start(self) -> None:
-        """Get ready; the actor counts as started when this returns, and handles no message before.
+        """Prepare the actor. It counts as started when this returns, and handles no message before that.
 
-        An exception, or taking longer than `ActorSpec.start_timeout_s`, is a failed start.
+        The start fails if this raises or takes longer than `ActorSpec.start_timeout_s`.
         """
 
     async def on_stop(self) -> None:
-        """Put things in order, after the last handler and before the actor's tasks are cancelled.
+        """Clean up, after the last handler and before the actor's tasks are cancelled.
 
-        Runs when the actor is stopped or finishes, under what is left of the shutdown deadline. Does not run when
-        the actor crashed, when its start failed, or when the deadline has passed: do not rely on it for safety.
+        This runs when the actor is stopped or finishes, within the rest of the shutdown timeout. It does not run after
+        a crash, after a failed start or past the shutdown deadline, so safety must not depend on it.
         """
 
     def state_summary(self) -> Mapping[str, str | int]:
-        """A few facts for crash reports and pings. Must not fail or wait; short values only."""
+        """Return a few short values for crash reports and pings. Must not raise or block."""
         return {}

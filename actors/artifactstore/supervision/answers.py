@@ -1,7 +1,7 @@
-"""What becomes of the envelopes of one handler call: a reply, a refusal, a crash, or nothing because it was cut off.
+"""Results of a handler call for its envelopes: a reply, a refusal, a crash, or none because the handler was cut off.
 
-After any of these no asker of the call waits any more. Messages that were told have no asker: they become dead letters
-when they are refused or have crashed their actor too often, and are put back for another delivery otherwise.
+After each of these, no caller of `ask` waits any longer. A message sent with `tell` has no caller. It becomes a dead
+letter if it is refused or has crashed its actor `max_deliveries` times; otherwise it is queued again.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ __all__ = ["Answers"]
 
 
 class Answers:
-    """Settles works for one actor."""
+    """Settles the envelopes of handler calls for one actor."""
 
     def __init__(self, mailbox: Mailbox, max_deliveries: int) -> None:
         self._mailbox = mailbox
         self._max_deliveries = max_deliveries
 
     def give(self, work: Work, results: object) -> None:
-        """Hand out a batch's results, one for each message; None stands for as many Nones.
+        """Settle a batch with its results, one for each message; None stands for one None per message.
 
         Raises:
-            TypeError: the numbers differ.
+            TypeError: the number of results differs from the number of messages.
         """
         count = len(work.envelopes)
         replies = (None,) * count if results is None else tuple(cast("Sequence[object]", results))
@@ -44,9 +44,9 @@ class Answers:
                 envelope.answer(reply)
 
     def refuse(self, envelopes: Sequence[Envelope], refusal: Refusal) -> None:
-        """The handler has answered with a refusal."""
+        """Settle envelopes with the refusal that their handler returned or raised."""
         if isinstance(refusal, AskError):
-            # It speaks of a message that this handler sent; to its own askers, the handler itself has run.
+            # The error is about a message that this handler sent. For the handler's own callers, the handler has run.
             refusal.may_have_taken_effect = True
         for envelope in envelopes:
             if envelope.replied is None:
@@ -55,7 +55,7 @@ class Answers:
                 envelope.refuse(refusal)
 
     def crash(self, work: Work, failure: BaseException) -> None:
-        """The handler has failed."""
+        """Record that the handler failed: refuse its callers, and bury messages that have crashed it too often."""
         for envelope in work.envelopes:
             envelope.crashes += 1
             if envelope.replied is not None:
@@ -68,7 +68,7 @@ class Answers:
                 self._mailbox.bury(envelope, DeadLetterReason.POISON, failure)
 
     def leave_none(self, work: Work) -> None:
-        """The handler is over, however it ended: settle what it has left unsettled."""
+        """Settle the envelopes that the ended handler left unsettled, or queue them again."""
         for envelope in reversed(work.envelopes):
             if envelope.state is not EnvelopeState.STARTED:
                 continue

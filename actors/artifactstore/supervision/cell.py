@@ -1,4 +1,4 @@
-"""An actor's permanent place in the tree: its mailbox and its reference, through all its incarnations."""
+"""The permanent place of an actor in the tree: its mailbox and its reference, through all incarnations."""
 
 from collections import deque
 from collections.abc import Callable
@@ -28,11 +28,11 @@ __all__ = ["Cell"]
 
 _CRASHES_KEPT = 16
 _STALL_GRACE_S = 1.0
-"""How long after its deadline a start or a stop that should have been over counts as stalled."""
+"""Seconds after its deadline before an unfinished start or stop counts as stalled."""
 
 
 class Cell(Member):
-    """Runs the incarnations of one actor, one after another.
+    """The runner of one actor's incarnations, one after another.
 
     Attributes:
         path: names from the root, joined by `/`.
@@ -160,7 +160,7 @@ class Cell(Member):
         )
 
     async def _watch(self, scope: trio.CancelScope, deadline: float) -> None:
-        """Name an incarnation that outlives its deadline; trio has no way to end it."""
+        """Report an incarnation that outlives its deadline. Trio cannot end a task by force."""
         with scope:
             await trio.sleep_until(deadline + _STALL_GRACE_S)
             if self._incarnation is not None:

@@ -1,4 +1,4 @@
-"""What the runtime gives an actor: its names, and the means to start tasks and to finish."""
+"""The runtime's interface for an actor: its names, and methods to start tasks and to finish."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -12,10 +12,10 @@ __all__ = ["ActorContext", "Host"]
 
 
 class Host(Protocol):
-    """What the incarnation offers the context."""
+    """The methods of an incarnation that the context uses."""
 
     def start_task(self, handle: TaskHandle, body: Callable[[], Awaitable[None]]) -> None:
-        """Run the body in the actor's nursery, under its name."""
+        """Run the body in the actor's nursery, under the handle's name."""
         ...
 
     def finish(self) -> None:
@@ -40,9 +40,9 @@ class ActorContext:
 
     @property
     def deadline(self) -> float:
-        """Trio time at which the last asker of the running handler gives up, or at which the running hook is cut off.
+        """The trio time when the running handler's last caller times out, or when the running hook is cancelled.
 
-        Infinite in a task, and in a handler of a message that was told.
+        It is infinite in a task, and in the handler of a message that was sent with `tell`.
         """
         caller = current_caller.get()
         return math.inf if caller is None else caller.deadline
@@ -55,7 +55,7 @@ class ActorContext:
         on_crash: OnTaskCrash = OnTaskCrash.CRASH_ACTOR,
         on_cancel: OnCancel = OnCancel.CANCEL,
     ) -> TaskHandle:
-        """Start a task of this actor; it ends with this incarnation at the latest. See `tasks.py`.
+        """Start a task of this actor. The task ends with this incarnation at the latest; see `tasks.py`.
 
         Raises:
             ChildExists: a task of this name is running.
@@ -65,8 +65,8 @@ class ActorContext:
         return handle
 
     def finish(self) -> None:
-        """End this actor once what it is doing is done; messages that have not been started stay behind.
+        """End this actor after its running handlers. Messages that have not been started stay in the mailbox.
 
-        A permanent actor is then started again, a transient or temporary one is not.
+        The supervisor then starts a permanent actor again, but not a transient or temporary one.
         """
         self._host.finish()

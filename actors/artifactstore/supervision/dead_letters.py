@@ -1,4 +1,4 @@
-"""Messages that were told to an actor in vain: the latest few of them, and how many there were of each kind."""
+"""Messages sent with `tell` that were not handled: the latest ones, and counts by reason."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _KEPT = 256
 
 
 class DeadLetters:
-    """A bounded ring, the oldest letter making room for the newest."""
+    """A bounded ring of the latest dead letters, with counts of all of them."""
 
     def __init__(self) -> None:
         self._ring: deque[DeadLetter] = deque(maxlen=_KEPT)
@@ -28,14 +28,14 @@ class DeadLetters:
         deliveries: int,
         cause: BaseException | None,
     ) -> None:
-        """Note one message."""
+        """Record one message."""
         self._ring.append(DeadLetter(actor, message, reason, deliveries, cause, trio.current_time()))
         self._counts[reason] += 1
 
     def latest(self) -> tuple[DeadLetter, ...]:
-        """Those that are kept, oldest first."""
+        """Return the kept dead letters, oldest first."""
         return tuple(self._ring)
 
     def counts(self) -> Mapping[DeadLetterReason, int]:
-        """How many there ever were, by reason; a reason without any is 0."""
+        """Return the number of dead letters so far by reason, including reasons with 0."""
         return {reason: self._counts[reason] for reason in DeadLetterReason}

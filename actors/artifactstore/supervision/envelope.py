@@ -1,7 +1,7 @@
-"""A message on its way: what is wrapped around it, and the handler call that it becomes part of.
+"""Envelopes, which wrap messages on their way, and the handler calls that envelopes become part of.
 
-An envelope moves NEW -> WAITING -> STARTED -> SETTLED, or to ABANDONED when its asker leaves first. Whoever settles it
-wakes the asker; settling twice, or after the asker has left, does nothing, so that no path has to ask who was first.
+An envelope moves NEW -> WAITING -> STARTED -> SETTLED, or to ABANDONED when its caller leaves first. Settling it wakes
+the caller. Settling it twice, or after the caller has left, does nothing, so no code has to check for a race.
 """
 
 import math
@@ -24,7 +24,7 @@ __all__ = ["Envelope", "EnvelopeState", "Hook", "Work", "current_actor", "curren
 
 
 class EnvelopeState(IntEnum):
-    """How far a message has come."""
+    """The progress of a message."""
 
     NEW = 0
     WAITING = 1
@@ -34,27 +34,27 @@ class EnvelopeState(IntEnum):
 
 
 _GONE: Message[Any] = Message()
-"""Stands in for an abandoned message, so that its payload is freed while its place is still queued."""
+"""Replaces an abandoned message, so that its payload is freed while its envelope is still queued."""
 
 
 class Envelope:
-    """One message, and its asker's place to wait; a message that was told has none.
+    """One message, and the event that its caller waits for. A message sent with `tell` has no caller.
 
     Attributes:
-        message: what was said.
-        handler: what will take it.
-        size_bytes: what it counts for in the mailbox.
-        chain: the mailboxes of all that wait for this answer, first asker first.
-        replied: set once settled; None for a message that was told.
+        message: the message.
+        handler: the handler of the message.
+        size_bytes: what the message counts for in the mailbox.
+        chain: the mailboxes of all actors that wait for this answer, first caller first.
+        replied: set once the envelope is settled; None for a message sent with `tell`.
         reply: the answer, or None.
-        error: what to raise at the asker instead.
+        error: the exception to raise at the caller instead.
         state: see `EnvelopeState`.
-        deliveries: how often a handler was started on it.
-        deadline: trio time at which its asker gives up; infinite for a message that was told.
-        crashes: how many of those were ended by a failure of that handler.
-        queued_at: trio time at which the mailbox took it in.
-        request: what it is part of; see `requests`.
-        work: the handler call it is part of, from its start until it is settled or abandoned.
+        deliveries: number of handler calls started for it.
+        deadline: trio time when its caller times out; infinite for a message sent with `tell`.
+        crashes: number of its handler calls that failed.
+        queued_at: trio time when it entered the mailbox.
+        request: name of the request that the message belongs to; see `requests`.
+        work: the handler call that it is part of, from its start until the envelope is settled or abandoned.
     """
 
     __slots__ = (
@@ -102,7 +102,7 @@ class Envelope:
         """Settle with a reply."""
         if self.state < EnvelopeState.SETTLED:
             self.state = EnvelopeState.SETTLED
-            self.work = None  # which has this envelope, and would keep its message until the garbage collector comes
+            self.work = None  # breaks the cycle with the work, so that the message is freed at once
             self.reply = reply
             if self.replied is not None:
                 self.replied.set()
@@ -114,34 +114,34 @@ class Envelope:
             self.answer(None)
 
     def is_wanted(self) -> bool:
-        """Whether somebody still waits for it to be started; one whose deadline has come counts as abandoned."""
+        """Return whether a caller still waits for its start. An envelope past its deadline becomes abandoned."""
         if self.state is EnvelopeState.WAITING and self.deadline <= trio.current_time():
             self.state = EnvelopeState.ABANDONED
         return self.state is EnvelopeState.WAITING
 
     def leave(self) -> bool:
-        """The asker goes away; whether the message had not been started and so never will be."""
+        """Mark the envelope as abandoned by its caller. Return whether the message was still waiting to be started."""
         waiting = self.state is EnvelopeState.WAITING
         started = self.state is EnvelopeState.STARTED
         if self.state < EnvelopeState.SETTLED:
             self.state = EnvelopeState.ABANDONED
             self.message = _GONE
-        work, self.work = self.work, None  # as above
+        work, self.work = self.work, None  # breaks the cycle, as in `answer`
         if started and work is not None:
             work.one_left()
         return waiting
 
 
 class Work:
-    """One handler call in flight, with the envelopes that it answers.
+    """One running handler call, with the envelopes that it answers.
 
     Attributes:
-        mailbox: of the actor that runs it.
-        handler: what runs.
-        envelopes: one, or for a batch several.
-        messages: their messages, as they were when it began.
-        began_at: trio time.
-        scope: cancels the handler alone; shielded while work is in it that is to be completed.
+        mailbox: the mailbox of the actor that runs it.
+        handler: the handler.
+        envelopes: one envelope, or several for a batch.
+        messages: the messages of the envelopes when the call began.
+        began_at: trio time of its start.
+        scope: cancels only this handler call. It is shielded while the handler must run to completion.
     """
 
     __slots__ = ("began_at", "envelopes", "handler", "mailbox", "messages", "scope")
@@ -162,22 +162,22 @@ class Work:
 
     @property
     def chain(self) -> "tuple[Mailbox, ...]":
-        """All that wait for this call, each once, and last the actor that runs it."""
+        """The mailboxes of all actors that wait for this call, each once, then that of the actor that runs it."""
         waiting = dict.fromkeys(box for envelope in self.envelopes for box in envelope.chain)
         return (*waiting, self.mailbox)
 
     @property
     def request(self) -> str:
-        """The request that it is part of, or the first of them."""
+        """The name of the request that this call belongs to; for several, their joint name."""
         return joint_name([envelope.request for envelope in self.envelopes])
 
     @property
     def deadline(self) -> float:
-        """Trio time at which the last of its askers gives up."""
+        """The trio time when the last of its callers times out."""
         return max(envelope.deadline for envelope in self.envelopes)
 
     def one_left(self) -> None:
-        """An asker has gone; when it was the last, nobody wants the result any more."""
+        """Note that a caller has left: cancel the handler if all have left and its `on_cancel` is CANCEL."""
         if self.handler.on_cancel is OnCancel.CANCEL and all(
             envelope.state is EnvelopeState.ABANDONED for envelope in self.envelopes
         ):
@@ -185,11 +185,11 @@ class Work:
 
 
 class Hook(Struct, frozen=True):
-    """A hook of an actor that runs, for which the actor's own messages wait.
+    """A running hook of an actor. The actor's own messages wait for it.
 
     Attributes:
         chain: the actor's mailbox alone.
-        deadline: trio time at which the hook is cut off.
+        deadline: trio time when the hook is cancelled.
     """
 
     chain: "tuple[Mailbox]"
@@ -197,13 +197,13 @@ class Hook(Struct, frozen=True):
 
 
 current_caller: ContextVar[Work | Hook | None] = ContextVar("current_caller", default=None)
-"""What this task runs on behalf of; tasks that outlive it reset it."""
+"""The handler call or hook that this task runs for. A task that outlives it resets this."""
 
 home: ContextVar[str | None] = ContextVar("home", default=None)
-"""The path of the actor that this task is part of, as a worker, as a task of the actor, or in a nursery of either."""
+"""The path of the actor that this task belongs to: as a worker, as its task, or in a nursery of either."""
 
 
 def current_actor() -> str | None:
-    """The path of the actor whose handler or hook this task, or a thread that it waits for, runs."""
+    """Return the path of the actor whose handler or hook runs in this task, or in a thread that it waits for."""
     caller = current_caller.get()
     return None if caller is None else caller.chain[-1].path

@@ -1,7 +1,7 @@
-"""What really went wrong, when trio raises it together with cancellations.
+"""Extraction of the real failure when trio raises it together with cancellations.
 
-A child whose own nursery fails while it is being cancelled raises a group of `Cancelled` and the real error, and
-`except Exception` misses that group. Everything that runs an actor's code passes what it caught through here.
+A task whose own nursery fails while the task is being cancelled raises a group of `Cancelled` and the real error.
+`except Exception` does not catch that group. So the code that runs an actor passes what it caught to `real_failure`.
 """
 
 from typing import cast
@@ -12,10 +12,10 @@ __all__ = ["real_failure"]
 
 
 def real_failure(error: BaseException) -> BaseException | None:
-    """The error without its cancellations, unwrapped when only one is left; None when nothing else was in it.
+    """Return the error without its cancellations, unwrapped if one error remains; None if none does.
 
-    What comes back is an Exception, except where the host program is meant: KeyboardInterrupt, SystemExit, or a group
-    that holds one.
+    The result is an Exception, unless the error concerns the host program: KeyboardInterrupt, SystemExit, or a group
+    that holds one of them.
     """
     if not isinstance(error, BaseExceptionGroup):
         return None if isinstance(error, trio.Cancelled) else error

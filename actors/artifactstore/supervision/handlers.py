@@ -1,7 +1,7 @@
-"""`@handles`: which method of an actor takes which message, how many at a time, and what a cancelled asker means.
+"""`@handles`: declares which method of an actor handles which message, in which mode, and how it is cancelled.
 
-The decorator checks statically that the method takes the message type it names and returns that type's reply; when
-the class is made, `collect` checks what a type checker cannot see.
+A type checker verifies that the method takes the declared message type and returns that type's reply. When the class is
+created, `collect` checks what a type checker cannot see.
 """
 
 import inspect
@@ -24,20 +24,20 @@ from artifactstore_protocols.supervision import (
 
 __all__ = ["Handler", "collect", "handles"]
 
-# The decorators below are covariant in their message, which lets `self` be narrowed to the request's reply type;
-# inferred variance (PEP 695) would make them invariant, because the method appears in their result as well.
+# The decorators below are covariant in their message, so that `self` can be narrowed to the request's reply type.
+# Inferred variance (PEP 695) would make them invariant, because the method appears in their result as well.
 M_co = TypeVar("M_co", covariant=True)
 
 _MARK = "__handles__"
 
 
 class Handler(Struct, frozen=True):
-    """One declaration.
+    """One declared handler.
 
     Attributes:
         message: the exact type of message.
         mode: see `Serial`, `Concurrent` and `Batched`.
-        on_cancel: what an asker's leaving, or a stop, does to a handler in flight.
+        on_cancel: what happens to a running handler when all its callers leave or its actor is stopped.
         method: name of the method; a subclass may override it.
     """
 
@@ -48,7 +48,7 @@ class Handler(Struct, frozen=True):
 
 
 class _Declaration(Generic[M_co]):  # noqa: UP046 - see M_co
-    """The decorator that `handles` returns; its subclasses say what the decorated method must look like."""
+    """The decorator that `handles` returns. Its subclasses define the signature of the decorated method."""
 
     def __init__(self, handler: Callable[[str], Handler]) -> None:
         self._handler = handler
@@ -89,7 +89,7 @@ class _TakesBatch(_Declaration[M_co]):
         return self._declare(method)
 
 
-# A Request is a Message too, and the first overload that fits is meant to win; hence the two ignores.
+# A Request is also a Message, and the first matching overload must win. Hence the two ignores.
 @overload
 def handles[Q: Request[Any, Any]](  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     message: type[Q], *, mode: Batched, on_cancel: OnCancel = ...
@@ -108,10 +108,10 @@ def handles(message: type[Message[Any]], *, mode: Mode | None = None, on_cancel:
     """Declare that a method handles `message`.
 
     Args:
-        message: the type of message, exactly; subclasses need handlers of their own.
-        mode: `Serial()` unless given. A `Batched` handler takes a sequence and returns one reply, or one `Refusal`,
-            for each of its messages.
-        on_cancel: whether a handler in flight is cancelled when all its askers have left or its actor is stopped.
+        message: the exact type of message; subclasses need handlers of their own.
+        mode: `Serial()` by default. A `Batched` handler takes a sequence and returns one reply, or one `Refusal`, for
+            each of its messages.
+        on_cancel: whether a running handler is cancelled when all its callers have left or its actor is stopped.
     """
     chosen = mode or Serial()
     is_request = Request in message.__mro__
@@ -125,10 +125,12 @@ def handles(message: type[Message[Any]], *, mode: Mode | None = None, on_cancel:
 
 
 def collect(actor: type) -> Mapping[type[Message[Any]], Handler]:
-    """The handlers of a class and its bases, by message type; a subclass may redeclare under the same method name.
+    """Return the handlers of a class and its bases by message type.
+
+    A subclass may declare a handler again under the same method name.
 
     Raises:
-        TypeError: two methods claim the same message.
+        TypeError: two methods handle the same message type.
     """
     found: dict[type[Message[Any]], Handler] = {}
     for base in reversed(actor.__mro__):

@@ -1,9 +1,8 @@
 """`open_tree`: a whole tree of actors as one async context manager.
 
-Whatever ends the block, an error, a cancellation or its own end, the tree stops in reverse order and within the
-shutdown times of its children, because it runs shielded from the cancellation of its host. An error that means the host
-program, such as a KeyboardInterrupt that happened to strike in a handler, ends the tree in the same order and then
-leaves the block.
+The tree is shielded from the cancellation of its host. So however the block ends, the tree stops its children in
+reverse order and within their shutdown timeouts. An error that concerns the host program, such as a KeyboardInterrupt
+raised in a handler, stops the tree in the same order and is then raised from the block.
 """
 
 import random
@@ -30,18 +29,18 @@ async def open_tree(
     on_report: Callable[[Report], None] | None = None,
     loop_blocked_after_s: float | None = None,
 ) -> AsyncGenerator[Tree]:
-    """Start a tree, run the block once every child is ready, and stop the tree after it.
+    """Start a tree, run the block once every child is ready, then stop the tree.
 
     Args:
         spec: the root.
-        seed: what the jitter of restarts is drawn from; the same seed gives the same delays. Random unless given.
-        on_report: called with every report, before the log: in the tree's thread, except that `LoopBlocked` comes from
-            the watchdog's thread, since the tree's cannot run.
-        loop_blocked_after_s: real seconds without a sign of life from the event loop before a watchdog thread reports
-            it; no watchdog unless given.
+        seed: seed of the jitter of restarts; the same seed gives the same delays. Random by default.
+        on_report: called with every report, before it is logged. It runs in the tree's thread, except for
+            `LoopBlocked`: the tree's thread is blocked then, so the watchdog's thread calls it.
+        loop_blocked_after_s: real seconds without a response from the event loop before a watchdog thread reports it.
+            None starts no watchdog.
 
     Raises:
-        StartFailed: a child did not get ready; what had started was stopped in reverse order.
+        StartFailed: a child did not become ready. Children that had started were stopped in reverse order.
         SupervisorGaveUp: the root exceeded its intensity; the block was cancelled.
     """
     host = _Host(spec, seed, Reporter(on_report))
@@ -57,13 +56,13 @@ async def open_tree(
                 with host.block:
                     yield host.tree
         except BaseException as raised:
-            error = raised  # to be raised again below, free of the nursery's group
+            error = raised  # raised again below, outside of the nursery, which would wrap it in a group
         host.stop()
         with trio.CancelScope(shield=True):
             await host.over.wait()
     try:
         if host.failure is not None:
-            raise host.failure from host.failure.__cause__ or error  # "from None" would wipe the cause it has
+            raise host.failure from host.failure.__cause__ or error  # "from None" would erase its cause
         if error is not None:
             raise error
     finally:
@@ -71,7 +70,7 @@ async def open_tree(
 
 
 class _Host:
-    """The task that runs the tree, as the block sees it."""
+    """The task that runs the tree, and its state as the block of `open_tree` uses it."""
 
     def __init__(self, spec: SupervisorSpec, seed: int | None, reporter: Reporter) -> None:
         chosen = random.SystemRandom().getrandbits(64) if seed is None else seed

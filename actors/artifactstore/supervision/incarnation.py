@@ -1,11 +1,11 @@
-"""One life of an actor, from a new instance to its last task's end.
+"""One life of an actor, from a new instance to the end of its last task.
 
-Inside one cancel scope, `_life`, there are two nurseries: the outer one holds the tasks that the actor started, the
-inner one its workers. So an orderly stop ends the workers first, then runs `on_stop`, then cancels the tasks; a crash
-cancels `_life` as a whole. Work and tasks that are to be completed are shielded from both, up to a deadline.
+The cancel scope `_life` holds two nurseries. The outer one runs the tasks that the actor started; the inner one runs
+its workers. So an orderly stop ends the workers first, then runs `on_stop`, then cancels the tasks. A crash cancels the
+whole of `_life`. Work and tasks that must complete are shielded from both, up to a deadline.
 
-A worker is a task that takes messages from a lane and runs their handler itself; only a concurrent lane ever gets more
-than one. Whatever ends a handler, every envelope of its work is settled or put back before its worker continues.
+A worker is a task that takes messages from a lane and runs their handlers itself. Only a concurrent lane has more than
+one worker. However a handler ends, every envelope of its work is settled or queued again before the worker continues.
 """
 
 import math
@@ -30,16 +30,16 @@ from artifactstore_protocols.supervision import Batched, ChildExists, Message, O
 __all__ = ["Crash", "Incarnation", "Watcher"]
 
 _WORK_SHARE = 0.8
-"""The part of the shutdown time that drained and finishing work may use; the rest is left to `on_stop`."""
+"""The share of the shutdown timeout for drained and completing work; the rest is for `on_stop`."""
 
 
 class Crash(Struct, frozen=True):
-    """What ended an incarnation against its will.
+    """The failure that ended an incarnation.
 
     Attributes:
-        cause: the failure; no Exception only where the host program is meant, as with KeyboardInterrupt.
-        messages: what was being handled; empty when no handler failed but the start, the stop or a task.
-        summary: the actor's own `state_summary`.
+        cause: the failure. It is an Exception, unless it concerns the host program, as KeyboardInterrupt does.
+        messages: the messages of the handler that failed; empty if the start, the stop or a task failed.
+        summary: the actor's `state_summary`.
     """
 
     cause: BaseException
@@ -48,12 +48,12 @@ class Crash(Struct, frozen=True):
 
 
 class Watcher(Struct, frozen=True):
-    """Who is told how an incarnation fares.
+    """Callbacks for the progress of an incarnation.
 
     Attributes:
-        ready: it has started.
-        due: it is to be ready, or over, by this trio time.
-        task_failed: the task of this name has failed, and that is only to be reported.
+        ready: called when it has started.
+        due: called with the trio time by which it must be ready or over.
+        task_failed: called with name and failure of a task whose failure is only reported.
     """
 
     ready: Callable[[], None]
@@ -62,13 +62,13 @@ class Watcher(Struct, frozen=True):
 
 
 class Incarnation:
-    """Runs one instance of an actor.
+    """One running instance of an actor.
 
     Attributes:
-        path: of the actor.
-        works: handlers in flight, oldest first.
-        tasks: the actor's live tasks by name.
-        task: the trio task that runs all this.
+        path: path of the actor.
+        works: running handler calls, oldest first.
+        tasks: the actor's running tasks by name.
+        task: the trio task that runs the incarnation.
         system: its system lane.
     """
 
@@ -84,7 +84,7 @@ class Incarnation:
         self._watcher = watcher
         self._answers = Answers(mailbox, spec.max_deliveries)
         self._life = trio.CancelScope()
-        self._nursery: trio.Nursery  # there from on_start on, and nothing needs it before
+        self._nursery: trio.Nursery  # set before on_start; nothing uses it earlier
         self._workers: trio.Nursery | None = None
         self._work_deadline: float | None = None
         self._task_deadline: float | None = None
@@ -93,7 +93,7 @@ class Incarnation:
         self._crash: Crash | None = None
 
     async def run(self) -> Crash | None:
-        """Live; the crash that ended it, or None when it was stopped or finished."""
+        """Run until the end. Return the crash that ended it, or None if it was stopped or finished."""
         try:
             with self._life:
                 await self._live()
@@ -108,7 +108,7 @@ class Incarnation:
         return self._crash
 
     def stop(self, *, drain: bool) -> None:
-        """End in order, within the shutdown time: with `drain` after the mailbox has been worked off."""
+        """Stop in order within the shutdown timeout; with `drain`, handle all queued messages first."""
         self._bound()
         if self._workers is None:
             self._life.cancel(reason="stopped before it was ready")
@@ -120,7 +120,7 @@ class Incarnation:
             self._workers.cancel_scope.cancel(reason="stopped")
 
     def finish(self) -> None:
-        """End in order, once the work in flight is done; see `ActorContext.finish`."""
+        """End in order after the running handlers; see `ActorContext.finish`."""
         self._finishing = True
         self._check_idle()
 
@@ -141,7 +141,7 @@ class Incarnation:
             current_caller.set(Hook((self._mailbox,), deadline))
             with trio.move_on_at(deadline) as starting:
                 await self._actor.on_start()
-            if starting.cancel_called:  # although it may have come to its end in spite of that
+            if starting.cancel_called:  # even if on_start returned after the deadline
                 raise TimeoutError(f"on_start took longer than {self._spec.start_timeout_s:g} s")
             await self._serve()
             if self._crash is None:
@@ -154,12 +154,12 @@ class Incarnation:
 
             def spawn(lane: Lane) -> None:
                 if self._ending():
-                    return  # the next incarnation begins with a worker for each message that waits
+                    return  # the next incarnation starts a worker for each queued message
                 lane.workers += 1
                 workers.start_soon(self._work_on, lane, name=f"{self.path} (worker)")
 
             self._workers = workers
-            self.system.open()  # now: whoever sees the actor as running may ask, although that task has not begun
+            self.system.open()  # before that task runs: a caller that sees the actor running may already ping it
             workers.start_soon(self.system.serve, name=f"{self.path} (system)")
             self._mailbox.spawn = spawn
             for lane in self._mailbox.lanes():
@@ -171,8 +171,8 @@ class Incarnation:
             await self._work_on(self._mailbox.serial)
 
     async def _work_on(self, lane: Lane) -> None:
-        home.set(self.path)  # it may have been started by the task of an asker, and have its context
-        # A scope costs as much as a channel hop, so one serves for message after message until it is used up.
+        home.set(self.path)  # a caller's task may have started this one, which then inherits its context
+        # A scope costs as much as a channel hop, so one is reused until it is cancelled or has a deadline.
         while True:
             with trio.CancelScope() as scope:
                 while not scope.cancel_called and scope.deadline == math.inf:
@@ -218,20 +218,20 @@ class Incarnation:
                 self._fail(failure, work.messages)
         finally:
             work.scope.shield = False
-            current_caller.set(None)  # so that a worker which waits keeps no message alive
+            current_caller.set(None)  # so that an idle worker keeps no message alive
             del self.works[work]
             self._answers.leave_none(work)
             self._check_idle()
 
     def _fail(self, cause: BaseException, messages: tuple[Message[Any], ...]) -> None:
-        """Note a crash, if it is the first, and end everything."""
+        """Record a crash if it is the first, and cancel everything."""
         if self._crash is None:
             self._crash = Crash(cause, messages, self._summary())
         self._bound()
         self._life.cancel(reason="crashed")
 
     def _bound(self) -> float:
-        """Bound everything from now on by the shutdown time, whose end is returned; the first caller's time counts."""
+        """Limit the rest of this life to the shutdown timeout, counted from the first call. Return the deadline."""
         if self._task_deadline is not None:
             return self._task_deadline
         now = trio.current_time()
@@ -248,7 +248,7 @@ class Incarnation:
         return self._task_deadline
 
     def _ending(self) -> bool:
-        """Whether no further message is to be started, although this worker was just handed one."""
+        """Return whether no further message must be started, even if a worker has just received one."""
         return (
             self._finishing
             or self._life.cancel_called
@@ -257,7 +257,7 @@ class Incarnation:
         )
 
     def _check_idle(self) -> None:
-        """Let the workers go once there is nothing left that they should do."""
+        """Cancel the workers if they have nothing left to do."""
         done = self._finishing or (self._draining and self._mailbox.depth == 0)
         if done and not self.works and self._workers is not None:
             self._workers.cancel_scope.cancel(reason="nothing is left to do")

@@ -1,4 +1,4 @@
-"""One queue within a mailbox: a trio memory channel, and what has been put back before what is in it."""
+"""One queue within a mailbox: a trio memory channel, and the messages that were put back before its content."""
 
 import math
 from collections import deque
@@ -11,13 +11,13 @@ __all__ = ["Lane"]
 
 
 class Lane:
-    """A queue within a mailbox, and how many workers may empty it at once.
+    """A queue within a mailbox, with a limit on the workers that take from it concurrently.
 
     Attributes:
         limit: most workers; 1 for the serial lane.
-        on_demand: whether workers are started as messages arrive; the serial lane has one all the time.
-        workers: workers that the running incarnation has on it.
-        returned: messages to be taken before those in the channel.
+        on_demand: whether workers are started as messages arrive. The serial lane always has one.
+        workers: number of workers of the running incarnation.
+        returned: messages to take before those in the channel.
     """
 
     __slots__ = ("limit", "on_demand", "receiver", "returned", "sender", "workers")
@@ -30,22 +30,22 @@ class Lane:
         self.sender, self.receiver = trio.open_memory_channel[Envelope](math.inf)
 
     def backlog(self) -> int:
-        """Messages in this lane."""
+        """Return the number of messages in this lane."""
         return len(self.returned) + self.receiver.statistics().current_buffer_used
 
     def wants_worker(self) -> bool:
-        """Whether one more message would find nobody to take it, although the limit allows one more worker."""
+        """Return whether one more message would need another worker, and the limit allows one."""
         return self.on_demand and self.workers < self.limit and not self.receiver.statistics().tasks_waiting_receive
 
     async def take(self) -> Envelope:
-        """The first message, once there is one; a checkpoint in any case, so that a cancelled worker takes none."""
+        """Wait for the first message and return it. Always a checkpoint, so that a cancelled worker takes none."""
         if self.returned:
             await trio.lowlevel.checkpoint()
-        # Looked at again: another worker of this lane may have taken it meanwhile.
+        # Checked again, because another worker of this lane may have taken it meanwhile.
         return self.returned.popleft() if self.returned else await self.receiver.receive()
 
     def take_nowait(self) -> Envelope | None:
-        """The first message, or None."""
+        """Return the first message, or None if there is none."""
         if self.returned:
             return self.returned.popleft()
         try:

@@ -1,11 +1,11 @@
-"""What waits for an actor: bounded by count and by bytes, and owned by the supervisor, so that it outlives crashes.
+"""The queue of messages for an actor, bounded by count and by bytes. Its cell owns it, so it outlives crashes.
 
-Inside are trio memory channels, one a lane: a lane for everything serial or batched, in order of arrival, and one for
-each concurrent type, so that a type at its limit never holds up another. The bounds span all lanes. A message enters
-only through `_admit`, which keeps first come, first served among senders that wait for room.
+A mailbox has one trio memory channel per lane. One lane holds all serial and batched messages in order of arrival. Each
+concurrent message type has its own lane, so a type at its limit never delays another. The bounds apply to all lanes
+together. A message enters only through `_admit`. Senders that wait for room are admitted in order of arrival.
 
-An ask whose asker left keeps its place until it is reached, but not its bytes. Nothing is ever dropped by closing a
-channel: `release` takes every leftover out and answers it.
+If the caller of an ask leaves, the message keeps its place until it is reached, but its bytes are released. Closing a
+channel drops nothing: `release` takes out every remaining message and settles it.
 """
 
 from collections import OrderedDict
@@ -39,9 +39,9 @@ class Mailbox:
     """The queue of one actor.
 
     Attributes:
-        path: of the actor.
-        spawn: what starts a worker on a lane; None while no incarnation works.
-        serial: the lane of everything that is not concurrent.
+        path: path of the actor.
+        spawn: starts a worker on a lane; None while no incarnation runs workers.
+        serial: the lane of all messages that are not concurrent.
     """
 
     def __init__(self, path: str, limits: MailboxLimits, dead_letters: DeadLetters) -> None:
@@ -60,7 +60,7 @@ class Mailbox:
         self._abandoned = 0
 
     def open(self, handlers: Mapping[type[Message[Any]], Handler]) -> None:
-        """Take messages of these types; lanes that exist keep what is in them."""
+        """Accept messages of these types. Existing lanes keep their messages."""
         self._handlers = handlers
         for message, handler in handlers.items():
             mode = handler.mode
@@ -70,23 +70,23 @@ class Mailbox:
 
     @property
     def depth(self) -> int:
-        """Messages that wait."""
+        """The number of queued messages."""
         return len(self._queued)
 
     @property
     def oldest_s(self) -> float | None:
-        """How many seconds the message has waited that waits longest; None when there is none."""
-        # Not simply the first: one that was put back stands behind younger ones here.
+        """The longest time in seconds that a queued message has waited; None if none is queued."""
+        # Not the first one: a message that was put back is behind younger ones in `_queued`.
         queued = min((envelope.queued_at for envelope in self._queued), default=None)
         return None if queued is None else trio.current_time() - queued
 
     def lanes(self) -> Iterator[Lane]:
-        """Every lane once, the serial one first."""
+        """Yield every lane once, the serial one first."""
         yield self.serial
         yield from (lane for lane in self._lanes.values() if lane is not self.serial)
 
     def snapshot(self) -> MailboxSnapshot:
-        """How full it is."""
+        """Return how full the mailbox is."""
         return MailboxSnapshot(
             depth=self.depth,
             depth_peak=self._depth_peak,
@@ -100,7 +100,7 @@ class Mailbox:
         )
 
     async def ask(self, message: Message[Any], timeout_s: float) -> object:
-        """Send, and wait for the reply. Raises as `ActorRef.ask` says."""
+        """Send a message and wait for its reply. Raises the errors of `ActorRef.ask`."""
         caller = current_caller.get()
         chain = () if caller is None else caller.chain
         if self in chain:
@@ -125,11 +125,11 @@ class Mailbox:
         try:
             raise error
         finally:
-            # Without this the traceback would keep the error, and so this frame, alive in a cycle.
+            # Otherwise the error's traceback keeps this frame alive, which keeps the error alive.
             envelope.error = error = None
 
     async def tell(self, message: Message[Any]) -> None:
-        """Send, waiting for room. Raises as `ActorRef.tell` says."""
+        """Send a message, and wait for room if needed. Raises the errors of `ActorRef.tell`."""
         envelope = Envelope(message, self._handler(message))
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._offer(envelope):
@@ -138,20 +138,21 @@ class Mailbox:
             await self._wait_for_room(envelope)
 
     def try_tell(self, message: Message[Any]) -> None:
-        """Send at once or not at all. Raises as `ActorRef.try_tell` says."""
+        """Send a message without waiting. Raises the errors of `ActorRef.try_tell`."""
         if not self._offer(Envelope(message, self._handler(message))):
             raise self._full(message)
 
     async def take(self, lane: Lane) -> Envelope:
-        """The next message of a lane, waiting for one; perhaps nobody wants it any more."""
+        """Wait for the next message of a lane and return it. Its caller may have left."""
         envelope = await lane.take()
         self._leave(envelope)
         return envelope
 
     def gather(self, lane: Lane, first: Envelope, mode: Batched) -> list[Envelope]:
-        """The batch that `first` begins: what has queued up behind it, of its type and within the limits.
+        """Return the batch that begins with `first`, with the messages of its type queued behind it, within the limits.
 
-        A message that was in a crash before travels alone, so that the one which causes them is told apart.
+        A message that was in a crashed batch is delivered alone, so that the message that causes the crash is
+        identified.
         """
         batch = [first]
         size = first.size_bytes
@@ -170,20 +171,20 @@ class Mailbox:
         return batch
 
     def put_back(self, envelope: Envelope) -> None:
-        """Queue a message once more, as the first of its lane."""
+        """Queue a message again, as the first of its lane."""
         envelope.state = EnvelopeState.WAITING
         envelope.work = None
         self._count(envelope)
         self._lanes[type(envelope.message)].returned.appendleft(envelope)
 
     def close(self) -> None:
-        """Take no further message; what waits stays."""
+        """Stop accepting messages. Queued messages stay."""
         self._open = False
         while self._waiting:
             trio.lowlevel.reschedule(self._waiting.popitem(last=False)[0])
 
     def release(self) -> None:
-        """Take no further message, answer every asker that waits and bury what was told."""
+        """Stop accepting messages, refuse all queued asks and bury all queued tells."""
         self.close()
         for lane in self.lanes():
             while (envelope := lane.take_nowait()) is not None:
@@ -194,7 +195,7 @@ class Mailbox:
                     envelope.refuse(self._stopped(envelope.message))
 
     def bury(self, envelope: Envelope, reason: DeadLetterReason, cause: BaseException | None = None) -> None:
-        """Make a dead letter of a message that was told."""
+        """Make a dead letter of a message that was sent with `tell`."""
         envelope.answer(None)
         self._dead_letters.add(self.path, envelope.message, reason, envelope.deliveries, cause)
 
@@ -205,7 +206,7 @@ class Mailbox:
         return handler
 
     def _offer(self, envelope: Envelope) -> bool:
-        """Let a message in if there is room and nobody waits before it."""
+        """Admit a message if there is room and no sender waits. Return whether it was admitted."""
         if not self._open:
             raise self._stopped(envelope.message)
         if envelope.size_bytes > self._limits.bytes:

@@ -1,7 +1,7 @@
-"""What the runtime reports on its own: crashes, children that will not stop, and a loop that stands still.
+"""Reports of the runtime: crashes, children that do not stop in time, and a blocked event loop.
 
-A report goes to the callback that `open_tree` was given and to the standard logger of this package. The log names
-types of messages and failures; what a failure says may quote a payload, and is for the listener alone.
+A report goes to the callback of `open_tree` and to the standard logger of this package. The log has the types of
+messages and failures. The text of a failure may quote a payload, so only the callback gets it.
 """
 
 import logging
@@ -22,14 +22,14 @@ class CrashReport(Struct, frozen=True):
     """A child failed.
 
     Attributes:
-        path: the child; for a task of an actor, the actor's path and the task's name.
-        incarnation: which of its starts this was.
+        path: path of the child; for a task of an actor, the actor's path and the task's name.
+        incarnation: number of the start that failed.
         cause: the failure.
-        messages: what was being handled; empty when the failure was outside a handler.
+        messages: the messages that were being handled; empty if the failure was outside a handler.
         summary: the actor's `state_summary`.
-        decision: what the supervisor does about it.
-        starting: whether the start of the supervisor fails with it.
-        at: trio time.
+        decision: what the supervisor does next.
+        starting: whether this failure makes the start of the supervisor fail.
+        at: trio time of the failure.
     """
 
     path: str
@@ -43,16 +43,16 @@ class CrashReport(Struct, frozen=True):
 
     @property
     def stack(self) -> str:
-        """The failure with its traceback and causes."""
+        """The failure as text, with its traceback and causes."""
         return "".join(traceback.format_exception(self.cause))
 
 
 class StallReport(Struct, frozen=True):
-    """A child is still there although its time to stop has passed.
+    """A child is still running although its deadline to start or stop has passed.
 
     Attributes:
-        path: the child.
-        stall: since when, and where its tasks stand.
+        path: path of the child.
+        stall: the deadline, and the stacks of its tasks.
     """
 
     path: str
@@ -60,12 +60,12 @@ class StallReport(Struct, frozen=True):
 
 
 class LoopBlocked(Struct, frozen=True):
-    """The event loop has not run for a while: some code in it computes or blocks without awaiting.
+    """The event loop has not run for some time, because code in it computes or blocks without awaiting.
 
     Attributes:
-        path: the actor whose handler is running; None when it is not a handler.
-        blocked_s: real seconds since the loop last answered.
-        stack: where the loop's thread stands, innermost frame last.
+        path: path of the actor whose code is running; None if it is other code.
+        blocked_s: the limit in real seconds for which the loop did not respond.
+        stack: stack of the loop's thread, innermost frame last.
     """
 
     path: str | None
@@ -77,20 +77,20 @@ type Report = CrashReport | StallReport | LoopBlocked
 
 
 class Reporter:
-    """Sends reports to the log and to one listener."""
+    """Sends reports to one callback and to the log."""
 
     def __init__(self, listener: Callable[[Report], None] | None) -> None:
         self._listener = listener
 
     def ready(self, path: str, starts: int) -> None:
-        """Log that a child is up, for the first time or again."""
+        """Log that a child is running, for the first time or again."""
         level = logging.DEBUG if starts == 1 else logging.INFO
         _logger.log(level, "%s is up%s", path, "" if starts == 1 else f" again, start {starts}", extra={"actor": path})
 
     def send(self, report: Report) -> None:
-        """Deliver one report. A listener that fails is logged, since nothing may stop a supervisor's work.
+        """Deliver one report. If the callback fails, that is logged, because no error may stop a supervisor's work.
 
-        The listener comes first: a loop that is blocked in a log write holds up everybody who logs.
+        The callback runs first: if the loop is blocked in a log write, every other thread that logs blocks too.
         """
         failure: Exception | None = None
         if self._listener is not None:
@@ -105,7 +105,7 @@ class Reporter:
     def _log(self, report: Report) -> None:
         match report:
             case CrashReport(cause=Refusal() as refusal):
-                # It says by itself what is wrong, and who asked for a start is told when that fails.
+                # Its text describes the problem, and the caller that started the tree gets the error of a failed start.
                 level = logging.INFO if report.starting else logging.ERROR
                 extra = {"actor": report.path}
                 _logger.log(level, "%s: %s; %s", report.path, _own_words(refusal), report.decision, extra=extra)
@@ -133,7 +133,7 @@ class Reporter:
 
 
 def _own_words(refusal: Refusal) -> str:
-    """What a refusal says, with a type in place of the cause that it quotes."""
+    """Return the text of a refusal, with the type of its cause in place of the cause's own text."""
     text, cause = str(refusal), getattr(refusal, "cause", None)
     if not isinstance(cause, BaseException):
         return text

@@ -1,7 +1,7 @@
-"""Which request of the outside world a task works for: a name that every message carries along, for logs to show.
+"""Names of requests: every message carries the name of the request that it belongs to, so that logs can show it.
 
-A front door names what comes in (an HTTP request, a command); what nobody named is named when its first message goes.
-The name travels in the envelope, so handlers, the messages that they send, and the threads that they use have it too.
+The HTTP server and the command line name each request or command. A message from a task without a name gets a new name.
+The name travels in the envelope, so handlers, the messages that they send and the threads that they use have it too.
 """
 
 import itertools
@@ -12,18 +12,18 @@ from contextvars import ContextVar
 __all__ = ["current_request", "joint_name", "name_of_request", "request_named"]
 
 current_request: ContextVar[str | None] = ContextVar("current_request", default=None)
-"""The request of this task; None where it works for none."""
+"""The name of this task's request; None if the task belongs to no request."""
 
 _numbers = itertools.count(1)
 
 
 def name_of_request() -> str:
-    """The request of this task, or a new name that this process has not used before."""
+    """Return the name of this task's request, or a new name that this process has not used before."""
     return current_request.get() or f"r{next(_numbers)}"
 
 
 def joint_name(names: Sequence[str]) -> str:
-    """What a handler works for that takes several messages at once."""
+    """Return the name of the requests of a handler call that takes several messages."""
     if len(names) == 1:
         return names[0]
     first, *others = dict.fromkeys(names)
@@ -32,7 +32,7 @@ def joint_name(names: Sequence[str]) -> str:
 
 @contextmanager
 def request_named(name: str | None = None) -> Generator[str]:
-    """Let everything in the block belong to one request, of this name or a new one."""
+    """Set the request of all code in the block, to this name or a new one."""
     chosen = name or f"r{next(_numbers)}"
     token = current_request.set(chosen)
     try:

@@ -1,4 +1,4 @@
-"""What all members of one tree share, and the little that a supervisor asks of each of its children."""
+"""Shared state of all members of one tree, and the interface of a supervisor's child."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ __all__ = ["Ending", "Member", "Runtime", "Status"]
 
 
 class Runtime(Struct, frozen=True):
-    """Shared by every member of a tree.
+    """State that all members of a tree share.
 
     Attributes:
-        seed: what all jitter is drawn from.
-        dead_letters: of the whole tree.
-        reporter: of the whole tree.
-        abort: what ends the whole tree, and then the block that it runs for, with an error of the host program.
-        blocks: the last time each actor blocked the event loop, by path; kept by the watchdog.
+        seed: the seed of all jitter.
+        dead_letters: the dead letters of the whole tree.
+        reporter: the reporter of the whole tree.
+        abort: ends the whole tree and the block that it runs for, with an error that concerns the host program.
+        blocks: the last time that each actor blocked the event loop, by path; the watchdog writes it.
     """
 
     seed: int
@@ -41,18 +41,18 @@ class Runtime(Struct, frozen=True):
     blocks: dict[str, Block] = field(default_factory=dict[str, Block])
 
     def draws(self, path: str) -> random.Random:
-        """A source of draws for one child: the same for the same seed and path, whatever its siblings do."""
+        """Return the random source of one child. It depends only on the seed and the path, not on siblings."""
         return random.Random(f"{self.seed} {path}")  # noqa: S311 - jitter, not secrecy
 
 
 class Ending(Struct, frozen=True):
-    """How a member's run ended.
+    """The end of one run of a member.
 
     Attributes:
         kind: FINISHED, or CRASHED with a failure.
-        failure: what went wrong.
-        messages: what was being handled.
-        summary: the actor's own words about its state.
+        failure: the failure.
+        messages: the messages that were being handled.
+        summary: the actor's `state_summary`.
     """
 
     kind: ExitKind
@@ -62,7 +62,7 @@ class Ending(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """What a supervisor knows about a member, for its snapshot."""
+    """A supervisor's data about a member, for the member's snapshot."""
 
     state: ChildState
     restart: Restart
@@ -72,7 +72,7 @@ class Status(Struct, frozen=True):
 
 
 class Member(Protocol):
-    """A child as its supervisor sees it: an actor's cell or another supervisor.
+    """A supervisor's child: an actor's cell or another supervisor.
 
     Attributes:
         path: names from the root, joined by `/`.
@@ -81,17 +81,17 @@ class Member(Protocol):
     path: str
 
     async def run(self, nursery: trio.Nursery, ready: Callable[[], None]) -> Ending:
-        """Live once: call `ready` when started, return when ended; `nursery` is for what watches over it."""
+        """Run once: call `ready` when started, return when ended. Tasks that watch the run use `nursery`."""
         ...
 
     def stop(self, *, drain: bool) -> None:
-        """Make `run` return, after working off what is queued when `drain`."""
+        """Make `run` return; with `drain`, after all queued messages are handled."""
         ...
 
     def release(self, *, removed: bool) -> None:
-        """Answer all that wait, since no restart is coming; let go of the outside world when `removed`."""
+        """Refuse all waiting callers, because no restart follows. With `removed`, also detach the references."""
         ...
 
     def snapshot(self, status: Status) -> ActorSnapshot | SupervisorSnapshot:
-        """What it is doing now."""
+        """Return the current state."""
         ...

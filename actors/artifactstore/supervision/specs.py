@@ -1,4 +1,4 @@
-"""What a tree is made of: one spec for each actor and each supervisor."""
+"""The parts of a tree: one spec for each actor and each supervisor."""
 
 import math
 from collections.abc import Callable
@@ -18,20 +18,20 @@ def _require_name(name: str) -> None:
         raise ValueError(f"{name!r} is no name for a child: it must not be empty or contain '/'")
 
 
-# No slots: `ActorSpec[Role](…)` notes its type argument on the instance, which CPython's frozen slotted dataclasses
-# answer with a TypeError where an AttributeError is expected.
 class ActorSpec[Role](Struct, frozen=True, kw_only=True):
     """How to run one actor.
 
     Attributes:
-        ref: the reference that others use; its name is the actor's name. Bound to this actor while the tree is open.
-        factory: makes the actor, always of one class; called at every start, without arguments.
+        ref: the reference that callers use; its name is the actor's name. It is bound to this actor while the tree is
+            open.
+        factory: called without arguments at every start; returns a new actor, always of the same class.
         mailbox: see `MailboxLimits`.
         restart: see `Restart`.
         backoff: see `Backoff`.
         start_timeout_s: longest time for `on_start`.
-        shutdown_timeout_s: from the order to stop until everything of the actor is cancelled.
-        max_deliveries: how often a told message is given to a handler that crashes before it is a dead letter.
+        shutdown_timeout_s: seconds from the order to stop until all of the actor's tasks are cancelled.
+        max_deliveries: how often a message sent with `tell` is delivered to a crashing handler before it becomes a dead
+            letter.
     """
 
     ref: ActorRef[Role]
@@ -52,7 +52,7 @@ class ActorSpec[Role](Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Unique among its siblings."""
+        """The name of the actor, unique among its siblings."""
         return self.ref.name
 
 
@@ -63,9 +63,9 @@ class SupervisorSpec(Struct, frozen=True, kw_only=True):
         name: unique among its siblings.
         strategy: see `Strategy`.
         children: in order of dependency.
-        intensity: when to give up; None for never, as suits a root whose children have a backoff.
-        restart: what its own supervisor does when this one has given up.
-        backoff: how long that one waits before it tries again.
+        intensity: when to give up; None for never, which suits a root whose children have a backoff.
+        restart: what the parent supervisor does after this one has given up.
+        backoff: how long the parent waits before it restarts this one.
     """
 
     name: str
@@ -81,5 +81,5 @@ class SupervisorSpec(Struct, frozen=True, kw_only=True):
             raise ValueError(f"the children of {self.name} need names that differ")
 
 
-# The role ties a spec's ref to its factory; a tree holds actors of every role.
+# The role ties the ref of a spec to its factory. A tree holds actors of every role, hence Any.
 type ChildSpec = ActorSpec[Any] | SupervisorSpec

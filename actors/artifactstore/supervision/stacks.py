@@ -1,4 +1,4 @@
-"""Where code stands right now, as text: a trio task with all that it started, or another thread."""
+"""Current stacks as text: of a trio task with all tasks that it started, or of another thread."""
 
 import sys
 import traceback
@@ -11,7 +11,7 @@ __all__ = ["frames_of_thread", "stack_of_frame", "stack_of_task"]
 
 
 def stack_of_task(task: trio.lowlevel.Task) -> str:
-    """The await stacks of a task and of the tasks in its nurseries, each innermost frame last."""
+    """Return the await stacks of a task and of all tasks below it, each with the innermost frame last."""
     return "".join(_lines(task))
 
 
@@ -24,8 +24,8 @@ def _lines(task: trio.lowlevel.Task) -> Iterator[str]:
 
 
 def frames_of_thread(ident: int) -> Iterator[FrameType]:
-    """The frames of a running thread, innermost first; none when it has ended."""
-    # Despite its name this is the documented way to look at another thread.
+    """Yield the frames of a running thread, innermost first; nothing if the thread has ended."""
+    # Despite its name, this is the documented function for the frames of another thread.
     frame = sys._current_frames().get(ident)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         yield frame
@@ -33,5 +33,5 @@ def frames_of_thread(ident: int) -> Iterator[FrameType]:
 
 
 def stack_of_frame(frame: FrameType) -> str:
-    """The stack that ends in this frame, innermost last."""
+    """Return the stack that ends in this frame, innermost frame last."""
     return "".join(traceback.format_stack(frame))

@@ -1,7 +1,7 @@
-"""Carries out what `artifactstore_protocols.supervision.decision` decides; decides nothing itself.
+"""The supervisor carries out what `artifactstore_protocols.supervision.decision` decides. It decides nothing itself.
 
-Events are taken in as plain calls and decisions are carried out at once, without waiting, so the table is never behind
-what its members have done. Whatever takes time runs in the supervisor's nursery and ends in the next event.
+Events arrive as plain calls, and decisions are carried out at once without waiting, so the table always reflects what
+the members have done. Actions that take time run in the supervisor's nursery and end with the next event.
 """
 
 import random
@@ -48,13 +48,13 @@ __all__ = ["Supervisor"]
 
 _UNSETTLED = frozenset({ChildState.QUEUED, ChildState.STARTING, ChildState.DOOMED, ChildState.STOPPING})
 
-# The second phase of each is reached at once where no other child is up.
+# If no other child is running, the second phase of each set is entered at once.
 _GIVES_UP = frozenset({Phase.GIVING_UP, Phase.GAVE_UP})
 _FAILS_TO_START = frozenset({Phase.UNWINDING, Phase.START_FAILED})
 
 
 class _Entry(Struct):
-    """A child, beside its row in the table."""
+    """A child and its data that is not in the table."""
 
     spec: ChildSpec
     member: Member
@@ -64,7 +64,7 @@ class _Entry(Struct):
 
 
 class _Run(Struct):
-    """What belongs to one run of the supervisor."""
+    """The state of one run of the supervisor."""
 
     nursery: trio.Nursery
     ready: Callable[[], None]
@@ -91,14 +91,14 @@ class Supervisor(Member):
         self._own_standing = standing
         self._entries = {child.name: self._entry(child) for child in spec.children}
         self._table = self._fresh_table()
-        self._run: _Run  # of the present run, or the last; nothing acts before the first
+        self._run: _Run  # the current or last run; not used before the first
         self._under_way = False
         self._changed = trio.Event()
         self._failure: Exception | None = None
 
     @property
     def phase(self) -> Phase:
-        """Where it is in its life."""
+        """The current phase."""
         return self._table.phase
 
     @override
@@ -119,7 +119,7 @@ class Supervisor(Member):
 
     @override
     def stop(self, *, drain: bool) -> None:
-        if self._under_way:  # else its task has not begun, and will not run it any more
+        if self._under_way:  # otherwise its task has not begun, and will not run it
             self._take(Shutdown(drain))
 
     @override
@@ -148,10 +148,10 @@ class Supervisor(Member):
         )
 
     def find(self, names: tuple[str, ...]) -> "tuple[Supervisor, str]":
-        """The supervisor that holds the child of these names below this one, and the child's own name.
+        """Return the supervisor that holds the child with these names below this one, and the child's own name.
 
         Raises:
-            UnknownChild: there is none.
+            UnknownChild: there is no such child.
         """
         entry = self._entries.get(names[0])
         if entry is None:
@@ -163,22 +163,22 @@ class Supervisor(Member):
         return entry.member.find(names[1:])
 
     def member(self, name: str) -> Member:
-        """The child of this name."""
+        """Return the child of this name."""
         return self._entries[name].member
 
     async def add(self, spec: ChildSpec) -> None:
-        """Take in a child and wait until it is ready. Raises as `Tree.start_child` says."""
+        """Add a child and wait until it is ready. Raises the errors of `Tree.start_child`."""
         decision = decide(self._table, Add(_row(spec)))
         self._entries[spec.name] = self._entry(spec)
         self._carry_out(decision)
         await self.started(spec.name)
 
     def order(self, order: Order) -> None:
-        """Carry out an order about one child. Raises what `decide` raises."""
+        """Carry out an order about one child. Raises the errors of `decide`."""
         self._take(order)
 
     async def settled(self, name: str) -> Child | None:
-        """Wait until a child is neither on its way up nor down; its row, or None when it is gone."""
+        """Wait until a child is neither starting nor stopping. Return its row, or None if it is removed."""
         while (row := self._table.find(name)) is not None and row.state in _UNSETTLED:
             await self._changed.wait()
         return row
@@ -187,7 +187,7 @@ class Supervisor(Member):
         """Wait until a child that was ordered to start is running.
 
         Raises:
-            StartFailed: it is not.
+            StartFailed: the child is not running.
         """
         entry = self._entries[name]
         row = await self.settled(name)
@@ -209,20 +209,20 @@ class Supervisor(Member):
         return _Entry(spec, member, self._runtime.draws(path))
 
     def _fresh_table(self, before: Sequence[Child] = ()) -> Supervision:
-        """The children of the spec, all down; those that were there before have still been started as often."""
+        """Return a table of the spec's children, all down. Children in `before` keep their number of starts."""
         starts = {row.name: row.generation for row in before}
         rows = tuple(replace(_row(child), generation=starts.get(child.name, 0)) for child in self._spec.children)
         return Supervision(self.path, self._spec.strategy, self._spec.intensity, rows)
 
     def _restore_static_children(self) -> None:
-        """Begin a run with the children of the spec, temporary ones that an earlier run has removed included."""
+        """Begin a run with all children of the spec, including temporary ones that an earlier run removed."""
         for child in self._spec.children:
             if child.name not in self._entries:
                 self._entries[child.name] = self._entry(child)
         self._table = self._fresh_table(self._table.children)
 
     def _forget_dynamic_children(self) -> None:
-        """End a run: who was added by order does not come back."""
+        """End a run: remove the children that were added by order."""
         for name, entry in list(self._entries.items()):
             if entry.spec not in self._spec.children:
                 del self._entries[name]
@@ -235,7 +235,7 @@ class Supervisor(Member):
         return ChildState.REMOVED if row is None else row.state
 
     def _why_down(self, name: str) -> Failure | None:
-        """See `Reading.why_down`."""
+        """Return the failure that keeps a child down; see `Reading.why_down`."""
         if self._state(name) is ChildState.RUNNING:
             return None
         alone = self._spec.strategy is Strategy.ONE_FOR_ONE
@@ -320,7 +320,7 @@ class Supervisor(Member):
             )
 
     def _blame(self, phase: Phase, child: str, cause: BaseException | None) -> None:
-        """Remember why this supervisor goes down, when a child's failure is what takes it down."""
+        """Record why this supervisor goes down, if a child's failure causes that."""
         if self._failure is not None:
             return
         if phase in _GIVES_UP:
@@ -333,7 +333,7 @@ class Supervisor(Member):
             self._failure.__cause__ = cause
 
     def _ready(self, name: str) -> None:
-        self._entries[name].cause = None  # its traceback would keep what was being handled alive
+        self._entries[name].cause = None  # its traceback would keep the handled messages alive
         self._take(Ready(name, trio.current_time()))
         starts = self._table.child(name).generation
         self._runtime.reporter.ready(self._entries[name].member.path, starts)

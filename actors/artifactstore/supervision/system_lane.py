@@ -1,7 +1,7 @@
-"""The way to an actor past its mailbox: pings, which a task of the actor's own answers while its handlers run.
+"""The system lane: pings that bypass an actor's mailbox. A task of the actor answers them while its handlers run.
 
-So an answer shows that the actor's task group is alive and that the loop gets round to it; what the handlers are doing
-is in the reading beside it. Orders to stop and to drain do not travel at all, they are calls on the incarnation.
+So an answer shows that the actor's nursery is alive and that the event loop runs. The reading also has the state of the
+handlers. Orders to stop or drain do not use the lane; they are method calls on the incarnation.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,11 +14,11 @@ _PINGS_MAX = 16
 
 
 class Ping:
-    """A question on the system lane.
+    """A ping on the system lane.
 
     Attributes:
-        over: set when it was answered, or nobody is there to answer it.
-        summary: the actor's `state_summary`; None when it was not the actor that answered.
+        over: set when the ping is answered, or when nothing can answer it.
+        summary: the actor's `state_summary`; None if the actor did not answer.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class SystemLane:
         self._serving = False
 
     def send(self, ping: Ping) -> None:
-        """Put a question, or end it at once when nobody serves the lane or too many wait already."""
+        """Queue a ping, or end it at once if the lane is not served or too many pings wait."""
         if not self._serving:
             ping.over.set()
             return
@@ -45,11 +45,11 @@ class SystemLane:
             ping.over.set()
 
     def open(self) -> None:
-        """Take questions from now on; `serve` will answer them."""
+        """Accept pings from now on; `serve` answers them."""
         self._serving = True
 
     async def serve(self) -> None:
-        """Answer until cancelled."""
+        """Answer pings until cancelled."""
         try:
             async for ping in self._receiver:
                 ping.summary = self._summary()
@@ -58,7 +58,7 @@ class SystemLane:
             self.close()
 
     def close(self) -> None:
-        """Take no more questions, and end those that wait: closing a channel alone would drop them in silence."""
+        """Stop accepting pings, and end those that wait: closing a channel alone would drop them silently."""
         self._serving = False
         self._sender.close()
         while True:

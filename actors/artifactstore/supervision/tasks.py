@@ -1,8 +1,8 @@
-"""Tasks that an actor starts beside its handlers, such as one ingest session or one tail.
+"""Tasks that an actor starts in addition to its handlers, such as one ingest session or one tail.
 
-Each has a name, a cancel scope of its own and a policy for its failure. A task ends with its actor's incarnation: when
-the actor stops it is cancelled after `on_stop`, or with `OnCancel.COMPLETE` runs on to the shutdown deadline; when the
-actor crashes, the same, without `on_stop`.
+Each has a name, its own cancel scope and a policy for its failure. A task ends with its actor's incarnation. When the
+actor stops, the task is cancelled after `on_stop`; with `OnCancel.COMPLETE` it runs on to the shutdown deadline. When
+the actor crashes, the same happens without `on_stop`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,9 +20,9 @@ class TaskHandle:
     """A task of an actor.
 
     Attributes:
-        name: unique among the actor's live tasks.
+        name: unique among the actor's running tasks.
         on_crash: what its failure does to the actor.
-        failure: what it failed with, once it has.
+        failure: the exception that it failed with; None until then.
     """
 
     def __init__(self, name: str, on_crash: OnTaskCrash, on_cancel: OnCancel) -> None:
@@ -33,25 +33,25 @@ class TaskHandle:
         self._done = trio.Event()
 
     def cancel(self) -> None:
-        """Ask the task to end; `wait` tells when it has."""
+        """Cancel the task. Use `wait` to wait for its end."""
         self._scope.cancel(reason=f"task {self.name} was cancelled")
 
     def finish_by(self, deadline: float) -> None:
-        """Bound what the task may still take; for the runtime."""
+        """Set a deadline for the task. Only the runtime calls this."""
         self._scope.deadline = min(self._scope.deadline, deadline)
 
     @property
     def done(self) -> bool:
-        """Whether the task has ended, however it ended."""
+        """Whether the task has ended, for any reason."""
         return self._done.is_set()
 
     async def wait(self) -> None:
-        """Wait until the task has ended; raises nothing that the task raised."""
+        """Wait until the task has ended. Does not raise what the task raised."""
         await self._done.wait()
 
     async def run[*Ts](self, work: Callable[[*Ts], Awaitable[object]], args: tuple[*Ts]) -> None:
-        """The body of the task; for the runtime. Leaves what it failed with in `failure`."""
-        # Nobody waits for an answer of this task, so what it asks is no part of its starter's chain.
+        """Run the task, and keep its exception in `failure`. Only the runtime calls this."""
+        # No caller waits for this task, so its asks do not belong to the chain of the code that started it.
         current_caller.set(None)
         try:
             with self._scope:

@@ -1,4 +1,4 @@
-"""What can be done with a tree while it is open: look at it, and add, stop, start, restart and remove children."""
+"""Operations on an open tree: take a snapshot, and add, stop, start, restart and remove children."""
 
 from collections.abc import Callable, Mapping
 
@@ -23,9 +23,9 @@ _STATE_OF_ROOT = {Phase.BOOTING: ChildState.STARTING, Phase.RUNNING: ChildState.
 
 
 class Tree:
-    """A running tree; made by `open_tree`.
+    """A running tree; `open_tree` creates it.
 
-    Paths are names joined by `/`, beginning with the root's.
+    Paths are names joined by `/`, beginning with the root's name.
     """
 
     def __init__(self, spec: SupervisorSpec, runtime: Runtime) -> None:
@@ -35,39 +35,39 @@ class Tree:
         self._ready_at: float | None = None
 
     def snapshot(self) -> SupervisorSnapshot:
-        """The state of everything, at this instant."""
+        """Return the current state of the whole tree."""
         phase = self._root.phase
         state = _STATE_OF_ROOT.get(phase, ChildState.STOPPING)
         return self._root.snapshot(Status(state, self._spec.restart, 1, self._ready_at, None))
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """The latest messages that were told in vain, oldest first."""
+        """The latest messages sent with `tell` that were not handled, oldest first."""
         return self._runtime.dead_letters.latest()
 
     @property
     def dead_letter_counts(self) -> Mapping[DeadLetterReason, int]:
-        """How many there ever were, by reason."""
+        """The number of dead letters so far, by reason."""
         return self._runtime.dead_letters.counts()
 
     async def start_child(self, supervisor: str, spec: ChildSpec) -> None:
         """Add a child at the end of a running supervisor's list, and wait until it is ready.
 
-        It lives until it is stopped and removed or its supervisor ends; a restart of that one forgets it.
+        The child exists until it is stopped and removed or its supervisor ends. A restart of the supervisor drops it.
 
         Raises:
             UnknownChild: there is no such supervisor.
-            ChildExists: it has a child of this name.
-            SupervisorNotRunning: it is not running.
-            StartFailed: the child did not start; it is forgotten again.
+            ChildExists: the supervisor has a child of this name.
+            SupervisorNotRunning: the supervisor is not running.
+            StartFailed: the child did not start, and was removed again.
         """
         await self._supervisor(supervisor).add(spec)
 
     async def stop_child(self, path: str) -> None:
-        """Stop a child after draining it, and wait until it is down; its place is kept unless it is temporary.
+        """Stop a child after draining it, and wait until it is down. A temporary child is also removed.
 
         Raises:
-            UnknownChild, SupervisorNotRunning: as for `start_child`.
+            UnknownChild, SupervisorNotRunning: see `start_child`.
         """
         parent, name = self._locate(path)
         parent.order(StopChild(name))
@@ -77,37 +77,37 @@ class Tree:
         """Start a child that is down, and wait until it is ready.
 
         Raises:
-            ChildExists: it is running.
-            ChildBusy: it is on its way up or down.
-            StartFailed: it did not start, and is down again.
-            UnknownChild, SupervisorNotRunning: as for `start_child`.
+            ChildExists: the child is running.
+            ChildBusy: the child is starting or stopping.
+            StartFailed: the child did not start, and is down again.
+            UnknownChild, SupervisorNotRunning: see `start_child`.
         """
         parent, name = self._locate(path)
         parent.order(StartChild(name))
         await parent.started(name)
 
     async def restart_child(self, path: str) -> None:
-        """Stop a child, keeping its mailbox, and start it again; or start it now if it is down or in backoff.
+        """Stop a child, keeping its mailbox, and start it again. Start it at once if it is down or in backoff.
 
         Raises:
-            ChildBusy, StartFailed, UnknownChild, SupervisorNotRunning: as for `start_stopped_child`.
+            ChildBusy, StartFailed, UnknownChild, SupervisorNotRunning: see `start_stopped_child`.
         """
         parent, name = self._locate(path)
         parent.order(RestartChild(name))
         await parent.started(name)
 
     def remove_child(self, path: str) -> None:
-        """Forget a child that is down.
+        """Remove a child that is down.
 
         Raises:
-            ChildBusy: it is not down.
-            UnknownChild, SupervisorNotRunning: as for `start_child`.
+            ChildBusy: the child is not down.
+            UnknownChild, SupervisorNotRunning: see `start_child`.
         """
         parent, name = self._locate(path)
         parent.order(Remove(name))
 
     async def run(self, ready: Callable[[], None]) -> Ending:
-        """Run the root once; for `open_tree`."""
+        """Run the root once. Only `open_tree` calls this."""
 
         def note_ready() -> None:
             self._ready_at = trio.current_time()
@@ -120,7 +120,7 @@ class Tree:
             self._root.release(removed=True)
 
     def stop(self) -> None:
-        """Begin to stop the root; for `open_tree`."""
+        """Begin to stop the root. Only `open_tree` calls this."""
         self._root.stop(drain=True)
 
     def _locate(self, path: str) -> tuple[Supervisor, str]:

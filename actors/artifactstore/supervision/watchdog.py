@@ -1,8 +1,8 @@
-"""A thread that notices when the event loop stands still, which nothing inside the loop can.
+"""The watchdog: a thread that reports a blocked event loop. Code inside the loop cannot notice that.
 
-It asks the loop for a sign of life, again and again; the loop gives one whenever it gets round to it. When none comes
-in time, the thread looks at where the loop's thread is, finds the actor whose task is on that stack, notes both for the
-snapshot and reports them. It reports each blockage once. It ends nothing: what follows is the listener's decision.
+The thread repeatedly asks the loop for a sign of life. If none comes in time, it inspects the stack of the loop's
+thread, finds the actor whose task is on that stack, stores both for the snapshot and reports them. It reports each
+blockage once and ends nothing; the receiver of the report decides what to do.
 """
 
 import threading
@@ -26,7 +26,7 @@ _WAITS_PER_LIMIT = 4
 
 @asynccontextmanager
 async def watch_loop(runtime: Runtime, blocked_after_s: float) -> AsyncGenerator[None]:
-    """Watch the loop of the calling task while the block lasts.
+    """Watch the event loop of the calling task while the block runs.
 
     Raises:
         ValueError: `blocked_after_s` is not above 0.
@@ -55,13 +55,13 @@ class _Watchdog:
         self._stopped = False
 
     def stop(self) -> None:
-        """Make `run` return, from the loop's thread."""
+        """Make `run` return. Called in the loop's thread."""
         with self._condition:
             self._stopped = True
             self._condition.notify()
 
     def run(self) -> None:
-        """The thread."""
+        """Probe the loop until stopped. This is the thread's main function."""
         while not self._stopped:
             with self._condition:
                 self._alive = False
@@ -78,10 +78,10 @@ class _Watchdog:
             self._condition.notify()
 
     def _is_silent(self) -> bool:
-        """Whether no sign of life comes within the limit.
+        """Return whether no sign of life comes within the limit.
 
-        It is waited for in parts. A process that was stopped as a whole, by SIGSTOP or with its machine, finds the time
-        of the present wait used up when it continues, and its loop has had no chance: that costs one part of the limit.
+        The limit is split into several waits. If the whole process was stopped, by SIGSTOP or a suspended machine, the
+        current wait has expired when it continues, although the loop could not run. That costs only one of the waits.
         """
         return not any(self._wait(self._limit_s / _WAITS_PER_LIMIT) for _ in range(_WAITS_PER_LIMIT))
 
@@ -99,9 +99,10 @@ class _Watchdog:
 
 
 def _actor_among(frames: Sequence[FrameType]) -> str | None:
-    """The path of the actor whose code is on this stack.
+    """Return the path of the actor whose code is on this stack; None if there is none.
 
-    trio's own frame has the task that it runs, or ran last: then that one's frame is no part of the stack.
+    A frame of trio holds the task that it runs, or the one that it ran last. In the latter case, the task's own frame
+    is not on the stack, so the task is ignored.
     """
     for frame in frames:
         task = frame.f_locals.get("task") if "task" in frame.f_code.co_varnames else None

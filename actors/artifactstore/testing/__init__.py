@@ -1,7 +1,7 @@
-"""Test actors of your own: a harness for one actor, probes in place of its collaborators, runs that a seed decides.
+"""Tools to test your own actors: a harness for one actor, probes for its collaborators, and seeded scheduling.
 
-`artifactstore.testing.backend_conformance` has the tests that every storage backend must pass. It is not imported here,
-because it needs pytest. `docs/how-to/testing-actors.md` shows all of it.
+`artifactstore.testing.backend_conformance` has the tests that every storage backend must pass. This package does not
+import that module, because the module needs pytest. `docs/how-to/testing-actors.md` describes all these tools.
 """
 
 from artifactstore.testing.harness import Harness, open_actor

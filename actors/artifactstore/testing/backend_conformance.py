@@ -1,6 +1,6 @@
-"""What every storage backend must do, whatever it is made of: subclass a suite and name a store.
+"""Test suites that every storage backend must pass. Subclass a suite and define its fixture `store`.
 
-Like this::
+For example::
 
     class TestMyBackend(SharedBackendConformance):
         @pytest.fixture
@@ -8,10 +8,10 @@ Like this::
         def store(self, tmp_path: Path) -> Store:
             return partial(MyBackend, tmp_path / "objects")
 
-A case gives a fixture `store`: a callable that opens the same, at first empty, store anew each time.
-`SharedBackendConformance` is for backends that several processes use at once; its `store` can be pickled.
-`StorageBackendConformance` is the rest of it, for a backend that lives in one process. The suite closes what it opens.
-It needs pytest, so nothing else imports this module.
+The fixture returns a callable that opens the store under test. The store is empty at first, and every call opens the
+same store. `SharedBackendConformance` is for backends that several processes use concurrently; its `store` must be
+picklable. `StorageBackendConformance` has the same tests except those with several processes. The suites close the
+backends that they open. No other module imports this module, because it needs pytest.
 """
 
 import multiprocessing
@@ -38,10 +38,10 @@ from artifactstore_protocols.storage import (
 __all__ = ["SharedBackendConformance", "StorageBackendConformance", "Store"]
 
 type Store = Callable[[], StorageBackend]
-"""Opens the store under test."""
+"""A callable that opens the store under test."""
 
 type AnyPut = Callable[..., PutOutcome]
-"""One of the ways into a backend: `put` or `write`."""
+"""A function that stores one object: `put` or `write`."""
 
 SHARED = tuple(b"shared %d" % number * 50 for number in range(30))
 OUTSIDE = ("../x", "/x", "a/../../x", "a//x", "", "tmp/x", "small/x", "a\\x", "a\0")
@@ -50,37 +50,37 @@ PATIENCE_S = 60
 
 
 def address_of(content: bytes) -> ContentAddress:
-    """The content address of these bytes."""
+    """Return the content address of these bytes."""
     hasher = ContentHasher()
     hasher.update(content)
     return hasher.digests().content_address
 
 
 def key_of(content: bytes) -> str:
-    """The first key of these bytes."""
+    """Return the first key of these bytes."""
     return first_key(address_of(content))
 
 
 def put_of(content: bytes) -> tuple[str, bytes]:
-    """What puts these bytes under their own key."""
+    """Return the item for `put_many` that stores these bytes under their first key."""
     return key_of(content), content
 
 
 def stored(answer: PutOutcome | StorageError) -> PutOutcome:
-    """The outcome; what went wrong is raised."""
+    """Return the outcome of a put, or raise it if it is an error."""
     if isinstance(answer, StorageError):
         raise answer
     return answer
 
 
 def put(backend: StorageBackend, content: bytes, *, key: str | None = None) -> PutOutcome:
-    """Put one object as a batch."""
+    """Store one object with `put_many`."""
     (answer,) = backend.put_many([(key_of(content) if key is None else key, content)])
     return stored(answer)
 
 
 def write(backend: StorageBackend, content: bytes, *, key: str | None = None) -> PutOutcome:
-    """Put one object in two pieces."""
+    """Store one object with a writer, in two pieces."""
     with backend.open_writer() as writer:
         writer.write(content[:1])
         writer.write(memoryview(content)[1:])
@@ -88,14 +88,14 @@ def write(backend: StorageBackend, content: bytes, *, key: str | None = None) ->
 
 
 def read(backend: StorageBackend, key: str, offset: int = 0, length: int | None = None) -> bytes:
-    """All bytes of an object, or of a range of it."""
+    """Return all bytes of an object, or those of a range."""
     with backend.open(key, offset, length) as reader:
         buffer = bytearray(reader.size_bytes + 1)
         return bytes(buffer[: reader.readinto(buffer)])
 
 
 def delete(backend: StorageBackend, key: str) -> bool:
-    """Remove one object."""
+    """Delete one object and return whether it existed."""
     (answer,) = backend.delete_many([key])
     if isinstance(answer, StorageError):
         raise answer
@@ -103,12 +103,12 @@ def delete(backend: StorageBackend, key: str) -> bool:
 
 
 def keys_in(backend: StorageBackend) -> list[str]:
-    """The keys of all objects, in the order of the backend."""
+    """Return the keys of all objects, in the order of the backend."""
     return [key for key, _ in listed(backend)]
 
 
 def listed(backend: StorageBackend, limit: int = 2) -> list[tuple[str, int]]:
-    """The keys and sizes of all objects, page by page."""
+    """Return the keys and sizes of all objects, read in pages of `limit`."""
     found: list[tuple[str, int]] = []
     while page := backend.list_keys(after=found[-1][0] if found else "", limit=limit):
         assert len(page) <= limit
@@ -120,12 +120,12 @@ _start: list[Barrier] = []
 
 
 def wait_at(start: Barrier) -> None:
-    """Give a process of the pool the barrier that all of them start at."""
+    """Initialize a process of the pool with the barrier at which all processes wait before they start."""
     _start.append(start)
 
 
 def put_shared_in_this_process(store: Store) -> list[PutOutcome]:
-    """Open the store and put the shared contents while others do the same; one process's part."""
+    """Open the store and put the shared contents, concurrently with the other processes of the pool."""
     _start[0].wait(PATIENCE_S)
     backend = store()
     try:
@@ -135,7 +135,7 @@ def put_shared_in_this_process(store: Store) -> list[PutOutcome]:
 
 
 def check_shared(backend: StorageBackend, answers: list[list[PutOutcome]]) -> None:
-    """Check that the shared contents are there, once each, and that somebody stored each."""
+    """Check that every shared content exists once, and that at least one put of it returned `stored`."""
     for content, outcomes in zip(SHARED, zip(*answers, strict=True), strict=True):
         assert "stored" in outcomes
         assert read(backend, key_of(content)) == content
@@ -143,36 +143,37 @@ def check_shared(backend: StorageBackend, answers: list[list[PutOutcome]]) -> No
 
 
 def write_half(backend: StorageBackend) -> None:
-    """Begin an object and break off."""
+    """Write a part of an object, then raise LookupError."""
     with backend.open_writer() as writer:
         writer.write(b"interrupted")
         raise LookupError("broken source")
 
 
 class StorageBackendConformance:
-    """The suite for a backend in one process; see the module.
+    """The suite for a backend that one process uses; see the module.
 
     Attributes:
-        LARGEST_BYTES: the largest object that the backend is made for, as far as it matters here.
+        LARGEST_BYTES: size of the largest object that the tests store, in bytes. A backend for small objects sets its
+            own limit.
     """
 
     LARGEST_BYTES: ClassVar[int] = 5 << 20
 
     @pytest.fixture
     def store(self) -> Store:
-        """Override me."""
+        """Override this fixture: return a callable that opens the store under test."""
         raise NotImplementedError
 
     @pytest.fixture
     def backend(self, store: Store) -> Iterator[StorageBackend]:
-        """The store, open."""
+        """Open the store for one test and close it afterwards."""
         backend = store()
         yield backend
         backend.close()
 
     @pytest.fixture(params=[put, write])
     def any_put(self, request: pytest.FixtureRequest) -> AnyPut:
-        """Both ways into a backend."""
+        """Return a function that stores one object; each test runs with `put` and with `write`."""
         way: AnyPut = request.param
         return way
 
@@ -396,7 +397,7 @@ class StorageBackendConformance:
 
 
 class SharedBackendConformance(StorageBackendConformance):
-    """The suite for a backend that several processes use at once; see the module."""
+    """The suite for a backend that several processes use concurrently; see the module."""
 
     def test_many_processes_can_open_the_store_and_put_the_same_objects(self, store: Store) -> None:
         spawn = multiprocessing.get_context("spawn")

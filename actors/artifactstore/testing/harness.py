@@ -1,10 +1,11 @@
-"""The harness: one real actor in a tree of its own, with probes around it and the means to make it fail.
+"""A harness that runs one actor in its own supervision tree, with probes as its collaborators.
 
     storage, writer = Probe(StorageActor, "storage"), Probe(EventWriter, "event-writer")
     async with open_actor("ingest", lambda: IngestActor(store, storage.ref, writer.ref, …), storage, writer) as harness:
         …
 
-The actor is run by the real runtime, so mailboxes, restarts and answers are those of a store.
+The real runtime runs the actor, so mailboxes, restarts and replies behave as in a store. The harness can make the actor
+fail at a chosen step.
 """
 
 from collections import Counter
@@ -40,12 +41,12 @@ _ROOT = "test"
 
 
 class Harness[Role]:
-    """The actor under test, as the test sees it.
+    """The actor under test, with methods to observe it and to make it fail.
 
     Attributes:
-        ref: to ask it.
-        tree: that it runs in.
-        reports: what the runtime has reported so far.
+        ref: the address of the actor.
+        tree: the tree that the actor runs in.
+        reports: the reports of the runtime so far.
     """
 
     def __init__(self, ref: ActorRef[Role]) -> None:
@@ -60,32 +61,32 @@ class Harness[Role]:
 
     @property
     def snapshot(self) -> ActorSnapshot:
-        """The actor now: state, starts, mailbox, handlers in flight."""
+        """The actor's current state, starts, mailbox and handlers in flight."""
         return self.tree.snapshot().actor(f"{_ROOT}/{self.ref.name}")
 
     @property
     def crashes(self) -> list[CrashReport]:
-        """Reports of this actor's crashes."""
+        """The crash reports of this actor."""
         path = f"{_ROOT}/{self.ref.name}"
         return [report for report in self.reports if isinstance(report, CrashReport) and report.path == path]
 
     @property
     def dead_letters(self) -> tuple[DeadLetter, ...]:
-        """Messages that were told in vain, oldest first."""
+        """The latest messages that were sent with `tell` and not handled, oldest first."""
         return self.tree.dead_letters
 
     @property
     def dead_letter_counts(self) -> Mapping[DeadLetterReason, int]:
-        """How many there were, by reason."""
+        """The number of dead letters so far, by reason."""
         return self.tree.dead_letter_counts
 
     def crash_at(self, step: str, occurrence: int = 1) -> None:
-        """Make the actor fail when it comes to a step for the n-th time from now.
+        """Make the actor fail when it reaches a step for the n-th time from now.
 
         Args:
-            step: `on_start`, `on_stop`, `before M` or `after M`, where M is the name of a message type; after it, the
-                handler has done its work and its asker has not been answered.
-            occurrence: which time, from 1; a batch is one time.
+            step: `on_start`, `on_stop`, `before M` or `after M`, where M is the name of a message type. At `after M`,
+                the handler has done its work, but the sender has no reply yet.
+            occurrence: which time, counted from 1. A batch counts as one time.
 
         Raises:
             ValueError: the actor has no such step.
@@ -96,7 +97,7 @@ class Harness[Role]:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Within the block, every handler waits before it begins."""
+        """Make every handler wait, before it begins, until the block ends."""
         self._may_go_on = trio.Event()
         try:
             yield
@@ -104,7 +105,7 @@ class Harness[Role]:
             self._may_go_on.set()
 
     def fill(self, message: Message[Role]) -> int:
-        """Tell a message until the mailbox has no more room; how many went in. Does not wait, so nothing is taken."""
+        """Tell a message until the mailbox is full, and return the count. The actor cannot run meanwhile."""
         for count in range(self.snapshot.mailbox.limits.messages + 1):
             try:
                 self.ref.try_tell(message)
@@ -113,10 +114,10 @@ class Harness[Role]:
         raise AssertionError("the mailbox takes more than its limit")
 
     async def advance(self, seconds: float) -> None:
-        """Let virtual time pass, and what is due in it happen.
+        """Advance virtual time, and wait until the tasks that are due have run.
 
         Raises:
-            TypeError: the run's clock is not a `trio.testing.MockClock`.
+            TypeError: the clock of the trio run is not a `trio.testing.MockClock`.
         """
         clock = trio.lowlevel.current_clock()
         if not isinstance(clock, MockClock):
@@ -126,7 +127,7 @@ class Harness[Role]:
         await trio.testing.wait_all_tasks_blocked()
 
     def prepared(self, actor: Actor[Role]) -> Actor[Role]:
-        """Put the steps into a new incarnation; for `open_actor`."""
+        """Wrap the methods of a new incarnation with the steps; `open_actor` calls this."""
         for name in ("on_start", "on_stop"):
             self._known.add(name)
             setattr(actor, name, self._stepping(name, getattr(actor, name)))
@@ -136,6 +137,8 @@ class Harness[Role]:
         return actor
 
     def _stepping(self, name: str, method: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """Return the method with a step before it."""
+
         async def run() -> None:
             self._step(name)
             await method()
@@ -143,6 +146,8 @@ class Harness[Role]:
         return run
 
     def _handling(self, message: str, method: Callable[[Any], Awaitable[object]]) -> Callable[[Any], Awaitable[object]]:
+        """Return the handler with a step before it and one after it. The handler waits while `held` is active."""
+
         async def run(given: object) -> object:
             await self._may_go_on.wait()
             self._step(f"before {message}")
@@ -153,6 +158,7 @@ class Harness[Role]:
         return run
 
     def _step(self, name: str) -> None:
+        """Count a step, and fail if the test has chosen this occurrence."""
         self._steps[name] += 1
         if (name, self._steps[name]) in self._crashes:
             raise InjectedCrash(f"at {name!r}, as the test said")
@@ -162,13 +168,13 @@ class Harness[Role]:
 async def open_actor[Role](
     name: str, factory: Callable[[], Actor[Role]], *probes: Probe[Any], mailbox: MailboxLimits | None = None
 ) -> AsyncGenerator[Harness[Role]]:
-    """Run one actor for the block, restarted at once whenever it fails.
+    """Run one actor for the block. The actor restarts immediately whenever it fails.
 
     Args:
-        name: of the actor.
-        factory: makes it; it may use the references of the probes.
-        probes: its collaborators.
-        mailbox: how much may wait for it.
+        name: the name of the actor.
+        factory: creates the actor; it may use the references of the probes.
+        probes: the collaborators of the actor.
+        mailbox: the limits of the actor's mailbox.
     """
     harness = Harness(ActorRef[Role](name))
     spec = ActorSpec(

@@ -1,7 +1,7 @@
-"""Probes: actors that stand in for the collaborators of the one under test, and do what the test says.
+"""Probes: actors that replace the collaborators of the actor under test and do what the test says.
 
-A probe takes the messages of the actor that it stands in for. Each waits until the test expects it and says what
-becomes of it: a reply, a refusal, a crash; unless the test has said so beforehand for all messages of the type.
+A probe receives the messages of the actor that it replaces. Each message waits until the test expects it and settles it
+with a reply, a refusal or a crash. A test can also set the reply to all messages of a type in advance.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ _EXPECTED_WITHIN_S = 10.0
 
 
 class InjectedCrash(Exception):
-    """What an actor fails with because a test said so."""
+    """The error that a test injects into an actor."""
 
 
 class Received[M: Message[Any]]:
-    """A message that a probe was sent, and the test's means to settle it.
+    """A message that a probe received, with methods for the test to settle it.
 
     Attributes:
-        message: what was sent.
+        message: the message.
     """
 
     def __init__(self, message: M) -> None:
@@ -36,23 +36,24 @@ class Received[M: Message[Any]]:
         self._settle: Callable[[], object] = lambda: None
 
     def reply(self, value: object = None) -> None:
-        """Answer; for a message that was told, let the probe continue."""
+        """Reply to the message. A message that was sent with `tell` gets no reply; the probe only continues."""
         self._end(lambda: value)
 
     def refuse(self, refusal: Refusal) -> None:
-        """Answer with a refusal."""
+        """Reply with a refusal."""
         self._end(_raising(refusal))
 
     def crash(self) -> None:
-        """Let the probe fail while it handles this message; it is started again at once."""
+        """Make the probe fail while it handles this message. The probe restarts immediately."""
         self._end(_raising(InjectedCrash("as the test said")))
 
     async def settled(self) -> object:
-        """Wait for the test's word and follow it; for the probe."""
+        """Wait until the test settles the message, then return the reply or raise the error; the probe calls this."""
         await self._settled.wait()
         return self._settle()
 
     def _end(self, settle: Callable[[], object]) -> None:
+        """Settle the message with what `settle` returns or raises."""
         if self._settled.is_set():
             raise RuntimeError(f"{type(self.message).__name__} is settled already")
         self._settle = settle
@@ -60,19 +61,19 @@ class Received[M: Message[Any]]:
 
 
 class Probe[Role]:
-    """Stands in for an actor.
+    """An actor that replaces a collaborator of the actor under test.
 
     Attributes:
-        ref: what the actor under test is given.
+        ref: the address to give to the actor under test.
         received: every message so far, in order.
     """
 
     def __init__(self, stands_for: type[Actor[Role]], name: str) -> None:
-        """Make one.
+        """Create a probe.
 
         Args:
-            stands_for: whose messages it takes.
-            name: its name in the tree.
+            stands_for: the class of the actor that the probe replaces.
+            name: the name of the probe in the tree.
         """
         self.ref = ActorRef[Role](name)
         self.received: list[Message[Any]] = []
@@ -84,19 +85,19 @@ class Probe[Role]:
         )
 
     def answer[M: Message[Any]](self, kind: type[M], reply: Callable[[M], object]) -> None:
-        """From now on, answer every message of a type with what `reply` returns or raises."""
+        """Reply to every later message of a type with what `reply` returns or raises."""
         self._check(kind)
         self._standing[kind] = reply
 
     def ignore(self, kind: type[Message[Any]]) -> None:
-        """From now on, take note of messages of a type and answer them with None."""
+        """Reply None to every later message of a type."""
         self.answer(kind, lambda _: None)
 
     async def expect[M: Message[Any]](self, kind: type[M]) -> Received[M]:
-        """The next unsettled message, which must be of this type.
+        """Wait for the next unsettled message, which must be of this type, and return it.
 
         Raises:
-            AssertionError: it is of another type, or none comes within 10 seconds.
+            AssertionError: the message is of another type, or no message arrives within 10 seconds.
         """
         self._check(kind)
         with trio.move_on_after(_EXPECTED_WITHIN_S):
@@ -107,20 +108,20 @@ class Probe[Role]:
         received = self._waiting.pop(0)
         if not isinstance(received.message, kind):
             text = f"{self.ref.name} was to be sent {kind.__name__}, and was sent {received.message!r}"
-            raise AssertionError(text)  # noqa: TRY004 - a test has failed
+            raise AssertionError(text)  # noqa: TRY004 - the error of a failed test
         return cast("Received[M]", received)
 
     def expect_nothing(self) -> None:
-        """Hold that no message waits to be settled.
+        """Check that no message waits to be settled.
 
         Raises:
-            AssertionError: one does.
+            AssertionError: a message waits.
         """
         if self._waiting:
             raise AssertionError(f"{self.ref.name} was sent {self._waiting[0].message!r}")
 
     def spec(self) -> ActorSpec[Role]:
-        """How to run it."""
+        """Return the specification with which a tree runs the probe."""
         actor = self._actor_class()
         return ActorSpec(ref=self.ref, factory=lambda: actor(self), backoff=Backoff(initial_s=0, jitter=0))
 
@@ -128,11 +129,12 @@ class Probe[Role]:
         class Standing(_ProbeActor[Role]):
             pass
 
-        Standing.handlers = self._handlers  # a class finds its own in its methods, and this one's come from another
+        # By default, a class gets its handlers from its own methods. The probe needs those of the replaced actor.
+        Standing.handlers = self._handlers
         return Standing
 
     async def take(self, message: Message[Any]) -> object:
-        """Handle a message; for the probe's own actor."""
+        """Handle a message; the actor of the probe calls this."""
         self.received.append(message)
         standing = self._standing.get(type(message))
         if standing is not None:
@@ -144,7 +146,7 @@ class Probe[Role]:
         try:
             return await received.settled()
         finally:
-            if received in self._waiting:  # the asker has left
+            if received in self._waiting:  # the sender stopped waiting
                 self._waiting.remove(received)
 
     def _check(self, kind: type[Message[Any]]) -> None:
@@ -153,6 +155,8 @@ class Probe[Role]:
 
 
 class _ProbeActor[Role](Actor[Role]):
+    """The actor of a probe, which passes every message to the probe."""
+
     def __init__(self, probe: Probe[Role]) -> None:
         self._probe = probe
 

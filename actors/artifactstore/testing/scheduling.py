@@ -1,8 +1,8 @@
-"""A trio run whose order of tasks follows from a seed, under a clock that jumps to the next deadline when all wait.
+"""Seeded trio runs: a seed decides the order of tasks, and the clock jumps to the next deadline when all tasks wait.
 
-trio shuffles the tasks that are ready in every round. Two of its private names decide how: the random source of the
-shuffle, and a switch that sorts the tasks first, so that the same source gives the same order. This is the only
-module that touches them; a test fails with a clear message when a release of trio no longer has them.
+trio shuffles the runnable tasks in every round. Two of its private names control the order: the random source of the
+shuffle, and a switch that sorts the tasks first, so that equal sources give equal orders. No other module uses these
+names. A test fails with a clear message if a release of trio lacks them.
 """
 
 import random
@@ -21,7 +21,7 @@ _RUN: Final[Any] = import_module("trio._core._run")
 
 @contextmanager
 def seeded_scheduling(seed: int) -> Generator[None]:
-    """For the runs that begin in the block, let the seed decide in which order ready tasks proceed."""
+    """Let a seed decide the order of runnable tasks, in trio runs that begin within the block."""
     source: random.Random = _RUN._r  # noqa: SLF001
     before = _RUN._ALLOW_DETERMINISTIC_SCHEDULING, source.getstate()  # noqa: SLF001
     _RUN._ALLOW_DETERMINISTIC_SCHEDULING = True  # noqa: SLF001
@@ -34,10 +34,10 @@ def seeded_scheduling(seed: int) -> Generator[None]:
 
 
 def run_seeded[T](seed: int, main: Callable[[], Awaitable[T]]) -> T:
-    """`trio.run` with seeded scheduling and virtual time: a sleep costs nothing, and the same seed runs the same way.
+    """Run `main` with `trio.run`, seeded scheduling and virtual time.
 
-    Time stands still while any task can proceed. A run in which every task waits without a deadline never ends, so
-    give `main` one.
+    The same seed gives the same run, and a sleep takes no real time. Virtual time stands still while any task can run.
+    A run in which every task waits without a deadline never ends, so give `main` a deadline.
     """
     with seeded_scheduling(seed):
         return trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -1,4 +1,4 @@
-"""Events of another log on their way into this one: what is there is compared, what is not is handed to the writer."""
+"""Events of another log that enter this log: existing events are compared, and new events are sent to the writer."""
 
 import shlex
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ __all__ = ["Arrival", "finishing", "first_difference"]
 
 
 def finishing(command: str, path: Path) -> str:
-    """The command line that finishes what reads from a path, wherever it is run."""
+    """Return the command line that finishes a transfer from `path`, from any working directory."""
     return f"artifactstore {command} {shlex.quote(str(path.absolute()))}"
 
 
 async def first_difference(store: EventStore, theirs: Sequence[StoredEvent]) -> int | None:
-    """The first sequence of a run at which this log holds another event, or none."""
+    """Return the first sequence at which the store lacks an event of a batch or has another; None if all are equal."""
     while theirs:
         mine = await store.read_events(after=theirs[0].sequence - 1, limit=len(theirs), bytes_max=READ_BYTES)
         if not mine:
@@ -36,18 +36,18 @@ async def first_difference(store: EventStore, theirs: Sequence[StoredEvent]) -> 
 
 
 class Arrival:
-    """One log arriving in order, from its first event on. First all of it is shown by `see`, then it is taken.
+    """Another log that arrives in order, from its first event. Pass all events to `see` first, then again to `take`.
 
     Args:
-        store: for what is there.
-        writer: for what is not.
-        source: what errors call the log that arrives.
-        command: what a person runs to finish this, should it break off.
-        found: this log when it began.
+        store: reads the events that this log already has.
+        writer: writes the new events.
+        source: the name of the arriving log in errors.
+        command: the command that a person runs to finish the import if it is interrupted.
+        found: the status of this log when the arrival began.
 
     Attributes:
-        head: of this log, when it began.
-        written: how many events were not there before.
+        head: the head of this log when the arrival began.
+        written: how many new events were written.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Arrival:
         self.written = 0
 
     def see(self, batch: Sequence[StoredEvent]) -> None:
-        """Look at a run of the log before any is taken: how far it goes, and whether it finishes what was begun."""
+        """Note the end of the arriving log, and whether that log holds the end of an unfinished import."""
         for stored in batch:
             if self._unfinished is not None and stored.sequence == self._unfinished.end.sequence:
                 self._continues = LogEnd(stored.sequence, stored.event.event_id)
@@ -72,15 +72,15 @@ class Arrival:
             self._end = LogEnd(batch[-1].sequence, batch[-1].event.event_id)
 
     def admit(self) -> None:
-        """Find out, now that all of it was seen, whether it finishes what was begun.
+        """Check that no import of another log is unfinished. Call this after the whole log was passed to `see`.
 
         Raises:
-            ImportUnfinished: another import was begun.
+            ImportUnfinished: an import is unfinished, and the arriving log does not hold its last event.
         """
         admit_import(self._unfinished, self._run, self.head)
 
     async def begin(self) -> None:
-        """Have the head of the log refuse other writers, until the last event that was seen is taken.
+        """Make the head of this log refuse other writers until the last event of the arriving log is written.
 
         Raises:
             ImportUnfinished: another import has begun meanwhile.
@@ -89,22 +89,22 @@ class Arrival:
             await self._ask(())
 
     async def compare(self, batch: Sequence[StoredEvent]) -> None:
-        """Hold the part of a run that should be there against what is there.
+        """Compare the events of a batch that this log should already have with those that it has.
 
         Raises:
-            LogDiffers: this log holds another event at one of their sequences.
+            LogDiffers: this log holds another event at one of the sequences.
         """
         there = [stored for stored in batch if stored.sequence <= self.head]
         if there and (sequence := await first_difference(self._store, there)) is not None:
             raise LogDiffers(self._source, sequence)
 
     async def take(self, batch: Sequence[StoredEvent]) -> None:
-        """Put into the log what was not there of a run; some of it may have come there by another way meanwhile.
+        """Write the new events of a batch. Another process may have written some of them meanwhile.
 
         Raises:
-            ImportUnfinished: another import has begun before this one could.
-            LogDiffers: somebody had written another event there before this one began.
-            LogFileInvalid: the database does not take the events.
+            ImportUnfinished: another import began before this one.
+            LogDiffers: another process wrote another event at one of the sequences before this import began.
+            LogFileInvalid: the database refuses the events.
         """
         new = tuple(stored for stored in batch if stored.sequence > self.head)
         if not new:
@@ -120,4 +120,5 @@ class Arrival:
         return ImportRun(self._source, self.head, UnfinishedImport(self._end, self._command), self._continues)
 
     async def _ask(self, events: tuple[StoredEvent, ...]) -> int:
+        """Send events to the writer, and return how many of them were new."""
         return await self._writer.ask(ImportEvents(events, self._run), timeout=COMMIT_TIMEOUT_S)

@@ -1,9 +1,9 @@
-"""Backup: the log and the objects that it names into a directory, while the store is in use; only what is new.
+"""Backups of the log and its objects to a directory, while the store is in use. Only new data is copied.
 
-The head of the log is taken first. Objects are never changed and an event is written after its objects, so everything
-that the log names up to that head is there to be copied, whatever is written meanwhile. A log file is put in place
-after its objects. Each object's bytes are checked against its address as they are read and hashed with both algorithms
-as they are written; one that is not whole is named, and the rest continues without it.
+A backup reads the head of the log first. Objects never change, and an event is written after its objects. So every
+object that the log names up to that head can be copied, whatever is written meanwhile. A log file is put in place
+after its objects. The bytes of an object are checked against its address when they are read, and hashed with both
+algorithms when they are written. The report lists flawed objects, and the backup continues without them.
 """
 
 from collections import deque
@@ -56,14 +56,14 @@ async def back_up(
     path: Path,
     progress: Callable[[TransferProgress], None] | None,
 ) -> BackupReport:
-    """Make a backup, or bring it up to date.
+    """Create a backup, or update an existing one.
 
     Raises:
-        BackupRefused: the directory is of no use, or holds more than this log.
-        LogDiffers: it is the backup of another store.
-        LogFileInvalid: its last log file is damaged.
+        BackupRefused: the directory cannot be used for a backup, or holds more events than this log.
+        LogDiffers: the log of the backup is not the beginning of this log.
+        LogFileInvalid: a log file of the backup is missing, or its last log file is damaged.
         LogDamaged: an event is missing in this log.
-        TargetRefused, StorageError: the directory cannot be written; what is complete is kept.
+        TargetRefused, StorageError: the directory cannot be written. Complete files are kept.
     """
     async with BackupDirectory.to_write(path) as directory, objects_to_write(directory) as objects:
         kept = await _kept(directory, store)
@@ -71,7 +71,7 @@ async def back_up(
 
 
 async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary | None:
-    """What the backup has of the log already: the end of its chain, which this log must continue."""
+    """Return the summary of the backup's last log file, which this log must continue; None for a new backup."""
     files = await directory.log_files()
     if not files:
         return None
@@ -87,13 +87,14 @@ async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary
     if head < summary.header.last:
         reason = f"it holds {summary.header.last} events, and this log ends at {head}; restore it, or name another"
         raise BackupRefused(directory.name, reason)
-    # Ids are made anew for every event: logs that agree in one agree in all before it.
+    # Every event has its own id, so logs that share an event share all events before it.
     if await first_difference(store, tuple(last)) is not None:
         await _tell_difference(files, directory.name, store)
     return summary
 
 
 async def _tell_difference(files: Sequence[Path], name: str, store: EventStore) -> None:
+    """Raise LogDiffers at the first event of the backup that this log lacks or has differently."""
     for path in files:
         async with LogFileSource.open(path) as file, aclosing(file.batches()) as batches:
             async for batch, _bytes in batches:
@@ -102,6 +103,8 @@ async def _tell_difference(files: Sequence[Path], name: str, store: EventStore) 
 
 
 class _Backup:
+    """One backup while it runs."""
+
     def __init__(
         self,
         store: EventStore,
@@ -124,12 +127,13 @@ class _Backup:
         self._done = TransferProgress(0, 0, 0, None)
 
     async def run(self) -> BackupReport:
+        """Copy the objects, write the log files, and return the report."""
         after = 0 if self._kept is None else self._kept.header.last
         head = (await self._store.probe()).head
         objects, size_bytes = await self._store.location_totals(package_id=None)
         self._done = TransferProgress(0, head - after, 0, size_bytes)
-        # First what the views have, which is everything; then, with each log file, what its events name, which is
-        # nothing more unless the views are wrong or somebody has ingested meanwhile.
+        # First copy all objects of the projection. The objects that the events of each log file name are then already
+        # copied, unless the projection is wrong or an ingest has run meanwhile.
         async with aclosing(named_in_views(self._store)) as pages:
             async for named in pages:
                 await self._copy(named, compare=True)
@@ -148,7 +152,7 @@ class _Backup:
         )
 
     async def _write_log(self, after: int, head: int) -> ContentAddress:
-        """Write the files that are missing; the digest of the last one. An empty log has a file that says so."""
+        """Write the missing log files and return the last one's digest. An empty log has one file without events."""
         kept = self._kept
         while kept is None or after < head:
             last = min(head, after + _FILE_EVENTS_MAX)
@@ -160,14 +164,15 @@ class _Backup:
         return kept.digest
 
     async def _copy_for(self, events: Sequence[StoredEvent]) -> None:
+        """Copy the objects that a batch of events names, before the events are written."""
         by_address = {each.address: each for each in named_by(events)}
-        known = await self._store.known_objects(by_address)  # an object may have been stored again since
+        known = await self._store.known_objects(by_address)  # an object may have a newer key by now
         named = [replace(each, place=known.get(address, each).place) for address, each in by_address.items()]
         await self._copy(named, compare=False)
         self._tell(events=len(events))
 
     async def _copy(self, named: Sequence[NamedObject], *, compare: bool) -> None:
-        """Copy those of the objects that the backup does not have, or has otherwise, as far as a comparison tells."""
+        """Copy objects that the backup lacks or has in another size; with `compare`, also those with other bytes."""
         known, found = await self._objects.look_up(named)
         flaws = flaws_by_size(named, found)
         present = [(each, place) for each, place, flaw in zip(named, known, flaws, strict=True) if flaw is None]
@@ -179,7 +184,9 @@ class _Backup:
             places = [place for each, place in present if each in different]
             results = await self._plane.verify_objects(places)
             damaged += [place for place, result in zip(places, results, strict=True) if result.status != "ok"]
-        for place in damaged:  # bytes at a key never change; what is sound is kept: the store's may be the damaged one
+        # Bytes at a key never change, so a damaged object is deleted before it is copied again. A sound object of the
+        # backup is kept, because the store's object may be the damaged one.
+        for place in damaged:
             await self._plane.delete_object(place)
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
@@ -189,7 +196,7 @@ class _Backup:
         await for_each_concurrent(large, self._copy_large, at_once=_COPIES_AT_ONCE)
 
     async def _different(self, kept: Sequence[tuple[NamedObject, KnownObject]]) -> list[NamedObject]:
-        """Those that are in the backup with their size and other bytes: small ones are read whole, others sampled."""
+        """Return the objects whose bytes in the backup differ. Small objects are read whole, large ones are sampled."""
         places = {named.address: known for named, known in kept}
         different: list[NamedObject] = []
 
@@ -223,11 +230,11 @@ class _Backup:
                 finally:
                     stream.close()
         except (ObjectMissing, ObjectDamaged, RangeRefused):
-            return False  # copying it tells which of the two it is
+            return False  # copying the object shows which of the two is flawed
         return True
 
     async def _copy_small(self, batch: Sequence[NamedObject]) -> None:
-        """Read some objects into memory, and store them together: durability is what small ones cost most."""
+        """Copy small objects through memory in one batch, because flushing costs more than writing their bytes."""
         read = await self._storage.ask(ReadObjects(tuple(each.known for each in batch)), timeout=NO_TIME_LIMIT)
         contents: list[tuple[NamedObject, bytes]] = []
         for named, content in zip(batch, read, strict=True):
@@ -250,7 +257,7 @@ class _Backup:
         await self._read(named, store)
 
     async def _read(self, named: NamedObject, use: Callable[[Stream[bytes]], Awaitable[None]]) -> None:
-        """Have an object of the store read; one that turns out not to be whole is noted."""
+        """Read an object of the store with `use`. Note the object if it is missing or damaged."""
         try:
             stream = await self._storage.ask(ServeObject(named.known), timeout=NO_TIME_LIMIT)
             try:
@@ -263,6 +270,7 @@ class _Backup:
             await self._note("damaged", named)
 
     async def _settle(self, named: NamedObject, result: IngestResult) -> None:
+        """Count a copied object, or note it as damaged if its digests differ from those in the log."""
         if result.digests == named.digests:
             self._new_objects += 1
             self._new_bytes += named.size_bytes
@@ -270,6 +278,7 @@ class _Backup:
             await self._note("damaged", named)
 
     async def _note(self, flaw: Flaw, named: NamedObject) -> None:
+        """Note a flaw of an object, and skip the object from now on."""
         self._flawed.add(str(named.address))
         await self._flaws.add(flaw, named, self._store)
 

@@ -1,4 +1,4 @@
-"""The log of a backup: its files found whole and in order, its events held to the rules; then handed out in pieces."""
+"""The log of a backup. All files and events are verified before any event is used."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -19,11 +19,11 @@ __all__ = ["BackupLog"]
 
 
 class BackupLog:
-    """A log that was found whole; `verified` makes one.
+    """A verified log. Create it with `verified`.
 
     Attributes:
-        bytes: of the objects that they name, counted each time.
-        retired: places that it retires: at its end, nothing is kept there.
+        bytes: total size of the objects that the events name. An object counts each time that events name it.
+        retired: the places that the log retires. At the end of the log, they hold no objects.
     """
 
     def __init__(self) -> None:
@@ -34,19 +34,19 @@ class BackupLog:
 
     @property
     def last(self) -> LogFileSummary:
-        """The end of its chain."""
+        """The summary of the last log file."""
         if self._last is None:
             raise AssertionError("a log that was found whole has a file")
         return self._last
 
     @property
     def events(self) -> int:
-        """How many events it holds, and so the sequence of the last one."""
+        """The number of events, which is also the sequence of the last event."""
         return self.last.header.last
 
     @property
     def digest(self) -> str:
-        """Checksum of the last file, which stands for the whole log."""
+        """The digest of the last file. It covers the whole log, as each file holds the digest of the one before."""
         return str(self.last.digest)
 
     @classmethod
@@ -56,16 +56,16 @@ class BackupLog:
         *,
         see: Callable[[Sequence[StoredEvent]], None] = lambda _events: None,
     ) -> Self:
-        """Read all of a backup's log.
+        """Read and verify the whole log of a backup.
 
         Args:
             directory: the backup.
-            see: gets the events in order, as they are found to keep the rules.
+            see: called with each batch of events, in order, after the batch was checked.
 
         Raises:
-            BackupRefused: it has no log.
-            LogFileInvalid: a file is not whole, or is missing.
-            UnknownEventType: a newer release wrote it.
+            BackupRefused: the backup has no log.
+            LogFileInvalid: a log file is damaged or missing.
+            UnknownEventType: a newer release wrote an event.
             EventRefused: an event breaks a rule of the log.
         """
         log = cls()
@@ -87,10 +87,10 @@ class BackupLog:
         return log
 
     async def batches(self) -> AsyncGenerator[tuple[StoredEvent, ...]]:
-        """Its events in order.
+        """Yield the events in order.
 
         Raises:
-            LogFileInvalid: a file has changed since.
+            LogFileInvalid: a file has changed since `verified` read it.
         """
         for path, version in self._files.items():
             async with LogFileSource.open(path) as file:

@@ -1,8 +1,8 @@
-"""The objects of a backup: where each is, read and written by a data plane of the backup's own.
+"""The objects of a backup, which a data plane of the backup reads and writes.
 
-Objects up to `SMALL_BYTES_MAX` are rows of one SQLite file, as in a store, where the target takes one; the
-first backup finds out. On a target that takes none, such as a network file system, each object is a file. Both are read
-wherever they are.
+Objects up to `SMALL_BYTES_MAX` are rows of one SQLite file, as in a store, if the target can hold such a file; the
+backup tests that. On other targets, such as a network file system, each object is a file. Both forms can be read on
+any target.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -25,14 +25,14 @@ class BackupObjects:
     """The objects of one open backup.
 
     Attributes:
-        plane: reads and writes them.
+        plane: the data plane that reads and writes the objects.
     """
 
     def __init__(self, plane: InProcessDataPlane) -> None:
         self.plane = plane
 
     async def look_up(self, named: Sequence[NamedObject]) -> tuple[list[KnownObject], list[int | None]]:
-        """Return where each object is, and its size there; None for the size where it is not."""
+        """Return the place and the size of each object in the backup. The size is None if the object is missing."""
         small = [each.size_bytes <= SMALL_BYTES_MAX for each in named]
         known = [
             _known(each, SMALL_BACKEND_ID if is_small else _BACKEND_ID)
@@ -47,15 +47,16 @@ class BackupObjects:
 
 
 def _known(named: NamedObject, backend_id: str) -> KnownObject:
+    """Return an object as it is stored in a backend of the backup, at its first key."""
     return KnownObject(named.address, named.size_bytes, Place(backend_id, first_key(named.address)))
 
 
 @asynccontextmanager
 async def objects_to_write(directory: BackupDirectory) -> AsyncGenerator[BackupObjects]:
-    """Open the objects of a backup that is held for writing.
+    """Open the objects of a backup that `BackupDirectory.to_write` has locked.
 
     Raises:
-        StorageError: they cannot be written.
+        StorageError: the objects cannot be written.
     """
     opening = open_local_data_plane(
         directory.objects,
@@ -70,6 +71,6 @@ async def objects_to_write(directory: BackupDirectory) -> AsyncGenerator[BackupO
 
 @asynccontextmanager
 async def objects_to_read(directory: BackupDirectory) -> AsyncGenerator[BackupObjects]:
-    """Open the objects of a backup without changing anything."""
+    """Open the objects of a backup read-only."""
     async with open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, read_only=True, small_max=0) as plane:
         yield BackupObjects(plane)

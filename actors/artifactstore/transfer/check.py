@@ -1,4 +1,4 @@
-"""Checking a backup where it lies: every byte of its log and of its objects, without a store and without writing."""
+"""The check of a backup. It reads every byte of the log and the objects, needs no store, and writes nothing."""
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -23,14 +23,15 @@ _BATCH_BYTES = 16 << 20
 
 
 async def check_backup(path: Path, progress: Callable[[TransferProgress], None] | None = None) -> BackupCheck:
-    """Read all of a backup, and compare it with its own checksums and digests.
+    """Read a whole backup, and compare it with its own checksums and digests.
 
-    Takes about a hundred bytes of memory for every object that it holds.
+    The check uses about 100 bytes of memory for each object of the backup.
 
     Raises:
-        BackupRefused: there is no backup, or none that has come to its end.
-        LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it.
-        EventRefused: an event of it breaks a rule of logs.
+        BackupRefused: the directory holds no backup, or only a first one that was interrupted.
+        LogFileInvalid: a log file is damaged or missing.
+        UnknownEventType: a newer release wrote an event.
+        EventRefused: an event breaks a rule of the log.
     """
     directory = await BackupDirectory.to_read(path)
     async with objects_to_read(directory) as objects:
@@ -38,6 +39,8 @@ async def check_backup(path: Path, progress: Callable[[TransferProgress], None] 
 
 
 class _Check:
+    """One check while it runs."""
+
     def __init__(
         self, directory: BackupDirectory, objects: BackupObjects, progress: Callable[[TransferProgress], None] | None
     ) -> None:
@@ -49,6 +52,7 @@ class _Check:
         self._bytes = 0
 
     async def run(self, log: BackupLog) -> BackupCheck:
+        """Verify the objects of every batch of events, and return the result."""
         done = TransferProgress(0, log.events, 0, log.bytes)
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
@@ -68,6 +72,7 @@ class _Check:
         )
 
     async def _read(self, named: Sequence[NamedObject]) -> None:
+        """Verify the objects that this check has not seen yet, and note their flaws."""
         by_address = {str(each.address): each for each in named}
         new = [each for address, each in by_address.items() if address not in self._seen]
         self._seen.update(str(each.address) for each in new)
@@ -79,7 +84,7 @@ class _Check:
             if flaw is None:
                 whole.append(each)
                 places[each.address] = place
-            else:  # one that is too long can be too long to read
+            else:  # not read, as a longer object may be too large to read
                 await self._flaws.add(flaw, each)
 
         async def read(batch: Sequence[NamedObject]) -> None:

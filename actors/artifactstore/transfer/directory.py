@@ -1,14 +1,14 @@
-"""A backup on disk: log files that chain, objects under their digests, and a mark that says that it is one.
+"""A backup on disk: a chain of log files, objects under their digests, and a marker file.
 
 ```
-artifactstore-backup                          one line: the format, so that nothing else is taken for a backup
+artifactstore-backup                          one line with the format; it marks the directory as a backup
 log/000000000001-000000000123.cborseq         log files, each continuing the one before it
-objects/small/objects.db                      objects up to 64 KiB, as in a store's own storage root
-objects/blake3/0b/8b/0b8b60…                  larger ones, likewise
+objects/small/objects.db                      objects up to 64 KiB, as in the object root of a store
+objects/blake3/0b/8b/0b8b60…                  larger objects, likewise
 ```
 
-A log file appears by one rename when all the objects that it names were copied, so whatever is there is complete. What
-an interrupted backup leaves are objects that no log file names yet, and partial files that the next backup removes.
+A log file appears by one rename after all objects that it names were copied, so every visible log file is complete. An
+interrupted backup leaves objects that no log file names yet, and partial files that the next backup removes.
 """
 
 import errno
@@ -33,18 +33,18 @@ __all__ = ["BackupDirectory"]
 _MARK_NAME: Final = "artifactstore-backup"
 _MARK: Final = b"artifactstore backup, format 1\n"
 _LOCK_NAME: Final = ".lock"
-_ANY_FILE: Final = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # somebody else may have put a pipe or a link there
-_OF_A_FILE_SYSTEM: Final = "lost+found"  # in the root of a disk that is empty
+_ANY_FILE: Final = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # do not block on a FIFO; follow no link
+_OF_A_FILE_SYSTEM: Final = "lost+found"  # exists in the root of an empty disk
 
 
 class BackupDirectory:
-    """One backup; `to_write` or `to_read` opens it.
+    """The directory of one backup. Open it with `to_write` or `to_read`.
 
     Attributes:
-        name: the directory as it was given.
-        log: where its log files are.
-        objects: where its objects are: a storage root.
-        limits: what its file system could not do while it was written.
+        name: the path of the directory as the caller gave it.
+        log: the directory of the log files.
+        objects: the directory of the objects, which has the form of a store's object root.
+        limits: the limits of the file system that occurred while the backup was written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,10 +57,13 @@ class BackupDirectory:
     @classmethod
     @asynccontextmanager
     async def to_write(cls, path: Path) -> AsyncGenerator[Self]:
-        """Hold a backup for the block, so that nobody else writes to it; make it if there is none.
+        """Lock a backup for the block, so that no other process writes to it. Create it if it does not exist.
+
+        On a file system without locks, the backup is not locked, and `limits` notes that.
 
         Raises:
-            BackupRefused: it holds something else, another backup into it runs, or it cannot be written.
+            BackupRefused: the directory holds other files or a backup of another format, another backup into it is
+                running, or it cannot be written.
         """
         backup = cls(path)
         with _explained(path):
@@ -72,10 +75,10 @@ class BackupDirectory:
 
     @classmethod
     async def to_read(cls, path: Path) -> Self:
-        """A backup that is there.
+        """Open an existing backup for reading.
 
         Raises:
-            BackupRefused: there is none, or none that this release can read.
+            BackupRefused: the directory holds no backup that this release can read.
         """
         backup = cls(path)
         with _explained(path):
@@ -84,17 +87,18 @@ class BackupDirectory:
         return backup
 
     async def log_files(self) -> tuple[Path, ...]:
-        """The files of its log, in order.
+        """Return the log files in order.
 
         Raises:
-            LogFileInvalid: one is missing.
-            BackupRefused: they cannot be listed.
+            LogFileInvalid: a log file is missing, or two log files hold the same event.
+            BackupRefused: the log files cannot be listed.
         """
         with _explained(self._path):
             names = await in_thread(lambda: [path.name for path in self.log.iterdir()] if self.log.is_dir() else [])
         return tuple(self.log / name for name in chain_of(names))
 
     def _begin(self) -> int:
+        """Lock the directory, prepare it for a backup, and return the descriptor of the lock file."""
         make_durable_directory(self._path, self.limits)
         if not (self._path / _MARK_NAME).exists() and any(
             not each.name.startswith(".") and each.name != _OF_A_FILE_SYSTEM for each in self._path.iterdir()
@@ -121,6 +125,7 @@ class BackupDirectory:
         return lock
 
     def _take_lock(self, lock: int) -> None:
+        """Lock the lock file, or note that the file system has no locks."""
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -130,6 +135,7 @@ class BackupDirectory:
                 raise
 
     def _write_mark(self) -> None:
+        """Write the marker file atomically."""
         partial = self._path / f".{_MARK_NAME}.partial"
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -140,13 +146,14 @@ class BackupDirectory:
         partial.replace(self._path / _MARK_NAME)
 
     def _refuse_links(self) -> None:
+        """Refuse symbolic links in place of the directories of the backup."""
         for own in (self.log, self.objects, self.objects / PRIMARY_ALGORITHM, file_below(self.objects).parent):
             if own.is_symlink():
                 reason = f"{own.relative_to(self._path)} in it is a symbolic link, which no backup has made; remove it"
                 raise BackupRefused(self.name, reason)
 
     def _check_small_objects(self) -> None:
-        """Refuse what SQLite would follow or wait for in the place of its files."""
+        """Refuse links and FIFOs at the paths of the SQLite files, because SQLite would follow or wait for them."""
         small = file_below(self.objects)
         for file in (small, *(small.with_name(f"{small.name}{suffix}") for suffix in ("-wal", "-shm"))):
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -158,8 +165,8 @@ class BackupDirectory:
         """Open a file of the backup itself.
 
         Raises:
-            BackupRefused: it is something else than a file.
-            OSError: it cannot be opened.
+            BackupRefused: the path is not a regular file.
+            OSError: the file cannot be opened.
         """
         refused = BackupRefused(self.name, f"{name} in it is no regular file; move it away")
         try:
@@ -174,6 +181,7 @@ class BackupDirectory:
         return descriptor
 
     def _check_mark(self) -> None:
+        """Refuse a directory whose marker file is missing or names another format."""
         found = None
         with suppress(FileNotFoundError):
             descriptor = self._open_own(_MARK_NAME, os.O_RDONLY)
@@ -191,9 +199,10 @@ class BackupDirectory:
 
 @contextmanager
 def _explained(path: Path) -> Generator[None]:
+    """Raise BackupRefused for an error of the operating system."""
     try:
         yield
-    except FileExistsError as error:  # the system says that something exists, not that it is in the way
+    except FileExistsError as error:  # the system's message does not say what is wrong
         reason = f"{error.filename} is no directory; name another, or move it away"
         raise BackupRefused(str(path), reason) from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""A whole log into one file, up to the head that it has at the start, while the store is in use."""
+"""The export of a whole log to one file, up to the head at the start, while the store is in use."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -15,15 +15,15 @@ __all__ = ["export_log", "log_text"]
 
 
 async def log_text(store: EventStore) -> LogFileText:
-    """The log as it is now, as the bytes of a file that are made while they are read."""
+    """Return the current log as the text of a log file, which is produced while it is read."""
     return LogFileText(store, LogFileHeader(0, (await store.probe()).head))
 
 
 async def export_log(store: EventStore, target: Path, progress: Callable[[TransferProgress], None] | None) -> LogExport:
-    """Write the log as it is now to a file, which is there whole and durable or not at all.
+    """Write the current log to a file. The file appears complete and durable, or not at all.
 
     Raises:
-        TargetRefused: the file system does not take it.
+        TargetRefused: the file cannot be written.
         LogDamaged: an event is missing in the log.
     """
     text = await log_text(store)

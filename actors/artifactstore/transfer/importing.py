@@ -1,9 +1,8 @@
-"""A whole log out of one file: proved whole first, then taken over piece by piece, a transaction each.
+"""The import of a whole log from one file. The file is verified first, then written batch by batch.
 
-Nothing is written before all of the file has been read and found whole, every event of it has been held to the rules of
-a log, and this log found to be the beginning of it.
-Interrupted, it has written a part that ends between two pieces, and the head of the log refuses other writers; asked
-for again, it continues from there.
+Nothing is written before three checks have passed: the file is complete, every event keeps the rules of the log, and
+this log is the beginning of the file's log. Each batch is one transaction. After an interruption, the log ends with a
+whole batch, and its head refuses other writers. The same import, when repeated, continues from there.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,14 +31,18 @@ async def import_log(
     path: Path,
     progress: Callable[[TransferProgress], None] | None,
 ) -> LogImport:
-    """Take over the log in a file.
+    """Import the log in a file.
 
     Raises:
-        LogFileInvalid, LogFilePartial, UnknownEventType: it is not a whole log that this release can read; nothing was
-            written.
-        EventRefused: one of its events breaks a rule; nothing was written.
-        LogDiffers: this log is not the beginning of it, or has ceased to be before this began.
-        ImportUnfinished: another import was begun and must be finished first.
+        StoreReadOnly: the store is open read-only.
+        SourceUnreadable: the file cannot be read.
+        LogFileInvalid: the file is damaged or incomplete; nothing was written. Or, later, the file changed or the
+            database refuses an event; the batches before were written.
+        LogFilePartial: the file does not begin with the first event; nothing was written.
+        UnknownEventType: a newer release wrote an event; nothing was written.
+        EventRefused: an event breaks a rule of the log; nothing was written.
+        LogDiffers: this log is not the beginning of the file's log, or ceased to be before the import began.
+        ImportUnfinished: another import is unfinished and must be finished first.
     """
     store.must_be_writable()
     async with LogFileSource.open(path) as file:
@@ -64,7 +67,7 @@ async def import_log(
 
 
 class _Counting:
-    """Tells how far it is; the file is read twice, so its bytes count twice."""
+    """The progress of an import. The file is read twice, so its bytes count twice."""
 
     def __init__(self, bytes_total: int, progress: Callable[[TransferProgress], None] | None) -> None:
         self._progress = progress
@@ -80,6 +83,7 @@ class _Counting:
 
 
 async def _apply(file: LogFileSource, arrival: Arrival, counting: _Counting) -> None:
+    """Compare the events that this log already has, then write the new ones."""
     arrival.admit()
     async with aclosing(file.batches()) as batches:
         async for batch, _bytes in batches:
@@ -96,6 +100,7 @@ async def _apply(file: LogFileSource, arrival: Arrival, counting: _Counting) -> 
 async def _report(
     store: EventStore, storage: ActorRef[StorageRole], path: str, summary: LogFileSummary, arrival: Arrival
 ) -> LogImport:
+    """Return the report, with the objects that the log names and the storage lacks."""
     return LogImport(
         file=path,
         events=summary.header.last,

@@ -1,7 +1,7 @@
-"""One log file on disk: its bytes made from a log as they are wanted, and read back twice over.
+"""One log file on disk: `LogFileText` produces its bytes from a log, and `LogFileSource` reads its events.
 
-Who takes events from a file reads it to its end first, since only there stands what proves it whole, and then again
-for the events. Both readings use one open file, and notice when it changes in between.
+A caller that uses the events reads the file twice. The first pass verifies the file, since only its end proves that it
+is complete. The second pass yields the events. Both passes use one open file, and detect if the file changes meanwhile.
 """
 
 import errno
@@ -34,22 +34,22 @@ __all__ = ["READ_BYTES", "LogFileSource", "LogFileText", "Version"]
 type Version = tuple[int, int, int, int, int]
 
 READ_BYTES: Final = 8 << 20
-"""How much of a log is held at a time, if no event is longer; a manifest can have 42 MB."""
+"""The most bytes of a log that are read at a time. A longer event is read alone; a manifest can have 42 MB."""
 
 _EVENTS = 500
 _PIECE_BYTES = 1 << 20
 
 
 class LogFileText:
-    """The bytes of a file that is being made from a log.
+    """The bytes of a log file, produced from a log while they are read.
 
     Args:
-        store: has the log; that it grows meanwhile does no harm.
-        header: which part of it.
-        before: told of events before their bytes are handed out.
+        store: the store with the log. The log may grow meanwhile.
+        header: which events the file holds.
+        before: called with each batch of events before its bytes are yielded.
 
     Attributes:
-        events, bytes: how many were handed out.
+        events, bytes: how many events and bytes were yielded so far.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class LogFileText:
 
     @property
     def summary(self) -> LogFileSummary:
-        """What the file is, once all of its bytes were handed out."""
+        """The range and the digest of the file. Read them after all bytes were yielded."""
         return self._encoder.summary
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """All of it, once.
+        """Yield all bytes of the file. Call this once.
 
         Raises:
             LogDamaged: an event is missing in the log.
@@ -88,6 +88,7 @@ class LogFileText:
         yield self._counted(encoder.end())
 
     async def _read(self, after: int) -> Sequence[StoredEvent]:
+        """Return the next events of the log."""
         limit = min(_EVENTS, self._header.last - after)
         batch = await self._store.read_events(after=after, limit=limit, bytes_max=READ_BYTES)
         if not batch:
@@ -100,12 +101,12 @@ class LogFileText:
 
 
 class LogFileSource:
-    """A file that events are taken from; `open` makes one.
+    """An open log file that events are read from. Create it with `open`.
 
     Attributes:
-        name: what errors call it.
-        size_bytes: how long it is.
-        version: changes whenever the file does.
+        name: the name of the file in errors.
+        size_bytes: the length of the file in bytes.
+        version: a value that changes whenever the file changes.
     """
 
     def __init__(self, name: str, fd: int) -> None:
@@ -121,12 +122,12 @@ class LogFileSource:
         """Open a file for the block.
 
         Raises:
-            SourceUnreadable: there is none, or it cannot be read.
-            LogFileInvalid: it is no regular file.
+            SourceUnreadable: the file does not exist, is a directory, or cannot be opened.
+            LogFileInvalid: the path is not a regular file.
         """
         name = name or str(path)
         try:
-            # A pipe would wait for somebody who writes to it.
+            # Without O_NONBLOCK, opening a FIFO blocks until another process opens it to write.
             fd = await in_thread(lambda: os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError as error:
             raise SourceUnreadable(name, errno.errorcode.get(error.errno or 0, str(error))) from error
@@ -146,18 +147,18 @@ class LogFileSource:
         take: Callable[[Sequence[StoredEvent], int], Awaitable[None]],
         check_header: Callable[[LogFileHeader], None] = lambda _header: None,
     ) -> LogFileSummary:
-        """Read all of it, and find it whole.
+        """Read the whole file, and check that it is complete.
 
-        Either argument may refuse what it gets, and neither is called again then. The rest is read all the same: what
-        they refuse may be wrong because the file is.
+        Either callback may raise one of the errors below. Neither is called again then, but the rest of the file is
+        read: if the file is damaged, that is the error to raise.
 
         Args:
-            take: gets the events of each piece, and the piece's length in bytes.
-            check_header: gets the header, before the first event is taken.
+            take: called with the events of each piece of the file and the piece's length in bytes.
+            check_header: called with the header, before the first call of `take`.
 
         Raises:
-            LogFileInvalid: it is not whole.
-            EventRefused, UnknownEventType, LogFilePartial: it is, and an argument has refused a part of it.
+            LogFileInvalid: the file is damaged or incomplete, or a callback raised this error.
+            EventRefused, UnknownEventType, LogFilePartial: the file is complete, and a callback raised this error.
         """
         reader = LogFileReader(self.name)
         offset, checked = 0, False
@@ -180,7 +181,7 @@ class LogFileSource:
         return summary
 
     async def batches(self) -> AsyncGenerator[tuple[tuple[StoredEvent, ...], int]]:
-        """The events again, as many at a time as a piece of the file holds, and that piece's length in bytes.
+        """Yield the events of each piece of the file, and the piece's length in bytes.
 
         Raises:
             LogFileInvalid: the file has changed since it was opened.
@@ -194,15 +195,17 @@ class LogFileSource:
         reader.finish()
 
     def check_version(self, version: Version) -> None:
-        """See that the file is the one that had this version when it was read before.
+        """Check that the file still has the version that it had in an earlier reading.
 
         Raises:
-            LogFileInvalid: it is another one, or has been changed.
+            LogFileInvalid: the file was replaced or changed.
         """
         if _version(os.fstat(self._fd)) != version:
             raise LogFileInvalid(self.name, 0, "it changed while it was read")
 
     async def _piece(self, offset: int) -> bytes:
+        """Return the next piece of the file, after a check that the file has not changed; empty at the end."""
+
         def read() -> bytes:
             piece = os.pread(self._fd, _PIECE_BYTES, offset)
             self.check_version(self.version)
@@ -215,6 +218,7 @@ class LogFileSource:
 
 
 def _version(found: os.stat_result) -> Version:
+    """Return a value that changes whenever the file changes."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

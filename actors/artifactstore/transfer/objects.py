@@ -1,4 +1,4 @@
-"""The objects that a log names: which they are, by event or by the views, and what is wrong with some of them."""
+"""The objects that a log names, listed from its events or from the projection, and their flaws."""
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
@@ -46,10 +46,10 @@ class NamedObject(Struct, frozen=True):
     """An object as a log names it.
 
     Attributes:
-        digests: both of them.
-        size_bytes: how long it is.
-        place: where the log has it.
-        files: some of those that hold it, as `package id/path`; for people.
+        digests: the BLAKE3 and SHA-256 digests of the content.
+        size_bytes: the length of the content in bytes.
+        place: the backend and the key that the log names.
+        files: some files with this content, as `package id/path`, for people.
     """
 
     digests: ContentDigests
@@ -59,20 +59,21 @@ class NamedObject(Struct, frozen=True):
 
     @property
     def address(self) -> ContentAddress:
-        """What it is found by."""
+        """The content address."""
         return self.digests.content_address
 
     @property
     def known(self) -> KnownObject:
-        """The object in the store."""
+        """The address, the size and the place, as requests to the data plane name an object."""
         return KnownObject(self.address, self.size_bytes, self.place)
 
 
 def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
-    """The objects that some events name, each once; a content comes once for each place."""
+    """Return the objects that some events name, one for each place. A content with two places is listed twice."""
     named: dict[Place, NamedObject] = {}
     files: dict[bytes, str] = {}
-    for stored in events:  # the others name none, or what these have named; a manifest is long to decode
+    # Events of other types name no objects, or only those that these events have named. A manifest is slow to decode.
+    for stored in events:
         if stored.event.type == OBJECTS_STORED.name:
             objects = cast("ObjectsStored", stored.decode())
             for digest, sha256, size_bytes, place, *_ in objects.objects:
@@ -89,7 +90,7 @@ def named_by(events: Iterable[StoredEvent]) -> tuple[NamedObject, ...]:
 
 
 def retired_by(events: Iterable[StoredEvent]) -> frozenset[Place]:
-    """The places that some events retire, at which nothing is kept any more."""
+    """Return the places that some events retire. No object is kept at them."""
     retired = (
         cast("ObjectsRetired", stored.decode()) for stored in events if stored.event.type == OBJECTS_RETIRED.name
     )
@@ -97,7 +98,7 @@ def retired_by(events: Iterable[StoredEvent]) -> frozenset[Place]:
 
 
 async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:
-    """All objects that a log names, a page at a time."""
+    """Yield pages of all objects that the projection lists, in order of content address."""
     after = ""
     while page := await store.locations(package_id=None, after=after, limit=_PAGE):
         yield tuple(
@@ -112,7 +113,7 @@ async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject,
 
 
 def batches_of(named: Sequence[NamedObject], *, count_max: int, bytes_max: int) -> Iterator[list[NamedObject]]:
-    """The objects again, as many at a time as these limits allow; one that is beyond them is a batch of its own."""
+    """Yield the objects in batches within these limits. An object larger than `bytes_max` is a batch alone."""
     batch, size_bytes = list[NamedObject](), 0
     for each in named:
         if batch and (len(batch) == count_max or size_bytes + each.size_bytes > bytes_max):
@@ -125,14 +126,14 @@ def batches_of(named: Sequence[NamedObject], *, count_max: int, bytes_max: int) 
 
 
 class FlawNotes:
-    """Gathers what is wrong: counts of all, and the first of each kind."""
+    """A collection of flaws: the count of each kind, and the first 100 objects of each kind."""
 
     def __init__(self) -> None:
         self._counts: dict[Flaw, int] = {"damaged": 0, "missing": 0}
         self._first: dict[Flaw, list[FlawedObject]] = {"damaged": [], "missing": []}
 
     async def add(self, flaw: Flaw, named: NamedObject, store: EventStore | None = None) -> None:
-        """Note one; a store finds out which files hold it where nobody knows yet."""
+        """Note a flaw. If `named` has no files, look up the files with this content in `store`."""
         self._counts[flaw] += 1
         if len(self._first[flaw]) < _FLAWS_NAMED:
             files = named.files
@@ -141,7 +142,7 @@ class FlawNotes:
             self._first[flaw].append(FlawedObject(str(named.address), named.size_bytes, files))
 
     def result(self) -> ObjectFlaws:
-        """All of it, in order of address."""
+        """Return the flaws, in order of content address."""
         damaged, missing = (
             tuple(sorted(self._first[flaw], key=lambda each: each.content_address)) for flaw in ("damaged", "missing")
         )
@@ -149,7 +150,7 @@ class FlawNotes:
 
 
 def flaws_by_size(named: Sequence[NamedObject], found: Sequence[int | None]) -> tuple[Flaw | None, ...]:
-    """What is wrong with each object, by what a look without reading found; None where nothing is."""
+    """Return the flaw of each object according to its size in storage; None if the size is right."""
     return tuple(
         "missing" if size_bytes is None else "damaged" if size_bytes != each.size_bytes else None
         for each, size_bytes in zip(named, found, strict=True)
@@ -157,7 +158,7 @@ def flaws_by_size(named: Sequence[NamedObject], found: Sequence[int | None]) -> 
 
 
 async def unlike_the_log(store: EventStore, storage: ActorRef[StorageRole]) -> ObjectFlaws:
-    """Objects that the log of a store names and its storage does not have, or has in another size."""
+    """Return the objects that the log of a store names and its storage lacks or has in another size."""
     notes = FlawNotes()
     async with aclosing(named_in_views(store)) as pages:
         async for named in pages:

@@ -1,9 +1,9 @@
-"""Restore: a backup's log and objects into a store that is new, or is the beginning of the backup.
+"""The restore of a backup into a store whose log is empty or is the beginning of the backup's log.
 
-Nothing is written before every log file was read and found whole, each continuing the one before it, every event held
-to the rules of a log, and this log found to be the beginning of theirs. Then the log arrives piece by piece, the
-objects of each piece before its events, as an ingest has it. Asked for again, it continues, and puts back objects that
-the store has lost since.
+Nothing is written before three checks have passed: every log file is complete and continues the one before it, every
+event keeps the rules of the log, and this log is the beginning of the backup's log. Then the log is written batch by
+batch. The objects of a batch are stored before its events, as in an ingest. A repeated restore continues an interrupted
+one, and stores objects again that the store has lost since.
 """
 
 import errno
@@ -49,18 +49,21 @@ async def restore(
     progress: Callable[[TransferProgress], None] | None,
     commit: Callable[[ReplaceObjects], Awaitable[object]],
 ) -> RestoreReport:
-    """Bring a store to what a backup holds.
+    """Restore a store from a backup.
 
-    Objects go where its log has them at its end. Where the store holds other bytes, or a flag, a content
-    goes to its next key, and `commit` records that after the last event of the log.
+    Objects are stored at their places as of the end of the log. If that key holds other bytes, or the object is
+    flagged, the content is stored at its next key. `commit` records that after the last event of the log.
 
     Raises:
-        BackupRefused: there is no backup, or none that has come to its end.
-        LogFileInvalid, UnknownEventType: its log is not whole, or a newer release wrote it; nothing was written.
-        EventRefused: an event of it breaks a rule of logs; nothing was written.
-        LogDiffers: this log is not the beginning of it; nothing was written.
-        ImportUnfinished: another import was begun and must be finished first; nothing was written.
-        StorageError: an object cannot be stored here; what was restored until then is kept.
+        StoreReadOnly: the store is open read-only.
+        BackupRefused: the directory holds no backup, or only a first one that was interrupted.
+        LogFileInvalid: a log file is damaged or missing; nothing was written. Or, later, a log file changed or the
+            database refuses an event; the batches before were restored.
+        UnknownEventType: a newer release wrote an event; nothing was written.
+        EventRefused: an event breaks a rule of the log; nothing was written.
+        LogDiffers: this log is not the beginning of the backup's log; no event was written.
+        ImportUnfinished: another import is unfinished and must be finished first; no event was written.
+        StorageError: an object cannot be stored here. Events and objects restored before are kept.
     """
     store.must_be_writable()
     directory = await BackupDirectory.to_read(path)
@@ -72,6 +75,8 @@ async def restore(
 
 
 class _Restore:
+    """One restore while it runs."""
+
     def __init__(
         self,
         store: EventStore,
@@ -97,6 +102,7 @@ class _Restore:
         self._new_objects = self._new_bytes = 0
 
     async def run(self, log: BackupLog) -> RestoreReport:
+        """Store the objects and write the events batch by batch, commit replaced objects, and return the report."""
         await self._begin(log)
         self._flagged = await self._store.flagged_objects()
         done = TransferProgress(0, log.events, 0, log.bytes)
@@ -124,7 +130,7 @@ class _Restore:
         )
 
     async def _begin(self, log: BackupLog) -> None:
-        """Find this log to be the beginning of the backup's, and keep other writers out from now on."""
+        """Check that this log is the beginning of the backup's log, then make its head refuse other writers."""
         self._arrival.admit()
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
@@ -134,7 +140,7 @@ class _Restore:
         await self._arrival.begin()
 
     async def _where_they_are_now(self, named: Sequence[NamedObject]) -> list[NamedObject]:
-        """The objects at the places that this log has them at, which may have stored them again since."""
+        """Return the objects, each at the place that this log names if that place is newer than the backup's."""
         known = await self._store.known_objects({each.address for each in named})
         return [
             replace(each, place=now.place)
@@ -144,7 +150,7 @@ class _Restore:
         ]
 
     async def _restore_objects(self, named: Sequence[NamedObject]) -> None:
-        """Put those of the objects into the store that it does not have, or has flawed; those it has are read."""
+        """Store the objects that the store lacks or has flawed. Objects of the right size are read to find flaws."""
         known = tuple(each.known for each in named)
         found = await self._storage.ask(StatObjects(known), timeout=NO_TIME_LIMIT)
         wanted: list[NamedObject] = []
@@ -167,13 +173,13 @@ class _Restore:
         runs = batches_of(to_read, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES)
         await for_each_concurrent(runs, read, at_once=_READS_AT_ONCE)
         self._sound.update(each.place for each in named)
-        while wanted:  # one that two backends have is stored in one after the other
+        while wanted:  # a batch holds a content once; one that belongs in two backends is in two batches
             batch = list({each.address: each for each in reversed(wanted)}.values())
             await self._store_wanted(batch)
             wanted = [each for each in wanted if each not in batch]
 
     async def _store_wanted(self, wanted: Sequence[NamedObject]) -> None:
-        """Store objects where the log has them, or under a later key where other bytes are, or a flag is."""
+        """Store objects at their places, or at a later key if the place holds other bytes or is flagged."""
         for asked in batches_of(wanted, count_max=_BATCH_FILES, bytes_max=_BATCH_BYTES):
             found = await self._sources(asked)
             if not found:
@@ -192,21 +198,23 @@ class _Restore:
                     raise answer
 
     def _place_for(self, named: NamedObject) -> Place:
+        """Return where to store an object: at its place, or at a later key if that place is flagged."""
         place = self._flagged.get(named.address)
         return named.place if place is None or not comes_after(place, named.place) else place
 
     def _note_place(self, named: NamedObject, place: Place) -> None:
+        """Remember an object that was stored at another place than the log's, to commit that at the end."""
         if place != named.place:
             digest, sha256 = named.digests.primary.raw, named.digests.sha256.raw
             self._replaced.append(StoredObject(digest, sha256, named.size_bytes, place))
 
     async def _sources(self, wanted: Sequence[NamedObject]) -> list[tuple[NamedObject, FileSource]]:
-        """Say where the backup has objects, rows with their bytes; note those of another size, or that are no more."""
+        """Return the source of each object in the backup, with bytes if it is a row. Note flawed objects instead."""
         known, sizes = await self._objects.look_up(wanted)
         found: list[tuple[NamedObject, FileSource]] = []
         rows: list[tuple[NamedObject, KnownObject]] = []
         for each, place, size_bytes in zip(wanted, known, sizes, strict=True):
-            if size_bytes not in (None, each.size_bytes):  # one that is too long can be too long to read
+            if size_bytes not in (None, each.size_bytes):  # not read, as a longer object may be too large
                 await self._note("damaged", each)
             elif place.place.backend_id == SMALL_BACKEND_ID:
                 rows.append((each, place))
@@ -225,16 +233,17 @@ class _Restore:
         return found
 
     async def _note(self, flaw: Flaw, named: NamedObject) -> None:
+        """Note a flaw of an object in the backup, and skip the object from now on."""
         self._flawed.add(str(named.address))
         await self._flaws.add(flaw, named)
 
 
 def flaw_of(error: Exception) -> Flaw | None:
-    """What an error says about an object of the backup; None if it is not about the object."""
+    """Return the flaw of a backup's object that an error shows; None if the error has another cause."""
     if not isinstance(error, SourceError):
         return None
     if not isinstance(error, SourceUnreadable):
-        return "damaged"  # other bytes than it should have, or no file at all at its place
+        return "damaged"  # other bytes, or not a regular file
     if error.cause in _ABSENT:
         return "missing"
     return "damaged" if error.cause == _UNREADABLE else None

@@ -1,6 +1,6 @@
-"""The event types that this release knows: one module each, with payload, rules, rows and a line for people.
+"""The event types that this release knows. Each module defines one type: payload, rules, rows and description.
 
-The names are versioned: a changed meaning is a new type beside the old one. An unknown type stops a replay with an
+Type names are versioned: a changed meaning is a new type beside the old one. An unknown type stops a replay with an
 error that names it, because guessing would build wrong tables.
 """
 
@@ -104,12 +104,12 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
 )
 
 EVENT_TYPES: Final[Mapping[str, EventType[Any]]] = MappingProxyType({each.name: each for each in _BY_PAYLOAD.values()})
-"""Every event type by its name."""
+"""Every event type by name."""
 
 
 @dataclass(eq=False)
 class UnknownEventType(ArtifactStoreError):
-    """An event type, or a version of one, that this release cannot project."""
+    """This release does not know an event type, or a version of one, and cannot project it."""
 
     type: str
     sequence: int | None = None
@@ -121,7 +121,7 @@ class UnknownEventType(ArtifactStoreError):
 
 
 def event_type(name: str) -> EventType[Any]:
-    """Return the event type of this name.
+    """Return the event type with this name.
 
     Raises:
         UnknownEventType: this release does not know it.
@@ -144,11 +144,11 @@ def encode_payload(payload: Payload) -> bytes:
 
 
 def decode_payload(name: str, content: bytes) -> Payload:
-    """Read the payload of an event of the given type. A manifest is handed over as bytes.
+    """Decode the payload of an event of the given type. A manifest stays encoded as bytes.
 
     Raises:
         UnknownEventType: this release does not know the type.
-        PayloadInvalid, InvalidValue, PathRefused: the bytes are canonical CBOR, but not what that type says.
+        PayloadInvalid, InvalidValue, PathRefused: the bytes are canonical CBOR, but break a rule of the type.
         NotCanonical: the bytes are not canonical CBOR.
     """
     payload: Payload = event_type(name).codec.decode(content)

@@ -1,4 +1,4 @@
-"""What every event type has, and the codec that most payloads share."""
+"""The definition of an event type, and the codec that most payloads share."""
 
 import types
 import typing
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["Codec", "EventType", "PayloadInvalid", "check_equal", "fields_of", "record_codec", "require_shortest"]
 
 _PAYLOAD_BYTES_MAX = 8 << 20
-"""More than any payload has but a manifest: the most metadata that a package may have takes 5 MB."""
+"""The size limit of every payload except a manifest. The maximum metadata of a package takes 5 MB."""
 
 _SHOWN_CHARACTERS = 80
 
 
 @dataclass(eq=False)
 class PayloadInvalid(ArtifactStoreError):
-    """A payload that is not what its event type says."""
+    """A payload breaks a rule of its event type."""
 
     type: str
     reason: str
@@ -35,7 +35,10 @@ class PayloadInvalid(ArtifactStoreError):
 
 
 class Codec[P](Struct, frozen=True):
-    """Between a payload and its canonical bytes. `decode` raises `PayloadInvalid`, `NotCanonical` or `InvalidValue`."""
+    """Functions that encode a payload to canonical bytes and decode it.
+
+    `decode` raises `PayloadInvalid`, `NotCanonical` or `InvalidValue`.
+    """
 
     encode: Callable[[P], bytes]
     decode: Callable[[bytes], P]
@@ -43,18 +46,18 @@ class Codec[P](Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class EventType[P]:
-    """Everything that the system knows of one type of event.
+    """The definition of one event type.
 
     Attributes:
-        name: versioned; a changed meaning is a new type beside the old one.
-        codec: of its payload.
-        subject: what the event is about: a package id, or what `subject` of the module says.
-        needs: what `judge` and `evolve` read of the state.
-        check: holds the payload to the rules that it can be held to alone, beyond those of `codec.decode`.
-        judge: holds the event to the state before it, as the decision that makes such events does.
-        evolve: changes the state by it.
-        rows: what follows for the projections; reads nothing else.
-        describe: one line for people.
+        name: the versioned name; a changed meaning is a new type beside the old one.
+        codec: encodes and decodes the payload.
+        subject: returns what the event is about, such as a package id.
+        needs: returns the state that `judge` and `evolve` read.
+        check: checks the rules that need no state and that `codec.decode` does not check.
+        judge: checks the event against the state before it, by the rules of the decision that makes such events.
+        evolve: applies the event to the state.
+        rows: returns the row operations for the projections, from the event alone.
+        describe: returns one line for people.
     """
 
     name: str
@@ -69,10 +72,10 @@ class EventType[P]:
 
 
 def check_equal(what: str, found: object, expected: object) -> None:
-    """Refuse a value that is not the one that the events before make it.
+    """Reject a value that differs from the one that the events before imply.
 
     Raises:
-        InvalidValue: it differs.
+        InvalidValue: the values differ.
     """
     if found != expected:
         raise InvalidValue(what, str(found)[:_SHOWN_CHARACTERS], f"it should be {str(expected)[:_SHOWN_CHARACTERS]!r}")
@@ -81,16 +84,17 @@ def check_equal(what: str, found: object, expected: object) -> None:
 def fields_of(
     name: str, payload: bytes, kinds: Mapping[str, frozenset[type]], *, proven: bool = True
 ) -> dict[str, RecordValue]:
-    """Return the map that a payload is, its values of the types that `kinds` allows by key.
+    """Return the map in a payload, after checking its keys and the types of its values.
 
     Args:
-        name: of the event type.
+        name: the name of the event type.
         payload: canonical CBOR.
-        kinds: types by key.
-        proven: False if the caller checks each value and calls `require_shortest`, which is cheaper for a long payload.
+        kinds: the allowed types of each key's value.
+        proven: False skips the check that the bytes are canonical. The caller then checks each value and calls
+            `require_shortest`, which is cheaper for a long payload.
 
     Raises:
-        PayloadInvalid: it is another one.
+        PayloadInvalid: the payload is not such a map.
         NotCanonical: the bytes are not canonical CBOR.
     """
     if proven:
@@ -108,11 +112,11 @@ def fields_of(
 
 
 def require_shortest(name: str, payload: bytes, encoded: bytes, reason: str) -> None:
-    """Refuse a payload that is not what its own value encodes to.
+    """Reject a payload that differs from the encoding of its own value.
 
     Raises:
         NotCanonical: the bytes are not canonical CBOR.
-        PayloadInvalid: they are, and `reason` says what is not in its shortest form.
+        PayloadInvalid: the bytes are canonical; `reason` says what is not in its shortest form.
     """
     if payload != encoded:
         canonical.decode_record(payload, max_bytes=_PAYLOAD_BYTES_MAX)
@@ -120,7 +124,7 @@ def require_shortest(name: str, payload: bytes, encoded: bytes, reason: str) -> 
 
 
 def record_codec[P: Struct](name: str, payload: type[P]) -> Codec[P]:
-    """Return the codec of a struct of texts, numbers and maps of text: a map of its fields."""
+    """Return the codec of a struct of texts, numbers and maps of text. The payload is a map of the struct's fields."""
     hints = typing.get_type_hints(payload)
     names = payload.__struct_fields__
     kinds = {field: _kinds_of(hints[field]) for field in names}
@@ -141,7 +145,7 @@ def record_codec[P: Struct](name: str, payload: type[P]) -> Codec[P]:
 
 
 def _kinds_of(hint: object) -> frozenset[type]:
-    """The types that a decoded value may have where a payload's field has this annotation; a bool is no int here."""
+    """Return the types that a decoded value of a field with this annotation may have; a bool is no int here."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return frozenset(cast("type", typing.get_origin(option) or option) for option in options)
 

@@ -1,7 +1,7 @@
-"""`v1.command.noted`: a command with an idempotency key found its work done, and its key is kept all the same.
+"""`v1.command.noted`: a command with an idempotency key changed nothing, and the log keeps its key.
 
-Without it the same key would be free: a later command with the key could do something else, although its caller was
-told that the first one had succeeded.
+Without this event the key would stay free. A later command with the key could then do something else, although the
+first command was reported as successful.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -24,14 +24,14 @@ class CommandNoted(Struct, frozen=True):
     """A command about a package changed nothing. The event keeps its idempotency key.
 
     Attributes:
-        package_id: the package, and the subject.
+        package_id: the id of the package; also the subject.
     """
 
     package_id: str
 
 
 def note_command(request: CommandRequest) -> CommandNoted | None:
-    """Return what is to be noted of a command that changes nothing; None if it has no key."""
+    """Return the payload for an ingest or finalize command that changed nothing; None if it has no idempotency key."""
     command = request.command
     if request.idempotency_key is None or not isinstance(command, IngestFiles | FinalizePackage):
         return None

@@ -1,4 +1,4 @@
-"""`v1.files.ingested`: the entries that one command put into a package."""
+"""`v1.files.ingested`: one command put entries into a package."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
@@ -66,19 +66,19 @@ _KINDS: Final = {"file": KIND_FILE, "link": KIND_LINK, "directory": KIND_DIRECTO
 
 
 class FilesIngested(Struct, frozen=True):
-    """The entries that one command put into a package, and the package's totals afterwards.
+    """One command put entries into a package.
 
     Attributes:
-        package_id: the package, and the subject.
-        package_number: the sequence of the event that created it.
-        totals: of the package, once this event has happened: `package_version`, `package_files`, `package_links`,
+        package_id: the id of the package; also the subject.
+        package_number: the sequence of the event that created the package.
+        totals: the package's totals after this event: `package_version`, `package_files`, `package_links`,
             `package_directories` and `package_bytes`.
-        digest_algorithm: of the entries' digests.
-        entries: 1 to 256, each path once.
-        path_keys: of each entry: its path under Unicode NFC, as it was computed then. The event holds those that differ
-            from their paths.
-        replaced: entries that took the place of another one.
-        removed: path keys of directories that were entries, because they were empty, and are no longer.
+        digest_algorithm: the algorithm of the entries' digests.
+        entries: 1 to 256 entries, each path once.
+        path_keys: the path of each entry under Unicode NFC, computed when the event was made. The event holds only keys
+            that differ from their paths.
+        replaced: the path keys of entries that replaced an existing entry. The event holds their indexes.
+        removed: path keys of directories that were entries, because they were empty, and are no longer empty.
     """
 
     package_id: str
@@ -92,11 +92,11 @@ class FilesIngested(Struct, frozen=True):
 
 
 def open_package(package_id: str, state: LogState) -> PackageState:
-    """Return a package that takes changes.
+    """Return a package that accepts changes.
 
     Raises:
-        PackageNotFound: there is none with this id.
-        PackageFinalizedAlready: it is sealed.
+        PackageNotFound: no package has this id.
+        PackageFinalizedAlready: the package is finalized.
     """
     package = state.packages.get(package_id)
     if package is None:
@@ -107,10 +107,10 @@ def open_package(package_id: str, state: LogState) -> PackageState:
 
 
 def ingest_files(command: IngestFiles, state: LogState, *, entries_max: int) -> FilesIngested | None:
-    """Decide to put entries into a package; None if all of them are there already.
+    """Return the payload that puts entries into a package; None if all of them are there already.
 
     Raises:
-        PackageNotFound, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: it cannot be.
+        PackageNotFound, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: the package cannot take them.
     """
     return _ingested(command.package_id, command.entries, command.on_existing, state, entries_max)
 
@@ -137,17 +137,17 @@ def _ingested(
 def check_contents(
     entries: Sequence[Entry], new: Sequence[StoredObject], brought: Sequence[StoredObject], state: LogState
 ) -> None:
-    """Make sure that every file has a whole object that is live, condemned, or recorded by the same command.
+    """Check that every file has an intact object that is live, condemned, or recorded by the same command.
 
     Args:
-        entries: that a package is to hold.
-        new: what the command records.
-        brought: what the command has proof for, and records as far as it is news.
-        state: what is true.
+        entries: the entries that a package is to hold.
+        new: the objects that the command records.
+        brought: the objects that the command has receipts for; it records those that are new.
+        state: the state before the command.
 
     Raises:
-        ObjectsNotStored: some have none.
-        InvalidValue: a file has another size than its content.
+        ObjectsNotStored: some files have no such object.
+        InvalidValue: the size of a file differs from the size of its content.
     """
     sizes = {each.digest: each.size_bytes for each in new}
     receipts: dict[bytes, list[Place]] = {}
@@ -174,14 +174,18 @@ def check_contents(
 
 
 def _is_usable(digest: bytes, receipts: Sequence[Place], state: LogState) -> bool:
-    """A receipt of a later generation says that the earlier ones are no good, also where it comes too late itself."""
+    """Return whether a content has a usable object that no receipt supersedes.
+
+    A receipt of a later generation shows that earlier objects cannot be used, even if its own object cannot be recorded
+    any more.
+    """
     places = state.places_of(digest)
     usable = [place for place, held in places.items() if held.is_usable]
     return bool(usable) and not any(all(comes_after(late, place) for place in usable) for late in receipts)
 
 
 def _next_place(places: Sequence[Place]) -> Place:
-    """In the backend of the first, a key that none of them has."""
+    """Return a place in the first place's backend, with a key that none of the places has."""
     return Place(places[0].backend_id, next_key(latest_key(place.object_key for place in places)))
 
 
@@ -190,7 +194,7 @@ def _encode(payload: FilesIngested) -> bytes:
 
 
 def _encoded(payload: FilesIngested, entries: list[RecordValue]) -> bytes:
-    """The payload's bytes, with its entries as the arrays that `encode_entry` makes of them."""
+    """Return the bytes of a payload whose entries `encode_entry` has encoded already."""
     totals = payload.totals
     differing: list[RecordValue] = [
         [index, key]
@@ -255,7 +259,7 @@ def _decode(content: bytes) -> FilesIngested:
 
 
 def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
-    """What the command has brought or reprieved stands in the events before this one."""
+    """Check the event. Events before it have stored or reprieved the objects that its command needs."""
     check_id("package id", payload.package_id)
     check_entries_bytes(payload.entries)
     decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, state, _UNLIMITED)

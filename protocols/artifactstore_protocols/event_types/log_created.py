@@ -1,7 +1,8 @@
-"""`v1.log.created`: the first event of every log, and of none but the first. It gives the log a random id.
+"""`v1.log.created`: the first event of every log. It gives the log a random id.
 
-The first command that writes brings it, as a command of its own. It goes wherever the log goes, into files, backups and
-other databases, so two logs with the same id have the same beginning.
+No other event has this type. The first command that writes also writes this event, as a command of its own. The event
+is part of every copy of the log, in files, backups and other databases, so two logs with the same id have the same
+beginning.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,7 @@ __all__ = ["LOG_CREATED", "LogCreated", "check_place"]
 
 
 class LogCreated(Struct, frozen=True):
-    """The log was begun. Event 1 of every log, and no other event, has this type. The subject is the log id.
+    """A log began. Event 1 of every log, and no other event, has this type. The subject is the log id.
 
     Attributes:
         log_id: a random UUID. A database also has a store id, which is not in the log.
@@ -33,10 +34,10 @@ class LogCreated(Struct, frozen=True):
 
 
 def check_place(sequence: int, name: str) -> None:
-    """Refuse a log that begins with another event, or a second beginning.
+    """Check that event 1 has this type, and that no other event has it.
 
     Raises:
-        InvalidValue: no log has an event of this type there.
+        InvalidValue: an event with this name is not allowed at this sequence.
     """
     if (sequence == 1) != (name == _NAME):
         raise InvalidValue("event type", name, f"event 1 of a log is {_NAME}, and no other event is")

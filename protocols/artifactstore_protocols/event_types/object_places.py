@@ -1,4 +1,4 @@
-"""What the events that change the states of objects share: payloads that name places, and counts that must agree."""
+"""Functions for the events that change the states of objects: the codec, checks and rows that they share."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 PLACES_MAX: Final = 16 * OBJECTS_MAX
-"""Objects in one event: several of each content of a command."""
+"""The maximum number of objects in one event. Each content of a command can have several."""
 
 _PLACE_FIELDS: Final = 2
 _SHOWN_CHARACTERS: Final = 80
@@ -40,10 +40,10 @@ class _Places(Protocol):
 
 
 def digest_at(place: Place) -> bytes:
-    """Return the primary digest of the content whose key a place has.
+    """Return the primary digest of the content that a place's key belongs to.
 
     Raises:
-        KeyRefused, InvalidValue: it is no key of a content.
+        KeyRefused, InvalidValue: the key does not belong to a content.
     """
     address, _generation = parse_key(place.object_key)
     if address.digest.algorithm != PRIMARY_ALGORITHM:
@@ -54,12 +54,12 @@ def digest_at(place: Place) -> bytes:
 def places_codec[P: _Places](
     name: str, make: Callable[..., P], fields: Mapping[str, frozenset[str] | None]
 ) -> Codec[P]:
-    """Return the codec of a payload that names places, and has some texts.
+    """Return the codec of a payload that names places and has some texts.
 
     Args:
-        name: of the event type.
-        make: makes a payload of its fields.
-        fields: names of the texts, with the values that each may have; None for any printable one.
+        name: the name of the event type.
+        make: makes a payload from its fields.
+        fields: the names of the texts, each with its allowed values; None allows any printable text.
     """
     kinds = {"objects": frozenset({list}), **{field: frozenset({str}) for field in fields}}
 
@@ -95,25 +95,25 @@ def _places(name: str, value: Sequence[Any]) -> tuple[Place, ...]:
 
 
 def needs(payload: _Places) -> Needs:
-    """Return what the state must hold of the contents of some places."""
+    """Return the state that a payload of places needs: the contents at the places."""
     return Needs(contents=frozenset(map(digest_at, payload.objects)))
 
 
 def check_distinct(places: Sequence[Place]) -> None:
-    """Refuse places of which one stands there twice.
+    """Reject a sequence of places in which one occurs twice.
 
     Raises:
-        InvalidValue: one does.
+        InvalidValue: a place occurs twice.
     """
     if len(set(places)) != len(places):
         raise InvalidValue("objects", str(len(places)), "one of them stands there twice")
 
 
 def check_state(place: Place, state: LogState, wanted: ObjectState) -> PlaceState:
-    """Return what is known of an object that must be in a state.
+    """Return the recorded state of an object, after checking that it is the wanted one.
 
     Raises:
-        InvalidValue: it is in another one, or the log does not name it.
+        InvalidValue: the object is in another state, or the log does not name it.
     """
     held = state.places_of(digest_at(place)).get(place)
     if held is None or held.state != wanted:
@@ -123,10 +123,10 @@ def check_state(place: Place, state: LogState, wanted: ObjectState) -> PlaceStat
 
 
 def check_counts(state: LogState) -> None:
-    """Make sure that the entries in the tables are those that the packages' totals count.
+    """Check that the entries in the tables match the totals of the packages.
 
     Raises:
-        ProjectionDamaged: they are not, so that a content may seem to be in no package, and is in one.
+        ProjectionDamaged: they differ, so a content can look unused although a package refers to it.
     """
     if state.counts is None:
         raise AssertionError("the command needs counts")
@@ -140,13 +140,13 @@ def check_counts(state: LogState) -> None:
 
 
 def place_updates(places: Iterable[Place], values: Mapping[str, Cell]) -> Iterable[RowOperation]:
-    """Return what sets these columns of the rows of some places."""
+    """Yield the operations that set these columns in the rows of some places."""
     for place in places:
         yield Update(LOCATIONS, (digest_at(place), *place), values)
 
 
 def describe(verb: str, payload: _Places, why: str = "") -> str:
-    """Return a line for people."""
+    """Return a one-line description of the event for people."""
     backend_id, object_key = payload.objects[0]
     more = f" and {len(payload.objects) - 1} more objects" if len(payload.objects) > 1 else ""
     return f"{verb} {object_key} in {backend_id}{more}{why}"

@@ -25,11 +25,11 @@ _NAME: Final = "v1.objects.condemned"
 
 
 class ObjectsCondemned(Struct, frozen=True):
-    """All live objects of some contents that no package refers to are condemned. The subject is `objects`.
+    """No package refers to some contents, and all their live objects are condemned. The subject is `objects`.
 
     Attributes:
-        objects: up to 4,096 of them.
-        rule: why; a name that the collector gives.
+        objects: 1 to 4,096 objects, each as a backend and a key.
+        rule: the reason, as a name that the collector gives.
     """
 
     objects: tuple[Place, ...]
@@ -37,10 +37,12 @@ class ObjectsCondemned(Struct, frozen=True):
 
 
 def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemned | None:
-    """Decide to condemn contents; those that are in a package, or not live, are passed over.
+    """Return the payload that condemns the objects of some contents, or None.
+
+    Contents that are in a package and objects that are not live are skipped.
 
     Raises:
-        ProjectionDamaged: the entries are not those that the packages count.
+        ProjectionDamaged: the entries in the tables do not match the totals of the packages.
     """
     object_places.check_counts(state)
     objects = _condemnable(command.contents, state)

@@ -1,4 +1,4 @@
-"""`v1.objects.flagged` and `v1.objects.restored`: what verification found, and what is whole again."""
+"""`v1.objects.flagged` and `v1.objects.restored`: verification found objects flawed, or intact again."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Protocol, cast
@@ -31,30 +31,30 @@ class ObjectsFlagged(Struct, frozen=True):
     The subject is `objects`.
 
     Attributes:
-        findings: in the event `objects`: up to 256, each with its integrity, "damaged" or "missing".
+        findings: called `objects` in the event: 1 to 256 objects, each with its integrity, "damaged" or "missing".
     """
 
     findings: tuple[ObjectFinding, ...]
 
 
 class ObjectsRestored(Struct, frozen=True):
-    """A verification found flagged objects intact. The subject is `objects`.
+    """Verification found flagged objects intact. The subject is `objects`.
 
     Attributes:
-        findings: in the event `objects`: up to 256, each with its integrity, "intact".
+        findings: called `objects` in the event: 1 to 256 objects, each with its integrity, "intact".
     """
 
     findings: tuple[ObjectFinding, ...]
 
 
 def judge_findings(command: RecordFindings, state: LogState) -> tuple[ObjectsFlagged | None, ObjectsRestored | None]:
-    """Decide what of a verification's findings is news.
+    """Return the payloads for the objects that a verification newly found flawed, and newly found intact.
 
-    What has changed after the verification began to look, at sequence `command.as_of`, is left as it is. A key that was
-    retired since has no flag.
+    Findings are skipped for objects that were stored, or whose integrity changed, after the verification began at
+    sequence `command.as_of`, and for objects at keys that were retired since.
 
     Raises:
-        InvalidValue: the log names no such object.
+        InvalidValue: the log does not name an object.
     """
     flagged: list[ObjectFinding] = []
     restored: list[ObjectFinding] = []

@@ -27,17 +27,17 @@ class ObjectsRemoved(Struct, frozen=True):
     """The bytes of retired objects were deleted. The subject is `objects`.
 
     Attributes:
-        objects: up to 4,096 of them.
+        objects: 1 to 4,096 objects, each as a backend and a key.
     """
 
     objects: tuple[Place, ...]
 
 
 def remove_objects(command: RemoveObjects, state: LogState) -> ObjectsRemoved | None:
-    """Decide to record that objects were deleted; what is removed already is passed over.
+    """Return the payload that records deleted objects; None if all of them are recorded as removed already.
 
     Raises:
-        InvalidValue: the retirement of one of them is not in the log, so nobody might delete it.
+        InvalidValue: the log does not record that an object is retired, so its bytes must not be deleted.
     """
     objects: list[Place] = []
     for place in command.objects:

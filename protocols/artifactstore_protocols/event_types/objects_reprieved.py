@@ -1,4 +1,4 @@
-"""`v1.objects.reprieved`: a package refers to condemned objects, which are live again."""
+"""`v1.objects.reprieved`: condemned objects are live again, because a package refers to them."""
 
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
@@ -26,7 +26,7 @@ class ObjectsReprieved(Struct, frozen=True):
     """Condemned objects are live again. The event that uses them follows in the same command. The subject is `objects`.
 
     Attributes:
-        objects: up to 4,096 of them.
+        objects: 1 to 4,096 objects, each as a backend and a key.
     """
 
     objects: tuple[Place, ...]
@@ -35,7 +35,7 @@ class ObjectsReprieved(Struct, frozen=True):
 def reprieve_objects(
     contents: Iterable[bytes], superseded: Collection[Place], state: LogState
 ) -> ObjectsReprieved | None:
-    """Decide to reprieve the condemned objects of some contents, but for those that are to be superseded."""
+    """Return the payload that reprieves the condemned objects of some contents, except superseded ones; or None."""
     objects = tuple(
         place
         for digest in contents

@@ -1,4 +1,4 @@
-"""`v1.objects.retired`: keys that are never used again, whose bytes may be deleted from now on."""
+"""`v1.objects.retired`: keys are never used again, and their bytes may be deleted from now on."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -25,10 +25,10 @@ __all__ = ["CONDEMNED", "OBJECTS_RETIRED", "ORPHAN", "SUPERSEDED", "ObjectsRetir
 _NAME: Final = "v1.objects.retired"
 
 CONDEMNED: Final = "condemned"
-"""The object was condemned, and its grace is over."""
+"""The object was condemned, and its grace period is over."""
 
 ORPHAN: Final = "orphan"
-"""A backend has bytes at a key that no event has named."""
+"""A backend has bytes at a key that no event names."""
 
 SUPERSEDED: Final = "superseded"
 """The content was stored again under another key."""
@@ -38,8 +38,8 @@ class ObjectsRetired(Struct, frozen=True):
     """Keys are retired: their bytes may be deleted, and nothing is stored under them again. The subject is `objects`.
 
     Attributes:
-        objects: up to 4,096 of them.
-        cause: "condemned", "orphan" or "superseded".
+        objects: 1 to 4,096 objects, each as a backend and a key.
+        cause: why the keys are retired: "condemned", "orphan" or "superseded".
     """
 
     objects: tuple[Place, ...]
@@ -47,10 +47,12 @@ class ObjectsRetired(Struct, frozen=True):
 
 
 def retire_objects(command: RetireObjects, state: LogState) -> ObjectsRetired | None:
-    """Decide to retire keys. What is not condemned any more, or no orphan any more, is passed over.
+    """Return the payload that retires keys, or None if no key is left to retire.
+
+    Keys whose objects are no longer condemned, or no longer orphans, are skipped.
 
     Raises:
-        ProjectionDamaged: the tables contradict each other, so that a package may refer to one of them.
+        ProjectionDamaged: the tables contradict each other, so that a package may refer to one of the objects.
     """
     object_places.check_counts(state)
     wanted = "condemned" if command.cause == CONDEMNED else None
@@ -66,7 +68,7 @@ def _state_of(place: Place, state: LogState) -> str | None:
 
 
 def _check_unused(place: Place, cause: str, state: LogState) -> None:
-    """Hold the rows of a content against each other: a row that is lost must not make its object an orphan."""
+    """Check the rows of a content against each other: a lost row must not make its object look like an orphan."""
     digest = digest_at(place)
     count, places = state.references.get(digest, 0), state.places_of(digest)
     if cause == CONDEMNED and count:
@@ -111,7 +113,7 @@ def _rows(payload: ObjectsRetired, stored: "StoredEvent") -> Iterable[RowOperati
         rest: tuple[Cell, ...] = ("immediate", "not_required", "retired", "intact", None, at_us, ORPHAN, sequence)
         return [Put(LOCATIONS, [(digest_at(place), *place, *rest) for place in payload.objects])]
     changed: dict[str, Cell] = {"state": "retired", "changed_at": at_us}
-    if payload.cause == SUPERSEDED:  # of a condemned one, the rule that condemned it stays
+    if payload.cause == SUPERSEDED:  # a condemned object keeps the rule that condemned it
         changed["rule"] = SUPERSEDED
     return object_places.place_updates(payload.objects, changed)
 

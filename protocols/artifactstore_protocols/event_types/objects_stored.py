@@ -1,4 +1,4 @@
-"""`v1.objects.stored`: contents, or further objects of them, that are new in the store."""
+"""`v1.objects.stored`: new contents, or further objects of known contents, were stored."""
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["OBJECTS", "OBJECTS_STORED", "ObjectsStored", "comes_after", "new_objects", "superseded", "supersedes"]
 
 OBJECTS: Final = "objects"
-"""What events about objects have as their subject."""
+"""The subject of every event about objects."""
 
 _NAME: Final = "v1.objects.stored"
 _FIELDS: Final = {"digest_algorithm": frozenset({str}), "places": frozenset({list}), "objects": frozenset({list})}
@@ -39,12 +39,12 @@ _OBJECT_FIELDS: Final = 5
 
 
 class ObjectsStored(Struct, frozen=True):
-    """Contents that are new in the store, and where they are. The subject is `objects`.
+    """New contents, or further objects of known contents, were stored. The subject is `objects`.
 
     Attributes:
-        digest_algorithm: of the primary digests.
-        places: in the event, the backends of the objects, each once.
-        objects: 1 to 256 contents, each with its place.
+        digest_algorithm: the algorithm of the primary digests.
+        places: in the event, the backends of the objects with their retrieval tiers and restore statuses, each once.
+        objects: 1 to 256 objects, each with its content's digests and size, and its place.
     """
 
     digest_algorithm: str
@@ -54,18 +54,18 @@ class ObjectsStored(Struct, frozen=True):
 def new_objects(
     stored: Sequence[StoredObject], state: LogState, needed: Collection[bytes] = ()
 ) -> tuple[StoredObject, ...]:
-    """Return those of the objects that are to be recorded: at keys that the log does not name yet.
+    """Return the objects that the log must record: those at keys that it does not name yet.
 
-    A content that has a whole object of a later generation in the same backend needs no earlier one, and one that has
-    no live object is recorded only where it is needed: its bytes stay an orphan.
+    An object is skipped if its backend has an intact object of a later generation. An object of a content without a
+    live object is skipped unless the content is needed; its bytes stay an orphan.
 
     Args:
-        stored: objects.
-        state: what is true; it is not changed.
-        needed: primary digests of contents that a package is to refer to.
+        stored: the objects.
+        state: the state before the command; it is not changed.
+        needed: the primary digests of contents that a package is to refer to.
 
     Raises:
-        InvalidValue: one address has two contents, or a key is not one of its content's.
+        InvalidValue: two different contents have the same address, or a key belongs to another content.
     """
     new: dict[tuple[bytes, str], StoredObject] = {}
     contents: dict[bytes, tuple[bytes, int]] = {}
@@ -92,7 +92,7 @@ def new_objects(
 
 
 def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...]:
-    """Return the objects that need not be kept once new ones of their contents are recorded."""
+    """Return the objects that need not be kept once new objects of their contents are recorded."""
     found: dict[Place, None] = {}
     for each in new:
         places = state.places_of(each.digest)
@@ -101,7 +101,7 @@ def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...
 
 
 def supersedes(later: Place, earlier: Place, state: LogState) -> bool:
-    """Tell whether an object takes the place of another one of its content."""
+    """Return whether an object supersedes another object of its content."""
     places = state.places_of(bytes.fromhex(parse_key(earlier.object_key)[0].digest.hex))
     if later == earlier or later not in places or earlier not in places or not places[later].is_usable:
         return False
@@ -109,12 +109,16 @@ def supersedes(later: Place, earlier: Place, state: LogState) -> bool:
 
 
 def _gives_way(place: Place, held: PlaceState, later: Place) -> bool:
-    """A flawed object gives way to any other, a whole one to a later generation: what is there could not be used."""
+    """Return whether a later object supersedes an object.
+
+    Any object supersedes a flawed one. Only a later generation in the same backend supersedes an intact one; it was
+    stored because the earlier object could not be used.
+    """
     return held.is_current and (held.integrity != "intact" or comes_after(later, place))
 
 
 def comes_after(place: Place, other: Place) -> bool:
-    """Tell whether a place has a later generation of the same content in the same backend."""
+    """Return whether a place has a later generation of the same content in the same backend."""
     if place.backend_id != other.backend_id or place.object_key == other.object_key:
         return False
     return parse_key(place.object_key)[1] > parse_key(other.object_key)[1]

@@ -1,4 +1,4 @@
-"""`v1.package.created`: a package was opened."""
+"""`v1.package.created`: a package was created."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -20,13 +20,13 @@ __all__ = ["PACKAGE_CREATED", "PackageCreated", "create_package"]
 
 
 class PackageCreated(Struct, frozen=True):
-    """A package was opened.
+    """A package was created.
 
     Attributes:
-        package_id: its id, and the subject.
-        name: its label.
-        retention_class: its class.
-        retention_duration_us: the duration of that class; null if it never expires.
+        package_id: the id of the package; also the subject.
+        name: the label of the package.
+        retention_class: the retention class of the package.
+        retention_duration_us: the duration of that class in microseconds; null if it never expires.
         metadata: a map of text to text.
     """
 
@@ -38,11 +38,11 @@ class PackageCreated(Struct, frozen=True):
 
 
 def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
-    """Decide to open a package.
+    """Return the payload that creates a package.
 
     Raises:
-        PackageExists: its id is taken.
-        UnknownRetentionClass: the store has no such class.
+        PackageExists: another package has the id.
+        UnknownRetentionClass: there is no such retention class.
     """
     if command.package_id in state.packages:
         raise PackageExists(command.package_id)

@@ -1,4 +1,4 @@
-"""`v1.package.finalized`: a package was finalized. Its payload *is* the manifest's canonical CBOR."""
+"""`v1.package.finalized`: a package was finalized. Its payload is the manifest's canonical CBOR."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, override
@@ -32,9 +32,9 @@ class PackageFinalized(Struct, frozen=True):
     """A package was finalized. The payload is the manifest, and the subject is the package id.
 
     Attributes:
-        manifest: its bytes, which are the payload.
-        summary: what they say in brief, from whoever has just built or read them; it is not part of the event.
-        sealed: what they decode to, from whoever has read them.
+        manifest: the bytes of the manifest, which are the payload.
+        summary: the summary of the manifest, from a caller that has just built or read it; it is not part of the event.
+        sealed: the decoded manifest, from a caller that has read it; it is not part of the event.
     """
 
     manifest: bytes
@@ -51,11 +51,11 @@ class PackageFinalized(Struct, frozen=True):
 
 
 def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinalized | None:
-    """Decide to seal a package; None if it is sealed.
+    """Return the payload that finalizes a package; None if it is finalized already.
 
     Raises:
-        PackageNotFound: there is none with this id.
-        PackageChanged: its manifest was built for another version.
+        PackageNotFound: no package has this id.
+        PackageChanged: the manifest was built for another version of the package.
     """
     package = _package(command.package_id, state)
     if package.finalized:
@@ -66,10 +66,10 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
 
 
 def read_manifest(payload: PackageFinalized) -> PackageFinalized:
-    """Return the payload with what its manifest says.
+    """Return the payload with its decoded manifest and summary.
 
     Raises:
-        ManifestInvalid: the bytes are no manifest.
+        ManifestInvalid: the bytes are not a manifest.
     """
     if payload.sealed is not None:
         return payload
@@ -105,7 +105,7 @@ def _check(payload: PackageFinalized, event: "Event") -> None:
 
 
 def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
-    """A manifest says exactly what the events before it add up to."""
+    """Check that the manifest says exactly what the events before it imply."""
     sealed = _sealed(payload)
     package = _package(sealed.package.package_id, state)
     if package.finalized:
@@ -131,7 +131,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
 
 
 def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
-    """The entry as a manifest lists it."""
+    """Return the entry as a manifest lists it."""
     kind, path, executable, media_type, size_bytes, digest, target = entry
     match kind:
         case "file":

@@ -1,6 +1,6 @@
-"""How entries find their place in a package: taken paths, files where directories are needed, and totals.
+"""The rules for putting entries into a package: taken paths, conflicts of files with directories, and totals.
 
-The same function judges what a command asks for and what an event says. It reads the state and does not change it.
+The same function judges a command's entries and an event's. It reads the state and does not change it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,23 +27,23 @@ class Totals(Struct, frozen=True):
 
     @property
     def entries(self) -> int:
-        """How many entries of any kind there are."""
+        """The number of entries of all kinds."""
         return self.files + self.links + self.directories
 
     @classmethod
     def of(cls, package: PackageState) -> "Totals":
-        """Return the totals of a package as it is."""
+        """Return the current totals of a package."""
         return cls(package.version, package.files, package.links, package.directories, package.total_bytes)
 
 
 class Placement(Struct, frozen=True):
-    """What some entries change in a package.
+    """The changes that some entries make to a package.
 
     Attributes:
-        entries: by path key, those that are new there or replace another one, in order.
-        replaced: path keys of those that replace another one.
-        removed: path keys of directories that were entries and are no longer empty.
-        totals: of the package afterwards.
+        entries: the entries that are new or replace another one, by path key, in order.
+        replaced: the path keys of those that replace another one.
+        removed: the path keys of directories that were entries and are no longer empty.
+        totals: the totals of the package after the change.
     """
 
     entries: Mapping[str, Entry]
@@ -53,7 +53,7 @@ class Placement(Struct, frozen=True):
 
 
 def entry_needs(package_id: str, entries: Sequence[Entry]) -> Needs:
-    """Return what `place_entries` reads of the state, and the contents that the entries name."""
+    """Return the state that `place_entries` reads, and the contents that the entries name."""
     keys = {path_key(entry.path) for entry in entries}
     parents = {key.rpartition("/")[0] for key in keys}
     above = {parent for parent in parents if parent}
@@ -70,18 +70,18 @@ def entry_needs(package_id: str, entries: Sequence[Entry]) -> Needs:
 def place_entries(
     package: PackageState, entries: Sequence[Entry], on_existing: OnExisting, *, entries_max: int
 ) -> Placement:
-    """Judge entries against a package and against each other.
+    """Check entries against a package and against each other, and return the changes that they make.
 
     Args:
-        package: as it is.
-        entries: each path at most once.
+        package: the package before the change.
+        entries: the entries, each path at most once.
         on_existing: what to do with an entry whose path is taken.
-        entries_max: how many entries the package may have.
+        entries_max: the maximum number of entries of the package. A package that has more already must not grow.
 
     Raises:
-        PathTaken: a path is taken, or one that equals it under Unicode NFC.
+        PathTaken: a path, or one that equals it under Unicode NFC, is taken.
         PathConflict: a path would be a directory and something else at once.
-        TooManyFiles: there would be more than `entries_max`.
+        TooManyFiles: the package would have more entries than allowed.
     """
     before = Totals.of(package)
     placed: dict[str, Entry] = {}
@@ -102,7 +102,7 @@ def place_entries(
         occupant = parents.get(key) or package.below.get(key)
         if occupant is not None:
             if entry.kind == "directory":
-                continue  # it is one, and it is not empty
+                continue  # the directory exists already and is not empty
             raise PathConflict(package.package_id, entry.path, occupant)
         existing = package.entries.get(key)
         if existing is not None:
@@ -126,10 +126,10 @@ def place_entries(
 def _directories_opened(
     package: PackageState, path: str, key: str, seen: Mapping[str, Entry], parents: dict[str, str]
 ) -> list[str]:
-    """Note the directories above a path. Returns those that were entries until now, because they were empty.
+    """Add the directories above a path to `parents`. Return those that were entries because they were empty.
 
     Raises:
-        PathConflict: one of them is something else.
+        PathConflict: one of them is not a directory.
     """
     removed: list[str] = []
     for directory in ancestors(key):

@@ -1,4 +1,4 @@
-"""`v1.metadata_schema.registered`: a version of a metadata schema."""
+"""`v1.metadata_schema.registered`: a version of a metadata schema was registered."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -20,9 +20,9 @@ class MetadataSchemaRegistered(Struct, frozen=True):
     """A version of a metadata schema was registered.
 
     Attributes:
-        name: of the schema, and the subject.
-        version: 1, 2, 3 … for each name.
-        schema: its canonical JSON text (RFC 8785).
+        name: the name of the schema; also the subject.
+        version: the version number: 1, 2, 3 … for each name.
+        schema: the schema as canonical JSON text (RFC 8785).
     """
 
     name: str
@@ -31,7 +31,7 @@ class MetadataSchemaRegistered(Struct, frozen=True):
 
 
 def register_schema(command: RegisterMetadataSchema, state: LogState) -> MetadataSchemaRegistered:
-    """Decide to add the next version of a schema."""
+    """Return the payload that registers the next version of a schema."""
     version = state.schema_versions.get(command.name, 0) + 1
     return MetadataSchemaRegistered(command.name, version, command.schema)
 

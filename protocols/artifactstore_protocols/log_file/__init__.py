@@ -1,7 +1,7 @@
-"""Logs as files: the format in which a log travels between stores and databases, and in which a backup keeps it.
+"""Log files: the format in which a log is exported, imported and backed up.
 
-`codec` makes and reads one file, `chain` holds several to one another, `items` splits what is read, `errors` says what
-is wrong with it. Nothing here opens a file.
+`codec` encodes and decodes one file. `chain` checks that several files follow each other. `items` splits bytes into
+CBOR items. `errors` has the errors of log files. Nothing here opens a file.
 """
 
 from artifactstore_protocols.log_file.chain import chain_of, check_link, check_name, log_file_name

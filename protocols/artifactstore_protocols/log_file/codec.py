@@ -1,15 +1,13 @@
-"""The log as a file: a header, the events in order, and a footer that says that nothing is missing or changed.
+"""The log file format: a header, the events in order, and a footer with their count and a checksum.
 
 A file is a CBOR sequence (RFC 8742) of canonical items. It holds the events of one range of a log and nothing that
 depends on when or where it was written, so equal ranges of equal logs are equal files. A file that does not begin with
-the first event names the digest of the file before it; so the digest of the last one of a chain stands for the whole
-log.
+event 1 names the digest of the file before it. So the digest of the last file of a chain covers the whole log.
 
-Each event is its sequence, its record and, beside the record, its payload. The digest covers sequences and records,
-which name the payloads by theirs.
+Each event is stored as its sequence, its record and its payload. The digest covers sequences and records; each record
+holds the digest of its payload.
 
-The digest is a checksum: it finds damage, not forgery. Who must not be able to change a file is to be kept away from it
-by other means.
+The digest is a checksum: it finds damage, not forgery. Protect a file against deliberate changes by other means.
 """
 
 from typing import Final, cast
@@ -36,19 +34,19 @@ __all__ = ["LogFileEncoder", "LogFileHeader", "LogFileReader", "LogFileSummary"]
 
 _FORMAT: Final = "artifactstore-log"
 _VERSION: Final = 1
-_ITEM_BYTES_MAX: Final = RECORD_BYTES_MAX + PAYLOAD_BYTES_MAX + 32  # with the heads around both
-_ITEM_VALUES_MAX: Final = 64  # a header has 11, a footer and an event fewer
+_ITEM_BYTES_MAX: Final = RECORD_BYTES_MAX + PAYLOAD_BYTES_MAX + 32  # plus the CBOR heads of both
+_ITEM_VALUES_MAX: Final = 64  # a header has 11; a footer and an event have fewer
 _HEADER_KEYS: Final = frozenset({"format", "version", "after", "last", "previous"})
 _FOOTER_KEYS: Final = frozenset({"count", "last", "digest"})
 
 
 class LogFileHeader(Struct, frozen=True):
-    """Which part of a log a file holds.
+    """The range of a log that a file holds.
 
     Attributes:
-        after: the sequence before its first event; 0 for a file that begins with the log.
-        last: the sequence of its last event; equal to `after` where it holds none.
-        previous: digest of the file that ends at `after`; None where `after` is 0.
+        after: the sequence before its first event; 0 for a file that begins with event 1.
+        last: the sequence of its last event; equal to `after` if it holds no events.
+        previous: the digest of the file that ends at `after`; None if `after` is 0.
     """
 
     after: int
@@ -64,19 +62,19 @@ class LogFileHeader(Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many events the file holds."""
+        """The number of events that the file holds."""
         return self.last - self.after
 
 
 class LogFileSummary(Struct, frozen=True):
-    """A file that was written or read to its end: what it holds, and the digest in its footer."""
+    """The range of a file that was written or read to its end, and the digest in its footer."""
 
     header: LogFileHeader
     digest: ContentAddress
 
 
 class LogFileEncoder:
-    """Makes the bytes of a file: `begin`, `add` for each event, `end`. They are to be written in that order."""
+    """An encoder of one log file. Write the bytes of `begin`, of `add` for each event and of `end`, in that order."""
 
     __slots__ = ("_hasher", "_header", "_sequence")
 
@@ -86,7 +84,7 @@ class LogFileEncoder:
         self._hasher = blake3()
 
     def begin(self) -> bytes:
-        """The header."""
+        """Return the bytes of the header."""
         header = self._header
         previous = None if header.previous is None else str(header.previous)
         item = canonical.encode(
@@ -102,10 +100,10 @@ class LogFileEncoder:
         return item
 
     def add(self, stored: StoredEvent) -> bytes:
-        """The next event.
+        """Return the bytes of the next event.
 
         Raises:
-            InvalidValue: it is not the next one, or one too many.
+            InvalidValue: the event is not the next one, or lies beyond the range of the file.
         """
         self._sequence += 1
         if stored.sequence != self._sequence or stored.sequence > self._header.last:
@@ -116,11 +114,11 @@ class LogFileEncoder:
 
     @property
     def summary(self) -> LogFileSummary:
-        """What the file is, once its last event was added."""
+        """The range and the digest of the file, after its last event was added."""
         return LogFileSummary(self._header, _digest_of(self._hasher.hexdigest()))
 
     def end(self) -> bytes:
-        """The footer.
+        """Return the bytes of the footer.
 
         Raises:
             InvalidValue: events are missing.
@@ -132,12 +130,12 @@ class LogFileEncoder:
 
 
 class LogFileReader:
-    """Takes in a file in pieces and hands out its events, each checked; `finish` says whether that was all of it.
+    """A reader that takes a file in pieces and returns its events, each checked; `finish` checks that it is complete.
 
-    Until `finish` has returned, only the form of what was handed out is certain: a checksum stands at the end.
+    Until `finish` has returned, only the form of the returned events is certain, because the checksum is at the end.
 
     Args:
-        name: what errors call the file.
+        name: the name of the file, for errors.
     """
 
     __slots__ = ("_footer", "_hasher", "_header", "_name", "_offset", "_sequence", "_splitter")
@@ -153,11 +151,11 @@ class LogFileReader:
 
     @property
     def header(self) -> LogFileHeader | None:
-        """What the file says that it holds; None until that has come."""
+        """The range that the file states; None until the header was read."""
         return self._header
 
     def feed(self, piece: bytes) -> list[StoredEvent]:
-        """The events that `piece` completes, in order.
+        """Return the events that `piece` completes, in order.
 
         Raises:
             LogFileInvalid: the file is not what an encoder wrote.
@@ -176,10 +174,10 @@ class LogFileReader:
         return events
 
     def finish(self) -> LogFileSummary:
-        """Say what the file was, now that all of it has been fed.
+        """Return the range and the digest of the file, after all of it was fed.
 
         Raises:
-            LogFileInvalid: it is not complete, or something follows its end.
+            LogFileInvalid: the file is not complete, or bytes follow its end.
         """
         if self._splitter.kept_bytes:
             raise self._invalid("bytes follow its end" if self._footer else "it is cut off within an item")
@@ -248,7 +246,7 @@ class LogFileReader:
 
 
 def _position(sequence: int, record: bytes) -> bytes:
-    """What a file's digest covers of an event."""
+    """Return the bytes of an event that the file's digest covers."""
     return canonical.encode_record([sequence, record])
 
 

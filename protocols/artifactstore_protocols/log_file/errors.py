@@ -1,4 +1,4 @@
-"""What is wrong with a log that was carried here: its file is not intact, or it is another log."""
+"""The errors of imported log files and logs: a file is not intact, or a log differs from this one."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ __all__ = ["LogDiffers", "LogFileInvalid"]
 
 @dataclass(eq=False)
 class LogFileInvalid(ArtifactStoreError):
-    """A log file that is not what was written: cut off, changed, or something else altogether.
+    """A log file is cut off or changed, or is not a log file.
 
     Attributes:
-        file: what the reader was told to call it.
-        offset: of the item that is wrong, in bytes.
-        reason: what is wrong with it.
+        file: the name of the file, as the caller of the reader gave it.
+        offset: the offset of the invalid item, in bytes.
+        reason: what is wrong with the item.
     """
 
     file: str
@@ -25,11 +25,11 @@ class LogFileInvalid(ArtifactStoreError):
 
 @dataclass(eq=False)
 class LogDiffers(ArtifactStoreError):
-    """Two logs of which neither is the beginning of the other.
+    """Neither of two logs is the beginning of the other.
 
     Attributes:
-        source: what the other log is called.
-        sequence: the first one at which they hold different events.
+        source: the name of the other log.
+        sequence: the first sequence at which the logs hold different events.
     """
 
     source: str

@@ -1,7 +1,7 @@
-"""CBOR sequences (RFC 8742) as they arrive: bytes in pieces of any size go in, whole items come out.
+"""A splitter of CBOR sequences (RFC 8742): bytes in pieces of any size go in, whole items come out.
 
-Only what can be an item of ours is let through: definite lengths, no tags, no more bytes and values than a limit.
-Whether an item is canonical, and what it means, is for those who decode it; here it is only found out where it ends.
+It accepts only what a log file can contain: definite lengths, no tags, and limited bytes and values. It finds where
+each item ends. Callers check that an item is canonical, and decode it.
 """
 
 from typing import Final
@@ -10,43 +10,42 @@ __all__ = ["ItemSplitter", "NotAnItem"]
 
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6
 _ONE_BYTE: Final = 24
-"""Additional information below this is the argument itself; this and the next three say how many bytes it takes."""
+"""Additional information below this is the argument. This value and the next three say how many bytes it takes."""
 _RESERVED: Final = 28
 
 
 class NotAnItem(Exception):
-    """Bytes that cannot begin or continue an item; the message says why."""
+    """The bytes cannot begin or continue an item. The message says why."""
 
 
 class ItemSplitter:
-    """Finds the ends of items; a piece of an item is kept until the rest of it comes.
+    """A splitter that finds the ends of CBOR items. It buffers an incomplete item until the rest arrives.
 
     Args:
-        item_bytes_max: how long an item may be, which bounds what is kept.
-        item_values_max: how many values an item may have, itself included.
+        item_bytes_max: the maximum bytes of an item, which also bounds the buffer.
+        item_values_max: the maximum number of values in an item, itself included.
     """
 
     __slots__ = ("_buffer", "_item_bytes_max", "_item_values_max", "_pending", "_position", "_values")
 
     def __init__(self, item_bytes_max: int, item_values_max: int) -> None:
         self._item_values_max = item_values_max
-        self._values = 1  # how many the item has, as far as it has been looked at
+        self._values = 1  # values of the current item found so far
         self._item_bytes_max = item_bytes_max
         self._buffer = bytearray()
-        self._position = 0  # up to where the item at the start of the buffer has been looked at
-        self._pending = 1  # how many values are still to come until that item is whole
+        self._position = 0  # bytes of the current item parsed so far
+        self._pending = 1  # values of the current item not yet parsed
 
     @property
     def kept_bytes(self) -> int:
-        """How many bytes of an unfinished item are kept; 0 between items."""
+        """The number of buffered bytes of an incomplete item; 0 between items."""
         return len(self._buffer)
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """The items that `piece` completes, in order.
+        """Return the items that `piece` completes, in order.
 
         Raises:
-            NotAnItem: an item has a tag or an indefinite length, or is larger than it may be. The splitter is of no
-                more use then.
+            NotAnItem: an item has a tag or an indefinite length, or exceeds a limit. The splitter cannot be used again.
         """
         self._buffer += piece
         items: list[bytes] = []
@@ -59,7 +58,7 @@ class ItemSplitter:
         return items
 
     def _advance(self, start: int) -> bool:
-        """Look on in the item that begins at `start`; whether it is all there."""
+        """Continue to parse the item that begins at `start`; return whether it is complete."""
         while self._pending:
             head = self._head(start + self._position)
             if head is None:
@@ -67,7 +66,7 @@ class ItemSplitter:
             major, argument, head_bytes = head
             body_bytes = argument if major in {_BYTES, _TEXT} else 0
             inner = {_ARRAY: argument, _MAP: 2 * argument}.get(major, 0)
-            # Each value that is still to come has at least one byte.
+            # Each value that is not yet parsed takes at least one byte.
             if self._position + head_bytes + body_bytes + inner + self._pending - 1 > self._item_bytes_max:
                 raise NotAnItem(f"an item has more than {self._item_bytes_max} bytes")
             if start + self._position + head_bytes + body_bytes > len(self._buffer):
@@ -80,7 +79,7 @@ class ItemSplitter:
         return True
 
     def _head(self, offset: int) -> tuple[int, int, int] | None:
-        """Major type, argument and length of the head at `offset`; None if it is not all there."""
+        """Return the major type, argument and length of the head at `offset`; None if the head is incomplete."""
         if offset >= len(self._buffer):
             return None
         major, information = self._buffer[offset] >> 5, self._buffer[offset] & 0x1F

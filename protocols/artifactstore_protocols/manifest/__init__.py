@@ -1,7 +1,7 @@
-"""Manifests: what a finalized package is, its one byte form, and the digests that identify it.
+"""Manifests of finalized packages: their contents, their canonical encoding, and the digests that identify them.
 
-`entries`, `parts` and `model` hold the value and its rules, `codec` its canonical CBOR, `projection` the same as RFC
-8785 JSON, `tree` the digest of the bare tree.
+`entries`, `parts` and `model` define the value and its rules. `codec` has its canonical CBOR, `projection` its RFC 8785
+JSON, `summary` its main facts, and `tree` the digest of the tree alone.
 """
 
 from artifactstore_protocols.manifest.codec import MANIFEST_BYTES_MAX, decode, encode, manifest_digest

@@ -1,10 +1,9 @@
-"""Manifests as bytes: canonical CBOR of exactly the fields that the model has, under the same names.
+"""The canonical CBOR of manifests: exactly the fields of the model, under the same names.
 
-`decode` accepts what `encode` writes and nothing else: no unknown or missing field, no other type, no other order, no
-other encoding of the same. So a manifest and its bytes stand for each other, and the digest of the bytes is the digest
-of the manifest.
+`decode` accepts only what `encode` writes: no unknown or missing field, no other type, no other order, no other
+encoding. So every manifest has one encoding, and the digest of the bytes is the digest of the manifest.
 
-Entries and receipts are arrays of their fields, and their digests are byte strings: a file costs about 170 bytes.
+Entries and receipts are arrays of their fields, and their digests are byte strings: a file takes about 170 bytes.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -32,22 +31,24 @@ from artifactstore_protocols.manifest.parts import (
 __all__ = ["MANIFEST_BYTES_MAX", "decode", "decode_summary", "encode", "manifest_digest", "to_value"]
 
 MANIFEST_BYTES_MAX: Final = 256 * 1024 * 1024
-"""The largest manifest that is decoded unless the caller sets another limit; 100,000 files take about 17 MB."""
+"""The default size limit for decoding a manifest, in bytes; 100,000 files take about 17 MB."""
 
 _BYTES_PER_ITEM: Final = 3
-"""How many bytes an item of a manifest takes at least, on average, beyond `canonical.ITEMS_FREE`: a link of a
-three-letter path to a one-letter target has 12 bytes and 4 items."""
+"""The minimum average bytes of an item in a manifest, beyond `canonical.ITEMS_FREE`.
+
+A link from a three-letter path to a one-letter target has 12 bytes and 4 items.
+"""
 
 _SHOWN_CHARS: Final = 80
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The canonical CBOR of a manifest."""
-    return cbor2.dumps(to_value(manifest))  # making the manifest has checked each value, and the maps are in order
+    """Return the canonical CBOR of a manifest."""
+    return cbor2.dumps(to_value(manifest))  # a `Manifest` is already checked, and `to_value` sorts its maps
 
 
 def decode(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> Manifest:
-    """The manifest whose canonical CBOR is `payload`.
+    """Return the manifest whose canonical CBOR is `payload`.
 
     Raises:
         ManifestInvalid: the bytes are not canonical, larger than `max_bytes`, or break a rule of manifests.
@@ -63,7 +64,9 @@ def decode(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> Manifest:
 def decode_summary(
     payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX
 ) -> tuple[ManifestPackage, RetentionSummary, Provenance]:
-    """What a manifest says besides its entries and receipts, which are not judged: three times as fast as `decode`.
+    """Return a manifest's package, retention summary and provenance, without checking its entries and receipts.
+
+    This is three times as fast as `decode`.
 
     Raises:
         ManifestInvalid: the bytes are not canonical, larger than `max_bytes`, or these parts break a rule of manifests.
@@ -87,14 +90,14 @@ def _load(payload: bytes, max_bytes: int) -> RecordValue:
 
 
 def manifest_digest(payload: bytes) -> Digest:
-    """BLAKE3-256 over the canonical CBOR of a manifest: the identity of a finalized package."""
+    """Return the BLAKE3-256 of a manifest's canonical CBOR, which is the identity of a finalized package."""
     return Digest("blake3", blake3(payload).hexdigest())
 
 
 def to_value(manifest: Manifest) -> dict[str, object]:
-    """The manifest as a plain value, maps in canonical CBOR order; entries and receipts are tuples.
+    """Return the manifest as a plain value, with maps in canonical CBOR order; entries and receipts are tuples.
 
-    The order saves the encoder the sorting, and the tuples save it copies.
+    The order saves the encoder from sorting, and the tuples save copies.
     """
     return cast("dict[str, object]", _ordered(manifest))
 
@@ -113,7 +116,7 @@ def _in_order(keys: Iterable[str]) -> list[str]:
 
 
 def _manifest(value: RecordValue) -> Manifest:
-    # The version comes first: of a later one, unknown fields are not the news.
+    # Check the version first: in a later version, unknown fields are expected.
     version = value.get("manifest_version") if isinstance(value, dict) else None
     if type(version) is int and version != MANIFEST_VERSION:
         raise ManifestInvalid("manifest_version", f"{version} is not {MANIFEST_VERSION}; use a later release")
@@ -143,7 +146,7 @@ def _entry(row: list[RecordValue]) -> Entry:
         raise ManifestInvalid("", f"an entry begins with one of {', '.join(ENTRY_KINDS)}")
     if len(row) != len(kind._fields):
         raise ManifestInvalid("", f"a {name} has the fields {', '.join(kind._fields)}")
-    return kind._make(row)  # the manifest checks their types
+    return kind._make(row)  # `check_entries` checks the types
 
 
 def _receipt(row: list[RecordValue]) -> ManifestReceipt:
@@ -208,4 +211,4 @@ _READERS: Mapping[object, Callable[[RecordValue], object]] = {
     tuple[Entry, ...]: partial(_rows, _entry),
     tuple[ManifestReceipt, ...]: partial(_rows, _receipt),
 }
-"""By the annotation of a field; any other is a part."""
+"""Readers by the annotation of a field. A field with any other annotation is a struct, which `_part` reads."""

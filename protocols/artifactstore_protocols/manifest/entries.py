@@ -1,7 +1,7 @@
-"""The entries of a manifest: files, symbolic links and empty directories, as the rows that the manifest holds.
+"""The entries of a manifest: files, symbolic links and empty directories, as the tuples that the manifest holds.
 
-An entry is a plain tuple in the order of its CBOR array, so that 100,000 of them cost no conversion. Nothing is checked
-when one is made; `check_entries` checks a whole tree, and `Manifest` calls it.
+An entry is a plain tuple in the order of its CBOR array, so that 100,000 entries cost no conversion. The constructors
+check nothing; `check_entries` checks a whole tree, and `Manifest` calls it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ __all__ = ["ENTRY_KINDS", "DirectoryEntry", "Entry", "FileEntry", "LinkEntry", "
 _SHA256_BYTES: Final = digest_length("sha256")
 
 _SHOWN_LINKS: Final = 20
-"""Links that an error names; it states the number of all of them."""
+"""The maximum number of links that an error names; it also states how many there are."""
 
 
 class FileEntry(NamedTuple):
@@ -52,7 +52,7 @@ class LinkEntry(NamedTuple):
     Attributes:
         kind: `link`.
         path: relative path, as `paths.check_path` accepts it.
-        target: what the link says, exactly; as `links.check_target` accepts it.
+        target: the exact target of the link, as `links.check_target` accepts it.
     """
 
     kind: Literal["link"]
@@ -61,7 +61,7 @@ class LinkEntry(NamedTuple):
 
 
 class DirectoryEntry(NamedTuple):
-    """An empty directory. Other directories are in the paths of what they hold.
+    """An empty directory. Other directories appear only in the paths of the entries below them.
 
     Attributes:
         kind: `directory`.
@@ -83,11 +83,11 @@ ENTRY_KINDS: Final[dict[str, type[FileEntry | LinkEntry | DirectoryEntry]]] = {
 
 
 def check_entries(entries: Sequence[Entry], digest_algorithm: str) -> None:
-    """Refuse entries that are not a tree in its order, field by field and as a whole.
+    """Check that entries make a valid tree in tree order, field by field and as a whole.
 
     Raises:
         ManifestInvalid: a field has the wrong type or breaks a rule, an entry is out of order, two entries cannot be in
-            one tree, or links lead out of it.
+            one tree, or links lead out of the tree.
     """
     try:
         digest_bytes = digest_length(digest_algorithm)

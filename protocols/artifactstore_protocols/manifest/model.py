@@ -1,10 +1,10 @@
-"""The manifest as a value: what a finalized package is, complete and checked.
+"""The manifest as a value: a complete, checked description of a finalized package.
 
-A `Manifest` that breaks a rule cannot be made: its entries are a tree in its order, its receipts cover exactly the
-contents of its files, its totals and its tree digest are those of its entries. `Manifest.build` takes facts in any
-order and derives the rest; the constructor takes only what is right already, which is what decoding needs.
+A `Manifest` that breaks a rule cannot be made: its entries are a tree in tree order, its receipts cover exactly the
+contents of its files, and its totals and tree digest match its entries. `Manifest.build` takes its parts in any order
+and derives the rest. The constructor, which decoding uses, accepts only values that are already correct.
 
-`codec` has the bytes of a manifest; the package rules limit the number of entries.
+`codec` encodes a manifest; the package rules limit the number of entries.
 """
 
 from collections.abc import Iterable, Sequence
@@ -41,16 +41,16 @@ MANIFEST_VERSION: Final = 1
 
 
 class Manifest(Struct, frozen=True, kw_only=True):
-    """What a finalized package is. Its canonical bytes are the package's identity.
+    """The description of a finalized package. Its canonical bytes are the package's identity.
 
     Attributes:
         manifest_version: 1.
-        digest_algorithm: name of the algorithm of all primary digests below.
-        package: which package this is.
+        digest_algorithm: the name of the algorithm of all primary digests below.
+        package: the id, name, times and metadata of the package.
         entries: files, links and empty directories, in the order of `paths.tree_order`.
-        storage_receipts: one for each distinct content, in ascending order of digests.
-        retention_summary: how long it is kept.
-        provenance: who made it, and what its entries add up to.
+        storage_receipts: one receipt for each distinct content, in ascending order of digests.
+        retention_summary: how long the package is kept.
+        provenance: who made the package, and the totals of its entries.
     """
 
     manifest_version: int = MANIFEST_VERSION
@@ -82,18 +82,18 @@ class Manifest(Struct, frozen=True, kw_only=True):
         actor: str,
         digest_algorithm: str = PRIMARY_ALGORITHM,
     ) -> "Manifest":
-        """Make a manifest from facts in any order; equal receipts count once, the rest is derived.
+        """Build a manifest from parts in any order; equal receipts count once, and the rest is derived.
 
-        A receipt may name the content's first key: None takes its place.
+        A receipt may name the content's first key; the manifest holds None instead.
 
         Raises:
-            ManifestInvalid: the facts contradict each other.
+            ManifestInvalid: the parts contradict each other.
         """
         ordered = tuple(sorted(entries, key=lambda entry: tree_order(entry.path)))
         check_entries(ordered, digest_algorithm)
         receipts = {_shortest(digest_algorithm, receipt) for receipt in storage_receipts}
         expires_at_us = _expiry_us(package, retention_duration_us)
-        built = copy(_empty_manifest())  # what is derived here needs no second derivation to compare it with
+        built = copy(_empty_manifest())  # skips `__post_init__`, which would derive the totals again
         for name, value in {
             "manifest_version": MANIFEST_VERSION,
             "digest_algorithm": digest_algorithm,
@@ -114,11 +114,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
         return tuple(entry for entry in self.entries if type(entry) is FileEntry)
 
     def content_address(self, entry: FileEntry | ManifestReceipt) -> str:
-        """The address of an entry's or a receipt's content, as text."""
+        """Return the address of an entry's or a receipt's content, as text."""
         return f"{self.digest_algorithm}:{entry.digest.hex()}"
 
     def object_key(self, receipt: ManifestReceipt) -> str:
-        """The key of a receipt, also where it is the content's first one."""
+        """Return the key of a receipt, also if it is the content's first key."""
         return receipt.object_key or first_key_of(self.digest_algorithm, receipt.digest.hex())
 
     def _check_receipts(self) -> None:

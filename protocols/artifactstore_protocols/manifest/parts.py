@@ -1,6 +1,6 @@
-"""The parts of a manifest as values: each one checks what it can check alone.
+"""The parts of a manifest, as values that check their own fields.
 
-How the parts agree with one another is for `model`, which puts them together.
+`model.Manifest` combines the parts and checks that they agree with each other.
 """
 
 import re
@@ -29,18 +29,18 @@ __all__ = [
 ]
 
 LABEL_BYTES_MAX: Final = 1024
-"""UTF-8 bytes in a name, an actor, a metadata key and the like."""
+"""The maximum length of a label, such as a name, a principal or a metadata key, in UTF-8 bytes."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 @dataclass(eq=False)
 class ManifestInvalid(ArtifactStoreError):
-    """A manifest that breaks a rule.
+    """The manifest breaks a rule.
 
     Attributes:
-        where: the offending field, such as `entries[3].path`; empty for the manifest as a whole.
-        reason: what is wrong with it, and what would be right.
+        where: the invalid field, such as `entries[3].path`; empty for the manifest as a whole.
+        reason: what is wrong with the field, and what is allowed.
     """
 
     where: str
@@ -52,7 +52,7 @@ class ManifestInvalid(ArtifactStoreError):
         return f"invalid manifest{at}: {self.reason}"
 
     def within(self, outer: str) -> "ManifestInvalid":
-        """The same error, seen from the field that encloses the offending one."""
+        """Return the same error, with the name of the enclosing field before `where`."""
         dot = "." if self.where and not self.where.startswith("[") else ""
         return ManifestInvalid(f"{outer}{dot}{self.where}", self.reason)
 
@@ -63,7 +63,11 @@ def refuse(where: str, reason: str) -> Never:
 
 
 def check_label(where: str, text: str) -> None:
-    """Refuse a name that is empty, too long, or holds a control character or a lone surrogate."""
+    """Refuse a label that is empty or too long, or that has a control character or a lone surrogate.
+
+    Raises:
+        ManifestInvalid: the label is not allowed.
+    """
     size_bytes = len(_utf8(where, text))
     if not 1 <= size_bytes <= LABEL_BYTES_MAX:
         raise ManifestInvalid(where, f"it has {size_bytes} bytes of UTF-8, and 1 to {LABEL_BYTES_MAX} may be")
@@ -79,20 +83,20 @@ def _utf8(where: str, text: str) -> bytes:
 
 
 def _check_count(where: str, number: object) -> None:
-    # An exact match, because a bool is an int to Python and another type to CBOR.
+    # The type must match exactly: a bool is an int in Python, but has another type in CBOR.
     if type(number) is not int or not 0 <= number <= INTEGER_MAX:
         raise ManifestInvalid(where, f"{number!r} is not an integer from 0 to {INTEGER_MAX}")
 
 
 class ManifestPackage(Struct, frozen=True):
-    """Which package this is.
+    """The id, name, times and metadata of a package.
 
     Attributes:
-        package_id: UUID in lower-case text form.
-        name: the label that people gave it.
-        created_at_us: when it was opened, microseconds since 1970 UTC.
-        finalized_at_us: when it was sealed, likewise; clocks may step, so it need not be later.
-        metadata: text by text, held in ascending order of the keys.
+        package_id: the package's UUID, in lower-case text form.
+        name: the package's label.
+        created_at_us: the time of creation, in microseconds since 1970 UTC.
+        finalized_at_us: the time of finalization, likewise. It can be before the creation, since clocks can step.
+        metadata: text values by text keys, in ascending order of the keys.
     """
 
     package_id: str
@@ -120,12 +124,12 @@ class ManifestPackage(Struct, frozen=True):
 
 
 class ManifestReceipt(NamedTuple):
-    """Where one distinct content was stored when the package was finalized: a row of the manifest, as entries are.
+    """The place of one distinct content when the package was finalized. Like an entry, it is a row of the manifest.
 
     Attributes:
-        digest: primary digest of the content.
-        backend_id: in which backend.
-        object_key: under which key; None under the content's first key, see `object_keys.first_key`.
+        digest: the primary digest of the content.
+        backend_id: the backend that stored the content.
+        object_key: the content's key in the backend; None for the content's first key, see `object_keys.first_key`.
     """
 
     digest: bytes
@@ -134,12 +138,12 @@ class ManifestReceipt(NamedTuple):
 
 
 class RetentionSummary(Struct, frozen=True):
-    """How long the package is kept.
+    """The retention of the package.
 
     Attributes:
-        retention_class: name of the class it was created with.
-        duration_us: microseconds from finalization to expiry; None never expires.
-        expires_at_us: microseconds since 1970 UTC; None never expires.
+        retention_class: the name of the class that the package was created with.
+        duration_us: the time from finalization to expiry, in microseconds; None if the package never expires.
+        expires_at_us: the time of expiry, in microseconds since 1970 UTC; None if the package never expires.
     """
 
     retention_class: str
@@ -168,16 +172,16 @@ class Producer(Struct, frozen=True):
 
 
 class Provenance(Struct, frozen=True):
-    """Who made the package with what, and what the entries add up to.
+    """The principal and the tool that finalized the package, and the totals of its entries.
 
     Attributes:
-        producer: the tool.
-        actor: on whose behalf it worked.
-        tree_digest: `sha256:<hex>` of the entries, see `manifest.tree`.
-        file_count: number of files.
-        link_count: number of symbolic links.
-        directory_count: number of empty directories.
-        total_bytes: sum of the files' sizes; equal contents count each time.
+        producer: the tool that wrote the manifest.
+        actor: the principal who asked the tool for it.
+        tree_digest: the tree digest of the entries, as `sha256:<hex>`; see `manifest.tree`.
+        file_count: the number of files.
+        link_count: the number of symbolic links.
+        directory_count: the number of empty directories.
+        total_bytes: the sum of the sizes of all files, including files with equal contents.
     """
 
     producer: Producer

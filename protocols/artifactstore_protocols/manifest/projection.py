@@ -1,11 +1,11 @@
-"""The JSON form of a manifest, for people and tools without CBOR: RFC 8785 (JCS), one to one with the CBOR.
+"""The JSON form of a manifest by RFC 8785 (JCS), for people and for tools without CBOR.
 
-The two forms hold the same values, but for the byte strings: the digests in `entries` and `storage_receipts` are
-lower-case hex text in JSON. No other place of a manifest holds bytes.
+The JSON and the CBOR form hold the same values. They differ only in byte strings: the digests in `entries` and
+`storage_receipts` are lower-case hex text in JSON. Manifests have no other byte strings.
 
-`jcs_to_cbor` requires the exact JCS form, not just any JSON of the same meaning. A JSON document and a CBOR document
-then stand for each other byte by byte, and nothing that two JSON parsers read in two ways (repeated keys, 1e2, -0,
-large integers, lone surrogates) gets through. To check a manifest that came as JSON, decode what `jcs_to_cbor` returns.
+`jcs_to_cbor` requires the exact JCS form, not any JSON with the same meaning. So each JSON document corresponds to
+exactly one CBOR document. JSON that two parsers could read differently (repeated keys, 1e2, -0, large integers, lone
+surrogates) is refused. To check a manifest in JSON form, call `decode` with the result of `jcs_to_cbor`.
 """
 
 import json
@@ -25,24 +25,27 @@ from artifactstore_protocols.manifest.model import Manifest
 __all__ = ["NotCanonicalJson", "jcs", "jcs_to_cbor", "read_jcs"]
 
 _BYTES_PER_ITEM: Final = 4
-"""As `canonical.BYTES_PER_ITEM`, for JSON that is no manifest: a schema has a member in about 5 bytes."""
+"""The minimum average bytes of an item beyond `canonical.ITEMS_FREE`.
+
+It is less than `canonical.BYTES_PER_ITEM`, since `read_jcs` also reads schemas, whose members can have about 5 bytes.
+"""
 
 _OPENING: Final = (b":", b",", b"[", b"{")
-"""A colon has an item before it, a comma one after it, and a bracket one in it."""
+"""Each byte stands for one item: the key before a colon, the item after a comma, or the first item in a bracket."""
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[:,[{]', re.DOTALL)
 _QUOTE: Final = ord('"')
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})*")
 _DIGESTS: Final[dict[str, tuple[int, ...]]] = {"file": (5, 6)}
-"""Where an entry has digests, by its kind."""
+"""The indexes of the digests in an entry, by the entry's kind."""
 _INTEGER_CHARS_MAX = len(str(-canonical.INTEGER_MAX))
 
 
 @dataclass(eq=False)
 class NotCanonicalJson(ArtifactStoreError):
-    """Bytes that are not the RFC 8785 form of a canonical value.
+    """The bytes are not the RFC 8785 form of a canonical value.
 
     Attributes:
-        reason: what is wrong with them, and where.
+        reason: what is wrong with the bytes, and where.
     """
 
     reason: str
@@ -50,17 +53,19 @@ class NotCanonicalJson(ArtifactStoreError):
 
 
 def jcs(manifest: Manifest) -> bytes:
-    """The manifest in RFC 8785 JSON: the fields and values of its CBOR, digests as hex."""
+    """Return a manifest in RFC 8785 JSON. It has the fields and values of the CBOR, with digests as hex."""
     rows = {"entries": manifest.entries, "storage_receipts": manifest.storage_receipts}
     value = to_value(manifest) | {name: list(map(list[object], of)) for name, of in rows.items()}
     return rfc8785.dumps(cast("dict[str, CanonicalValue]", _replace_digests(cast("RecordValue", value), _hex_of)))
 
 
 def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes:
-    """The canonical CBOR of the manifest whose RFC 8785 form is `payload`; `decode` checks the rules of manifests.
+    """Return the canonical CBOR of the manifest whose RFC 8785 form is `payload`.
+
+    The rules of manifests are not checked; `decode` checks them.
 
     Raises:
-        NotCanonicalJson: as `read_jcs`, or a digest is not lower-case hex.
+        NotCanonicalJson: as for `read_jcs`, or a digest is not lower-case hex.
     """
     return canonical.encode_record(
         _replace_digests(cast("RecordValue", read_jcs(payload, max_bytes=max_bytes)), _bytes_of)
@@ -68,12 +73,12 @@ def jcs_to_cbor(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> bytes
 
 
 def read_jcs(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> CanonicalValue:
-    """The value whose RFC 8785 form is `payload`.
+    """Return the value whose RFC 8785 form is `payload`.
 
     Raises:
-        NotCanonicalJson: not UTF-8, not JSON, not in RFC 8785 form, larger than `max_bytes`, or beyond what
-            canonical values hold: repeated keys, floats, NaN, integers beyond ±(2^53-1), lone surrogates,
-            nesting deeper than `canonical.MAX_DEPTH`, or more items than a payload of this length may hold.
+        NotCanonicalJson: the payload is not UTF-8, not JSON, not in RFC 8785 form or larger than `max_bytes`; or it has
+            repeated keys, floats, NaN, integers beyond ±(2^53-1), lone surrogates, nesting deeper than
+            `canonical.MAX_DEPTH`, or more items than a payload of this length may have.
     """
     if len(payload) > max_bytes:
         raise NotCanonicalJson(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
@@ -95,7 +100,7 @@ def read_jcs(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> Canonica
 
 
 def _replace_digests(value: RecordValue, replace: Callable[[RecordValue], RecordValue]) -> RecordValue:
-    """Replace the digests of a manifest's plain value in place. What is no manifest stays as it is, for `decode`."""
+    """Replace the digests of a manifest's plain value in place. Skip malformed parts, which `decode` refuses."""
     if not isinstance(value, dict):
         return value
     for row in _rows(value, "entries"):
@@ -125,10 +130,10 @@ def _bytes_of(digest: RecordValue) -> RecordValue:
 
 
 def _check_items(payload: bytes) -> None:
-    """Count the items of a payload without making any, and refuse too many."""
+    """Count the items of a payload without creating them, and refuse too many."""
     items_max = canonical.ITEMS_FREE + len(payload) // _BYTES_PER_ITEM
     if sum(map(payload.count, _OPENING)) < items_max:
-        return  # with what stands within texts, which is more than there are
+        return  # this count includes bytes within strings, so it is an upper bound
     items = 1
     for token in _TOKEN.finditer(payload):
         items += payload[token.start()] != _QUOTE
@@ -159,7 +164,7 @@ def _object(pairs: list[tuple[str, CanonicalValue]]) -> CanonicalValue:
 
 
 def _integer(digits: str) -> int:
-    # Python refuses to read very long integers with an error of its own, and reads long ones slowly.
+    # Python parses long integers slowly, and refuses very long ones with a different error.
     if len(digits) > _INTEGER_CHARS_MAX:
         raise NotCanonicalJson(f"integer {digits[:20]}… is beyond ±{canonical.INTEGER_MAX} (2^53-1)")
     return int(digits)

@@ -1,7 +1,8 @@
-"""The few facts of a manifest that the tables of a store hold.
+"""The summary of a manifest: the values that the tables of a store need from it.
 
-The builder of a manifest passes them on; from the bytes alone they cost decoding it, half a second for 100,000
-files. So the writer, which holds the head of the log meanwhile, receives them, and a replay reads them.
+To read the summary from the bytes, the whole manifest must be decoded, which takes half a second for 100,000 files. The
+writer must not block the head of the log for so long. So the code that builds a manifest passes its summary to the
+writer. A replay reads the summary from the bytes.
 """
 
 from msgspec import Struct
@@ -14,14 +15,14 @@ __all__ = ["ManifestSummary", "summarize"]
 
 
 class ManifestSummary(Struct, frozen=True):
-    """What a sealed package's rows need.
+    """The values that the rows of a finalized package need.
 
     Attributes:
-        package_id: of the package.
-        finalized_at_us: when it was sealed.
-        expires_at_us: when it may go; None never.
-        manifest_digest: content address of the manifest's bytes.
-        tree_digest: content address of its tree.
+        package_id: the id of the package.
+        finalized_at_us: the time of finalization, in microseconds since 1970 UTC.
+        expires_at_us: the time of expiry, likewise; None if the package never expires.
+        manifest_digest: the content address of the manifest's bytes.
+        tree_digest: the tree digest, as `sha256:<hex>`.
     """
 
     package_id: str
@@ -32,14 +33,14 @@ class ManifestSummary(Struct, frozen=True):
 
 
 def summarize(payload: bytes, sealed: Manifest | None = None) -> ManifestSummary:
-    """The summary of a manifest. The entries are not judged: that was done before the manifest came into the log.
+    """Return the summary of a manifest. The entries are not checked; they were checked before the log accepted them.
 
     Args:
-        payload: its canonical bytes.
-        sealed: what the bytes decode to, from a caller who has it already.
+        payload: the canonical bytes of the manifest.
+        sealed: the decoded manifest, if the caller already has it.
 
     Raises:
-        ManifestInvalid: the bytes are no manifest.
+        ManifestInvalid: `sealed` is None, and the bytes are invalid as for `decode_summary`.
     """
     if sealed is None:
         package, retention, provenance = decode_summary(payload)

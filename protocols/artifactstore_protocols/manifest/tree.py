@@ -1,24 +1,25 @@
-"""What makes a set of paths a tree, and the digest that says which tree it is.
+"""The rules that make a set of paths a tree, and the tree digest.
 
-The tree digest is the root of a Merkle tree with one leaf an entry, so that one entry can be proven without the others.
-Every byte string below is canonical CBOR (RFC 8949 §4.2.1); digests in it are byte strings.
+The tree digest is computed from the root of a Merkle tree with one leaf for each entry, so that one entry can be proven
+without the others. The arrays below are encoded in canonical CBOR (RFC 8949 §4.2.1). Digests in them are byte strings.
 
-1. An entry's leaf is an array, by its kind:
+1. The leaf of an entry is an array that depends on the entry's kind:
 
        ["file", path, executable, size in bytes, primary digest, SHA-256]
        ["link", path, target]
        ["directory", path]                          only if it is empty
 
-   Nothing else enters: no time, no owner, no media type, no place of storage.
-2. The leaves are sorted by the lists of the UTF-8 bytes of their paths' parts: `a`, `a/b`, `a.b`.
-3. The root is RFC 9162 §2.1.1 over the leaves with SHA-256: a leaf is hashed after the byte 0x00, two nodes after 0x01,
-   and the root of no leaves is SHA-256 of nothing.
-4. The tree digest is SHA-256 over the array
+   A leaf has no time, owner, media type or place of storage.
+2. The leaves are sorted by their paths. Paths are compared as lists of the UTF-8 bytes of their parts: `a`, `a/b`,
+   `a.b`.
+3. The root is computed by RFC 9162 §2.1.1 with SHA-256: the byte 0x00 is hashed before a leaf, and the byte 0x01 before
+   two nodes. The root of no leaves is the SHA-256 of zero bytes.
+4. The tree digest is the SHA-256 of the array
 
        ["artifactstore-tree", name of the primary algorithm, number of leaves, root]
 
-   whose first byte, 0x84, starts neither a leaf nor a node. So the digest of the empty tree is not that of the empty
-   file, and the digest of a tree of one file is not that of its leaf.
+   The first byte of this array, 0x84, begins no hash input of a leaf or a node. So the digest of the empty tree differs
+   from the digest of the empty file, and the digest of a tree of one file differs from the hash of its leaf.
 """
 
 from collections.abc import Iterable
@@ -41,11 +42,11 @@ _PREFIX: Final = "artifactstore-tree"
 
 
 def tree_digest(entries: "Iterable[Entry]", digest_algorithm: str = PRIMARY_ALGORITHM) -> Digest:
-    """The SHA-256 tree digest of entries in any order; the layout is described above.
+    """Return the SHA-256 tree digest of entries in any order. The module docstring describes the layout.
 
     Args:
-        entries: of one tree, as `check_entries` accepts them.
-        digest_algorithm: name of their primary digests' algorithm.
+        entries: the entries of one tree, as `check_entries` accepts them.
+        digest_algorithm: the name of the algorithm of their primary digests.
     """
     ordered = sorted(entries, key=lambda entry: tree_order(entry.path))
     root = merkle_root(map(_leaf, ordered))
@@ -62,8 +63,7 @@ def _leaf(entry: "Entry") -> bytes:
 def check_tree(paths: Iterable[str]) -> None:
     """Refuse paths that cannot all be files, links or empty directories of one tree.
 
-    Nothing may be below any of them, and no two may be equal under Unicode NFC, as file systems exist that normalise
-    names.
+    No path may be below another. No two paths may be equal under Unicode NFC, since some file systems normalize names.
 
     Raises:
         PathRefused: two paths are equal, or equal under NFC, or one is below another.

@@ -1,4 +1,4 @@
-"""The pure half of the actor runtime: messages, policies, decisions and snapshots; knows nothing of artifacts."""
+"""The pure half of the actor runtime: messages, policies, decisions and snapshots. It does not depend on artifacts."""
 
 from artifactstore_protocols.supervision.errors import (
     ActorCrashed,

@@ -1,18 +1,19 @@
-"""What a supervisor does next: a pure function from its state and one event to a new state and actions.
+"""The decisions of a supervisor: a pure function from its state and one event to a new state and actions.
 
-`decide` never waits, reads no clock and draws no number: times and draws arrive in the events, and everything that
-takes time (a start, a stop, a delay) is an action whose end comes back as an event. So the table of children and the
-rules below are the whole of supervision; `artifactstore.supervision.supervisor` only carries out the actions.
+`decide` never waits, reads no clock and draws no random number. Times and random numbers are in the events. Everything
+that takes time (a start, a stop, a delay) is an action, and a later event reports its end. So the table of children and
+the rules below define all of supervision. `artifactstore.supervision.supervisor` only carries out the actions.
 
-The rules, beside the table of `lifecycle.py`:
+The table of `lifecycle.py` and these rules apply:
 
-- Children start in their order, each after the one before it is ready, and stop in the reverse order.
-- A child that fails is restarted after its backoff, together with the siblings that its strategy names. Siblings that
-  are down, because they were stopped by order or have finished, stay down (OTP would start them).
-- Every restart, and every failed attempt at one, spends intensity; above the limit the supervisor stops all children
-  and gives up.
-- A child that does not get ready while the supervisor boots makes the whole start fail, in reverse order.
-- An order (add, start, stop, restart or remove a child) is refused, by raising, unless the supervisor is running.
+- Children start in order, each after the one before it is ready. They stop in reverse order.
+- A child that fails is restarted after its backoff, together with the siblings that the supervisor's strategy names.
+  Siblings that are down, because an order stopped them or because they finished, stay down (OTP would start them).
+- Every restart, and every failed attempt of one, counts towards the intensity. Above the limit, the supervisor stops
+  all children and gives up.
+- If a child does not become ready while the supervisor boots, the whole start fails. The other children are stopped in
+  reverse order.
+- An order (add, start, stop, restart or remove a child) raises an error unless the supervisor is running.
 """
 
 from typing import override
@@ -44,13 +45,13 @@ __all__ = ["Decision", "Outcome", "boot", "decide"]
 
 
 class Outcome(Struct, frozen=True):
-    """What was decided about a child that ended, for its crash report.
+    """The decision about a child that ended, for its crash report.
 
     Attributes:
-        name: the child.
+        name: the name of the child.
         signal: RETRY, REST, DROP or QUEUE.
-        delay_s: the wait before a restart, with RETRY.
-        siblings: names of the siblings that restart with it, with RETRY.
+        delay_s: the delay before the restart, in seconds; None unless the signal is RETRY.
+        siblings: the names of the siblings that restart with the child; empty unless the signal is RETRY.
         phase: the supervisor's phase after the decision.
     """
 
@@ -73,7 +74,7 @@ class Outcome(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """The new state, what to do, in order, and for an exit what was concluded."""
+    """The new state, and the actions to carry out in order. After an exit, `outcome` is the decision on the child."""
 
     state: Supervision
     actions: tuple[Action, ...]
@@ -81,7 +82,7 @@ class Decision(Struct, frozen=True):
 
 
 def boot(state: Supervision) -> Decision:
-    """Begin: queue every child and start the first."""
+    """Queue every child and start the first."""
     turn = Turn(state)
     for child in state.children:
         turn.move(child.name, Signal.QUEUE)
@@ -90,14 +91,14 @@ def boot(state: Supervision) -> Decision:
 
 
 def decide(state: Supervision, event: Event) -> Decision:
-    """Take one event in.
+    """Return the decision about one event.
 
     Raises:
         UnknownChild: an order names a child that does not exist.
-        ChildExists: Add of a name that is taken, StartChild of a child that runs.
+        ChildExists: an Add order has the name of an existing child, or a StartChild order names a running child.
         ChildBusy: the child's state does not allow the order now.
-        SupervisorNotRunning: an order to a supervisor that is not running.
-        IllegalSignal: an event that cannot happen, such as Ready of a child that was not started.
+        SupervisorNotRunning: the event is an order and the supervisor is not running.
+        IllegalSignal: the event cannot happen, such as Ready for a child that was not started.
     """
     turn = Turn(state)
     outcome: Outcome | None = None
@@ -125,6 +126,8 @@ def _exited(turn: Turn, event: Exited) -> Outcome:
     starting = child.state is ChildState.STARTING
     siblings: tuple[str, ...] = ()
     delay_s: float | None = None
+    # The first case that applies decides: the child was being stopped, its start by order failed, the boot failed, or
+    # its restart type.
     if child.then is not None:
         signal = child.then
         turn.move(child.name, signal)
@@ -149,7 +152,7 @@ def _exited(turn: Turn, event: Exited) -> Outcome:
 
 
 def _spend(turn: Turn, at: float) -> bool:
-    """Note a restart; False when it is one more than the intensity allows."""
+    """Record a restart. Return whether the intensity allows it."""
     limit = turn.state.intensity
     if limit is None:
         return True
@@ -159,7 +162,7 @@ def _spend(turn: Turn, at: float) -> bool:
 
 
 def _retry(turn: Turn, child: Child, event: Exited) -> tuple[float, tuple[str, ...]]:
-    """Send a failed child to its backoff and take its group down; the delay, and who restarts with it."""
+    """Begin the backoff of a failed child and take its group down. Return the delay and the siblings that restart."""
     healthy = (
         child.state is ChildState.RUNNING
         and child.ready_at is not None
@@ -183,7 +186,7 @@ def _retry(turn: Turn, child: Child, event: Exited) -> tuple[float, tuple[str, .
 
 
 def _group(state: Supervision, name: str) -> tuple[Child, ...]:
-    """The siblings that a failure of this child takes down, in start order."""
+    """Return the siblings that a failure of this child takes down, in start order."""
     index = next(at for at, child in enumerate(state.children) if child.name == name)
     if state.strategy is Strategy.ONE_FOR_ONE:
         return ()
@@ -219,7 +222,7 @@ def _require_idle(turn: Turn, child: Child) -> None:
 
 
 def _try_start(turn: Turn, child: Child, trial: Signal) -> None:
-    """Queue a child whose start, should it fail, is the business of whoever ordered it."""
+    """Queue a child that an order starts. If the start fails, the child gets the signal `trial` and is not retried."""
     turn.move(child.name, Signal.QUEUE)
     turn.put(replace(turn.state.child(child.name), trial=trial))
 

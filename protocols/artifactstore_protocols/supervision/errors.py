@@ -1,8 +1,8 @@
-"""What an asker can be told instead of a reply, and what a supervisor refuses.
+"""The errors that a caller of `ask` can get instead of a reply, and the errors of orders to a supervisor.
 
-Two questions decide what a caller may do next: is it worth asking again, and may the message have taken effect?
-The classes answer the first, `may_have_taken_effect` the second. All are `Refusal`s: a handler that lets one of
-these through, because an actor that it depends on failed, has answered its own asker and has not crashed.
+The class of an error says whether asking again is useful. `may_have_taken_effect` says whether the message may have
+taken effect. All these errors are `Refusal`s. A handler can let one through if an actor that it depends on failed. Then
+the handler's own caller gets the error, and the handler's actor does not crash.
 """
 
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ __all__ = [
 
 
 class Refusal(Exception):
-    """An error that is an answer: a handler raises it, the asker receives it, and the actor lives on.
+    """An error that is a reply. If a handler raises it, the caller receives it, and the actor continues.
 
-    Everything else that leaves a handler is a crash, and the supervisor decides what follows. A class says its text in
-    `template`, by attributes of `self`, or by a `__str__` of its own.
+    Any other exception from a handler is a crash, and the supervisor decides how to continue. A subclass sets its
+    message in `template`, which can use attributes of `self`, or overrides `__str__`.
     """
 
     template: ClassVar[str] = ""
@@ -42,12 +42,12 @@ class Refusal(Exception):
 
 @dataclass(eq=False)
 class AskError(Refusal):
-    """An ask that came to nothing.
+    """An ask failed without a reply.
 
     Attributes:
-        actor: path of the actor that was asked, or its bare name when no tree has bound it.
-        message: type name of the message.
-        may_have_taken_effect: False only when no handler has seen the message and none ever will.
+        actor: the path of the actor that was asked, or its bare name if no tree has bound the actor.
+        message: the type name of the message.
+        may_have_taken_effect: False only if no handler has received the message and none ever will.
     """
 
     actor: str
@@ -56,7 +56,7 @@ class AskError(Refusal):
 
     @property
     def effect(self) -> str:
-        """The clause of the error's text that says whether asking again is safe."""
+        """The clause of the error message that says whether asking again is safe."""
         if self.may_have_taken_effect:
             return "it may have taken effect, so look before asking again"
         return "it has had no effect"
@@ -64,10 +64,10 @@ class AskError(Refusal):
 
 @dataclass(eq=False)
 class AskTimeout(AskError):
-    """No reply by the deadline.
+    """The actor did not reply before the deadline.
 
     Attributes:
-        timeout_s: the time that the asker allowed.
+        timeout_s: the time that the caller allowed, in seconds.
     """
 
     timeout_s: float
@@ -79,7 +79,7 @@ class ActorCrashed(AskError):
     """The actor failed while it handled the message.
 
     Attributes:
-        cause: what its handler raised.
+        cause: the exception that the handler raised.
     """
 
     cause: BaseException
@@ -94,14 +94,14 @@ class ActorStopped(AskError):
 
 @dataclass(eq=False)
 class MailboxFull(Refusal):
-    """There is no room for the message now, or, when it alone exceeds the limit, there never will be.
+    """The mailbox has no space for the message. A message that is larger than the bytes limit can never be sent.
 
     Attributes:
-        actor: path of the receiver.
-        message: type name of the message.
-        size_bytes: what the message counts for.
-        messages_limit: most messages the mailbox holds.
-        bytes_limit: most bytes the mailbox holds.
+        actor: the path of the receiver.
+        message: the type name of the message.
+        size_bytes: the size of the message, by `Message.size_bytes`.
+        messages_limit: the maximum number of messages in the mailbox.
+        bytes_limit: the maximum number of bytes in the mailbox.
     """
 
     actor: str
@@ -125,10 +125,10 @@ class MailboxFull(Refusal):
 
 @dataclass(eq=False)
 class AskCycle(Refusal):
-    """An ask to an actor that is itself, directly or not, waiting for the asker: it could never be answered.
+    """The asked actor waits, directly or indirectly, for the actor that asks, so no reply is possible.
 
     Attributes:
-        chain: paths from the first asker to the repeated actor, which comes twice.
+        chain: the paths from the first asking actor to the repeated actor, which occurs twice.
     """
 
     chain: tuple[str, ...]
@@ -149,11 +149,11 @@ class UnhandledMessage(Refusal):
 
 @dataclass(eq=False)
 class StartFailed(Refusal):
-    """A child, or a whole tree, did not become ready; what had started before it has been stopped again.
+    """A child, or a whole tree, did not become ready. The actors that had started before it were stopped again.
 
     Attributes:
-        path: the child whose start failed.
-        cause: what its start raised.
+        path: the path of the child whose start failed.
+        cause: the exception that the start raised.
     """
 
     path: str
@@ -163,12 +163,12 @@ class StartFailed(Refusal):
 
 @dataclass(eq=False)
 class SupervisorGaveUp(Refusal):
-    """A supervisor had to restart its children more often than its intensity allows, and has stopped them all.
+    """The children of a supervisor failed more often than its intensity allows, and it has stopped all of them.
 
     Attributes:
-        path: the supervisor.
-        child: path of the child whose last failure went over the limit.
-        cause: that failure.
+        path: the path of the supervisor.
+        child: the path of the child whose failure exceeded the limit.
+        cause: the exception of that failure.
     """
 
     path: str
@@ -187,7 +187,7 @@ class UnknownChild(Refusal):
 
 @dataclass(eq=False)
 class ChildExists(Refusal):
-    """The supervisor has a child of this name."""
+    """The supervisor already has a child with this name."""
 
     path: str
     state: str
@@ -196,7 +196,7 @@ class ChildExists(Refusal):
 
 @dataclass(eq=False)
 class ChildBusy(Refusal):
-    """The child's state does not allow this now."""
+    """The state of the child does not allow the order now."""
 
     path: str
     state: str
@@ -205,7 +205,7 @@ class ChildBusy(Refusal):
 
 @dataclass(eq=False)
 class SupervisorNotRunning(Refusal):
-    """The supervisor is starting, stopping or down, and takes no orders about its children."""
+    """The supervisor is starting, stopping or down, and refuses orders about its children."""
 
     path: str
     phase: str

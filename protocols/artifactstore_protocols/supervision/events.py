@@ -1,6 +1,6 @@
-"""What a supervisor takes in, and what it then has done: the two alphabets of `decision.py`.
+"""The events that `decision.py` processes, and the actions that it returns.
 
-An event is something that happened or an order from outside; an action is for the runtime to carry out. Times are
+An event reports something that happened, or is an order from outside. The runtime carries out the actions. Times are
 seconds of the caller's clock.
 """
 
@@ -38,7 +38,7 @@ class Ready(Struct, frozen=True):
 
 
 class Exited(Struct, frozen=True):
-    """The child has ended, whoever wanted it; `draw`, in [0, 1), is for the jitter of a restart."""
+    """The child has ended, for any reason. `draw` is a random number in [0, 1), for the jitter of a restart."""
 
     name: str
     kind: ExitKind
@@ -47,14 +47,14 @@ class Exited(Struct, frozen=True):
 
 
 class Elapsed(Struct, frozen=True):
-    """The delay that was asked for in this generation of the child is over."""
+    """The delay that `Delay` requested for this generation of the child is over."""
 
     name: str
     generation: int
 
 
 class Add(Struct, frozen=True):
-    """Order: take this child in as the last one and start it."""
+    """Order: add this child as the last one and start it."""
 
     child: Child
 
@@ -66,25 +66,25 @@ class StartChild(Struct, frozen=True):
 
 
 class StopChild(Struct, frozen=True):
-    """Order: stop the child; a temporary one is removed with it. Stopping one that is down does nothing."""
+    """Order: stop the child, and remove it if it is temporary. Does nothing to a child that is down."""
 
     name: str
 
 
 class RestartChild(Struct, frozen=True):
-    """Order: stop the child if it runs, and start it, without waiting for a backoff; siblings are left alone."""
+    """Order: stop the child if it runs, and start it without waiting for a backoff. Siblings are not affected."""
 
     name: str
 
 
 class Remove(Struct, frozen=True):
-    """Order: forget a child that is down."""
+    """Order: remove a child that is down."""
 
     name: str
 
 
 class Shutdown(Struct, frozen=True):
-    """Order: stop everything in reverse order, working off mailboxes first when `drain`."""
+    """Order: stop all children in reverse order. If `drain` is set, they first process their mailboxes."""
 
     drain: bool = True
 
@@ -94,20 +94,20 @@ type Event = Ready | Exited | Elapsed | Shutdown | Order
 
 
 class Start(Struct, frozen=True):
-    """Start the child; answer with Ready or Exited."""
+    """Start the child, and then report Ready or Exited."""
 
     name: str
 
 
 class Stop(Struct, frozen=True):
-    """Stop the child, after working off its mailbox when `drain`; answer with Exited."""
+    """Stop the child, and then report Exited. If `drain` is set, the child first processes its mailbox."""
 
     name: str
     drain: bool
 
 
 class Delay(Struct, frozen=True):
-    """Wait, then answer with Elapsed of this generation."""
+    """Wait, and then report Elapsed with this generation."""
 
     name: str
     seconds: float
@@ -115,14 +115,14 @@ class Delay(Struct, frozen=True):
 
 
 class Release(Struct, frozen=True):
-    """The child is down and no restart is coming: answer whoever waits for it; forget it when `removed`."""
+    """Refuse all callers that wait for the child: it is down and will not restart. With `removed`, also forget it."""
 
     name: str
     removed: bool
 
 
 class Enter(Struct, frozen=True):
-    """The supervisor has reached this phase: RUNNING, or one of the three ends."""
+    """Note that the supervisor has reached this phase: RUNNING, or one of the three final phases."""
 
     phase: Phase
 

@@ -1,11 +1,11 @@
-"""The life of one supervised child, as a table.
+"""The states of one supervised child, as a table of transitions.
 
-A child is always in exactly one state, and a signal moves it to another. The signals are what a supervisor has
-concluded (`decision.py`): whether an exit becomes RETRY, REST or DROP follows from the restart type (`VERDICTS`), or,
-for a child that was being stopped, from why it was. A pair that the table lacks cannot happen; meeting one is a bug
-of the caller and raises IllegalSignal.
+A child is always in exactly one state, and a signal moves it to another. `decision.py` decides the signals. An exit
+becomes RETRY, REST or DROP by the child's restart type (`VERDICTS`). For a child that was being stopped, the signal
+follows from the reason for the stop. A pair of state and signal that the table lacks cannot happen. It means a bug of
+the caller and raises IllegalSignal.
 
-What the table cannot express: the order among siblings. `decision.py` holds it in two small functions.
+The table does not express the order among siblings. `turn.py` does this in two small methods.
 """
 
 from collections.abc import Mapping
@@ -18,24 +18,24 @@ __all__ = ["TRANSITIONS", "VERDICTS", "ChildState", "ExitKind", "IllegalSignal",
 
 
 class ChildState(StrEnum):
-    """Where a child is in its life."""
+    """The state of a child."""
 
     IDLE = "idle"
-    """Listed and down: stopped by order, or finished."""
+    """The child is down, because an order stopped it or because it finished. It stays in the table."""
     QUEUED = "queued"
-    """To be started when its turn comes."""
+    """The child will start when its turn comes."""
     STARTING = "starting"
     RUNNING = "running"
     DOOMED = "doomed"
-    """To be stopped when its turn comes; until then it works on."""
+    """The child will be stopped when its turn comes. Until then it continues to work."""
     STOPPING = "stopping"
     BACKOFF = "backoff"
-    """Failed, and waiting before it is tried again."""
+    """The child failed, and waits before it is restarted."""
     REMOVED = "removed"
 
 
 class Signal(StrEnum):
-    """What a supervisor concludes about a child."""
+    """A signal from a supervisor's decision to a child's state."""
 
     QUEUE = "queue"
     START = "start"
@@ -48,14 +48,14 @@ class Signal(StrEnum):
 
 
 class ExitKind(StrEnum):
-    """How a child ended when nobody had ordered it to."""
+    """How a child ended without an order."""
 
     FINISHED = "finished"
     CRASHED = "crashed"
 
 
 class IllegalSignal(AssertionError):
-    """A signal that cannot reach a child in this state."""
+    """The signal is not possible in the child's state."""
 
 
 _ROWS: Mapping[ChildState, Mapping[Signal, ChildState]] = {
@@ -116,10 +116,10 @@ VERDICTS: Mapping[tuple[Restart, ExitKind], Signal] = MappingProxyType(
 
 
 def step(state: ChildState, signal: Signal) -> ChildState:
-    """The state that follows.
+    """Return the state that follows a state after a signal.
 
     Raises:
-        IllegalSignal: the table has no such row.
+        IllegalSignal: the table has no transition for this state and signal.
     """
     try:
         return TRANSITIONS[state, signal]
@@ -128,7 +128,7 @@ def step(state: ChildState, signal: Signal) -> ChildState:
 
 
 def mermaid() -> str:
-    """The table as a Mermaid state diagram, one line a transition, in the order of the table."""
+    """Return the table as a Mermaid state diagram, with one line for each transition, in the order of the table."""
     lines = ["stateDiagram-v2", "    [*] --> idle"]
     lines += [f"    {state} --> {to}: {signal}" for (state, signal), to in TRANSITIONS.items()]
     lines.append("    removed --> [*]")

@@ -1,25 +1,25 @@
-"""What actors say to one another.
+"""The base classes of the messages between actors.
 
-A message is a frozen, slotted dataclass that names its kind of receiver in its type: `Message[StorageRole]` can be
-sent to an `ActorRef[StorageRole]` and to nothing else, and `Request[int, StorageRole]` is answered with an `int`.
-Both parameters exist for the type checker only; `tests/typing` holds that mypy and pyright see them.
+A message is a frozen value: a `msgspec.Struct` or a slotted dataclass. Its type names the role of its receiver. A
+`Message[StorageRole]` can be sent only to an `ActorRef[StorageRole]`. A `Request[int, StorageRole]` has a reply of type
+`int`. Only type checkers use both parameters; `tests/typing` checks that mypy and pyright find wrong uses.
 """
 
 __all__ = ["Message", "Request"]
 
 
 class Message[To]:
-    """Something said to an actor of the role `To`; as it stands, it has no reply."""
+    """A message to an actor of the role `To`. It has no reply, unless it is a `Request`."""
 
     __slots__ = ()
 
     @property
     def size_bytes(self) -> int:
-        """What the message counts for in a mailbox that is bounded by bytes; 0 for one that carries no payload."""
+        """The size that counts towards the bytes limit of a mailbox; 0 for a message without a payload."""
         return 0
 
 
 class Request[R, To](Message[To]):
-    """A message to the role `To` whose reply is an `R`."""
+    """A message to an actor of the role `To`, with a reply of type `R`."""
 
     __slots__ = ()

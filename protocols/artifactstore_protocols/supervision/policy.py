@@ -1,6 +1,6 @@
-"""How actors are restarted, how their mailboxes are bounded and how their handlers run: plain values.
+"""The policies of actors, as plain values: restarts, mailbox limits and the modes of handlers.
 
-Nothing here acts. Invalid combinations cannot be made; each constructor raises ValueError with what would be right.
+Invalid policies cannot be created: the constructors raise a ValueError that says what is allowed.
 """
 
 import math
@@ -24,35 +24,35 @@ __all__ = [
 
 
 class Restart(StrEnum):
-    """When a child that has ended is started again."""
+    """The restart type of a child: when it is started again after it has ended."""
 
     PERMANENT = "permanent"
-    """Always."""
+    """The child is always restarted."""
     TRANSIENT = "transient"
-    """After a failure only; a child that finished stays down and keeps its place."""
+    """The child is restarted only after a failure. If it finishes, it stays down and keeps its place."""
     TEMPORARY = "temporary"
-    """Never; once it has ended its place is gone too."""
+    """The child is never restarted. It is removed after it has ended."""
 
 
 class Strategy(StrEnum):
-    """Which siblings are restarted together with a child that failed."""
+    """The siblings that are restarted with a child that failed: none with `ONE_FOR_ONE`, all with `ONE_FOR_ALL`."""
 
     ONE_FOR_ONE = "one_for_one"
     REST_FOR_ONE = "rest_for_one"
-    """Those that come after it in the list of children, since they may depend on it."""
+    """The siblings after the child in the list of children are restarted, since they may depend on it."""
     ONE_FOR_ALL = "one_for_all"
 
 
 class OnCancel(StrEnum):
-    """What to do with work that has begun when its asker goes away or its actor is stopped."""
+    """What to do with work in progress when its caller stops waiting or its actor is stopped."""
 
     CANCEL = "cancel"
     COMPLETE = "complete"
-    """It runs to its end; when the actor is being stopped, until the shutdown deadline at the latest."""
+    """The work runs to completion. If the actor is stopped, the work is cancelled at the shutdown deadline."""
 
 
 class OnTaskCrash(StrEnum):
-    """What the failure of a task that an actor started does to the actor."""
+    """What happens to an actor if a task that it started fails."""
 
     CRASH_ACTOR = "crash_actor"
     REPORT = "report"
@@ -64,11 +64,11 @@ def _require(condition: bool, text: str) -> None:
 
 
 class Intensity(Struct, frozen=True):
-    """How many restarts a supervisor makes before it gives up.
+    """The limit on restarts above which a supervisor gives up.
 
     Attributes:
-        max_restarts: restarts allowed in a period; 0 means that the first failure is one too many.
-        period_s: length of the sliding period, in seconds.
+        max_restarts: the maximum number of restarts in a period. With 0, the supervisor gives up at the first failure.
+        period_s: the length of the sliding period, in seconds.
     """
 
     max_restarts: int = 5
@@ -80,14 +80,14 @@ class Intensity(Struct, frozen=True):
 
 
 class Backoff(Struct, frozen=True):
-    """How long to wait before a restart: exponential, with jitter, forgotten after a healthy time.
+    """The delay before a restart. It grows exponentially, with jitter, and is reset after the child was healthy.
 
     Attributes:
-        initial_s: wait before the first restart.
-        factor: growth from one restart to the next.
-        maximum_s: the wait never exceeds this.
-        jitter: the share of a wait, 0 to 1, that is left to chance; chance only shortens it.
-        healthy_after_s: a child that stayed up this long starts again from `initial_s`.
+        initial_s: the delay before the first restart, in seconds.
+        factor: the growth of the delay from one restart to the next.
+        maximum_s: the maximum delay, in seconds.
+        jitter: the share of the delay that is random, from 0 to 1. The random part only shortens the delay.
+        healthy_after_s: the delay starts from `initial_s` again if the child stayed up for this time, in seconds.
     """
 
     initial_s: float = 0.05
@@ -103,11 +103,11 @@ class Backoff(Struct, frozen=True):
         _require(self.healthy_after_s >= 0, "healthy_after_s must be 0 or more")
 
     def delay_s(self, attempt: int, draw: float) -> float:
-        """Seconds to wait before restart number `attempt` (from 0) in a row.
+        """Return the delay before restart number `attempt` (from 0) in a row, in seconds.
 
         Args:
-            attempt: restarts since the child was last healthy.
-            draw: a number in [0, 1) that the caller drew; the same draw gives the same delay.
+            attempt: the number of restarts since the child was last healthy.
+            draw: a random number in [0, 1) from the caller. The same number gives the same delay.
         """
         try:
             full_s = min(self.maximum_s, self.initial_s * self.factor**attempt)
@@ -117,11 +117,12 @@ class Backoff(Struct, frozen=True):
 
 
 class MailboxLimits(Struct, frozen=True):
-    """How much may wait for an actor.
+    """The limits of an actor's mailbox.
 
     Attributes:
-        messages: most messages that wait.
-        bytes: most bytes that wait, by `Message.size_bytes`; a message above it is refused at once.
+        messages: the maximum number of messages that wait.
+        bytes: the maximum total size of the messages that wait, by `Message.size_bytes`. A message that alone exceeds
+            this limit is refused at once.
     """
 
     messages: int = 1024
@@ -133,14 +134,14 @@ class MailboxLimits(Struct, frozen=True):
 
 
 class Serial(Struct, frozen=True):
-    """One message at a time, in order of arrival, among all serial and batched messages of the actor."""
+    """Handle one message at a time, in order of arrival among all serial and batched messages of the actor."""
 
 
 class Concurrent(Struct, frozen=True):
-    """Up to `limit` messages of this type at a time, beside everything else that the actor does.
+    """Handle up to `limit` messages of this type concurrently with each other and with all other work of the actor.
 
     Attributes:
-        limit: most handlers of this type in flight; further messages wait without holding up other types.
+        limit: the maximum number of running handlers of this type. More messages wait, but do not delay other types.
     """
 
     limit: int
@@ -150,13 +151,13 @@ class Concurrent(Struct, frozen=True):
 
 
 class Batched(Struct, frozen=True):
-    """All consecutive messages of this type that have queued up, in one call, in their place among the serial ones.
+    """Handle all consecutive queued messages of this type in one call, in their order among the serial messages.
 
-    A lone message never waits for company.
+    A single message is handled at once, without waiting for others.
 
     Attributes:
-        max_messages: most messages in a batch.
-        max_bytes: most bytes in a batch; the first message is always taken.
+        max_messages: the maximum number of messages in a batch.
+        max_bytes: the maximum total size of the messages in a batch. The first message may exceed it.
     """
 
     max_messages: int

@@ -1,6 +1,6 @@
-"""What an operator sees: a tree of plain values, taken at one instant and never changed.
+"""Snapshots of a supervision tree for operators: immutable plain values that describe one instant.
 
-Times are seconds of the tree's clock, ages are seconds before the snapshot was taken.
+Times are seconds of the tree's clock. Ages are seconds before the snapshot.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,26 +29,26 @@ __all__ = [
 
 
 class DeadLetterReason(StrEnum):
-    """Why a message that nobody waits for came to nothing."""
+    """Why a message that was sent with `tell` was not handled."""
 
     POISON = "poison"
-    """It crashed its actor as often as `max_deliveries` allows."""
+    """The message crashed its actor `max_deliveries` times."""
     REFUSED = "refused"
-    """Its handler answered with a Refusal, and there was no asker to tell."""
+    """The handler raised a Refusal, and no caller waits for it."""
     STOPPED = "stopped"
-    """Its actor was stopped for good before it was handled to the end."""
+    """The actor was stopped for good before it had handled the message."""
 
 
 class DeadLetter(Struct, frozen=True):
-    """One message that was told to an actor in vain.
+    """A message that was sent with `tell` and not handled.
 
     Attributes:
-        actor: path of the receiver.
+        actor: the path of the receiver.
         message: the message itself.
         reason: see `DeadLetterReason`.
-        deliveries: how often a handler was started on it.
-        cause: the last failure or refusal, where there was one.
-        at: when it died.
+        deliveries: the number of handler calls that were started for the message.
+        cause: the last failure or refusal; None if there was none.
+        at: the time when the message became a dead letter.
     """
 
     actor: str
@@ -63,10 +63,10 @@ class Failure(Struct, frozen=True):
     """The last failure of a child.
 
     Attributes:
-        kind: type name of the exception.
-        text: its message.
-        at: when it happened.
-        decision: what the supervisor made of it.
+        kind: the type name of the exception.
+        text: the message of the exception.
+        at: the time of the failure.
+        decision: the supervisor's decision, in words.
     """
 
     kind: str
@@ -76,11 +76,11 @@ class Failure(Struct, frozen=True):
 
 
 class Stall(Struct, frozen=True):
-    """An actor whose start, stop or crash is not over although its time has passed; trio cannot end a task by force.
+    """An actor whose start, stop or crash has passed its deadline and is not over. Trio cannot end a task by force.
 
     Attributes:
-        since: when the time had passed.
-        stack: where the actor's tasks stand, innermost frame last.
+        since: the deadline.
+        stack: the stack of the actor's task, innermost frame last.
     """
 
     since: float
@@ -88,11 +88,11 @@ class Stall(Struct, frozen=True):
 
 
 class Block(Struct, frozen=True):
-    """A handler that held up the whole event loop, since it computed or waited without awaiting.
+    """A handler that blocked the event loop, because it computed or waited without awaiting.
 
     Attributes:
-        blocked_s: real seconds without a sign of life when it was noticed.
-        stack: where it stood, innermost frame last.
+        blocked_s: the watchdog's limit, which the block exceeded, in real seconds.
+        stack: the stack of the handler, innermost frame last.
     """
 
     blocked_s: float
@@ -100,18 +100,18 @@ class Block(Struct, frozen=True):
 
 
 class MailboxSnapshot(Struct, frozen=True):
-    """How full a mailbox is.
+    """The status of a mailbox.
 
     Attributes:
-        depth: messages that wait.
-        depth_peak: the most that ever waited.
-        oldest_s: seconds that the message has waited which waits longest; None when there is none.
-        size_bytes: bytes that wait.
-        size_bytes_peak: the most that ever waited.
-        senders_waiting: senders that wait for room.
-        abandoned: asks so far whose asker left before they were started.
+        depth: the number of messages that wait.
+        depth_peak: the highest number of messages that ever waited.
+        oldest_s: how long the oldest message has waited, in seconds; None if no message waits.
+        size_bytes: the total size of the messages that wait.
+        size_bytes_peak: the highest total size of messages that ever waited.
+        senders_waiting: the number of senders that wait for space.
+        abandoned: the total number of asks whose caller stopped waiting before a handler was started.
         limits: see `MailboxLimits`.
-        open: whether it takes messages.
+        open: whether the mailbox accepts messages.
     """
 
     depth: int
@@ -126,12 +126,12 @@ class MailboxSnapshot(Struct, frozen=True):
 
 
 class WorkSnapshot(Struct, frozen=True):
-    """A handler in flight.
+    """A running handler.
 
     Attributes:
-        message: type name of the message or messages.
-        count: messages in it; above 1 for a batch only.
-        age_s: seconds since it began.
+        message: the type name of its message or messages.
+        count: the number of its messages; above 1 only for a batch.
+        age_s: the seconds since it began.
     """
 
     message: str
@@ -140,21 +140,21 @@ class WorkSnapshot(Struct, frozen=True):
 
 
 class ActorSnapshot(Struct, frozen=True):
-    """One actor.
+    """The status of one actor.
 
     Attributes:
         name: its name.
-        path: names from the root, joined by `/`.
+        path: the names from the root to the actor, joined by `/`.
         state: see `ChildState`.
         restart: its restart type.
-        starts: how often it was started.
-        uptime_s: seconds since it became ready; None while it is not running.
+        starts: the number of its starts.
+        uptime_s: the seconds since it became ready; None while it is not running.
         mailbox: see `MailboxSnapshot`.
-        work: handlers in flight, oldest first.
-        tasks: names of the tasks that it started and that still run.
-        last_failure: None when it never failed.
-        stall: set while it outlives a deadline.
-        last_block: the last time that one of its handlers blocked the event loop, where a watchdog is set.
+        work: its running handlers, oldest first.
+        tasks: the names of the running tasks that it started.
+        last_failure: its last failure; None if it never failed.
+        stall: set while the actor exceeds a deadline; None otherwise.
+        last_block: the last block of the event loop by one of its handlers; None if no watchdog reported one.
     """
 
     name: str
@@ -172,21 +172,21 @@ class ActorSnapshot(Struct, frozen=True):
 
 
 class SupervisorSnapshot(Struct, frozen=True):
-    """One supervisor and all below it.
+    """The status of one supervisor and of all its descendants.
 
     Attributes:
         name: its name.
-        path: names from the root, joined by `/`.
-        state: its state as a child; the root's follows from its phase.
+        path: the names from the root to the supervisor, joined by `/`.
+        state: its state as a child. The state of the root follows from its phase.
         phase: see `Phase`.
         restart: its restart type.
-        starts: how often it was started.
+        starts: the number of its starts.
         strategy: see `Strategy`.
-        intensity: its limit on restarts; None when it never gives up.
-        restarts_in_period: restarts that count against the limit now.
-        children: in start order.
-        last_failure: None when it never failed as a whole.
-        at: when the snapshot was taken.
+        intensity: its limit on restarts; None if it never gives up.
+        restarts_in_period: the number of restarts that count towards the limit now.
+        children: its children, in start order.
+        last_failure: its last failure as a whole; None if it never failed.
+        at: the time of the snapshot.
     """
 
     name: str
@@ -203,7 +203,7 @@ class SupervisorSnapshot(Struct, frozen=True):
     at: float
 
     def walk(self) -> "Iterator[ActorSnapshot | SupervisorSnapshot]":
-        """This supervisor and everything below it, in start order."""
+        """Yield this supervisor and all its descendants, in start order."""
         yield self
         for child in self.children:
             if isinstance(child, SupervisorSnapshot):
@@ -212,10 +212,10 @@ class SupervisorSnapshot(Struct, frozen=True):
                 yield child
 
     def find(self, path: str) -> "ActorSnapshot | SupervisorSnapshot":
-        """The entry of this path.
+        """Return the actor or supervisor with this path.
 
         Raises:
-            UnknownChild: there is none.
+            UnknownChild: no actor or supervisor has this path.
         """
         for entry in self.walk():
             if entry.path == path:
@@ -223,10 +223,10 @@ class SupervisorSnapshot(Struct, frozen=True):
         raise UnknownChild(path)
 
     def actor(self, path: str) -> ActorSnapshot:
-        """The actor of this path.
+        """Return the actor with this path.
 
         Raises:
-            UnknownChild: there is none, or it is a supervisor.
+            UnknownChild: no actor has this path.
         """
         entry = self.find(path)
         if isinstance(entry, SupervisorSnapshot):
@@ -235,23 +235,24 @@ class SupervisorSnapshot(Struct, frozen=True):
 
 
 class Reading(Struct, frozen=True):
-    """An actor's answer to a ping on its system lane.
+    """The result of a ping to an actor on its system lane.
 
     Attributes:
-        path: the actor.
+        path: the path of the actor.
         state: see `ChildState`.
-        answered: whether the actor's own task answered in time; if not, the rest is what its supervisor knows.
-        latency_s: from the ping to the answer.
-        depth: messages that wait in its mailbox.
-        oldest_s: seconds that the message has waited which waits longest; None when there is none.
-        current: type name of the message whose handler has run longest; None when it is idle.
-        current_age_s: seconds that handler has run.
-        crashed_at: when its last few crashes were, oldest first.
-        last_crash: kind and text of the latest one; None when it never crashed.
-        summary: the actor's own `state_summary`.
-        at: when the reading was taken.
-        why_down: the latest failure of what keeps it down, be that the actor itself, a sibling that takes it along or a
-            supervisor above it; None while it runs, and when nothing failed.
+        answered: whether the actor's own task replied in time. If not, the other values are those that its supervisor
+            knows.
+        latency_s: the time from the ping to the reply, in seconds.
+        depth: the number of messages that wait in its mailbox.
+        oldest_s: how long the oldest message has waited, in seconds; None if no message waits.
+        current: the type name of the message whose handler has run longest; None if no handler runs.
+        current_age_s: how long that handler has run, in seconds; None if no handler runs.
+        crashed_at: the times of its last few crashes, oldest first.
+        last_crash: the kind and text of the latest crash; None if it never crashed.
+        at: the time of the reading.
+        summary: the actor's own `state_summary`; empty if the actor did not reply.
+        why_down: the latest failure that keeps the actor down: its own, that of a sibling that is restarted together
+            with it, or that of a supervisor above it. None while it runs, and if nothing failed.
     """
 
     path: str

@@ -12,14 +12,14 @@ __all__ = ["Child", "Phase", "Supervision"]
 
 
 class Phase(StrEnum):
-    """Where a supervisor is in its life."""
+    """The phase of a supervisor."""
 
     BOOTING = "booting"
     RUNNING = "running"
     STOPPING = "stopping"
     GIVING_UP = "giving up"
     UNWINDING = "unwinding"
-    """A child failed to start at boot; those that did start are being stopped."""
+    """A child failed to start while the supervisor booted. The children that did start are being stopped."""
     STOPPED = "stopped"
     GAVE_UP = "gave up"
     START_FAILED = "start failed"
@@ -29,16 +29,16 @@ class Child(Struct, frozen=True):
     """One row of a supervisor's table.
 
     Attributes:
-        name: unique among its siblings.
-        restart: when it is restarted.
-        backoff: how long to wait before that.
+        name: its name, which is unique among its siblings.
+        restart: its restart type.
+        backoff: its delays before restarts.
         state: see `ChildState`.
-        then: for a child on its way down, the signal that its exit will be.
-        drain: for a child on its way down, whether its mailbox is worked off first.
-        trial: for a child that was started by order, the signal that a failed start will be.
-        attempt: restarts in a row without a healthy time between them.
-        generation: number of starts; it tells a stale timer from a live one.
-        ready_at: when it last became ready, in seconds of the caller's clock.
+        then: the signal to send at its exit, if the child is going down; None otherwise.
+        drain: whether the child processes its mailbox first, if it is going down.
+        trial: the signal to send if its start fails, for a child that an order started; None otherwise.
+        attempt: the number of restarts in a row without a healthy time between them.
+        generation: the number of its starts. It distinguishes stale timers from current ones.
+        ready_at: the time when it last became ready, in seconds of the caller's clock; None if it never was.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Supervision(Struct, frozen=True):
     """The whole state of a supervisor.
 
     Attributes:
-        path: names it in errors.
-        strategy: which siblings share a restart.
-        intensity: the limit on restarts; None for a supervisor that never gives up.
-        children: the table, in start order.
+        path: its path, for errors.
+        strategy: see `Strategy`.
+        intensity: the limit on restarts; None if the supervisor never gives up.
+        children: the rows of its children, in start order.
         phase: see `Phase`.
-        restarts: times of the restarts within the last period.
+        restarts: the times of the restarts within the last period.
     """
 
     path: str
@@ -77,14 +77,14 @@ class Supervision(Struct, frozen=True):
             raise ValueError(f"the children of {self.path} need names that differ")
 
     def find(self, name: str) -> Child | None:
-        """The row of this name."""
+        """Return the row of the child with this name; None if no child has it."""
         return next((child for child in self.children if child.name == name), None)
 
     def child(self, name: str) -> Child:
-        """The row of this name.
+        """Return the row of the child with this name.
 
         Raises:
-            UnknownChild: there is none.
+            UnknownChild: no child has this name.
         """
         child = self.find(name)
         if child is None:

@@ -1,8 +1,8 @@
-"""One decision in the making: what becomes of the table while an event is taken in, and in which order siblings move.
+"""The processing of one event: changes to the table of children, and the order in which siblings stop and start.
 
-`Turn` sends signals to children (`lifecycle.py` says where they lead) and collects the actions that follow. `advance`
-then stops and starts whoever's turn it is. The two methods below it are all there is about order among siblings; each
-looks at every child once, since a supervisor may have many.
+`Turn` sends signals to children, which change their states by the table in `lifecycle.py`, and collects the actions.
+`advance` then stops and starts the children whose turn it is. The two methods below it contain all rules for the order
+among siblings. Each visits every child only once, since a supervisor can have many children.
 """
 
 from msgspec.structs import replace
@@ -25,15 +25,15 @@ _SETTLED = frozenset({ChildState.IDLE, ChildState.RUNNING})
 _ON_THE_WAY_DOWN = frozenset({ChildState.DOOMED, ChildState.STOPPING})
 
 _FINALITY = {Signal.QUEUE: 0, Signal.REST: 1, Signal.DROP: 2}
-"""When a child is to be stopped for two reasons, the more final one wins."""
+"""The rank of each signal. If a child is to be stopped with two signals, the signal with the higher rank wins."""
 
 
 class Turn:
-    """The state so far and the actions so far.
+    """The state and the actions so far, while one event is processed.
 
     Attributes:
-        state: of the supervisor.
-        actions: to be carried out in this order.
+        state: the state of the supervisor.
+        actions: the actions to carry out, in order.
     """
 
     def __init__(self, state: Supervision) -> None:
@@ -41,12 +41,12 @@ class Turn:
         self.actions: list[Action] = []
 
     def put(self, row: Child) -> None:
-        """Replace the row of this name."""
+        """Replace the row of the child with the same name."""
         rows = tuple(row if child.name == row.name else child for child in self.state.children)
         self.state = replace(self.state, children=rows)
 
     def move(self, name: str, signal: Signal) -> None:
-        """Send one signal to one child, and release it when that puts it down."""
+        """Send one signal to one child, and release the child if it is down afterwards."""
         child = self.state.child(name)
         moved = replace(child, state=step(child.state, signal))
         if signal is Signal.QUEUE:
@@ -61,7 +61,7 @@ class Turn:
             self.actions.append(Release(name, removed=True))
 
     def doom(self, child: Child, then: Signal, *, drain: bool) -> None:
-        """See to it that a child goes down and that its exit will be `then`."""
+        """Take a child down, and set `then` as the signal for its exit."""
         match child.state:
             case ChildState.STARTING | ChildState.RUNNING:
                 self.move(child.name, Signal.DOOM)
@@ -75,16 +75,16 @@ class Turn:
             case ChildState.BACKOFF:
                 self.move(child.name, then)
             case _:
-                pass  # it is down already
+                pass  # the child is already down
 
     def end(self, phase: Phase, *, drain: bool) -> None:
-        """Put the supervisor on its way down, and all children with it."""
+        """Set the phase in which the supervisor goes down, and take all children down."""
         self.state = replace(self.state, phase=phase)
         for child in self.state.children:
             self.doom(child, Signal.REST, drain=drain)
 
     def advance(self) -> None:
-        """Stop and start every child whose turn it is; then see whether a phase is complete."""
+        """Stop and start every child whose turn it is, and then enter the next phase if the current one is complete."""
         self._stop_those_whose_turn_it_is()
         if self.state.phase in UP:
             self._start_those_whose_turn_it_is()
@@ -95,7 +95,10 @@ class Turn:
             self._enter(_ENDS[self.state.phase])
 
     def _stop_those_whose_turn_it_is(self) -> None:
-        """A doomed child waits for later siblings to be down, unless they have nothing to do with each other."""
+        """Stop the doomed children whose later siblings are down.
+
+        With ONE_FOR_ONE, siblings are independent, so a doomed child does not wait while the supervisor is up.
+        """
         together = self.state.phase in UP and self.state.strategy is Strategy.ONE_FOR_ONE
         later_go_down = False
         for child in reversed(self.state.children):
@@ -105,7 +108,11 @@ class Turn:
             later_go_down = later_go_down or child.state in _ON_THE_WAY_DOWN
 
     def _start_those_whose_turn_it_is(self) -> None:
-        """A queued child waits for earlier siblings to be ready and for later ones to be down; except as above."""
+        """Start the queued children whose earlier siblings are settled, and of whose later siblings none is going down.
+
+        With ONE_FOR_ONE, siblings are independent, so a queued child does not wait, except while the supervisor boots.
+        With ONE_FOR_ALL, a later sibling in its backoff delays a queued child as well.
+        """
         alone = self.state.phase is not Phase.BOOTING and self.state.strategy is Strategy.ONE_FOR_ONE
         down = _ON_THE_WAY_DOWN
         if self.state.strategy is Strategy.ONE_FOR_ALL:
