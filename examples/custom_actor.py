@@ -1,4 +1,4 @@
-"""An actor of one's own under the supervisor: an index of sealed packages that survives its own crashes.
+"""An actor of one's own under the supervisor: an index of finalized packages that survives its own crashes.
 
 Run me: python custom_actor.py
 It makes a store below ./actor-store, asks the index for the latest package of a name, breaks it, and asks again.
@@ -34,12 +34,12 @@ SETTINGS = Settings(database_url="sqlite:///actor-store/log.db", storage_local_r
 
 
 class IndexRole:
-    """Knows the latest sealed package of each name."""
+    """Knows the latest finalized package of each name."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatestOf(Request[str | None, IndexRole]):
-    """Ask for the id of the latest sealed package of a name, once the index has seen an event.
+    """Ask for the id of the latest finalized package of a name, once the index has seen an event.
 
     Attributes:
         name: of the packages.
@@ -81,8 +81,8 @@ class LatestIndex(Actor[IndexRole]):
         async with self._registry.tail_events() as events:
             async for stored in events:
                 if stored.event.type == "v1.package.finalized":
-                    sealed = manifest.decode(stored.event.payload)
-                    self._latest[sealed.package.name] = sealed.package.package_id
+                    finalized = manifest.decode(stored.event.payload)
+                    self._latest[finalized.package.name] = finalized.package.package_id
                 self._seen = stored.sequence
                 self._more.set()
                 self._more = trio.Event()
@@ -111,8 +111,8 @@ async def main() -> None:
         async with open_tree(spec, on_report=told) as tree:
             first, second = [await registry.create_package("app") for _ in range(2)]
             await registry.finalize_package(first.package_id)
-            sealed = await registry.finalize_package(second.package_id)
-            latest = await index.ask(LatestOf("app", after=sealed.sequence))
+            finalized = await registry.finalize_package(second.package_id)
+            latest = await index.ask(LatestOf("app", after=finalized.sequence))
             print("the latest is the second:", latest == second.package_id)
 
             try:
@@ -121,7 +121,7 @@ async def main() -> None:
                 print("the asker is told at once:", type(crashed).__name__)
 
             # The same reference reaches the new incarnation, which has read the log again.
-            again = await index.ask(LatestOf("app", after=sealed.sequence))
+            again = await index.ask(LatestOf("app", after=finalized.sequence))
             print("and again:", again == latest, "- starts:", tree.snapshot().actor("mine/index").starts)
 
 

@@ -47,8 +47,8 @@ async def main() -> None:
                 path = f"upload-{number}.bin"
                 uploads.create_task(registry.ingest_file(package, path, upload(content), actor="embed_asyncio"))
         await give_up(registry, package)
-        sealed = await registry.finalize_package(package, actor="embed_asyncio")
-        print(f"sealed {sealed.files} files, {sealed.bytes} bytes: {sealed.tree_digest}")
+        finalized = await registry.finalize_package(package, actor="embed_asyncio")
+        print(f"finalized {finalized.files} files, {finalized.bytes} bytes: {finalized.tree_digest}")
         async for entry in registry.audit(package):
             print(f"  {entry.sequence}: {entry.type} by {entry.actor}")
 

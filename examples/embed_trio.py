@@ -1,7 +1,7 @@
 """Embed a store in a trio program: as a child of its nursery, written to and watched at the same time.
 
 Run me: python embed_trio.py
-It makes a store below ./trio-store, seals a package of streamed results, and prints each event as it happens.
+It makes a store below ./trio-store, finalizes a package of streamed results, and prints each event as it happens.
 """
 
 from collections.abc import AsyncGenerator
@@ -22,7 +22,7 @@ async def measure(samples: int) -> AsyncGenerator[bytes]:
 
 
 async def watch(registry: Registry, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Print events until a package is sealed. A tail misses none, whenever it begins."""
+    """Print events until a package is finalized. A tail misses none, whenever it begins."""
     since = events[-1].sequence if (events := await registry.read_events()) else 0
     async with registry.tail_events(since) as tail:
         task_status.started()
@@ -33,13 +33,13 @@ async def watch(registry: Registry, *, task_status: trio.TaskStatus[None] = trio
 
 
 async def produce(registry: Registry) -> str:
-    """Fill a package from two tasks at once, and seal it."""
+    """Fill a package from two tasks at once, and finalize it."""
     package = (await registry.create_package("measurements", retention="short", actor="embed_trio")).package_id
     async with trio.open_nursery() as producers:
         for name, samples in (("first.log", 1000), ("second.log", 10)):
             producers.start_soon(registry.ingest_file, package, name, measure(samples))
-    sealed = await registry.finalize_package(package, actor="embed_trio")
-    print(f"sealed {sealed.files} files, {sealed.bytes} bytes: {sealed.tree_digest}")
+    finalized = await registry.finalize_package(package, actor="embed_trio")
+    print(f"finalized {finalized.files} files, {finalized.bytes} bytes: {finalized.tree_digest}")
     return package
 
 

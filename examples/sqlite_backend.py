@@ -1,7 +1,7 @@
 """A storage backend of one's own: every object in one SQLite file, in place of a directory of files.
 
 Run me: python sqlite_backend.py DIRECTORY
-It seals the directory into a store that is two SQLite files, reads every object again, and prints what it found.
+It finalizes the directory into a store that is two SQLite files, reads every object again, and prints what it found.
 
 What a backend must do is said in `artifactstore_protocols.storage`, and shown by the conformance suite, which
 `test_sqlite_backend.py` runs over this one. It is synchronous and may block: worker threads call it, several at once.
@@ -347,12 +347,12 @@ class SqliteReader:
 
 
 def main() -> None:
-    """Seal a directory into a store of two files."""
+    """Ingest a directory into a store of two files."""
     settings = Settings(database_url="sqlite:///two-files/log.db")
     with open_registry(settings, backend=partial(SqliteBackend, Path("two-files/objects.db"))) as registry:
-        sealed = registry.ingest_tree(Path(sys.argv[1]))
+        finalized = registry.ingest_tree(Path(sys.argv[1]))
         report = registry.verify()
-        print(f"{sealed.name}: {sealed.files} files, {sealed.manifest_digest}")
+        print(f"{finalized.name}: {finalized.files} files, {finalized.manifest_digest}")
         print(f"{report.objects} objects in objects.db, {'all sound' if report.sound else 'not all sound'}")
 
 

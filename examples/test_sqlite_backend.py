@@ -28,7 +28,7 @@ class TestSqliteBackend(SharedBackendConformance):
 
 
 def test_a_store_runs_on_it_and_notices_damage(tmp_path: Path) -> None:
-    """Objects of several pieces, read whole and in part; a bit that rots in the file is found, and healed."""
+    """Objects of several pieces, read whole and in part; a bit that rots in the file is found, and repaired."""
     content = bytes(range(256)) * (PIECE_BYTES // 100)
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "large.bin").write_bytes(content)

@@ -54,7 +54,7 @@ class Checker(Actor[CheckerRole]):
 
     @handles(CheckObjects)
     async def check(self, message: CheckObjects) -> tuple[str, ...]:
-        """Lets the storage's refusals pass: whoever asks gets them as an answer."""
+        """Lets the storage's refusals pass to the caller."""
         answers = [await self._storage.ask(VerifyObjects((each,)), timeout=10) for each in message.known]
         return tuple(str(answer.address) for (answer,) in answers if answer.status == "missing")
 

@@ -181,7 +181,7 @@ def found(*contents: tuple[bytes, str], as_of: int = INTEGER_MAX) -> RecordFindi
 
 
 def finalize(version: int, *, package: int = 1) -> FinalizePackage:
-    """A command that seals a package, with bytes that only the projection would read."""
+    """A command that finalizes a package, with bytes that only the projection would read."""
     return FinalizePackage(package_id_of(package), version, b"manifest")
 
 
@@ -231,7 +231,7 @@ def opened(*files: tuple[str, bytes]) -> LogState:
 
 
 def finalized() -> LogState:
-    """The state once the first package is sealed, with one file `a`."""
+    """The state once the first package is finalized, with one file `a`."""
     state = opened(("a", b"x"))
     state.packages[package_id_of(1)].finalized = True
     return state
@@ -276,7 +276,7 @@ class Ingest:
 
 @dataclass(frozen=True, slots=True)
 class Finalize:
-    """Somebody seals a package, with a manifest that was built at its version, or one change `late`."""
+    """Somebody finalizes a package, with a manifest that was built at its version, or one change `late`."""
 
     package: int
     late: bool

@@ -95,7 +95,7 @@ async def opened(location: DatabaseLocation, *, lock_timeout_s: float = 30.0) ->
 
 
 async def by_hand[T](location: DatabaseLocation, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-    """Do something in one transaction, behind the back of whoever has the database open."""
+    """Do something in one transaction, unknown to the processes that have the database open."""
 
     async def operate() -> T:
         if location.path is not None:
@@ -110,7 +110,7 @@ async def by_hand[T](location: DatabaseLocation, work: Callable[[AsyncConnection
     thread = AsyncioThread("by-hand")
     thread.start()
     try:
-        return await thread.run(operate, leave_on_cancel=False)
+        return await thread.run(operate, abandon_on_cancel=False)
     finally:
         await thread.stop()
 

@@ -13,7 +13,7 @@ from artifactstore.database.schema import LIVE, events, log_head
 from artifactstore.database.store import SqlEventStore
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.imports import ImportRun, LogEnd, UnfinishedImport
+from artifactstore_protocols.unfinished_import import ImportRun, LogEnd, UnfinishedImport
 from artifactstore_protocols.views import PACKAGES, Update
 from database_tools import surgery
 from simulation.log import SimulatedLog

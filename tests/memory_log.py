@@ -112,17 +112,17 @@ class MemoryLog:
                 return ReplaceObjects(tuple(stored_object(*each) for each in step.objects))
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
-        """The command that seals a package, if there is one, as it stands in the views."""
+        """The command that finalizes a package, if there is one, as it stands in the views."""
         package = self.state.packages.get(package_id)
         if package is None:
             return FinalizePackage(package_id, 0, b"")
-        sealed = self.manifest(package_id)
-        payload = manifest.encode(sealed)
-        summary = manifest.summarize(payload, sealed)
+        finalized = self.manifest(package_id)
+        payload = manifest.encode(finalized)
+        summary = manifest.summarize(payload, finalized)
         return FinalizePackage(package_id, package.version + late, payload, summary)
 
     def manifest(self, package_id: str) -> Manifest:
-        """What sealing would write: made from the views alone."""
+        """What finalizing would write: made from the views alone."""
         package = self.views.tables[PACKAGES][(package_id,)]
         retention = self.views.tables[RETENTION][(package_id,)]
         files = [row for row in self.views.rows(FILES) if row["package_number"] == package["created_sequence"]]

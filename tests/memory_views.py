@@ -107,7 +107,7 @@ class MemoryViews:
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
             package, key = numbered.get(number_of(row, "package_number")), text_of(row, "path_key")
-            if package is not None and not package.finalized:  # a sealed one takes no more
+            if package is not None and not package.finalized:  # a finalized one takes no more
                 package.entries[key] = self._entry(row)
                 for above in ancestors(key):
                     package.below.setdefault(above, path_of(row))

@@ -23,7 +23,7 @@ import trio
 
 from artifactstore.arguments import checked
 from artifactstore.config import Settings
-from artifactstore.host_loop import must_not_block
+from artifactstore.host_loop import check_may_block
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_ACTOR, Registry
 from artifactstore_protocols.events import StoredEvent
@@ -37,7 +37,7 @@ __all__ = ["BlockingRegistry", "open_registry"]
 def _ask[T](portal: Portal, begin: Callable[[], Call[T]]) -> T:
     """Wait for an answer. An interrupt withdraws the call, and is raised when no part of the call is running."""
     if not portal.in_own_thread:  # there, `submit` raises a more specific error
-        must_not_block()
+        check_may_block()
     call = begin()
     try:
         return call.answer.result()
@@ -199,7 +199,7 @@ def open_registry(
         The errors of `artifactstore.open_registry`, and `BlocksEventLoop` in a thread that runs an event loop. A
         registry raises `WrongProcess` if it is used after a fork, and `StoreClosed` if it is used after the block.
     """
-    must_not_block()
+    check_may_block()
     portal = Portal(settings, backend, create=create)
     opened = portal.start()
     try:

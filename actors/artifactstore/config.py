@@ -15,9 +15,9 @@ from typing import Any, Final, override
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from artifactstore.misspelled_settings import PREFIX, suggested_settings, unknown_variables
 from artifactstore.places import check_text, directory, is_sqlite_url, sqlite_file, sqlite_url
 from artifactstore.project_file import ProjectFile, find_project_file, read_project_file
-from artifactstore.variables import PREFIX, meant_settings, unknown_variables
 from artifactstore_protocols.errors import InvalidValue
 
 __all__ = ["ENVIRONMENT", "FoundSettings", "Settings", "find_settings"]
@@ -133,7 +133,7 @@ def find_settings(
     Raises:
         InvalidValue: see `Settings.load`.
     """
-    for name, meant in () if tolerant else meant_settings(environment, ENVIRONMENT).items():
+    for name, meant in () if tolerant else suggested_settings(environment, ENVIRONMENT).items():
         raise InvalidValue("environment variable", name, f"there is no such setting; did you mean {meant}?")
     file = find_project_file(environment)
     sources = (

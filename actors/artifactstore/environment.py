@@ -15,7 +15,7 @@ import trio
 
 from artifactstore.refusals import NoThreadLeft
 
-__all__ = ["Environment", "check_wanted", "environment", "in_thread", "thread_beside"]
+__all__ = ["Environment", "check_cancelled", "environment", "in_thread", "thread_beside"]
 
 
 class Environment(Protocol):
@@ -35,7 +35,7 @@ class Environment(Protocol):
         """Run a blocking call in a worker thread; the arguments are those of `trio.to_thread.run_sync`."""
         ...
 
-    def check_wanted(self) -> None:
+    def check_cancelled(self) -> None:
         """Raise `trio.Cancelled` if the caller of the surrounding `in_thread` call is cancelled."""
         ...
 
@@ -72,7 +72,7 @@ class _ProcessEnvironment(Environment):
             raise NoThreadLeft from error
 
     @override
-    def check_wanted(self) -> None:
+    def check_cancelled(self) -> None:
         trio.from_thread.check_cancelled()
 
     @override
@@ -91,9 +91,9 @@ async def in_thread[T](
     return await environment.get().in_thread(work, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
 
 
-def check_wanted() -> None:
+def check_cancelled() -> None:
     """Raise `trio.Cancelled` if the caller of the surrounding `in_thread` call is cancelled."""
-    environment.get().check_wanted()
+    environment.get().check_cancelled()
 
 
 def thread_beside(name: str) -> Executor:

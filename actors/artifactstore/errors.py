@@ -70,7 +70,6 @@ if TYPE_CHECKING:
         PayloadDiffers,
         RecordInvalid,
     )
-    from artifactstore_protocols.imports import ImportUnfinished
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
@@ -115,6 +114,7 @@ if TYPE_CHECKING:
         UnhandledMessage,
         UnknownChild,
     )
+    from artifactstore_protocols.unfinished_import import ImportUnfinished
 
 __all__ = [
     "ActorCrashed",
@@ -222,7 +222,7 @@ _MODULES = (
     "artifactstore_protocols.dataplane",
     "artifactstore_protocols.event_types",
     "artifactstore_protocols.events",
-    "artifactstore_protocols.imports",
+    "artifactstore_protocols.unfinished_import",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",

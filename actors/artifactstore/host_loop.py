@@ -10,7 +10,7 @@ import trio
 
 from artifactstore.refusals import BlocksEventLoop, WrongEventLoop
 
-__all__ = ["Loop", "loop_here", "must_be_asyncio", "must_be_trio", "must_not_block"]
+__all__ = ["Loop", "check_may_block", "loop_here", "must_be_asyncio", "must_be_trio"]
 
 type Loop = Literal["trio", "asyncio", "no event loop"]
 
@@ -50,7 +50,7 @@ def must_be_asyncio() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-def must_not_block() -> None:
+def check_may_block() -> None:
     """Check that the caller may block.
 
     Raises:

@@ -93,8 +93,8 @@ def event_to_json(stored: "StoredEvent") -> Json:
     event = stored.event
     payload = stored.decode()
     if isinstance(payload, PackageFinalized):
-        sealed = manifest.decode(payload.manifest)
-        shown: Json = {"package": to_json(sealed.package), "provenance": to_json(sealed.provenance)}
+        decoded = manifest.decode(payload.manifest)
+        shown: Json = {"package": to_json(decoded.package), "provenance": to_json(decoded.provenance)}
     else:
         shown = to_json(payload)
     return {

@@ -11,7 +11,6 @@ import trio
 from artifactstore.json_output import flagged_text
 from artifactstore.supervision import ActorRef, Reading
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.imports import ImportUnfinished
 from artifactstore_protocols.messages import (
     DatabaseRole,
     ProbeDatabase,
@@ -20,6 +19,7 @@ from artifactstore_protocols.messages import (
     ProjectionRole,
     StorageRole,
 )
+from artifactstore_protocols.unfinished_import import ImportUnfinished
 
 __all__ = [
     "CRASHES_WITHIN_S",
@@ -119,7 +119,7 @@ def probe_objects(store: EventStore) -> Probe:
         found = await store.flagged_counts()
         details = {problem: found.get(problem, 0) for problem in ("damaged", "missing")}
         if found:
-            remedy = "`artifactstore verify` names their files, and ingesting those again heals them"
+            remedy = "`artifactstore verify` names their files, and ingesting those again repairs them"
             raise PartUnwell(f"objects: {flagged_text(found)}; {remedy}", details)
         return details
 

@@ -462,8 +462,9 @@ class Registry:
             raise NotFinalized(package_id)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
-            reason = f"the event that finalized package {package_id} is not in its place"
-            raise DatabaseDamaged(self._store.name, reason)
+            raise DatabaseDamaged(
+                self._store.name, f"the event that finalized package {package_id} is not in its place"
+            )
         if form == "cbor":
             return payload
         return await in_thread(lambda: manifest.jcs(manifest.decode(payload)))

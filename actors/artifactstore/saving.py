@@ -21,7 +21,7 @@ from artifactstore.ids import new_id
 from artifactstore.refusals import TargetRefused
 from artifactstore.target_limits import TargetLimits
 
-__all__ = ["make_directory", "pour", "save"]
+__all__ = ["make_directory", "save", "write_stream"]
 
 _ACCESS_LISTS = ("system.posix_acl_access", "security.selinux")
 _PERMISSIONS = 0o777
@@ -51,7 +51,7 @@ async def save(
     if not replaceable:
         # Opening a FIFO blocks until another process opens it for reading.
         descriptor = await blocking(lambda: _open_special(real), abandon=True)
-        await pour(chunks, descriptor, target)
+        await write_stream(chunks, descriptor, target)
         os.close(
             descriptor
         )  # skipped on cancellation: a thread may still write to this number, which a new file could get
@@ -74,7 +74,7 @@ async def save(
             fresh.unlink(missing_ok=True)
 
 
-async def pour(chunks: AsyncIterator[bytes], descriptor: int, target: Path) -> None:
+async def write_stream(chunks: AsyncIterator[bytes], descriptor: int, target: Path) -> None:
     """Write a stream to a descriptor until the stream ends or the task is cancelled. There is no time limit.
 
     After a cancellation, a thread may still be writing a chunk. Do not close the descriptor then: the next opened file

@@ -15,7 +15,7 @@ import trio
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore.database.errors import DatabaseUnavailable, OutcomeUnknown
 from artifactstore.environment import in_thread
-from artifactstore.ingest.sealing import counted_text, entry_totals, stated_totals
+from artifactstore.ingest.finalizing import counted_text, entry_totals, recorded_totals
 from artifactstore.refusals import WrongStorageRoot
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore_protocols import manifest
@@ -292,7 +292,7 @@ def _flaws_of(contents: PackageContents, *, entries_checked: bool) -> list[str]:
     if any(before >= after for before, after in pairwise(keys)):
         flaws.append(f"the entries of package {package.package_id} are not under the keys of their paths")
     counted = entry_totals((entry.kind, entry.size_bytes if entry.kind == "file" else 0) for entry in entries)
-    if counted != (stated := stated_totals(package)):
+    if counted != (stated := recorded_totals(package)):
         said = f"package {package.package_id} says that it has {counted_text(stated)}"
         flaws.append(f"{said}, and has {counted_text(counted)}")
     return flaws

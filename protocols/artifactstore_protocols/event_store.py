@@ -14,10 +14,10 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.imports import ImportRun, UnfinishedImport
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
 

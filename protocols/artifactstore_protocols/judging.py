@@ -58,8 +58,8 @@ from artifactstore_protocols.events import (
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
-from artifactstore_protocols.imports import UnfinishedImport, admit_command
 from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
 from artifactstore_protocols.views import RowOperation
 
 __all__ = ["Judged", "command_needs", "decide", "judge_batch", "project"]

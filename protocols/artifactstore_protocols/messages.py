@@ -32,7 +32,6 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.imports import ImportRun, UnfinishedImport
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import (
     DirectoryIngest,
@@ -48,6 +47,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
+from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 
 __all__ = [
     "AddDirectory",

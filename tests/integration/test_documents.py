@@ -178,21 +178,21 @@ def test_a_kept_manifest_checks_an_export_and_brings_files_back_without_a_log(tm
     reports = make_reports(tmp_path)
     settings = Settings(f"sqlite:///{tmp_path}/store/log.db", tmp_path / "store" / "objects")
     with open_registry(settings) as registry:
-        sealed = registry.ingest_tree(reports)
-        registry.export_package(sealed.package_id, tmp_path / "exported")
+        finalized = registry.ingest_tree(reports)
+        registry.export_package(finalized.package_id, tmp_path / "exported")
         kept = tmp_path / "kept.cbor"
-        kept.write_bytes(registry.get_manifest_bytes(sealed.package_id))
+        kept.write_bytes(registry.get_manifest_bytes(finalized.package_id))
     (tmp_path / "store" / "log.db").unlink()
 
     check = str(script(ROOT / "protocols" / "README.md", "check.py", tmp_path))
     printed = printed_by(tmp_path, sys.executable, check, str(kept), "exported")
-    assert sealed.manifest_digest.removeprefix("blake3:") in printed
-    assert "3 files as sealed" in printed
+    assert finalized.manifest_digest.removeprefix("blake3:") in printed
+    assert "3 files as finalized" in printed
 
     rescue = str(script(ROOT / "docs" / "how-to" / "backup.md", "rescue.py", tmp_path))
     printed_by(tmp_path, sys.executable, rescue, str(kept), "store/objects", "rescued")
     with open_registry(settings) as registry:
-        assert registry.ingest_tree(tmp_path / "rescued").tree_digest == sealed.tree_digest
+        assert registry.ingest_tree(tmp_path / "rescued").tree_digest == finalized.tree_digest
 
     (tmp_path / "exported" / "index.html").write_text("<h1>all is well</h1>\n")
     assert run(tmp_path, sys.executable, check, str(kept), "exported").stderr == (

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES = ROOT / "examples"
 PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
-    "embed_trio.py": ([], ["event 7: v1.package.finalized", "sealed 2 files, 10980 bytes", "read again: sample 0"]),
-    "embed_asyncio.py": ([], ["given up, and in the package: ['upload-0.bin'", "sealed 5 files, 500000 bytes"]),
+    "embed_trio.py": ([], ["event 7: v1.package.finalized", "finalized 2 files, 10980 bytes", "read again: sample 0"]),
+    "embed_asyncio.py": ([], ["given up, and in the package: ['upload-0.bin'", "finalized 5 files, 500000 bytes"]),
     "embed_script.py": (
         ["reports"],
         [
-            "sealed 2 files as blake3:",
+            "finalized 2 files as blake3:",
             "{'a.txt': 6, 'sub/b.txt': 7}",
             "refused: PackageFinalizedAlready",
             "2 objects sound",

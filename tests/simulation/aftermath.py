@@ -1,4 +1,4 @@
-"""Once all is calm: what was unknown can be found out, what was answered is answered again, what is spoilt heals."""
+"""Once all is calm: what was unknown can be found out, what was answered is answered again, what is spoilt repairs."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -26,7 +26,7 @@ async def look_back(running: Running, clients: Clients, judge: Judge) -> None:
         await _ask_again(running, call, clients, judge)
     judge.stored()
     await _verify(running, clients, judge)
-    await _heal(running, map(str, judge.flagged()), clients, judge, _HEALER)
+    await _repair(running, map(str, judge.flagged()), clients, judge, _HEALER)
     judge.verified(await running.registry.verify(), exact=True)
     try:
         report = await running.registry.replay(check=True)
@@ -56,12 +56,12 @@ async def _verify(running: Running, clients: Clients, judge: Judge) -> None:
     try:
         report = await running.registry.verify()
     except WrongStorageRoot:  # nearly every object is lost; it is not recorded, but every content comes again
-        await _heal(running, map(address_of, CONTENT_OF), clients, judge, f"{_HEALER} of all")
+        await _repair(running, map(address_of, CONTENT_OF), clients, judge, f"{_HEALER} of all")
         report = await running.registry.verify()
     judge.verified(report, exact=True)
 
 
-async def _heal(running: Running, spoilt: Iterable[str], clients: Clients, judge: Judge, healer: str) -> None:
+async def _repair(running: Running, spoilt: Iterable[str], clients: Clients, judge: Judge, healer: str) -> None:
     addresses = set(spoilt)
     for content, held in enumerate(CONTENT_OF):
         if address_of(held) in addresses:
@@ -70,5 +70,5 @@ async def _heal(running: Running, spoilt: Iterable[str], clients: Clients, judge
             ingest = IngestFile(0, 0, content, 1, breaks_after=len(CONTENT_OF), replace=False, keyed=False)
             call = Call(ingest, f"{healer}/{content}", package_id=getattr(package, "package_id", ""))
             await clients.attempt(running, call)
-            judge.require(call.ending is Ending.ANSWERED, "content", content, "cannot be healed")
+            judge.require(call.ending is Ending.ANSWERED, "content", content, "cannot be repaired")
     judge.require(not judge.flagged(), "still flagged:", judge.flagged())

@@ -135,10 +135,10 @@ class Judge:
                 self.require(sequence <= self._log.head(), call.actor, "was answered with sequence", sequence)
                 self._tree(call.package_id, tree)
             case IngestTree(tree=tree), IngestSummary(package_id=package_id, sequence=sequence, manifest_digest=digest):
-                self._sealed(call, sequence, digest)
+                self._finalized(call, sequence, digest)
                 self._tree(package_id, tree)
             case Finalize(), FinalizedPackage(sequence=sequence, manifest_digest=digest):
-                self._sealed(call, sequence, digest)
+                self._finalized(call, sequence, digest)
             case RegisterSchema(), MetadataSchema(version=version):
                 self.require(version > 0, call.actor, "was answered with version", version)
                 self._mine(call, 1)
@@ -175,7 +175,7 @@ class Judge:
             case PackageRecord(package_id=before), PackageRecord(package_id=after):
                 self.require(before == after, call.actor, "made package", before, "and then", after)
             case IngestSummary(manifest_digest=before), IngestSummary(manifest_digest=after):
-                self.require(before == after, call.actor, "sealed", before, "and then", after)
+                self.require(before == after, call.actor, "finalized", before, "and then", after)
             case MetadataSchema(version=before), MetadataSchema(version=after):
                 self.require(before == after, call.actor, "registered", before, "and then", after)
             case FileRecord(sequence=before), FileRecord(sequence=after):
@@ -246,7 +246,7 @@ class Judge:
         for stored in events:
             if stored.event.type not in _BESIDE:
                 by_actor[stored.event.actor] += 1
-        self._sealed_for_ever()
+        self._finalized_for_ever()
         for call in calls:
             if not isinstance(call.operation, IngestDirectory | IngestTree):
                 written = by_actor[call.actor]
@@ -260,12 +260,14 @@ class Judge:
             if file.kind == "file":
                 self._durable(file.content_address, "a file of the log")
 
-    def _sealed_for_ever(self) -> None:
-        sealed: set[str] = set()
+    def _finalized_for_ever(self) -> None:
+        finalized: set[str] = set()
         for stored in self._log.events:
-            self.require(stored.event.subject not in sealed, "sequence", stored.sequence, "changes a sealed package")
+            self.require(
+                stored.event.subject not in finalized, "sequence", stored.sequence, "changes a finalized package"
+            )
             if stored.event.type == PACKAGE_FINALIZED.name:
-                sealed.add(stored.event.subject)
+                finalized.add(stored.event.subject)
 
     def _read(self, call: Call, record: FileRecord, content: bytes) -> None:
         """What was read is what some event has put at that path: the last before the call began, or a later one."""
@@ -325,12 +327,12 @@ class Judge:
         for _, address in sorted(wanted):
             self._durable(address, "a directory")
 
-    def _sealed(self, call: Call, sequence: int, digest: str) -> None:
+    def _finalized(self, call: Call, sequence: int, digest: str) -> None:
         payload = self._payload(sequence)
-        sealed = (
+        finalized = (
             isinstance(payload, PackageFinalized) and str(ContentAddress(manifest_digest(payload.manifest))) == digest
         )
-        self.require(sealed, call.actor, "was answered with a seal that is not in the log")
+        self.require(finalized, call.actor, "was answered with a finalization that is not in the log")
 
     def _durable(self, address: str, who: str) -> None:
         keys = [at.object_key for at in self._log.tables.locations(None) if at.content_address == address]

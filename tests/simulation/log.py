@@ -14,7 +14,7 @@ import trio
 from artifactstore.database.errors import DatabaseBusy
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.imports import UnfinishedImport
+from artifactstore_protocols.unfinished_import import UnfinishedImport
 from artifactstore_protocols.views import RowOperation
 from simulation.tables import Tables
 from simulation.world import World

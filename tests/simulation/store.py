@@ -14,12 +14,12 @@ from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, 
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.imports import ImportRun, admit_import, after_import
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.views import RowOperation
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
@@ -120,7 +120,7 @@ class SimulatedEventStore:
             await self._world.pause()
             if kind is CommitFailure.COMMIT_STALLED:
                 await trio.sleep(seconds)
-            self._check_open()  # whoever was killed meanwhile has not committed
+            self._check_open()  # a process that was killed meanwhile has not committed
             if kind is CommitFailure.COMMIT_FAILED or not self._world.has_room(CommitFailure.LOG_FULL, fault):
                 raise DatabaseUnavailable(
                     NAME, "it rolled back: no room" if kind is None else f"it rolled back: {kind}"
@@ -196,7 +196,7 @@ class SimulatedEventStore:
         return await self._read("events", read)
 
     async def wait_for_growth(self, after: int) -> int:
-        """The head, as soon as it is past a sequence, or after a while; word of a commit comes to every process."""
+        """The head, as soon as it is past a sequence, or after a while; every process is notified of a commit."""
         grown = self._log.grown
         head = await self._read("growth", self._log.head)
         if head > after:
@@ -272,12 +272,12 @@ class SimulatedEventStore:
 
         def look() -> bytes | None:
             self._log.tables.package(package_id)
-            sealed = (
+            finalized = (
                 stored.event.payload
                 for stored in self._log.events
                 if stored.event.type == PACKAGE_FINALIZED.name and stored.event.subject == package_id
             )
-            return next(sealed, None)
+            return next(finalized, None)
 
         return await self._read("manifest", look)
 

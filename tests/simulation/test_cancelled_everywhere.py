@@ -101,11 +101,11 @@ def _calls(tree: Path) -> dict[str, Call]:
         ),
         "a local file": lambda registry, package: registry.ingest_file(package, "f", tree / "sub/c"),
         "a directory": lambda registry, package: registry.ingest_directory(package, tree),
-        "a tree, created and sealed": lambda registry, _package: registry.ingest_tree(tree),
+        "a tree, created and finalized": lambda registry, _package: registry.ingest_tree(tree),
     }
 
 
-@pytest.mark.parametrize("what", ["a stream", "a local file", "a directory", "a tree, created and sealed"])
+@pytest.mark.parametrize("what", ["a stream", "a local file", "a directory", "a tree, created and finalized"])
 def test_a_caller_may_leave_at_any_step(what: str, tmp_path: Path) -> None:
     call = _calls(plant(tmp_path / "tree", FILES))[what]
     for step in range(1, STEPS_MAX):

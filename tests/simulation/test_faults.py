@@ -38,7 +38,7 @@ SEEDS: Final = 20
 
 
 def _struck(fault: Fault) -> dict[FaultKind, int]:
-    """What struck in the first simulation in which anything did; not every workload comes to each point."""
+    """What struck in the first simulation in which anything did; not every workload reaches each point."""
     for seed in range(SEEDS):
         outcome = simulate(seed, plan_of(seed).workload, [fault])
         outcome.check()

@@ -121,7 +121,7 @@ def skip_an_event_where_a_tail_resumes(patch: Patch) -> None:
     patch.setattr(ProjectionActor, "open_tail", resume)
 
 
-def seal_without_looking_at_the_version(patch: Patch) -> None:
+def finalize_without_looking_at_the_version(patch: Patch) -> None:
     def overlook(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
         if isinstance(command, FinalizePackage) and (package := state.packages.get(command.package_id)):
             command = replace(command, expected_version=package.version)
@@ -155,10 +155,12 @@ def test_a_defect_is_found(defect: Callable[[Patch], None], seeds: int, monkeypa
     pytest.fail(f"not found in {seeds} seeds")
 
 
-def test_a_seal_that_overlooks_a_change_is_found_where_another_process_fills_the_package(monkeypatch: Patch) -> None:
-    seal_without_looking_at_the_version(monkeypatch)
+def test_a_finalize_that_overlooks_a_change_is_found_where_another_process_fills_the_package(
+    monkeypatch: Patch,
+) -> None:
+    finalize_without_looking_at_the_version(monkeypatch)
     places = ((0, 1), (1, 2), (0, 3), (1, 4), (0, 5))
     puts = [IngestFile(0, path, content, 1, breaks_after=9, replace=True, keyed=False) for path, content in places]
     fill = Client(0, together=False, operations=(CreatePackage(0, keyed=False), *puts))
-    seal = Client(1, together=False, operations=(LookAround(), Finalize(0)))
-    assert any(simulate(seed, Workload((fill, seal))).violations for seed in range(SEALING_SEEDS))
+    finalize = Client(1, together=False, operations=(LookAround(), Finalize(0)))
+    assert any(simulate(seed, Workload((fill, finalize))).violations for seed in range(SEALING_SEEDS))

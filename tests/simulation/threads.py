@@ -58,7 +58,7 @@ class SimulatedEnvironment(Environment):
             await trio.sleep(fault.size)
 
     @override
-    def check_wanted(self) -> None:
+    def check_cancelled(self) -> None:
         """Nothing: no time passes inside a call."""
 
     @override

@@ -72,7 +72,7 @@ class IngestDirectory:
 
 @dataclass(frozen=True, slots=True)
 class IngestTree:
-    """Create, fill and seal a package of its own, in one call."""
+    """Create, fill and finalize a package of its own, in one call."""
 
     WEIGHT: ClassVar[int] = 2
     tree: Annotated[int, Within(0, len(TREE_OF) - 1)]
@@ -81,7 +81,7 @@ class IngestTree:
 
 @dataclass(frozen=True, slots=True)
 class Finalize:
-    """Seal a package."""
+    """Finalize a package."""
 
     WEIGHT: ClassVar[int] = 3
     package: Annotated[int, Within(0, PACKAGES - 1)]

@@ -29,7 +29,7 @@ class SimulatedBug(Exception):
 
 @contextmanager
 def shielded() -> Generator[None]:
-    """Let what is in the block come to its end, whoever is cancelled around it."""
+    """Complete the block, even if its caller is cancelled."""
     with trio.CancelScope(shield=True):
         yield
 
@@ -81,7 +81,7 @@ class World:
         counts: how often each kind of thing was asked for, by the class of the faults that can strike it.
         tear: the fault that will tear the next write.
         full: what has no room left, and for how many more attempts.
-        on_step: told of faults that strike processes, by whoever runs those.
+        on_step: called with faults that strike processes, by the code that runs those.
     """
 
     def __init__(self, seed: int, faults: Sequence[Fault]) -> None:

@@ -169,10 +169,10 @@ def test_a_manifest_is_no_larger_than_one_that_is_read() -> None:
         replace(FINALIZE, manifest=largest.manifest + b"\x00")
 
 
-def test_a_summary_is_of_the_manifest_that_is_sealed() -> None:
-    sealed = sample_manifest()
-    payload = manifest.encode(sealed)
-    summary = manifest.summarize(payload, sealed)
+def test_a_summary_is_of_the_manifest_that_is_finalized() -> None:
+    finalized = sample_manifest()
+    payload = manifest.encode(finalized)
+    summary = manifest.summarize(payload, finalized)
     command = FinalizePackage(summary.package_id, 3, payload, summary)
     assert command.summary == manifest.summarize(payload)
     with pytest.raises(InvalidValue, match="invalid manifest summary"):

@@ -329,14 +329,14 @@ def test_totals_and_versions_are_those_of_the_entries_in_the_log(tried: list[Ste
 
 
 @given(tried=steps())
-def test_what_was_accepted_can_be_sealed_and_stays_as_it_was_sealed(tried: list[Step]) -> None:
+def test_what_was_accepted_can_be_finalized_and_stays_as_it_was_finalized(tried: list[Step]) -> None:
     log = logged(tried)
     for package_id in log.state.packages:
         assert log.commit(log.finalize(package_id)) is None
-    sealed = [
+    finalized = [
         payload for payload in (stored.decode() for stored in log.events) if isinstance(payload, PackageFinalized)
     ]
-    manifests = {each.package.package_id: each for each in (manifest.decode(payload.manifest) for payload in sealed)}
+    manifests = {each.package.package_id: each for each in (manifest.decode(payload.manifest) for payload in finalized)}
     assert manifests.keys() == log.state.packages.keys()
     for package_id, each in manifests.items():
         assert each.files == log.manifest(package_id).files

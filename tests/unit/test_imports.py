@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from artifactstore_protocols.imports import (
+from artifactstore_protocols.unfinished_import import (
     ImportRun,
     ImportUnfinished,
     LogEnd,

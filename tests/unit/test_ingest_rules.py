@@ -1,4 +1,4 @@
-"""The rules of putting entries into a package: totals, taken paths, trees, limits, contents and healing."""
+"""The rules of putting entries into a package: totals, taken paths, trees, limits, contents and repairing."""
 
 import pytest
 from msgspec.structs import replace

@@ -26,7 +26,7 @@ from artifactstore_protocols.log_file import (
     check_link,
     log_file_name,
 )
-from artifactstore_protocols.log_file.items import ItemSplitter, NotAnItem
+from artifactstore_protocols.log_file.cbor_framing import ItemSplitter, NotAnItem
 from strategies import mutations, record_values
 
 PREVIOUS = ContentAddress.parse(f"blake3:{'0' * 64}")
@@ -46,7 +46,7 @@ events = st.builds(
 
 def event(number: int) -> Event:
     return Event(
-        ID.format(number), "v1.object.healed", "subject", "ci", number, b"\xa0", CommandStamp(ID.format(number))
+        ID.format(number), "v1.object.repaired", "subject", "ci", number, b"\xa0", CommandStamp(ID.format(number))
     )
 
 

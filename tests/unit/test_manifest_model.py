@@ -348,7 +348,7 @@ def test_digests_under_another_primary_algorithm_are_taken() -> None:
 
 def test_a_key_of_a_later_generation_is_named_and_a_first_key_is_not() -> None:
     later = RECEIPT._replace(object_key=f"{FIRST_KEY}.g2")
-    sealed = [
+    finalized = [
         Manifest.build(
             package=PACKAGE,
             entries=[FILE],
@@ -360,7 +360,7 @@ def test_a_key_of_a_later_generation_is_named_and_a_first_key_is_not() -> None:
         )
         for receipt in (later, RECEIPT._replace(object_key=FIRST_KEY), RECEIPT)
     ]
-    assert [manifest.storage_receipts for manifest in sealed] == [(later,), (RECEIPT,), (RECEIPT,)]
-    keys = [manifest.object_key(manifest.storage_receipts[0]) for manifest in sealed]
+    assert [manifest.storage_receipts for manifest in finalized] == [(later,), (RECEIPT,), (RECEIPT,)]
+    keys = [manifest.object_key(manifest.storage_receipts[0]) for manifest in finalized]
     assert keys == [f"{FIRST_KEY}.g2", FIRST_KEY, FIRST_KEY]
-    assert decode(encode(sealed[0])) == sealed[0]
+    assert decode(encode(finalized[0])) == finalized[0]

@@ -1,4 +1,4 @@
-"""The rules of packages by name: creating, sealing, schemas and findings, and what deciding needs to know."""
+"""The rules of packages by name: creating, finalizing, schemas and findings, and what deciding needs to know."""
 
 import dataclasses
 from itertools import count
@@ -84,11 +84,11 @@ def test_an_unknown_retention_class_is_refused() -> None:
     assert refused.value.name == "forever"
 
 
-def test_a_package_is_sealed_at_the_version_that_its_manifest_was_built_for() -> None:
+def test_a_package_is_finalized_at_the_version_that_its_manifest_was_built_for() -> None:
     assert decide(finalize(2), opened(("a", b"x")), entries_max=MANY) == (PackageFinalized(b"manifest"),)
 
 
-def test_a_package_without_entries_can_be_sealed() -> None:
+def test_a_package_without_entries_can_be_finalized() -> None:
     assert decide(finalize(1), opened(), entries_max=MANY)
 
 

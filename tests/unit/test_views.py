@@ -180,7 +180,7 @@ OF_FILES = (
     Update(PACKAGES, ("p",), TOTALS),
 )
 MANIFEST = sample_manifest()
-SEALED = manifest.encode(MANIFEST)
+FINALIZED = manifest.encode(MANIFEST)
 KEY = (MANIFEST.package.package_id,)
 
 FIRST = Place("local", first_key_of("blake3", DIGEST.hex()))
@@ -211,7 +211,7 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     "ingested": (FILES_PUT, OF_FILES),
     "ingested without removing": (replace(FILES_PUT, removed=()), [OF_FILES[0], OF_FILES[2]]),
     "finalized": (
-        PackageFinalized(SEALED),
+        PackageFinalized(FINALIZED),
         [
             Update(
                 PACKAGES,
@@ -219,7 +219,7 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
                 {
                     "status": "finalized",
                     "finalized_at": MANIFEST.package.finalized_at_us,
-                    "manifest_digest": str(address_of(SEALED)),
+                    "manifest_digest": str(address_of(FINALIZED)),
                     "tree_digest": MANIFEST.provenance.tree_digest,
                     "finalized_sequence": 7,
                 },
@@ -322,10 +322,10 @@ def test_a_payload_at_hand_projects_as_the_stored_bytes_do(payload: Payload) -> 
     assert outcomes[0] == outcomes[1]
 
 
-@given(sealed=manifests())
-def test_a_summary_at_hand_projects_as_the_manifest_does(sealed: Manifest) -> None:
-    payload = manifest.encode(sealed)
-    at_hand = PackageFinalized(payload, manifest.summarize(payload, sealed))
+@given(finalized=manifests())
+def test_a_summary_at_hand_projects_as_the_manifest_does(finalized: Manifest) -> None:
+    payload = manifest.encode(finalized)
+    at_hand = PackageFinalized(payload, manifest.summarize(payload, finalized))
     assert project(stored(at_hand), at_hand) == project(stored(at_hand))
 
 
@@ -355,7 +355,7 @@ def test_an_unknown_event_stops_a_replay_with_its_type_and_sequence() -> None:
         ("v1.objects.restored", b"\xff"),
         ("v1.objects.restored", reference_cbor.encode({"content_address": "x"})),
         ("v1.package.finalized", b"\xa0"),
-        ("v1.package.finalized", SEALED + b"\x00"),
+        ("v1.package.finalized", FINALIZED + b"\x00"),
         ("v1.files.ingested", encode_payload(FILES_PUT).replace(b"directory", b"directorx")),
         ("v1.files.ingested", encode_payload(FILES_PUT).replace(b"../\xc3", b"///\xc3")),
     ],

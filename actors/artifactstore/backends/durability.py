@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Final
 
-from artifactstore.backends.filesystems import filesystem_type
+from artifactstore.backends.filesystem_type import filesystem_type
 from artifactstore.durable import fsync_directory, sync_file
 from artifactstore.target_limits import TargetLimits
 

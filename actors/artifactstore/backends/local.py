@@ -16,7 +16,7 @@ from artifactstore.backends.local_files import LocalFiles
 from artifactstore.backends.local_health import measure_health
 from artifactstore.backends.local_reader import LocalReader
 from artifactstore.backends.local_writer import LocalWriter
-from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.durable import fsync_directory, make_durable_directory
 from artifactstore.target_limits import TargetLimits
@@ -48,7 +48,7 @@ class LocalBackend:
         make: bool = True,
         read_only: bool = False,
         limits: TargetLimits | None = None,
-        check_wanted: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         """Open a root.
 
@@ -58,7 +58,7 @@ class LocalBackend:
             make: make the root if it is missing. Without it, every write below a missing root fails.
             read_only: change nothing below the root, and do not make it; for callers that only read.
             limits: notes what the file system does not support, for a backup; without it that is an error.
-            check_wanted: called while leftovers are removed; raises to abandon the opening.
+            check_cancelled: called while leftovers are removed; raises to abandon the opening.
 
         Raises:
             StorageDenied, StorageFull, StorageFailed: the root is missing and cannot be made.
@@ -68,10 +68,10 @@ class LocalBackend:
         if read_only:
             return
         if make:
-            with faults_of(backend_id, "making the root"):
+            with translated_os_errors(backend_id, "making the root"):
                 make_durable_directory(absolute, limits)
         with suppress(OSError):  # a read-only root keeps its leftovers; `health` reports the problem
-            self._files.scratch.sweep(check_wanted)
+            self._files.scratch.sweep(check_cancelled)
 
     @property
     def backend_id(self) -> str:
@@ -111,7 +111,7 @@ class LocalBackend:
 
     def stat_many(self, object_keys: Sequence[str]) -> Sequence[int | None]:
         """Return the sizes of objects in bytes, from their inodes."""
-        with faults_of(self.backend_id, "looking objects up"):
+        with translated_os_errors(self.backend_id, "looking objects up"):
             return [self._files.size_of(self._files.path_of(object_key)) for object_key in object_keys]
 
     def delete_many(self, object_keys: Sequence[str]) -> Sequence[bool | StorageError]:
@@ -126,7 +126,7 @@ class LocalBackend:
 
     def _delete(self, object_key: str) -> bool:
         path = self._files.path_of(object_key)
-        with faults_of(self.backend_id, "deleting an object"):
+        with translated_os_errors(self.backend_id, "deleting an object"):
             if self._files.size_of(path) is None:
                 return False
             try:
@@ -138,7 +138,7 @@ class LocalBackend:
 
     def list_keys(self, *, after: str = "", limit: int) -> Sequence[tuple[str, int]]:
         """Return the keys after `after`, walking the root one directory at a time."""
-        with faults_of(self.backend_id, "listing objects"):
+        with translated_os_errors(self.backend_id, "listing objects"):
             return list(islice(self._below("", after), limit))
 
     def _below(self, prefix: str, after: str) -> Iterator[tuple[str, int]]:

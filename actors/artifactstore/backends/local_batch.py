@@ -12,8 +12,8 @@ from functools import partial
 from msgspec import Struct
 
 from artifactstore.backends.durability import BatchSync
-from artifactstore.backends.local_files import LocalFiles, seal, write_all
-from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.local_files import LocalFiles, make_read_only, write_all
+from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.backends.scratch import discard
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import KeyTaken, PutOutcome, StorageError, StorageFault
@@ -37,7 +37,7 @@ class _Staged(Struct):
 
 def put_many(files: LocalFiles, puts: Iterable[tuple[str, Buffer]]) -> list[PutOutcome | StorageError]:
     """Put whole objects; see `StorageBackend.put_many`."""
-    with faults_of(files.backend_id, "opening the root"):
+    with translated_os_errors(files.backend_id, "opening the root"):
         sync = BatchSync(files.root, files.limits)
     batch = _Batch(files, sync)
     try:
@@ -61,7 +61,7 @@ class _Batch:
 
     def stage(self, object_key: str, content: Buffer) -> None:
         try:
-            with memoryview(content) as view, faults_of(self._files.backend_id, "writing an object"):
+            with memoryview(content) as view, translated_os_errors(self._files.backend_id, "writing an object"):
                 self._answers.append(self._staged(object_key, view.cast("B")))
         except StorageError as error:
             self._answers.append(_detached(error))
@@ -86,7 +86,7 @@ class _Batch:
         try:
             try:
                 write_all(fd, content)
-                seal(fd, self._files.limits)
+                make_read_only(fd, self._files.limits)
             except BaseException:
                 os.close(fd)
                 raise
@@ -114,7 +114,7 @@ class _Batch:
     def _together(self, all_staged: Iterable[_Staged], operation: str, step: Callable[[], None]) -> None:
         """Run a step for all these objects; if it fails, all of them fail."""
         try:
-            with faults_of(self._files.backend_id, operation):
+            with translated_os_errors(self._files.backend_id, operation):
                 step()
         except StorageFault as fault:
             for staged in all_staged:

@@ -18,7 +18,7 @@ from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import KeyTaken
 
-__all__ = ["BEGUN_BYTES", "COMPARED_BYTES_MAX", "WRITTEN_BYTES", "LocalFiles", "seal", "write_all"]
+__all__ = ["BEGUN_BYTES", "COMPARED_BYTES_MAX", "WRITTEN_BYTES", "LocalFiles", "make_read_only", "write_all"]
 
 COMPARED_BYTES_MAX: Final = 1 << 30
 """Bytes of a stored object that are compared with new content before the two count as equal.
@@ -60,7 +60,7 @@ def write_all(fd: int, view: memoryview) -> None:
         start_writeback(fd)
 
 
-def seal(fd: int, limits: TargetLimits | None) -> None:
+def make_read_only(fd: int, limits: TargetLimits | None) -> None:
     """Make a finished temp file read-only, as objects are, for the users that the umask lets read it."""
     try:
         os.fchmod(fd, os.fstat(fd).st_mode & _READ_ONLY)

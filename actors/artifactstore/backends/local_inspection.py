@@ -19,13 +19,13 @@ from artifactstore.permissions import may, owner_of
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.root_markers import RootMarker
 
-__all__ = ["ClosedPath", "RootInspection", "inspect_local_root"]
+__all__ = ["DeniedPath", "RootInspection", "inspect_local_root"]
 
 _LEVELS: Final = 3
 """Depth of the directories below a root: `blake3/ab/cd`, at most 65,793 of them."""
 
 
-class ClosedPath(Struct, frozen=True):
+class DeniedPath(Struct, frozen=True):
     """A directory or file that the current user may not use.
 
     Attributes:
@@ -65,7 +65,7 @@ class RootInspection(Struct, frozen=True):
     holds_objects: bool = False
     leftovers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
-    closed: tuple[ClosedPath, ...] = ()
+    closed: tuple[DeniedPath, ...] = ()
     small: SmallInspection = field(default_factory=SmallInspection)
     marker: RootMarker | None = None
     marker_failure: str | None = None
@@ -126,7 +126,7 @@ def _is_there(path: str, size_bytes: int) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
 
 
-def _closed(files: LocalFiles, writable: bool, expected: Mapping[str, int]) -> Iterator[ClosedPath]:
+def _closed(files: LocalFiles, writable: bool, expected: Mapping[str, int]) -> Iterator[DeniedPath]:
     """Yield the paths that this user may not use; if the root is not writable, only those it may not read."""
     wanted, problem = (os.R_OK | os.W_OK | os.X_OK, "written to") if writable else (os.R_OK | os.X_OK, "read")
     for directory in _directories(files.root, _LEVELS):
@@ -157,5 +157,5 @@ def _is_sticky_for_us(directory: str) -> bool:
     return bool(found.st_mode & stat.S_ISVTX) and os.geteuid() not in {0, found.st_uid}
 
 
-def _closed_path(path: str, problem: str) -> ClosedPath:
-    return ClosedPath(path, owner_of(path), problem)
+def _closed_path(path: str, problem: str) -> DeniedPath:
+    return DeniedPath(path, owner_of(path), problem)

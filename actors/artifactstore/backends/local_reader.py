@@ -6,7 +6,7 @@ import stat
 from typing import Final, Self
 
 from artifactstore.backends.local_files import LocalFiles
-from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
 
 __all__ = ["LocalReader"]
@@ -25,7 +25,7 @@ class LocalReader:
         self._files = files
         self._object_key = object_key
         path = files.path_of(object_key)
-        with faults_of(files.backend_id, "opening an object"):
+        with translated_os_errors(files.backend_id, "opening an object"):
             try:
                 fd = os.open(path, _FLAGS)
             except OSError as error:
@@ -69,13 +69,13 @@ class LocalReader:
         return wanted
 
     def _preadv(self, fd: int, view: memoryview) -> int:
-        with faults_of(self._files.backend_id, "reading an object"):
+        with translated_os_errors(self._files.backend_id, "reading an object"):
             try:
                 return os.preadv(fd, [view], self._position)
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
-                # The device cannot return these bytes. For this object that is damage, which healing repairs.
+                # The device cannot return these bytes. For this object that is damage, which repairing repairs.
                 reason = f"it cannot be read at byte {self._position} (EIO)"
                 raise ObjectDamaged(self._files.backend_id, self._object_key, reason) from error
 

@@ -5,8 +5,8 @@ from collections.abc import Buffer
 from contextlib import suppress
 from typing import Self
 
-from artifactstore.backends.local_files import LocalFiles, seal, write_all
-from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.local_files import LocalFiles, make_read_only, write_all
+from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.backends.scratch import discard
 from artifactstore.durable import fsync_directory, sync_file
 from artifactstore_protocols.object_keys import check_object_key
@@ -23,7 +23,7 @@ class LocalWriter:
     def __init__(self, files: LocalFiles) -> None:
         self._files = files
         self._size_bytes = 0
-        with faults_of(files.backend_id, "making a temp file"):
+        with translated_os_errors(files.backend_id, "making a temp file"):
             fd, self._temp_path = files.scratch.create()
         self._fd: int | None = fd
 
@@ -40,20 +40,20 @@ class LocalWriter:
 
     def write(self, buffer: Buffer) -> None:
         """Append all bytes of a buffer."""
-        with memoryview(buffer) as view, faults_of(self._files.backend_id, "writing an object"):
+        with memoryview(buffer) as view, translated_os_errors(self._files.backend_id, "writing an object"):
             write_all(self._open_fd(), view.cast("B"))
             self._size_bytes += view.nbytes
 
     def commit(self, object_key: str) -> PutOutcome:
         """Make the object durable under its key."""
         fd = self._open_fd()
-        with faults_of(self._files.backend_id, "storing an object"):
+        with translated_os_errors(self._files.backend_id, "storing an object"):
             check_object_key(object_key)
             there = self._files.is_there(
                 object_key, self._size_bytes, lambda offset, length: os.pread(fd, length, offset)
             )
             if not there:
-                seal(fd, self._files.limits)
+                make_read_only(fd, self._files.limits)
                 sync_file(fd, self._files.limits)
                 self._files.place(self._temp_path, self._files.path_of(object_key))
             # Sync for an existing object too: the process that renamed it may not have synced its directories yet.

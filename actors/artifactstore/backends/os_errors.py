@@ -12,7 +12,7 @@ from typing import Final
 
 from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
 
-__all__ = ["error_name", "faults_of"]
+__all__ = ["error_name", "translated_os_errors"]
 
 # A limit on file sizes reports EFBIG (RLIMIT_FSIZE, or the file system's own).
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -59,7 +59,7 @@ def _cause(error: OSError) -> str:
 
 
 @contextmanager
-def faults_of(backend_id: str, operation: str) -> Generator[None]:
+def translated_os_errors(backend_id: str, operation: str) -> Generator[None]:
     """Turn every `OSError` of the block into a `StorageFault` of this backend and operation."""
     try:
         yield

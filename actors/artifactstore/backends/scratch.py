@@ -58,18 +58,18 @@ class ScratchSpace:
         path = f"{self._directory}/{self._token}.{secrets.token_hex(8)}"
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE), path
 
-    def sweep(self, check_wanted: Callable[[], None] = lambda: None) -> None:
+    def sweep(self, check_cancelled: Callable[[], None] = lambda: None) -> None:
         """Remove the temp files of dead owners.
 
         Args:
-            check_wanted: called before each removal; raises to abandon the sweep. The next sweep removes the rest.
+            check_cancelled: called before each removal; raises to abandon the sweep. The next sweep removes the rest.
 
         Raises:
             OSError: the directory cannot be read or written.
         """
         for names in self._of_the_dead():
             for name in sorted(names, key=lambda name: name.endswith(".lock")):  # the lock goes last
-                check_wanted()
+                check_cancelled()
                 discard(f"{self._directory}/{name}")
 
     def leftovers(self) -> list[str]:

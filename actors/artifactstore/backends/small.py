@@ -189,7 +189,7 @@ class SmallBackend:
             total_bytes, free_bytes = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
             free_inodes = room.f_favail if room.f_files else None
             started_s = time.perf_counter()
-            self._file.fly_canary()
+            self._file.write_canary()
             latency_s = time.perf_counter() - started_s
         except OSError as error:
             failure = f"the root cannot be used ({error_name(error)})"

@@ -14,8 +14,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
-from artifactstore.backends.filesystems import network_filesystem
-from artifactstore.backends.os_errors import faults_of
+from artifactstore.backends.filesystem_type import network_filesystem
+from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.database.access import Access, obstacle_to_writing, side_files, to_read, to_write
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 from artifactstore.database.file_guard import FileGuard, SnapshotGuard
@@ -142,7 +142,7 @@ class SmallFile:
                 connection.execute("COMMIT")
             self._check()
 
-    def fly_canary(self) -> None:
+    def write_canary(self) -> None:
         """Commit a row and read it back.
 
         Raises:
@@ -265,7 +265,7 @@ class SmallFile:
     def _faults(self, operation: str) -> Generator[None]:
         """Turn errors of SQLite, the guard and the operating system into errors of a backend."""
         try:
-            with faults_of(self._backend_id, operation):
+            with translated_os_errors(self._backend_id, operation):
                 yield
         except sqlite3.Error as error:
             raise self._fault(operation, error) from error

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from artifactstore.backends.filesystems import network_filesystem
+from artifactstore.backends.filesystem_type import network_filesystem
 from artifactstore.backends.os_errors import error_name
 from artifactstore.backends.small_file import file_below, log_without_file
 from artifactstore.database.access import obstacle_to_writing, side_files, to_read

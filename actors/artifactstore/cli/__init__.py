@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 
-from artifactstore.cli.streams import AnswerLost, adopt
+from artifactstore.cli.streams import OutputLost, adopt
 from artifactstore.version import VERSION
 
 TYPE_CHECKING = False  # type checkers take it as true; `typing` takes long to load
@@ -34,7 +34,7 @@ def main() -> None:
     try:
         code = _run(sys.argv[1:])
         sys.stdout.flush()
-    except AnswerLost as lost:
+    except OutputLost as lost:
         code = 1
         if lost.error.errno != errno.EPIPE:  # a reader that closes its pipe has read enough
             sys.stderr.write(f"artifactstore: {lost}\n")

@@ -10,10 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
-from artifactstore.cli.examples import teach
-from artifactstore.cli.output import as_loud_as_before, printable
-from artifactstore.cli.runner import EXIT_FAILED, Finding
-from artifactstore.cli.store_option import add_store_option, forgotten_after
+from artifactstore.cli.examples import add_help_texts
+from artifactstore.cli.output import printable, quiet_restored
+from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit
+from artifactstore.cli.store_option import add_store_option, isolated_store_option
 from artifactstore.cli.streams import answer
 from artifactstore.signals import Interrupted
 from artifactstore.version import VERSION
@@ -36,10 +36,10 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "content": ("ingest", "get", "manifest", "export"),
         "packages": ("package",),
-        "log": ("verify", "replay", "events", "audit"),
-        "moving": ("backup", "restore"),
-        "service": ("version", "migrate", "health", "tree", "dev", "serve"),
-        "examining": ("doctor",),
+        "log_commands": ("verify", "replay", "events", "audit"),
+        "transfer": ("backup", "restore"),
+        "operations": ("version", "migrate", "health", "tree", "dev", "serve"),
+        "doctor": ("doctor",),
     }
 )
 """The commands of each module, in the order of the help."""
@@ -57,7 +57,7 @@ def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
     )
     for module in modules:
         import_module(f"artifactstore.cli.{module}").register(app)
-    teach(app)
+    add_help_texts(app)
     add_store_option(app)
     app.callback(help=_HELP)(_artifactstore)
     return app
@@ -86,7 +86,7 @@ def _artifactstore(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command, and return its exit code."""
-    with as_loud_as_before(), forgotten_after():
+    with quiet_restored(), isolated_store_option():
         return _run(arguments)
 
 
@@ -100,7 +100,7 @@ def _run(arguments: Sequence[str]) -> int:
             own.discard()
         _complain(f"interrupted; {interrupted.advice}" if interrupted.advice else "interrupted")
         return interrupted.exit_code
-    except Finding as finding:
+    except NonzeroExit as finding:
         return finding.exit_code
     except StartFailed as failure:
         return _complain(_root_cause(failure))

@@ -26,7 +26,7 @@ from artifactstore.cli.output import counted, entries_text, left_out_text, progr
 from artifactstore.cli.runner import (
     CONTINUES,
     EXIT_DIFFERENT,
-    Finding,
+    NonzeroExit,
     check_package,
     invoker,
     on_store,
@@ -188,7 +188,7 @@ def export(
     else:
         _say_exported(report)
     if report.refused:
-        raise Finding(EXIT_DIFFERENT)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 def _say_exported(report: ExportReport) -> None:

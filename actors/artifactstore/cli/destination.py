@@ -53,7 +53,7 @@ async def deliver(chunks: AsyncIterator[bytes], file: Path | None, *, executable
 
     Raises:
         TargetRefused: the file cannot be written.
-        AnswerLost: stdout cannot be written.
+        OutputLost: stdout cannot be written.
     """
     if file is not None:
         from artifactstore.saving import save  # noqa: PLC0415 - it loads trio, which other commands do not need

@@ -7,7 +7,7 @@ import typer
 
 from artifactstore.cli.help_texts import HELP
 
-__all__ = ["EXAMPLES", "teach"]
+__all__ = ["EXAMPLES", "add_help_texts"]
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -55,7 +55,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Examples by command name, as it is typed."""
 
 
-def teach(app: typer.Typer, prefix: str = "") -> None:
+def add_help_texts(app: typer.Typer, prefix: str = "") -> None:
     """Set the help of each command, with its examples below."""
     for command in app.registered_commands:
         name = command.name or getattr(command.callback, "__name__", "")
@@ -66,4 +66,4 @@ def teach(app: typer.Typer, prefix: str = "") -> None:
             command.epilog = "\n".join(["\b", "Examples:", *(f"  {example}" for example in examples)])
     for group in app.registered_groups:
         if group.typer_instance is not None:
-            teach(group.typer_instance, f"{prefix}{group.name} ")
+            add_help_texts(group.typer_instance, f"{prefix}{group.name} ")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from artifactstore.cli.output import hush
+from artifactstore.cli.output import silence
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
 
@@ -24,13 +24,13 @@ __all__ = [
 ]
 
 
-def _hush(quiet: bool) -> None:
+def _silence(quiet: bool) -> None:
     if quiet:
-        hush()
+        silence()
 
 
 def _package_names(incomplete: str) -> list[str]:
-    from artifactstore.cli.completing import package_names  # noqa: PLC0415 - needed only for shell completion
+    from artifactstore.cli.completion import package_names  # noqa: PLC0415 - needed only for shell completion
 
     return package_names(incomplete)
 
@@ -43,7 +43,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, fo
 Quiet = Annotated[
     bool,
     typer.Option(
-        "-q", "--quiet", callback=_hush, help="Print no progress and no text. Errors, --json and exit codes stay."
+        "-q", "--quiet", callback=_silence, help="Print no progress and no text. Errors, --json and exit codes stay."
     ),
 ]
 Package = Annotated[

@@ -13,18 +13,18 @@ from artifactstore_protocols.records import DirectoryIngest, ExportReport, Inges
 __all__ = [
     "PAGE_BYTES",
     "ProgressCounts",
-    "answer_held",
-    "as_loud_as_before",
     "counted",
-    "delivered",
     "entries_text",
     "events_bar",
-    "hush",
+    "flush_output",
     "left_out_text",
+    "output_held",
     "printable",
     "progress_bar",
+    "quiet_restored",
     "say",
     "say_json",
+    "silence",
     "size_text",
     "text_of",
     "write_bytes",
@@ -59,8 +59,8 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 @contextmanager
-def as_loud_as_before() -> Generator[None]:
-    """Print lines for people in the block, and undo after it any `hush` in it."""
+def quiet_restored() -> Generator[None]:
+    """Print lines for people in the block, and undo after it any `silence` in it."""
     token = _quiet.set(False)
     try:
         yield
@@ -68,13 +68,13 @@ def as_loud_as_before() -> Generator[None]:
         _quiet.reset(token)
 
 
-def hush() -> None:
+def silence() -> None:
     """Print no lines for people and no progress from now on."""
     _quiet.set(True)
 
 
 def say(text: str) -> None:
-    """Print a line for people to stdout, unless `hush` was called."""
+    """Print a line for people to stdout, unless `silence` was called."""
     if not _quiet.get():
         sys.stdout.write(printable(text) + "\n")
 
@@ -87,13 +87,13 @@ def say_json(value: Json) -> None:
 async def write_bytes(payload: bytes) -> None:
     """Write exact bytes to stdout, and wait for the reader without blocking the event loop."""
     _stdout().write(payload)
-    await delivered()
+    await flush_output()
 
 
-async def delivered(*, least_bytes: int = 0) -> None:
+async def flush_output(*, least_bytes: int = 0) -> None:
     """Write the pending output if it has at least `least_bytes`, and wait for the reader.
 
-    During `answer_held`, only this call writes the pending output.
+    During `output_held`, only this call writes the pending output.
     """
     if (own := answer()) is not None:
         await own.drain(least_bytes=least_bytes)
@@ -102,8 +102,8 @@ async def delivered(*, least_bytes: int = 0) -> None:
 
 
 @contextmanager
-def answer_held() -> Generator[None]:
-    """Keep output pending during the block, in which an event loop runs; only `delivered` waits for the reader."""
+def output_held() -> Generator[None]:
+    """Keep output pending during the block, in which an event loop runs; only `flush_output` waits for the reader."""
     own = answer()
     if own is not None:
         own.hold(held=True)
@@ -115,7 +115,7 @@ def answer_held() -> Generator[None]:
 
 
 def _stdout() -> BinaryIO:
-    """Return stdout for data, or raise `AnswerLost` if it is closed: unlike lines for people, data must not be lost."""
+    """Return stdout for data, or raise `OutputLost` if it is closed: unlike lines for people, data must not be lost."""
     if (own := answer()) is not None:
         own.require()
     return sys.stdout.buffer
@@ -182,13 +182,13 @@ def _found(counts: ProgressCounts) -> str:
 
 @contextmanager
 def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None]:
-    """Show a progress bar on stderr and yield its callback; yield None if no person watches, or after `hush`."""
+    """Show a progress bar on stderr and yield its callback; yield None if no person watches, or after `silence`."""
     if not _is_watched():
         yield None
         return
-    from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - loaded only to show a bar
+    from artifactstore.cli.progress import progress_bar  # noqa: PLC0415 - loaded only to show a bar
 
-    with shown_progress(what, size_text) as show:
+    with progress_bar(what, size_text) as show:
         yield lambda counts: show(counts.bytes, counts.bytes_total, _found(counts))
 
 
@@ -198,7 +198,7 @@ def events_bar(what: str) -> Generator[Callable[[ReplayProgress], None] | None]:
     if not _is_watched():
         yield None
         return
-    from artifactstore.cli.progress import shown_progress  # noqa: PLC0415 - likewise
+    from artifactstore.cli.progress import progress_bar  # noqa: PLC0415 - likewise
 
-    with shown_progress(what, lambda count: f"{count} events") as show:
+    with progress_bar(what, lambda count: f"{count} events") as show:
         yield lambda counts: show(counts.events, counts.events_total, "")

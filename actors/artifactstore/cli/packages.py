@@ -11,8 +11,8 @@ from artifactstore.cli.options import Json, Key, Links, Meta, NoFilesCache, Pack
 from artifactstore.cli.output import (
     PAGE_BYTES,
     counted,
-    delivered,
     entries_text,
+    flush_output,
     left_out_text,
     progress_bar,
     say,
@@ -114,11 +114,11 @@ def add(
 
 def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore package finalize`."""
-    sealed = on_store(lambda registry: registry.finalize_package(package, actor=invoker()), interrupted=MAY_BE_DONE)
+    finalized = on_store(lambda registry: registry.finalize_package(package, actor=invoker()), interrupted=MAY_BE_DONE)
     if json:
-        say_json(to_json(sealed))
+        say_json(to_json(finalized))
     else:
-        say(f"{sealed.package_id}  {sealed.manifest_digest}")
+        say(f"{finalized.package_id}  {finalized.manifest_digest}")
 
 
 def list_packages(*, json: Json = False) -> None:
@@ -132,7 +132,7 @@ def list_packages(*, json: Json = False) -> None:
                 else:
                     held, size = entries_text(record), size_text(record.bytes)
                     say(f"{record.package_id}  {record.status:9}  {held:>13}  {size:>10}  {record.name}")
-                await delivered(least_bytes=PAGE_BYTES)
+                await flush_output(least_bytes=PAGE_BYTES)
 
     on_store(work)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-__all__ = ["shown_progress"]
+__all__ = ["progress_bar"]
 
 
 class _Amount(ProgressColumn):
@@ -35,7 +35,7 @@ class _Rate(_Amount):
 
 
 @contextmanager
-def shown_progress(what: str, text_of: Callable[[int], str]) -> Generator[Callable[[int, int | None, str], None]]:
+def progress_bar(what: str, text_of: Callable[[int], str]) -> Generator[Callable[[int, int | None, str], None]]:
     """Show a progress bar for the duration of the block.
 
     The block gets a function that updates the bar. Its arguments are the amount done, the total or None, and a text.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from artifactstore import signals
-from artifactstore.cli.output import answer_held
+from artifactstore.cli.output import output_held
 from artifactstore.cli.store_option import named_store
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ __all__ = [
     "EXIT_DIFFERENT",
     "EXIT_FAILED",
     "MAY_BE_DONE",
-    "Finding",
+    "NonzeroExit",
     "check_package",
     "invoker",
     "logged",
@@ -36,7 +36,7 @@ MAY_BE_DONE = "it may have taken effect; `artifactstore audit` shows what was re
 """Advice to a user who interrupts a command."""
 
 
-class Finding(Exception):
+class NonzeroExit(Exception):
     """A command completed, and its exit code reports what it found."""
 
     def __init__(self, exit_code: int) -> None:
@@ -110,7 +110,7 @@ def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
             return outcome.Error(signals.Interrupted(came[0], interrupted))
         return done
 
-    with answer_held():
+    with output_held():
         return signals.run(go).unwrap()
 
 
@@ -121,7 +121,7 @@ def logged() -> "Generator[Settings]":
     Raises:
         InvalidValue: a setting is invalid.
     """
-    from artifactstore.cli.logs import logging_to, passwords_in  # noqa: PLC0415 - it loads actors, as above
+    from artifactstore.cli.logging_setup import logging_to, passwords_in  # noqa: PLC0415 - it loads actors, as above
     from artifactstore.config import find_settings  # noqa: PLC0415
     from artifactstore.supervision.requests import request_named  # noqa: PLC0415
 

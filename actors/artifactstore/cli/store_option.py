@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
-__all__ = ["add_store_option", "forgotten_after", "named_store"]
+__all__ = ["add_store_option", "isolated_store_option", "named_store"]
 
 _store: ContextVar[str | None] = ContextVar("store", default=None)
 
@@ -23,7 +23,7 @@ def named_store() -> str | None:
 
 
 @contextmanager
-def forgotten_after() -> Generator[None]:
+def isolated_store_option() -> Generator[None]:
     """Clear the value of `--store` for the block, and restore the earlier value after it."""
     token = _store.set(None)
     try:

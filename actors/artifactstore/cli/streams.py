@@ -21,13 +21,13 @@ else:
         return method
 
 
-__all__ = ["Answer", "AnswerLost", "Messages", "adopt", "answer"]
+__all__ = ["Answer", "Messages", "OutputLost", "adopt", "answer"]
 
 _PIECE_BYTES = 1 << 16
 _PATIENCE_MS = 1000
 
 
-class AnswerLost(Exception):
+class OutputLost(Exception):
     """Part of a command's output could not be written to stdout."""
 
     def __init__(self, error: OSError) -> None:
@@ -76,11 +76,11 @@ class Answer(_Stream):
         self._missing = closed
 
     def require(self) -> None:
-        """Raise `AnswerLost` if the caller closed stdout: data must not be dropped, but text for people may be."""
+        """Raise `OutputLost` if the caller closed stdout: data must not be dropped, but text for people may be."""
         if self._missing:
             import errno  # noqa: PLC0415 - rarely needed
 
-            raise AnswerLost(OSError(errno.EBADF, "stdout is closed"))
+            raise OutputLost(OSError(errno.EBADF, "stdout is closed"))
 
     @override
     def write(self, data: "Buffer") -> int:
@@ -122,7 +122,7 @@ class Answer(_Stream):
         try:
             write_all(self._descriptor, pending)
         except OSError as error:
-            raise AnswerLost(error) from error
+            raise OutputLost(error) from error
 
 
 class Messages(_Stream):

@@ -34,7 +34,7 @@ class _Loop(Struct, eq=False):
     loop: asyncio.AbstractEventLoop
     stopping: asyncio.Future[_Ending]
     tasks: set[asyncio.Task[object]] = field(default_factory=set[asyncio.Task[object]])
-    unheeded: set[asyncio.Task[object]] = field(default_factory=set[asyncio.Task[object]])
+    abandonable: set[asyncio.Task[object]] = field(default_factory=set[asyncio.Task[object]])
 
     def run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
@@ -42,7 +42,7 @@ class _Loop(Struct, eq=False):
 
     async def _serve(self) -> None:
         ending = await self.stopping
-        for task in self.unheeded:
+        for task in self.abandonable:
             task.cancel()
         while self.tasks:
             await asyncio.wait(self.tasks)
@@ -80,7 +80,7 @@ class AsyncioThread:
         """Wait until all work has ended, then run `ending`, then end the thread. Do nothing if it is not running.
 
         Work is not cancelled; its own deadline bounds it. The exception is work that was started with
-        `leave_on_cancel`, which loses nothing: it is cancelled, and its waiting callers get `DatabaseClosed`.
+        `abandon_on_cancel`, which loses nothing: it is cancelled, and its waiting callers get `DatabaseClosed`.
         """
         if self._running is None:
             return
@@ -95,12 +95,12 @@ class AsyncioThread:
         if self._running is not None:
             self._running[0].loop.call_soon_threadsafe(work)
 
-    async def run[T](self, work: _Work[T], *, leave_on_cancel: bool) -> T:
+    async def run[T](self, work: _Work[T], *, abandon_on_cancel: bool) -> T:
         """Run `work()` on the loop, and return its result or raise its error.
 
         Args:
             work: returns the coroutine, which must limit its own time.
-            leave_on_cancel: whether a cancelled caller returns at once. The work still runs to completion, and its
+            abandon_on_cancel: whether a cancelled caller returns at once. The work still runs to completion, and its
                 result is discarded. If False, a cancelled caller waits for the work, as a commit requires.
 
         Raises:
@@ -116,22 +116,22 @@ class AsyncioThread:
         def begin() -> None:
             task = running.loop.create_task(work())
             running.tasks.add(task)
-            if leave_on_cancel:
-                running.unheeded.add(task)
+            if abandon_on_cancel:
+                running.abandonable.add(task)
             task.add_done_callback(end)
 
         def end(task: asyncio.Task[T]) -> None:
             running.tasks.discard(task)
-            running.unheeded.discard(task)
+            running.abandonable.discard(task)
             ended.append(task)
             if not task.cancelled():
                 task.exception()  # retrieved even if the caller has left; otherwise asyncio logs a warning
-            # With `leave_on_cancel`, the caller's trio run may have ended by now.
+            # With `abandon_on_cancel`, the caller's trio run may have ended by now.
             with contextlib.suppress(trio.RunFinishedError):
                 token.run_sync_soon(finished.set)
 
         running.loop.call_soon_threadsafe(begin)
-        with trio.CancelScope(shield=not leave_on_cancel):
+        with trio.CancelScope(shield=not abandon_on_cancel):
             await finished.wait()
         [task] = ended
         if task.cancelled():

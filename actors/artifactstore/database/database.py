@@ -71,7 +71,7 @@ class Database:
         """
         self._thread.start()
         try:
-            await self._thread.run(self._open, leave_on_cancel=True)  # safe: set-up is one transaction
+            await self._thread.run(self._open, abandon_on_cancel=True)  # safe: set-up is one transaction
         except BaseException:
             await self._thread.stop()
             raise
@@ -142,7 +142,7 @@ class Database:
 
         self._thread.start()
         try:
-            return await self._thread.run(run, leave_on_cancel=True)  # `stop` then cancels it and rolls back
+            return await self._thread.run(run, abandon_on_cancel=True)  # `stop` then cancels it and rolls back
         finally:
             await self._thread.stop()
 
@@ -211,7 +211,7 @@ class Database:
             ArtifactStoreError: any typed error of `work`.
         """
         self._open_engines()
-        return await self._thread.run(lambda: self._read(work, timeout_s), leave_on_cancel=True)
+        return await self._thread.run(lambda: self._read(work, timeout_s), abandon_on_cancel=True)
 
     async def wait_for_growth(self, after: int) -> int:
         """Wait until the head of the log is past `after`, some seconds at most, and return the head.
@@ -234,7 +234,7 @@ class Database:
                 await asyncio.wait_for(news.wait(), patience_s)
             return await self._read(events.head, STATEMENT_TIMEOUT_S)
 
-        return await self._thread.run(unit, leave_on_cancel=True)
+        return await self._thread.run(unit, abandon_on_cancel=True)
 
     async def _read[T](self, work: Callable[[AsyncConnection], Awaitable[T]], timeout_s: float | None) -> T:
         _writer, reader = self._open_engines()
@@ -282,7 +282,7 @@ class Database:
                 return result
 
         try:
-            return await self._thread.run(unit, leave_on_cancel=False)
+            return await self._thread.run(unit, abandon_on_cancel=False)
         except DatabaseBusy:
             if not self.location.is_sqlite:
                 with suppress(DatabaseUnavailable, DatabaseClosed):

@@ -38,8 +38,8 @@ from artifactstore.database.views import row_statements
 from artifactstore_protocols.admission import LogTables, admit, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
-from artifactstore_protocols.imports import LogEnd, UnfinishedImport, admit_command
 from artifactstore_protocols.state import LastEvent, LogState
+from artifactstore_protocols.unfinished_import import LogEnd, UnfinishedImport, admit_command
 from artifactstore_protocols.views import RowOperation
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from artifactstore.database import bulk, events
 from artifactstore.database.schema import LIVE
 from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.imports import ImportRun, admit_import, after_import
 from artifactstore_protocols.log_file import LogDiffers
+from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 
 __all__ = ["import_events"]
 

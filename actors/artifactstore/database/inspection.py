@@ -18,7 +18,7 @@ from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
 from artifactstore.database.translation import translated
 from artifactstore_protocols.event_store import Location
-from artifactstore_protocols.imports import ImportUnfinished, admit_command
+from artifactstore_protocols.unfinished_import import ImportUnfinished, admit_command
 from artifactstore_protocols.views import FILES, PACKAGES
 
 __all__ = ["DatabaseInspection", "UnfinishedPackage", "inspect_database"]

@@ -278,8 +278,8 @@ def _files_by_number(database: str) -> Query:
 
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
-    sealed = (row.finalized_at, row.manifest_digest, row.tree_digest, row.finalized_sequence)
-    if row.status not in {"open", "finalized"} or (row.status == "finalized" and None in sealed):
+    of_finalized = (row.finalized_at, row.manifest_digest, row.tree_digest, row.finalized_sequence)
+    if row.status not in {"open", "finalized"} or (row.status == "finalized" and None in of_finalized):
         raise DamagedCell(
             f"package {row.package_id} is {row.status[:_SHOWN_CHARACTERS]!r}, and no event has made it so"
         )

@@ -105,17 +105,17 @@ class Session(Connection):
         with suppress(*DRIVER_ERRORS):
             await super().close(timeout=_FAREWELL_S if timeout is None else min(timeout, _FAREWELL_S))
 
-    async def look_who_answers(self) -> None:
+    async def detect_pooler(self) -> None:
         """Set `is_direct`. The query uses the simple protocol, which every pooler supports."""
         answer = await self.execute(f"SELECT 1 WHERE pg_backend_pid() = {self.get_server_pid()}")
         self.is_direct = answer == "SELECT 1"
 
-    async def listen(self, on_word: Callable[[], None]) -> asyncio.Event:
-        """Call `on_word` on each commit that moves the head; return an event that is set when the connection ends."""
+    async def listen(self, on_commit: Callable[[], None]) -> asyncio.Event:
+        """Call `on_commit` on each commit that moves the head; return an event that is set when the connection ends."""
         ended = asyncio.Event()
         self.add_termination_listener(lambda *_: ended.set())
         channel = str(await self.fetchval(_CHANNEL))
-        await self.add_listener(channel, lambda *_: on_word())
+        await self.add_listener(channel, lambda *_: on_commit())
         return ended
 
 
@@ -145,7 +145,7 @@ class Sessions:
         cached = _STATEMENTS_CACHED if self._by_name else 0
         session = await connect(connection_class=Session, statement_cache_size=cached, **arguments)
         try:
-            await session.look_who_answers()
+            await session.detect_pooler()
         except BaseException:
             session.terminate()
             raise

@@ -15,9 +15,9 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.imports import ImportRun
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.unfinished_import import ImportRun
 
 __all__ = ["SqlEventStore"]
 

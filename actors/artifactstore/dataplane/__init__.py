@@ -1,6 +1,6 @@
 """The in-process data plane: worker threads between the actors and the storage backends."""
 
-from artifactstore.backends.local_inspection import ClosedPath, RootInspection, inspect_local_root
+from artifactstore.backends.local_inspection import DeniedPath, RootInspection, inspect_local_root
 from artifactstore.backends.registry import SMALL_BACKEND_ID
 from artifactstore.backends.root_marker import MARKER, read_marker, update_marker
 from artifactstore.backends.small_file import file_below
@@ -10,7 +10,7 @@ from artifactstore.dataplane.local import open_data_plane, open_local_data_plane
 __all__ = [
     "MARKER",
     "SMALL_BACKEND_ID",
-    "ClosedPath",
+    "DeniedPath",
     "InProcessDataPlane",
     "RootInspection",
     "file_below",

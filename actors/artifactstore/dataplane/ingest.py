@@ -2,7 +2,7 @@
 
 A file of up to `CHUNK_BYTES` is read whole, so that a content that is already stored costs no write. For a larger file,
 two threads hash each piece and a third writes it while the next piece is read. This module does not use trio. It calls
-`check_wanted` before every file and every piece, which raises if the caller was cancelled.
+`check_cancelled` before every file and every piece, which raises if the caller was cancelled.
 """
 
 from collections import deque
@@ -49,13 +49,13 @@ def ingest_contents(
     backends: BackendRegistry,
     contents: Sequence[bytes | bytearray],
     places: _Places,
-    check_wanted: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store contents that are in memory; return the results in their order."""
     answers: _Answers = {}
 
     def load(index: int) -> _Loaded:
-        check_wanted()
+        check_cancelled()
         return digests_of(contents[index]), contents[index]
 
     taken: dict[StorageBackend, list[int]] = {}
@@ -67,25 +67,25 @@ def ingest_contents(
 
 
 def ingest_batch(
-    backends: BackendRegistry, batch: Sequence[FileSource], places: _Places, check_wanted: Callable[[], None]
+    backends: BackendRegistry, batch: Sequence[FileSource], places: _Places, check_cancelled: Callable[[], None]
 ) -> list[IngestResult | ArtifactStoreError]:
     """Hash and store files; return the results in the order of the batch."""
     with Directories() as directories:
-        return _ingest_batch(backends, batch, places, check_wanted, directories)
+        return _ingest_batch(backends, batch, places, check_cancelled, directories)
 
 
 def _ingest_batch(
     backends: BackendRegistry,
     batch: Sequence[FileSource],
     places: _Places,
-    check_wanted: Callable[[], None],
+    check_cancelled: Callable[[], None],
     directories: Directories,
 ) -> list[IngestResult | ArtifactStoreError]:
     answers: _Answers = {}
 
     def load(larger: list[int], limit: int, index: int) -> _Loaded | None:
         """Read a file of up to `limit` bytes. Append the index of a larger file to `larger` and return None."""
-        check_wanted()
+        check_cancelled()
         source = batch[index]
         try:
             with open_source(source, directories) if source.content is None else nullcontext() as opened:
@@ -93,7 +93,7 @@ def _ingest_batch(
                 if size_bytes > limit:
                     larger.append(index)
                     return None
-                content = source.content or b"" if opened is None else opened.read_whole(check_wanted)
+                content = source.content or b"" if opened is None else opened.read_whole(check_cancelled)
         except SourceError as error:
             answers[index] = _detached(error)
             return None
@@ -120,7 +120,7 @@ def _ingest_batch(
             for index in large:
                 try:
                     source = batch[index]
-                    answers[index] = _ingest_large(backends.default, source, places, check_wanted, buffers, beside)
+                    answers[index] = _ingest_large(backends.default, source, places, check_cancelled, buffers, beside)
                 except (SourceError, StorageError) as error:
                     answers[index] = _detached(error)
     return [answers[index] for index in range(len(batch))]
@@ -194,7 +194,7 @@ def _ingest_large(
     backend: StorageBackend,
     source: FileSource,
     places: _Places,
-    check_wanted: Callable[[], None],
+    check_cancelled: Callable[[], None],
     buffers: Sequence[bytearray],
     beside: Sequence[Executor],
 ) -> IngestResult:
@@ -205,7 +205,7 @@ def _ingest_large(
         uses = [*hasher.feeds(), writer.write]
         try:
             for piece in opened.pieces(buffers):
-                check_wanted()
+                check_cancelled()
                 used.extend(thread.submit(use, piece) for thread, use in zip(beside, uses, strict=True))
                 while len(used) > len(uses) * (len(buffers) - 1):  # the next read reuses the oldest buffer
                     used.popleft().result()

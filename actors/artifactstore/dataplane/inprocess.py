@@ -13,7 +13,7 @@ from artifactstore.dataplane.ingest import ingest_batch, ingest_contents
 from artifactstore.dataplane.reading import ObjectPieces, read_all, stat_all, verify_all
 from artifactstore.dataplane.stream import StreamIngest
 from artifactstore.dataplane.threads import WorkerThreads
-from artifactstore.environment import check_wanted
+from artifactstore.environment import check_cancelled
 from artifactstore_protocols.dataplane import NOWHERE, FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
@@ -55,11 +55,11 @@ class InProcessDataPlane:
         self, batch: Sequence[FileSource], *, places: Mapping[ContentAddress, Place] = NOWHERE
     ) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store local files, all in one worker thread."""
-        return await self._threads.run(partial(ingest_batch, self._backends, batch, places, check_wanted))
+        return await self._threads.run(partial(ingest_batch, self._backends, batch, places, check_cancelled))
 
     async def ingest_contents(self, contents: Sequence[bytes]) -> Sequence[IngestResult | ArtifactStoreError]:
         """Hash and store contents, all in one worker thread."""
-        return await self._threads.run(partial(ingest_contents, self._backends, contents, NOWHERE, check_wanted))
+        return await self._threads.run(partial(ingest_contents, self._backends, contents, NOWHERE, check_cancelled))
 
     @asynccontextmanager
     async def serve_object(
@@ -80,11 +80,11 @@ class InProcessDataPlane:
 
     async def read_objects(self, known: Sequence[KnownObject]) -> Sequence[bytes | StorageError]:
         """Read many small objects, all in one worker thread."""
-        return await self._threads.run(partial(read_all, self._backends, known, check_wanted))
+        return await self._threads.run(partial(read_all, self._backends, known, check_cancelled))
 
     async def verify_objects(self, known: Sequence[KnownObject]) -> Sequence[VerifyResult]:
         """Read objects, all in one worker thread, and compare each with its address."""
-        return await self._threads.run(partial(verify_all, self._backends, known, check_wanted))
+        return await self._threads.run(partial(verify_all, self._backends, known, check_cancelled))
 
     async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
         """Return the sizes of objects in bytes; None for an object that is missing."""

@@ -65,10 +65,12 @@ def open_local_data_plane(
     Raises:
         StorageDenied, StorageFull, StorageFailed: the root cannot be made.
     """
-    check_wanted = trio.from_thread.check_cancelled
+    check_cancelled = trio.from_thread.check_cancelled
 
     def opening() -> tuple[Sequence[StorageBackend], int]:
-        local = LocalBackend(root, backend_id, make=make, read_only=read_only, limits=limits, check_wanted=check_wanted)
+        local = LocalBackend(
+            root, backend_id, make=make, read_only=read_only, limits=limits, check_cancelled=check_cancelled
+        )
         if small_max is None:
             return [local], 0
         small = SmallBackend(root, SMALL_BACKEND_ID, read_only=read_only)

@@ -31,12 +31,12 @@ _BUFFERS: Final = 3
 
 
 def read_all(
-    backends: BackendRegistry, known: Sequence[KnownObject], check_wanted: Callable[[], None]
+    backends: BackendRegistry, known: Sequence[KnownObject], check_cancelled: Callable[[], None]
 ) -> list[bytes | StorageError]:
     """Read small objects and compare each with its address; see `DataPlane.read_objects`."""
     answers: dict[int, bytes | StorageError] = {}
     for backend, indexes in _by_backend(backends, known):
-        check_wanted()
+        check_cancelled()
         wanted = [(known[index].place.object_key, known[index].size_bytes) for index in indexes]
         for index, content in zip(indexes, backend.read_many(wanted), strict=True):
             answers[index] = content
@@ -48,13 +48,13 @@ def read_all(
 
 
 def verify_all(
-    backends: BackendRegistry, known: Sequence[KnownObject], check_wanted: Callable[[], None]
+    backends: BackendRegistry, known: Sequence[KnownObject], check_cancelled: Callable[[], None]
 ) -> list[VerifyResult]:
     """Read objects completely and compare each with its address; see `DataPlane.verify_objects`."""
     results: dict[int, VerifyResult] = {}
     for backend, indexes in _by_backend(backends, known):
         for run in _runs(known, indexes):
-            check_wanted()
+            check_cancelled()
             whole = known[run[0]].size_bytes <= _WHOLE_BYTES_MAX
             wanted = [(known[index].place.object_key, known[index].size_bytes) for index in run]
             contents = backend.read_many(wanted) if whole else [None] * len(run)
@@ -63,7 +63,7 @@ def verify_all(
                 if isinstance(content, bytes) and len(content) == each.size_bytes:
                     results[index] = _verified(each, _digests(content, each.address.digest), len(content))
                 else:
-                    results[index] = _verify(backend, each, check_wanted)
+                    results[index] = _verify(backend, each, check_cancelled)
     return [results[index] for index in range(len(known))]
 
 
@@ -100,12 +100,12 @@ def _runs(known: Sequence[KnownObject], indexes: Sequence[int]) -> Iterator[list
         yield run
 
 
-def _verify(backend: StorageBackend, known: KnownObject, check_wanted: Callable[[], None]) -> VerifyResult:
+def _verify(backend: StorageBackend, known: KnownObject, check_cancelled: Callable[[], None]) -> VerifyResult:
     hasher = ContentHasher(known.address.digest.algorithm)
     try:
         with backend.open(known.place.object_key) as reader:
             if reader.size_bytes > CHUNK_BYTES:
-                _hash_beside(reader, hasher, check_wanted)
+                _hash_beside(reader, hasher, check_cancelled)
             else:
                 view = memoryview(bytearray(reader.size_bytes))
                 while count := reader.readinto(view):
@@ -117,7 +117,7 @@ def _verify(backend: StorageBackend, known: KnownObject, check_wanted: Callable[
     return _verified(known, hasher.digests(), hasher.size_bytes)
 
 
-def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Callable[[], None]) -> None:
+def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_cancelled: Callable[[], None]) -> None:
     """Read an object in pieces, while one thread for each hash function hashes the previous piece."""
     feeds = hasher.feeds()
     views = cycle([memoryview(bytearray(CHUNK_BYTES)) for _ in range(_BUFFERS)])
@@ -126,7 +126,7 @@ def _hash_beside(reader: ObjectReader, hasher: ContentHasher, check_wanted: Call
         threads = [stack.enter_context(thread_beside("artifactstore-verifying")) for _ in feeds]
         try:
             while count := reader.readinto(view := next(views)):
-                check_wanted()
+                check_cancelled()
                 used.extend(thread.submit(feed, view[:count]) for thread, feed in zip(threads, feeds, strict=True))
                 while len(used) > len(feeds) * (_BUFFERS - 1):  # the next read reuses the oldest buffer
                     used.popleft().result()

@@ -51,10 +51,10 @@ class OpenSource:
         """The size of the file when it was opened."""
         return self._found.st_size
 
-    def read_whole(self, check_wanted: Callable[[], None] = lambda: None) -> bytes:
+    def read_whole(self, check_cancelled: Callable[[], None] = lambda: None) -> bytes:
         """Return the content of the whole file.
 
-        Calls `check_wanted` between reads, since some file systems return only small pieces.
+        Calls `check_cancelled` between reads, since some file systems return only small pieces.
 
         Raises:
             SourceChanged: the size, modification time or change time changed during the read.
@@ -63,7 +63,7 @@ class OpenSource:
         limit = self.size_bytes + 1  # one more byte than expected, to detect growth without reading on
         data = os.read(self._fd, limit)
         while len(data) < self.size_bytes and (more := os.read(self._fd, limit - len(data))):
-            check_wanted()
+            check_cancelled()
             data += more
         self._check_unchanged(len(data))
         return data

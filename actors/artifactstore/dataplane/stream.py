@@ -11,7 +11,7 @@ from typing import cast
 from artifactstore.backends.registry import BackendRegistry
 from artifactstore.dataplane.ingest import CHUNK_BYTES, commit, ingest_contents
 from artifactstore.dataplane.threads import WorkerThreads
-from artifactstore.environment import check_wanted
+from artifactstore.environment import check_cancelled
 from artifactstore_protocols.dataplane import IngestResult, SourceOverrun, SourceTruncated
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentHasher
@@ -75,7 +75,7 @@ class StreamIngest:
             StorageError: the content cannot be stored.
         """
         if self._long is None:
-            work = partial(ingest_contents, self._backends, [self._gathered], places, check_wanted)
+            work = partial(ingest_contents, self._backends, [self._gathered], places, check_cancelled)
             (answer,) = await self._threads.run(work)
             if isinstance(answer, ArtifactStoreError):
                 raise answer

@@ -13,8 +13,8 @@ class WorkerThreads:
     """Worker threads that run blocking calls outside the event loop.
 
     A call that has started always finishes before its caller continues, so that no file is closed while the call uses
-    it. Only `probe` abandons a call. A long call should use `environment.check_wanted`, which raises in the thread once
-    the caller is cancelled.
+    it. Only `probe` abandons a call. A long call should use `environment.check_cancelled`, which raises in the thread
+    once the caller is cancelled.
     """
 
     __slots__ = ("_probe_limiter", "_work_limiter")

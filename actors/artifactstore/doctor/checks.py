@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from artifactstore.database.errors import SchemaTooNew, SchemaTooOld
 from artifactstore.database.schema import SCHEMA_REVISION, SCHEMA_REVISIONS
-from artifactstore.dataplane import MARKER, ClosedPath
+from artifactstore.dataplane import MARKER, DeniedPath
 from artifactstore.doctor.inspection import Inspection
 from artifactstore.json_output import flagged_text
 from artifactstore_protocols.event_store import Location
@@ -49,7 +49,7 @@ def examine(seen: Inspection) -> tuple[Diagnosis, ...]:
 
 def unknown_settings(seen: Inspection) -> Findings:
     """Report variables that begin with `ARTIFACTSTORE_` but are not settings, and suggest the intended setting."""
-    for name, meant in seen.meant_settings.items():
+    for name, meant in seen.suggested_settings.items():
         yield f"{name} is set, and there is no such setting", f"use {meant}; until then every command refuses to run"
     for name in seen.unknown_variables:
         yield f"{name} is set, and there is no such setting", "unset it; every command warns of it"
@@ -193,7 +193,7 @@ def _looked_at(seen: Inspection) -> Sequence[Location]:
 
 def permissions(seen: Inspection) -> Findings:
     """Report directories that this user may not write to, objects that it may not read, and sticky directories."""
-    by_problem: dict[str, list[ClosedPath]] = {}
+    by_problem: dict[str, list[DeniedPath]] = {}
     for closed in () if seen.root_found is None else seen.root_found.closed:
         by_problem.setdefault(closed.problem, []).append(closed)
     root = shlex.quote(seen.root)
@@ -234,7 +234,7 @@ def leftovers(seen: Inspection) -> Findings:
         )
 
 
-def belonging(seen: Inspection) -> Findings:
+def missing_objects(seen: Inspection) -> Findings:
     """Report objects without a log, and objects that the log names but that are missing from a sample of 100."""
     root, found = seen.root_found, seen.database_found
     if root is None or seen.database_failure is not None:
@@ -315,7 +315,7 @@ def clock(seen: Inspection) -> Findings:
         )
 
 
-def left_packages(seen: Inspection) -> Findings:
+def stale_packages(seen: Inspection) -> Findings:
     """Report open packages that have not grown for a day."""
     packages = () if seen.database_found is None else seen.database_found.open_packages
     left = [package.package_id for package in packages if seen.now_us - package.changed_at_us > _LEFT_US]
@@ -323,7 +323,7 @@ def left_packages(seen: Inspection) -> Findings:
         more = f" and {len(left) - _SHOWN_MAX} more" if len(left) > _SHOWN_MAX else ""
         yield (
             f"{len(left)} packages are open and have not grown for a day: {', '.join(left[:_SHOWN_MAX])}{more}",
-            "run the interrupted `artifactstore ingest` again, or close them with `artifactstore package finalize`",
+            "run the interrupted `artifactstore ingest` again, or finalize them by `artifactstore package finalize`",
         )
 
 
@@ -342,11 +342,11 @@ CHECKS: MappingProxyType[str, Callable[[Inspection], Findings]] = MappingProxyTy
         "permissions": permissions,
         "room": room,
         "leftovers": leftovers,
-        "belonging": belonging,
+        "missing_objects": missing_objects,
         "collection": collection,
         "flagged objects": flagged_objects,
         "clock": clock,
-        "left packages": left_packages,
+        "left packages": stale_packages,
     }
 )
 """All checks by name, in the order of the report."""

@@ -18,8 +18,8 @@ from artifactstore.dataplane import SMALL_BACKEND_ID, inspect_local_root
 from artifactstore.doctor.holders import holders_of
 from artifactstore.doctor.inspection import Inspection, Setting
 from artifactstore.ids import now_us
+from artifactstore.misspelled_settings import suggested_settings, unknown_variables
 from artifactstore.places import absolute
-from artifactstore.variables import meant_settings, unknown_variables
 from artifactstore_protocols.errors import InvalidValue
 
 __all__ = ["inspect_store"]
@@ -46,7 +46,7 @@ def inspect_store(
     seen = Inspection(
         now_us(),
         user=f"{os.geteuid()}:{os.getegid()}",
-        meant_settings=meant_settings(environment, ENVIRONMENT),
+        suggested_settings=suggested_settings(environment, ENVIRONMENT),
         unknown_variables=unknown_variables(environment, ENVIRONMENT),
     )
     try:

@@ -23,7 +23,7 @@ class Inspection(Struct, frozen=True):
 
     Attributes:
         now_us: time of the inspection by this machine's clock.
-        meant_settings: unknown variables that are similar to a setting, each with that setting.
+        suggested_settings: unknown variables that are similar to a setting, each with that setting.
         unknown_variables: other unknown variables that begin like settings.
         settings: settings by name; empty if they cannot be used.
         user: effective user and group ids of this process, in the form that `chown` accepts.
@@ -40,7 +40,7 @@ class Inspection(Struct, frozen=True):
     """
 
     now_us: int
-    meant_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    suggested_settings: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     unknown_variables: tuple[str, ...] = ()
     settings: Mapping[str, Setting] = field(default_factory=lambda: MappingProxyType({}))
     user: str = ""

@@ -62,9 +62,9 @@ def make_app(
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     counts = RequestCounts()
-    _mind_manners(app, counts)
-    _answer_how_it_is(app, measure)
-    _follow_the_log(app, streams)
+    _add_hooks(app, counts)
+    _add_health_routes(app, measure)
+    _add_stream_route(app, streams)
     _serve_assets(app)
 
     @app.get("/")
@@ -109,7 +109,7 @@ def _ended(application: Application) -> Application:
     return serve
 
 
-def _answer_how_it_is(app: QuartTrio, measure: Measure) -> None:
+def _add_health_routes(app: QuartTrio, measure: Measure) -> None:
     @app.get("/livez")
     async def get_livez() -> Response:
         return _answer({"status": "alive"})
@@ -132,7 +132,7 @@ def _answer_how_it_is(app: QuartTrio, measure: Measure) -> None:
         return Response(body, status=status, content_type="application/json")
 
 
-def _follow_the_log(app: QuartTrio, streams: EventStreams) -> None:
+def _add_stream_route(app: QuartTrio, streams: EventStreams) -> None:
     @app.get("/events/stream")
     async def get_events() -> Response:
         since = parse_sequence(request.headers.get("Last-Event-ID") or request.args.get("since", "0"))
@@ -171,7 +171,7 @@ def _not_ready(report: HealthReport) -> list[str]:
     return [f"{part.name}: {part.detail}" for part in report.components if part.name in needed and not part.healthy]
 
 
-def _mind_manners(app: QuartTrio, counts: RequestCounts) -> None:
+def _add_hooks(app: QuartTrio, counts: RequestCounts) -> None:
     """Register the error handlers, and the headers and counters of every answer."""
 
     @app.errorhandler(HTTPException)

@@ -135,7 +135,7 @@ def _components(report: HealthReport) -> Iterable[Metric]:
 def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
     """Yield the metrics from the details of the database, the tails, the objects, the storage and the event writer."""
     if (head := _number(parts, "database", "head")) is not None:
-        yield _gauge("log_head_sequence", "The last sequence of the log, whoever wrote it.", head)
+        yield _gauge("log_head_sequence", "The last sequence of the log.", head)
     if (free := _number(parts, "database", "free_bytes")) is not None:
         yield _gauge("database_free_bytes", "Bytes left on the device of the database.", free)
     for fact, (name, text) in _TAILS_GAUGES.items():
@@ -144,7 +144,7 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
     flagged = [(problem, _number(parts, "objects", problem)) for problem in ("damaged", "missing")]
     yield _gauges(
         "objects_flagged",
-        "Objects that verification found flawed and nobody has healed.",
+        "Objects that verification found flawed and nobody has repaired.",
         "problem",
         ((problem, count) for problem, count in flagged if count is not None),
     )

@@ -23,15 +23,15 @@ from msgspec.structs import replace
 
 from artifactstore.callbacks import thread_safe_callback
 from artifactstore.database.errors import OutcomeUnknown
-from artifactstore.environment import check_wanted, in_thread
+from artifactstore.environment import check_cancelled, in_thread
 from artifactstore.ids import new_id, now_us
-from artifactstore.ingest.answers import created_package, entries_sequence, file_record
 from artifactstore.ingest.files_cache import FilesCache
 from artifactstore.ingest.filling import Seen, fill
+from artifactstore.ingest.finalizing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
+from artifactstore.ingest.results import created_package, entries_sequence, file_record
 from artifactstore.ingest.scan import Scan, scan_directory
-from artifactstore.ingest.sealing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.steps import Steps, ingest_command, ingested
 from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
@@ -238,22 +238,22 @@ class IngestActor(Actor[IngestRole]):
                         raise
                     # Another call with the same key finalized the package first. Both return the same result.
                 package_id = (await opened()).package_id
-            sealed = await self._finalize(package_id, message.actor)
+            finalized = await self._finalize(package_id, message.actor)
             cache.keys.pop(identity, None)
         saved = await self._read_back(self._store.deduplicated_bytes(package_id))
         return IngestSummary(
-            package_id=sealed.package_id,
-            name=sealed.name,
-            manifest_digest=sealed.manifest_digest,
-            tree_digest=sealed.tree_digest,
-            files=sealed.files,
-            links=sealed.links,
-            directories=sealed.directories,
-            bytes=sealed.bytes,
+            package_id=finalized.package_id,
+            name=finalized.name,
+            manifest_digest=finalized.manifest_digest,
+            tree_digest=finalized.tree_digest,
+            files=finalized.files,
+            links=finalized.links,
+            directories=finalized.directories,
+            bytes=finalized.bytes,
             deduplicated_bytes=saved,
             reused_files=reused,
             excluded=seen.scan.excluded,
-            sequence=sealed.sequence,
+            sequence=finalized.sequence,
         )
 
     async def _open_for(
@@ -293,7 +293,7 @@ class IngestActor(Actor[IngestRole]):
         name.update(canonical.encode([ascii(self._store.name), os.geteuid(), ascii(seen.root)]))
         place = self._places.files_cache if wanted else None
         stamps = (file.stamp for file in seen.files)
-        cache = await in_thread(partial(FilesCache.open, place, name.hexdigest(), stamps, check_wanted))
+        cache = await in_thread(partial(FilesCache.open, place, name.hexdigest(), stamps, check_cancelled))
 
         def leave() -> None:
             cache.save()
@@ -319,15 +319,15 @@ class IngestActor(Actor[IngestRole]):
         contents = await self._store.contents(package_id)
         package = contents.package
         if package.status == "open":
-            build = partial(build_manifest, actor=actor, finalized_at_us=now_us(), check_wanted=check_wanted)
+            build = partial(build_manifest, actor=actor, finalized_at_us=now_us(), check_cancelled=check_cancelled)
             payload, summary = await in_thread(partial(build, contents))
             del contents  # frees the entries, the largest part of this process's memory
             command = commands.FinalizePackage(package_id, package.version, payload, summary)
             committed = await self._steps.commit(command, actor, None)
             if committed.events:
                 text = "package finalized: %d files, %d bytes, manifest %s"
-                sealed = (package.files, package.bytes, summary.manifest_digest)
-                _logger.info(text, *sealed, extra={"package": package_id})
+                counts = (package.files, package.bytes, summary.manifest_digest)
+                _logger.info(text, *counts, extra={"package": package_id})
                 return newly_finalized(package, summary, committed.events[0].sequence)
         # The package is finalized, perhaps only since its contents were read. Return the first finalization's result.
         return finalized_package(await self._read_back(self._store.package(package_id)))
@@ -343,7 +343,7 @@ class IngestActor(Actor[IngestRole]):
                 files_max=self._files_max,
                 links=message.links,
                 own=OwnFiles.of(self._places),
-                check_wanted=check_wanted,
+                check_cancelled=check_cancelled,
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
             )
 

@@ -93,7 +93,7 @@ class FilesCache:
         directory: Path | None,
         name: str,
         stamps: Iterable[bytes] = (),
-        check_wanted: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], None] = lambda: None,
     ) -> Self:
         """Open the cache of this name, and create it if it is missing.
 
@@ -103,19 +103,19 @@ class FilesCache:
             directory: directory of the caches, created if missing. None gives a cache without a file.
             name: name of the cache, used in its file name.
             stamps: stamps of the current files. The entries of all other stamps are dropped.
-            check_wanted: raises when the caller is cancelled.
+            check_cancelled: raises when the caller is cancelled.
         """
         cache = cls()
         if directory is None:
             return cache
         try:
             directory.mkdir(mode=0o777, exist_ok=True)  # minus the umask, as for object directories
-            _sweep(directory, check_wanted)
+            _sweep(directory, check_cancelled)
             path = directory / f"{name}{_SUFFIX}"
             descriptor = _locked(path)
             if descriptor is not None:
                 cache._file = path, descriptor
-                check_wanted()
+                check_cancelled()
                 cache._load(descriptor, stamps)
         except OSError:
             cache.close()
@@ -240,12 +240,12 @@ def _locked(path: Path) -> int | None:
         os.close(descriptor)  # its owner removed or replaced the file before this process locked it
 
 
-def _sweep(directory: Path, check_wanted: Callable[[], None]) -> None:
+def _sweep(directory: Path, check_cancelled: Callable[[], None]) -> None:
     """Remove caches that no ingest has used for `_KEPT_S`. Keep locked caches, which are in use."""
     kept_since_s = now_us() / 1_000_000 - _KEPT_S
     with os.scandir(directory) as found:
         for entry in islice(found, _SWEPT_MAX):
-            check_wanted()
+            check_cancelled()
             with suppress(OSError):
                 if entry.name.endswith((_SUFFIX, _FRESH)) and entry.stat(follow_symlinks=False).st_mtime < kept_since_s:
                     _remove_unless_locked(entry.path)

@@ -10,9 +10,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from artifactstore.environment import in_thread
-from artifactstore.ingest.answers import files_written
 from artifactstore.ingest.files_cache import FilesCache, worth_keeping
 from artifactstore.ingest.pipeline import in_order
+from artifactstore.ingest.results import files_written
 from artifactstore.ingest.scan import Scan, ScannedFile
 from artifactstore.ingest.steps import IngestedFile, Steps, ingest_command, links_and_directories, runs
 from artifactstore_protocols.commands import OnExisting

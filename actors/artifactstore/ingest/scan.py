@@ -141,7 +141,7 @@ def scan_directory(
     files_max: int,
     links: LinkPolicy = LinkPolicy.KEEP,
     own: OwnFiles | None = None,
-    check_wanted: Callable[[], None] = lambda: None,
+    check_cancelled: Callable[[], None] = lambda: None,
     tell: Callable[[int, int], None] = lambda _files, _bytes: None,
 ) -> Scan:
     """List the entries of a tree. Blocks: call it from a worker thread.
@@ -151,7 +151,7 @@ def scan_directory(
         files_max: maximum number of entries.
         links: what to do with symbolic links.
         own: the store's own files, which are left out.
-        check_wanted: raises when the caller is cancelled.
+        check_cancelled: raises when the caller is cancelled.
         tell: called every 1,000 files with the number of files so far and their total size in bytes.
 
     Raises:
@@ -167,7 +167,7 @@ def scan_directory(
     root, found = directory_at(directory)
     if own is not None and own.hold(root):
         raise SourceInsideStore(directory)
-    walk = _Walk(directory, root, files_max, links, own, check_wanted, tell)
+    walk = _Walk(directory, root, files_max, links, own, check_cancelled, tell)
     walk.run(_Directory(root, "", "", _inode(found), None, linked=False))
     check_tree(chain(walk.paths(), walk.links))
     if refused := walk.refused_links():
@@ -186,7 +186,7 @@ class _Walk:
         files_max: int,
         policy: LinkPolicy,
         own: OwnFiles | None,
-        check_wanted: Callable[[], None],
+        check_cancelled: Callable[[], None],
         tell: Callable[[int, int], None],
     ) -> None:
         self._name = name
@@ -195,7 +195,7 @@ class _Walk:
         self._files_max = files_max
         self._policy = policy
         self._own = own
-        self._check_wanted = check_wanted
+        self._check_wanted = check_cancelled
         self._tell = tell
         self._led: dict[bytes, tuple[str, bytes, os.stat_result]] = {}
         self._names = self._seen = self._linked = self._bytes = self._entries = self._own_left_out = 0

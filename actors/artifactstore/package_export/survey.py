@@ -76,14 +76,14 @@ def _directories(entries: Sequence[FileRecord]) -> Iterator[tuple[Parts, _Direct
 def complete_files(
     target: ExportTarget,
     entries: Sequence[FileRecord],
-    check_wanted: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> frozenset[str]:
     """Return the paths of the files that an interrupted export wrote completely, compared by content.
 
     Args:
         target: the target of the export.
         entries: all entries of the package.
-        check_wanted: raises when the caller is cancelled.
+        check_cancelled: raises when the caller is cancelled.
 
     Raises:
         TargetRefused: the target holds something that is not in the package, or an entry with another content.
@@ -94,7 +94,7 @@ def complete_files(
     foreign: list[str] = []
     beyond: Parts | None = None  # a missing directory; all directories below it are missing too
     for parts, expected in _directories(entries):
-        check_wanted()
+        check_cancelled()
         if beyond is not None and parts[: len(beyond)] == beyond:
             continue
         fd = _found(target, parts, changed)
@@ -113,9 +113,9 @@ def complete_files(
             if listed is not None and link_at(fd, listed) != link.target.encode():
                 changed.append(link.path)
         for name in sorted(names.values()):
-            check_wanted()
+            check_cancelled()
             file = expected.files[name]
-            if _has_content(target, fd, name, file, check_wanted):
+            if _has_content(target, fd, name, file, check_cancelled):
                 complete.add(file.path)
             elif not _was_empty(fd, name):
                 changed.append(file.path)
@@ -144,7 +144,7 @@ def _found(target: ExportTarget, parts: Parts, changed: list[str]) -> int | None
 
 
 def _has_content(
-    target: ExportTarget, at: int, name: bytes, file: FileRecord, check_wanted: Callable[[], None]
+    target: ExportTarget, at: int, name: bytes, file: FileRecord, check_cancelled: Callable[[], None]
 ) -> bool:
     """Return whether a file has the content of the package; if so, also set its executable bit."""
     try:
@@ -158,7 +158,7 @@ def _has_content(
         digest = ContentAddress.parse(file.content_address).digest
         hasher = new_hasher(digest.algorithm)
         while piece := os.read(fd, CHUNK_BYTES):
-            check_wanted()
+            check_cancelled()
             hasher.update(piece)
         if hasher.hexdigest() != digest.hex:
             return False
@@ -181,7 +181,7 @@ def _was_empty(at: int, name: bytes) -> bool:
 def misnamed_files(
     target: ExportTarget,
     entries: Sequence[FileRecord],
-    check_wanted: Callable[[], None],
+    check_cancelled: Callable[[], None],
 ) -> dict[str, str]:
     """Return the paths of written entries that the target does not list under their names, each with the reason.
 
@@ -193,9 +193,9 @@ def misnamed_files(
     misnamed: dict[str, str] = {}
     lost: set[Parts] = set()
     beyond: Parts | None = None  # a lost directory; all entries below it are lost too
-    target.look_again()
+    target.close_directories()
     for parts, expected in _directories(entries):
-        check_wanted()
+        check_cancelled()
         if parts in lost:
             beyond = parts
         listing = frozenset[bytes]()

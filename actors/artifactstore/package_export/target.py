@@ -265,7 +265,7 @@ class ExportTarget:
         """
         self._check_own(parts)
         self.set_executable(file.fd, executable=executable)
-        file.seal()
+        file.finish()
         try:
             self._give_name(file, self.directory(parts[:-1]), parts[-1])
         except OSError as error:
@@ -379,7 +379,7 @@ class ExportTarget:
         """Return whether an open directory is the export's own, under whatever name it was opened."""
         return os.path.sameopenfile(fd, self._marker)
 
-    def look_again(self) -> None:
+    def close_directories(self) -> None:
         """Close all open directories, so that the next call of `directory` looks up every name again."""
         while self._open:
             self._close_deepest()
@@ -404,7 +404,7 @@ class ExportTarget:
 
     def close(self) -> None:
         """Close all descriptors. Call this once."""
-        self.look_again()
+        self.close_directories()
         for fd in (self._lock, self._marker, self._root):
             if fd >= 0:
                 os.close(fd)
@@ -448,7 +448,7 @@ class NewFile:
 
     Attributes:
         name: its temporary name in the export's own directory.
-        fd: its descriptor; -1 after `seal`.
+        fd: its descriptor; -1 after `finish`.
         named: whether the real name has replaced the temporary name.
     """
 
@@ -472,7 +472,7 @@ class NewFile:
         except OSError as error:
             raise (refused_or(error) if error.errno == errno.EFBIG else error) from error
 
-    def seal(self) -> None:
+    def finish(self) -> None:
         """Close the descriptor after the last write.
 
         Raises:

@@ -10,8 +10,8 @@ import trio
 from msgspec.structs import replace
 
 from artifactstore.concurrently import for_each_concurrent
-from artifactstore.environment import check_wanted, in_thread
-from artifactstore.ingest.sealing import entry_totals
+from artifactstore.environment import check_cancelled, in_thread
+from artifactstore.ingest.finalizing import entry_totals
 from artifactstore.package_export.survey import complete_files, misnamed_files
 from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
 from artifactstore.refusals import ExportIncomplete, TargetRefused
@@ -104,7 +104,7 @@ class _Export:
     async def run(self) -> ExportReport:
         complete = frozenset[str]()
         if self._target.resumed:
-            complete = await self._on_target(partial(complete_files, self._target, self._entries, check_wanted))
+            complete = await self._on_target(partial(complete_files, self._target, self._entries, check_cancelled))
         self._tell([file for file in self._files if file.path in complete])
         await self._write_files(file for file in self._files if file.path not in complete)
         await self._on_target(self._place_entries)
@@ -161,7 +161,7 @@ class _Export:
         """Create the empty directories, then the links."""
         others = (entry for entry in self._entries if entry.kind != "file")
         for entry in sorted(others, key=lambda entry: entry.kind == "link"):
-            check_wanted()
+            check_cancelled()
             try:
                 if entry.kind == "link":
                     self._target.place_link(parts_of(entry.path), entry.target.encode())
@@ -202,7 +202,7 @@ class _Export:
     def _report(self, resumed_files: int) -> ExportReport:
         """Compare the target with the package, and return the report."""
         written = [entry for entry in self._entries if entry.path not in self._refused]
-        misnamed = misnamed_files(self._target, written, check_wanted)
+        misnamed = misnamed_files(self._target, written, check_cancelled)
         files, links, directories, size_bytes = entry_totals(
             (entry.kind, entry.size_bytes) for entry in written if entry.path not in misnamed
         )

@@ -17,10 +17,10 @@ from artifactstore.concurrently import for_each_concurrent
 from artifactstore.refusals import BackupRefused
 from artifactstore.saving import save
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
-from artifactstore.transfer.arrival import first_difference
 from artifactstore.transfer.backup_objects import BackupObjects, objects_to_write
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, LogFileText
+from artifactstore.transfer.log_importer import first_difference
 from artifactstore.transfer.objects import (
     Flaw,
     FlawNotes,
@@ -28,7 +28,7 @@ from artifactstore.transfer.objects import (
     batches_of,
     flaws_by_size,
     named_by,
-    named_in_views,
+    objects_in_projection,
 )
 from artifactstore_protocols.dataplane import IngestResult, RangeRefused, SourceOverrun, SourceTruncated
 from artifactstore_protocols.event_store import EventStore
@@ -89,11 +89,11 @@ async def _kept(directory: BackupDirectory, store: EventStore) -> LogFileSummary
         raise BackupRefused(directory.name, reason)
     # Every event has its own id, so logs that share an event share all events before it.
     if await first_difference(store, tuple(last)) is not None:
-        await _tell_difference(files, directory.name, store)
+        await _raise_difference(files, directory.name, store)
     return summary
 
 
-async def _tell_difference(files: Sequence[Path], name: str, store: EventStore) -> None:
+async def _raise_difference(files: Sequence[Path], name: str, store: EventStore) -> None:
     """Raise LogDiffers at the first event of the backup that this log lacks or has differently."""
     for path in files:
         async with LogFileSource.open(path) as file, aclosing(file.batches()) as batches:
@@ -134,7 +134,7 @@ class _Backup:
         self._done = TransferProgress(0, head - after, 0, size_bytes)
         # First copy all objects of the projection. The objects that the events of each log file name are then already
         # copied, unless the projection is wrong or an ingest has run meanwhile.
-        async with aclosing(named_in_views(self._store)) as pages:
+        async with aclosing(objects_in_projection(self._store)) as pages:
             async for named in pages:
                 await self._copy(named, compare=True)
                 self._tell(size_bytes=sum(each.size_bytes for each in named))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from artifactstore.database.trial import LogTrial
+from artifactstore.database.log_validator import LogValidator
 from artifactstore.refusals import BackupRefused
 from artifactstore.transfer.directory import BackupDirectory
 from artifactstore.transfer.log_files import LogFileSource, Version
@@ -54,13 +54,13 @@ class BackupLog:
         cls,
         directory: BackupDirectory,
         *,
-        see: Callable[[Sequence[StoredEvent]], None] = lambda _events: None,
+        scan: Callable[[Sequence[StoredEvent]], None] = lambda _events: None,
     ) -> Self:
         """Read and verify the whole log of a backup.
 
         Args:
             directory: the backup.
-            see: called with each batch of events, in order, after the batch was checked.
+            scan: called with each batch of events, in order, after the batch was checked.
 
         Raises:
             BackupRefused: the backup has no log.
@@ -69,11 +69,11 @@ class BackupLog:
             EventRefused: an event breaks a rule of the log.
         """
         log = cls()
-        async with LogTrial.opened() as trial:
+        async with LogValidator.opened() as validator:
 
             async def take(events: Sequence[StoredEvent], _bytes: int) -> None:
-                await trial.take(events)
-                see(events)
+                await validator.validate(events)
+                scan(events)
                 log.bytes += sum(each.size_bytes for each in named_by(events))
                 log.retired |= retired_by(events)
 

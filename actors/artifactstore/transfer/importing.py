@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from artifactstore.database.trial import LogTrial
+from artifactstore.database.log_validator import LogValidator
 from artifactstore.refusals import LogFilePartial
 from artifactstore.supervision import ActorRef
-from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.log_files import LogFileSource
-from artifactstore.transfer.objects import unlike_the_log
+from artifactstore.transfer.log_importer import LogImporter, resume_command
+from artifactstore.transfer.objects import flawed_objects
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.log_file import LogFileHeader, LogFileSummary
@@ -46,14 +46,14 @@ async def import_log(
     """
     store.must_be_writable()
     async with LogFileSource.open(path) as file:
-        command = finishing("events --import", path)
-        arrival = Arrival(store, writer, source=file.name, command=command, found=await store.probe())
+        command = resume_command("events --import", path)
+        importer = LogImporter(store, writer, source=file.name, command=command, found=await store.probe())
         counting = _Counting(2 * file.size_bytes, progress)
-        async with LogTrial.opened() as trial:
+        async with LogValidator.opened() as validator:
 
             async def take(events: Sequence[StoredEvent], piece_bytes: int) -> None:
-                await trial.take(events)
-                arrival.see(events)
+                await validator.validate(events)
+                importer.scan(events)
                 counting.add(0, piece_bytes)
 
             def check_header(header: LogFileHeader) -> None:
@@ -62,8 +62,8 @@ async def import_log(
 
             summary = await file.verify(take, check_header)
         counting.events_total = summary.header.last
-        await _apply(file, arrival, counting)
-    return await _report(store, storage, str(path), summary, arrival)
+        await _apply(file, importer, counting)
+    return await _report(store, storage, str(path), summary, importer)
 
 
 class _Counting:
@@ -82,30 +82,30 @@ class _Counting:
             self._progress(TransferProgress(self._events, self.events_total, self._bytes, self._bytes_total))
 
 
-async def _apply(file: LogFileSource, arrival: Arrival, counting: _Counting) -> None:
+async def _apply(file: LogFileSource, importer: LogImporter, counting: _Counting) -> None:
     """Compare the events that this log already has, then write the new ones."""
-    arrival.admit()
+    importer.check_allowed()
     async with aclosing(file.batches()) as batches:
         async for batch, _bytes in batches:
-            if batch and batch[0].sequence > arrival.head:
+            if batch and batch[0].sequence > importer.head:
                 break
-            await arrival.compare(batch)
-    await arrival.begin()
+            await importer.compare(batch)
+    await importer.begin()
     async with aclosing(file.batches()) as batches:
         async for batch, piece_bytes in batches:
-            await arrival.take(batch)
+            await importer.append(batch)
             counting.add(len(batch), piece_bytes)
 
 
 async def _report(
-    store: EventStore, storage: ActorRef[StorageRole], path: str, summary: LogFileSummary, arrival: Arrival
+    store: EventStore, storage: ActorRef[StorageRole], path: str, summary: LogFileSummary, importer: LogImporter
 ) -> LogImport:
     """Return the report, with the objects that the log names and the storage lacks."""
     return LogImport(
         file=path,
         events=summary.header.last,
-        written=arrival.written,
+        written=importer.written,
         sequence=(await store.probe()).head,
         digest=str(summary.digest),
-        flaws=await unlike_the_log(store, storage),
+        flaws=await flawed_objects(store, storage),
     )

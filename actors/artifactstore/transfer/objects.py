@@ -28,11 +28,11 @@ __all__ = [
     "FlawNotes",
     "NamedObject",
     "batches_of",
+    "flawed_objects",
     "flaws_by_size",
     "named_by",
-    "named_in_views",
+    "objects_in_projection",
     "retired_by",
-    "unlike_the_log",
 ]
 
 _FLAWS_NAMED = 100
@@ -97,7 +97,7 @@ def retired_by(events: Iterable[StoredEvent]) -> frozenset[Place]:
     return frozenset(place for payload in retired for place in payload.objects)
 
 
-async def named_in_views(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:
+async def objects_in_projection(store: EventStore) -> AsyncGenerator[tuple[NamedObject, ...]]:
     """Yield pages of all objects that the projection lists, in order of content address."""
     after = ""
     while page := await store.locations(package_id=None, after=after, limit=_PAGE):
@@ -157,10 +157,10 @@ def flaws_by_size(named: Sequence[NamedObject], found: Sequence[int | None]) -> 
     )
 
 
-async def unlike_the_log(store: EventStore, storage: ActorRef[StorageRole]) -> ObjectFlaws:
+async def flawed_objects(store: EventStore, storage: ActorRef[StorageRole]) -> ObjectFlaws:
     """Return the objects that the log of a store names and its storage lacks or has in another size."""
     notes = FlawNotes()
-    async with aclosing(named_in_views(store)) as pages:
+    async with aclosing(objects_in_projection(store)) as pages:
         async for named in pages:
             found = await storage.ask(StatObjects(tuple(each.known for each in named)), timeout=NO_TIME_LIMIT)
             for each, flaw in zip(named, flaws_by_size(named, found), strict=True):

@@ -17,16 +17,16 @@ from msgspec.structs import replace
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore.dataplane import SMALL_BACKEND_ID
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
-from artifactstore.transfer.arrival import Arrival, finishing
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.backup_objects import BackupObjects, objects_to_read
 from artifactstore.transfer.directory import BackupDirectory
+from artifactstore.transfer.log_importer import LogImporter, resume_command
 from artifactstore.transfer.objects import Flaw, FlawNotes, NamedObject, batches_of, flaws_by_size, named_by
 from artifactstore_protocols.commands import OBJECTS_MAX, ReplaceObjects
 from artifactstore_protocols.dataplane import FileSource, IngestResult, SourceError, SourceUnreadable
 from artifactstore_protocols.entries import StoredObject
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types.objects_stored import comes_after
+from artifactstore_protocols.event_types.objects_stored import is_later_generation
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObjects, WriterRole
 from artifactstore_protocols.records import RestoreReport, TransferProgress
@@ -67,11 +67,11 @@ async def restore(
     """
     store.must_be_writable()
     directory = await BackupDirectory.to_read(path)
-    command = finishing("restore", path)
-    arrival = Arrival(store, writer, source=directory.name, command=command, found=await store.probe())
-    log = await BackupLog.verified(directory, see=arrival.see)
+    command = resume_command("restore", path)
+    importer = LogImporter(store, writer, source=directory.name, command=command, found=await store.probe())
+    log = await BackupLog.verified(directory, scan=importer.scan)
     async with objects_to_read(directory) as objects:
-        return await _Restore(store, storage, directory, objects, arrival, progress, commit).run(log)
+        return await _Restore(store, storage, directory, objects, importer, progress, commit).run(log)
 
 
 class _Restore:
@@ -83,7 +83,7 @@ class _Restore:
         storage: ActorRef[StorageRole],
         directory: BackupDirectory,
         objects: BackupObjects,
-        arrival: Arrival,
+        importer: LogImporter,
         progress: Callable[[TransferProgress], None] | None,
         commit: Callable[[ReplaceObjects], Awaitable[object]],
     ) -> None:
@@ -92,7 +92,7 @@ class _Restore:
         self._storage = storage
         self._directory = directory
         self._objects = objects
-        self._arrival = arrival
+        self._importer = importer
         self._progress = progress
         self._flaws = FlawNotes()
         self._flawed: set[str] = set()
@@ -111,7 +111,7 @@ class _Restore:
                 named = named_by(batch)
                 kept = [each for each in named if each.place not in log.retired]
                 await self._restore_objects(await self._where_they_are_now(kept))
-                await self._arrival.take(batch)
+                await self._importer.append(batch)
                 size_bytes = sum(each.size_bytes for each in named)
                 done = replace(done, events=done.events + len(batch), bytes=done.bytes + size_bytes)
                 if self._progress is not None:
@@ -121,7 +121,7 @@ class _Restore:
         return RestoreReport(
             directory=self._directory.name,
             events=log.events,
-            written=self._arrival.written,
+            written=self._importer.written,
             sequence=(await self._store.probe()).head,
             new_objects=self._new_objects,
             new_bytes=self._new_bytes,
@@ -131,20 +131,20 @@ class _Restore:
 
     async def _begin(self, log: BackupLog) -> None:
         """Check that this log is the beginning of the backup's log, then make its head refuse other writers."""
-        self._arrival.admit()
+        self._importer.check_allowed()
         async with aclosing(log.batches()) as batches:
             async for batch in batches:
-                if batch and batch[0].sequence > self._arrival.head:
+                if batch and batch[0].sequence > self._importer.head:
                     break
-                await self._arrival.compare(batch)
-        await self._arrival.begin()
+                await self._importer.compare(batch)
+        await self._importer.begin()
 
     async def _where_they_are_now(self, named: Sequence[NamedObject]) -> list[NamedObject]:
         """Return the objects, each at the place that this log names if that place is newer than the backup's."""
         known = await self._store.known_objects({each.address for each in named})
         return [
             replace(each, place=now.place)
-            if (now := known.get(each.address)) is not None and comes_after(now.place, each.place)
+            if (now := known.get(each.address)) is not None and is_later_generation(now.place, each.place)
             else each
             for each in named
         ]
@@ -200,7 +200,7 @@ class _Restore:
     def _place_for(self, named: NamedObject) -> Place:
         """Return where to store an object: at its place, or at a later key if that place is flagged."""
         place = self._flagged.get(named.address)
-        return named.place if place is None or not comes_after(place, named.place) else place
+        return named.place if place is None or not is_later_generation(place, named.place) else place
 
     def _note_place(self, named: NamedObject, place: Place) -> None:
         """Remember an object that was stored at another place than the log's, to commit that at the end."""

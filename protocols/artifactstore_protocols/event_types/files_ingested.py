@@ -18,7 +18,7 @@ from artifactstore_protocols.event_types.base import (
     fields_of,
     require_shortest,
 )
-from artifactstore_protocols.event_types.objects_stored import comes_after
+from artifactstore_protocols.event_types.objects_stored import is_later_generation
 from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.ids import check_id
@@ -181,7 +181,7 @@ def _is_usable(digest: bytes, receipts: Sequence[Place], state: LogState) -> boo
     """
     places = state.places_of(digest)
     usable = [place for place, held in places.items() if held.is_usable]
-    return bool(usable) and not any(all(comes_after(late, place) for place in usable) for late in receipts)
+    return bool(usable) and not any(all(is_later_generation(late, place) for place in usable) for late in receipts)
 
 
 def _next_place(places: Sequence[Place]) -> Place:

@@ -27,7 +27,15 @@ from artifactstore_protocols.views import CONTENTS, LOCATIONS, Put, PutIfAbsent,
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["OBJECTS", "OBJECTS_STORED", "ObjectsStored", "comes_after", "new_objects", "superseded", "supersedes"]
+__all__ = [
+    "OBJECTS",
+    "OBJECTS_STORED",
+    "ObjectsStored",
+    "is_later_generation",
+    "new_objects",
+    "superseded",
+    "supersedes",
+]
 
 OBJECTS: Final = "objects"
 """The subject of every event about objects."""
@@ -83,10 +91,10 @@ def new_objects(
         places = state.places_of(digest)
         if digest not in needed and all(held.state != "live" for held in places.values()):
             continue
-        if place in places or any(held.is_usable and comes_after(at, place) for at, held in places.items()):
+        if place in places or any(held.is_usable and is_later_generation(at, place) for at, held in places.items()):
             continue
         twin = new.setdefault((digest, place.backend_id), each)
-        if comes_after(place, twin.place):
+        if is_later_generation(place, twin.place):
             new[digest, place.backend_id] = each
     return tuple(new.values())
 
@@ -96,7 +104,7 @@ def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...
     found: dict[Place, None] = {}
     for each in new:
         places = state.places_of(each.digest)
-        found.update((at, None) for at, held in sorted(places.items()) if _gives_way(at, held, each.place))
+        found.update((at, None) for at, held in sorted(places.items()) if _is_superseded(at, held, each.place))
     return tuple(found)
 
 
@@ -105,19 +113,19 @@ def supersedes(later: Place, earlier: Place, state: LogState) -> bool:
     places = state.places_of(bytes.fromhex(parse_key(earlier.object_key)[0].digest.hex))
     if later == earlier or later not in places or earlier not in places or not places[later].is_usable:
         return False
-    return _gives_way(earlier, places[earlier], later)
+    return _is_superseded(earlier, places[earlier], later)
 
 
-def _gives_way(place: Place, held: PlaceState, later: Place) -> bool:
+def _is_superseded(place: Place, held: PlaceState, later: Place) -> bool:
     """Return whether a later object supersedes an object.
 
     Any object supersedes a flawed one. Only a later generation in the same backend supersedes an intact one; it was
     stored because the earlier object could not be used.
     """
-    return held.is_current and (held.integrity != "intact" or comes_after(later, place))
+    return held.is_current and (held.integrity != "intact" or is_later_generation(later, place))
 
 
-def comes_after(place: Place, other: Place) -> bool:
+def is_later_generation(place: Place, other: Place) -> bool:
     """Return whether a place has a later generation of the same content in the same backend."""
     if place.backend_id != other.backend_id or place.object_key == other.object_key:
         return False

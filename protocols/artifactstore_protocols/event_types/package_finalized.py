@@ -34,12 +34,12 @@ class PackageFinalized(Struct, frozen=True):
     Attributes:
         manifest: the bytes of the manifest, which are the payload.
         summary: the summary of the manifest, from a caller that has just built or read it; it is not part of the event.
-        sealed: the decoded manifest, from a caller that has read it; it is not part of the event.
+        decoded: the decoded manifest, from a caller that has read it; it is not part of the event.
     """
 
     manifest: bytes
     summary: ManifestSummary | None = None
-    sealed: Manifest | None = None
+    decoded: Manifest | None = None
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -71,10 +71,10 @@ def read_manifest(payload: PackageFinalized) -> PackageFinalized:
     Raises:
         ManifestInvalid: the bytes are not a manifest.
     """
-    if payload.sealed is not None:
+    if payload.decoded is not None:
         return payload
-    sealed = manifest.decode(payload.manifest)
-    return PackageFinalized(payload.manifest, manifest.summarize(payload.manifest, sealed), sealed)
+    decoded = manifest.decode(payload.manifest)
+    return PackageFinalized(payload.manifest, manifest.summarize(payload.manifest, decoded), decoded)
 
 
 def _package(package_id: str, state: LogState) -> PackageState:
@@ -88,44 +88,44 @@ def _summary(payload: PackageFinalized) -> ManifestSummary:
     return payload.summary or manifest.summarize(payload.manifest)
 
 
-def _sealed(payload: PackageFinalized) -> Manifest:
-    return payload.sealed or manifest.decode(payload.manifest)
+def _decoded_manifest(payload: PackageFinalized) -> Manifest:
+    return payload.decoded or manifest.decode(payload.manifest)
 
 
 def _needs(payload: PackageFinalized) -> Needs:
     package_id = frozenset({_summary(payload).package_id})
-    sealed = _sealed(payload)
-    contents = frozenset(receipt.digest for receipt in sealed.storage_receipts)
+    decoded = _decoded_manifest(payload)
+    contents = frozenset(receipt.digest for receipt in decoded.storage_receipts)
     return Needs(packages=package_id, whole=package_id, contents=contents)
 
 
 def _check(payload: PackageFinalized, event: "Event") -> None:
     FinalizePackage(_summary(payload).package_id, 0, payload.manifest, payload.summary)
-    check_equal("actor in the manifest", _sealed(payload).provenance.actor, event.actor)
+    check_equal("actor in the manifest", _decoded_manifest(payload).provenance.actor, event.actor)
 
 
 def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
     """Check that the manifest says exactly what the events before it imply."""
-    sealed = _sealed(payload)
-    package = _package(sealed.package.package_id, state)
+    decoded = _decoded_manifest(payload)
+    package = _package(decoded.package.package_id, state)
     if package.finalized:
-        raise InvalidValue("event", package.package_id, "the package is finalized already")
-    check_equal("name in the manifest", sealed.package.name, package.name)
-    check_equal("metadata in the manifest", canonical.encode(dict(sealed.package.metadata)), package.metadata)
-    check_equal("created_at_us in the manifest", sealed.package.created_at_us, package.created_at_us)
-    kept, promised = sealed.retention_summary, retention_class(package.retention_class)
+        raise InvalidValue("event", package.package_id, "the package is decoded already")
+    check_equal("name in the manifest", decoded.package.name, package.name)
+    check_equal("metadata in the manifest", canonical.encode(dict(decoded.package.metadata)), package.metadata)
+    check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
+    kept, promised = decoded.retention_summary, retention_class(package.retention_class)
     check_equal("retention class in the manifest", kept.retention_class, promised.name)
     check_equal("retention duration in the manifest", kept.duration_us, promised.duration_us)
-    said = sealed.provenance
+    said = decoded.provenance
     counts = (said.file_count, said.link_count, said.directory_count, said.total_bytes)
     added_up = (package.files, package.links, package.directories, package.total_bytes)
     check_equal("totals in the manifest", counts, added_up)
-    for entry in sealed.entries:
+    for entry in decoded.entries:
         known = package.entries.get(path_key(entry.path))
         if known is None or _listed(known, state) != entry:
             raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package has no such entry")
-    for receipt in sealed.storage_receipts:
-        key = receipt.object_key or first_key(ContentAddress(Digest(sealed.digest_algorithm, receipt.digest.hex())))
+    for receipt in decoded.storage_receipts:
+        key = receipt.object_key or first_key(ContentAddress(Digest(decoded.digest_algorithm, receipt.digest.hex())))
         if Place(receipt.backend_id, key) not in state.places_of(receipt.digest):
             raise InvalidValue("receipt in the manifest", f"{receipt.backend_id} {key}", "the object was never there")
 

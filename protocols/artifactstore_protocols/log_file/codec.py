@@ -27,8 +27,8 @@ from artifactstore_protocols.events import (
     encode_record,
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
+from artifactstore_protocols.log_file.cbor_framing import ItemSplitter, NotAnItem
 from artifactstore_protocols.log_file.errors import LogFileInvalid
-from artifactstore_protocols.log_file.items import ItemSplitter, NotAnItem
 
 __all__ = ["LogFileEncoder", "LogFileHeader", "LogFileReader", "LogFileSummary"]
 

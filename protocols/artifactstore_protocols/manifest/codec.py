@@ -54,11 +54,11 @@ def decode(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> Manifest:
         ManifestInvalid: the bytes are not canonical, larger than `max_bytes`, or break a rule of manifests.
     """
     try:
-        sealed = _manifest(_load(payload, max_bytes))
-        canonical.require_canonical(payload, encode(sealed))
+        decoded = _manifest(_load(payload, max_bytes))
+        canonical.require_canonical(payload, encode(decoded))
     except NotCanonical as error:
         raise ManifestInvalid("", str(error)) from error
-    return sealed
+    return decoded
 
 
 def decode_summary(

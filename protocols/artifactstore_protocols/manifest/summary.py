@@ -32,20 +32,20 @@ class ManifestSummary(Struct, frozen=True):
     tree_digest: str
 
 
-def summarize(payload: bytes, sealed: Manifest | None = None) -> ManifestSummary:
+def summarize(payload: bytes, decoded: Manifest | None = None) -> ManifestSummary:
     """Return the summary of a manifest. The entries are not checked; they were checked before the log accepted them.
 
     Args:
         payload: the canonical bytes of the manifest.
-        sealed: the decoded manifest, if the caller already has it.
+        decoded: the decoded manifest, if the caller already has it.
 
     Raises:
-        ManifestInvalid: `sealed` is None, and the bytes are invalid as for `decode_summary`.
+        ManifestInvalid: `decoded` is None, and the bytes are invalid as for `decode_summary`.
     """
-    if sealed is None:
+    if decoded is None:
         package, retention, provenance = decode_summary(payload)
     else:
-        package, retention, provenance = sealed.package, sealed.retention_summary, sealed.provenance
+        package, retention, provenance = decoded.package, decoded.retention_summary, decoded.provenance
     return ManifestSummary(
         package_id=package.package_id,
         finalized_at_us=package.finalized_at_us,

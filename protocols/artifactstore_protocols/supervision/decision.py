@@ -39,7 +39,7 @@ from artifactstore_protocols.supervision.events import (
 from artifactstore_protocols.supervision.lifecycle import VERDICTS, ChildState, ExitKind, Signal
 from artifactstore_protocols.supervision.policy import Restart, Strategy
 from artifactstore_protocols.supervision.table import Child, Phase, Supervision
-from artifactstore_protocols.supervision.turn import UP, Turn
+from artifactstore_protocols.supervision.transition import UP, Transition
 
 __all__ = ["Decision", "Outcome", "boot", "decide"]
 
@@ -83,11 +83,11 @@ class Decision(Struct, frozen=True):
 
 def boot(state: Supervision) -> Decision:
     """Queue every child and start the first."""
-    turn = Turn(state)
+    transition = Transition(state)
     for child in state.children:
-        turn.move(child.name, Signal.QUEUE)
-    turn.advance()
-    return Decision(turn.state, tuple(turn.actions))
+        transition.move(child.name, Signal.QUEUE)
+    transition.advance()
+    return Decision(transition.state, tuple(transition.actions))
 
 
 def decide(state: Supervision, event: Event) -> Decision:
@@ -100,29 +100,29 @@ def decide(state: Supervision, event: Event) -> Decision:
         SupervisorNotRunning: the event is an order and the supervisor is not running.
         IllegalSignal: the event cannot happen, such as Ready for a child that was not started.
     """
-    turn = Turn(state)
+    transition = Transition(state)
     outcome: Outcome | None = None
     match event:
         case Ready():
-            turn.move(event.name, Signal.READY)
-            turn.put(replace(turn.state.child(event.name), ready_at=event.at, trial=None))
+            transition.move(event.name, Signal.READY)
+            transition.put(replace(transition.state.child(event.name), ready_at=event.at, trial=None))
         case Exited():
-            outcome = _exited(turn, event)
+            outcome = _exited(transition, event)
         case Elapsed():
             child = state.find(event.name)
             if child and child.state is ChildState.BACKOFF and child.generation == event.generation:
-                turn.move(child.name, Signal.QUEUE)
+                transition.move(child.name, Signal.QUEUE)
         case Shutdown():
             if state.phase in UP:
-                turn.end(Phase.STOPPING, drain=event.drain)
+                transition.end(Phase.STOPPING, drain=event.drain)
         case _:
-            _order(turn, event)
-    turn.advance()
-    return Decision(turn.state, tuple(turn.actions), outcome)
+            _order(transition, event)
+    transition.advance()
+    return Decision(transition.state, tuple(transition.actions), outcome)
 
 
-def _exited(turn: Turn, event: Exited) -> Outcome:
-    child = turn.state.child(event.name)
+def _exited(transition: Transition, event: Exited) -> Outcome:
+    child = transition.state.child(event.name)
     starting = child.state is ChildState.STARTING
     siblings: tuple[str, ...] = ()
     delay_s: float | None = None
@@ -130,38 +130,38 @@ def _exited(turn: Turn, event: Exited) -> Outcome:
     # its restart type.
     if child.then is not None:
         signal = child.then
-        turn.move(child.name, signal)
+        transition.move(child.name, signal)
     elif starting and child.trial is not None:
         signal = child.trial
-        turn.move(child.name, signal)
-    elif turn.state.phase is Phase.BOOTING and child.ready_at is None:
+        transition.move(child.name, signal)
+    elif transition.state.phase is Phase.BOOTING and child.ready_at is None:
         signal = Signal.REST
-        turn.move(child.name, signal)
-        turn.end(Phase.UNWINDING, drain=False)
+        transition.move(child.name, signal)
+        transition.end(Phase.UNWINDING, drain=False)
     else:
         signal = VERDICTS[child.restart, ExitKind.CRASHED if starting else event.kind]
         if signal is not Signal.RETRY:
-            turn.move(child.name, signal)
-        elif _spend(turn, event.at):
-            delay_s, siblings = _retry(turn, child, event)
+            transition.move(child.name, signal)
+        elif _spend(transition, event.at):
+            delay_s, siblings = _retry(transition, child, event)
         else:
             signal = Signal.REST
-            turn.move(child.name, signal)
-            turn.end(Phase.GIVING_UP, drain=False)
-    return Outcome(child.name, signal, delay_s, siblings, turn.state.phase)
+            transition.move(child.name, signal)
+            transition.end(Phase.GIVING_UP, drain=False)
+    return Outcome(child.name, signal, delay_s, siblings, transition.state.phase)
 
 
-def _spend(turn: Turn, at: float) -> bool:
+def _spend(transition: Transition, at: float) -> bool:
     """Record a restart. Return whether the intensity allows it."""
-    limit = turn.state.intensity
+    limit = transition.state.intensity
     if limit is None:
         return True
-    recent = (*(time for time in turn.state.restarts if at - time <= limit.period_s), at)
-    turn.state = replace(turn.state, restarts=recent)
+    recent = (*(time for time in transition.state.restarts if at - time <= limit.period_s), at)
+    transition.state = replace(transition.state, restarts=recent)
     return len(recent) <= limit.max_restarts
 
 
-def _retry(turn: Turn, child: Child, event: Exited) -> tuple[float, tuple[str, ...]]:
+def _retry(transition: Transition, child: Child, event: Exited) -> tuple[float, tuple[str, ...]]:
     """Begin the backoff of a failed child and take its group down. Return the delay and the siblings that restart."""
     healthy = (
         child.state is ChildState.RUNNING
@@ -170,17 +170,17 @@ def _retry(turn: Turn, child: Child, event: Exited) -> tuple[float, tuple[str, .
     )
     attempt = 0 if healthy else child.attempt
     delay_s = child.backoff.delay_s(attempt, event.draw)
-    turn.move(child.name, Signal.RETRY)
-    turn.put(replace(turn.state.child(child.name), attempt=attempt + 1))
-    turn.actions.append(Delay(child.name, delay_s, child.generation))
+    transition.move(child.name, Signal.RETRY)
+    transition.put(replace(transition.state.child(child.name), attempt=attempt + 1))
+    transition.actions.append(Delay(child.name, delay_s, child.generation))
     joined: list[str] = []
-    for sibling in _group(turn.state, child.name):
+    for sibling in _group(transition.state, child.name):
         if sibling.state is ChildState.IDLE:
             continue
         if sibling.restart is Restart.TEMPORARY:
-            turn.doom(sibling, Signal.DROP, drain=False)
+            transition.schedule_stop(sibling, Signal.DROP, drain=False)
         else:
-            turn.doom(sibling, Signal.QUEUE, drain=False)
+            transition.schedule_stop(sibling, Signal.QUEUE, drain=False)
             joined.append(sibling.name)
     return delay_s, tuple(joined)
 
@@ -194,54 +194,54 @@ def _group(state: Supervision, name: str) -> tuple[Child, ...]:
     return earlier + state.children[index + 1 :]
 
 
-def _order(turn: Turn, order: Order) -> None:
-    if turn.state.phase is not Phase.RUNNING:
-        raise SupervisorNotRunning(turn.state.path, turn.state.phase)
+def _order(transition: Transition, order: Order) -> None:
+    if transition.state.phase is not Phase.RUNNING:
+        raise SupervisorNotRunning(transition.state.path, transition.state.phase)
     if isinstance(order, Add):
-        _add(turn, order.child)
+        _add(transition, order.child)
         return
-    child = turn.state.child(order.name)
+    child = transition.state.child(order.name)
     if isinstance(order, StartChild):
         if child.state is ChildState.RUNNING:
-            raise ChildExists(f"{turn.state.path}/{child.name}", child.state)
-        _require_idle(turn, child)
-        _try_start(turn, child, Signal.REST)
+            raise ChildExists(f"{transition.state.path}/{child.name}", child.state)
+        _require_idle(transition, child)
+        _try_start(transition, child, Signal.REST)
     elif isinstance(order, StopChild):
         then = Signal.DROP if child.restart is Restart.TEMPORARY else Signal.REST
-        turn.doom(child, then, drain=True)
+        transition.schedule_stop(child, then, drain=True)
     elif isinstance(order, RestartChild):
-        _restart(turn, child)
+        _restart(transition, child)
     else:
-        _require_idle(turn, child)
-        turn.move(child.name, Signal.DROP)
+        _require_idle(transition, child)
+        transition.move(child.name, Signal.DROP)
 
 
-def _require_idle(turn: Turn, child: Child) -> None:
+def _require_idle(transition: Transition, child: Child) -> None:
     if child.state is not ChildState.IDLE:
-        raise ChildBusy(f"{turn.state.path}/{child.name}", child.state)
+        raise ChildBusy(f"{transition.state.path}/{child.name}", child.state)
 
 
-def _try_start(turn: Turn, child: Child, trial: Signal) -> None:
+def _try_start(transition: Transition, child: Child, trial: Signal) -> None:
     """Queue a child that an order starts. If the start fails, the child gets the signal `trial` and is not retried."""
-    turn.move(child.name, Signal.QUEUE)
-    turn.put(replace(turn.state.child(child.name), trial=trial))
+    transition.move(child.name, Signal.QUEUE)
+    transition.put(replace(transition.state.child(child.name), trial=trial))
 
 
-def _add(turn: Turn, child: Child) -> None:
-    present = turn.state.find(child.name)
+def _add(transition: Transition, child: Child) -> None:
+    present = transition.state.find(child.name)
     if present:
-        raise ChildExists(f"{turn.state.path}/{child.name}", present.state)
-    turn.state = replace(turn.state, children=(*turn.state.children, child))
-    _try_start(turn, child, Signal.DROP)
+        raise ChildExists(f"{transition.state.path}/{child.name}", present.state)
+    transition.state = replace(transition.state, children=(*transition.state.children, child))
+    _try_start(transition, child, Signal.DROP)
 
 
-def _restart(turn: Turn, child: Child) -> None:
+def _restart(transition: Transition, child: Child) -> None:
     match child.state:
         case ChildState.IDLE:
-            _try_start(turn, child, Signal.REST)
+            _try_start(transition, child, Signal.REST)
         case ChildState.BACKOFF:
-            turn.move(child.name, Signal.QUEUE)
+            transition.move(child.name, Signal.QUEUE)
         case ChildState.RUNNING:
-            turn.doom(child, Signal.QUEUE, drain=False)
+            transition.schedule_stop(child, Signal.QUEUE, drain=False)
         case _:
-            raise ChildBusy(f"{turn.state.path}/{child.name}", child.state)
+            raise ChildBusy(f"{transition.state.path}/{child.name}", child.state)

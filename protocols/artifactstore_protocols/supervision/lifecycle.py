@@ -5,7 +5,7 @@ becomes RETRY, REST or DROP by the child's restart type (`VERDICTS`). For a chil
 follows from the reason for the stop. A pair of state and signal that the table lacks cannot happen. It means a bug of
 the caller and raises IllegalSignal.
 
-The table does not express the order among siblings. `turn.py` does this in two small methods.
+The table does not express the order among siblings. `transition.py` does this in two small methods.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Signal(StrEnum):
     START = "start"
     READY = "ready"
     RETRY = "retry"
-    DOOM = "doom"
+    DOOM = "schedule_stop"
     STOP = "stop"
     REST = "rest"
     DROP = "drop"

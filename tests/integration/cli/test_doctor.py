@@ -78,7 +78,7 @@ def test_everything_that_is_wrong_is_told_at_once(
     assert found == {
         "unknown settings": "ARTIFACTSTORE_COLOUR is set, and there is no such setting",
         "leftovers": f"1 temp files or locks below {cli.objects} are of processes that are gone",
-        "belonging": f"of 4 objects that the log names, 2 are not below {cli.objects}",
+        "missing_objects": f"of 4 objects that the log names, 2 are not below {cli.objects}",
         "left packages": f"1 packages are open and have not grown for a day: {package}",
     }
     assert len(cli.run("doctor").text.splitlines()) == 5 + 8
@@ -240,7 +240,7 @@ def test_harm_to_the_file_of_small_objects_is_told_and_nothing_is_changed(
     before = tree_of(cli.objects)
     found = {finding["check"]: finding["problem"] for finding in cli.run("doctor", "--json").json["findings"]}
     assert found.pop("small objects") == problem.format(file)
-    assert set(found) <= {"belonging"}
+    assert set(found) <= {"missing_objects"}
     assert tree_of(cli.objects) == before
 
 
@@ -256,7 +256,7 @@ def test_rows_that_are_missing_and_a_log_that_a_killed_process_left(cli: Cli, tr
     before = tree_of(cli.objects)
     (found,) = cli.run("doctor", "--json").json["findings"]
     assert (found["check"], found["problem"]) == (
-        "belonging",
+        "missing_objects",
         f"of 4 objects that the log names, 1 are not below {cli.objects}",
     )
     assert tree_of(cli.objects) == before

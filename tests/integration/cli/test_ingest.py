@@ -1,4 +1,4 @@
-"""A directory in, a sealed package out: what `ingest` takes, what it answers, and what comes back."""
+"""A directory in, a finalized package out: what `ingest` takes, what it answers, and what comes back."""
 
 import os
 import stat

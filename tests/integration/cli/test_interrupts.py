@@ -103,11 +103,11 @@ def test_an_ingest_that_a_signal_ends_is_finished_by_the_same_command(
 
 
 @pytest.fixture
-def unsealable(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """As long as this is not undone, ingests store everything and then cannot seal it."""
+def unfinalizable(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """As long as this is not undone, ingests store everything and then cannot finalize it."""
 
     async def full(self: IngestActor, package_id: str, actor: str) -> None:
-        raise StorageFull("local", "sealing", "ENOSPC")
+        raise StorageFull("local", "finalizing", "ENOSPC")
 
     with monkeypatch.context() as patch:
         patch.setattr(IngestActor, "_finalize", full)
@@ -115,11 +115,11 @@ def unsealable(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
 
 
 def test_an_ingest_that_failed_is_continued_as_well(
-    cli: Cli, tree: Path, unsealable: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, tree: Path, unfinalizable: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.files_cache._RACY_NS", 0)
     assert "is full" in cli.refused("ingest", tree)
-    unsealable.undo()
+    unfinalizable.undo()
     shown = cli.ok("ingest", tree).text.splitlines()
     assert "reused           5 files, unchanged and not read again" in shown
     (package,) = cli.json_lines("package", "list")

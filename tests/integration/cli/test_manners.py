@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from artifactstore.cli.app import command_line
 from artifactstore.cli.examples import EXAMPLES
-from artifactstore.cli.output import as_loud_as_before
+from artifactstore.cli.output import quiet_restored
 from artifactstore.signals import Interrupted
 from documents import ROOT, rows
 from integration.cli.harness import Cli
@@ -44,7 +44,7 @@ def test_the_help_of_a_command_shows_examples_that_can_be_typed(cli: Cli, name: 
         words = shlex.split(example.split("|")[0], comments=True)
         own = ["artifactstore", *name.split()]
         assert words[: len(own)] == own
-        with as_loud_as_before():
+        with quiet_restored():
             assert COMMANDS[name].make_context(name, words[len(own) :]).params is not None
 
 
@@ -139,7 +139,7 @@ def test_quiet_says_nothing_to_people_and_everything_to_scripts(cli: Cli, tree: 
         assert cli.ok(*command, "--quiet").out == b"", command
     assert cli.json("ingest", tree, "-q")["files"] == 5
     assert cli.refused("export", "n", "out", "-q").startswith("cannot write to")
-    assert cli.ok("verify").out != b"", "one that was quiet does not hush the next"
+    assert cli.ok("verify").out != b"", "one that was quiet does not silence the next"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ FILE_KEYS = [
 ]
 
 
-def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Path) -> None:
+def test_a_package_is_created_filled_and_finalized_step_by_step(cli: Cli, tree: Path) -> None:
     created = cli.json("package", "create", "steps", "--retention", "ephemeral", "--meta", "a=b")
     assert list(created) == PACKAGE_KEYS
     assert (created["status"], created["files"], created["manifest_digest"]) == ("open", 0, None)
@@ -65,8 +65,8 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
         "sequence": 8,
     }
 
-    sealed = cli.json("package", "finalize", "steps")
-    assert list(sealed) == [
+    finalized = cli.json("package", "finalize", "steps")
+    assert list(finalized) == [
         "package_id",
         "name",
         "manifest_digest",
@@ -77,11 +77,11 @@ def test_a_package_is_created_filled_and_sealed_step_by_step(cli: Cli, tree: Pat
         "bytes",
         "sequence",
     ]
-    assert (sealed["files"], sealed["bytes"], sealed["sequence"]) == (6, 68, 9)
+    assert (finalized["files"], finalized["bytes"], finalized["sequence"]) == (6, 68, 9)
 
     shown = cli.json("package", "show", "steps")
     assert list(shown) == [*PACKAGE_KEYS, "file_list"]
-    assert (shown["status"], shown["manifest_digest"]) == ("finalized", sealed["manifest_digest"])
+    assert (shown["status"], shown["manifest_digest"]) == ("finalized", finalized["manifest_digest"])
     assert [list(file) for file in shown["file_list"]] == [FILE_KEYS] * 6
     (listed,) = cli.json_lines("package", "list")
     assert listed == {key: value for key, value in shown.items() if key != "file_list"}
@@ -103,9 +103,9 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     again = cli.ok("package", "add", package, tree / "README.md", "--as", "b").text
     assert again == f"b  8 B  {added['content_address']}\n"
     assert cli.ok("package", "add", package, tree).text == "5 files, 51 B; 0 files there already\n"
-    sealed = cli.ok("package", "finalize", package).text
+    finalized = cli.ok("package", "finalize", package).text
     shown = cli.json("package", "show", package)
-    assert sealed == f"{package}  {shown['manifest_digest']}\n"
+    assert finalized == f"{package}  {shown['manifest_digest']}\n"
     first, second = cli.ok("package", "list").text.splitlines()
     assert first.split() == [package, "finalized", "7", "files", "67", "B", "steps"]
     assert second.split()[1:] == ["open", "0", "files", "0", "B", "other"]

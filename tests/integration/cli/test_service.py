@@ -104,7 +104,7 @@ def test_clients_that_read_nothing_do_not_hold_up_a_stop(cli: Cli) -> None:
 
         following = say(b"GET /events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"200" in following.recv(1 << 12)
-        say(b"GET /heal")
+        say(b"GET /repair")
         stalled = say(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 300, room=1)
         assert stalled.recv(1, socket.MSG_PEEK)  # it is being answered
         process.send_signal(signal.SIGTERM)

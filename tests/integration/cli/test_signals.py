@@ -86,7 +86,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["typer", "trio", "artifactstore.http.service"])
+@pytest.mark.parametrize("module", ["typer", "trio", "artifactstore.http.process"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_a_command_that_still_loads_modules_is_ended(cli: Cli, number: signal.Signals, module: str) -> None:
     """By a handler of its own: process 1 of a container is sent no other signal."""

@@ -11,8 +11,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from artifactstore.cli import drawing
-from artifactstore.cli.drawing import draw
+from artifactstore.cli import tree_drawing
+from artifactstore.cli.tree_drawing import draw
 from artifactstore.json_output import Json
 from integration.cli.harness import Cli
 
@@ -25,7 +25,7 @@ import threading, sys
 import artifactstore.open, artifactstore.tree
 from artifactstore.http.listening import Listening
 from artifactstore.config import Settings
-from artifactstore.http.service import run_service
+from artifactstore.http.process import run_service
 
 artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
 
@@ -38,13 +38,13 @@ run_service(Settings.load(), Listening("127.0.0.1:0"), drain_s=0, announce=lambd
 
 MUTE = """
 import fcntl, logging, sys
-import artifactstore.http.service, artifactstore.open, artifactstore.tree
+import artifactstore.http.process, artifactstore.open, artifactstore.tree
 from artifactstore.http.listening import Listening
 from artifactstore.config import Settings
-from artifactstore.http.service import run_service
+from artifactstore.http.process import run_service
 
 artifactstore.open._LOOP_BLOCKED_AFTER_S = 0.2
-artifactstore.http.service._LAST_WORDS_S = 0.1
+artifactstore.http.process._LAST_WORDS_S = 0.1
 logging.basicConfig()
 
 def _log(database):
@@ -59,7 +59,7 @@ import trio
 from artifactstore.health import HealthActor
 from artifactstore.http.listening import Listening
 from artifactstore.config import Settings
-from artifactstore.http.service import run_service
+from artifactstore.http.process import run_service
 from artifactstore.supervision import ActorSpec, cell
 
 async def hold_on(self):
@@ -133,7 +133,7 @@ def test_what_is_notable_about_an_actor_is_drawn(facts: dict[str, Json], shown: 
 
 def test_watching_draws_what_has_changed_until_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = StringIO()
-    monkeypatch.setattr(drawing, "Console", lambda: Console(file=screen, force_terminal=True, width=100))
+    monkeypatch.setattr(tree_drawing, "Console", lambda: Console(file=screen, force_terminal=True, width=100))
     starts = iter((1, 2, 3))
 
     def look() -> dict[str, Json]:
@@ -143,7 +143,7 @@ def test_watching_draws_what_has_changed_until_it_is_interrupted(monkeypatch: py
         return {"name": "storage", "state": "running", "starts": number, "mailbox": {"depth": number, "depth_peak": 3}}
 
     with pytest.raises(KeyboardInterrupt):
-        drawing.show_always(look, every_s=0)
+        tree_drawing.show_always(look, every_s=0)
     shown = screen.getvalue()
     assert [f"mailbox {number} (peak 3)" in shown for number in (1, 2, 3)] == [True] * 3
     assert [f"restarts {number}" in shown for number in (0, 1, 2, 3)] == [False, True, True, False]

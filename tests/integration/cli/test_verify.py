@@ -1,4 +1,4 @@
-"""Bit rot and lost objects: found, named, healed by the same content, and told by the audit."""
+"""Bit rot and lost objects: found, named, repaired by the same content, and told by the audit."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_a_sound_store_is_said_to_be_sound(cli: Cli, files: Facts) -> None:
     assert cli.ok("verify").text == "read 4 objects, 38 B, and 1 manifest\nall sound\n"
 
 
-def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, tree: Path, files: Facts) -> None:
+def test_a_flipped_bit_and_a_deleted_object_are_found_repaired_and_told(cli: Cli, tree: Path, files: Facts) -> None:
     flipped, deleted = files["data/report.json"]["content_address"], files["bin/run.sh"]["content_address"]
     flip_a_bit(cli.object_of(flipped))
     cli.object_of(deleted).unlink()
@@ -56,12 +56,12 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, 
             "read 4 objects, 38 B, and 1 manifest",
             f"damaged {flipped}, 13 bytes, in {reports[0]}, {reports[1]}",
             f"missing {deleted}, 17 bytes, in {package}/bin/run.sh",
-            "ingest the same content again to heal what is damaged or missing",
+            "ingest the same content again to repair what is damaged or missing",
         ],
     )
 
-    healed = cli.json("ingest", tree, "--name", "again")
-    assert healed["files"] == 5
+    repaired = cli.json("ingest", tree, "--name", "again")
+    assert repaired["files"] == 5
     assert cli.json("verify")["objects"] == 4
     assert cli.ok("get", "tree", "data/report.json").out == SAID
     told = [line["detail"] for line in cli.json_lines("audit") if line["subject"] == "objects"]
@@ -79,7 +79,7 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_healed_and_told(cli: Cli, 
     assert cli.json("replay", "--check")["identical"] is True
 
 
-def test_what_was_found_is_told_by_doctor_and_health_until_it_is_healed(cli: Cli, tree: Path, files: Facts) -> None:
+def test_what_was_found_is_told_by_doctor_and_health_until_it_is_repaired(cli: Cli, tree: Path, files: Facts) -> None:
     flip_a_bit(cli.object_of(files["data/report.json"]["content_address"]))
     cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
     assert cli.run("verify").code == 3

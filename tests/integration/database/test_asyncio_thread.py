@@ -37,9 +37,9 @@ def thread() -> AsyncioThread:
 @pytest.mark.parametrize("leave", [True, False])
 async def test_results_and_exceptions_cross(thread: AsyncioThread, leave: bool) -> None:
     thread.start()
-    assert await thread.run(forty_two, leave_on_cancel=leave) == 42
+    assert await thread.run(forty_two, abandon_on_cancel=leave) == 42
     with pytest.raises(Sour):
-        await thread.run(spoil, leave_on_cancel=leave)
+        await thread.run(spoil, abandon_on_cancel=leave)
     await thread.stop()
 
 
@@ -48,7 +48,7 @@ async def test_work_runs_on_its_own_thread_and_loop(thread: AsyncioThread) -> No
         return threading.current_thread().name, threading.current_thread().daemon, asyncio.get_running_loop()
 
     thread.start()
-    [first, second] = [await thread.run(where, leave_on_cancel=False) for _ in range(2)]
+    [first, second] = [await thread.run(where, abandon_on_cancel=False) for _ in range(2)]
     assert first == second
     assert first[:2] == ("test-asyncio", True)
     await thread.stop()
@@ -68,7 +68,7 @@ async def test_a_caller_may_leave_and_the_work_goes_on(thread: AsyncioThread) ->
 
     thread.start()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(thread.run, work, leave_on_cancel=True))
+        nursery.start_soon(partial(thread.run, work, abandon_on_cancel=True))
         await gate.arrival()
         nursery.cancel_scope.cancel()
     gate.open()
@@ -89,7 +89,7 @@ async def test_a_caller_that_waits_for_a_commit_waits_though_it_is_cancelled(thr
     async with trio.open_nursery() as nursery:
 
         async def ask() -> None:
-            heard.append(await thread.run(work, leave_on_cancel=False))
+            heard.append(await thread.run(work, abandon_on_cancel=False))
 
         nursery.start_soon(ask)
         await gate.arrival()
@@ -108,7 +108,7 @@ def test_work_may_outlive_the_trio_run_that_asked_for_it(thread: AsyncioThread) 
     async def leave() -> None:
         thread.start()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(thread.run, gate.stop_here, leave_on_cancel=True))
+            nursery.start_soon(partial(thread.run, gate.stop_here, abandon_on_cancel=True))
             await gate.arrival()
             nursery.cancel_scope.cancel()
 
@@ -120,10 +120,10 @@ def test_work_may_outlive_the_trio_run_that_asked_for_it(thread: AsyncioThread) 
 async def test_nothing_runs_before_the_start_and_after_the_stop(thread: AsyncioThread) -> None:
     for _ in range(2):
         with pytest.raises(DatabaseClosed, match="try again shortly"):
-            await thread.run(forty_two, leave_on_cancel=True)
+            await thread.run(forty_two, abandon_on_cancel=True)
         await thread.stop()
         thread.start()
-        assert await thread.run(forty_two, leave_on_cancel=False) == 42
+        assert await thread.run(forty_two, abandon_on_cancel=False) == 42
         await thread.stop()
 
 
@@ -145,20 +145,20 @@ async def test_a_stop_waits_for_work_that_must_be_heard_and_ends_the_rest(thread
 
     async def ask() -> None:
         with pytest.raises(DatabaseClosed):
-            await thread.run(read, leave_on_cancel=True)
+            await thread.run(read, abandon_on_cancel=True)
         order.append("read")
         gate.open()
 
     thread.start()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(thread.run, commit, leave_on_cancel=False))
+        nursery.start_soon(partial(thread.run, commit, abandon_on_cancel=False))
         nursery.start_soon(ask)
         await gate.arrival()
         await reading.arrival()
         nursery.start_soon(thread.stop, ending)
         await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(DatabaseClosed):
-            await thread.run(forty_two, leave_on_cancel=False)
+            await thread.run(forty_two, abandon_on_cancel=False)
     assert order == ["read", "commit", "ending"]
 
 
@@ -175,11 +175,11 @@ async def test_work_that_has_not_begun_when_the_stop_comes_is_answered(thread: A
 
     async def ask() -> None:
         with pytest.raises(DatabaseClosed):
-            await thread.run(forty_two, leave_on_cancel=True)
+            await thread.run(forty_two, abandon_on_cancel=True)
         answers.append(DatabaseClosed)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(thread.run, block, leave_on_cancel=False))
+        nursery.start_soon(partial(thread.run, block, abandon_on_cancel=False))
         await trio.to_thread.run_sync(begun.wait)
         nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
@@ -196,7 +196,7 @@ async def test_the_host_notices_nothing(thread: AsyncioThread) -> None:
 
     before = of_the_host()
     thread.start()
-    await thread.run(forty_two, leave_on_cancel=False)
+    await thread.run(forty_two, abandon_on_cancel=False)
     during = of_the_host()
     await thread.stop()
     assert before == during == of_the_host()
@@ -214,5 +214,5 @@ async def test_a_system_without_threads_leaves_no_loop_open(
         with pytest.raises(NoThreadLeft):
             thread.start()
     with pytest.raises(DatabaseClosed):
-        await thread.run(forty_two, leave_on_cancel=False)
+        await thread.run(forty_two, abandon_on_cancel=False)
     gc.collect()  # an open loop would complain now

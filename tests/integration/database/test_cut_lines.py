@@ -83,7 +83,7 @@ async def test_a_line_that_breaks_at_the_commit(
 async def test_a_commit_that_lands_late_is_waited_for(
     proxy: Proxy, far_location: DatabaseLocation, postgres_location: DatabaseLocation
 ) -> None:
-    """Whoever looked the command up before it has the head would find nothing, and write it twice."""
+    """A caller that looked the command up before it has the head would find nothing, and write it twice."""
     ids = Ids()
     async with opened(far_location) as database, writer_on(database) as writer:
         proxy.at_commit = AtCommit.DELAY
@@ -137,7 +137,7 @@ async def test_a_session_that_is_terminated_while_it_commits(
         async def terminate() -> None:
             while not await other.read(lambda connection: connection.scalar(_END_COMMITS)):
                 pass
-            # To take the head is a change, too: whoever looks for the commit waits for the standby as well.
+            # Locking the head is a change, too, so the search for the commit also waits for the standby.
             await trio.to_thread.run_sync(_wait_for_none, postgres_server)
 
         await writer.ask(create(ids, 1))

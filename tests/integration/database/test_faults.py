@@ -300,7 +300,7 @@ class TestDeadlines:
         assert await database.read(events.head) == 0
 
     async def test_a_statement_is_cut_short_in_the_middle(self, database: Database) -> None:
-        """The driver's own call is what is cancelled. Whoever keeps the error must not keep the locks with it."""
+        """The driver's own call is cancelled. A caller that keeps the error must not keep the locks with it."""
         ids = Ids()
         kept: list[BaseException] = []
 

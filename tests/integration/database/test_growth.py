@@ -36,7 +36,7 @@ async def listens(database: Database) -> None:
 
 @pytest.fixture
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits comes back at once."""
+    """The waiting call returns at once."""
     monkeypatch.setattr(listener, "_LISTENING_S", 0.01)
 
 
@@ -66,7 +66,7 @@ async def test_growth_that_was_is_told_at_once(database: Database, scribe: Scrib
 
 
 async def test_no_growth_is_told_too(database: Database, scribe: Scribe, looks_often: None) -> None:
-    """Whoever waits hears of it that nothing came, so it knows that somebody has looked."""
+    """The waiting call returns without growth, so that its caller knows that the head was read."""
     await scribe.tell(created())
     for _ in range(2):
         assert await database.wait_for_growth(2) == 2

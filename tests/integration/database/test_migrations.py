@@ -216,7 +216,7 @@ async def test_migrations_that_cannot_be_read_are_named(
 
 
 async def test_opening_waits_for_no_writer(location: DatabaseLocation) -> None:
-    """Whoever only reads must get in while another process holds the head of the log."""
+    """A reader must get in while another process holds the head of the log."""
     gate = Gate()
 
     async def hold(_transaction: events.Transaction) -> None:
@@ -244,7 +244,7 @@ async def test_a_set_up_that_does_not_end_makes_others_give_up(location: Databas
     thread = AsyncioThread("dawdler")
     thread.start()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(thread.run, dawdle, leave_on_cancel=False))
+        nursery.start_soon(partial(thread.run, dawdle, abandon_on_cancel=False))
         await gate.arrival()
         for attempt in (Database.open, Database.migrate):
             with pytest.raises(DatabaseBusy):

@@ -129,7 +129,7 @@ async def test_rule_09_one_explanation(store: SqlEventStore, scribe: Scribe) -> 
 
 
 async def test_rule_10_portable(store: SqlEventStore, scribe: Scribe) -> None:
-    """A log in memory comes to the same tables, and no event names a path of the machine."""
+    """A log in memory gives the same tables, and no event names a path of the machine."""
     memory = await tell_story(scribe)
     assert_identical(await store.replay(rebuild=False), memory)
     assert all(b"/tmp" not in stored.event.payload for stored in await store.read_events(after=0, limit=99))

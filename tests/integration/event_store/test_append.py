@@ -260,9 +260,9 @@ class TestWhatFailsAlone:
     """What no rule foresees; a database that refuses a batch over it commits the commands one by one."""
 
     async def test_a_manifest_that_nobody_can_read_is_refused_alone(self, scribe: Scribe) -> None:
-        sealing = FinalizePackage(package_id_of(1), 1, b"not a manifest")
+        finalizing = FinalizePackage(package_id_of(1), 1, b"not a manifest")
         [opened_, refused, last] = await scribe.send(
-            scribe.ask(created()), scribe.ask(sealing), scribe.ask(ingest(ingested("b")))
+            scribe.ask(created()), scribe.ask(finalizing), scribe.ask(ingest(ingested("b")))
         )
         assert isinstance(refused, ManifestInvalid)
         assert (committed(opened_).sequence, committed(last).sequence) == (2, 4)

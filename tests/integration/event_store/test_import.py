@@ -37,8 +37,8 @@ async def origin(nursery: trio.Nursery) -> Origin:
         scribe = Scribe(elsewhere)
         await tell_story(scribe)
         log = await log_of(elsewhere)
-        sealed = next(stored.event.subject for stored in log if stored.event.type == PACKAGE_FINALIZED.name)
-        await scribe.send(scribe.ask(FinalizePackage(sealed, 1, b""), key="nothing to do"))
+        finalized = next(stored.event.subject for stored in log if stored.event.type == PACKAGE_FINALIZED.name)
+        await scribe.send(scribe.ask(FinalizePackage(finalized, 1, b""), key="nothing to do"))
         await scribe.send(scribe.ask(created(9), key="once"))
         return Origin(await log_of(elsewhere), (await elsewhere.replay(rebuild=False)).projection_digest)
 

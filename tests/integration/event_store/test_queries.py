@@ -52,7 +52,7 @@ async def tell(scribe: Scribe) -> MemoryLog:
 
 async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
-    sealed = memory.manifest(package_id_of(1))
+    finalized = memory.manifest(package_id_of(1))
     open_ = await store.package(package_id_of(2))
     assert open_ == PackageRecord(
         package_id=package_id_of(2),
@@ -77,7 +77,7 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
     )
     closed = await store.package(package_id_of(1))
     assert (closed.status, closed.finalized_sequence, closed.metadata) == ("finalized", 8, {"branch": "main"})
-    assert closed.tree_digest == sealed.provenance.tree_digest
+    assert closed.tree_digest == finalized.provenance.tree_digest
     assert closed.finalized_at_us is not None
     assert closed.retention_duration_us == RETENTION_CLASSES["short"].duration_us
     assert closed.expires_at_us == closed.finalized_at_us + 30 * 86_400_000_000
@@ -167,7 +167,7 @@ async def test_contents_are_what_a_manifest_is_made_from(store: EventStore, scri
     assert [entry.path for entry in finalized.entries] == ["a", _PATH]
 
 
-async def test_a_manifest_is_the_sealing_event_s_payload(store: EventStore, scribe: Scribe) -> None:
+async def test_a_manifest_is_the_finalizing_event_s_payload(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     assert await store.manifest_bytes(package_id_of(2)) is None
     payload = await store.manifest_bytes(package_id_of(1))
@@ -228,7 +228,7 @@ async def test_bytes_that_were_there_before_are_counted(store: EventStore, scrib
     assert await store.deduplicated_bytes(package_id_of(9)) == 0
 
 
-async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStore, scribe: Scribe) -> None:
+async def test_flagged_objects_are_listed_until_they_are_repaired(store: EventStore, scribe: Scribe) -> None:
     memory = await tell(scribe)
     assert await store.flagged_objects() == {}
     known = await store.known_objects([address_of(b"x"), address_of(b"nowhere")])
@@ -240,9 +240,9 @@ async def test_flagged_objects_are_listed_until_they_are_healed(store: EventStor
     assert await store.flagged_counts() == {"damaged": 1, "missing": 1}
     await scribe.tell(ingest(ingested("again", b"x", generation=2), package=2))
     assert await store.flagged_objects() == {address_of(b"yy"): place_of(b"yy", 2)}
-    healed = KnownObject(address_of(b"x"), 1, place_of(b"x", 2))
-    assert await store.known_objects([address_of(b"x")]) == {healed.address: healed}
-    assert [at.known for at in await store.locations(package_id=None, after="", limit=9)].count(healed) == 1
+    repaired = KnownObject(address_of(b"x"), 1, place_of(b"x", 2))
+    assert await store.known_objects([address_of(b"x")]) == {repaired.address: repaired}
+    assert [at.known for at in await store.locations(package_id=None, after="", limit=9)].count(repaired) == 1
     assert await store.flagged_counts() == {"missing": 1}
 
 

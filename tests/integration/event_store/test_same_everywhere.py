@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from artifactstore.database.location import DatabaseLocation
-from artifactstore.ingest.sealing import build_manifest
+from artifactstore.ingest.finalizing import build_manifest
 from artifactstore_protocols.commands import Command, FinalizePackage, OnExisting, RegisterMetadataSchema
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.event_types import FilesIngested
@@ -32,7 +32,7 @@ NAMES = ["a", "B", "b", "ä", "Z", "z", "_", "a b", "a-b", "ab", "😀", "\uffee
 
 
 async def _tell_of_a_package(number: int, store: EventStore, scribe: Scribe) -> None:
-    """Open it, fill it in several ways, find flaws in it and heal them; seal every other one."""
+    """Open it, fill it in several ways, find flaws in it and repair them; finalize every other one."""
     retention = list(RETENTION_CLASSES)[number % len(RETENTION_CLASSES)]
     command = created(number, name=NAMES[number % 16], retention_class=retention, metadata={"n": f"{number}"})
     await scribe.tell(command)
@@ -46,9 +46,9 @@ async def _tell_of_a_package(number: int, store: EventStore, scribe: Scribe) -> 
     again = [ingested(file.entry.path, f"replaced in {number}".encode()) for file in files[:4]]
     replaced = ingest(*again, package=number, on_existing=OnExisting.REPLACE)
     flawed = found((f"replaced in {number}".encode(), "damaged"))
-    healed = ingested("healed", f"replaced in {number}".encode(), generation=2)
+    repaired = ingested("repaired", f"replaced in {number}".encode(), generation=2)
     await scribe.send(scribe.ask(replaced), scribe.ask(flawed), files_per_package_max=FILES)
-    await scribe.send(scribe.ask(ingest(healed, package=number)), files_per_package_max=FILES + 1)
+    await scribe.send(scribe.ask(ingest(repaired, package=number)), files_per_package_max=FILES + 1)
     await scribe.tell(RegisterMetadataSchema(NAMES[number % 16], f'{{"version":{number}}}'))
     if number % 2:
         contents = await store.contents(package_id_of(number))

@@ -11,8 +11,8 @@ from artifactstore_protocols.commands import Command, CreatePackage, RegisterMet
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import Committed, StoredEvent
-from artifactstore_protocols.imports import ImportUnfinished
 from artifactstore_protocols.log_file import LogDiffers
+from artifactstore_protocols.unfinished_import import ImportUnfinished
 from command_strategies import Ids, created, found, ingest, ingested, package_id_of
 from database_tools import Scribe
 from event_stores import SimulatedStores, Stores, end_of, log_of, run_of
@@ -39,7 +39,7 @@ def another_log(log: Sequence[StoredEvent]) -> list[StoredEvent]:
 
 
 def commands() -> list[Command]:
-    """What people and programs ask for: an ingest, a verification, a new package, a seal and a schema."""
+    """What people and programs ask for: an ingest, a verification, a new package, a finalization and a schema."""
     memory = MemoryLog()
     memory.commit(created(2))
     return [
@@ -158,7 +158,7 @@ async def test_replay_repairs_tables_meanwhile(stores: Stores, log: Sequence[Sto
 
 
 async def test_writers_at_once_are_refused_or_come_before(stores: Stores, log: Sequence[StoredEvent]) -> None:
-    """Whoever gets the head first: a command or the import. The log is one of the two, never a mixture."""
+    """A command and an import race for the head. The log is one of the two, never a mixture."""
     results: list[object] = []
 
     async def take_over(store: EventStore) -> None:

@@ -12,8 +12,8 @@ import trio
 
 from artifactstore import Registry, Settings
 from artifactstore.http.listening import Listening
+from artifactstore.http.process import http_service
 from artifactstore.http.server import BoundAddresses, HttpRole
-from artifactstore.http.service import http_service
 from artifactstore.open import open_store
 from artifactstore.supervision import ActorRef
 

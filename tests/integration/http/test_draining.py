@@ -10,7 +10,7 @@ import trio
 
 from artifactstore import Settings
 from artifactstore.health import HealthActor
-from artifactstore.http.service import Service
+from artifactstore.http.process import Service
 from artifactstore.signals import StopSignals
 from artifactstore_protocols.messages import GetHealth
 from artifactstore_protocols.records import HealthReport

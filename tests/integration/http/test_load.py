@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from artifactstore.http import service as http_service
+from artifactstore.http import process as http_service
 from artifactstore.http import shortcut
 from integration.http.serving import GUARD_S, Service, ask
 from integration.registry.samples import plant

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from artifactstore import Settings
 from artifactstore.health import HealthActor
 from artifactstore.http import app, connection, server
-from artifactstore.http import service as http_service
+from artifactstore.http import process as http_service
 from artifactstore_protocols.records import HealthReport
 from integration.http.serving import GUARD_S, Service, ask, connect, request
 from integration.registry.samples import add, object_file

@@ -216,7 +216,7 @@ class _Fate:
             self._report(Ripe())
 
     async def end(self) -> None:
-        """Whoever is to be killed from outside waits for it."""
+        """Wait, in a process that another one will kill."""
         if self._doom is not None and self._doom.point is Point.ANYWHERE:
             await trio.sleep_forever()
 

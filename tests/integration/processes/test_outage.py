@@ -23,7 +23,7 @@ from postgres_server import PostgresServer
 GUARD_S = 120
 PRODUCERS = 8
 PACKAGES = 24
-"""How many are sealed before the server stops, and how many more when it is back."""
+"""How many are finalized before the server stops, and how many more when it is back."""
 
 
 class Server(IntEnum):
@@ -45,7 +45,7 @@ class Load:
         self._numbers = iter(range(1_000_000))
         self.server = Server.UP
         self.enough = False
-        self.sealed: list[tuple[str, int]] = []
+        self.finalized: list[tuple[str, int]] = []
         self.refused: Counter[type[Exception]] = Counter()
         self.told: set[int] = set()
         self.seen: list[StoredEvent] = []
@@ -61,14 +61,14 @@ class Load:
         self._changed = trio.Event()
 
     async def produce(self, producer: int) -> None:
-        """Fill and seal packages; whatever is refused is asked again, in the same words."""
+        """Fill and finalize packages; whatever is refused is asked again, in the same words."""
         registry = self._registry
         while not self.enough:
             name = f"p{next(self._numbers)}"
             package = await self._insist(producer, partial(registry.create_package, name, idempotency_key=name))
             await self._insist(producer, partial(self._fill, package.package_id, name))
-            sealed = await self._insist(producer, partial(registry.finalize_package, package.package_id))
-            self.sealed.append((package.package_id, sealed.sequence))
+            finalized = await self._insist(producer, partial(registry.finalize_package, package.package_id))
+            self.finalized.append((package.package_id, finalized.sequence))
             self._change()
 
     async def _fill(self, package_id: str, name: str) -> None:
@@ -124,7 +124,7 @@ async def test_work_goes_on_by_itself_when_the_server_is_back(
             async with trio.open_nursery() as producers:
                 for producer in range(PRODUCERS):
                     producers.start_soon(load.produce, producer)
-                await load.until(lambda: len(load.sealed) >= PACKAGES and bool(load.health))
+                await load.until(lambda: len(load.finalized) >= PACKAGES and bool(load.health))
                 load.server = Server.STOPPING
                 await trio.to_thread.run_sync(lambda: postgres_server.stop(immediate=immediate))
                 load.server = Server.AWAY
@@ -136,8 +136,8 @@ async def test_work_goes_on_by_itself_when_the_server_is_back(
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(postgres_server.start)
                 load.server = Server.BACK
-                before = len(load.sealed)
-                await load.until(lambda: len(load.sealed) >= before + PACKAGES)
+                before = len(load.finalized)
+                await load.until(lambda: len(load.finalized) >= before + PACKAGES)
                 await load.until(lambda: (Server.BACK, Server.BACK, True) in load.health)
                 load.enough = True
             log = await check_sound(registry)
@@ -146,10 +146,11 @@ async def test_work_goes_on_by_itself_when_the_server_is_back(
         assert load.seen == log
         _check_health(load.health)
         assert load.refused[DatabaseUnavailable] >= PRODUCERS
-        sealings = {stored.event.subject: stored.sequence for stored in log if "finalized" in stored.event.type}
-        assert sealings == dict(load.sealed)
+        finalizations = {stored.event.subject: stored.sequence for stored in log if "finalized" in stored.event.type}
+        assert finalizations == dict(load.finalized)
         assert Counter(stored.event.type for stored in log[1:]) == dict.fromkeys(
-            ("v1.package.created", "v1.objects.stored", "v1.files.ingested", "v1.package.finalized"), len(load.sealed)
+            ("v1.package.created", "v1.objects.stored", "v1.files.ingested", "v1.package.finalized"),
+            len(load.finalized),
         )
         assert all(actor.starts == 1 for actor in actors(registry)), "an outage is an answer, and no crash"
 

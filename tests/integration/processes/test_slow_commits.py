@@ -150,7 +150,7 @@ class Turnstile:
             async with self._engine.connect() as connection:  # always the same one, which holds the lock
                 return await connection.scalar(text(query))
 
-        return await self._thread.run(ask, leave_on_cancel=False)
+        return await self._thread.run(ask, abandon_on_cancel=False)
 
     async def close(self) -> None:
         await self._ask(f"SELECT pg_advisory_lock({TURNSTILE})")

@@ -14,7 +14,7 @@ from integration.cli.test_service import get, serving
 
 FILES = 40
 EVENTS = 1 + 2 * 4
-"""The log begins. Of each tree: its package is created, new contents are stored, files are put in, it is sealed."""
+"""The log begins. Of each tree: its package is created, new contents are stored, files are put in, it is finalized."""
 GUARD_S = 60
 
 

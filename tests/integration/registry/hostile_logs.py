@@ -66,7 +66,7 @@ _TYPES = [
 
 
 async def valid_log(directory: Path) -> Log:
-    """A log of seventeen events; the package of the second is sealed by the last, another one is open."""
+    """A log of seventeen events; the package of the second is finalized by the last, another one is open."""
     settings = settings_in(directory)
     async with open_registry(settings) as registry:
         package = (await registry.create_package("p", metadata={"k": "v"}, idempotency_key="once")).package_id
@@ -94,9 +94,9 @@ def hostile_logs(log: Log) -> Iterator[tuple[str, Log, int]]:
         yield name, _with_payload(log, sequence, change(log[sequence - 1].decode())), sequence
     for name, (sequence, changes) in _EVENTS.items():
         yield name, _with_event(log, sequence, changes(log)), sequence
-    for name, seal in _MANIFESTS.items():
-        sealed = manifest.encode(seal(manifest.decode(log[-1].event.payload)))
-        yield f"manifest: {name}", _with_event(log, _FINALIZED, {"payload": sealed}), _FINALIZED
+    for name, finalize in _MANIFESTS.items():
+        finalized = manifest.encode(finalize(manifest.decode(log[-1].event.payload)))
+        yield f"manifest: {name}", _with_event(log, _FINALIZED, {"payload": finalized}), _FINALIZED
     for name, more in _APPENDED.items():
         yield name, [*log, _appended(log, more(log))], len(log) + 1
     yield "an event before its package", _renumbered([log[0], *log[2:4], log[1], *log[4:]]), 3
@@ -237,7 +237,7 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a command that registers and flags": (_FLAGGED, lambda log: _continuing(log, _SCHEMA)),
     "a command that is noted without a key": (_NOTED, lambda log: _stamp(log, _NOTED, idempotency_key=None)),
     "a command that adds and is noted": (_NOTED, lambda log: _continuing(log, _AGAIN)),
-    "a command that adds and seals": (_FINALIZED, lambda log: _continuing(log, _AGAIN)),
+    "a command that adds and finalizes": (_FINALIZED, lambda log: _continuing(log, _AGAIN)),
     "a digest on the second event of a command": (
         _FIRST,
         lambda log: _stamp(log, _FIRST, digest=log[_STORED - 1].event.command.digest),
@@ -254,33 +254,41 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
 }
 
 _MANIFESTS: dict[str, Callable[[Manifest], Manifest]] = {
-    "another name": lambda sealed: replace(sealed, package=replace(sealed.package, name="other")),
-    "other metadata": lambda sealed: replace(sealed, package=replace(sealed.package, metadata={"k": "w"})),
-    "another time of creation": lambda sealed: replace(sealed, package=replace(sealed.package, created_at_us=1)),
-    "another actor": lambda sealed: replace(sealed, provenance=replace(sealed.provenance, actor="mallory")),
-    "a file less": lambda sealed: _resealed(sealed, sealed.files[:1]),
-    "a file more": lambda sealed: _resealed(sealed, [*sealed.files, sealed.files[0]._replace(path="c")]),
-    "a link more": lambda sealed: _resealed(sealed, [*sealed.files, LinkEntry("link", "c", "a")]),
-    "an empty directory more": lambda sealed: _resealed(sealed, [*sealed.files, DirectoryEntry("directory", "c")]),
-    "a link in place of a file": lambda sealed: _resealed(
-        sealed, [LinkEntry("link", sealed.files[0].path, "x"), sealed.files[1]]
+    "another name": lambda finalized: replace(finalized, package=replace(finalized.package, name="other")),
+    "other metadata": lambda finalized: replace(finalized, package=replace(finalized.package, metadata={"k": "w"})),
+    "another time of creation": lambda finalized: replace(
+        finalized, package=replace(finalized.package, created_at_us=1)
     ),
-    "a file of another name": lambda sealed: _resealed(sealed, [sealed.files[0]._replace(path="z"), sealed.files[1]]),
-    "a file that is executable": lambda sealed: _resealed(
-        sealed, [sealed.files[0]._replace(executable=True), sealed.files[1]]
+    "another actor": lambda finalized: replace(finalized, provenance=replace(finalized.provenance, actor="mallory")),
+    "a file less": lambda finalized: _rebuilt(finalized, finalized.files[:1]),
+    "a file more": lambda finalized: _rebuilt(finalized, [*finalized.files, finalized.files[0]._replace(path="c")]),
+    "a link more": lambda finalized: _rebuilt(finalized, [*finalized.files, LinkEntry("link", "c", "a")]),
+    "an empty directory more": lambda finalized: _rebuilt(
+        finalized, [*finalized.files, DirectoryEntry("directory", "c")]
     ),
-    "a file of another type": lambda sealed: _resealed(
-        sealed, [sealed.files[0]._replace(media_type="text/x-c"), sealed.files[1]]
+    "a link in place of a file": lambda finalized: _rebuilt(
+        finalized, [LinkEntry("link", finalized.files[0].path, "x"), finalized.files[1]]
     ),
-    "a file of another content": lambda sealed: _resealed(
-        sealed, [sealed.files[0]._replace(digest=bytes(32)), sealed.files[1]]
+    "a file of another name": lambda finalized: _rebuilt(
+        finalized, [finalized.files[0]._replace(path="z"), finalized.files[1]]
     ),
-    "another retention": lambda sealed: _resealed(sealed, sealed.files, retention_class="permanent", duration_us=None),
-    "an object key of another content": lambda sealed: replace(
-        sealed,
+    "a file that is executable": lambda finalized: _rebuilt(
+        finalized, [finalized.files[0]._replace(executable=True), finalized.files[1]]
+    ),
+    "a file of another type": lambda finalized: _rebuilt(
+        finalized, [finalized.files[0]._replace(media_type="text/x-c"), finalized.files[1]]
+    ),
+    "a file of another content": lambda finalized: _rebuilt(
+        finalized, [finalized.files[0]._replace(digest=bytes(32)), finalized.files[1]]
+    ),
+    "another retention": lambda finalized: _rebuilt(
+        finalized, finalized.files, retention_class="permanent", duration_us=None
+    ),
+    "an object key of another content": lambda finalized: replace(
+        finalized,
         storage_receipts=(
-            sealed.storage_receipts[0]._replace(object_key="blake3/x"),
-            *sealed.storage_receipts[1:],
+            finalized.storage_receipts[0]._replace(object_key="blake3/x"),
+            *finalized.storage_receipts[1:],
         ),
     ),
 }
@@ -350,29 +358,32 @@ def _flagged_twice(log: Log) -> ObjectsFlagged:
     return ObjectsFlagged((ObjectFinding(*finding), ObjectFinding(*finding)))
 
 
-def _seal_of(log: Log, package_id: str) -> bytes:
-    sealed = manifest.decode(log[-1].event.payload)
-    return manifest.encode(replace(sealed, package=replace(sealed.package, package_id=package_id)))
+def _manifest_of(log: Log, package_id: str) -> bytes:
+    finalized = manifest.decode(log[-1].event.payload)
+    return manifest.encode(replace(finalized, package=replace(finalized.package, package_id=package_id)))
 
 
-def _resealed(
-    sealed: Manifest, entries: Sequence[manifest.Entry], retention_class: str = "standard", duration_us: int | None = -1
+def _rebuilt(
+    finalized: Manifest,
+    entries: Sequence[manifest.Entry],
+    retention_class: str = "standard",
+    duration_us: int | None = -1,
 ) -> Manifest:
     """The manifest of other entries, in itself as it should be."""
     return Manifest.build(
-        package=sealed.package,
+        package=finalized.package,
         entries=entries,
         storage_receipts=[ManifestReceipt(entry.digest, "local", None) for entry in entries if entry.kind == "file"],
         retention_class=retention_class,
-        retention_duration_us=sealed.retention_summary.duration_us if duration_us == -1 else duration_us,
-        producer=sealed.provenance.producer,
-        actor=sealed.provenance.actor,
+        retention_duration_us=finalized.retention_summary.duration_us if duration_us == -1 else duration_us,
+        producer=finalized.provenance.producer,
+        actor=finalized.provenance.actor,
     )
 
 
 _APPENDED: dict[str, Callable[[Log], Payload]] = {
-    "a file after the seal": lambda log: _file_in(log, _SECOND, path="late"),
-    "a second seal": lambda log: PackageFinalized(log[-1].event.payload),
+    "a file after the finalization": lambda log: _file_in(log, _SECOND, path="late"),
+    "a second finalization": lambda log: PackageFinalized(log[-1].event.payload),
     "a file of no package": lambda log: replace(_file_in(log, _FIRST), package_id=_ID.format(99)),
     "a package that is there already": lambda log: log[1].decode(),
     "a file that is there already": lambda log: _file_in(log, _AGAIN),
@@ -381,7 +392,7 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "an object at another place with another SHA-256": lambda log: _elsewhere(log, sha256=bytes(32)),
     "an object at another place with another size": lambda log: _elsewhere(log, size_bytes=7),
     "a schema version that is there already": lambda log: log[_SCHEMA - 1].decode(),
-    "a seal of no package": lambda log: PackageFinalized(_seal_of(log, _ID.format(99))),
+    "a finalization of no package": lambda log: PackageFinalized(_manifest_of(log, _ID.format(99))),
     "a flag that was set twice": _flagged_twice,
     "a second beginning": lambda _log: LogCreated(_ID.format(4)),
 }

@@ -28,14 +28,14 @@ async def test_ingesting_answers_with_the_file_that_the_views_then_have(registry
     assert replaced == await registry.get_file_record(package, "bin/tool.sh")
 
 
-async def test_sealing_answers_the_same_the_first_time_and_the_next(registry: Registry, tree: Path) -> None:
+async def test_finalizing_answers_the_same_the_first_time_and_the_next(registry: Registry, tree: Path) -> None:
     (tree / "a").write_bytes(b"a")
     package = (await registry.create_package("nightly")).package_id
     await registry.ingest_directory(package, tree)
-    sealed = await registry.finalize_package(package)
-    assert sealed == await registry.finalize_package(package)
+    finalized = await registry.finalize_package(package)
+    assert finalized == await registry.finalize_package(package)
     record = await registry.get_package(package)
-    assert (sealed.manifest_digest, sealed.tree_digest, sealed.sequence, sealed.files, sealed.bytes) == (
+    assert (finalized.manifest_digest, finalized.tree_digest, finalized.sequence, finalized.files, finalized.bytes) == (
         record.manifest_digest,
         record.tree_digest,
         record.finalized_sequence,

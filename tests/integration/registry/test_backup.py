@@ -1,4 +1,4 @@
-"""Backups: log and objects together, only what is new, every byte checked; restored, resumed, healed, or refused."""
+"""Backups: log and objects together, only what is new, every byte checked; restored, resumed, repaired, or refused."""
 
 import errno
 import os
@@ -50,7 +50,7 @@ LARGE = b"long " * (CHUNK // 5 + 1)
 
 
 async def fill(registry: Registry, *, name: str = "p") -> str:
-    """A sealed package of five files and four contents, one of them too large to be held at once."""
+    """A finalized package of five files and four contents, one of them too large to be held at once."""
     package = (await registry.create_package(name, idempotency_key=f"create {name}")).package_id
     for path, content in {"a": b"a", "b": b"bb", "empty": b"", "also a": b"a", "large": LARGE}.items():
         await add(registry, package, path, content + (name.encode() if path == "b" else b""))
@@ -277,7 +277,7 @@ async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
         back = await second.restore(target)
         assert (back.written, back.new_objects, back.flaws.missing_objects) == (15, 1, 4)
         assert len(await check_sound(second)) == 15
-        # Healed here, and then in the backup, and there.
+        # Repaired here, and then in the backup, and there.
         for path, content in {"a": b"a", "b": b"bbp", "large": LARGE, "empty": b""}.items():
             object_file(settings, records[path].content_address).unlink(missing_ok=True)
             await add(registry, (await registry.create_package(path)).package_id, path, content)
@@ -358,7 +358,7 @@ async def test_every_new_directory_of_a_backup_is_made_durable_and_no_other_is_t
         assert {path.stat().st_ino for path in above} <= set(synced)
     synced.clear()
     async with BackupDirectory.to_write(target):
-        assert set(synced) == {target.stat().st_ino}, "whoever may not read what is above can still write to it"
+        assert set(synced) == {target.stat().st_ino}, "a user who may not read the parents can still write to it"
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
@@ -617,7 +617,7 @@ async def test_a_payload_that_its_record_does_not_name_is_refused_by_restore_and
     await registry.backup(target)
     last = target / "log" / log_names(target)[-1]
     whole = whole_file(last)
-    at = whole.rindex(b"artifactstore")  # in the manifest of the package that was sealed
+    at = whole.rindex(b"artifactstore")  # in the manifest of the package that was finalized
     put(last, whole[:at] + b"A" + whole[at + 1 :])
     async with another(tmp_path / "second") as second:
         for work in (second.restore, check_backup, registry.backup):
@@ -660,7 +660,7 @@ async def test_a_log_that_changes_after_it_was_found_whole_is_refused(
 
 
 @pytest.mark.parametrize("at", [0, len(LARGE) // 2, len(LARGE) - 1])
-async def test_a_backup_heals_what_is_damaged_in_it_at_equal_length(
+async def test_a_backup_repairs_what_is_damaged_in_it_at_equal_length(
     registry: Registry, settings: Settings, target: Path, at: int
 ) -> None:
     package = await fill(registry)
@@ -675,7 +675,7 @@ async def test_a_backup_heals_what_is_damaged_in_it_at_equal_length(
 
 
 @on_every_store
-async def test_a_restore_heals_what_is_damaged_in_the_store_at_equal_length(
+async def test_a_restore_repairs_what_is_damaged_in_the_store_at_equal_length(
     registry: Registry, settings: Settings, target: Path
 ) -> None:
     package = await fill(registry)

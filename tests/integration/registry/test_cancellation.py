@@ -155,7 +155,7 @@ async def test_a_cancelled_directory_is_in_its_package_batch_by_batch(
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_a_cancelled_sealing_comes_to_its_end_unheard(
+async def test_a_cancelled_finalizing_comes_to_its_end_unheard(
     registry: Registry, settings: Settings, before: bool
 ) -> None:
     points: list[tuple[type[object], str]] = [
@@ -167,14 +167,14 @@ async def test_a_cancelled_sealing_comes_to_its_end_unheard(
     for point in points:
         package = (await registry.create_package("p")).package_id
 
-        async def seal(package: str = package) -> FinalizedPackage:
+        async def finalize(package: str = package) -> FinalizedPackage:
             return await registry.finalize_package(package)
 
-        await _cancelled_at(point, 1, before=before, call=seal)
+        await _cancelled_at(point, 1, before=before, call=finalize)
         await quiet(registry)
         assert (await registry.get_package(package)).status == "finalized"
-        sealed = await seal()
-        assert sealed.sequence == (await registry.get_package(package)).finalized_sequence
+        finalized = await finalize()
+        assert finalized.sequence == (await registry.get_package(package)).finalized_sequence
     log = await check_sound(registry)
     assert len(log) == 1 + 2 * len(points)
 

@@ -1,4 +1,4 @@
-"""What verification records about objects that change: flags of sound ones are cleared, healed ones are not flagged."""
+"""What verification records about objects that change: flags of sound ones are cleared, and repaired ones are not."""
 
 from pathlib import Path
 
@@ -60,19 +60,19 @@ async def test_a_flag_that_a_backup_carries_is_cleared_where_the_object_is_sound
         assert (await restored.health(max_age_s=0)).healthy
 
 
-async def test_what_is_healed_while_a_verification_runs_is_not_flagged(
+async def test_what_is_repaired_while_a_verification_runs_is_not_flagged(
     registry: Registry, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package, address = await _package(registry)
     overwrite(object_file(settings, address), b"content of ?")
     verify_objects = StorageActor.verify_objects
-    read, healed = trio.Event(), trio.Event()
+    read, repaired = trio.Event(), trio.Event()
 
     async def late(actor: StorageActor, message: VerifyObjects) -> tuple[VerifyResult, ...]:
         result = await verify_objects(actor, message)
         if not read.is_set():
             read.set()
-            await healed.wait()
+            await repaired.wait()
         return result
 
     async def first() -> None:
@@ -84,7 +84,7 @@ async def test_what_is_healed_while_a_verification_runs_is_not_flagged(
         await read.wait()
         assert len((await registry.verify()).mismatches) == 1  # another one flags it
         await add(registry, package, "again", b"content of a")
-        healed.set()
+        repaired.set()
     assert await _findings(registry) == ["v1.objects.flagged"]
     assert (await registry.verify()).sound
     assert [part.healthy for part in (await registry.health()).components if part.name == "objects"] == [True]

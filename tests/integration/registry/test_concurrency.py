@@ -23,13 +23,13 @@ PACKAGES_PER_PROCESS = 8
 
 async def test_64_producers_in_one_process(registry: Registry, settings: Settings, tree: Path) -> None:
     plant(tree, {"shared.txt": b"the same in all of them", "sub/empty": b""})
-    sealed: dict[int, FinalizedPackage] = {}
+    finalized: dict[int, FinalizedPackage] = {}
 
     async def produce(number: int) -> None:
         package = (await registry.create_package(f"p{number}", actor=f"producer {number}")).package_id
         await add(registry, package, "own", b"%d" % number)
         await registry.ingest_directory(package, tree, actor=f"producer {number}")
-        sealed[number] = await registry.finalize_package(package)
+        finalized[number] = await registry.finalize_package(package)
 
     async with trio.open_nursery() as nursery:
         for number in range(PRODUCERS):
@@ -42,8 +42,8 @@ async def test_64_producers_in_one_process(registry: Registry, settings: Setting
         "v1.files.ingested": 2 * PRODUCERS,
         "v1.package.finalized": PRODUCERS,
     }
-    assert all(package.files == 3 for package in sealed.values())
-    assert len({package.manifest_digest for package in sealed.values()}) == PRODUCERS
+    assert all(package.files == 3 for package in finalized.values())
+    assert len({package.manifest_digest for package in finalized.values()}) == PRODUCERS
     assert len(objects(settings)) == PRODUCERS + 2, "what they share is stored once"
     assert (await registry.verify()).objects == PRODUCERS + 2
     await quiet(registry)
@@ -55,8 +55,8 @@ async def test_one_package_filled_by_64_producers(registry: Registry) -> None:
     async with trio.open_nursery() as nursery:
         for number in range(PRODUCERS):
             nursery.start_soon(add, registry, package, f"file {number}", b"%d" % number)
-    sealed = await registry.finalize_package(package)
-    assert sealed.files == PRODUCERS
+    finalized = await registry.finalize_package(package)
+    assert finalized.files == PRODUCERS
     listed = manifest.decode(await registry.get_manifest_bytes(package)).files
     assert {file.path for file in listed} == {f"file {number}" for number in range(PRODUCERS)}
     await check_sound(registry)
@@ -75,7 +75,7 @@ async def test_64_producers_of_the_same_content_store_it_once(registry: Registry
 
 @pytest.mark.slow
 def test_4_processes_at_once_on_a_store_that_does_not_exist_yet(tmp_path: Path) -> None:
-    """First use races too: the file, its schema and the storage root are made by whoever comes first."""
+    """First use races too: the first process creates the file, its schema and the storage root."""
     store = tmp_path / "store"
     digests: dict[str, str] = {}
     with ExitStack() as stack:

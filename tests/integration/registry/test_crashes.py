@@ -82,7 +82,7 @@ async def _replay(registry: Registry, _package: str) -> object:
     return await registry.replay()
 
 
-async def _seal(registry: Registry, package: str) -> object:
+async def _finalize(registry: Registry, package: str) -> object:
     return await registry.finalize_package(package)
 
 
@@ -94,7 +94,7 @@ ASKED: list[tuple[str, type[Any], str, Callable[[Registry, str], Awaitable[objec
     ("storage", StorageActor, "serve_object", _read),
     ("event-writer", EventWriter, "commit", _register),
     ("projection", ProjectionActor, "replay", _replay),
-    ("ingest", IngestActor, "finalize_package", _seal),
+    ("ingest", IngestActor, "finalize_package", _finalize),
     ("health", HealthActor, "get_health", _ask_how_it_is),
 ]
 
@@ -188,7 +188,7 @@ async def test_commands_that_are_queued_when_the_writer_crashes_are_committed_af
 async def test_a_crash_of_the_database_restarts_the_rest_of_the_core(
     registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A commit that is under way comes to its end first, and its asker hears so."""
+    """A commit that is under way is completed first, and its caller gets the result."""
     holding, release = trio.Event(), trio.Event()
     commit = SqlEventStore.commit
 

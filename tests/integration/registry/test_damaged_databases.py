@@ -1,4 +1,4 @@
-"""A database that somebody has changed by hand: called damaged by whoever reads it, and written to by nobody."""
+"""A database that was changed by hand: readers report it as damaged, and nobody writes to it."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -273,7 +273,7 @@ async def test_a_package_that_lost_a_row_is_not_finalized(registry: Registry, se
     await registry.finalize_package(package)
 
 
-async def test_a_seal_whose_event_is_elsewhere_is_damage_and_not_an_open_package(
+async def test_a_finalize_whose_event_is_elsewhere_is_damage_and_not_an_open_package(
     registry: Registry, settings: Settings
 ) -> None:
     package = await fill(registry)

@@ -50,7 +50,7 @@ async def test_a_child_that_cannot_open_says_why_where_it_is_started(settings: S
 
 
 async def test_cancelling_the_block_keeps_what_was_accepted_and_stops_every_thread(settings: Settings) -> None:
-    """The commit that is under way when the program is cancelled comes to its end."""
+    """The commit that is under way when the program is cancelled is completed."""
     async with trio.open_nursery() as nursery:
 
         async def program() -> None:

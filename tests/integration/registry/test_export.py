@@ -47,7 +47,7 @@ def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "_BATCH_FILES", 1)
 
 
-async def sealed(registry: Registry, tree: Path, files: Mapping[str, bytes]) -> str:
+async def finalized(registry: Registry, tree: Path, files: Mapping[str, bytes]) -> str:
     return (await registry.ingest_tree(plant(tree, files), name="p")).package_id
 
 
@@ -90,7 +90,7 @@ def refused_paths(report: ExportReport) -> list[str]:
 async def test_a_path_that_leads_out_of_the_target_is_refused_whatever_the_tables_say(
     registry: Registry, settings: Settings, tree: Path, out: Path, path: str
 ) -> None:
-    package = await sealed(registry, tree, {"a/b": b"1", "c": b"2"})
+    package = await finalized(registry, tree, {"a/b": b"1", "c": b"2"})
     by_hand(settings, f"UPDATE artifact_files SET path = '{path}' WHERE path_key = 'a/b'")  # noqa: S608
     with pytest.raises(PathRefused):
         await registry.export_package(package, out)
@@ -103,7 +103,7 @@ async def test_a_link_that_is_planted_while_an_export_runs_is_not_followed(
     registry: Registry, tree: Path, out: Path, tmp_path: Path, planted: str
 ) -> None:
     files = {"dir/first": b"1", "dir/second": b"2", "new/deeper/third": b"3", "zeta": b"4"}
-    package = await sealed(registry, tree, files)
+    package = await finalized(registry, tree, files)
     outside = tmp_path / "outside"
     (outside / "deeper").mkdir(parents=True)
 
@@ -130,7 +130,7 @@ async def test_a_link_that_is_planted_while_an_export_runs_is_not_followed(
 async def test_what_somebody_else_writes_into_the_target_meanwhile_is_kept(
     registry: Registry, tree: Path, out: Path
 ) -> None:
-    package = await sealed(registry, tree, {"a": b"1", "b": b"2", "c": b"3"})
+    package = await finalized(registry, tree, {"a": b"1", "b": b"2", "c": b"3"})
     with pytest.raises(ExportIncomplete) as caught:
         await registry.export_package(package, out, progress=after(1, lambda: (out / "b").write_bytes(b"theirs")))
     assert [(each.path, "already" in each.reason) for each in caught.value.report.refused] == [("b", True)]
@@ -142,7 +142,7 @@ async def test_names_that_differ_in_case_only_are_refused_where_the_target_does_
     registry: Registry, tree: Path, out: Path, mount: OddMount, lacks: tuple[str, ...]
 ) -> None:
     files = {"README": b"upper", "readme": b"lower", "Docs/a": b"1", "docs/b": b"2", "other": b"3"}
-    package = await sealed(registry, tree, files)
+    package = await finalized(registry, tree, files)
     mount.same = bytes.lower
     mount.failing = dict.fromkeys(lacks, errno.EPERM)
     report = await incomplete(registry, package, out)
@@ -157,7 +157,7 @@ async def test_names_that_the_target_does_not_take_are_refused_one_by_one(
 ) -> None:
     errors = {b"a:b": errno.EINVAL, b"too long": errno.ENAMETOOLONG, b"not in its code page": errno.EILSEQ}
     files = {name.decode(): b"x" for name in errors}
-    package = await sealed(registry, tree, {**files, "a:b.d/below": b"x", "fine": b"x"})
+    package = await finalized(registry, tree, {**files, "a:b.d/below": b"x", "fine": b"x"})
     mount.refusal = lambda name: errors.get(name.removesuffix(b".d"))
     report = await incomplete(registry, package, out)
     assert report.files == 1
@@ -174,7 +174,7 @@ async def test_a_name_that_the_target_changes_in_silence_is_not_counted_as_writt
     registry: Registry, tree: Path, out: Path, mount: OddMount
 ) -> None:
     """As vfat drops trailing dots."""
-    package = await sealed(registry, tree, {"dots..": b"1", "dir./below": b"2", "fine": b"3"})
+    package = await finalized(registry, tree, {"dots..": b"1", "dir./below": b"2", "fine": b"3"})
     mount.kept = lambda name: name.rstrip(b".") or name
     mount.same = mount.kept
     report = await incomplete(registry, package, out)
@@ -187,7 +187,7 @@ async def test_a_target_that_keeps_another_unicode_form_is_told_of(
     registry: Registry, tree: Path, out: Path, mount: OddMount, form: str
 ) -> None:
     names = {"caf\u00e9/\u00e9": b"1", "cafe\u0301/other": b"2", "plain": b"3"}
-    package = await sealed(registry, tree, names)
+    package = await finalized(registry, tree, names)
     mount.kept = mount.same = lambda name: normalize("NFC" if form == "NFC" else "NFD", name.decode()).encode()
     report = await registry.export_package(package, out)
     assert (report.files, report.refused, report.limits) == (3, (), ("names",))
@@ -201,7 +201,7 @@ async def test_a_file_that_is_too_large_for_the_target_is_refused_alone(
 ) -> None:
     """As vfat refuses 4 GiB."""
     large = b"l" * (writing._BATCH_BYTES + 1)  # pyright: ignore[reportPrivateUsage] # the other way through the code
-    package = await sealed(registry, tree, {"large": large, "small": b"s"})
+    package = await finalized(registry, tree, {"large": large, "small": b"s"})
     real = os.write
 
     def write(fd: int, content: memoryview) -> int:
@@ -218,7 +218,7 @@ async def test_a_file_that_is_too_large_for_the_target_is_refused_alone(
 @pytest.mark.usefixtures("one_by_one")
 async def test_a_batch_is_read_while_the_one_before_it_is_written(registry: Registry, tree: Path, out: Path) -> None:
     files = {"a": b"1", "b": b"2", "c": b"3"}
-    package = await sealed(registry, tree, files)
+    package = await finalized(registry, tree, files)
     records = await registry.list_files(package)
     contents = {record.content_address: files[record.path] for record in records}
     reads, when_written = 0, list[int]()
@@ -241,7 +241,7 @@ async def test_a_target_with_neither_hard_links_nor_replacement_takes_files_by_t
     registry: Registry, tree: Path, out: Path, mount: OddMount
 ) -> None:
     files = {"a": b"1", "dir/b": b"2"}
-    package = await sealed(registry, tree, files)
+    package = await finalized(registry, tree, files)
     mount.failing = {"link": errno.EPERM, "replace": errno.EPERM}
     assert (await registry.export_package(package, out)).files == 2
     assert found(out) == files
@@ -253,7 +253,7 @@ async def test_a_target_without_modes_locks_and_links_gets_the_contents_and_is_t
 ) -> None:
     plant(tree, {"run": b"#!", "dir/plain": b"1"})
     (tree / "run").chmod(0o755)
-    package = await sealed(registry, tree, {})
+    package = await finalized(registry, tree, {})
     mount.modes = False
     mount.failing = {"fchmod": number, "flock": errno.ENOLCK, "rename_new": errno.EINVAL, "link": number}
     report = await registry.export_package(package, out)
@@ -267,7 +267,7 @@ async def test_a_target_that_forgets_modes_in_silence_is_told_of(
 ) -> None:
     plant(tree, {"run": b"#!", "plain": b"1"})
     (tree / "run").chmod(0o755)
-    package = await sealed(registry, tree, {})
+    package = await finalized(registry, tree, {})
 
     def forget(fd: int, mode: int) -> None:
         pass
@@ -279,7 +279,7 @@ async def test_a_target_that_forgets_modes_in_silence_is_told_of(
 
 
 async def test_a_target_that_holds_only_lost_and_found_is_empty(registry: Registry, tree: Path, out: Path) -> None:
-    package = await sealed(registry, tree, {"a": b"1"})
+    package = await finalized(registry, tree, {"a": b"1"})
     (out / "lost+found").mkdir(parents=True)
     (out / "lost+found").chmod(0)
     assert (await registry.export_package(package, out)).files == 1
@@ -294,7 +294,7 @@ FILES = {"a": b"1", "b/one": b"22", "b/two": b"333", "c": b"4444", "d/e/f": b"55
 async def interrupted(registry: Registry, tree: Path, out: Path, *, files: int = 3) -> str:
     plant(tree, FILES)
     (tree / "b" / "one").chmod(0o755)
-    package = await sealed(registry, tree, {})
+    package = await finalized(registry, tree, {})
     with pytest.raises(Interrupt):
         await registry.export_package(package, out, progress=after(files, stop))
     assert (out / UNFINISHED).is_dir()
@@ -392,7 +392,7 @@ PLANTED = {
 async def test_what_no_export_made_is_neither_written_nor_removed(
     registry: Registry, tree: Path, out: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
-    package = await sealed(registry, tree, FILES)
+    package = await finalized(registry, tree, FILES)
     victim = tmp_path / "victim"
     victim.write_bytes(b"")
     planted = out / UNFINISHED / name
@@ -419,7 +419,7 @@ async def test_what_no_export_made_is_neither_written_nor_removed(
 async def test_files_that_are_named_as_the_export_names_its_own_are_refused_each_time(
     registry: Registry, tree: Path, out: Path, name: str
 ) -> None:
-    package = await sealed(registry, tree, {"a": b"1", name: b"2"})
+    package = await finalized(registry, tree, {"a": b"1", name: b"2"})
     for resumed in (0, 1):
         report = await incomplete(registry, package, out)
         assert refused_paths(report) == [name]
@@ -431,7 +431,7 @@ async def test_a_deep_tree_costs_a_few_calls_for_each_directory(
 ) -> None:
     depth = 500
     files = {f"{'d/' * level}f": b"" for level in range(depth)}
-    package = await sealed(registry, tree, files)
+    package = await finalized(registry, tree, files)
     opened = 0
     real = os.open
 
@@ -459,7 +459,7 @@ async def test_an_empty_file_that_a_loss_of_power_leaves_is_written_again(
 async def test_an_export_that_ran_out_of_room_continues_when_there_is_some(
     registry: Registry, tree: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    package = await sealed(registry, tree, FILES)
+    package = await finalized(registry, tree, FILES)
     real, written = os.write, list[int]()
 
     def write(fd: int, content: memoryview) -> int:

@@ -87,7 +87,7 @@ async def interrupted_tree(registry: Registry, tree: Path, **options: str) -> st
     return package.package_id
 
 
-async def sealed(registry: Registry, tree: Path, reads: list[str]) -> tuple[IngestSummary, list[str]]:
+async def finalized(registry: Registry, tree: Path, reads: list[str]) -> tuple[IngestSummary, list[str]]:
     """Ingest a tree to its end: the answer, and what was read for it."""
     reads.clear()
     summary = await registry.ingest_tree(tree)
@@ -98,11 +98,11 @@ async def sealed(registry: Registry, tree: Path, reads: list[str]) -> tuple[Inge
 async def test_an_unchanged_tree_is_not_read_again(
     registry: Registry, settings: Settings, quiet_tree: Path, reads: list[str]
 ) -> None:
-    first, read = await sealed(registry, quiet_tree, reads)
+    first, read = await finalized(registry, quiet_tree, reads)
     assert ("".join(read), first.reused_files) == (NAMES, 0)
     (cache,) = caches(settings)
     assert cache.stat().st_mode & 0o077 == 0
-    again, read = await sealed(registry, quiet_tree, reads)
+    again, read = await finalized(registry, quiet_tree, reads)
     assert (read, again.reused_files, again.files) == ([], 6, 6)
     assert again.package_id != first.package_id
     assert again.tree_digest == first.tree_digest
@@ -140,7 +140,7 @@ async def test_a_changed_file_of_equal_size_is_read_again(
 ) -> None:
     await registry.ingest_tree(quiet_tree)
     change(quiet_tree)
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert (read, summary.reused_files) == (["a"], 5)
     assert await content_of(registry, summary.package_id, "a") == b"A"
 
@@ -151,7 +151,7 @@ async def test_a_renamed_file_is_not_read_again_and_keeps_its_own_bit(
     await registry.ingest_tree(quiet_tree)
     (quiet_tree / "a").rename(quiet_tree / "a.json")
     (quiet_tree / "b").chmod(0o755)
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     files = {file.path: (file.executable, file.media_type) for file in await registry.list_files(summary.package_id)}
     assert files["a.json"] == (False, "application/json")
     assert files["b"] == (True, "application/octet-stream")
@@ -166,7 +166,7 @@ async def test_a_file_that_was_written_just_before_it_was_looked_at_is_read_agai
     for name in NAMES:
         os.utime(tree / name, (0, 0))  # its change time is now nevertheless
     package = await interrupted_tree(registry, tree)
-    summary, read = await sealed(registry, tree, reads)
+    summary, read = await finalized(registry, tree, reads)
     assert "".join(read) == NAMES
     assert (summary.package_id, summary.reused_files) == (package, 0)
 
@@ -176,7 +176,7 @@ async def test_an_interrupted_ingest_is_continued_in_its_package_and_what_it_rea
 ) -> None:
     package = await interrupted_tree(registry, quiet_tree)
     stored = await paths_in(registry, package)
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert read == [name for name in NAMES if name not in stored]
     assert (summary.package_id, summary.files, summary.reused_files) == (package, 6, len(stored))
     assert summary.tree_digest == (await registry.ingest_tree(quiet_tree)).tree_digest, "as if it had gone in one go"
@@ -186,7 +186,7 @@ async def test_an_interrupted_ingest_is_continued_in_its_package_and_what_it_rea
     assert len(caches(settings)) == 1
 
 
-async def test_a_sealed_package_is_not_the_next_ones(registry: Registry, quiet_tree: Path) -> None:
+async def test_a_finalized_package_is_not_the_next_ones(registry: Registry, quiet_tree: Path) -> None:
     package = await interrupted_tree(registry, quiet_tree)
     assert (await registry.ingest_tree(quiet_tree)).package_id == package
     assert (await registry.ingest_tree(quiet_tree)).package_id != package
@@ -199,7 +199,7 @@ async def test_a_file_that_was_touched_is_read_again_and_what_it_is_now_counts(
     stored = await paths_in(registry, package)
     (quiet_tree / "a").write_bytes(b"A")
     (quiet_tree / "b").chmod(0o755)
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert read == [name for name in NAMES if name not in stored or name in "ab"]
     assert summary.package_id == package
     assert await content_of(registry, package, "a") == b"A"
@@ -209,11 +209,11 @@ async def test_a_file_that_was_touched_is_read_again_and_what_it_is_now_counts(
 async def test_a_directory_that_lost_a_file_is_another_package(
     registry: Registry, quiet_tree: Path, reads: list[str]
 ) -> None:
-    """Nothing takes a file out of a package, and the one that is sealed must be what the directory is."""
+    """Nothing takes a file out of a package, and the one that is finalized must be what the directory is."""
     left = await interrupted_tree(registry, quiet_tree)
     stored = await paths_in(registry, left)
     (quiet_tree / "a").unlink()
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert summary.package_id != left
     assert await paths_in(registry, summary.package_id) == list("bcdef")
     assert read == [name for name in "bcdef" if name not in stored]
@@ -232,7 +232,7 @@ async def test_a_file_whose_object_is_not_there_is_read_and_stored_again(
         overwrite(lost, b"" if loss == "short" else b"X")
     if loss == "flagged":
         assert not (await registry.verify()).sound
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert (read, summary.reused_files) == (["b"], 5)
     assert await content_of(registry, summary.package_id, "b") == b"b"
 
@@ -255,7 +255,7 @@ async def test_a_content_that_is_flagged_while_an_ingest_runs_is_stored_again(
         return await commit(steps, command, actor, key)
 
     monkeypatch.setattr(Steps, "commit", verify_before)
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert (read, summary.reused_files) == (["a"], 5)
     assert await content_of(registry, summary.package_id, "a") == b"a"
     assert (await registry.verify()).sound
@@ -316,7 +316,7 @@ async def test_a_damaged_or_foreign_cache_is_ignored(
     await registry.ingest_tree(quiet_tree)
     (cache,) = caches(settings)
     damage(cache)
-    summary, read = await sealed(registry, quiet_tree, reads)
+    summary, read = await finalized(registry, quiet_tree, reads)
     assert ("".join(read), summary.reused_files) == (NAMES, 0)
 
 
@@ -365,13 +365,13 @@ async def test_a_second_ingest_at_the_same_time_goes_without(
     assert packages[1] == held[0]
 
 
-async def test_an_ingest_that_was_sealed_after_all_is_not_the_next_ones_answer(
+async def test_an_ingest_that_was_finalized_after_all_is_not_the_next_ones_answer(
     registry: Registry, quiet_tree: Path, reads: list[str]
 ) -> None:
     """Somebody who did not see the answer may have changed the directory since."""
     package = await interrupted_tree(registry, quiet_tree)
     await registry.finalize_package(package)
-    summary, _read = await sealed(registry, quiet_tree, reads)
+    summary, _read = await finalized(registry, quiet_tree, reads)
     assert summary.package_id != package
     assert await paths_in(registry, summary.package_id) == list(NAMES)
 

@@ -1,4 +1,4 @@
-"""Sealing a package: once, for good, with a manifest that says exactly what the log and the views say."""
+"""Finalizing a package: once, for good, with a manifest that says exactly what the log and the views say."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
@@ -42,29 +42,29 @@ async def package(registry: Registry) -> str:
 
 
 async def test_the_manifest_is_what_event_row_and_views_say(registry: Registry, package: str) -> None:
-    sealed = await registry.finalize_package(package, actor="release")
+    finalized = await registry.finalize_package(package, actor="release")
     payload = await registry.get_manifest_bytes(package)
     event = (await whole_log(registry))[-1]
     record = await registry.get_package(package)
     assert (event.event.type, event.event.subject, event.event.actor) == ("v1.package.finalized", package, "release")
     assert event.event.payload == payload
     digest = f"blake3:{blake3.blake3(payload).hexdigest()}"
-    assert sealed.manifest_digest == record.manifest_digest == digest
-    assert sealed.sequence == record.finalized_sequence == event.sequence
+    assert finalized.manifest_digest == record.manifest_digest == digest
+    assert finalized.sequence == record.finalized_sequence == event.sequence
     said = manifest.decode(payload)
     assert (said.package.package_id, said.package.name, said.package.metadata) == (
         package,
         "nightly",
         {"branch": "main"},
     )
-    assert said.provenance.tree_digest == sealed.tree_digest == record.tree_digest
+    assert said.provenance.tree_digest == finalized.tree_digest == record.tree_digest
     assert said.provenance.actor == "release"
     assert [(file.path, file.size_bytes, file.executable, file.media_type) for file in said.files] == [
         (file.path, file.size_bytes, file.executable, file.media_type) for file in await registry.list_files(package)
     ]
     assert [file.path for file in said.files] == ["a.sh", "b/file.txt", "b/same.bin"]
     assert len(said.storage_receipts) == 2, "equal contents are one object"
-    assert (sealed.files, sealed.bytes) == (3, 24)
+    assert (finalized.files, finalized.bytes) == (3, 24)
     kept = retention_class("short")
     assert kept.duration_us is not None
     assert record.expires_at_us == said.package.finalized_at_us + kept.duration_us
@@ -93,20 +93,20 @@ async def test_an_open_package_has_no_manifest(registry: Registry, package: str)
         await registry.get_manifest_bytes("no such package")
 
 
-async def test_an_empty_package_can_be_sealed(registry: Registry) -> None:
+async def test_an_empty_package_can_be_finalized(registry: Registry) -> None:
     package = (await registry.create_package("empty")).package_id
-    sealed = await registry.finalize_package(package)
-    assert (sealed.files, sealed.bytes) == (0, 0)
+    finalized = await registry.finalize_package(package)
+    assert (finalized.files, finalized.bytes) == (0, 0)
     assert manifest.decode(await registry.get_manifest_bytes(package)).files == ()
     await check_sound(registry)
 
 
-async def test_what_is_not_there_cannot_be_sealed(registry: Registry) -> None:
+async def test_what_is_not_there_cannot_be_finalized(registry: Registry) -> None:
     with pytest.raises(PackageNotFound):
         await registry.finalize_package("no such package")
 
 
-async def test_a_sealed_package_takes_no_change(
+async def test_a_finalized_package_takes_no_change(
     registry: Registry, settings: Settings, package: str, tree: Path
 ) -> None:
     await registry.finalize_package(package)
@@ -131,17 +131,17 @@ async def test_a_sealed_package_takes_no_change(
     assert await paths_in(registry, package) == ["a.sh", "b/file.txt", "b/same.bin"]
 
 
-async def test_sealing_again_gives_the_same_answer(registry: Registry, settings: Settings, package: str) -> None:
+async def test_finalizing_again_gives_the_same_answer(registry: Registry, settings: Settings, package: str) -> None:
     answers: list[object] = []
 
-    async def seal(by: Registry) -> None:
+    async def finalize(by: Registry) -> None:
         answers.append(await by.finalize_package(package))
 
     async with open_registry(settings) as other:
         async with trio.open_nursery() as nursery:
             for _ in range(4):
-                nursery.start_soon(seal, registry)
-                nursery.start_soon(seal, other)
+                nursery.start_soon(finalize, registry)
+                nursery.start_soon(finalize, other)
         answers.append(await registry.finalize_package(package))
     assert len(answers) == 9
     assert all(answer == answers[0] for answer in answers)
@@ -180,7 +180,7 @@ async def test_a_directory_that_is_being_ingested_keeps_its_package_busy_too(
     plant(tree, {"1": b"1", "2": b"2", "3": b"3"})
     answers: list[object] = []
 
-    async def seal() -> None:
+    async def finalize() -> None:
         try:
             answers.append(await registry.finalize_package(package))
         except PackageBusy as refused:
@@ -190,17 +190,17 @@ async def test_a_directory_that_is_being_ingested_keeps_its_package_busy_too(
 
         def after_a_batch(counts: IngestProgress) -> None:
             if counts.files == 1:
-                nursery.start_soon(seal)
+                nursery.start_soon(finalize)
 
         await registry.ingest_directory(package, tree, progress=after_a_batch)
     assert answers == [1]
     assert (await registry.finalize_package(package)).files == 6
 
 
-async def test_another_process_may_seal_between_two_batches(
+async def test_another_process_may_finalize_between_two_batches(
     registry: Registry, settings: Settings, package: str
 ) -> None:
-    """Then what had been committed is sealed, and the ingest is refused."""
+    """Then what had been committed is finalized, and the ingest is refused."""
     asked, gate = trio.Event(), trio.Event()
 
     async def gated() -> AsyncGenerator[bytes]:
@@ -215,10 +215,10 @@ async def test_another_process_may_seal_between_two_batches(
     async with open_registry(settings) as other, trio.open_nursery() as nursery:
         nursery.start_soon(ingest)
         await asked.wait()
-        sealed = await other.finalize_package(package)
+        finalized = await other.finalize_package(package)
         gate.set()
-    assert sealed.files == 3
-    assert await registry.finalize_package(package) == sealed
+    assert finalized.files == 3
+    assert await registry.finalize_package(package) == finalized
     await check_sound(registry)
 
 
@@ -236,20 +236,20 @@ def _meddle(monkeypatch: pytest.MonkeyPatch, meddler: Registry, package: str, ti
     monkeypatch.setattr(SqlEventStore, "contents", read_and_meddle)
 
 
-async def test_a_change_by_another_process_meanwhile_is_sealed_too(
+async def test_a_change_by_another_process_meanwhile_is_finalized_too(
     registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_registry(settings) as other:
         _meddle(monkeypatch, other, package, times=2)
-        sealed = await registry.finalize_package(package)
-    assert sealed.files == 5
+        finalized = await registry.finalize_package(package)
+    assert finalized.files == 5
     assert [file.path for file in manifest.decode(await registry.get_manifest_bytes(package)).files] == [
         file.path for file in await registry.list_files(package)
     ]
     await check_sound(registry)
 
 
-async def test_a_package_that_keeps_changing_is_not_sealed(
+async def test_a_package_that_keeps_changing_is_not_finalized(
     registry: Registry, settings: Settings, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_registry(settings) as other:
@@ -272,11 +272,11 @@ async def test_a_package_holds_no_more_files_than_the_setting_says(settings: Set
         assert (await registry.finalize_package(package)).files == 2
 
 
-async def test_a_sealed_package_survives_the_loss_of_its_object(
+async def test_a_finalized_package_survives_the_loss_of_its_object(
     registry: Registry, settings: Settings, package: str
 ) -> None:
     """What it is stays known; only its bytes are gone."""
-    sealed = await registry.finalize_package(package)
+    finalized = await registry.finalize_package(package)
     object_file(settings, (await registry.get_file_record(package, "a.sh")).content_address).unlink()
-    assert await registry.finalize_package(package) == sealed
+    assert await registry.finalize_package(package) == finalized
     assert manifest.decode(await registry.get_manifest_bytes(package)).files[0].path == "a.sh"

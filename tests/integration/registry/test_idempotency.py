@@ -222,6 +222,6 @@ async def test_a_directory_that_was_cancelled_is_resumed(
         )
     assert (await paths_in(registry, package))[:3] == ["a", "b", "c"]
     result = await registry.ingest_directory(package, tree)
-    assert result.unchanged_files in {3, 4}  # a commit that had begun comes to its end
+    assert result.unchanged_files in {3, 4}  # a commit that had begun is completed
     assert await paths_in(registry, package) == list("abcdef")
     await check_sound(registry)

@@ -112,7 +112,7 @@ async def test_equal_contents_are_stored_once_and_counted_from_the_log(
     assert sorted(objects(settings).values()) == [b"other", b"same"]
     await registry.replay()
     assert await registry.ingest_tree(tree, name="first", idempotency_key="first") == first, (
-        "whoever asks, and whenever"
+        "the same for every caller, at any time"
     )
 
 
@@ -454,33 +454,33 @@ async def test_a_file_that_grows_while_it_is_read_is_refused(
     assert objects(settings) == {}
 
 
-async def test_a_tree_that_another_process_seals_meanwhile_is_refused(
+async def test_a_tree_that_another_process_finalizes_meanwhile_is_refused(
     registry: Registry, settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("artifactstore.ingest.steps.ENTRIES_MAX", 1)
     monkeypatch.setattr("artifactstore.ingest.steps.BATCHES_TOGETHER", 1)
     plant(tree, {"a": b"a", "b": b"b", "c": b"c"})
-    sealed = trio.Event()
+    finalized = trio.Event()
     store_files = StorageActor.store_files
 
     async def store_the_last_one_late(
         actor: StorageActor, message: StoreFiles
     ) -> tuple[IngestResult | ArtifactStoreError, ...]:
         if message.batch[0].path == "c":
-            await sealed.wait()
+            await finalized.wait()
         return await store_files(actor, message)
 
     monkeypatch.setattr(StorageActor, "store_files", store_the_last_one_late)
     async with open_registry(settings) as other, trio.open_nursery() as nursery:
 
-        async def seal() -> None:
+        async def finalize() -> None:
             package = await other.get_package("t")
             assert (await other.finalize_package(package.package_id)).files == 2
-            sealed.set()
+            finalized.set()
 
         def after_a_batch(counts: IngestProgress) -> None:
             if counts.files == 2:
-                nursery.start_soon(seal)
+                nursery.start_soon(finalize)
 
         with pytest.raises(PackageFinalizedAlready):
             await registry.ingest_tree(tree, name="t", progress=after_a_batch)

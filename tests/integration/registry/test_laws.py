@@ -135,7 +135,7 @@ async def _damage(step: Damage, registry: Registry, model: _Model, root: Path) -
     else:
         overwrite(stored, step.content + b"!")
     assert record.content_address in await _flawed(registry)
-    # The same content comes again, and heals it for everybody.
+    # The same content comes again, and repairs it for everybody.
     package = (await registry.create_package("healer")).package_id
     await registry.ingest_file(package, "again", stream_of(step.content))
     assert record.content_address not in await _flawed(registry)
@@ -207,16 +207,16 @@ def test_equal_trees_have_equal_tree_digests_in_any_order_and_any_store(
     """File by file in two orders, and as a directory in another store."""
     shuffled = data.draw(st.permutations(tree))
 
-    async def seal(registry: Registry, files: Sequence[tuple[str, bytes, bool]], name: str) -> tuple[str, str]:
+    async def finalize(registry: Registry, files: Sequence[tuple[str, bytes, bool]], name: str) -> tuple[str, str]:
         package = (await registry.create_package(name)).package_id
         for path, content, executable in files:
             await registry.ingest_file(package, path, stream_of(content), executable=executable)
-        sealed = await registry.finalize_package(package)
-        return sealed.tree_digest, sealed.manifest_digest
+        finalized = await registry.finalize_package(package)
+        return finalized.tree_digest, finalized.manifest_digest
 
     async def main(root: Path) -> None:
         async with open_registry(settings_in(root / "one")) as one, open_registry(settings_in(root / "two")) as two:
-            first, second = await seal(one, tree, "first"), await seal(one, shuffled, "second")
+            first, second = await finalize(one, tree, "first"), await finalize(one, shuffled, "second")
             with tempfile.TemporaryDirectory(dir=root) as directory:
                 plant_tree(Path(directory), tree)
                 third = await two.ingest_tree(Path(directory), name="third")
@@ -225,6 +225,6 @@ def test_equal_trees_have_equal_tree_digests_in_any_order_and_any_store(
             if tree:
                 path, content, executable = tree[0]
                 other = [(path, content, not executable), *tree[1:]]
-                assert (await seal(one, other, "other"))[0] != first[0]
+                assert (await finalize(one, other, "other"))[0] != first[0]
 
     trio.run(main, stores)

@@ -279,7 +279,7 @@ async def test_a_changed_row_of_a_link_or_a_directory_is_found(
 
 
 @pytest.mark.parametrize("statement", ROWS[1:])
-async def test_a_package_whose_totals_count_other_entries_is_not_sealed(
+async def test_a_package_whose_totals_count_other_entries_is_not_finalized(
     registry: Registry, settings: Settings, tmp_path: Path, statement: str
 ) -> None:
     package = (await registry.create_package("open")).package_id
@@ -311,7 +311,7 @@ TOGETHER = {"m": "x/y/d/../etc", "x/y/d": "../.."}
 INSIDE = {**TOGETHER, "m": "x/y/d/etc"}
 
 
-async def test_links_that_leave_a_package_together_cannot_be_sealed_or_exported(
+async def test_links_that_leave_a_package_together_cannot_be_finalized_or_exported(
     registry: Registry, tmp_path: Path
 ) -> None:
     package = (await registry.create_package("open")).package_id
@@ -330,9 +330,9 @@ async def test_a_log_whose_links_leave_the_package_is_not_imported(tmp_path: Pat
     async with open_registry(settings_in(tmp_path / "first")) as first:
         package = (await first.ingest_tree(plant_entries(tmp_path / "tree", INSIDE))).package_id
         log = await whole_log(first)
-    begun, created, put, sealed = log
+    begun, created, put, finalized = log
     assert put.event.type == FILES_INGESTED.name
-    hand_made = [begun, created, _with_target(put), _with_target_in_manifest(sealed)]
+    hand_made = [begun, created, _with_target(put), _with_target_in_manifest(finalized)]
     async with open_registry(settings_in(tmp_path / "second")) as second:
         _write(tmp_path / "log", hand_made)
         with pytest.raises(EventRefused, match=r"^event 4 .*1 links lead out of the tree: 'm' -> 'x/y/d/../etc'"):

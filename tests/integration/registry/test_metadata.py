@@ -39,14 +39,14 @@ async def test_a_schema_that_json_cannot_hold_is_refused(registry: Registry) -> 
 
 
 @pytest.mark.parametrize("name", RETENTION_CLASSES)
-async def test_retention_begins_when_a_package_is_sealed(registry: Registry, name: str) -> None:
+async def test_retention_begins_when_a_package_is_finalized(registry: Registry, name: str) -> None:
     opened = await registry.create_package("p", retention=name)
     promised = RETENTION_CLASSES[name].duration_us
     assert (opened.retention_class, opened.retention_duration_us, opened.expires_at_us) == (name, promised, None)
     await registry.finalize_package(opened.package_id)
-    sealed = await registry.get_package(opened.package_id)
-    assert sealed.finalized_at_us is not None
-    assert sealed.expires_at_us == (None if promised is None else sealed.finalized_at_us + promised)
+    finalized = await registry.get_package(opened.package_id)
+    assert finalized.finalized_at_us is not None
+    assert finalized.expires_at_us == (None if promised is None else finalized.finalized_at_us + promised)
 
 
 @pytest.mark.parametrize(

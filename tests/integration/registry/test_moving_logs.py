@@ -215,7 +215,7 @@ async def test_a_payload_that_its_record_does_not_name_is_refused_before_anythin
     file: Path, tmp_path: Path
 ) -> None:
     payload = content(file)
-    last = payload.rindex(b"artifactstore")  # the producer, in the manifest of the package that was sealed
+    last = payload.rindex(b"artifactstore")  # the producer, in the manifest of the package that was finalized
     async with another(tmp_path / "second") as second:
         put(file, _flipped(payload, last))
         with pytest.raises(PayloadDiffers, match="take another copy of it") as refused:

@@ -32,7 +32,7 @@ def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
 
 
 def in_order(names: list[str]) -> list[str]:
-    """Put files in, seal, and then all that asks for a sealed package."""
+    """Put files in, finalize, and then all that asks for a finalized package."""
     first = ["ingest_file", "ingest_directory", "finalize_package"]
     return [*first, *(name for name in names if name not in first)]
 
@@ -42,11 +42,11 @@ async def test_a_name_does_wherever_an_id_does(registry: Registry, tree: Path) -
     created = await registry.create_package("nightly")
     for name in in_order(TAKERS):
         await drain(getattr(registry, name)(**arguments(name, tree, "nightly")))
-    for name in TAKERS[2:]:  # it is sealed
+    for name in TAKERS[2:]:  # it is finalized
         if not name.startswith("ingest"):
             await drain(getattr(registry, name)(**arguments(name, tree, created.package_id)))
-    sealed = await registry.get_package("nightly")
-    assert (sealed.package_id, sealed.status, sealed.files) == (created.package_id, "finalized", 2)
+    finalized = await registry.get_package("nightly")
+    assert (finalized.package_id, finalized.status, finalized.files) == (created.package_id, "finalized", 2)
 
 
 async def test_a_name_that_several_have_or_none_is_refused_by_all(registry: Registry, tree: Path) -> None:

@@ -1,4 +1,4 @@
-"""A store takes in nothing of its own, by whatever way an ingest comes to it, and says what it left out."""
+"""A store never ingests its own files, by whatever path they are reached, and says what it left out."""
 
 import os
 import subprocess

@@ -14,7 +14,7 @@ PRODUCERS = 16
 async def test_two_registries_at_once(settings: Settings, postgres_location: DatabaseLocation) -> None:
     shared = replace(settings, database_url=postgres_location.url.render_as_string(hide_password=False))
     seen: list[StoredEvent] = []
-    sealed: list[str] = []
+    finalized: list[str] = []
 
     async def follow(registry: Registry, until: int) -> None:
         async with registry.tail_events() as tail:
@@ -26,7 +26,7 @@ async def test_two_registries_at_once(settings: Settings, postgres_location: Dat
     async def produce(registry: Registry, number: int) -> None:
         package = (await registry.create_package(f"p{number}", idempotency_key=f"create {number}")).package_id
         await add(registry, package, "f", b"%d" % number)
-        sealed.append((await registry.finalize_package(package)).package_id)
+        finalized.append((await registry.finalize_package(package)).package_id)
 
     async with open_registry(shared) as one, open_registry(shared) as two:
         async with trio.open_nursery() as nursery:
@@ -34,10 +34,10 @@ async def test_two_registries_at_once(settings: Settings, postgres_location: Dat
             for number in range(PRODUCERS):
                 nursery.start_soon(produce, (one, two)[number % 2], number)
         assert seen == await check_sound(one)
-        assert len(set(sealed)) == PRODUCERS
+        assert len(set(finalized)) == PRODUCERS
         digest = (await two.replay()).projection_digest
         assert (await one.replay(check=True)).projection_digest == digest
         await two.create_package("p3", idempotency_key="create 3")
         assert await check_sound(two) == seen, "a repeated call writes nothing"
-        assert await content_of(two, sealed[0], "f") == await content_of(one, sealed[0], "f")
+        assert await content_of(two, finalized[0], "f") == await content_of(one, finalized[0], "f")
         assert (await one.health(max_age_s=0)).healthy

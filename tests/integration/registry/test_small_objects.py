@@ -45,7 +45,7 @@ async def test_small_objects_are_rows_and_are_read_verified_and_exported(
         assert (await registry.health(max_age_s=0)).healthy
 
 
-async def test_a_damaged_row_is_found_and_healed_by_the_same_content(settings: Settings, tree: Path) -> None:
+async def test_a_damaged_row_is_found_and_repaired_by_the_same_content(settings: Settings, tree: Path) -> None:
     async with open_registry(settings) as registry:
         await registry.ingest_tree(tree)
         with closing(sqlite3.connect(settings.storage_local_root / "small" / "objects.db")) as file, file:

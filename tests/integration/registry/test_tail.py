@@ -1,4 +1,4 @@
-"""Following the log: from any point, without a hole and without a repeat, whoever writes and whatever crashes."""
+"""Tails of the log: from any point, without a gap or a repeat, with any writer and after any crash."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Verification finds what is damaged or missing, records it once, and the next ingest of the same content heals it."""
+"""Verification finds what is damaged or missing, records it once, and an ingest of the same content repairs it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -100,7 +100,7 @@ async def test_a_flaw_that_becomes_another_is_recorded_again(
 
 @pytest.mark.parametrize("remove", [True, False], ids=["missing", "damaged"])
 @pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "file"])
-async def test_the_next_ingest_of_the_same_content_heals_it(
+async def test_the_next_ingest_of_the_same_content_repairs_it(
     registry: Registry, settings: Settings, package: str, tree: Path, remove: bool, by_directory: bool
 ) -> None:
     stored = await _stored(registry, settings, package, "a")
@@ -128,7 +128,7 @@ async def test_the_next_ingest_of_the_same_content_heals_it(
     assert [event.event.type for event in (await whole_log(registry))[before:]] == ["v1.files.ingested"]
 
 
-async def test_ingesting_the_same_file_again_heals_it_without_changing_its_package(
+async def test_ingesting_the_same_file_again_repairs_it_without_changing_its_package(
     registry: Registry, settings: Settings, package: str
 ) -> None:
     overwrite(await _stored(registry, settings, package, "a"), b"content of ?")
@@ -146,7 +146,7 @@ async def test_ingesting_the_same_file_again_heals_it_without_changing_its_packa
 
 @pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "stream"])
 @pytest.mark.parametrize("size", [12, CHUNK + 5], ids=["small", "large"])
-async def test_damage_of_equal_length_is_healed_in_passing_though_nobody_has_noticed_it(
+async def test_damage_of_equal_length_is_repaired_in_passing_though_nobody_has_noticed_it(
     registry: Registry, settings: Settings, tree: Path, size: int, *, by_directory: bool
 ) -> None:
     content = bytes(range(256)) * (size // 256 + 1)

@@ -79,7 +79,7 @@ def test_a_line_says_who_did_it_when_and_to_what() -> None:
     assert (entry.type, entry.subject) == ("v1.package.created", FIRST)
 
 
-def test_a_sealed_package_is_named_by_its_manifest_digest() -> None:
+def test_a_finalized_package_is_named_by_its_manifest_digest() -> None:
     payload = PackageFinalized(b"canonical bytes")
     [stored] = stored_events([payload])
     assert audit_entry(stored).type == type_of(payload).name

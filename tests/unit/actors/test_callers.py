@@ -26,7 +26,7 @@ async def test_a_stream_is_handed_over_whole() -> None:
 
 
 async def test_a_stream_that_failed_does_not_look_complete() -> None:
-    """Whoever reads it is cancelled: it never sees an end that it could take for the end of the content."""
+    """The reader is cancelled: it never sees an end that it could take for the end of the content."""
     ends: list[str] = []
 
     async def broken() -> AsyncGenerator[bytes]:

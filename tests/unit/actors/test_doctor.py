@@ -10,13 +10,13 @@ from artifactstore.backends.small_inspection import SmallInspection
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.inspection import DatabaseInspection, UnfinishedPackage
 from artifactstore.database.schema import SCHEMA_REVISION
-from artifactstore.dataplane import ClosedPath, RootInspection
+from artifactstore.dataplane import DeniedPath, RootInspection
 from artifactstore.doctor import CHECKS, Inspection, examine
 from artifactstore.doctor.holders import holders_of
 from artifactstore.doctor.inspection import Setting
 from artifactstore_protocols.event_store import Location
-from artifactstore_protocols.imports import ImportUnfinished
 from artifactstore_protocols.root_markers import RootMarker
+from artifactstore_protocols.unfinished_import import ImportUnfinished
 
 NOW_US = 1_700_000_000_000_000
 STORE = "0198f3a0-7c00-4000-8000-000000000001"
@@ -76,7 +76,7 @@ def test_a_store_that_is_well_has_nothing() -> None:
 TROUBLE: list[tuple[str, Inspection, str, str]] = [
     (
         "unknown settings",
-        replace(WELL, meant_settings={"ARTIFACTSTORE_LOG_LEVLE": "ARTIFACTSTORE_LOG_LEVEL"}),
+        replace(WELL, suggested_settings={"ARTIFACTSTORE_LOG_LEVLE": "ARTIFACTSTORE_LOG_LEVEL"}),
         "ARTIFACTSTORE_LOG_LEVLE is set, and there is no such setting",
         "use ARTIFACTSTORE_LOG_LEVEL; until then every command refuses to run",
     ),
@@ -138,7 +138,7 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
     ),
     (
         "permissions",
-        with_root(closed=tuple(ClosedPath(f"/s/objects/{n}", "root", "written to") for n in range(5))),
+        with_root(closed=tuple(DeniedPath(f"/s/objects/{n}", "root", "written to") for n in range(5))),
         "/s/objects/0 (of root), /s/objects/1 (of root), /s/objects/2 (of root) and 2 more",
         "as root, run `chown -R 7:8 /s/objects`",
     ),
@@ -219,19 +219,19 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
         "removes them",
     ),
     (
-        "belonging",
+        "missing_objects",
         replace(NEW, root_found=ROOT),
         "there are objects below /s/objects, and no log in /s/log.db",
         "check ARTIFACTSTORE_DATABASE_URL",
     ),
     (
-        "belonging",
+        "missing_objects",
         with_root(missing=keys(3)),
         "of 3 objects that the log names, none is below /s/objects",
         "check ARTIFACTSTORE_STORAGE_LOCAL_ROOT",
     ),
     (
-        "belonging",
+        "missing_objects",
         with_root(missing=keys(2)),
         "of 3 objects that the log names, 2 are not below /s/objects",
         "run `artifactstore verify`",

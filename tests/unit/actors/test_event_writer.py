@@ -12,9 +12,9 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome, EventStore
 from artifactstore_protocols.events import Committed, StoredEvent
-from artifactstore_protocols.imports import ImportRun, LogEnd, UnfinishedImport
 from artifactstore_protocols.messages import Commit, HeadMoved, ImportEvents, ProjectionRole, WriterRole
 from artifactstore_protocols.supervision import Request
+from artifactstore_protocols.unfinished_import import ImportRun, LogEnd, UnfinishedImport
 from command_strategies import Ids, created
 from database_tools import event
 

@@ -101,7 +101,7 @@ def test_a_second_ingest_at_the_same_time_goes_without(tmp_path: Path) -> None:
 def test_a_cache_that_is_replaced_while_another_waits_to_lock_it_is_not_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever has opened the old file and gets its lock looks again for the one that is there now."""
+    """A process that opened the old file and gets its lock opens the new one instead."""
     saved(tmp_path)
     first = FilesCache.open(tmp_path, NAME, STAMPS)
     flock, swapped = fcntl.flock, list[int]()

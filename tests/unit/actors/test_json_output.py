@@ -27,7 +27,7 @@ class _Kind(StrEnum):
 
 class _Record(Struct):
     made_at_us: int
-    sealed_at_us: int | None
+    finalized_at_us: int | None
     parts: tuple[int, ...]
     labels: Mapping[str, object]
     kind: _Kind
@@ -54,7 +54,7 @@ def test_a_record_becomes_plain_keys() -> None:
     record = _Record(1, None, (1, 2), {"a": None, "b": [True, 1.5]}, _Kind.ONE)
     assert to_json(record) == {
         "made_at": "1970-01-01T00:00:00.000001Z",
-        "sealed_at": None,
+        "finalized_at": None,
         "parts": [1, 2],
         "labels": {"a": None, "b": [True, 1.5]},
         "kind": "one",
@@ -126,9 +126,9 @@ def test_entries_and_objects_are_shown_by_the_names_of_their_fields() -> None:
     ]
 
 
-def test_a_sealed_manifest_is_shown_without_its_files() -> None:
-    sealed = manifest.encode(sample_manifest(sample_file("a", b"content")))
-    shown = cast("Mapping[str, Mapping[str, Json]]", event_to_json(_stored(PackageFinalized(sealed))))
+def test_a_finalized_manifest_is_shown_without_its_files() -> None:
+    finalized = manifest.encode(sample_manifest(sample_file("a", b"content")))
+    shown = cast("Mapping[str, Mapping[str, Json]]", event_to_json(_stored(PackageFinalized(finalized))))
     assert set(shown["payload"]) == {"package", "provenance"}
 
 

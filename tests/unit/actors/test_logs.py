@@ -10,7 +10,7 @@ from typing import Any, NoReturn, override
 
 import pytest
 
-from artifactstore.cli.logs import logging_to, passwords_in
+from artifactstore.cli.logging_setup import logging_to, passwords_in
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.supervision.requests import request_named
 from artifactstore_protocols.errors import InvalidValue

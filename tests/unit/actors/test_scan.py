@@ -317,7 +317,7 @@ def test_a_scan_ends_soon_after_it_is_not_wanted(tmp_path: Path, *, wide: bool) 
             raise NotWanted
 
     with pytest.raises(NotWanted):
-        scan_directory(str(tmp_path), files_max=_MANY, check_wanted=check)
+        scan_directory(str(tmp_path), files_max=_MANY, check_cancelled=check)
 
 
 def test_a_scan_tells_what_it_has_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

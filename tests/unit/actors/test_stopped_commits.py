@@ -1,4 +1,4 @@
-"""A commit that becomes durable while actors are stopped is answered as committed, whoever asked for it."""
+"""A commit that becomes durable while actors are stopped is reported as committed to every caller."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 
 from artifactstore.backends import durability, local_files
 from artifactstore.backends.durability import DIRECTORY_FSYNCS_MAX, FSYNCS_MAX, load_syncfs, syncfs_for
-from artifactstore.backends.filesystems import filesystem_type
+from artifactstore.backends.filesystem_type import filesystem_type
 from artifactstore.backends.local import LocalBackend
 from artifactstore.durable import start_writeback
 from artifactstore.testing.backend_conformance import key_of, put, put_of, read, stored, write

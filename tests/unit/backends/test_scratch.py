@@ -68,7 +68,7 @@ def test_a_sweep_ends_when_the_store_is_not_wanted_any_more(tmp_path: Path) -> N
             raise NotWanted
 
     with pytest.raises(NotWanted):
-        LocalBackend(tmp_path, check_wanted=check)
+        LocalBackend(tmp_path, check_cancelled=check)
     assert suffixes(tmp_path / "tmp") == ["temp"] * 3
     LocalBackend(tmp_path).close()
     assert suffixes(tmp_path / "tmp") == []

@@ -120,7 +120,7 @@ class World:
         waiting = [child for child in state.children if child.state is ChildState.QUEUED]
         on_the_way = self.unready | self.stopping
         backing_off = [child for child in state.children if child.state is ChildState.BACKOFF]
-        assert not waiting or on_the_way or backing_off, "whoever is queued waits for something"
+        assert not waiting or on_the_way or backing_off, "a queued child waits for something"
         for child in backing_off:
             assert Elapsed(child.name, child.generation) in self.delays, "a backoff always ends"
         for child in state.children:

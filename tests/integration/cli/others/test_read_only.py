@@ -23,8 +23,8 @@ def read_only_mount(directory: Path) -> list[str]:
 
 @pytest.fixture
 def filled(cli: Cli, tree: Path, tmp_path: Path) -> Cli:
-    """A store with a package that is sealed and one that is open, with a log and a backup of it beside."""
-    cli.ok("ingest", tree, "--name", "sealed")
+    """A store with a package that is finalized and one that is open, with a log and a backup of it beside."""
+    cli.ok("ingest", tree, "--name", "finalized")
     cli.ok("package", "create", "open")
     cli.ok("events", "--export", tmp_path / "log.cbor")
     cli.ok("backup", tmp_path / "backup")
@@ -72,10 +72,10 @@ def check(place: Elsewhere, tmp_path: Path, names: set[str], because: str) -> No
     out, tree, log, backup = (tmp_path / name for name in ("out", "tree", "log.cbor", "backup"))
     reads: list[list[str | Path]] = [
         ["package", "list", "--json"],
-        ["get", "sealed", "README.md"],
-        ["package", "show", "sealed"],
-        ["manifest", "sealed"],
-        ["export", "sealed", out / "tree"],
+        ["get", "finalized", "README.md"],
+        ["package", "show", "finalized"],
+        ["manifest", "finalized"],
+        ["export", "finalized", out / "tree"],
         ["events"],
         ["audit"],
         ["verify"],
@@ -119,7 +119,7 @@ def times_of(directory: Path) -> dict[Path, int]:
 def test_a_store_on_a_read_only_mount_is_read(filled: Cli, tmp_path: Path, leave: Callable[[Cli], None]) -> None:
     leave(filled)
     store, before = filled.database.parent, times_of(filled.database.parent)
-    names = {"sealed", "open"} if leave is nothing_beside else {"sealed", "open", "newest"}
+    names = {"finalized", "open"} if leave is nothing_beside else {"finalized", "open", "newest"}
     check(Elsewhere(read_only_mount(store)), tmp_path, names, f"the file system of {store} is mounted read-only")
     assert times_of(store) == before
 
@@ -128,7 +128,7 @@ def test_a_store_that_others_write_is_read_through_a_read_only_mount(filled: Cli
     store = filled.database.parent
     with in_use(filled):
         because = f"the file system of {store} is mounted read-only"
-        check(Elsewhere(read_only_mount(store)), tmp_path, {"sealed", "open", "newest"}, because)
+        check(Elsewhere(read_only_mount(store)), tmp_path, {"finalized", "open", "newest"}, because)
 
 
 def test_a_store_without_permission_to_write_is_read(filled: Cli, tmp_path: Path) -> None:
@@ -136,11 +136,11 @@ def test_a_store_without_permission_to_write_is_read(filled: Cli, tmp_path: Path
     for path in (filled.database.parent, *filled.database.parent.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     because = f"this user may not write to {filled.database}, which belongs to root"
-    check(Elsewhere(user=_STRANGER), tmp_path, {"sealed", "open", "newest"}, because)
+    check(Elsewhere(user=_STRANGER), tmp_path, {"finalized", "open", "newest"}, because)
 
 
 def test_flaws_that_cannot_be_recorded_are_told_all_the_same(filled: Cli, tmp_path: Path) -> None:
-    victim = filled.object_of(filled.json("package", "show", "sealed")["file_list"][0]["content_address"])
+    victim = filled.object_of(filled.json("package", "show", "finalized")["file_list"][0]["content_address"])
     overwrite(victim, b"x" * len(victim.read_bytes()))
     [ran] = Elsewhere(read_only_mount(filled.database.parent)).run(["verify", "--json"])
     assert ran.code == 3
@@ -153,7 +153,7 @@ def test_a_store_on_a_full_disk_is_read(filled: Cli, tmp_path: Path, log: str) -
     if log == "left":
         log_left(filled)
     store = filled.database.parent
-    names = {"sealed", "open", "newest"} if log == "left" else {"sealed", "open"}
+    names = {"finalized", "open", "newest"} if log == "left" else {"finalized", "open"}
     place = Elsewhere(
         [
             f"cp -a '{store}' '{tmp_path}/copy'",
@@ -164,7 +164,7 @@ def test_a_store_on_a_full_disk_is_read(filled: Cli, tmp_path: Path, log: str) -
         ]
     )
     listed, got, doctor, made = place.run(
-        ["package", "list", "--json"], ["get", "sealed", "README.md"], ["doctor"], ["package", "create", "new"]
+        ["package", "list", "--json"], ["get", "finalized", "README.md"], ["doctor"], ["package", "create", "new"]
     )
     assert (listed.code, listed.err) == (0, "")
     assert {line["name"] for line in listed.json_lines} == names

@@ -1,8 +1,8 @@
-"""Processes that fill packages while others seal them, all at once.
+"""Processes that fill packages while others finalize them, all at once.
 
-Usage: python -m integration.processes.sealing DATABASE_URL OBJECTS PACKAGE_ID…
+Usage: python -m integration.processes.finalizing DATABASE_URL OBJECTS PACKAGE_ID…
 
-Prints as JSON what each process was told: fillers, for each package, which files are in it; sealers, its manifest.
+Prints as JSON what each process was told: fillers, for each package, which files are in it; finalizers, its manifest.
 """
 
 import json
@@ -21,10 +21,10 @@ from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlr
 from integration.registry.samples import add
 
 _FORK = multiprocessing.get_context("fork")
-_FILLERS, _SEALERS = 3, 2
+_FILLERS, _FINALIZERS = 3, 2
 _GUARD_S = 120
 _FILES_MIN, _FILES_MAX = 8, 24
-"""How many files a package has before it is sealed, and how many a filler puts in at most, so that its seal comes."""
+"""How many files a package has before it is finalized, and the most that a filler puts in, so that there is an end."""
 
 type _Work = Callable[[Registry, str, int], Awaitable[object]]
 
@@ -41,7 +41,7 @@ async def _fill(registry: Registry, package_id: str, number: int) -> object:
     return acknowledged
 
 
-async def _seal(registry: Registry, package_id: str, _number: int) -> object:
+async def _finalize(registry: Registry, package_id: str, _number: int) -> object:
     async with registry.tail_events() as tail:
         files = 0
         async for stored in tail:
@@ -73,7 +73,7 @@ def _be(
 
 def main(url: str, objects: str, *package_ids: str) -> None:
     settings = Settings(database_url=url, storage_local_root=Path(objects))
-    works: Sequence[_Work] = [*[_fill] * _FILLERS, *[_seal] * _SEALERS]
+    works: Sequence[_Work] = [*[_fill] * _FILLERS, *[_finalize] * _FINALIZERS]
     start = _FORK.Barrier(len(works))
     told: SimpleQueue[tuple[str, list[object]]] = _FORK.SimpleQueue()
     processes = [
@@ -87,7 +87,9 @@ def main(url: str, objects: str, *package_ids: str) -> None:
     if any(process.exitcode for process in processes):
         raise SystemExit("a process failed")
     answers = [told.get() for _ in processes]
-    report = {work: [answer for name, answer in answers if name == work] for work in (_fill.__name__, _seal.__name__)}
+    report = {
+        work: [answer for name, answer in answers if name == work] for work in (_fill.__name__, _finalize.__name__)
+    }
     sys.stdout.write(json.dumps(report))
 
 

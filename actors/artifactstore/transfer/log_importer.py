@@ -10,14 +10,14 @@ from artifactstore.supervision import ActorRef
 from artifactstore.transfer.log_files import READ_BYTES
 from artifactstore_protocols.event_store import EventStore, LogReading
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.imports import ImportRun, LogEnd, UnfinishedImport, admit_import
 from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
 from artifactstore_protocols.messages import ImportEvents, WriterRole
+from artifactstore_protocols.unfinished_import import ImportRun, LogEnd, UnfinishedImport, admit_import
 
-__all__ = ["Arrival", "finishing", "first_difference"]
+__all__ = ["LogImporter", "first_difference", "resume_command"]
 
 
-def finishing(command: str, path: Path) -> str:
+def resume_command(command: str, path: Path) -> str:
     """Return the command line that finishes a transfer from `path`, from any working directory."""
     return f"artifactstore {command} {shlex.quote(str(path.absolute()))}"
 
@@ -35,18 +35,18 @@ async def first_difference(store: EventStore, theirs: Sequence[StoredEvent]) -> 
     return None
 
 
-class Arrival:
-    """Another log that arrives in order, from its first event. Pass all events to `see` first, then again to `take`.
+class LogImporter:
+    """The import of another log. Pass all events in order to `scan`, then again to `append`.
 
     Args:
         store: reads the events that this log already has.
         writer: writes the new events.
         source: the name of the arriving log in errors.
         command: the command that a person runs to finish the import if it is interrupted.
-        found: the status of this log when the arrival began.
+        found: the status of this log when the import began.
 
     Attributes:
-        head: the head of this log when the arrival began.
+        head: the head of this log when the import began.
         written: how many new events were written.
     """
 
@@ -63,7 +63,7 @@ class Arrival:
         self._end = LogEnd(0, "")
         self.written = 0
 
-    def see(self, batch: Sequence[StoredEvent]) -> None:
+    def scan(self, batch: Sequence[StoredEvent]) -> None:
         """Note the end of the arriving log, and whether that log holds the end of an unfinished import."""
         for stored in batch:
             if self._unfinished is not None and stored.sequence == self._unfinished.end.sequence:
@@ -71,8 +71,8 @@ class Arrival:
         if batch:
             self._end = LogEnd(batch[-1].sequence, batch[-1].event.event_id)
 
-    def admit(self) -> None:
-        """Check that no import of another log is unfinished. Call this after the whole log was passed to `see`.
+    def check_allowed(self) -> None:
+        """Check that no import of another log is unfinished. Call this after the whole log was passed to `scan`.
 
         Raises:
             ImportUnfinished: an import is unfinished, and the arriving log does not hold its last event.
@@ -98,7 +98,7 @@ class Arrival:
         if there and (sequence := await first_difference(self._store, there)) is not None:
             raise LogDiffers(self._source, sequence)
 
-    async def take(self, batch: Sequence[StoredEvent]) -> None:
+    async def append(self, batch: Sequence[StoredEvent]) -> None:
         """Write the new events of a batch. Another process may have written some of them meanwhile.
 
         Raises:

@@ -11,7 +11,7 @@ import typer
 
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
-from artifactstore.cli.runner import EXIT_FAILED, Finding, logged, on_store
+from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit, logged, on_store
 from artifactstore.version import VERSION
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def migrate(
     """Run `artifactstore migrate`."""
     if destroy_log is not None and not fresh:
         raise typer.BadParameter("--destroy-log goes with --fresh")
-    from artifactstore.cli.migrating import migrate_database  # noqa: PLC0415
+    from artifactstore.cli.migration import migrate_database  # noqa: PLC0415
 
     name, before, after = migrate_database(fresh=fresh, destroy_log=destroy_log)
     if json:
@@ -76,7 +76,7 @@ def health(
     """Run `artifactstore health`."""
     report: Mapping[str, JsonValue]
     if url is not None:
-        from artifactstore.cli.asking import ask_service  # noqa: PLC0415
+        from artifactstore.cli.service_client import ask_service  # noqa: PLC0415
 
         report = ask_service(url)
     else:
@@ -91,7 +91,7 @@ def health(
         for name, part in cast("Mapping[str, Mapping[str, JsonValue]]", report.get("components", {})).items():
             say(f"  {'ok ' if part['healthy'] else 'BAD'}  {name:22} {part['detail']}")
     if report["status"] != "healthy":
-        raise Finding(EXIT_FAILED)
+        raise NonzeroExit(EXIT_FAILED)
 
 
 def tree(
@@ -103,8 +103,8 @@ def tree(
     """Run `artifactstore tree`."""
     if watch and (json or url is None):
         raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
-    from artifactstore.cli.asking import ask_tree  # noqa: PLC0415
-    from artifactstore.cli.drawing import show, show_always  # noqa: PLC0415
+    from artifactstore.cli.service_client import ask_tree  # noqa: PLC0415
+    from artifactstore.cli.tree_drawing import show, show_always  # noqa: PLC0415
     from artifactstore.json_output import to_json  # noqa: PLC0415
 
     if watch and url is not None:
@@ -203,7 +203,7 @@ def serve(
     if math.isnan(drain):
         raise typer.BadParameter("give a number of seconds", param_hint="--drain")
     from artifactstore.http.listening import Listening  # noqa: PLC0415
-    from artifactstore.http.service import run_service  # noqa: PLC0415
+    from artifactstore.http.process import run_service  # noqa: PLC0415
 
     listening = Listening(bind, allow_remote, certfile, keyfile, ca_certs, _host_names(allow_host))
     with logged() as settings:

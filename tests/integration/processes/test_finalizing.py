@@ -1,4 +1,4 @@
-"""Processes that seal what others are filling: the manifest holds what was acknowledged, all of it and no more."""
+"""Processes that finalize what others are filling: the manifest holds what was acknowledged, all of it and no more."""
 
 import json
 import subprocess
@@ -25,7 +25,16 @@ def test_a_manifest_holds_exactly_what_was_acknowledged(location: DatabaseLocati
 
     package_ids = trio.run(open_packages)
     ran = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "integration.processes.sealing", url, tmp_path / "objects", *package_ids],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "integration.processes.finalizing",
+            url,
+            tmp_path / "objects",
+            *package_ids,
+        ],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -41,7 +50,7 @@ def test_a_manifest_holds_exactly_what_was_acknowledged(location: DatabaseLocati
             for number, package_id in enumerate(package_ids):
                 payload = await registry.get_manifest_bytes(package_id)
                 digest = f"blake3:{manifest.manifest_digest(payload).hex}"
-                assert {manifests[number] for manifests in told["_seal"]} == {digest}
+                assert {manifests[number] for manifests in told["_finalize"]} == {digest}
                 acknowledged = [path for files in told["_fill"] for path in files[number]]
                 assert sorted(acknowledged) == [file.path for file in manifest.decode(payload).files]
 

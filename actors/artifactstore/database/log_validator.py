@@ -23,12 +23,12 @@ from artifactstore.database.translation import translated
 from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.events import EventRefused, StoredEvent
 
-__all__ = ["LogTrial"]
+__all__ = ["LogValidator"]
 
 _NAME = "of temporary files"
 
 
-class LogTrial:
+class LogValidator:
     """The check of one log. Create it with `opened`.
 
     Attributes:
@@ -43,13 +43,13 @@ class LogTrial:
     @classmethod
     @asynccontextmanager
     async def opened(cls) -> AsyncGenerator[Self]:
-        """Open a trial for the block.
+        """Open a validator for the block.
 
         Raises:
             DatabaseUnavailable: there is no room for its database.
         """
         engine = nameless_engine()
-        thread = AsyncioThread("artifactstore-trial")
+        thread = AsyncioThread("artifactstore-validator")
 
         async def begin() -> AsyncConnection:
             with translated(_NAME):
@@ -60,22 +60,22 @@ class LogTrial:
 
         thread.start()
         try:
-            yield cls(thread, await thread.run(begin, leave_on_cancel=False))
+            yield cls(thread, await thread.run(begin, abandon_on_cancel=False))
         finally:
             await thread.stop(engine.dispose)
 
-    async def take(self, batch: Sequence[StoredEvent]) -> None:
+    async def validate(self, batch: Sequence[StoredEvent]) -> None:
         """Check the next events of the log.
 
         Raises:
             UnknownEventType: a newer release wrote one of the events.
-            EventRefused: an event breaks a rule. The trial cannot be used any more.
+            EventRefused: an event breaks a rule. The validator cannot be used afterwards.
             DatabaseUnavailable: there is no room for the projections.
         """
         if batch:
-            await self._thread.run(lambda: self._take(batch), leave_on_cancel=True)
+            await self._thread.run(lambda: self._validate(batch), abandon_on_cancel=True)
 
-    async def _take(self, batch: Sequence[StoredEvent]) -> None:
+    async def _validate(self, batch: Sequence[StoredEvent]) -> None:
         connection = self._connection
         views = TableViewWriter(connection, LIVE)
         with translated(_NAME):

@@ -13,7 +13,7 @@ import typer
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import counted, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, Finding, on_store, on_trio
+from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store, on_trio
 from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
 from artifactstore.refusals import TargetRefused
@@ -142,7 +142,7 @@ def backup(
             _say_flaws(report.flaws)
             say("ingest the same content again, then run the backup again")
     if report.flaws.any:
-        raise Finding(EXIT_DIFFERENT)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 def _check(directory: Path, *, json: bool) -> None:
@@ -159,7 +159,7 @@ def _check(directory: Path, *, json: bool) -> None:
         _say_flaws(report.flaws)
         say(_HOW_TO_REPAIR if report.flaws.any else "all sound")
     if report.flaws.any:
-        raise Finding(EXIT_DIFFERENT)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 def restore(
@@ -186,7 +186,7 @@ def restore(
             say("the backup lacks objects that its log names, and so does this store:")
             _say_flaws(report.flaws)
     if report.flaws.any:
-        raise Finding(EXIT_DIFFERENT)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 async def _check_backup(directory: Path) -> None:

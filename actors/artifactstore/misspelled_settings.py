@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["PREFIX", "meant_settings", "unknown_variables"]
+__all__ = ["PREFIX", "suggested_settings", "unknown_variables"]
 
 PREFIX: Final = "ARTIFACTSTORE_"
 """The prefix of the names of all settings."""
@@ -34,7 +34,7 @@ _WORDS_FOR: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 _OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"STORE": "the option --store DIR"})
 
 
-def meant_settings(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
+def suggested_settings(environment: Mapping[str, str], settings: Collection[str]) -> dict[str, str]:
     """Return variables that are probably mistaken for settings, each with the setting or option that was meant.
 
     Args:
@@ -46,7 +46,7 @@ def meant_settings(environment: Mapping[str, str], settings: Collection[str]) ->
 
 
 def unknown_variables(environment: Mapping[str, str], settings: Collection[str]) -> tuple[str, ...]:
-    """Return the other variables that begin with `PREFIX`. The arguments are those of `meant_settings`."""
+    """Return the other variables that begin with `PREFIX`. The arguments are those of `suggested_settings`."""
     others = (name for name in _others(environment, settings) if name.startswith(PREFIX))
     return tuple(sorted(name for name in others if _meant(name, settings) is None))
 

@@ -4,7 +4,7 @@ import typer
 
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import say, say_json
-from artifactstore.cli.runner import EXIT_FAILED, Finding
+from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit
 from artifactstore.cli.store_option import named_store
 
 __all__ = ["register"]
@@ -37,7 +37,7 @@ def doctor(*, json: Json = False, _quiet: Quiet = False) -> None:
         if not found:
             say(f"nothing wrong with {inspection.database} and {inspection.root}")
     if found:
-        raise Finding(EXIT_FAILED)
+        raise NonzeroExit(EXIT_FAILED)
 
 
 def register(app: typer.Typer) -> None:

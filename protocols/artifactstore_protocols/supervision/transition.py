@@ -1,8 +1,8 @@
 """The processing of one event: changes to the table of children, and the order in which siblings stop and start.
 
-`Turn` sends signals to children, which change their states by the table in `lifecycle.py`, and collects the actions.
-`advance` then stops and starts the children whose turn it is. The two methods below it contain all rules for the order
-among siblings. Each visits every child only once, since a supervisor can have many children.
+`Transition` applies signals to children, which change their states by the table in `lifecycle.py`, and collects
+actions. `advance` then stops and starts the children whose turn it is. The two methods below it contain all rules for
+the order among siblings.
 """
 
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from artifactstore_protocols.supervision.lifecycle import ChildState, Signal, st
 from artifactstore_protocols.supervision.policy import Strategy
 from artifactstore_protocols.supervision.table import Child, Phase, Supervision
 
-__all__ = ["UP", "Turn"]
+__all__ = ["UP", "Transition"]
 
 UP = frozenset({Phase.BOOTING, Phase.RUNNING})
 _ENDS = {
@@ -28,7 +28,7 @@ _FINALITY = {Signal.QUEUE: 0, Signal.REST: 1, Signal.DROP: 2}
 """The rank of each signal. If a child is to be stopped with two signals, the signal with the higher rank wins."""
 
 
-class Turn:
+class Transition:
     """The state and the actions so far, while one event is processed.
 
     Attributes:
@@ -60,7 +60,7 @@ class Turn:
             self.state = replace(self.state, children=rest)
             self.actions.append(Release(name, removed=True))
 
-    def doom(self, child: Child, then: Signal, *, drain: bool) -> None:
+    def schedule_stop(self, child: Child, then: Signal, *, drain: bool) -> None:
         """Take a child down, and set `then` as the signal for its exit."""
         match child.state:
             case ChildState.STARTING | ChildState.RUNNING:
@@ -81,20 +81,20 @@ class Turn:
         """Set the phase in which the supervisor goes down, and take all children down."""
         self.state = replace(self.state, phase=phase)
         for child in self.state.children:
-            self.doom(child, Signal.REST, drain=drain)
+            self.schedule_stop(child, Signal.REST, drain=drain)
 
     def advance(self) -> None:
         """Stop and start every child whose turn it is, and then enter the next phase if the current one is complete."""
-        self._stop_those_whose_turn_it_is()
+        self._stop_eligible()
         if self.state.phase in UP:
-            self._start_those_whose_turn_it_is()
+            self._start_eligible()
         states = {child.state for child in self.state.children}
         if self.state.phase is Phase.BOOTING and states <= _SETTLED:
             self._enter(Phase.RUNNING)
         elif self.state.phase in _ENDS and states <= {ChildState.IDLE}:
             self._enter(_ENDS[self.state.phase])
 
-    def _stop_those_whose_turn_it_is(self) -> None:
+    def _stop_eligible(self) -> None:
         """Stop the doomed children whose later siblings are down.
 
         With ONE_FOR_ONE, siblings are independent, so a doomed child does not wait while the supervisor is up.
@@ -107,7 +107,7 @@ class Turn:
                 self.actions.append(Stop(child.name, drain=child.drain))
             later_go_down = later_go_down or child.state in _ON_THE_WAY_DOWN
 
-    def _start_those_whose_turn_it_is(self) -> None:
+    def _start_eligible(self) -> None:
         """Start the queued children whose earlier siblings are settled, and of whose later siblings none is going down.
 
         With ONE_FOR_ONE, siblings are independent, so a queued child does not wait, except while the supervisor boots.

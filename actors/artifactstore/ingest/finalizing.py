@@ -22,16 +22,16 @@ __all__ = [
     "entry_totals",
     "finalized_package",
     "newly_finalized",
-    "stated_totals",
+    "recorded_totals",
 ]
 
 
 def build_manifest(
-    contents: PackageContents, *, actor: str, finalized_at_us: int, check_wanted: Callable[[], None] = lambda: None
+    contents: PackageContents, *, actor: str, finalized_at_us: int, check_cancelled: Callable[[], None] = lambda: None
 ) -> tuple[bytes, ManifestSummary]:
     """Return the canonical bytes of the package's manifest, and its summary.
 
-    Takes seconds for 100,000 files: call it from a worker thread. `check_wanted` raises when the caller is cancelled.
+    Takes seconds for 100,000 files: call it from a worker thread. `check_cancelled` raises after a cancellation.
 
     Raises:
         ManifestInvalid: the files have digests of several algorithms.
@@ -40,26 +40,26 @@ def build_manifest(
     package, algorithms = contents.package, contents.digest_algorithms
     if len(algorithms) > 1:
         raise ManifestInvalid("digest_algorithm", f"the files have digests of {', '.join(sorted(algorithms))}")
-    sealed = Manifest.build(
+    built = Manifest.build(
         package=ManifestPackage(
             package.package_id, package.name, package.created_at_us, finalized_at_us, package.metadata
         ),
-        entries=_while_wanted(contents.entries, check_wanted),
-        storage_receipts=_while_wanted(contents.receipts, check_wanted),
+        entries=_cancellable(contents.entries, check_cancelled),
+        storage_receipts=_cancellable(contents.receipts, check_cancelled),
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", VERSION),
         actor=actor,
         digest_algorithm=next(iter(algorithms), PRIMARY_ALGORITHM),
     )
-    said, stated = sealed.provenance, stated_totals(package)
+    said, stated = built.provenance, recorded_totals(package)
     counted = said.file_count, said.link_count, said.directory_count, said.total_bytes
     if counted != stated:
         raise ProjectionDamaged(f"package {package.package_id}", counted_text(counted), counted_text(stated))
-    check_wanted()
-    payload = manifest.encode(sealed)
-    check_wanted()
-    return payload, manifest.summarize(payload, sealed)
+    check_cancelled()
+    payload = manifest.encode(built)
+    check_cancelled()
+    return payload, manifest.summarize(payload, built)
 
 
 def entry_totals(entries: Iterable[tuple[str, int]]) -> tuple[int, int, int, int]:
@@ -76,7 +76,7 @@ def entry_totals(entries: Iterable[tuple[str, int]]) -> tuple[int, int, int, int
     return counts["file"], counts["link"], counts["directory"], total_bytes
 
 
-def stated_totals(package: PackageRecord) -> tuple[int, int, int, int]:
+def recorded_totals(package: PackageRecord) -> tuple[int, int, int, int]:
     """Return the totals that a package record states, in the form of `entry_totals`."""
     return package.files, package.links, package.directories, package.bytes
 
@@ -87,9 +87,9 @@ def counted_text(totals: tuple[int, int, int, int]) -> str:
     return f"{files} files of {size_bytes} bytes, {links} links and {directories} empty directories"
 
 
-def _while_wanted[T](items: Iterable[T], check_wanted: Callable[[], None]) -> Iterator[T]:
+def _cancellable[T](items: Iterable[T], check_cancelled: Callable[[], None]) -> Iterator[T]:
     for item in items:
-        check_wanted()
+        check_cancelled()
         yield item
 
 

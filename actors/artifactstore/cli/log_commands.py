@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.moving import export_events, flaw_text, import_events
 from artifactstore.cli.options import Json, OptionalPackage, Quiet
-from artifactstore.cli.output import PAGE_BYTES, counted, delivered, events_bar, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import EXIT_DIFFERENT, Finding, invoker, on_store
+from artifactstore.cli.output import (
+    PAGE_BYTES,
+    counted,
+    events_bar,
+    flush_output,
+    progress_bar,
+    say,
+    say_json,
+    size_text,
+)
+from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, invoker, on_store
+from artifactstore.cli.transfer import export_events, flaw_text, import_events
 from artifactstore.json_output import event_to_json, replay_to_json, timestamp, to_json
 from artifactstore_protocols.events import SEQUENCE_MAX
 from artifactstore_protocols.records import VerifyReport
@@ -30,7 +39,7 @@ def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet
     else:
         _say_verified(report)
     if not report.sound:
-        raise Finding(EXIT_DIFFERENT)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 def _say_verified(report: VerifyReport) -> None:
@@ -51,7 +60,7 @@ def _say_verified(report: VerifyReport) -> None:
     if report.sound:
         say("all sound")
     elif report.mismatches or report.missing:
-        say("ingest the same content again to heal what is damaged or missing")
+        say("ingest the same content again to repair what is damaged or missing")
 
 
 def replay(
@@ -72,7 +81,7 @@ def replay(
             say(f"repaired {counted(report.repaired_rows, 'row')}")
         say("identical" if report.identical else f"different: the tables have {report.live_digest}")
     if not report.identical:
-        raise Finding(EXIT_DIFFERENT)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 def events(
@@ -114,12 +123,12 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
             async with registry.tail_events(since) as tail:
                 async for stored in tail:
                     show(stored)
-                    await delivered()  # the reader of a pipe needs each line at once, not a full buffer
+                    await flush_output()  # the reader of a pipe needs each line at once, not a full buffer
         after = since
         while page := await registry.read_events(after):
             for stored in page:
                 show(stored)
-                await delivered(least_bytes=PAGE_BYTES)
+                await flush_output(least_bytes=PAGE_BYTES)
             after = page[-1].sequence
 
     on_store(work)
@@ -135,7 +144,7 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
                     say_json(to_json(entry))
                 else:
                     say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
-                await delivered(least_bytes=PAGE_BYTES)
+                await flush_output(least_bytes=PAGE_BYTES)
 
     on_store(work)
 
