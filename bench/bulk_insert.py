@@ -68,7 +68,7 @@ def row(sequence: int) -> dict[str, Any]:
         "event_id": event_id,
         "type": "v1.file.ingested",
         "subject": event_id,
-        "actor": "bench",
+        "principal": "bench",
         "recorded_at": sequence,
         "command_id": event_id,
         "command_digest": None,

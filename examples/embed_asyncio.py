@@ -40,17 +40,17 @@ async def give_up(registry: AsyncioRegistry, package: str) -> None:
 
 async def main() -> None:
     async with open_registry(SETTINGS) as registry:
-        package = (await registry.create_package("uploads", actor="embed_asyncio")).package_id
+        package = (await registry.create_package("uploads", principal="embed_asyncio")).package_id
         async with asyncio.TaskGroup() as uploads:
             for number in range(5):
                 content = bytes([number]) * 100_000
                 path = f"upload-{number}.bin"
-                uploads.create_task(registry.ingest_file(package, path, upload(content), actor="embed_asyncio"))
+                uploads.create_task(registry.ingest_file(package, path, upload(content), principal="embed_asyncio"))
         await give_up(registry, package)
-        finalized = await registry.finalize_package(package, actor="embed_asyncio")
+        finalized = await registry.finalize_package(package, principal="embed_asyncio")
         print(f"finalized {finalized.files} files, {finalized.bytes} bytes: {finalized.tree_digest}")
         async for entry in registry.audit(package):
-            print(f"  {entry.sequence}: {entry.type} by {entry.actor}")
+            print(f"  {entry.sequence}: {entry.type} by {entry.principal}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ SETTINGS = Settings(database_url="sqlite:///script-store/log.db", storage_local_
 
 def main(directory: Path) -> None:
     with open_registry(SETTINGS) as registry:
-        finalized = registry.ingest_tree(directory, name="nightly", metadata={"branch": "main"}, actor="embed_script")
+        finalized = registry.ingest_tree(
+            directory, name="nightly", metadata={"branch": "main"}, principal="embed_script"
+        )
         print(f"finalized {finalized.files} files as {finalized.manifest_digest}")
 
         # Several threads may read at once.

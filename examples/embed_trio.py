@@ -34,11 +34,11 @@ async def watch(registry: Registry, *, task_status: trio.TaskStatus[None] = trio
 
 async def produce(registry: Registry) -> str:
     """Fill a package from two tasks at once, and finalize it."""
-    package = (await registry.create_package("measurements", retention="short", actor="embed_trio")).package_id
+    package = (await registry.create_package("measurements", retention="short", principal="embed_trio")).package_id
     async with trio.open_nursery() as producers:
         for name, samples in (("first.log", 1000), ("second.log", 10)):
             producers.start_soon(registry.ingest_file, package, name, measure(samples))
-    finalized = await registry.finalize_package(package, actor="embed_trio")
+    finalized = await registry.finalize_package(package, principal="embed_trio")
     print(f"finalized {finalized.files} files, {finalized.bytes} bytes: {finalized.tree_digest}")
     return package
 

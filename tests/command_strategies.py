@@ -186,7 +186,7 @@ def finalize(version: int, *, package: int = 1) -> FinalizePackage:
 
 
 def stored_events(
-    payloads: Sequence[Payload], *, after: int = 0, actor: str = "ci", at_us: int | None = None
+    payloads: Sequence[Payload], *, after: int = 0, principal: str = "ci", at_us: int | None = None
 ) -> list[StoredEvent]:
     """The events of one command, with these payloads; each has a time of its own unless one is given."""
     ids = Ids(1 << 32 | after << 8)
@@ -198,7 +198,7 @@ def stored_events(
                 ids(),
                 type_of(payload).name,
                 _subject_of(payload),
-                actor,
+                principal,
                 1_000_000 + after + number if at_us is None else at_us,
                 encode_payload(payload),
                 stamp,

@@ -131,7 +131,7 @@ async def whole_log(database: Database) -> Sequence[StoredEvent]:
 
 
 def event(
-    event_id: str, *, payload: bytes = b"\xa0", event_type: str = "v1.package.created", actor: str = ACTOR
+    event_id: str, *, payload: bytes = b"\xa0", event_type: str = "v1.package.created", principal: str = ACTOR
 ) -> Event:
     """An event that only the log looks at."""
-    return Event(event_id, event_type, "subject", actor, EPOCH_US, payload, CommandStamp(event_id))
+    return Event(event_id, event_type, "subject", principal, EPOCH_US, payload, CommandStamp(event_id))

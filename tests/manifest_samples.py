@@ -59,5 +59,5 @@ def sample_manifest(*entries: Entry) -> Manifest:
         retention_class="ephemeral",
         retention_duration_us=_DAY_US,
         producer=Producer("artifactstore", "0.1.0"),
-        actor="ci@example.org",
+        principal="ci@example.org",
     )

@@ -150,5 +150,5 @@ class MemoryLog:
             retention_class=text_of(package, "retention_class"),
             retention_duration_us=duration_us,
             producer=Producer("artifactstore", "0.1.0"),
-            actor="ci",
+            principal="ci",
         )

@@ -142,7 +142,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         retention_class=draw(labels()),
         retention_duration_us=draw(st.none() | instants),
         producer=Producer(draw(labels()), draw(labels())),
-        actor=draw(labels()),
+        principal=draw(labels()),
     )
 
 

@@ -26,7 +26,7 @@ from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_be_asyncio
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
-from artifactstore.registry import DEFAULT_ACTOR, Registry
+from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
 from artifactstore_protocols.storage import StorageBackend
@@ -183,7 +183,7 @@ class AsyncioRegistry:
         executable: bool | None = None,
         media_type: str | None = None,
         replace: bool = False,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> FileRecord:
         """Put one file into an open package. A stream is read in this event loop, one chunk at a time."""
@@ -199,7 +199,7 @@ class AsyncioRegistry:
                         executable=executable,
                         media_type=media_type,
                         replace=replace,
-                        actor=actor,
+                        principal=principal,
                         idempotency_key=idempotency_key,
                     )
                 )

@@ -17,7 +17,7 @@ def audit_entry(stored: StoredEvent) -> AuditEntry:
     return AuditEntry(
         sequence=stored.sequence,
         recorded_at_us=event.recorded_at_us,
-        actor=event.actor,
+        principal=event.principal,
         type=event.type,
         subject=event.subject,
         detail=event_type(event.type).describe(stored.decode()),

@@ -25,7 +25,7 @@ from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.host_loop import check_may_block
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
-from artifactstore.registry import DEFAULT_ACTOR, Registry
+from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
 from artifactstore_protocols.storage import StorageBackend
@@ -127,7 +127,7 @@ class BlockingRegistry:
         executable: bool | None = None,
         media_type: str | None = None,
         replace: bool = False,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> FileRecord:
         """Put one file into an open package. A worker thread reads an iterable, one chunk at a time."""
@@ -143,7 +143,7 @@ class BlockingRegistry:
                     executable=executable,
                     media_type=media_type,
                     replace=replace,
-                    actor=actor,
+                    principal=principal,
                     idempotency_key=idempotency_key,
                 )
             ),

@@ -102,7 +102,7 @@ def event_to_json(stored: "StoredEvent") -> Json:
         "event_id": event.event_id,
         "type": event.type,
         "subject": event.subject,
-        "actor": event.actor,
+        "principal": event.principal,
         "recorded_at": timestamp(event.recorded_at_us),
         "payload": shown,
     }

@@ -91,17 +91,17 @@ from artifactstore_protocols.retention import DEFAULT_RETENTION
 from artifactstore_protocols.storage import KnownObject, StorageError
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
-__all__ = ["DEFAULT_ACTOR", "Registry", "StoreClosed"]
+__all__ = ["DEFAULT_PRINCIPAL", "Registry", "StoreClosed"]
 
 _PAGE = 500
-DEFAULT_ACTOR = "anonymous"
+DEFAULT_PRINCIPAL = "anonymous"
 """The principal that is recorded if the caller names none."""
 
 
 class Registry:
     """A running store. `open_registry` creates one.
 
-    Every change takes `actor`, the principal that its events record. Most changes take `idempotency_key`: a caller that
+    Every change takes `principal`, the one that its events record. Most changes take `idempotency_key`: a caller that
     does not know whether a call succeeded repeats it with the same key and gets the first call's answer. A `package`
     argument is a package's id, or its name if only one package has that name.
 
@@ -146,7 +146,7 @@ class Registry:
         *,
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> PackageRecord:
         """Create an open package.
@@ -156,7 +156,7 @@ class Registry:
             InvalidValue: a value breaks a rule.
             IdempotencyConflict: the key belongs to a different call.
         """
-        message = OpenPackage(name, retention, dict(metadata or {}), actor, idempotency_key)
+        message = OpenPackage(name, retention, dict(metadata or {}), principal, idempotency_key)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
@@ -170,7 +170,7 @@ class Registry:
         executable: bool | None = None,
         media_type: str | None = None,
         replace: bool = False,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> FileRecord:
         """Put one file into an open package.
@@ -184,7 +184,7 @@ class Registry:
             executable: None takes the value of the local file; a stream gets False.
             media_type: None derives it from the path.
             replace: replace an existing file of this path.
-            actor: the principal.
+            principal: the principal.
             idempotency_key: see the class.
 
         Raises:
@@ -205,7 +205,7 @@ class Registry:
                 executable=executable,
                 media_type=media_type,
                 on_existing=on_existing,
-                actor=actor,
+                principal=principal,
                 idempotency_key=idempotency_key,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
@@ -222,7 +222,7 @@ class Registry:
         *,
         replace: bool = False,
         links: LinkPolicy = LinkPolicy.KEEP,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
     ) -> DirectoryIngest:
@@ -243,13 +243,13 @@ class Registry:
         package_id = await self._package_id(package)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
-            message = AddDirectory(package_id, path_text(directory), on_existing, actor, tell, files_cache, links)
+            message = AddDirectory(package_id, path_text(directory), on_existing, principal, tell, files_cache, links)
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, add)
 
     @checked
-    async def finalize_package(self, package: str, *, actor: str = DEFAULT_ACTOR) -> FinalizedPackage:
+    async def finalize_package(self, package: str, *, principal: str = DEFAULT_PRINCIPAL) -> FinalizedPackage:
         """Finalize a package. A package that is already finalized gives the same answer.
 
         Raises:
@@ -257,7 +257,7 @@ class Registry:
             PackageBusy: this process is putting files into the package.
             PackageChanged: another process is putting files into the package.
         """
-        message = FinalizePackage(await self._package_id(package), actor)
+        message = FinalizePackage(await self._package_id(package), principal)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
@@ -269,7 +269,7 @@ class Registry:
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
         links: LinkPolicy = LinkPolicy.KEEP,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
@@ -292,7 +292,7 @@ class Registry:
                 name=name,
                 retention_class=retention,
                 metadata=dict(metadata or {}),
-                actor=actor,
+                principal=principal,
                 idempotency_key=idempotency_key,
                 progress=tell,
                 files_cache=files_cache,
@@ -308,7 +308,7 @@ class Registry:
         name: str,
         schema: Mapping[str, CanonicalValue],
         *,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> MetadataSchema:
         """Add the next version of a named JSON schema for package metadata. The schema is recorded, not enforced.
@@ -319,7 +319,7 @@ class Registry:
         value = dict(schema)
         canonical.encode(value)
         command = RegisterMetadataSchema(name, rfc8785.dumps(value).decode())
-        committed = await self._commit(command, actor, idempotency_key)
+        committed = await self._commit(command, principal, idempotency_key)
         # From the event, not from the table: a repeated call returns the version that the first call created.
         registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
@@ -567,7 +567,7 @@ class Registry:
         self,
         directory: Path,
         *,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[TransferProgress], None] | None = None,
     ) -> RestoreReport:
         """Restore a backup into this store: its log, unchanged, and the objects that this store lacks.
@@ -587,7 +587,7 @@ class Registry:
         from artifactstore.transfer.restore import restore  # noqa: PLC0415 - see above
 
         async def commit(command: ReplaceObjects) -> None:
-            await self._commit(command, actor, None)
+            await self._commit(command, principal, None)
 
         return await restore(self._store, actors.writer, actors.storage, directory, progress, commit)
 
@@ -612,7 +612,7 @@ class Registry:
         self,
         package: str | None = None,
         *,
-        actor: str = DEFAULT_ACTOR,
+        principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport:
         """Read every object again, of one package or of the whole store, and compare the manifests with the tables.
@@ -629,7 +629,7 @@ class Registry:
         as_of = (await self._store.probe()).head
 
         async def record(findings: tuple[ObjectFinding, ...]) -> None:
-            await self._commit(RecordFindings(findings, as_of), actor, None)
+            await self._commit(RecordFindings(findings, as_of), principal, None)
 
         from artifactstore.verify import Verification  # noqa: PLC0415 - see above
 
@@ -662,7 +662,7 @@ class Registry:
         """Return the current supervision tree; after the store is closed, its last state."""
         return self._tree.snapshot()
 
-    async def _commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
+    async def _commit(self, command: Command, principal: str, idempotency_key: str | None) -> Committed:
         return await self._actors.writer.ask(
-            Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
+            Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )

@@ -35,7 +35,7 @@ def upgrade() -> None:
         text("event_id"),
         text("type"),
         text("subject"),
-        text("actor"),
+        text("principal"),
         integer("recorded_at"),
         text("command_id"),
         text("command_digest", nullable=True),

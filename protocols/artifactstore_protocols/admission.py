@@ -119,7 +119,7 @@ def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:
 def _check_event(event: Event) -> None:
     """Check the fields around the payload: principal, time and command."""
     stamp = event.command
-    check_caller(event.actor, stamp.idempotency_key)
+    check_caller(event.principal, stamp.idempotency_key)
     if not 0 <= event.recorded_at_us <= INTEGER_MAX:
         reason = f"it is from 0 to {INTEGER_MAX} microseconds since 1970"
         raise InvalidValue("time of recording", str(event.recorded_at_us), reason)
@@ -135,7 +135,7 @@ def _follow_command(event: Event, kind: EventType[Any], state: LogState) -> None
     """Check that the events of a command are adjacent, and that only the first has its digest. Update the state."""
     command_id, last = event.command.command_id, state.last
     if last is not None and last.command_id == command_id:
-        check_equal("actor", event.actor, last.actor)
+        check_equal("principal", event.principal, last.principal)
         if (last.type, kind.name) not in _FOLLOWS:
             raise InvalidValue("event type", kind.name, f"no command makes it after {last.type}")
         if event.command.digest is not None:
@@ -143,4 +143,4 @@ def _follow_command(event: Event, kind: EventType[Any], state: LogState) -> None
     elif command_id in state.commands:
         raise InvalidValue("command id", command_id, "the events of a command stand together, and it has others before")
     state.commands.add(command_id)
-    state.last = LastEvent(command_id, event.actor, kind.name)
+    state.last = LastEvent(command_id, event.principal, kind.name)

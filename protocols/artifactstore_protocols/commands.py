@@ -84,13 +84,13 @@ _ENTRY_BYTES = 70  # digest, size, kind and CBOR heads
 _TEXT_BYTES = 4  # the most that UTF-8 uses for a character
 
 
-def check_caller(actor: str, idempotency_key: str | None = None) -> None:
+def check_caller(principal: str, idempotency_key: str | None = None) -> None:
     """Refuse an invalid principal or idempotency key. Call this before work that precedes the command.
 
     Raises:
         InvalidValue: the principal or the key is not 1 to 200 printable characters, or has a space at an end.
     """
-    _check_name("actor", actor)
+    _check_name("principal", principal)
     if idempotency_key is not None:
         _check_name("idempotency key", idempotency_key)
 
@@ -372,22 +372,22 @@ class CommandRequest(Struct, frozen=True):
     Attributes:
         command_id: a UUIDv7, the same for every attempt of one call.
         command: the command.
-        actor: the principal.
+        principal: the principal.
         idempotency_key: with it, a caller that starts over gets the result of the first call; None if not needed.
     """
 
     command_id: str
     command: Command
-    actor: str
+    principal: str
     idempotency_key: str | None
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_id("command id", self.command_id)
-        check_caller(self.actor, self.idempotency_key)
+        check_caller(self.principal, self.idempotency_key)
 
 
-def command_digest(command: Command, actor: str) -> str:
+def command_digest(command: Command, principal: str) -> str:
     """Return the BLAKE3 content address of a command's request and its principal.
 
     The digest leaves out values that can change when a caller repeats the request: the id of a new package, whether
@@ -400,7 +400,7 @@ def command_digest(command: Command, actor: str) -> str:
             asked = ["create", command.name, command.retention_class, metadata]
         case IngestFiles():
             entries: list[RecordValue] = [encode_entry(entry) for entry in command.entries]
-            checked: list[RecordValue] = [actor, ["ingest", command.package_id, command.on_existing.value, entries]]
+            checked: list[RecordValue] = [principal, ["ingest", command.package_id, command.on_existing.value, entries]]
             return _digest_of(canonical.encode_checked(checked))
         case FinalizePackage():
             asked = ["finalize", command.package_id]
@@ -418,7 +418,7 @@ def command_digest(command: Command, actor: str) -> str:
             asked = ["retire", command.cause, objects] if isinstance(command, RetireObjects) else ["remove", objects]
         case _:
             assert_never(command)
-    return _digest_of(canonical.encode_record([actor, asked]))
+    return _digest_of(canonical.encode_record([principal, asked]))
 
 
 def _digest_of(asked: bytes) -> str:

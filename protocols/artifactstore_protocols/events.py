@@ -59,7 +59,7 @@ _FIELDS: Final[Mapping[str, type]] = {
     "event_id": str,
     "type": str,
     "subject": str,
-    "actor": str,
+    "principal": str,
     "recorded_at_us": int,
     "command_id": str,
     "command_digest": str,
@@ -179,7 +179,7 @@ class Event(Struct, frozen=True):
         event_id: a UUIDv7, unique in the log and derived from the command's id.
         type: the versioned name of the type, such as `v1.files.ingested`.
         subject: what the event is about: a package id, a log id, the name of a metadata schema, or `objects`.
-        actor: the principal, as the caller states it.
+        principal: the principal, as the caller states it.
         recorded_at_us: the time when the writer recorded it, int64 microseconds since the epoch, UTC.
         payload: the payload in canonical CBOR.
         command: the command that it came from.
@@ -189,7 +189,7 @@ class Event(Struct, frozen=True):
     event_id: str
     type: str
     subject: str
-    actor: str
+    principal: str
     recorded_at_us: int
     payload: bytes
     command: CommandStamp
@@ -204,10 +204,10 @@ class Event(Struct, frozen=True):
 
         The time of recording is the writer's, so it may differ in a repeated event.
         """
-        return (self.type, self.subject, self.actor, self.payload) == (
+        return (self.type, self.subject, self.principal, self.payload) == (
             other.type,
             other.subject,
-            other.actor,
+            other.principal,
             other.payload,
         )
 
@@ -278,16 +278,16 @@ def check_payload(
 def encode_record(event: Event) -> bytes:
     """Return the canonical record of an event: a CBOR map of all fields, with the digest in place of the payload.
 
-    Layout: `{version: 1, event_id, type, subject, actor, recorded_at_us, command_id, command_digest, idempotency_key,
-    payload_digest}`, keys sorted bytewise. `version` and `recorded_at_us` are integers; all other values are text.
-    `command_digest` and `idempotency_key` may be null.
+    Layout: `{version: 1, event_id, type, subject, principal, recorded_at_us, command_id, command_digest,
+    idempotency_key, payload_digest}`, keys sorted bytewise. `version` and `recorded_at_us` are integers; all
+    other values are text. `command_digest` and `idempotency_key` may be null.
     """
     record: dict[str, RecordValue] = {
         "version": _RECORD_VERSION,
         "event_id": event.event_id,
         "type": event.type,
         "subject": event.subject,
-        "actor": event.actor,
+        "principal": event.principal,
         "recorded_at_us": event.recorded_at_us,
         "command_id": event.command.command_id,
         "command_digest": event.command.digest,
@@ -327,7 +327,7 @@ def decode_event(sequence: int, record: bytes, payload: bytes, *, source: str | 
             event_id=text["event_id"],
             type=text["type"],
             subject=text["subject"],
-            actor=text["actor"],
+            principal=text["principal"],
             recorded_at_us=cast("int", fields["recorded_at_us"]),
             payload=payload,
             command=CommandStamp(text["command_id"], digest, key),

@@ -194,7 +194,7 @@ def judge_batch(
         earlier.add(stored)
     for request in requests:
         try:
-            digest = command_digest(request.command, request.actor)
+            digest = command_digest(request.command, request.principal)
             found = earlier.of(request, digest)
             if found:
                 judged.outcomes.append(Committed(found, found[-1].sequence, repeated=True))
@@ -263,7 +263,7 @@ def _events(
             event_id=event_id_of(request.command_id, index),
             type=type_of(payload).name,
             subject=type_of(payload).subject(payload),
-            actor=request.actor,
+            principal=request.principal,
             recorded_at_us=recorded_at_us,
             payload=encode_payload(payload),
             command=other if index else first,
@@ -280,7 +280,7 @@ def _log_created(first: Event, new_id: Callable[[], str]) -> Event:
         event_id=event_id_of(command_id, 0),
         type=type_of(payload).name,
         subject=type_of(payload).subject(payload),
-        actor=first.actor,
+        principal=first.principal,
         recorded_at_us=first.recorded_at_us,
         payload=encode_payload(payload),
         command=CommandStamp(command_id),

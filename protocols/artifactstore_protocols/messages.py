@@ -330,7 +330,7 @@ class OpenPackage(_Checked, Request[PackageRecord, IngestRole], Struct, frozen=T
     name: str
     retention_class: str
     metadata: Mapping[str, str]
-    actor: str
+    principal: str
     idempotency_key: str | None
 
 
@@ -344,7 +344,7 @@ class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
     executable: bool | None
     media_type: str | None
     on_existing: OnExisting
-    actor: str
+    principal: str
     idempotency_key: str | None
 
 
@@ -358,7 +358,7 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, froze
     package_id: str
     directory: str
     on_existing: OnExisting
-    actor: str
+    principal: str
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
@@ -368,7 +368,7 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, f
     """Finalize a package."""
 
     package_id: str
-    actor: str
+    principal: str
 
 
 class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
@@ -382,7 +382,7 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     name: str | None
     retention_class: str
     metadata: Mapping[str, str]
-    actor: str
+    principal: str
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True

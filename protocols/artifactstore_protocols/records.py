@@ -446,11 +446,11 @@ class BackupCheck(Struct, frozen=True):
 
 
 class AuditEntry(Struct, frozen=True):
-    """An event of a package's or an object's history: who did what, and when. `actor` is the event's principal."""
+    """An event of a package's or an object's history: who did what, and when. `principal` is the event's principal."""
 
     sequence: int
     recorded_at_us: int
-    actor: str
+    principal: str
     type: str
     subject: str
     detail: str

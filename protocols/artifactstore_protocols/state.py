@@ -157,10 +157,10 @@ class EntryCounts(NamedTuple):
 
 
 class LastEvent(Struct, frozen=True):
-    """The command, the principal (`actor`) and the type of the last event of a log."""
+    """The command, the principal and the type of the last event of a log."""
 
     command_id: str
-    actor: str
+    principal: str
     type: str
 
 

@@ -45,7 +45,7 @@ async def _ask_again(running: Running, call: Call, clients: Clients, judge: Judg
     answer = await clients.attempt(running, call)
     match before:
         case Ending.UNKNOWN:
-            judge.require(call.endings[-1] is not Ending.UNKNOWN, call.actor, "cannot be found out")
+            judge.require(call.endings[-1] is not Ending.UNKNOWN, call.principal, "cannot be found out")
         case Ending.ANSWERED:
             judge.repeated(call, first, answer)
         case Ending.REFUSED:

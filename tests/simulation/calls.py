@@ -81,7 +81,7 @@ class Call:
 
     Attributes:
         operation: what is asked.
-        actor: who asks, as the log records it; no two calls share it.
+        principal: who asks, as the log records it; no two calls share it.
         key: idempotency key, if it has one.
         package_id: of the package that it is about, if it is about one.
         endings: what each attempt came to.
@@ -90,7 +90,7 @@ class Call:
     """
 
     operation: Operation
-    actor: str
+    principal: str
     key: str | None = None
     package_id: str = ""
     endings: list[Ending] = field(default_factory=list[Ending])
@@ -122,28 +122,30 @@ class Performer:
 
     async def __call__(self, registry: Registry, call: Call) -> Answer:  # noqa: PLR0911 - one for each operation
         """Make one attempt; returns what the registry answers, and raises what it raises."""
-        actor, key, package_id = call.actor, call.key, call.package_id
+        principal, key, package_id = call.principal, call.key, call.package_id
         match call.operation:
             case CreatePackage():
-                return await registry.create_package(actor, actor=actor, idempotency_key=key)
+                return await registry.create_package(principal, principal=principal, idempotency_key=key)
             case IngestFile():
                 return await self._ingest(registry, call, call.operation)
             case IngestDirectory(tree=tree, replace=replace):
-                return await registry.ingest_directory(package_id, tree_at(tree), replace=replace, actor=actor)
+                return await registry.ingest_directory(package_id, tree_at(tree), replace=replace, principal=principal)
             case IngestTree(tree=tree):
-                return await registry.ingest_tree(tree_at(tree), name=actor, actor=actor, idempotency_key=key)
+                return await registry.ingest_tree(
+                    tree_at(tree), name=principal, principal=principal, idempotency_key=key
+                )
             case Finalize():
-                return await registry.finalize_package(package_id, actor=actor)
+                return await registry.finalize_package(package_id, principal=principal)
             case GetFile(path=path):
                 return await _get(registry, package_id, PATH_OF[path])
             case RegisterSchema():
                 return await registry.register_metadata_schema(
-                    "report", {"title": actor}, actor=actor, idempotency_key=key
+                    "report", {"title": principal}, principal=principal, idempotency_key=key
                 )
             case Tail(count=count):
                 return await _tail(registry, count)
             case Verify():
-                return await registry.verify(actor=actor)
+                return await registry.verify(principal=principal)
             case Replay(check=check):
                 return await registry.replay(check=check)
             case LookAround():
@@ -158,7 +160,7 @@ class Performer:
                 PATH_OF[file.path],
                 source,
                 replace=file.replace,
-                actor=call.actor,
+                principal=call.principal,
                 idempotency_key=call.key,
             )
 

@@ -36,18 +36,18 @@ class Clients:
         """Do all that one client is to do."""
         async with trio.open_nursery() as at_once:
             for index, operation in enumerate(client.operations):
-                actor = f"client-{number}/{index}"
+                principal = f"client-{number}/{index}"
                 if client.together:
-                    at_once.start_soon(self._do, process, operation, actor)
+                    at_once.start_soon(self._do, process, operation, principal)
                 else:
-                    await self._do(process, operation, actor)
+                    await self._do(process, operation, principal)
 
-    async def _do(self, process: Process, operation: Operation, actor: str) -> None:
-        call = Call(operation, actor, key=actor if _is_keyed(operation) else None)
+    async def _do(self, process: Process, operation: Operation, principal: str) -> None:
+        call = Call(operation, principal, key=principal if _is_keyed(operation) else None)
         package = getattr(operation, "package", None)
         if isinstance(package, int) and not isinstance(operation, CreatePackage):
             if package not in self._packages:
-                await self._do(process, CreatePackage(package, keyed=True), f"{actor}/create")
+                await self._do(process, CreatePackage(package, keyed=True), f"{principal}/create")
             if package not in self._packages:
                 return  # nobody could create it
             call.package_id = self._packages[package]
@@ -63,7 +63,7 @@ class Clients:
     async def attempt(self, running: Running, call: Call) -> Answer:
         """Make a call once; its ending is noted with the call. None where there is no answer."""
         call.began_at = self._judge.head()
-        self._world.trace.note(call.actor, type(call.operation).__name__, "begins")
+        self._world.trace.note(call.principal, type(call.operation).__name__, "begins")
         answer: Answer = None
         failure: Exception | None = None
         with running.life.call() as scope, trio.move_on_after(_ANSWER_WITHIN_S) as patience:
@@ -71,7 +71,7 @@ class Clients:
                 answer = await self._perform(running.registry, call)
             except Exception as error:  # the judge says whether it may come
                 failure = error
-        self._judge.require(not patience.cancelled_caught, call.actor, "was not answered in", _ANSWER_WITHIN_S, "s")
+        self._judge.require(not patience.cancelled_caught, call.principal, "was not answered in", _ANSWER_WITHIN_S, "s")
         if scope.cancelled_caught or patience.cancelled_caught or not running.life.alive:
             call.endings.append(Ending.UNKNOWN)
             answer = None
@@ -81,7 +81,7 @@ class Clients:
             call.endings.append(Ending.ANSWERED)
             call.answer = answer
             self._judge.answered(call, answer)
-        self._world.trace.note(call.actor, call.endings[-1], type(failure or answer).__name__)
+        self._world.trace.note(call.principal, call.endings[-1], type(failure or answer).__name__)
         return answer
 
 

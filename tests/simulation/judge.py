@@ -128,11 +128,11 @@ class Judge:
             case CreatePackage(), PackageRecord(package_id=package_id, created_sequence=sequence):
                 payload = self._payload(sequence)
                 created = isinstance(payload, PackageCreated) and payload.package_id == package_id
-                self.require(created, call.actor, "was answered with package", package_id, "that is not in the log")
+                self.require(created, call.principal, "was answered with package", package_id, "that is not in the log")
             case IngestFile(path=path, content=content), FileRecord() as record:
                 self._file(call, record, PATH_OF[path], CONTENT_OF[content])
             case IngestDirectory(tree=tree), DirectoryIngest(sequence=sequence):
-                self.require(sequence <= self._log.head(), call.actor, "was answered with sequence", sequence)
+                self.require(sequence <= self._log.head(), call.principal, "was answered with sequence", sequence)
                 self._tree(call.package_id, tree)
             case IngestTree(tree=tree), IngestSummary(package_id=package_id, sequence=sequence, manifest_digest=digest):
                 self._finalized(call, sequence, digest)
@@ -140,30 +140,30 @@ class Judge:
             case Finalize(), FinalizedPackage(sequence=sequence, manifest_digest=digest):
                 self._finalized(call, sequence, digest)
             case RegisterSchema(), MetadataSchema(version=version):
-                self.require(version > 0, call.actor, "was answered with version", version)
+                self.require(version > 0, call.principal, "was answered with version", version)
                 self._mine(call, 1)
             case GetFile(), (FileRecord() as record, bytes(content)):
                 self._read(call, record, content)
             case Tail(), list() as seen:
-                self.saw(call.actor, seen)
+                self.saw(call.principal, seen)
             case Replay(), ReplayReport(identical=identical):
-                self.require(identical, call.actor, "found views that differ from the log")
+                self.require(identical, call.principal, "found views that differ from the log")
             case _, VerifyReport() as report:
                 self.verified(report, exact=False)
             case _:
-                self.require(answer is not None, call.actor, "was answered with nothing")
+                self.require(answer is not None, call.principal, "was answered with nothing")
 
     def failed(self, call: Call, error: BaseException) -> Ending:
         """What an error says about the effect of a call; whether it is one that may come at all."""
         if isinstance(error, ActorCrashed):
-            self.require(isinstance(error.cause, SimulatedBug), call.actor, "met a crash:", repr(error.cause))
+            self.require(isinstance(error.cause, SimulatedBug), call.principal, "met a crash:", repr(error.cause))
         excused = isinstance(error, Refusal | SimulatedBug | StreamBroke) and not isinstance(error, _NEVER)
-        self.require(excused, call.actor, "was refused with", repr(error))
+        self.require(excused, call.principal, "was refused with", repr(error))
         if isinstance(error, ObjectDamaged | ObjectMissing):
             spoilt = (
                 error.object_key in self._posix.harmed_once or self._world.struck[PreadFailure.BYTES_UNREADABLE] > 0
             )
-            self.require(spoilt, call.actor, "was told that a sound object is not:", error)
+            self.require(spoilt, call.principal, "was told that a sound object is not:", error)
         if isinstance(error, AskError):
             return Ending.UNKNOWN if error.may_have_taken_effect else Ending.REFUSED
         known = isinstance(error, ArtifactStoreError | StreamBroke) and not isinstance(error, OutcomeUnknown)
@@ -173,17 +173,17 @@ class Judge:
         """A call that is repeated with its key gets its first answer, unless nothing had to be written for that."""
         match first, again:
             case PackageRecord(package_id=before), PackageRecord(package_id=after):
-                self.require(before == after, call.actor, "made package", before, "and then", after)
+                self.require(before == after, call.principal, "made package", before, "and then", after)
             case IngestSummary(manifest_digest=before), IngestSummary(manifest_digest=after):
-                self.require(before == after, call.actor, "finalized", before, "and then", after)
+                self.require(before == after, call.principal, "finalized", before, "and then", after)
             case MetadataSchema(version=before), MetadataSchema(version=after):
-                self.require(before == after, call.actor, "registered", before, "and then", after)
+                self.require(before == after, call.principal, "registered", before, "and then", after)
             case FileRecord(sequence=before), FileRecord(sequence=after):
-                same = before == after or self._log.events[before - 1].event.actor != call.actor
-                self.require(same, call.actor, "put a file at", before, "and then at", after)
+                same = before == after or self._log.events[before - 1].event.principal != call.principal
+                self.require(same, call.principal, "put a file at", before, "and then at", after)
             case _:
-                wrote = any(stored.event.actor == call.actor for stored in self._log.events)
-                self.require(again is not None or not wrote, call.actor, "was answered, and then was not")
+                wrote = any(stored.event.principal == call.principal for stored in self._log.events)
+                self.require(again is not None or not wrote, call.principal, "was answered, and then was not")
 
     def reported(self, report: Report) -> None:
         """Actors crash for no other reason than a fault."""
@@ -245,14 +245,14 @@ class Judge:
         by_actor: defaultdict[str, int] = defaultdict(int)
         for stored in events:
             if stored.event.type not in _BESIDE:
-                by_actor[stored.event.actor] += 1
+                by_actor[stored.event.principal] += 1
         self._finalized_for_ever()
         for call in calls:
             if not isinstance(call.operation, IngestDirectory | IngestTree):
-                written = by_actor[call.actor]
-                self.require(written <= 1, call.actor, "took effect", written, "times")
+                written = by_actor[call.principal]
+                self.require(written <= 1, call.principal, "took effect", written, "times")
                 if call.ending is Ending.REFUSED:
-                    self.require(written == 0, call.actor, "was refused, and is in the log")
+                    self.require(written == 0, call.principal, "was refused, and is in the log")
 
     def stored(self) -> None:
         """Every object that a file names is there with its bytes, unless a fault spoilt it."""
@@ -278,8 +278,8 @@ class Judge:
         ]
         began = max((sequence for sequence, _ in at_path if sequence <= call.began_at), default=0)
         current = {address for sequence, address in at_path if sequence >= began}
-        self.require(address_of(content) in current, call.actor, "was given other bytes than were put there")
-        self.require(record.sequence >= began, call.actor, "was shown sequence", record.sequence, "after", began)
+        self.require(address_of(content) in current, call.principal, "was given other bytes than were put there")
+        self.require(record.sequence >= began, call.principal, "was shown sequence", record.sequence, "after", began)
 
     def _entries(self) -> list[tuple[int, str, str, str]]:
         """Every file that was ever put anywhere: sequence, package, path and content address."""
@@ -307,15 +307,15 @@ class Judge:
 
     def _mine(self, call: Call, count: int) -> None:
         found = sum(
-            stored.event.actor == call.actor and stored.event.type not in _BESIDE for stored in self._log.events
+            stored.event.principal == call.principal and stored.event.type not in _BESIDE for stored in self._log.events
         )
-        self.require(found == count, call.actor, "was answered, and has", found, "events")
+        self.require(found == count, call.principal, "was answered, and has", found, "events")
 
     def _file(self, call: Call, record: FileRecord, path: str, content: bytes) -> None:
         address = address_of(content)
         there = (record.sequence, call.package_id, path, address) in self._entries()
-        self.require(there, call.actor, "was answered with", record, "that is not in the log")
-        self._durable(address, call.actor)
+        self.require(there, call.principal, "was answered with", record, "that is not in the log")
+        self._durable(address, call.principal)
 
     def _tree(self, package_id: str, tree: int) -> None:
         found = {(path, address) for _sequence, owner, path, address in self._entries() if owner == package_id}
@@ -332,7 +332,7 @@ class Judge:
         finalized = (
             isinstance(payload, PackageFinalized) and str(ContentAddress(manifest_digest(payload.manifest))) == digest
         )
-        self.require(finalized, call.actor, "was answered with a finalization that is not in the log")
+        self.require(finalized, call.principal, "was answered with a finalization that is not in the log")
 
     def _durable(self, address: str, who: str) -> None:
         keys = [at.object_key for at in self._log.tables.locations(None) if at.content_address == address]

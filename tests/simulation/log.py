@@ -86,7 +86,7 @@ class SimulatedLog:
             self._commands.setdefault(stamp.command_id, []).append(stored)
             if stamp.idempotency_key is not None:
                 self._keys[stamp.idempotency_key] = stamp.command_id
-            self._world.trace.note("commit", stored.sequence, stored.event.type, stored.event.actor)
+            self._world.trace.note("commit", stored.sequence, stored.event.type, stored.event.principal)
         self.tables.apply(operations)
         self.grown.set()
         self.grown = trio.Event()

@@ -169,7 +169,7 @@ class SimulatedEventStore:
         state.commands = {stored.event.command.command_id for stored in self._log.events}
         if self._log.events:
             last = self._log.events[-1].event
-            state.last = LastEvent(last.command.command_id, last.actor, last.type)
+            state.last = LastEvent(last.command.command_id, last.principal, last.type)
         return [operation for each in examined for operation in admit(each, state)]
 
     def must_be_writable(self) -> None:

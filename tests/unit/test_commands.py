@@ -68,7 +68,7 @@ NAMED: dict[str, Make] = {
     "package name": lambda text: replace(CREATE, name=text),
     "metadata key": lambda text: replace(CREATE, metadata={"branch": "main", text: ""}),
     "metadata schema name": lambda text: replace(REGISTER, name=text),
-    "actor": lambda text: replace(REQUEST, actor=text),
+    "principal": lambda text: replace(REQUEST, principal=text),
     "idempotency key": lambda text: replace(REQUEST, idempotency_key=text),
 }
 IDENTIFIED: dict[str, tuple[str, Make]] = {

@@ -85,7 +85,7 @@ def test_the_bytes_are_the_canonical_ones_of_the_documented_fields(manifest: Man
         },
         "provenance": {
             "producer": {"name": provenance.producer.name, "version": provenance.producer.version},
-            "actor": provenance.actor,
+            "principal": provenance.principal,
             "tree_digest": provenance.tree_digest,
             "file_count": provenance.file_count,
             "link_count": provenance.link_count,
@@ -255,7 +255,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
         "provenance.producer.version",
         "missing",
     ),
-    "actor empty": (_set("provenance", "actor", to=""), "provenance.actor", "0 bytes"),
+    "principal empty": (_set("provenance", "principal", to=""), "provenance.principal", "0 bytes"),
     "tree digest of another tree": (
         _set("provenance", "tree_digest", to="sha256:" + "0" * 64),
         "provenance.tree_digest",

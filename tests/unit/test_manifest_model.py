@@ -59,7 +59,7 @@ REFUSED_PARTS: dict[str, tuple[Callable[[], object], str, str]] = {
     "expiry without duration": (lambda: RetentionSummary("x", None, 1), "expires_at_us", "exactly if"),
     "no tool": (lambda: Producer("", "1"), "name", "0 bytes"),
     "no version": (lambda: Producer("x", ""), "version", "0 bytes"),
-    "no actor": (lambda: replace(SAMPLE.provenance, actor=""), "actor", "0 bytes"),
+    "no principal": (lambda: replace(SAMPLE.provenance, principal=""), "principal", "0 bytes"),
     "no tree digest": (lambda: replace(SAMPLE.provenance, tree_digest=""), "tree_digest", "0 bytes"),
     "negative count": (lambda: replace(SAMPLE.provenance, file_count=-1), "file_count", "-1 is not"),
     "negative number of links": (lambda: replace(SAMPLE.provenance, link_count=-1), "link_count", "-1 is not"),
@@ -254,7 +254,7 @@ def test_build_sorts_derives_and_drops_repeated_receipts() -> None:
     )
     assert SAMPLE.provenance == Provenance(
         producer=Producer("artifactstore", "0.1.0"),
-        actor="ci@example.org",
+        principal="ci@example.org",
         tree_digest=SAMPLE.provenance.tree_digest,
         file_count=3,
         link_count=1,
@@ -271,7 +271,7 @@ def test_a_package_may_be_empty_and_may_never_expire() -> None:
         retention_class="permanent",
         retention_duration_us=None,
         producer=Producer("artifactstore", "0.1.0"),
-        actor="ci",
+        principal="ci",
     )
     assert (empty.provenance.file_count, empty.provenance.total_bytes) == (0, 0)
     assert empty.retention_summary == RetentionSummary("permanent", None, None)
@@ -287,7 +287,7 @@ def test_one_content_in_two_backends_needs_a_choice() -> None:
             retention_class="x",
             retention_duration_us=None,
             producer=Producer("x", "1"),
-            actor="x",
+            principal="x",
         )
 
 
@@ -339,7 +339,7 @@ def test_digests_under_another_primary_algorithm_are_taken() -> None:
         retention_class="x",
         retention_duration_us=None,
         producer=Producer("x", "1"),
-        actor="x",
+        principal="x",
         digest_algorithm="sha256",
     )
     assert manifest.content_address(entry) == f"sha256:{FILE.sha256.hex()}"
@@ -356,7 +356,7 @@ def test_a_key_of_a_later_generation_is_named_and_a_first_key_is_not() -> None:
             retention_class="x",
             retention_duration_us=None,
             producer=Producer("x", "1"),
-            actor="x",
+            principal="x",
         )
         for receipt in (later, RECEIPT._replace(object_key=FIRST_KEY), RECEIPT)
     ]

@@ -267,7 +267,7 @@ def test_a_command_that_is_sent_again_gets_its_first_answer(judge: Judge, by_key
 @pytest.mark.parametrize("by_key", [True, False], ids=["key", "id"])
 def test_a_key_or_an_id_stands_for_one_command(judge: Judge, by_key: bool) -> None:
     request = judge.ask(1, key="nightly")
-    other = replace(request, actor="someone")
+    other = replace(request, principal="someone")
     other = replace(other, command_id=judge.ids()) if by_key else replace(other, idempotency_key=None)
     _first, refused = judge(request, other)
     assert isinstance(refused, IdempotencyConflict)

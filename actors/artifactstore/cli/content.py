@@ -79,7 +79,7 @@ def ingest(
                 retention=retention,
                 metadata=metadata,
                 links=links,
-                actor=invoker(),
+                principal=invoker(),
                 idempotency_key=key,
                 progress=progress,
                 files_cache=not no_files_cache,

@@ -33,7 +33,7 @@ __all__ = ["register"]
 def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore verify`."""
     with progress_bar("verify") as progress:
-        report = on_store(lambda registry: registry.verify(package, actor=invoker(), progress=progress))
+        report = on_store(lambda registry: registry.verify(package, principal=invoker(), progress=progress))
     if json:
         say_json(to_json(report))
     else:
@@ -143,7 +143,7 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
                 if json:
                     say_json(to_json(entry))
                 else:
-                    say(f"{timestamp(entry.recorded_at_us)}  {entry.actor}  {entry.subject}  {entry.detail}")
+                    say(f"{timestamp(entry.recorded_at_us)}  {entry.principal}  {entry.subject}  {entry.detail}")
                 await flush_output(least_bytes=PAGE_BYTES)
 
     on_store(work)

@@ -46,7 +46,7 @@ def create(
     metadata = metadata_of(meta)
     record = on_store(
         lambda registry: registry.create_package(
-            name, retention=retention, metadata=metadata, actor=invoker(), idempotency_key=key
+            name, retention=retention, metadata=metadata, principal=invoker(), idempotency_key=key
         ),
         create=True,
         check=lambda: check_package(name, retention, metadata, key),
@@ -85,7 +85,7 @@ def add(
                     path,
                     replace=replace,
                     links=links,
-                    actor=invoker(),
+                    principal=invoker(),
                     progress=progress,
                     files_cache=not no_files_cache,
                 )
@@ -94,7 +94,7 @@ def add(
                 path.name if as_path is None else as_path,
                 path,
                 replace=replace,
-                actor=invoker(),
+                principal=invoker(),
                 idempotency_key=key,
             )
 
@@ -114,7 +114,9 @@ def add(
 
 def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore package finalize`."""
-    finalized = on_store(lambda registry: registry.finalize_package(package, actor=invoker()), interrupted=MAY_BE_DONE)
+    finalized = on_store(
+        lambda registry: registry.finalize_package(package, principal=invoker()), interrupted=MAY_BE_DONE
+    )
     if json:
         say_json(to_json(finalized))
     else:

@@ -368,8 +368,8 @@ def _add_commands(state: LogState, batch: Sequence[StoredEvent], database: str) 
     command_ids = {stored.event.command.command_id for stored in batch}
     before = yield lookup(_command_before(database), [(command_id, after) for command_id in sorted(command_ids)])
     state.commands.update(command_id for (command_id,) in before)
-    for command_id, actor, event_type in (yield lookup(_event_at(database), [(after,)])):
-        state.last = LastEvent(command_id, actor, event_type)
+    for command_id, principal, event_type in (yield lookup(_event_at(database), [(after,)])):
+        state.last = LastEvent(command_id, principal, event_type)
 
 
 @cache
@@ -382,7 +382,7 @@ def _command_before(database: str) -> Query:
 @cache
 def _event_at(database: str) -> Query:
     values = wanted(database, sequence=int)
-    selected = select(events.c.command_id, events.c.actor, events.c.type)
+    selected = select(events.c.command_id, events.c.principal, events.c.type)
     return query(selected.where(events.c.sequence == values["sequence"]), values, database)
 
 
@@ -423,7 +423,7 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
         event.event_id,
         event.type,
         event.subject,
-        event.actor,
+        event.principal,
         event.recorded_at_us,
         stamp.command_id,
         stamp.digest,
@@ -435,13 +435,23 @@ def _row(stored: StoredEvent) -> tuple[object, ...]:
 
 def _stored(row: Sequence[Any]) -> StoredEvent:
     """Return the event of a row; the cells are in the order of the table's columns."""
-    sequence, event_id, event_type, subject, actor, recorded_at_us, command_id, digest, key, payload_digest, payload = (
-        row
-    )
+    (
+        sequence,
+        event_id,
+        event_type,
+        subject,
+        principal,
+        recorded_at_us,
+        command_id,
+        digest,
+        key,
+        payload_digest,
+        payload,
+    ) = row
     try:
         recorded_at_us = time_in("recorded_at", recorded_at_us)
         command = CommandStamp(command_id, digest, key)
-        event = Event(event_id, event_type, subject, actor, recorded_at_us, payload, command)
+        event = Event(event_id, event_type, subject, principal, recorded_at_us, payload, command)
     except InvalidValue as error:
         raise LogDamaged(sequence, str(error)) from error
     check_payload(sequence, event.type, event.payload_digest, payload_digest)

@@ -68,7 +68,7 @@ events = Table(
     _text("event_id"),
     _text("type"),
     _text("subject"),
-    _text("actor"),
+    _text("principal"),
     _integer("recorded_at"),
     _text("command_id"),
     _text("command_digest", nullable=True),

@@ -110,6 +110,6 @@ def _message(stored: StoredEvent) -> bytes:
     except UnknownEventType as unknown:  # events of unknown types are sent too
         event = stored.event
         entry = AuditEntry(
-            stored.sequence, event.recorded_at_us, event.actor, event.type, event.subject, detail=str(unknown)
+            stored.sequence, event.recorded_at_us, event.principal, event.type, event.subject, detail=str(unknown)
         )
     return f"id: {stored.sequence}\ndata: {json_text(to_json(entry))}\n\n".encode()

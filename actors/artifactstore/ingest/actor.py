@@ -123,7 +123,7 @@ class IngestActor(Actor[IngestRole]):
 
     async def _create(self, command: CreatePackage, message: OpenPackage) -> PackageRecord:
         """Create a package; return its current state if the call is repeated."""
-        committed = await self._steps.commit(command, message.actor, message.idempotency_key)
+        committed = await self._steps.commit(command, message.principal, message.idempotency_key)
         created = committed.events[0]
         if not committed.repeated:
             _logger.info("package created", extra={"package": created.event.subject})
@@ -133,7 +133,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(AddFile, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_file(self, message: AddFile) -> FileRecord:
         """Store one file, then put it into its package."""
-        commands.check_caller(message.actor, message.idempotency_key)
+        commands.check_caller(message.principal, message.idempotency_key)
         check_path(message.path)
         media_type = message.media_type or media_type_of(message.path)
         check_media_type(media_type)
@@ -156,7 +156,7 @@ class IngestActor(Actor[IngestRole]):
             source = message.source if isinstance(message.source, FileSource) else None
             into = partial(ingest_command, message.package_id, on_existing=message.on_existing)
             committed, (file,) = await self._steps.put(
-                files, lambda _index: source, into, message.actor, message.idempotency_key
+                files, lambda _index: source, into, message.principal, message.idempotency_key
             )
         if sequence := entries_sequence(committed):  # a repeated command has the same entry
             return file_record(message.package_id, sequence, file.entry, result.digests.sha256.raw)
@@ -170,7 +170,7 @@ class IngestActor(Actor[IngestRole]):
     @handles(AddDirectory, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def add_directory(self, message: AddDirectory) -> DirectoryIngest:
         """Put the entries of a directory into an open package."""
-        commands.check_caller(message.actor)
+        commands.check_caller(message.principal)
         self._store.must_be_writable()
         with self._fills(message.package_id):
             package = await self._require_open(message.package_id)
@@ -198,16 +198,16 @@ class IngestActor(Actor[IngestRole]):
         """Finalize a package; return the same result if it is finalized already."""
         if busy := self._filling[message.package_id]:
             raise PackageBusy(message.package_id, busy)
-        return await self._finalize(message.package_id, message.actor)
+        return await self._finalize(message.package_id, message.principal)
 
     @handles(IngestTree, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
     async def ingest_tree(self, message: IngestTree) -> IngestSummary:
         """Create a package, fill it from a directory, and finalize it."""
-        commands.check_caller(message.actor, message.idempotency_key)
+        commands.check_caller(message.principal, message.idempotency_key)
         self._store.must_be_writable()
         seen = await self._scan(message)
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
-        asked = OpenPackage(name, message.retention_class, message.metadata, message.actor, message.idempotency_key)
+        asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
         creation = _creation(asked)
         identity = _identity(asked, message.links)
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
@@ -238,7 +238,7 @@ class IngestActor(Actor[IngestRole]):
                         raise
                     # Another call with the same key finalized the package first. Both return the same result.
                 package_id = (await opened()).package_id
-            finalized = await self._finalize(package_id, message.actor)
+            finalized = await self._finalize(package_id, message.principal)
             cache.keys.pop(identity, None)
         saved = await self._read_back(self._store.deduplicated_bytes(package_id))
         return IngestSummary(
@@ -305,25 +305,27 @@ class IngestActor(Actor[IngestRole]):
             with trio.CancelScope(shield=True):
                 await in_thread(leave)
 
-    async def _finalize(self, package_id: str, actor: str) -> FinalizedPackage:
+    async def _finalize(self, package_id: str, principal: str) -> FinalizedPackage:
         """Finalize a package, and try again if another process changes it meanwhile."""
         for _attempt in range(_FINALIZE_ATTEMPTS - 1):
             try:
-                return await self._finalize_once(package_id, actor)
+                return await self._finalize_once(package_id, principal)
             except PackageChanged:
                 continue  # another process added entries, so the manifest is outdated
-        return await self._finalize_once(package_id, actor)
+        return await self._finalize_once(package_id, principal)
 
-    async def _finalize_once(self, package_id: str, actor: str) -> FinalizedPackage:
+    async def _finalize_once(self, package_id: str, principal: str) -> FinalizedPackage:
         """Build the manifest of an open package and commit it, or return the result of the first finalization."""
         contents = await self._store.contents(package_id)
         package = contents.package
         if package.status == "open":
-            build = partial(build_manifest, actor=actor, finalized_at_us=now_us(), check_cancelled=check_cancelled)
+            build = partial(
+                build_manifest, principal=principal, finalized_at_us=now_us(), check_cancelled=check_cancelled
+            )
             payload, summary = await in_thread(partial(build, contents))
             del contents  # frees the entries, the largest part of this process's memory
             command = commands.FinalizePackage(package_id, package.version, payload, summary)
-            committed = await self._steps.commit(command, actor, None)
+            committed = await self._steps.commit(command, principal, None)
             if committed.events:
                 text = "package finalized: %d files, %d bytes, manifest %s"
                 counts = (package.files, package.bytes, summary.manifest_digest)
@@ -386,7 +388,7 @@ def check_creation(message: OpenPackage) -> None:
         InvalidValue: the name, the metadata, the principal or the idempotency key is invalid.
         UnknownRetentionClass: no retention class has this name.
     """
-    commands.check_caller(message.actor, message.idempotency_key)
+    commands.check_caller(message.principal, message.idempotency_key)
     _creation(message)
 
 
@@ -419,5 +421,5 @@ def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
     identity = new_hasher("blake3")
     metadata: CanonicalValue = dict(asked.metadata)
-    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.actor, links.value]))
+    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
     return identity.hexdigest()

@@ -106,7 +106,9 @@ async def fill(
 
         async def put(one: _Stored) -> tuple[Committed, Sequence[IngestedFile]]:
             batch, files = one
-            return await steps.put(files, lambda index: FileSource(batch[index].source, seen.root), into, message.actor)
+            return await steps.put(
+                files, lambda index: FileSource(batch[index].source, seen.root), into, message.principal
+            )
 
         async def count(_one: _Stored, done: tuple[Committed, Sequence[IngestedFile]]) -> None:
             nonlocal progress, written, reused, sequence
@@ -128,7 +130,7 @@ async def fill(
     await in_order(runs(seen.files), store, commit, in_flight=_IN_FLIGHT)
     for entries in links_and_directories(seen.scan):
         command = ingest_command((await opened()).package_id, (), on_existing, entries)
-        sequence = (await steps.commit(command, message.actor, None)).sequence
+        sequence = (await steps.commit(command, message.principal, None)).sequence
     return Filled(progress.bytes, written, reused, sequence)
 
 

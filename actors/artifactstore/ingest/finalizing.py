@@ -27,7 +27,11 @@ __all__ = [
 
 
 def build_manifest(
-    contents: PackageContents, *, actor: str, finalized_at_us: int, check_cancelled: Callable[[], None] = lambda: None
+    contents: PackageContents,
+    *,
+    principal: str,
+    finalized_at_us: int,
+    check_cancelled: Callable[[], None] = lambda: None,
 ) -> tuple[bytes, ManifestSummary]:
     """Return the canonical bytes of the package's manifest, and its summary.
 
@@ -49,7 +53,7 @@ def build_manifest(
         retention_class=package.retention_class,
         retention_duration_us=package.retention_duration_us,
         producer=Producer("artifactstore", VERSION),
-        actor=actor,
+        principal=principal,
         digest_algorithm=next(iter(algorithms), PRIMARY_ALGORITHM),
     )
     said, stated = built.provenance, recorded_totals(package)

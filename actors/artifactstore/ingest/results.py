@@ -32,7 +32,7 @@ def created_package(committed: Committed) -> PackageRecord:
         retention_duration_us=payload.retention_duration_us,
         expires_at_us=None,
         metadata=dict(payload.metadata),
-        created_by=created.event.actor,
+        created_by=created.event.principal,
         created_at_us=created.event.recorded_at_us,
         finalized_at_us=None,
         manifest_digest=None,

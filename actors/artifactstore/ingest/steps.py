@@ -71,10 +71,10 @@ class Steps:
         self._storage = storage
         self._writer = writer
 
-    async def commit(self, command: Command, actor: str, idempotency_key: str | None) -> Committed:
+    async def commit(self, command: Command, principal: str, idempotency_key: str | None) -> Committed:
         """Have EventWriter commit a command, and return the commit."""
         return await self._writer.ask(
-            Commit(CommandRequest(new_id(), command, actor, idempotency_key)), timeout=COMMIT_TIMEOUT_S
+            Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
 
     async def store_batch(
@@ -121,7 +121,7 @@ class Steps:
         files: Sequence[IngestedFile],
         source_of: Callable[[int], FileSource | None],
         command_of: Callable[[Sequence[IngestedFile]], IngestFiles],
-        actor: str,
+        principal: str,
         idempotency_key: str | None = None,
     ) -> tuple[Committed, Sequence[IngestedFile]]:
         """Put stored files into a package. Return the commit, and the files as they are stored after it.
@@ -135,7 +135,7 @@ class Steps:
         """
         for tries_left in count(_COMMITS_TRIED - 1, -1):
             try:
-                return await self.commit(command_of(files), actor, idempotency_key), files
+                return await self.commit(command_of(files), principal, idempotency_key), files
             except ObjectsNotStored as refused:
                 if not tries_left:
                     raise

@@ -86,7 +86,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         0,  # total_bytes
         payload.retention_class,
         canonical.encode(dict(payload.metadata)),
-        stored.event.actor,
+        stored.event.principal,
         stored.event.recorded_at_us,
         None,  # finalized_at
         None,  # manifest_digest

@@ -101,7 +101,7 @@ def _needs(payload: PackageFinalized) -> Needs:
 
 def _check(payload: PackageFinalized, event: "Event") -> None:
     FinalizePackage(_summary(payload).package_id, 0, payload.manifest, payload.summary)
-    check_equal("actor in the manifest", _decoded_manifest(payload).provenance.actor, event.actor)
+    check_equal("principal in the manifest", _decoded_manifest(payload).provenance.principal, event.principal)
 
 
 def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:

@@ -79,7 +79,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
         retention_class: str,
         retention_duration_us: int | None,
         producer: Producer,
-        actor: str,
+        principal: str,
         digest_algorithm: str = PRIMARY_ALGORITHM,
     ) -> "Manifest":
         """Build a manifest from parts in any order; equal receipts count once, and the rest is derived.
@@ -101,7 +101,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
             "entries": ordered,
             "storage_receipts": tuple(sorted(receipts, key=attrgetter("digest"))),
             "retention_summary": RetentionSummary(retention_class, retention_duration_us, expires_at_us),
-            "provenance": Provenance(producer, actor, *_totals(digest_algorithm, ordered)),
+            "provenance": Provenance(producer, principal, *_totals(digest_algorithm, ordered)),
         }.items():
             force_setattr(built, name, value)
         built._check_receipts()  # noqa: SLF001 - its own class

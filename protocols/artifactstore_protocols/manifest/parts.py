@@ -176,7 +176,7 @@ class Provenance(Struct, frozen=True):
 
     Attributes:
         producer: the tool that wrote the manifest.
-        actor: the principal who asked the tool for it.
+        principal: the principal who asked the tool for it.
         tree_digest: the tree digest of the entries, as `sha256:<hex>`; see `manifest.tree`.
         file_count: the number of files.
         link_count: the number of symbolic links.
@@ -185,7 +185,7 @@ class Provenance(Struct, frozen=True):
     """
 
     producer: Producer
-    actor: str
+    principal: str
     tree_digest: str
     file_count: int
     link_count: int
@@ -193,7 +193,7 @@ class Provenance(Struct, frozen=True):
     total_bytes: int
 
     def __post_init__(self) -> None:
-        check_label("actor", self.actor)
+        check_label("principal", self.principal)
         check_label("tree_digest", self.tree_digest)
         _check_count("file_count", self.file_count)
         _check_count("link_count", self.link_count)

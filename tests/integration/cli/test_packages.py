@@ -128,8 +128,8 @@ def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.
     cli.ok("package", "finalize", "told")
     cli.ok("package", "create", "other")
     story = cli.json_lines("audit", "told")
-    assert list(story[0]) == ["sequence", "recorded_at", "actor", "type", "subject", "detail"]
-    assert [(line["sequence"], line["actor"]) for line in story] == [
+    assert list(story[0]) == ["sequence", "recorded_at", "principal", "type", "subject", "detail"]
+    assert [(line["sequence"], line["principal"]) for line in story] == [
         (2, "tester"),
         (4, "somebody else"),
         (5, "somebody else"),
@@ -138,7 +138,7 @@ def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.
     assert [line["detail"].split()[0] for line in story] == ["created", "added", "finalized,"]
     assert len(cli.json_lines("audit")) == 6
     shown = cli.ok("audit", package).text.splitlines()
-    assert [line.split("  ")[1:] for line in shown] == [[line["actor"], package, line["detail"]] for line in story]
+    assert [line.split("  ")[1:] for line in shown] == [[line["principal"], package, line["detail"]] for line in story]
 
 
 # What `check_path` lets through and a terminal would act on: direction marks, line and paragraph separators.

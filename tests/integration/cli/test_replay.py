@@ -26,7 +26,7 @@ def test_events_are_numbered_from_1_without_a_gap(filled: Cli) -> None:
     lines = filled.json_lines("events")
     assert sequences(lines) == list(range(1, len(lines) + 1))
     assert {tuple(line) for line in lines} == {
-        ("sequence", "event_id", "type", "subject", "actor", "recorded_at", "payload")
+        ("sequence", "event_id", "type", "subject", "principal", "recorded_at", "payload")
     }
     assert len({line["event_id"] for line in lines}) == len(lines)
     assert [line["type"] for line in lines][:3] == ["v1.log.created", "v1.package.created", "v1.objects.stored"]

@@ -125,7 +125,7 @@ async def test_rule_09_one_explanation(store: SqlEventStore, scribe: Scribe) -> 
     told = {stored.event.type: EVENT_TYPES[stored.event.type].describe(stored.decode()) for stored in events}
     assert "unreferenced" in told["v1.objects.condemned"]
     assert place_of(b"gone").object_key in told["v1.objects.removed"]
-    assert all(stored.event.actor and stored.event.recorded_at_us for stored in events)
+    assert all(stored.event.principal and stored.event.recorded_at_us for stored in events)
 
 
 async def test_rule_10_portable(store: SqlEventStore, scribe: Scribe) -> None:

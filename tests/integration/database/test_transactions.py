@@ -53,7 +53,7 @@ _KNOWN = Ids()()
     [
         event(_KNOWN, payload=b"\xa1\x61\x61\x01"),
         event(_KNOWN, event_type="v1.files.ingested"),
-        event(_KNOWN, actor="somebody else"),
+        event(_KNOWN, principal="somebody else"),
     ],
 )
 async def test_an_event_id_with_other_content_is_a_conflict(database: Database, other: Event) -> None:

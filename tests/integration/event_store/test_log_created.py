@@ -34,7 +34,7 @@ async def test_the_first_command_that_writes_begins_the_log(store: EventStore, s
     payload = begun.decode()
     assert isinstance(payload, LogCreated)
     assert begun.event.subject == payload.log_id
-    assert (begun.event.actor, begun.event.recorded_at_us) == (ACTOR, EPOCH_US + 1)
+    assert (begun.event.principal, begun.event.recorded_at_us) == (ACTOR, EPOCH_US + 1)
     stamp = begun.event.command
     assert (stamp.digest, stamp.idempotency_key) == (None, None)
     assert stamp.command_id not in {request.command_id, payload.log_id}

@@ -52,7 +52,7 @@ async def _tell_of_a_package(number: int, store: EventStore, scribe: Scribe) -> 
     await scribe.tell(RegisterMetadataSchema(NAMES[number % 16], f'{{"version":{number}}}'))
     if number % 2:
         contents = await store.contents(package_id_of(number))
-        payload, summary = build_manifest(contents, actor=ACTOR, finalized_at_us=EPOCH_US)
+        payload, summary = build_manifest(contents, principal=ACTOR, finalized_at_us=EPOCH_US)
         await scribe.tell(FinalizePackage(package_id_of(number), contents.package.version, payload, summary))
 
 

@@ -28,12 +28,12 @@ DOOMED = "doomed"
 DOOM = {
     "sqlite": """
         CREATE TABLE fate (event_id TEXT REFERENCES log_head (id) DEFERRABLE INITIALLY DEFERRED);;
-        CREATE TRIGGER doom AFTER INSERT ON events WHEN NEW.actor = 'doomed'
+        CREATE TRIGGER doom AFTER INSERT ON events WHEN NEW.principal = 'doomed'
         BEGIN INSERT INTO fate VALUES (NEW.event_id); END
     """,
     "postgresql": """
         CREATE FUNCTION doom() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            IF NEW.actor = 'doomed' THEN RAISE EXCEPTION 'doomed' USING ERRCODE = 'check_violation'; END IF;
+            IF NEW.principal = 'doomed' THEN RAISE EXCEPTION 'doomed' USING ERRCODE = 'check_violation'; END IF;
             RETURN NULL;
         END $$;;
         CREATE CONSTRAINT TRIGGER doom AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
@@ -68,11 +68,11 @@ async def look(connection: AsyncConnection) -> tuple[list[int], int]:
     return [stored.sequence for stored in log], await events.head(connection)
 
 
-async def write(database: Database, *event_ids: str, actor: str = "ci") -> list[int]:
+async def write(database: Database, *event_ids: str, principal: str = "ci") -> list[int]:
     """Append events in one transaction."""
 
     async def work(transaction: Transaction) -> list[int]:
-        written = await events.write_all(transaction, [event(event_id, actor=actor) for event_id in event_ids])
+        written = await events.write_all(transaction, [event(event_id, principal=principal) for event_id in event_ids])
         return [stored.sequence for stored in written]
 
     return await database.write(work)
@@ -110,7 +110,7 @@ async def test_rollbacks_burn_no_number(location: DatabaseLocation, seed: int) -
 
     async def fail_at_commit(database: Database) -> None:
         with pytest.raises(Refused):
-            await write(database, ids(), actor=DOOMED)
+            await write(database, ids(), principal=DOOMED)
 
     async def succeed(database: Database) -> None:
         taken.extend(await write(database, ids()))
@@ -185,7 +185,7 @@ async def test_no_reader_sees_a_number_before_those_below_it(postgres_location: 
     async def one(database: Database, number: int) -> None:
         doomed = number % 3 == 0
         try:
-            sequences = await write(database, *(ids() for _ in range(number)), actor=DOOMED if doomed else "ci")
+            sequences = await write(database, *(ids() for _ in range(number)), principal=DOOMED if doomed else "ci")
         except Refused:
             assert doomed
             refused.append(number)

@@ -221,15 +221,15 @@ _EVENTS: dict[str, tuple[int, Callable[[Log], dict[str, Any]]]] = {
     "a flag with another subject": (_FLAGGED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
     "a restored object with another subject": (_RESTORED, lambda _log: {"subject": f"blake3:{'0' * 64}"}),
     "a stored object with another subject": (_STORED, lambda log: {"subject": log[1].event.subject}),
-    "a control character in a principal": (_STORED, lambda _log: {"actor": "mallory\x1b[2J"}),
-    "no principal": (_STORED, lambda _log: {"actor": ""}),
+    "a control character in a principal": (_STORED, lambda _log: {"principal": "mallory\x1b[2J"}),
+    "no principal": (_STORED, lambda _log: {"principal": ""}),
     "a beginning with a digest": (1, lambda log: _stamp(log, 1, digest=log[1].event.command.digest)),
     "a beginning of another log": (1, lambda _log: {"subject": _ID.format(3)}),
     "a log id that is none": (1, lambda _log: {"payload": encode({"log_id": "x"}), "subject": "x"}),
     "a time before 1970": (_FIRST, lambda _log: {"recorded_at_us": -1}),
     "an event id that comes twice": (_OTHER, lambda log: {"event_id": log[0].event.event_id}),
     "a command that continues later": (_OTHER, lambda log: _stamp(log, _OTHER, command_id=_command(log, _FIRST))),
-    "a command that changes hands": (_FIRST, lambda _log: {"actor": "mallory"}),
+    "a command that changes hands": (_FIRST, lambda _log: {"principal": "mallory"}),
     "a command that opens and stores": (_STORED, lambda log: _continuing(log, _CREATED)),
     "a command that adds and opens": (_OTHER, lambda log: _continuing(log, _SECOND)),
     "a command that adds and stores": (_STORED_SECOND, lambda log: _continuing(log, _FIRST)),
@@ -259,7 +259,9 @@ _MANIFESTS: dict[str, Callable[[Manifest], Manifest]] = {
     "another time of creation": lambda finalized: replace(
         finalized, package=replace(finalized.package, created_at_us=1)
     ),
-    "another actor": lambda finalized: replace(finalized, provenance=replace(finalized.provenance, actor="mallory")),
+    "another principal": lambda finalized: replace(
+        finalized, provenance=replace(finalized.provenance, principal="mallory")
+    ),
     "a file less": lambda finalized: _rebuilt(finalized, finalized.files[:1]),
     "a file more": lambda finalized: _rebuilt(finalized, [*finalized.files, finalized.files[0]._replace(path="c")]),
     "a link more": lambda finalized: _rebuilt(finalized, [*finalized.files, LinkEntry("link", "c", "a")]),
@@ -316,7 +318,7 @@ def _stamp(log: Log, sequence: int, **changes: str | None) -> dict[str, Any]:
 def _continuing(log: Log, before: int) -> dict[str, Any]:
     """What an event says that continues with the command of the one before it."""
     earlier = log[before - 1].event
-    return {"actor": earlier.actor, "command": replace(earlier.command, digest=None, idempotency_key=None)}
+    return {"principal": earlier.principal, "command": replace(earlier.command, digest=None, idempotency_key=None)}
 
 
 def _command(log: Log, sequence: int) -> str:
@@ -377,7 +379,7 @@ def _rebuilt(
         retention_class=retention_class,
         retention_duration_us=finalized.retention_summary.duration_us if duration_us == -1 else duration_us,
         producer=finalized.provenance.producer,
-        actor=finalized.provenance.actor,
+        principal=finalized.provenance.principal,
     )
 
 

@@ -7,7 +7,9 @@ from integration.registry.samples import stream_of
 
 
 async def test_creating_answers_with_the_package_that_the_views_then_have(registry: Registry) -> None:
-    created = await registry.create_package("nightly", retention="permanent", metadata={"branch": "main"}, actor="ci")
+    created = await registry.create_package(
+        "nightly", retention="permanent", metadata={"branch": "main"}, principal="ci"
+    )
     assert created == await registry.get_package(created.package_id)
     assert (created.status, created.version, created.created_by) == ("open", 1, "ci")
 

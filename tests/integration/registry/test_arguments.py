@@ -64,7 +64,7 @@ KINDS = {
     "name": "str",
     "path": "str",
     "retention": "str",
-    "actor": "str",
+    "principal": "str",
     "idempotency_key": "str",
     "media_type": "str",
     "metadata": "mapping",
@@ -221,7 +221,7 @@ class Position(IntEnum):
 
 async def test_what_inherits_from_the_right_type_is_taken_for_what_it_holds(registry: Registry, tree: Path) -> None:
     metadata: Mapping[str, str] = MappingProxyType({Name.BRANCH: Loud("main")})
-    package = await registry.create_package(Name.NIGHTLY, retention=Name.LONG, metadata=metadata, actor=Loud("ci"))
+    package = await registry.create_package(Name.NIGHTLY, retention=Name.LONG, metadata=metadata, principal=Loud("ci"))
     assert (package.name, package.retention_class, package.metadata) == ("nightly", "long", {"branch": "main"})
     assert {type(text) for text in (package.name, *package.metadata, *package.metadata.values())} == {str}
     file = await registry.ingest_file(Loud("nightly"), Loud("a/b"), Path(plant(tree, {"f": b"content"}), "f"))
@@ -229,7 +229,7 @@ async def test_what_inherits_from_the_right_type_is_taken_for_what_it_holds(regi
     async with registry.get_file("nightly", "a/b", offset=Position.THIRD) as chunks:
         assert b"".join([chunk async for chunk in chunks]) == b"tent"
     log = await check_sound(registry)
-    assert [stored.event.actor for stored in log] == ["ci", "ci", "anonymous", "anonymous"]
+    assert [stored.event.principal for stored in log] == ["ci", "ci", "anonymous", "anonymous"]
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "", "x" * 100_000])
@@ -244,7 +244,7 @@ async def test_text_that_names_nothing_finds_nothing(registry: Registry, text: s
     with pytest.raises(PathRefused):
         await registry.get_file_record(package, text)
     creating = partial(registry.create_package, "q")
-    for refused in (partial(creating, actor=text), partial(creating, idempotency_key=text)):
+    for refused in (partial(creating, principal=text), partial(creating, idempotency_key=text)):
         with pytest.raises(InvalidValue):
             await refused()
     with pytest.raises(UnknownRetentionClass):

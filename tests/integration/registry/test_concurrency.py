@@ -26,9 +26,9 @@ async def test_64_producers_in_one_process(registry: Registry, settings: Setting
     finalized: dict[int, FinalizedPackage] = {}
 
     async def produce(number: int) -> None:
-        package = (await registry.create_package(f"p{number}", actor=f"producer {number}")).package_id
+        package = (await registry.create_package(f"p{number}", principal=f"producer {number}")).package_id
         await add(registry, package, "own", b"%d" % number)
-        await registry.ingest_directory(package, tree, actor=f"producer {number}")
+        await registry.ingest_directory(package, tree, principal=f"producer {number}")
         finalized[number] = await registry.finalize_package(package)
 
     async with trio.open_nursery() as nursery:

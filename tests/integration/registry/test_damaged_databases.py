@@ -285,7 +285,7 @@ async def test_a_finalize_whose_event_is_elsewhere_is_damage_and_not_an_open_pac
         await registry.get_manifest_bytes(package)
 
 
-@pytest.mark.parametrize("column", ["recorded_at", "actor", "payload", "event_id", "command_id"])
+@pytest.mark.parametrize("column", ["recorded_at", "principal", "payload", "event_id", "command_id"])
 async def test_a_cell_that_is_empty_and_must_not_be_is_called_damage(
     registry: Registry, settings: Settings, column: str
 ) -> None:

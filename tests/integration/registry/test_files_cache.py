@@ -391,7 +391,7 @@ async def test_a_callers_own_key_finds_its_package_and_reads_only_the_rest(
 
 
 @pytest.mark.parametrize(
-    "different", [{"name": "other"}, {"retention": "short"}, {"actor": "other"}, {"metadata": {"k": "v"}}], ids=str
+    "different", [{"name": "other"}, {"retention": "short"}, {"principal": "other"}, {"metadata": {"k": "v"}}], ids=str
 )
 async def test_an_ingest_that_differs_goes_on_with_no_package(
     registry: Registry, quiet_tree: Path, different: dict[str, str]

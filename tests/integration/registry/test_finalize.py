@@ -34,7 +34,7 @@ from traced import traced
 
 @pytest.fixture
 async def package(registry: Registry) -> str:
-    created = await registry.create_package("nightly", retention="short", metadata={"branch": "main"}, actor="ci")
+    created = await registry.create_package("nightly", retention="short", metadata={"branch": "main"}, principal="ci")
     await add(registry, created.package_id, "b/file.txt", b"content")
     await registry.ingest_file(created.package_id, "a.sh", stream_of(b"#!/bin/sh\n"), executable=True)
     await add(registry, created.package_id, "b/same.bin", b"content")
@@ -42,11 +42,15 @@ async def package(registry: Registry) -> str:
 
 
 async def test_the_manifest_is_what_event_row_and_views_say(registry: Registry, package: str) -> None:
-    finalized = await registry.finalize_package(package, actor="release")
+    finalized = await registry.finalize_package(package, principal="release")
     payload = await registry.get_manifest_bytes(package)
     event = (await whole_log(registry))[-1]
     record = await registry.get_package(package)
-    assert (event.event.type, event.event.subject, event.event.actor) == ("v1.package.finalized", package, "release")
+    assert (event.event.type, event.event.subject, event.event.principal) == (
+        "v1.package.finalized",
+        package,
+        "release",
+    )
     assert event.event.payload == payload
     digest = f"blake3:{blake3.blake3(payload).hexdigest()}"
     assert finalized.manifest_digest == record.manifest_digest == digest
@@ -58,7 +62,7 @@ async def test_the_manifest_is_what_event_row_and_views_say(registry: Registry, 
         {"branch": "main"},
     )
     assert said.provenance.tree_digest == finalized.tree_digest == record.tree_digest
-    assert said.provenance.actor == "release"
+    assert said.provenance.principal == "release"
     assert [(file.path, file.size_bytes, file.executable, file.media_type) for file in said.files] == [
         (file.path, file.size_bytes, file.executable, file.media_type) for file in await registry.list_files(package)
     ]

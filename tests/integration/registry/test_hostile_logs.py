@@ -138,7 +138,7 @@ def _row(stored: StoredEvent) -> dict[str, object]:
         "event_id": event.event_id,
         "type": event.type,
         "subject": event.subject,
-        "actor": event.actor,
+        "principal": event.principal,
         "recorded_at": event.recorded_at_us,
         "command_id": event.command.command_id,
         "command_digest": event.command.digest,

@@ -88,7 +88,7 @@ async def test_the_same_key_for_something_else_is_refused(registry: Registry) ->
         lambda: registry.ingest_file(package, "g", stream_of(b"content"), idempotency_key="k"),
         lambda: registry.ingest_file(package, "f", stream_of(b"content"), executable=True, idempotency_key="k"),
         lambda: registry.ingest_file(package, "f", stream_of(b"content"), replace=True, idempotency_key="k"),
-        lambda: registry.ingest_file(package, "f", stream_of(b"content"), actor="somebody", idempotency_key="k"),
+        lambda: registry.ingest_file(package, "f", stream_of(b"content"), principal="somebody", idempotency_key="k"),
         lambda: registry.create_package("p", idempotency_key="k"),
         lambda: registry.create_package("p", retention="short", idempotency_key="create"),
         lambda: registry.register_metadata_schema("s", {}, idempotency_key="k"),
@@ -103,8 +103,8 @@ async def test_the_same_key_for_something_else_is_refused(registry: Registry) ->
 async def test_finalizing_again_needs_no_key(registry: Registry) -> None:
     package = (await registry.create_package("p")).package_id
     await add(registry, package, "f", b"content")
-    first = await registry.finalize_package(package, actor="one")
-    assert await _writes_nothing(registry, lambda: registry.finalize_package(package, actor="another")) == first
+    first = await registry.finalize_package(package, principal="one")
+    assert await _writes_nothing(registry, lambda: registry.finalize_package(package, principal="another")) == first
 
 
 async def test_registering_a_schema_again_gives_the_version_of_the_first_time(registry: Registry) -> None:

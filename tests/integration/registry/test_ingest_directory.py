@@ -65,7 +65,7 @@ async def test_bits_and_types_are_kept_and_restored(registry: Registry, tree: Pa
     plant(tree, {"run.sh": b"#!/bin/sh\n", "data.json": b"{}", "deep/er/still": b"x"})
     (tree / "run.sh").chmod(0o750)
     (tree / "empty").mkdir()
-    summary = await registry.ingest_tree(tree, name="t", metadata={"commit": "abc"}, retention="long", actor="ci")
+    summary = await registry.ingest_tree(tree, name="t", metadata={"commit": "abc"}, retention="long", principal="ci")
     found = {file.path: (file.executable, file.media_type) for file in await registry.list_files(summary.package_id)}
     assert found == {
         "data.json": (False, "application/json"),
@@ -215,19 +215,21 @@ async def test_a_tree_that_cannot_be_kept_is_refused_before_anything_is_stored(
     assert all(actor.starts == 1 for actor in actors(registry))
 
 
-@pytest.mark.parametrize(("actor", "key"), [("", None), ("a\n", None), ("a", ""), ("a", "\ud800"), ("a", "x" * 201)])
+@pytest.mark.parametrize(
+    ("principal", "key"), [("", None), ("a\n", None), ("a", ""), ("a", "\ud800"), ("a", "x" * 201)]
+)
 async def test_a_caller_that_no_command_can_have_is_refused_before_anything_is_stored(
-    registry: Registry, settings: Settings, tree: Path, actor: str, key: str | None
+    registry: Registry, settings: Settings, tree: Path, principal: str, key: str | None
 ) -> None:
     plant(tree, {"a": b"content"})
     package = (await registry.create_package("p")).package_id
-    with pytest.raises(InvalidValue, match="actor" if key is None else "idempotency key"):
-        await registry.ingest_tree(tree, actor=actor, idempotency_key=key)
-    with pytest.raises(InvalidValue, match="actor" if key is None else "idempotency key"):
-        await registry.ingest_file(package, "a", tree / "a", actor=actor, idempotency_key=key)
+    with pytest.raises(InvalidValue, match="principal" if key is None else "idempotency key"):
+        await registry.ingest_tree(tree, principal=principal, idempotency_key=key)
+    with pytest.raises(InvalidValue, match="principal" if key is None else "idempotency key"):
+        await registry.ingest_file(package, "a", tree / "a", principal=principal, idempotency_key=key)
     if key is None:
-        with pytest.raises(InvalidValue, match="actor"):
-            await registry.ingest_directory(package, tree, actor=actor)
+        with pytest.raises(InvalidValue, match="principal"):
+            await registry.ingest_directory(package, tree, principal=principal)
     assert len(await whole_log(registry)) == 2
     assert objects(settings) == {}
 

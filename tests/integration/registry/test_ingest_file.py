@@ -250,8 +250,8 @@ async def test_values_that_cannot_be_are_refused(registry: Registry, settings: S
         await registry.ingest_file(package, "f", stream_of(b""), media_type="no type")
     with pytest.raises(InvalidValue, match="size"):
         await registry.ingest_file(package, "f", stream_of(b""), expected_size=-1)
-    with pytest.raises(InvalidValue, match="actor"):
-        await registry.ingest_file(package, "f", stream_of(b""), actor="")
+    with pytest.raises(InvalidValue, match="principal"):
+        await registry.ingest_file(package, "f", stream_of(b""), principal="")
     with pytest.raises(InvalidValue, match="key"):
         await registry.ingest_file(package, "f", stream_of(b""), idempotency_key=" ")
     await _nothing_happened(registry, settings, package)

@@ -142,7 +142,7 @@ def test_an_import_checks_what_its_events_hold() -> None:
     for wrong in (
         StoredEvent(cast("int", "1"), event),
         StoredEvent(1, cast("Event", None)),
-        *(StoredEvent(1, replace(event, **{name: 1.5})) for name in ("type", "subject", "actor", "recorded_at_us")),
+        *(StoredEvent(1, replace(event, **{name: 1.5})) for name in ("type", "subject", "principal", "recorded_at_us")),
         StoredEvent(1, replace(event, command=replace(stamp, digest=cast("str", 5)))),
         StoredEvent(1, replace(event, command=replace(stamp, idempotency_key=cast("str", b"key")))),
     ):

@@ -13,14 +13,16 @@ from integration.registry.samples import add, check_sound, plant, stream_of, who
 
 
 async def test_a_schema_gets_the_next_version_of_its_name(registry: Registry) -> None:
-    first = await registry.register_metadata_schema("build", {"type": "object", "b": 1, "a": [True, None]}, actor="ci")
+    first = await registry.register_metadata_schema(
+        "build", {"type": "object", "b": 1, "a": [True, None]}, principal="ci"
+    )
     assert (first.name, first.version, first.schema) == ("build", 1, '{"a":[true,null],"b":1,"type":"object"}')
     other = await registry.register_metadata_schema("model", {})
     second = await registry.register_metadata_schema("build", {"type": "object"})
     assert (other.version, second.version) == (1, 2)
     log = await check_sound(registry)
     assert [stored.event.type for stored in log] == ["v1.log.created", *["v1.metadata_schema.registered"] * 3]
-    assert [(stored.event.subject, stored.event.actor) for stored in log][1:3] == [
+    assert [(stored.event.subject, stored.event.principal) for stored in log][1:3] == [
         ("build", "ci"),
         ("model", "anonymous"),
     ]
@@ -70,13 +72,13 @@ async def test_names_and_metadata_that_cannot_be_are_refused(
 
 
 async def test_an_audit_says_who_did_what_and_when(registry: Registry, tree: Path) -> None:
-    package = (await registry.create_package("p", actor="alice")).package_id
-    await registry.ingest_file(package, "f", stream_of(b"one"), actor="bob")
-    await registry.ingest_file(package, "f", stream_of(b"three"), replace=True, actor="carol")
-    await registry.finalize_package(package, actor="dave")
-    await registry.ingest_tree(plant(tree, {"x": b"x"}), name="other", actor="eve")
+    package = (await registry.create_package("p", principal="alice")).package_id
+    await registry.ingest_file(package, "f", stream_of(b"one"), principal="bob")
+    await registry.ingest_file(package, "f", stream_of(b"three"), replace=True, principal="carol")
+    await registry.finalize_package(package, principal="dave")
+    await registry.ingest_tree(plant(tree, {"x": b"x"}), name="other", principal="eve")
     entries = [entry async for entry in registry.audit(package)]
-    assert [(entry.actor, entry.detail.split(",")[0]) for entry in entries] == [
+    assert [(entry.principal, entry.detail.split(",")[0]) for entry in entries] == [
         ("alice", "created 'p'"),
         ("bob", "added 'f'"),
         ("carol", "replaced 'f'"),

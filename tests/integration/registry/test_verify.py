@@ -75,7 +75,7 @@ async def test_flaws_are_named_with_their_files_and_recorded_once(
     overwrite(object_file(settings, damaged.content_address), b"content of ?")
     object_file(settings, missing.content_address).unlink()
     for _ in range(2):
-        report = await registry.verify(actor="nightly check")
+        report = await registry.verify(principal="nightly check")
         assert [flaw.content_address for flaw in report.mismatches] == [damaged.content_address]
         assert set(report.mismatches[0].files) == {f"{package}/a", f"{package}/also a"}
         assert [flaw.content_address for flaw in report.missing] == [missing.content_address]
@@ -83,7 +83,7 @@ async def test_flaws_are_named_with_their_files_and_recorded_once(
     log = await check_sound(registry)
     flags = [stored for stored in log if stored.event.type == "v1.objects.flagged"]
     assert _found_in(flags) == {damaged.content_address: "damaged", missing.content_address: "missing"}
-    assert {stored.event.actor for stored in flags} == {"nightly check"}
+    assert {stored.event.principal for stored in flags} == {"nightly check"}
 
 
 async def test_a_flaw_that_becomes_another_is_recorded_again(
@@ -113,7 +113,7 @@ async def test_the_next_ingest_of_the_same_content_repairs_it(
     if by_directory:
         await registry.ingest_directory(healer, plant(tree, {"again": b"content of a"}))
     else:
-        await registry.ingest_file(healer, "again", stream_of(b"content of a"), actor="medic")
+        await registry.ingest_file(healer, "again", stream_of(b"content of a"), principal="medic")
     name = (await registry.get_file_record(package, "a")).content_address.partition(":")[2]
     assert objects(settings)[f"{name}.g2"] == b"content of a"
     assert remove or stored.read_bytes() == b"content of ?", "bytes at a key never change"

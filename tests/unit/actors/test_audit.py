@@ -75,7 +75,7 @@ def test_every_type_of_event_has_its_words(command: Command, state: LogState, de
 def test_a_line_says_who_did_it_when_and_to_what() -> None:
     [stored] = stored_events(decide(created(), LogState(), entries_max=9), after=6)
     entry = audit_entry(stored)
-    assert (entry.sequence, entry.recorded_at_us, entry.actor) == (7, 1_000_007, "ci")
+    assert (entry.sequence, entry.recorded_at_us, entry.principal) == (7, 1_000_007, "ci")
     assert (entry.type, entry.subject) == ("v1.package.created", FIRST)
 
 

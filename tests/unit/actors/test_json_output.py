@@ -81,7 +81,7 @@ def test_numbers_that_json_does_not_have_are_refused() -> None:
 
 def test_an_event_is_shown_with_its_payload() -> None:
     shown = cast("Mapping[str, Json]", event_to_json(_stored(MetadataSchemaRegistered("build", 1, "{}"))))
-    assert (shown["sequence"], shown["type"], shown["actor"]) == (3, "v1.metadata_schema.registered", "ci")
+    assert (shown["sequence"], shown["type"], shown["principal"]) == (3, "v1.metadata_schema.registered", "ci")
     assert shown["recorded_at"] == "1970-01-01T00:00:01.000003Z"
     assert shown["payload"] == {"name": "build", "version": 1, "schema": "{}"}
 
