@@ -215,7 +215,7 @@ class FinalizePackage(Struct, frozen=True):
         if self.summary is not None:
             stated = (self.summary.package_id, self.summary.manifest_digest)
             if stated != (self.package_id, str(ContentAddress(manifest_digest(self.manifest)))):
-                reason = "it is not of this package's manifest; make it from the bytes that are finalized"
+                reason = "it is not of this package's manifest; make it from the bytes that are committed"
                 raise InvalidValue("manifest summary", " ".join(stated), reason)
 
 

@@ -109,7 +109,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     decoded = _decoded_manifest(payload)
     package = _package(decoded.package.package_id, state)
     if package.finalized:
-        raise InvalidValue("event", package.package_id, "the package is decoded already")
+        raise InvalidValue("event", package.package_id, "the package is finalized already")
     check_equal("name in the manifest", decoded.package.name, package.name)
     check_equal("metadata in the manifest", canonical.encode(dict(decoded.package.metadata)), package.metadata)
     check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
