@@ -278,9 +278,9 @@ def check_payload(
 def encode_record(event: Event) -> bytes:
     """Return the canonical record of an event: a CBOR map of all fields, with the digest in place of the payload.
 
-    Layout: `{version: 1, event_id, type, subject, principal, recorded_at_us, command_id, command_digest,
-    idempotency_key, payload_digest}`, keys sorted bytewise. `version` and `recorded_at_us` are integers; all
-    other values are text. `command_digest` and `idempotency_key` may be null.
+    The keys are `version` (1), `event_id`, `type`, `subject`, `principal`, `recorded_at_us`, `command_id`,
+    `command_digest`, `idempotency_key` and `payload_digest`, sorted bytewise. `version` and `recorded_at_us` are
+    integers; all other values are text. `command_digest` and `idempotency_key` may be null.
     """
     record: dict[str, RecordValue] = {
         "version": _RECORD_VERSION,
