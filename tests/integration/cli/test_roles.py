@@ -117,7 +117,7 @@ def test_the_working_role_can_do_all_but_migrate(
         assert shell.code(WORKER, command) == 0, (command, capsys.readouterr().err)
     for forbidden in (
         "DELETE FROM events",
-        "UPDATE events SET actor = 'nobody'",
+        "UPDATE events SET principal = 'nobody'",
         "TRUNCATE artifact_files",
         "DROP TABLE events",
         "CREATE TABLE more (n int)",
