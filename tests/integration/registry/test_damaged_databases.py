@@ -106,7 +106,7 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
         ("UPDATE events SET payload = 'text' WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
         ("UPDATE events SET payload = 17 WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
         ("UPDATE events SET recorded_at = 'soon' WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
-        ("UPDATE events SET actor = CAST(x'ff' AS text) WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
+        ("UPDATE events SET principal = CAST(x'ff' AS text) WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
         ("UPDATE artifact_packages SET metadata = x'ff'", {"packages"}),
         ("UPDATE artifact_packages SET metadata = 'abc'", {"packages"}),
         ("UPDATE artifact_packages SET metadata = x'01'", {"packages"}),
