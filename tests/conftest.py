@@ -1,13 +1,16 @@
 """What holds for every test."""
 
 import os
+import signal
 
 
 def pytest_configure() -> None:
-    """Measure coverage in the processes of the suite, and not in those that tests start.
+    """Set up what the processes that tests start inherit.
 
-    A process that a test limits, closes the streams of or kills would fail or say more under measurement.
+    They are not measured for coverage: one that a test limits, closes the streams of or kills would fail or say more.
+    They get the default for SIGHUP, which a suite under nohup ignores.
     """
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         if "PYTEST_XDIST_WORKER" in os.environ:
             del os.environ[name]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

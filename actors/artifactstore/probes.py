@@ -27,12 +27,12 @@ __all__ = [
     "Details",
     "PartUnwell",
     "Probe",
+    "probe_actor",
     "probe_database",
     "probe_objects",
     "probe_registry",
     "probe_storage",
     "probe_tails",
-    "watch",
 ]
 
 PROBE_TIMEOUT_S = 5.0
@@ -139,7 +139,7 @@ def probe_tails(projection: ActorRef[ProjectionRole]) -> Probe:
     return probe
 
 
-def watch[Role](ref: ActorRef[Role], *, busy_s_max: float | None = None) -> Probe:
+def probe_actor[Role](ref: ActorRef[Role], *, busy_s_max: float | None = None) -> Probe:
     """Return a probe that pings one actor. The actor's runtime answers even while a handler runs.
 
     Args:

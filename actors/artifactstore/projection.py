@@ -3,7 +3,7 @@
 A tail reads the log, not a broadcast. It reads from its subscriber's position to the head, then waits until the log has
 grown. So it never loses or repeats an event between past and live events, and a slow subscriber delays no other one.
 
-The event writer of this process wakes the tails. While there are tails, one task watches the log for events of other
+The event writer of this process wakes the tails. While there are tails, one task follows the head for events of other
 processes. If the database is unavailable for a while, the tails wait and then continue after the last event that they
 delivered.
 """
@@ -112,7 +112,7 @@ class ProjectionActor(Actor[ProjectionRole]):
         self._tails[tail] = None
         if self._watch is None:
             self._watches += 1  # a cancelled watch task can still be running under its name
-            self._watch = self.context.start_child(f"watch-{self._watches}", self._watch_log)
+            self._watch = self.context.start_child(f"watch-{self._watches}", self._follow_head)
         try:
             failures = 0
             while True:
@@ -138,7 +138,7 @@ class ProjectionActor(Actor[ProjectionRole]):
                 self._watch.cancel()
                 self._watch = None
 
-    async def _watch_log(self) -> None:
+    async def _follow_head(self) -> None:
         """Wake the tails when the head moves, and when the log becomes readable again after a failure."""
         failures = 0
         while True:

@@ -16,7 +16,7 @@ from artifactstore.database.engines import LOCK_TIMEOUT_S
 from artifactstore.event_writer import EventWriter
 from artifactstore.health import HealthActor
 from artifactstore.ingest import NOWHERE, IngestActor, StorePlaces
-from artifactstore.probes import probe_database, probe_objects, probe_registry, probe_storage, probe_tails, watch
+from artifactstore.probes import probe_actor, probe_database, probe_objects, probe_registry, probe_storage, probe_tails
 from artifactstore.projection import ProjectionActor
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorRef, ActorSpec, Intensity, MailboxLimits, Strategy, SupervisorSpec
@@ -115,13 +115,13 @@ def tree_spec(
         "tails": probe_tails(actors.projection),
     }
     pings = {
-        "actor:database": watch(actors.database),
-        "actor:storage": watch(actors.storage),
-        "actor:event-writer": watch(actors.writer, busy_s_max=_COMMIT_TIMEOUT_S),
-        "actor:projection": watch(actors.projection),
-        "actor:ingest": watch(actors.ingest),
-        "actor:health": watch(actors.health),
-        **{f"actor:{service.name}": watch(service.ref) for service in services},
+        "actor:database": probe_actor(actors.database),
+        "actor:storage": probe_actor(actors.storage),
+        "actor:event-writer": probe_actor(actors.writer, busy_s_max=_COMMIT_TIMEOUT_S),
+        "actor:projection": probe_actor(actors.projection),
+        "actor:ingest": probe_actor(actors.ingest),
+        "actor:health": probe_actor(actors.health),
+        **{f"actor:{service.name}": probe_actor(service.ref) for service in services},
     }
     health = ActorSpec(ref=actors.health, factory=lambda: HealthActor(probes, pings))
     return SupervisorSpec(

@@ -241,7 +241,7 @@ async def test_a_file_that_says_what_cannot_be_is_refused_though_its_checksum_is
             await second.import_events(write_file(file, unknown))
         with pytest.raises(EventRefused, match=r"event 12 .*invalid"):
             await second.import_events(write_file(file, nonsense))
-        with pytest.raises(EventRefused, match=r"event 12 .*an event before has the same event id"):
+        with pytest.raises(EventRefused, match=r"event 12 .*an earlier event has the same event id"):
             await second.import_events(write_file(file, twice))
         with pytest.raises(LogFilePartial, match="continues after sequence 5"):
             await second.import_events(write_file(file, later, LogFileHeader(5, 17, PREVIOUS)))

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from artifactstore.config import ENVIRONMENT, Settings, find_settings
+from artifactstore.misspelled_settings import suggested_settings
 from artifactstore_protocols.errors import InvalidValue
 
 URL, ROOT, LEVEL, FILES_MAX, _SMALL_MAX = ENVIRONMENT
@@ -269,6 +270,11 @@ UNKNOWN = [
     "ARTIFACTSTORE_TEST_DATABASE_URL",
     "ARTIFACTSTORE_PORT",
 ]
+
+
+def test_the_nearest_setting_is_suggested() -> None:
+    settings = ["ARTIFACTSTORE_ROOM", "ARTIFACTSTORE_ROOT"]
+    assert suggested_settings({"ARTIFACTSTORE_ROOTS": "x"}, settings) == {"ARTIFACTSTORE_ROOTS": "ARTIFACTSTORE_ROOT"}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

@@ -17,10 +17,10 @@ from artifactstore.probes import (
     PROBE_TIMEOUT_S,
     PartUnwell,
     Probe,
+    probe_actor,
     probe_database,
     probe_registry,
     probe_storage,
-    watch,
 )
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, SupervisorSpec, handles, open_tree
 from artifactstore_protocols.event_store import EventStore
@@ -245,7 +245,7 @@ async def _fragile(*, busy_s_max: float | None = None) -> AsyncGenerator[tuple[A
     ref = ActorRef[Role]("fragile")
     spec = ActorSpec(ref=ref, factory=_Fragile, max_deliveries=1, shutdown_timeout_s=0)
     async with open_tree(SupervisorSpec(name="root", children=(spec,))):
-        yield ref, watch(ref, busy_s_max=busy_s_max)
+        yield ref, probe_actor(ref, busy_s_max=busy_s_max)
 
 
 async def test_an_actor_that_crashes_again_and_again_is_unwell_until_it_has_run_for_a_while(

@@ -5,7 +5,7 @@ import trio
 from artifactstore.database.actor import DatabaseActor
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.health import HealthActor
-from artifactstore.probes import probe_database, probe_storage, watch
+from artifactstore.probes import probe_actor, probe_database, probe_storage
 from artifactstore.storage import StorageActor
 from artifactstore.testing import Probe, open_actor
 from artifactstore_protocols.messages import (
@@ -24,7 +24,7 @@ ROOM = BackendHealth("local", 1 << 40, 1 << 39, None, 0.001, None)
 def health(database: Probe[DatabaseRole], storage: Probe[StorageRole]) -> HealthActor:
     return HealthActor(
         {"database": probe_database(database.ref), "storage": probe_storage(storage.ref)},
-        {"actor:storage": watch(storage.ref)},
+        {"actor:storage": probe_actor(storage.ref)},
     )
 
 
