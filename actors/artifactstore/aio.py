@@ -1,4 +1,4 @@
-"""The registry for asyncio programs: the methods of `Registry`, awaited from asyncio.
+"""The registry for asyncio programs: the methods of `Registry`, for asyncio's `await`, `async for` and `async with`.
 
 For example::
 
@@ -8,8 +8,8 @@ For example::
     async with open_registry() as registry:
         print((await registry.ingest_tree(Path("docs"))).manifest_digest)
 
-The store runs in its own thread and does not change the host's event loop. Cancelling a call withdraws it, and the
-cancelled await ends when no part of the call is running. Progress callbacks run in the store's thread.
+The store runs in its own thread and does not change the host's event loop. Cancelling a call also
+cancels it in that thread, and waits until it has stopped there. Progress callbacks run in the store's thread.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ async def _in_loop[T](loop: asyncio.AbstractEventLoop, work: Callable[[], Corout
 
 
 class AsyncioRegistry:
-    """`Registry` for asyncio: every method is awaited from asyncio. `Registry` documents what the methods do and raise.
+    """`Registry` for asyncio. See `Registry` for what the methods do and raise.
 
     Any asyncio loop of the process may call it, in any thread. Without a running loop, calls raise `WrongEventLoop`.
     """

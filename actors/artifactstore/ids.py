@@ -1,4 +1,4 @@
-"""Identifiers that sort by their time of creation, and the current time."""
+"""Identifiers that sort by the millisecond of their creation, and the current time."""
 
 from artifactstore.environment import environment
 from artifactstore_protocols.ids import uuid7

@@ -22,9 +22,9 @@ __all__ = [
     "CollectionRefused",
     "RootMarker",
     "claimed",
+    "collection_refusal",
     "decode_marker",
     "encode_marker",
-    "may_collect",
 ]
 
 MARKER_BYTES_MAX: Final = 4096
@@ -55,7 +55,7 @@ class RootMarker(Struct, frozen=True):
 
 @dataclass(eq=False)
 class CollectionRefused(ArtifactStoreError):
-    """The store may not collect in this root. All other operations work.
+    """The store may not collect in this root. No other operation checks the marker.
 
     Attributes:
         code: the reason, as a stable code.
@@ -76,7 +76,7 @@ class CollectionRefused(ArtifactStoreError):
         if self.code == "root-of-another-store":
             return (
                 f"store {self.store_id} may not collect here: this object root belongs to store "
-                f"{self.marker.store_id}, of which this database is a clone, or which uses the same directory"
+                f"{self.marker.store_id}; this database is a clone of that store's, or both use the same directory"
             )
         return (
             f"store {self.store_id} may not collect here: its log ends at event {self.head}, and it has collected at "
@@ -84,7 +84,7 @@ class CollectionRefused(ArtifactStoreError):
         )
 
 
-def may_collect(store_id: str, head: int, marker: RootMarker | None) -> CollectionRefused | None:
+def collection_refusal(store_id: str, head: int, marker: RootMarker | None) -> CollectionRefused | None:
     """Return the reason why a store may not collect in a root, or None if it may.
 
     Args:
@@ -105,7 +105,7 @@ def may_collect(store_id: str, head: int, marker: RootMarker | None) -> Collecti
 
 
 def claimed(store_id: str, marker: RootMarker | None) -> RootMarker:
-    """Return the marker of a root after a store has opened it. The first store that opens a root claims it for good."""
+    """Return the marker of a root after a store has opened it. The first store that opens a root claims it."""
     return RootMarker(store_id) if marker is None else marker
 
 

@@ -1,9 +1,9 @@
 """Unfinished imports: the note in the head row of a log, and the rules for who may write meanwhile.
 
-Until the last event of an imported log has arrived, this log is only the beginning of the other one. An event from
-another writer would make it a third log, which can never be completed. So an import notes its end in the head row
-before it brings any events, and deletes the note with its last event. While the note is there, the head rejects every
-command and every import of another log, in every process. A restore is an import that also brings objects.
+While an import runs, the store's log is a prefix of the imported log. An event from another writer would make it a
+third log, which can never be completed. So an import notes its end in the head row before it writes any events, and
+deletes the note with its last event. While the note is there, the head rejects every command, and every import whose
+log does not hold the noted event, in every process. A restore is an import that also copies objects.
 """
 
 from dataclasses import dataclass
@@ -99,7 +99,7 @@ def admit_import(found: UnfinishedImport | None, run: ImportRun, head: int) -> N
     """Reject an import while another one is unfinished. A log that holds the end of that import may finish it.
 
     Raises:
-        ImportUnfinished: the unfinished import is of another log, or of more of this one.
+        ImportUnfinished: the log of this import does not hold the last event of the unfinished one.
     """
     if found is not None and found.end not in {run.until.end, run.continues}:
         admit_command(found, head)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.backends.root_marker import read_marker, update_marker
-from artifactstore_protocols.root_markers import CollectionRefused, RootMarker, claimed, may_collect
+from artifactstore_protocols.root_markers import CollectionRefused, RootMarker, claimed, collection_refusal
 
 STORE = "0198f3a0-7c00-4000-8000-{:012}"
 
@@ -56,13 +56,13 @@ class World:
 
     def collect(self, database: Database) -> None:
         """As a collector will: decide, note the head, and delete what its log does not need."""
-        refusal = may_collect(database.store_id, len(database.log), read_marker(self.root))
+        refusal = collection_refusal(database.store_id, len(database.log), read_marker(self.root))
         if refusal is not None:
             self.refusals.add(refusal.code)
             return
 
         def collected(found: RootMarker | None) -> RootMarker:
-            again = may_collect(database.store_id, len(database.log), found)
+            again = collection_refusal(database.store_id, len(database.log), found)
             assert again is None
             return RootMarker(database.store_id, len(database.log))
 
@@ -110,6 +110,6 @@ def test_a_rewound_database_deletes_nothing_of_what_it_has_forgotten(tmp_path: P
 
 
 def test_a_root_that_nobody_claimed_is_nobodys_to_collect_in(tmp_path: Path) -> None:
-    refusal = may_collect(STORE.format(0), 3, read_marker(tmp_path))
+    refusal = collection_refusal(STORE.format(0), 3, read_marker(tmp_path))
     assert isinstance(refusal, CollectionRefused)
     assert refusal.code == "root-unclaimed"

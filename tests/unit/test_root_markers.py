@@ -11,9 +11,9 @@ from artifactstore_protocols.root_markers import (
     MARKER_BYTES_MAX,
     RootMarker,
     claimed,
+    collection_refusal,
     decode_marker,
     encode_marker,
-    may_collect,
 )
 
 ONE = "0198f3a0-7c00-4000-8000-000000000001"
@@ -24,10 +24,10 @@ markers = st.builds(RootMarker, ids, st.integers(0, 5))
 
 
 @given(store_id=ids, head=st.integers(0, 6), marker=st.none() | markers)
-def test_a_store_may_collect_exactly_where_it_is_named_and_has_not_gone_back(
+def test_a_store_collection_refusal_exactly_where_it_is_named_and_has_not_gone_back(
     store_id: str, head: int, marker: RootMarker | None
 ) -> None:
-    refusal = may_collect(store_id, head, marker)
+    refusal = collection_refusal(store_id, head, marker)
     allowed = marker is not None and marker.store_id == store_id and head >= marker.collected_at
     assert (refusal is None) == allowed
     if refusal is not None:
@@ -44,8 +44,8 @@ def test_a_store_may_collect_exactly_where_it_is_named_and_has_not_gone_back(
             RootMarker(TWO),
             "root-of-another-store",
             (
-                f"store {ONE} may not collect here: this object root belongs to store {TWO}, of which this database is "
-                "a clone, or which uses the same directory"
+                f"store {ONE} may not collect here: this object root belongs to store {TWO}; this database is a "
+                "clone of that store's, or both use the same directory"
             ),
         ),
         (
@@ -63,7 +63,7 @@ def test_a_store_may_collect_exactly_where_it_is_named_and_has_not_gone_back(
 def test_a_refusal_has_a_stable_code_and_says_why(
     store_id: str, head: int, marker: RootMarker | None, code: str, message: str
 ) -> None:
-    refusal = may_collect(store_id, head, marker)
+    refusal = collection_refusal(store_id, head, marker)
     assert refusal is not None
     assert (refusal.code, str(refusal)) == (code, message)
 

@@ -1,4 +1,4 @@
-"""Package names for shell completion. It is quick and silent, and offers no names after an error."""
+"""Package names for shell completion, which must be fast: after any error there are no names."""
 
 import sqlite3
 from contextlib import closing
@@ -11,7 +11,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 __all__ = ["package_names"]
 
 _NAMES_MAX = 50
-_PATIENCE_S = 0.5
+_LOCK_TIMEOUT_S = 0.5
 
 # The newest come first. The query reads the database directly, since opening the store takes too long for a completion.
 _QUERY = """
@@ -21,14 +21,14 @@ GROUP BY name ORDER BY max(created_sequence) DESC LIMIT :limit
 
 
 def package_names(incomplete: str) -> list[str]:
-    """Return the names of packages that begin with `incomplete`; none if the log is on PostgreSQL."""
+    """Return up to 50 package names that begin with `incomplete`, newest first; none if the log is on PostgreSQL."""
     try:
         url = find_settings(store=named_store()).settings.database_url
         if not is_sqlite_url(url):
             return []
         # `mode=rw`, since a plain open would create a missing file.
         location = f"{absolute('database', sqlite_file('database', url)).as_uri()}?mode=rw"
-        with closing(sqlite3.connect(location, timeout=_PATIENCE_S, uri=True)) as database:
+        with closing(sqlite3.connect(location, timeout=_LOCK_TIMEOUT_S, uri=True)) as database:
             found = database.execute(_QUERY, {"begin": incomplete, "limit": _NAMES_MAX})
             return [name for (name,) in found]
     except (ArtifactStoreError, sqlite3.Error, OSError):

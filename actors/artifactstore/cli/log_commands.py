@@ -56,7 +56,7 @@ def _say_verified(report: VerifyReport) -> None:
     if report.not_recorded is not None:
         say(f"not recorded in the log: {report.not_recorded}")
     if report.unreadable:
-        say("this user may not read what is unreadable: give it the files, or verify as their owner")
+        say("this user may not read some objects: give it read access, or verify as their owner")
     if report.sound:
         say("all sound")
     elif report.mismatches or report.missing:
@@ -124,6 +124,7 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
                 async for stored in tail:
                     show(stored)
                     await flush_output()  # the reader of a pipe needs each line at once, not a full buffer
+            return
         after = since
         while page := await registry.read_events(after):
             for stored in page:

@@ -12,7 +12,7 @@ from artifactstore.dataplane import MARKER, DeniedPath
 from artifactstore.doctor.inspection import Inspection
 from artifactstore.json_output import flagged_text
 from artifactstore_protocols.event_store import Location
-from artifactstore_protocols.root_markers import CollectionCode, may_collect
+from artifactstore_protocols.root_markers import CollectionCode, collection_refusal
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
 
@@ -273,7 +273,7 @@ def collection(seen: Inspection) -> Findings:
             f"if no other database uses this root, run `rm {path}`; the next command on this store claims the root",
         )
     elif root.marker is not None and found is not None and found.store_id is not None:
-        refusal = may_collect(found.store_id, found.head, root.marker)
+        refusal = collection_refusal(found.store_id, found.head, root.marker)
         if refusal is not None:
             yield str(refusal), _REMEDIES[refusal.code].format(root=seen.root, marker=path)
 

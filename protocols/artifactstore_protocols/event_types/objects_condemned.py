@@ -25,11 +25,11 @@ _NAME: Final = "v1.objects.condemned"
 
 
 class ObjectsCondemned(Struct, frozen=True):
-    """No package refers to some contents, and all their live objects are condemned. The subject is `objects`.
+    """Objects were condemned, because no package refers to their contents. The subject is `objects`.
 
     Attributes:
         objects: 1 to 4,096 objects, each as a backend and a key.
-        rule: the reason, as a name that the collector gives.
+        rule: the name of the rule that condemned them.
     """
 
     objects: tuple[Place, ...]

@@ -105,7 +105,7 @@ def _check(payload: PackageFinalized, event: "Event") -> None:
 
 
 def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
-    """Check that the manifest says exactly what the events before it imply."""
+    """Check the manifest against the state before this event."""
     decoded = _decoded_manifest(payload)
     package = _package(decoded.package.package_id, state)
     if package.finalized:
@@ -123,7 +123,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     for entry in decoded.entries:
         known = package.entries.get(path_key(entry.path))
         if known is None or _listed(known, state) != entry:
-            raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package has no such entry")
+            raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package's entry differs, or is missing")
     for receipt in decoded.storage_receipts:
         key = receipt.object_key or first_key(ContentAddress(Digest(decoded.digest_algorithm, receipt.digest.hex())))
         if Place(receipt.backend_id, key) not in state.places_of(receipt.digest):

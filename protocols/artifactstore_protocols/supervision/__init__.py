@@ -17,7 +17,7 @@ from artifactstore_protocols.supervision.errors import (
     UnknownChild,
 )
 from artifactstore_protocols.supervision.lifecycle import ChildState
-from artifactstore_protocols.supervision.messages import Message, Request
+from artifactstore_protocols.supervision.message_base import Message, Request
 from artifactstore_protocols.supervision.policy import (
     Backoff,
     Batched,

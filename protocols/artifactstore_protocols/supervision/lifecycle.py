@@ -1,11 +1,11 @@
 """The states of one supervised child, as a table of transitions.
 
-A child is always in exactly one state, and a signal moves it to another. `decision.py` decides the signals. An exit
-becomes RETRY, REST or DROP by the child's restart type (`VERDICTS`). For a child that was being stopped, the signal
-follows from the reason for the stop. A pair of state and signal that the table lacks cannot happen. It means a bug of
-the caller and raises IllegalSignal.
+A child is always in exactly one state, and a signal may move it to another. `decision.py` and `transition.py` decide
+the signals. An unexpected exit becomes RETRY, REST or DROP by the child's restart type (`VERDICTS`). For a child that
+was being stopped, the signal follows from the reason for the stop. A pair of state and signal that the table lacks
+cannot happen. It means a bug of the caller and raises IllegalSignal.
 
-The table does not express the order among siblings. `transition.py` does this in two small methods.
+The table does not express the order among siblings. `transition.py` does, in `_stop_eligible` and `_start_eligible`.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class ChildState(StrEnum):
     """The state of a child."""
 
     IDLE = "idle"
-    """The child is down, because an order stopped it or because it finished. It stays in the table."""
+    """The child is not running, and can be started."""
     QUEUED = "queued"
     """The child will start when its turn comes."""
     STARTING = "starting"
@@ -41,14 +41,14 @@ class Signal(StrEnum):
     START = "start"
     READY = "ready"
     RETRY = "retry"
-    DOOM = "schedule_stop"
+    DOOM = "doom"
     STOP = "stop"
     REST = "rest"
     DROP = "drop"
 
 
 class ExitKind(StrEnum):
-    """How a child ended without an order."""
+    """How a child ended."""
 
     FINISHED = "finished"
     CRASHED = "crashed"

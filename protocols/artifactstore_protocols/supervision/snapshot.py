@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from artifactstore_protocols.supervision.errors import UnknownChild
 from artifactstore_protocols.supervision.lifecycle import ChildState
-from artifactstore_protocols.supervision.messages import Message
+from artifactstore_protocols.supervision.message_base import Message
 from artifactstore_protocols.supervision.policy import Intensity, MailboxLimits, Restart, Strategy
 from artifactstore_protocols.supervision.table import Phase
 
