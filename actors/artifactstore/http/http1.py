@@ -112,7 +112,7 @@ class Http1(H11Protocol):
         await self.send(Closed())
 
     async def _answer(self, status: HTTPStatus, detail: str) -> None:
-        if status.is_server_error:
+        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
             _logger.error("a request failed: %d", status)
         else:
             _logger.info("a request was refused: %d, %s", status, detail)
