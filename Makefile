@@ -26,7 +26,7 @@ help: ## list the targets
 setup: $(filter .uv/%,$(UV)) ## make the locked environment in .venv
 	@[ .venv/.compiled -nt uv.lock ] || echo "-- installing the locked packages into .venv, and compiling them"
 	@$(UV) sync --frozen --quiet
-	@[ .venv/.compiled -nt uv.lock ] || { .venv/bin/python -m compileall -q -j 0 .venv/lib && touch .venv/.compiled; }
+	@[ .venv/.compiled -nt uv.lock ] || { .venv/bin/python -W ignore -m compileall -q -j 0 .venv/lib && touch .venv/.compiled; }
 
 dev: setup ## serve GET /health on 127.0.0.1:8000, on SQLite and local storage under var/
 	@$(RUN) artifactstore dev

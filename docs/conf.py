@@ -144,7 +144,7 @@ class Mermaid(Directive):
         return [nodes.raw("", f'<pre class="mermaid" role="img">{source}</pre>', format="html")]
 
 
-def mend_names(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+def repair_names(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
     """Read backticks as the docstrings mean them: a name is a link wherever it is defined, the rest is code."""
 
     def marked_up(match: re.Match[str]) -> str:
@@ -162,7 +162,7 @@ def keep_colons(_app: Sphinx, what: str, _name: str, _object: object, _options: 
         lines[:0] = ["..", ""]
 
 
-def mend_raises(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
+def repair_raises(_app: Sphinx, _what: str, _name: str, _object: object, _options: object, lines: list[str]) -> None:
     """Keep a section on errors in its own words, where it is not a list of names with their reasons."""
     for start, line in enumerate(lines):
         if line.strip() == "Raises:":
@@ -219,9 +219,9 @@ def setup(app: Sphinx) -> None:
         raise RuntimeError("artoo-mermaid is not installed; run make docs, which installs the group docs")
     app.config.html_static_path.append(str(Path(package.origin).parent / "assets" / "mermaid.min.js"))
     app.add_directive("mermaid", Mermaid)
-    app.connect("autodoc-process-docstring", mend_names)
+    app.connect("autodoc-process-docstring", repair_names)
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
-    app.connect("autodoc-process-docstring", mend_raises, priority=400)  # before napoleon reads the section
+    app.connect("autodoc-process-docstring", repair_raises, priority=400)  # before napoleon reads the section
     app.connect("autodoc-process-signature", without_constructor)
     app.connect("autodoc-skip-member", skip_errors_of_protocols)
     app.connect("source-read", add_navigation)

@@ -1,6 +1,6 @@
 """The project's documents as tests see them: which there are, their prose, tables, headings and code blocks.
 
-Just enough Markdown for what the documents use. A comment on the line above a code block says what becomes of it:
+Just enough Markdown for what the documents use. A comment on the line above a code block says how it is used:
 
     <!-- run -->                    run in a process and a directory of its own, which has `reports/` and `docs/`
     <!-- run on a store -->         the same, after `artifactstore ingest reports --name nightly`

@@ -53,7 +53,7 @@ def test_it_strikes_and_is_counted_and_no_oracle_is_violated(fault: Fault) -> No
 
 
 def test_what_was_not_synced_is_lost_with_the_power_and_counted() -> None:
-    """What becomes of it is the disk's affair, and tested there."""
+    """The tests of the simulated disk check which data is lost."""
     lost: set[str] = set()
     for seed in range(SEEDS):
         outcome = simulate(seed, plan_of(seed).workload, [StepFault(StepFailure.POWER_LOST, 100 + seed, 0)])

@@ -142,7 +142,7 @@ SEEDS: dict[Callable[[Patch], None], int] = {
     skip_an_event_where_a_tail_resumes: 10,
 }
 
-SEALING_SEEDS = 10
+FINALIZING_SEEDS = 10
 
 
 @pytest.mark.parametrize(("defect", "seeds"), [pytest.param(*each, id=each[0].__name__) for each in SEEDS.items()])
@@ -163,4 +163,4 @@ def test_a_finalize_that_overlooks_a_change_is_found_where_another_process_fills
     puts = [IngestFile(0, path, content, 1, breaks_after=9, replace=True, keyed=False) for path, content in places]
     fill = Client(0, together=False, operations=(CreatePackage(0, keyed=False), *puts))
     finalize = Client(1, together=False, operations=(LookAround(), Finalize(0)))
-    assert any(simulate(seed, Workload((fill, finalize))).violations for seed in range(SEALING_SEEDS))
+    assert any(simulate(seed, Workload((fill, finalize))).violations for seed in range(FINALIZING_SEEDS))

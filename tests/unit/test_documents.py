@@ -151,7 +151,7 @@ GATE = (ROOT / ".ci" / "run").read_text()
 
 
 def unmarked(document: Path) -> list[str]:
-    """The blocks of which nothing, or nothing that is known, says what becomes of them; pictures aside."""
+    """The blocks without a known marker, except pictures."""
     return [
         block.code
         for block in blocks(document)

@@ -35,7 +35,7 @@ def test_any_chunking_gives_the_digests_of_hashlib_and_blake3(chunks: list[bytes
     )
 
 
-def test_digests_can_be_asked_for_and_the_hash_goes_on() -> None:
+def test_digests_can_be_asked_for_and_the_hash_continues() -> None:
     hasher = ContentHasher()
     empty = hasher.digests()
     hasher.update(b"x")

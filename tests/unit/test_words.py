@@ -12,6 +12,7 @@ AVOIDED = {
     "abreast": "concurrently",
     "side by side": "concurrently",
     "whoever": "the caller, the subscriber, the process",
+    "becomes of": "say what happens",
     "comes to its end": "is completed",
     "makes up": "contains",
     "seal": "finalize",
@@ -36,12 +37,14 @@ AVOIDED = {
 }
 """Words that were in use, and what to write in their place; docs/GLOSSARY.md has the terms."""
 
-_PATTERN = re.compile(rf"\b({'|'.join(map(re.escape, AVOIDED))})\b", re.IGNORECASE)
+_PATTERN = re.compile(rf"(?<![a-zA-Z])({'|'.join(AVOIDED)})(?![a-zA-Z])".replace(" ", r"[\s_]+"), re.IGNORECASE)
 
 
 def found_in(text: str) -> list[str]:
     """Each avoided word of a text, with the word to write."""
-    return [f"{match[0]}: write {AVOIDED[match[0].lower()]!r}" for match in _PATTERN.finditer(text)]
+    return [
+        f"{match[0]}: write {AVOIDED[re.sub(r'[\s_]+', ' ', match[0].lower())]!r}" for match in _PATTERN.finditer(text)
+    ]
 
 
 WORDS_MAX = 30
@@ -63,7 +66,9 @@ def test_avoided_words_are_not_used() -> None:
     assert {name: words for name, words in used.items() if words} == {}
 
 
-@pytest.mark.parametrize("text", ["It Goes on.", "to mend\nit", "two finalised packages"])
+@pytest.mark.parametrize(
+    "text", ["It Goes on.", "to mend\nit", "two finalised packages", "def goes_on()", "what becomes\nof it"]
+)
 def test_an_avoided_word_would_be_found(text: str) -> None:
     assert len(found_in(text)) == 1
     assert found_in("amend, a mendicant, continues") == []

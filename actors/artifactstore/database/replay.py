@@ -87,7 +87,7 @@ async def _rebuild(connection: AsyncConnection, progress: Told) -> ReplayReport:
         await events.lock_head(connection)
         after = await events.replay(connection, into=into, after=after)
         for view, keys in DIFFERING.items():
-            await _mend(connection, LIVE[view], SHADOW[view], keys)
+            await _repair(connection, LIVE[view], SHADOW[view], keys)
     async with connection.begin():
         return await _compare(connection, after=after, repaired_rows=repaired)
 
@@ -140,7 +140,7 @@ async def _note_differences(connection: AsyncConnection, live: Table, shadow: Ta
     return (await connection.execute(select(func.count()).select_from(keys))).scalar_one()
 
 
-async def _mend(connection: AsyncConnection, live: Table, shadow: Table, keys: Table) -> None:
+async def _repair(connection: AsyncConnection, live: Table, shadow: Table, keys: Table) -> None:
     def is_noted(table: Table) -> ColumnElement[bool]:
         noted = select(*keys.columns)
         return tuple_(*(table.c[column.name] for column in keys.columns)).in_(noted)

@@ -45,7 +45,7 @@ _CANNOT_WRITE_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, er
 _FULL_CODES = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_WRITE}
 _INPUT_OUTPUT = "SQLITE_IOERR"
 _PRIMARY_CODE = 0xFF
-_SERVER_GOES_ON = "ERROR"
+_SERVER_CONTINUES = "ERROR"
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def was_undone(error: BaseException) -> bool:
     cause = _original(error)
     if isinstance(cause, sqlite3.Error):
         return _code(error) in _UNDONE_CODES or is_refusal(error)
-    return getattr(cause.__cause__, "severity_en", None) == _SERVER_GOES_ON
+    return getattr(cause.__cause__, "severity_en", None) == _SERVER_CONTINUES
 
 
 def reason_of(error: BaseException) -> str:

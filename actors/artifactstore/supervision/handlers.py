@@ -1,4 +1,4 @@
-"""`@handles`: declares which method of an actor handles which message, in which mode, and how it is cancelled.
+"""`@handles`: declares which method of an actor handles which message, in which mode, and how to cancel it.
 
 A type checker verifies that the method takes the declared message type and returns that type's reply. When the class is
 created, `collect` checks what a type checker cannot see.

@@ -67,7 +67,7 @@ def test_a_key_of_one_kind_of_command_is_refused_for_another(cli: Cli, open_pack
     assert "'k'" in cli.refused_but_for_bytes(*add)
 
 
-def test_a_repeated_ingest_goes_on_where_the_first_one_broke_off(cli: Cli, tree: Path) -> None:
+def test_a_repeated_ingest_continues_where_the_first_one_broke_off(cli: Cli, tree: Path) -> None:
     """The first attempt got as far as a package with one file."""
     opened = cli.json("package", "create", "tree", "--idempotency-key", "k")["package_id"]
     cli.ok("package", "add", opened, tree / "README.md")

@@ -66,7 +66,7 @@ def test_an_operator_sees_what_happened_to_the_store(cli: Cli, tree: Path, monke
     assert messages(afresh, "info") == [f"schema 0001 is set up afresh in {cli.database}"]
 
 
-def test_batches_and_commits_are_told_to_whoever_asks(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_and_commits_are_logged_at_debug_level(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "DEBUG")
     lines = logged(cli.run("ingest", tree))
     assert "batch of 5 files is in the log, up to 4; 5 of 5 files done" in messages(lines, "debug")

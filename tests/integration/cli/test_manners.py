@@ -147,7 +147,7 @@ def test_quiet_says_nothing_to_people_and_everything_to_scripts(cli: Cli, tree: 
     [("ingest", "tree", "--name", "again"), ("verify",), ("replay", "--check"), ("export", "n", "out")],
     ids=lambda c: c[0],
 )
-def test_progress_is_shown_to_whoever_watches_with_rate_and_remaining_time(
+def test_progress_is_shown_on_a_terminal_with_rate_and_remaining_time(
     cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     cli.ok("ingest", tree, "--name", "n")

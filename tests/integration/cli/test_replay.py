@@ -124,7 +124,7 @@ def rows_of_views(cli: Cli) -> Facts:
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
-def test_a_table_that_was_damaged_by_hand_is_found_and_mended(filled: Cli, damage: str) -> None:
+def test_a_table_that_was_damaged_by_hand_is_found_and_repaired(filled: Cli, damage: str) -> None:
     sound, rows = filled.json("replay", "--check"), rows_of_views(filled)
     with filled.tables() as connection:
         connection.execute(damage)

@@ -56,7 +56,7 @@ async def test_work_runs_on_its_own_thread_and_loop(thread: AsyncioThread) -> No
     assert "test-asyncio" not in {running.name for running in threading.enumerate()}
 
 
-async def test_a_caller_may_leave_and_the_work_goes_on(thread: AsyncioThread) -> None:
+async def test_a_caller_may_leave_and_the_work_continues(thread: AsyncioThread) -> None:
     gate = Gate()
     ended = Gate()
 

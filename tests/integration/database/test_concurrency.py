@@ -132,7 +132,7 @@ async def test_a_reader_keeps_its_snapshot_while_the_log_grows(location: Databas
         gate.open()
 
 
-async def test_one_database_takes_writers_in_turn_and_readers_side_by_side(location: DatabaseLocation) -> None:
+async def test_one_database_takes_writers_in_turn_and_readers_concurrently(location: DatabaseLocation) -> None:
     """More tasks than there are connections: the others wait for one."""
     ids = Ids()
     taken: list[int] = []

@@ -94,7 +94,7 @@ async def test_growth_is_found_without_a_listener(any_pooled_location: DatabaseL
         assert await other.read(lambda connection: connection.scalar(count)) == 0
 
 
-async def test_mending_is_refused_and_comparing_is_not(any_pooled_location: DatabaseLocation) -> None:
+async def test_repairing_is_refused_and_comparing_is_not(any_pooled_location: DatabaseLocation) -> None:
     """A rebuild keeps temporary tables from one transaction to the next."""
     async with opened(any_pooled_location) as database:
         store = SqlEventStore(database)

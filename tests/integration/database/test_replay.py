@@ -84,7 +84,7 @@ def damage(view: ViewTable, how: str, memory: MemoryLog) -> Executable:
 
 
 @pytest.mark.parametrize("how", ["deleted", "changed", "emptied", "added"])
-async def test_damage_in_any_view_is_found_and_mended(
+async def test_damage_in_any_view_is_found_and_repaired(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe, how: str
 ) -> None:
     memory = await tell_story(scribe)
@@ -103,7 +103,7 @@ async def test_damage_in_any_view_is_found_and_mended(
     assert_identical(await store.replay(rebuild=False), memory)
 
 
-async def test_all_damage_at_once_is_mended_at_once(
+async def test_all_damage_at_once_is_repaired_at_once(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
     memory = await tell_story(scribe)

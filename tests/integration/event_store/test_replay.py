@@ -52,7 +52,7 @@ async def test_one_batch_writes_what_single_commands_write(store: EventStore, sc
     assert_identical(await store.replay(rebuild=False), memory)
 
 
-async def test_a_row_that_no_event_put_there_is_found_and_mended(
+async def test_a_row_that_no_event_put_there_is_found_and_repaired(
     stores: Stores, store: EventStore, scribe: Scribe
 ) -> None:
     memory = await tell_story(scribe)

@@ -38,7 +38,7 @@ async def test_events_come_from_the_first_on_and_then_live(service: Service) -> 
     ],
     ids=["by the query", "as a browser does", "a browser that was cut off"],
 )
-async def test_a_stream_goes_on_where_the_client_was(
+async def test_a_stream_continues_where_the_client_was(
     service: Service, target: str, headers: tuple[tuple[str, str], ...]
 ) -> None:
     for number in range(4):

@@ -113,7 +113,7 @@ def shared(tmp_path: Path, postgres_location: DatabaseLocation) -> Settings:
 
 
 @pytest.mark.parametrize("immediate", [False, True], ids=["fast", "immediate"])
-async def test_work_goes_on_by_itself_when_the_server_is_back(
+async def test_work_continues_by_itself_when_the_server_is_back(
     shared: Settings, postgres_server: PostgresServer, *, immediate: bool
 ) -> None:
     async with open_registry(shared) as registry:

@@ -529,7 +529,7 @@ async def test_wherever_it_is_interrupted_both_ways_go_on(
 
 
 @pytest.mark.usefixtures("small_steps")
-async def test_a_crash_of_an_actor_ends_the_call_and_the_next_one_goes_on(
+async def test_a_crash_of_an_actor_ends_the_call_and_the_next_one_continues(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(registry)

@@ -155,7 +155,7 @@ async def test_a_cancelled_directory_is_in_its_package_batch_by_batch(
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-async def test_a_cancelled_finalizing_comes_to_its_end_unheard(
+async def test_a_cancelled_finalizing_is_completed_discarded(
     registry: Registry, settings: Settings, before: bool
 ) -> None:
     points: list[tuple[type[object], str]] = [

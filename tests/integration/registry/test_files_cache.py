@@ -393,7 +393,7 @@ async def test_a_callers_own_key_finds_its_package_and_reads_only_the_rest(
 @pytest.mark.parametrize(
     "different", [{"name": "other"}, {"retention": "short"}, {"principal": "other"}, {"metadata": {"k": "v"}}], ids=str
 )
-async def test_an_ingest_that_differs_goes_on_with_no_package(
+async def test_an_ingest_that_differs_continues_with_no_package(
     registry: Registry, quiet_tree: Path, different: dict[str, str]
 ) -> None:
     left = await interrupted_tree(registry, quiet_tree)

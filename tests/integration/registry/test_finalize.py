@@ -153,7 +153,9 @@ async def test_finalizing_again_gives_the_same_answer(registry: Registry, settin
     assert kinds.count("v1.package.finalized") == 1
 
 
-async def test_a_package_that_is_being_filled_is_busy_and_the_ingest_goes_on(registry: Registry, package: str) -> None:
+async def test_a_package_that_is_being_filled_is_busy_and_the_ingest_continues(
+    registry: Registry, package: str
+) -> None:
     asked, gate = trio.Event(), trio.Event()
 
     async def gated() -> AsyncGenerator[bytes]:

@@ -268,7 +268,7 @@ async def test_a_file_that_changes_between_its_two_readings_is_refused(
         assert await whole_log(second) == []
 
 
-async def test_an_import_that_is_broken_off_goes_on_when_it_is_asked_for_again(
+async def test_an_import_that_is_broken_off_continues_when_it_is_asked_for_again(
     registry: Registry, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small_pieces(monkeypatch)

@@ -34,7 +34,7 @@ async def test_a_replay_tells_how_far_it_is(registry: Registry, monkeypatch: pyt
     assert threads == {threading.get_ident()}
 
 
-async def test_what_a_watcher_raises_is_raised_and_the_store_goes_on(registry: Registry) -> None:
+async def test_what_a_watcher_raises_is_raised_and_the_store_continues(registry: Registry) -> None:
     await registry.create_package("a")
 
     def fail(_counts: ReplayProgress) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a SQLite store whose files are deleted, replaced or cut while it is open: it acknowledges nothing."""
+"""A SQLite store whose files are deleted, replaced or cut while it is open acknowledges nothing."""
 
 import os
 import shutil

@@ -89,8 +89,8 @@ async def test_a_callback_is_called_in_its_callers_context() -> None:
     assert seen == [(1, "the caller")]
 
 
-@pytest.mark.parametrize("goes_on", [True, False], ids=["continues", "notices"])
-async def test_a_callback_that_fails_is_not_called_again_and_its_error_is_raised(goes_on: bool) -> None:
+@pytest.mark.parametrize("continues", [True, False], ids=["continues", "notices"])
+async def test_a_callback_that_fails_is_not_called_again_and_its_error_is_raised(continues: bool) -> None:
     """Even where the work came to its end before it could be withdrawn."""
     told: list[int] = []
 
@@ -102,7 +102,7 @@ async def test_a_callback_that_fails_is_not_called_again_and_its_error_is_raised
         assert tell is not None
         tell(1)
         tell(2)
-        if not goes_on:
+        if not continues:
             await trio.lowlevel.checkpoint()
         return "done"
 

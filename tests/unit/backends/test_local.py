@@ -126,7 +126,7 @@ def test_a_truncated_object_is_damaged_where_it_ends(root: Path, backend: LocalB
             reader.readinto(buffer)
 
 
-def test_a_read_that_returns_too_little_goes_on(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_returns_too_little_continues(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     preadv = os.preadv
     put(backend, b"0123456789")
 

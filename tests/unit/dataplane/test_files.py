@@ -86,7 +86,7 @@ async def test_many_objects_are_looked_up_at_once(plane: DataPlane, tree: Path) 
     assert found == [None, len(SMALL)]
 
 
-async def test_a_batch_is_answered_in_order_whatever_becomes_of_each(plane: DataPlane, root: Path, tree: Path) -> None:
+async def test_a_batch_is_answered_in_order_whatever_happens_to_each(plane: DataPlane, root: Path, tree: Path) -> None:
     (tree / "empty").write_bytes(b"")
     (tree / "small").write_bytes(SMALL)
     (tree / "large").write_bytes(LARGE)

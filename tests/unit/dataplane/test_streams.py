@@ -88,7 +88,7 @@ async def test_a_stream_that_ends_short_is_refused(plane: DataPlane, root: Path,
 
 
 @pytest.mark.parametrize("content", [b"x", LARGE], ids=["small", "large"])
-async def test_a_stream_that_goes_on_is_cut_off(plane: DataPlane, root: Path, content: bytes) -> None:
+async def test_a_stream_that_continues_is_cut_off(plane: DataPlane, root: Path, content: bytes) -> None:
     async def endless() -> AsyncGenerator[bytes]:
         yield content[:-1]
         while True:

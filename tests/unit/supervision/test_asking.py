@@ -1,4 +1,4 @@
-"""What an asker gets, and what becomes of a message whose asker has left."""
+"""What an asker gets, and how a message ends whose asker has left."""
 
 import math
 from dataclasses import dataclass
