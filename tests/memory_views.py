@@ -88,7 +88,7 @@ class MemoryViews:
         """All that is true, as the writer would load it; with `needs`, of packages only those."""
         state = LogState()
         for row in self.rows(PACKAGES):
-            if needs is not None and row["package_id"] not in needs.packages | needs.whole:
+            if needs is not None and row["package_id"] not in needs.packages:
                 continue
             state.packages[text_of(row, "package_id")] = PackageState(
                 package_id=text_of(row, "package_id"),

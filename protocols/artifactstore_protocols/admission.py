@@ -3,6 +3,9 @@
 A log accepts such an event only if a command could have produced it at that position. `examine` checks the rules that
 concern the event alone. `admit` checks the rules that depend on the events before it. To admit a batch of events, a
 caller loads the state that `run_needs` names; `admit` updates that state event by event.
+
+The manifest of a large package would need the state of all its entries at once. So an event that is alone in its batch
+can be examined with `in_parts`: `admit_part` then checks one part after the other, each with its own state.
 """
 
 from collections.abc import Iterable
@@ -26,7 +29,7 @@ from artifactstore_protocols.event_types import (
     UnknownEventType,
     event_type,
 )
-from artifactstore_protocols.event_types.base import check_equal
+from artifactstore_protocols.event_types.base import Part, check_equal
 from artifactstore_protocols.event_types.log_created import check_place
 from artifactstore_protocols.event_types.package_finalized import read_manifest
 from artifactstore_protocols.events import Event, EventRefused, StoredEvent
@@ -34,7 +37,7 @@ from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress
 from artifactstore_protocols.state import LastEvent, LogState, Needs
 from artifactstore_protocols.views import RowOperation, ViewWriter
 
-__all__ = ["Examined", "LogTables", "admit", "examine", "run_needs"]
+__all__ = ["Examined", "LogTables", "admit", "admit_part", "examine", "run_needs"]
 
 _FOLLOWS: Final = frozenset(
     {
@@ -54,11 +57,28 @@ clears flags.
 
 
 class Examined(Struct, frozen=True):
-    """An event that keeps the rules that concern it alone."""
+    """An event that keeps the rules that concern it alone.
+
+    Attributes:
+        stored: the event.
+        type: its event type.
+        payload: its decoded payload.
+        in_parts: whether `admit` leaves the parts of the payload to `admit_part`.
+    """
 
     stored: StoredEvent
     type: EventType[Any]
     payload: Payload
+    in_parts: bool = False
+
+    def parts(self) -> Iterable[Part]:
+        """Return the parts of the payload."""
+        return self.type.parts(self.payload)
+
+    def needs(self) -> Needs:
+        """Return the state that `admit` needs for this event."""
+        parts = () if self.in_parts else self.parts()
+        return Needs.of_all((self.type.needs(self.payload), *(part.needs for part in parts)))
 
 
 class LogTables(ViewWriter, Protocol):
@@ -69,8 +89,13 @@ class LogTables(ViewWriter, Protocol):
         ...
 
 
-def examine(stored: StoredEvent) -> Examined:
+def examine(stored: StoredEvent, *, in_parts: bool = False) -> Examined:
     """Decode an event, and check the rules that concern it alone: names, paths, sizes, types, times and keys.
+
+    Args:
+        stored: the event.
+        in_parts: whether the caller passes each of the event's parts to `admit_part`, with the state that the part
+            needs. The state must not contain effects of the event.
 
     Raises:
         UnknownEventType: a newer release wrote the event. The error names its type and sequence.
@@ -86,7 +111,7 @@ def examine(stored: StoredEvent) -> Examined:
         _check_event(event)
         check_equal("subject", event.subject, kind.subject(payload))
         kind.check(payload, event)
-        return Examined(stored, kind, payload)
+        return Examined(stored, kind, payload, in_parts)
     except (EventRefused, UnknownEventType):
         raise
     except ArtifactStoreError as error:
@@ -95,7 +120,7 @@ def examine(stored: StoredEvent) -> Examined:
 
 def run_needs(run: Iterable[Examined]) -> Needs:
     """Return which state `admit` needs for a batch of events."""
-    return Needs.of_all(each.type.needs(each.payload) for each in run)
+    return Needs.of_all(each.needs() for each in run)
 
 
 def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:
@@ -109,11 +134,25 @@ def admit(examined: Examined, state: LogState) -> tuple[RowOperation, ...]:
     try:
         _follow_command(stored.event, kind, state)
         kind.judge(payload, stored, state)
+        for part in () if examined.in_parts else examined.parts():
+            part.check(state)
         rows = tuple(kind.rows(payload, stored))
         kind.evolve(payload, stored, state)
     except ArtifactStoreError as error:
         raise EventRefused(stored.sequence, stored.event.type, str(error)) from error
     return rows
+
+
+def admit_part(examined: Examined, part: Part, state: LogState) -> None:
+    """Check a part of an event that was examined with `in_parts`, against the state before the event.
+
+    Raises:
+        EventRefused: no command could have produced the event in this state.
+    """
+    try:
+        part.check(state)
+    except ArtifactStoreError as error:
+        raise EventRefused(examined.stored.sequence, examined.stored.event.type, str(error)) from error
 
 
 def _check_event(event: Event) -> None:

@@ -12,9 +12,11 @@ created, and a payload with more items than `items_allowed` returns is refused.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BytesIO
 from typing import Never, cast
 
 import cbor2
@@ -33,6 +35,7 @@ __all__ = [
     "RecordValue",
     "decode",
     "decode_record",
+    "decoder",
     "encode",
     "encode_checked",
     "encode_record",
@@ -171,20 +174,28 @@ def load(payload: bytes, *, max_bytes: int, items_max: int) -> RecordValue:
         NotCanonical: the payload is not CBOR, is too long or too deep, or has tags, indefinite lengths, repeated keys
             or too many items.
     """
+    with decoder(payload, max_bytes=max_bytes, items_max=items_max) as values:
+        return cast("RecordValue", values.decode())
+
+
+@contextmanager
+def decoder(payload: bytes, *, max_bytes: int, items_max: int) -> Generator[cbor2.CBORDecoder]:
+    """Decode the items of a payload one by one, by the rules of `load`.
+
+    Raises:
+        NotCanonical: as for `load`; also from the body of the `with`.
+    """
     if len(payload) > max_bytes:
         raise NotCanonical(f"it has {len(payload)} bytes, and at most {max_bytes} are read here")
     _check_items(payload, items_max)
     try:
-        return cast(
-            "RecordValue",
-            cbor2.loads(
-                payload,
-                semantic_decoders=_RefuseTags(),
-                max_depth=MAX_DEPTH,
-                allow_indefinite=False,
-                allow_duplicate_keys=False,
-                strict_hashable_types=True,
-            ),
+        yield cbor2.CBORDecoder(
+            BytesIO(payload),
+            semantic_decoders=_RefuseTags(),
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            strict_hashable_types=True,
         )
     except cbor2.CBORDecodeError as error:
         raise NotCanonical(str(error.__cause__ or error)[:_SHOWN_CHARS]) from error

@@ -40,8 +40,7 @@ class Needs(Struct, frozen=True):
     Attributes:
         packages: the ids of the needed packages.
         entries: the (package id, path key) of each entry to write. Loads the entry, and whether entries are below it.
-        above: the (package id, path key) of each directory above these. Loads only an entry at that path.
-        whole: the ids of packages whose entries are all needed.
+        at: the (package id, path key) of further paths. Loads only the entry at each path.
         contents: the primary digests of the needed contents.
         schemas: the names of the needed metadata schemas.
         references: the primary digests of contents whose number of references from entries is needed.
@@ -50,8 +49,7 @@ class Needs(Struct, frozen=True):
 
     packages: frozenset[str] = frozenset()
     entries: frozenset[tuple[str, str]] = frozenset()
-    above: frozenset[tuple[str, str]] = frozenset()
-    whole: frozenset[str] = frozenset()
+    at: frozenset[tuple[str, str]] = frozenset()
     contents: frozenset[bytes] = frozenset()
     schemas: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
@@ -61,7 +59,7 @@ class Needs(Struct, frozen=True):
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "above", "whole", "contents", "schemas", "references")
+        names = ("packages", "entries", "at", "contents", "schemas", "references")
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
@@ -71,8 +69,7 @@ class Needs(Struct, frozen=True):
         return Needs(
             self.packages | other.packages,
             self.entries | other.entries,
-            self.above | other.above,
-            self.whole | other.whole,
+            self.at | other.at,
             self.contents | other.contents,
             self.schemas | other.schemas,
             self.references | other.references,

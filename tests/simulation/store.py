@@ -8,7 +8,7 @@ import trio
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
-from artifactstore_protocols.admission import admit, examine, run_needs
+from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
@@ -164,13 +164,18 @@ class SimulatedEventStore:
                 self._log.release_head()
 
     def _admitted(self, new: Sequence[StoredEvent]) -> list[RowOperation]:
-        examined = [examine(stored) for stored in new]
+        in_parts = len(new) == 1
+        examined = [examine(stored, in_parts=in_parts) for stored in new]
         state = self._log.tables.state(run_needs(examined))
         state.commands = {stored.event.command.command_id for stored in self._log.events}
         if self._log.events:
             last = self._log.events[-1].event
             state.last = LastEvent(last.command.command_id, last.principal, last.type)
-        return [operation for each in examined for operation in admit(each, state)]
+        operations = [operation for each in examined for operation in admit(each, state)]
+        for each in examined if in_parts else ():
+            for part in each.parts():
+                admit_part(each, part, self._log.tables.state(part.needs))
+        return operations
 
     def must_be_writable(self) -> None:
         """It always is."""

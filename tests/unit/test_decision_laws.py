@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifactstore_protocols import manifest
-from artifactstore_protocols.admission import admit, examine, run_needs
+from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
 from artifactstore_protocols.commands import CommandRequest, OnExisting
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
@@ -55,9 +55,7 @@ def known(state: LogState, needed: Needs) -> LogState:
             key: replace(
                 package,
                 entries={
-                    path: entry
-                    for path, entry in package.entries.items()
-                    if key in needed.whole or (key, path) in needed.entries | needed.above
+                    path: entry for path, entry in package.entries.items() if (key, path) in needed.entries | needed.at
                 },
                 below={path: below for path, below in package.below.items() if (key, path) in needed.entries},
             )
@@ -196,12 +194,17 @@ def test_a_log_that_was_decided_is_admitted_run_by_run(tried: list[Step], sizes:
     views, start = MemoryViews(), 0
     commands, last = set[str](), None
     for size in cycle(sizes):
-        run = [examine(stored) for stored in log.events[start : start + size]]
+        events = log.events[start : start + size]
+        run = [examine(stored, in_parts=len(events) == 1) for stored in events]
         if not run:
             break
         state = known(views.state(), run_needs(run))
         state.commands, state.last = commands, last
-        views.apply(coalesce([operation for examined in run for operation in admit(examined, state)]))
+        operations = [operation for examined in run for operation in admit(examined, state)]
+        for examined in run if len(run) == 1 else ():
+            for part in examined.parts():
+                admit_part(examined, part, known(views.state(), part.needs))
+        views.apply(coalesce(operations))
         commands, last = state.commands, state.last
         start += size
     assert views.tables == log.views.tables

@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
+from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
@@ -13,11 +14,12 @@ from artifactstore_protocols.commands import (
     RecordFindings,
     RegisterMetadataSchema,
 )
-from artifactstore_protocols.entries import Place, directory_entry, link_entry
+from artifactstore_protocols.entries import Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import (
     LOG_CREATED,
     PACKAGE_CREATED,
+    PACKAGE_FINALIZED,
     MetadataSchemaRegistered,
     ObjectsFlagged,
     ObjectsRestored,
@@ -29,7 +31,7 @@ from artifactstore_protocols.events import Committed, IdempotencyConflict
 from artifactstore_protocols.judging import Judged, command_needs, decide, judge_batch
 from artifactstore_protocols.packages import PackageChanged, PackageExists, PackageNotFound, TooManyFiles
 from artifactstore_protocols.retention import RETENTION_CLASSES, UnknownRetentionClass
-from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.state import ContentState, LogState, Needs, PackageState, PlaceState
 from command_strategies import (
     Ids,
     created,
@@ -163,7 +165,7 @@ def test_needs_name_the_package_its_paths_the_directories_above_them_and_the_con
     assert command_needs([links]) == Needs(
         packages=frozenset({FIRST}),
         entries=frozenset((FIRST, key) for key in (f"{NFC}/b/c", "d", "l/m", "n")),
-        above=frozenset((FIRST, key) for key in (NFC, f"{NFC}/b", "l")),
+        at=frozenset((FIRST, key) for key in (NFC, f"{NFC}/b", "l")),
         contents=frozenset({X.digest, YY.digest}),
     )
     assert command_needs([created()]) == command_needs([finalize(1)]) == Needs(packages=frozenset({FIRST}))
@@ -176,7 +178,7 @@ def test_needs_of_a_batch_are_those_of_all_its_commands() -> None:
     assert command_needs(commands) == Needs(
         packages=frozenset({FIRST, SECOND}),
         entries=frozenset({(FIRST, "a/b")}),
-        above=frozenset({(FIRST, "a")}),
+        at=frozenset({(FIRST, "a")}),
         contents=frozenset({X.digest}),
         schemas=frozenset({"build"}),
     )
@@ -307,3 +309,34 @@ def test_an_object_key_names_one_content() -> None:
     command = ingest(ingested("a", b"x"), ingested("b", b"yy"))
     with pytest.raises(InvalidValue, match="object key"):
         decide(replace(command, stored=(X, YY._replace(place=X.place))), opened(), entries_max=MANY)
+
+
+def test_the_manifest_of_a_large_package_has_parts_of_at_most_1_000_entries() -> None:
+    """A flaw in the last is found."""
+    entries = {
+        f"d/{number:04}": file_entry(f"d/{number:04}", False, "text/plain", 1, X.digest) for number in range(2500)
+    }
+    package = PackageState(FIRST, 2, "nightly", "standard", b"\xa0", 0, files=2500, total_bytes=2500, entries=entries)
+    state = LogState({FIRST: package}, {X.digest: ContentState("blake3", X.sha256, 1)})
+    state.set_place(X.digest, X.place, PlaceState("intact", 3))
+    built = manifest.Manifest.build(
+        package=manifest.ManifestPackage(FIRST, "nightly", 0, 1, {}),
+        entries=[
+            manifest.FileEntry("file", path, entry.executable, 1, entry.media_type, X.digest, X.sha256)
+            for path, entry in entries.items()
+        ],
+        storage_receipts=[manifest.ManifestReceipt(X.digest, X.place.backend_id, X.place.object_key)],
+        retention_class="standard",
+        retention_duration_us=None,
+        producer=manifest.Producer("artifactstore", "0"),
+        principal="ci",
+    )
+    parts = list(PACKAGE_FINALIZED.parts(PackageFinalized(manifest.encode(built))))
+    assert [len(part.needs.at) for part in parts] == [1000, 1000, 500]
+    for part in parts:
+        part.check(state)
+    entries["d/2499"] = entries["d/2499"]._replace(executable=True)
+    for part in parts[:2]:
+        part.check(state)
+    with pytest.raises(InvalidValue, match="'d/2499'"):
+        parts[2].check(state)

@@ -35,7 +35,7 @@ from artifactstore.database.engines import is_busy
 from artifactstore.database.errors import LogDamaged
 from artifactstore.database.schema import CHANNEL_PREFIX, LIVE, events, log_head
 from artifactstore.database.views import row_statements
-from artifactstore_protocols.admission import LogTables, admit, examine, run_needs
+from artifactstore_protocols.admission import LogTables, admit, admit_part, examine, run_needs
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
 from artifactstore_protocols.state import LastEvent, LogState
@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 _REPLAY_BATCH = 1000
-_REPLAY_BYTES = 8 << 20  # of payloads in one batch; a larger payload, such as a manifest, is a batch by itself
+_REPLAY_BYTES = 2 << 20  # of payloads in one batch; a larger payload, such as a manifest, is a batch by itself
 _NOTIFY: ColumnElement[object] = literal_column(
     f"pg_notify('{CHANNEL_PREFIX}' || log_head.tableoid, log_head.sequence::text)"
 )
@@ -356,10 +356,15 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
     Raises:
         UnknownEventType, EventRefused: an event is not allowed at its place.
     """
-    examined = [examine(stored) for stored in batch]
+    in_parts = len(batch) == 1
+    examined = [examine(stored, in_parts=in_parts) for stored in batch]
     state = await tables.state(run_needs(examined))
     await run(connection, _add_commands(state, batch, connection.dialect.name))
-    return [operation for each in examined for operation in admit(each, state)]
+    operations = [operation for each in examined for operation in admit(each, state)]
+    for each in examined if in_parts else ():
+        for part in each.parts():
+            admit_part(each, part, await tables.state(part.needs))
+    return operations
 
 
 def _add_commands(state: LogState, batch: Sequence[StoredEvent], database: str) -> Steps[None]:

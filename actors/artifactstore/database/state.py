@@ -20,7 +20,7 @@ __all__ = ["load_state"]
 def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[LogState]:
     """Return the state that `needs` names, read from `tables` in the current transaction."""
     state = LogState()
-    yield from _load_packages(state, tables[PACKAGES], needs.packages | needs.whole, database)
+    yield from _load_packages(state, tables[PACKAGES], needs.packages, database)
     if needs.schemas:
         state.schema_versions.update(
             (yield lookup(_latest_schemas(tables[SCHEMAS], database), [(name,) for name in sorted(needs.schemas)]))
@@ -78,17 +78,12 @@ def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, 
 def _load_entries(tables: ViewTables, needs: Needs, filled: dict[str, PackageState], database: str) -> Steps[None]:
     files, contents = tables[FILES], tables[CONTENTS]
     by_number = {package.number: package for package in filled.values()}
-    whole = [(package.number,) for package_id, package in filled.items() if package_id in needs.whole]
     keys = [
-        (filled[package_id].number, key)
-        for package_id, key in sorted(needs.entries | needs.above)
-        if package_id in filled and package_id not in needs.whole
+        (filled[package_id].number, key) for package_id, key in sorted(needs.entries | needs.at) if package_id in filled
     ]
-    rows = (yield lookup(_whole(files, contents, database), whole)) if whole else []
     if keys:
-        rows += yield lookup(_entries(files, contents, database), keys)
-    for number, key, *cells in rows:
-        by_number[number].entries[key] = entry_in(number, *cells)
+        for number, key, *cells in (yield lookup(_entries(files, contents, database), keys)):
+            by_number[number].entries[key] = entry_in(number, *cells)
     paths = [(filled[package_id].number, key) for package_id, key in sorted(needs.entries) if package_id in filled]
     if paths:
         for number, key, below in (yield lookup(_directories(files, database), paths)):
@@ -173,12 +168,6 @@ def _entries(files: Table, contents: Table, database: str) -> Query:
     values = wanted(database, number=int, path_key=str)
     selected = _entries_of(files, contents, values["number"]).where(files.c.path_key == values["path_key"])
     return query(selected, values, database)
-
-
-@cache
-def _whole(files: Table, contents: Table, database: str) -> Query:
-    values = wanted(database, number=int)
-    return query(_entries_of(files, contents, values["number"]), values, database)
 
 
 def _entries_of(files: Table, contents: Table, number: ColumnElement[int]) -> Select[*tuple[Any, ...]]:

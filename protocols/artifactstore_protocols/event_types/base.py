@@ -4,7 +4,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from msgspec import Struct
 
@@ -17,7 +17,16 @@ from artifactstore_protocols.views import RowOperation
 if TYPE_CHECKING:
     from artifactstore_protocols.events import Event, StoredEvent
 
-__all__ = ["Codec", "EventType", "PayloadInvalid", "check_equal", "fields_of", "record_codec", "require_shortest"]
+__all__ = [
+    "Codec",
+    "EventType",
+    "Part",
+    "PayloadInvalid",
+    "check_equal",
+    "fields_of",
+    "record_codec",
+    "require_shortest",
+]
 
 _PAYLOAD_BYTES_MAX = 8 << 20
 """The size limit of every payload except a manifest. The maximum metadata of a package takes 5 MB."""
@@ -44,6 +53,18 @@ class Codec[P](Struct, frozen=True):
     decode: Callable[[bytes], P]
 
 
+class Part(NamedTuple):
+    """A part of a long payload. It can be checked apart from the others, so that only its state is in memory.
+
+    Attributes:
+        needs: the state that `check` reads.
+        check: checks the part against the state before the event. Raises an `ArtifactStoreError`.
+    """
+
+    needs: Needs
+    check: Callable[[LogState], None]
+
+
 @dataclass(frozen=True, slots=True)
 class EventType[P]:
     """The definition of one event type.
@@ -54,6 +75,7 @@ class EventType[P]:
         subject: returns what the event is about, such as a package id.
         needs: returns the state that `judge` and `evolve` read.
         check: checks the rules that need no state and that `codec.decode` does not check.
+        parts: returns the parts of the payload that `judge` and `needs` leave out.
         judge: checks the event against the state before it, by the rules of the decision that makes such events.
         evolve: applies the event to the state.
         rows: returns the row operations for the projections, from the event alone.
@@ -69,6 +91,7 @@ class EventType[P]:
     rows: Callable[[P, "StoredEvent"], Iterable[RowOperation]]
     describe: Callable[[P], str]
     check: Callable[[P, "Event"], None] = lambda _payload, _event: None
+    parts: Callable[[P], Iterable[Part]] = lambda _payload: ()
 
 
 def check_equal(what: str, found: object, expected: object) -> None:

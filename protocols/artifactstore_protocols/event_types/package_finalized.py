@@ -1,6 +1,9 @@
 """`v1.package.finalized`: a package was finalized. Its payload is the manifest's canonical CBOR."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import batched
 from typing import TYPE_CHECKING, Final, override
 
 from msgspec import Struct
@@ -9,9 +12,10 @@ from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.commands import FinalizePackage
 from artifactstore_protocols.entries import Entry, Place
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.event_types.base import Codec, EventType, check_equal
+from artifactstore_protocols.event_types.base import Codec, EventType, Part, check_equal
 from artifactstore_protocols.identity import ContentAddress, Digest
-from artifactstore_protocols.manifest import Manifest
+from artifactstore_protocols.manifest import Entry as ManifestEntry
+from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.manifest.summary import ManifestSummary
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageChanged, PackageNotFound
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["PACKAGE_FINALIZED", "PackageFinalized", "finalize_package"]
 
 _SHOWN_CHARACTERS = 80
+_PART_ENTRIES = 1000
 
 
 class PackageFinalized(Struct, frozen=True):
@@ -93,10 +98,7 @@ def _decoded_manifest(payload: PackageFinalized) -> Manifest:
 
 
 def _needs(payload: PackageFinalized) -> Needs:
-    package_id = frozenset({_summary(payload).package_id})
-    decoded = _decoded_manifest(payload)
-    contents = frozenset(receipt.digest for receipt in decoded.storage_receipts)
-    return Needs(packages=package_id, whole=package_id, contents=contents)
+    return Needs(packages=frozenset({_summary(payload).package_id}))
 
 
 def _check(payload: PackageFinalized, event: "Event") -> None:
@@ -105,7 +107,10 @@ def _check(payload: PackageFinalized, event: "Event") -> None:
 
 
 def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
-    """Check the manifest against the state before this event."""
+    """Check all but the entries and receipts of the manifest, which are in its parts.
+
+    The paths of a manifest differ. So if the totals are equal and every entry is one of the package, none is missing.
+    """
     decoded = _decoded_manifest(payload)
     package = _package(decoded.package.package_id, state)
     if package.finalized:
@@ -120,13 +125,32 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     counts = (said.file_count, said.link_count, said.directory_count, said.total_bytes)
     added_up = (package.files, package.links, package.directories, package.total_bytes)
     check_equal("totals in the manifest", counts, added_up)
-    for entry in decoded.entries:
+
+
+def _parts(payload: PackageFinalized) -> Iterator[Part]:
+    """Return one part for 1,000 entries and the receipts of their contents."""
+    decoded = _decoded_manifest(payload)
+    package_id = decoded.package.package_id
+    for entries in batched(decoded.entries, _PART_ENTRIES):
+        needs = Needs(
+            packages=frozenset({package_id}),
+            at=frozenset((package_id, path_key(entry.path)) for entry in entries),
+            contents=frozenset(entry.digest for entry in entries if type(entry) is FileEntry),
+        )
+        yield Part(needs, partial(_check_part, decoded, entries))
+
+
+def _check_part(decoded: Manifest, entries: tuple[ManifestEntry, ...], state: LogState) -> None:
+    package, receipts = _package(decoded.package.package_id, state), decoded.storage_receipts
+    for entry in entries:
         known = package.entries.get(path_key(entry.path))
         if known is None or _listed(known, state) != entry:
             raise InvalidValue("manifest", entry.path[:_SHOWN_CHARACTERS], "the package's entry differs, or is missing")
-    for receipt in decoded.storage_receipts:
-        key = receipt.object_key or first_key(ContentAddress(Digest(decoded.digest_algorithm, receipt.digest.hex())))
-        if Place(receipt.backend_id, key) not in state.places_of(receipt.digest):
+        if type(entry) is not FileEntry:
+            continue
+        receipt = receipts[bisect_left(receipts, (entry.digest,))]  # they are sorted, and each content has one
+        key = receipt.object_key or first_key(ContentAddress(Digest(decoded.digest_algorithm, entry.digest.hex())))
+        if Place(receipt.backend_id, key) not in state.places_of(entry.digest):
             raise InvalidValue("receipt in the manifest", f"{receipt.backend_id} {key}", "the object was never there")
 
 
@@ -177,5 +201,6 @@ PACKAGE_FINALIZED: Final = EventType(
     judge=_judge,
     evolve=_evolve,
     rows=_rows,
+    parts=_parts,
     describe=lambda payload: f"finalized, manifest {ContentAddress(manifest.manifest_digest(payload.manifest))}",
 )

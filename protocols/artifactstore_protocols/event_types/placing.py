@@ -62,7 +62,7 @@ def entry_needs(package_id: str, entries: Sequence[Entry]) -> Needs:
     return Needs(
         packages=frozenset({package_id}),
         entries=frozenset((package_id, key) for key in keys),
-        above=frozenset((package_id, key) for key in above),
+        at=frozenset((package_id, key) for key in above),
         contents=frozenset(entry.digest for entry in entries if entry.kind == "file"),
     )
 

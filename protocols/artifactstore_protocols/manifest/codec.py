@@ -8,6 +8,7 @@ Entries and receipts are arrays of their fields, and their digests are byte stri
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from sys import intern
 from typing import Any, Final, cast
 
 import cbor2
@@ -26,6 +27,7 @@ from artifactstore_protocols.manifest.parts import (
     ManifestReceipt,
     Provenance,
     RetentionSummary,
+    refuse,
 )
 
 __all__ = ["MANIFEST_BYTES_MAX", "decode", "decode_summary", "encode", "manifest_digest", "to_value"]
@@ -40,6 +42,8 @@ A link from a three-letter path to a one-letter target has 12 bytes and 4 items.
 """
 
 _SHOWN_CHARS: Final = 80
+_ARRAY, _MAP = 4, 5
+_ONE_BYTE, _EIGHT_BYTES = 24, 27
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -54,7 +58,7 @@ def decode(payload: bytes, *, max_bytes: int = MANIFEST_BYTES_MAX) -> Manifest:
         ManifestInvalid: the bytes are not canonical, larger than `max_bytes`, or break a rule of manifests.
     """
     try:
-        decoded = _manifest(_load(payload, max_bytes))
+        decoded = _manifest(_load_rows(payload, max_bytes))
         canonical.require_canonical(payload, encode(decoded))
     except NotCanonical as error:
         raise ManifestInvalid("", str(error)) from error
@@ -85,8 +89,42 @@ def decode_summary(
 
 
 def _load(payload: bytes, max_bytes: int) -> RecordValue:
-    items_max = canonical.ITEMS_FREE + len(payload) // _BYTES_PER_ITEM
-    return canonical.load(payload, max_bytes=max_bytes, items_max=items_max)
+    return canonical.load(payload, max_bytes=max_bytes, items_max=_items_max(payload))
+
+
+def _items_max(payload: bytes) -> int:
+    return canonical.ITEMS_FREE + len(payload) // _BYTES_PER_ITEM
+
+
+def _load_rows(payload: bytes, max_bytes: int) -> RecordValue:
+    """Load a manifest with tuples of entries and receipts in place of the arrays.
+
+    It converts each row before it loads the next. The arrays of 100,000 files would take 45 MB. If the payload does not
+    have the form of a manifest, it is loaded like any other payload, and the caller finds the error.
+    """
+    fields: dict[str, Any] = {}
+    try:
+        with canonical.decoder(payload, max_bytes=max_bytes, items_max=_items_max(payload)) as values:
+            for _ in range(_count(values, _MAP)):
+                name = _text(values.decode())
+                if name in fields:
+                    refuse(name, "this field is there twice")
+                if (read := _ROWS.get(name)) is not None:
+                    fields[name] = _rows(read, (values.decode() for _ in range(_count(values, _ARRAY))))
+                else:
+                    fields[name] = values.decode()
+    except ManifestInvalid:
+        return _load(payload, max_bytes)
+    return fields
+
+
+def _count(values: cbor2.CBORDecoder, major: int) -> int:
+    """Read the head of an array or a map, and return the number of its items."""
+    [head] = values.read(1)
+    of_major, argument = head >> 5, head & 31
+    if of_major != major or argument > _EIGHT_BYTES:
+        raise ManifestInvalid("", "expected an array or a map")
+    return argument if argument < _ONE_BYTE else int.from_bytes(values.read(1 << argument - _ONE_BYTE))
 
 
 def manifest_digest(payload: bytes) -> Digest:
@@ -139,20 +177,27 @@ def _metadata(value: RecordValue) -> dict[str, str]:
     return {key: _within(key[:_SHOWN_CHARS], _text, text) for key, text in value.items()}
 
 
-def _entry(row: list[RecordValue]) -> Entry:
+def _entry(value: RecordValue) -> Entry:
+    row = _array(value)
     name = row[0] if row and isinstance(row[0], str) else ""
     kind = ENTRY_KINDS.get(name)
     if kind is None:
         raise ManifestInvalid("", f"an entry begins with one of {', '.join(ENTRY_KINDS)}")
     if len(row) != len(kind._fields):
         raise ManifestInvalid("", f"a {name} has the fields {', '.join(kind._fields)}")
-    return kind._make(row)  # `check_entries` checks the types
+    return kind._make(map(_shared, row))  # `check_entries` checks the types
 
 
-def _receipt(row: list[RecordValue]) -> ManifestReceipt:
+def _receipt(value: RecordValue) -> ManifestReceipt:
+    row = _array(value)
     if len(row) != len(ManifestReceipt._fields):
         raise ManifestInvalid("", f"a receipt has the fields {', '.join(ManifestReceipt._fields)}")
-    return ManifestReceipt._make(row)
+    return ManifestReceipt._make(map(_shared, row))
+
+
+def _shared(value: RecordValue) -> RecordValue:
+    """Return equal texts as one object: a manifest repeats its kinds, media types and backends 100,000 times."""
+    return intern(value) if type(value) is str else value
 
 
 def _fields(value: RecordValue, kind: type[Struct]) -> dict[str, RecordValue]:
@@ -193,22 +238,27 @@ def _within[T](where: str, read: Callable[[RecordValue], T], value: RecordValue)
         raise error.within(where) from error.__cause__
 
 
-def _rows[T](read: Callable[[list[RecordValue]], T], values: RecordValue) -> tuple[T, ...]:
+def _rows[T](read: Callable[[RecordValue], T], values: Iterable[RecordValue]) -> tuple[T, ...]:
     rows: list[T] = []
-    for index, value in enumerate(_array(values)):
+    for value in values:
         try:
-            rows.append(read(_array(value)))
+            rows.append(read(value))
         except ManifestInvalid as error:
-            raise error.within(f"[{index}]") from error.__cause__
+            raise error.within(f"[{len(rows)}]") from error.__cause__
     return tuple(rows)
 
 
-_READERS: Mapping[object, Callable[[RecordValue], object]] = {
+def _loaded_rows[T](read: Callable[[RecordValue], T], value: RecordValue | tuple[T, ...]) -> tuple[T, ...]:
+    return value if isinstance(value, tuple) else _rows(read, _array(value))
+
+
+_ROWS: Mapping[str, Callable[[RecordValue], object]] = {"entries": _entry, "storage_receipts": _receipt}
+_READERS: Mapping[object, Callable[[Any], object]] = {
     str: _text,
     int: _integer,
     int | None: lambda value: None if value is None else _integer(value),
     Mapping[str, str]: _metadata,
-    tuple[Entry, ...]: partial(_rows, _entry),
-    tuple[ManifestReceipt, ...]: partial(_rows, _receipt),
+    tuple[Entry, ...]: partial(_loaded_rows, _entry),
+    tuple[ManifestReceipt, ...]: partial(_loaded_rows, _receipt),
 }
 """Readers by the annotation of a field. A field with any other annotation is a struct, which `_part` reads."""

@@ -18,12 +18,14 @@ from artifactstore.database.events import Transaction
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.schema import LIVE
 from artifactstore.database.store import SqlEventStore
+from artifactstore.database.views import TableViewWriter
 from artifactstore_protocols.admission import LogTables
 from artifactstore_protocols.commands import OnExisting
-from artifactstore_protocols.event_types import UnknownEventType
+from artifactstore_protocols.event_types import UnknownEventType, package_finalized
 from artifactstore_protocols.events import EventRefused, PayloadDiffers, digest_of_payload
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
+from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -208,6 +210,29 @@ async def test_a_rebuild_catches_up_until_little_is_left(
     memory = await tell_story(scribe)
     monkeypatch.setattr(replay, "_LITTLE_EVENTS", -1)  # it never is little: the lock is taken all the same
     assert_identical(await store.replay(rebuild=True), memory)
+
+
+async def test_a_manifest_is_checked_in_parts(
+    store: SqlEventStore, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entries are never loaded all at once, however large the package is."""
+    memory = await tell_story(scribe)
+    monkeypatch.setattr(events, "_REPLAY_BATCH", 1)
+    monkeypatch.setattr(package_finalized, "_PART_ENTRIES", 1)
+    loaded: list[Needs] = []
+    state = TableViewWriter.state
+
+    async def noted(self: TableViewWriter, needed: Needs) -> LogState:
+        loaded.append(needed)
+        return await state(self, needed)
+
+    monkeypatch.setattr(TableViewWriter, "state", noted)
+    assert_identical(await store.replay(rebuild=False), memory)
+    of_manifests = [needed for needed in loaded if needed.at and not needed.entries]
+    finalized = [row["package_id"] for row in memory.views.rows(PACKAGES) if row["status"] == "finalized"]
+    assert {package_id for needed in of_manifests for package_id, _path in needed.at} == set(finalized)
+    assert [len(needed.at) for needed in of_manifests] == [1] * len(of_manifests)
+    assert len(of_manifests) > len(finalized)
 
 
 @pytest.mark.parametrize("rebuild", [False, True])
