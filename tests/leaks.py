@@ -1,6 +1,6 @@
 """Names the line that opened what a test leaked: a file, a socket or a connection.
 
-Only where NAME_LEAKS is set, as in the second half of `make test-all`: it takes time and memory.
+Only where NAME_LEAKS is set, because it takes time and memory: `NAME_LEAKS=1 make test`.
 """
 
 import gc

@@ -1,6 +1,6 @@
 """A thousand simulations, from a thousand seeds; every tenth is run twice and must go the same way.
 
-`make test` runs the first fifty, `make test-all` the rest, and `make soak` new ones.
+`make test` runs the first fifty, `make test-all` 250, and `make soak` the rest and then new ones.
 """
 
 import pytest
@@ -9,11 +9,18 @@ from simulation.run import simulate
 from simulation.simulate import plan_of
 
 SEEDS = 1000
+SAMPLE = 250
 CHUNK = 50
 TWICE_EVERY = 10
 
 
-FIRST = [pytest.param(seed, marks=[pytest.mark.slow] if seed else []) for seed in range(0, SEEDS, CHUNK)]
+def _marks(first: int) -> list[pytest.MarkDecorator]:
+    if first < CHUNK:
+        return []
+    return [pytest.mark.slow, pytest.mark.one_python] if first < SAMPLE else [pytest.mark.soak]
+
+
+FIRST = [pytest.param(first, marks=_marks(first)) for first in range(0, SEEDS, CHUNK)]
 
 
 @pytest.mark.parametrize("first", FIRST)
