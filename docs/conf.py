@@ -75,6 +75,7 @@ NAVIGATION = """
 docs/TUTORIAL
 docs/OPERATOR
 docs/RULES
+docs/how-to/naming-packages
 docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
         TreeTooLarge,
     )
     from artifactstore.refusals import (
-        AmbiguousPackage,
         BackupRefused,
         BlocksEventLoop,
         ExportIncomplete,
@@ -73,6 +72,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
+        AmbiguousPackage,
         ObjectsNotStored,
         PackageChanged,
         PackageExists,

@@ -11,7 +11,6 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.records import ExportReport
 
 __all__ = [
-    "AmbiguousPackage",
     "BackupRefused",
     "BlocksEventLoop",
     "ExportIncomplete",
@@ -27,22 +26,6 @@ __all__ = [
     "WrongProcess",
     "WrongStorageRoot",
 ]
-
-
-@dataclass(eq=False)
-class AmbiguousPackage(ArtifactStoreError):
-    """Several packages have this name, and the call needs exactly one package."""
-
-    name: str
-    package_ids: tuple[str, ...]
-
-    @override
-    def __str__(self) -> str:
-        shown = ", ".join(self.package_ids[:3])
-        more = f" and {len(self.package_ids) - 3} more" if len(self.package_ids) > 3 else ""  # noqa: PLR2004
-        return (
-            f"{len(self.package_ids)} packages are named {self.name!r}; use the id of one: {shown}{more} (newest first)"
-        )
 
 
 @dataclass(eq=False)

@@ -24,7 +24,6 @@ from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.os_paths import path_text
 from artifactstore.refusals import (
-    AmbiguousPackage,
     FileNotInPackage,
     NotAFile,
     NotFinalized,
@@ -64,7 +63,6 @@ from artifactstore_protocols.messages import (
     ServeObject,
     Stream,
 )
-from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
     AuditEntry,
@@ -103,7 +101,9 @@ class Registry:
 
     Every change takes `principal`, the one that its events record. Most changes take `idempotency_key`: a caller that
     does not know whether a call succeeded repeats it with the same key and gets the first call's answer. A `package`
-    argument is a package's id, or its name if only one package has that name.
+    argument is a package's id or a part of it, a name, which means the newest finalized package of that name, or
+    another form that `artifactstore_protocols.package_references` lists. Methods that change an open package prefer the
+    open package of a name. An argument that has none of these forms raises `InvalidValue`.
 
     Every method checks its arguments first, and raises `InvalidValue` for a value that the annotation does not allow.
     In addition to the errors in its own documentation, every method except `snapshot` raises:
@@ -176,7 +176,7 @@ class Registry:
         """Put one file into an open package.
 
         Args:
-            package: the package's id, or its name if only one package has that name.
+            package: the package; see the class.
             path: the path of the file in the package.
             source: a local file, or its bytes in chunks of any size. A child task of the caller reads the stream. The
                 stream is no longer in use when this returns or raises; if it is a generator, it is closed.
@@ -198,7 +198,7 @@ class Registry:
 
         async def add(bytes_of_it: FileSource | AsyncIterator[bytes]) -> FileRecord:
             message = AddFile(
-                package_id=await self._package_id(package),
+                package_id=await self._package_id(package, prefer_open=True),
                 path=path,
                 source=bytes_of_it,
                 expected_size=expected_size,
@@ -240,7 +240,7 @@ class Registry:
             Exception: the errors of `ingest_file`.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
-        package_id = await self._package_id(package)
+        package_id = await self._package_id(package, prefer_open=True)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
             message = AddDirectory(package_id, path_text(directory), on_existing, principal, tell, files_cache, links)
@@ -257,7 +257,7 @@ class Registry:
             PackageBusy: this process is putting files into the package.
             PackageChanged: another process is putting files into the package.
         """
-        message = FinalizePackage(await self._package_id(package), principal)
+        message = FinalizePackage(await self._package_id(package, prefer_open=True), principal)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
@@ -326,22 +326,15 @@ class Registry:
 
     @checked
     async def get_package(self, package: str) -> PackageRecord:
-        """Return a package by its id, or by its name if only one package has that name.
+        """Return a package.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
-        # UTF-8 holds no lone surrogate and PostgreSQL text no NUL. No name has either; a query with one can fail.
-        askable = "\0" not in package and package.encode(errors="ignore").decode() == package
-        found = await self._store.find_packages(package) if askable else ()
-        if not found:
-            raise PackageNotFound(package)
-        if len(found) > 1:
-            raise AmbiguousPackage(package, tuple(record.package_id for record in found))
-        return found[0]
+        return await self._store.find_package(package)
 
-    async def _package_id(self, package: str) -> str:
-        return (await self.get_package(package)).package_id
+    async def _package_id(self, package: str, *, prefer_open: bool = False) -> str:
+        return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
 
     @checked
     async def list_packages(self) -> AsyncGenerator[PackageRecord]:

@@ -98,7 +98,14 @@ def upgrade() -> None:
         integer("finalized_sequence", nullable=True),
         sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
     )
-    op.create_index("ix_artifact_packages_name", "artifact_packages", ["name"])
+    op.create_index("ix_artifact_packages_name_finalized_sequence", "artifact_packages", ["name", "finalized_sequence"])
+    op.create_index("ix_artifact_packages_manifest_digest", "artifact_packages", ["manifest_digest"])
+    op.create_index(
+        "ix_artifact_packages_tree_digest_finalized_sequence",
+        "artifact_packages",
+        ["tree_digest", "finalized_sequence"],
+    )
+    op.create_index("ix_artifact_packages_id_end", "artifact_packages", [sa.text("substr(package_id, 31)")])
     op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
 
     op.create_table(

@@ -6,6 +6,7 @@ commands are the same if their `command_digest` is equal. It covers the request,
 a caller that starts over creates anew, and not whether bytes were stored or deduplicated.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
@@ -69,6 +70,7 @@ _METADATA_TEXT_MAX = 4096
 _SCHEMA_BYTES_MAX = 1 << 20
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
+_REFERENCE_CHARACTERS = re.compile("[@:{}]")  # see `package_references`
 _RULE_CHARACTERS_MAX = 80
 
 ENTRIES_MAX: Final = 256
@@ -115,6 +117,8 @@ class CreatePackage(Struct, frozen=True):
         check_fields(self)
         check_id("package id", self.package_id)
         _check_name("package name", self.name)
+        if _REFERENCE_CHARACTERS.search(self.name) is not None:
+            raise InvalidValue("package name", self.name[:60], "leave out @ : { and }, which select a package")
         if len(self.metadata) > _METADATA_ENTRIES_MAX:
             raise InvalidValue("metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}")
         for key, value in self.metadata.items():

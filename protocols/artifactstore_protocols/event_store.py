@@ -194,8 +194,8 @@ class EventStore(Protocol):
         """Return the package with this id, or raise `PackageNotFound`."""
         ...
 
-    async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
-        """Return the packages whose id is `wanted`, or else those whose name is; newest first."""
+    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+        """Return the package that a text names; see `package_references.search_package`, also for the errors."""
         ...
 
     async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:

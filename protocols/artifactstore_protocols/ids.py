@@ -5,9 +5,14 @@ import re
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["check_id", "event_id_of", "uuid7"]
+__all__ = ["check_id", "event_id_of", "is_id", "uuid7"]
 
 _ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text is a UUID in the canonical lower-case form of RFC 9562."""
+    return _ID.fullmatch(text) is not None
 
 
 def check_id(what: str, text: str) -> str:
@@ -16,7 +21,7 @@ def check_id(what: str, text: str) -> str:
     Raises:
         InvalidValue: the text has another form.
     """
-    if _ID.fullmatch(text) is None:
+    if not is_id(text):
         raise InvalidValue(what, text[:60], "write a UUID as 8-4-4-4-12 lower-case hex digits")
     return text
 

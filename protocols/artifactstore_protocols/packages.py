@@ -9,6 +9,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.storage import Place
 
 __all__ = [
+    "AmbiguousPackage",
     "ObjectsNotStored",
     "PackageChanged",
     "PackageExists",
@@ -27,6 +28,30 @@ class PackageNotFound(ArtifactStoreError):
 
     package: str
     template = "there is no package {self.package}; `artifactstore package list` shows those that are"
+
+
+@dataclass(eq=False)
+class AmbiguousPackage(ArtifactStoreError):
+    """Several packages match the text, and the call needs exactly one.
+
+    Attributes:
+        package: the text.
+        package_ids: the ids of the packages, newest first; at most 10.
+        labels: the name and the status of each of them.
+        more: whether there are others.
+    """
+
+    package: str
+    package_ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    more: bool = False
+
+    @override
+    def __str__(self) -> str:
+        pairs = zip(self.package_ids, self.labels, strict=True)
+        listed = ", ".join(f"{package_id} ({label})" for package_id, label in pairs)
+        more = " and others" if self.more else ""
+        return f"{self.package!r} can mean several packages; use the id of one: {listed}{more} (newest first)"
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, cast
 
 import trio
 
@@ -16,11 +16,13 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
+from artifactstore_protocols.package_references import search_package
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.views import RowOperation
+from package_queries import matching
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
 from simulation.tables import Tables
@@ -234,13 +236,17 @@ class SimulatedEventStore:
         """One package."""
         return await self._read("package", lambda: self._log.tables.package(package_id))
 
-    async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
-        """Packages by id or name."""
+    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+        """The package that a text names."""
 
-        def find() -> list[PackageRecord]:
-            newest_first = self._log.tables.packages()[::-1]
-            by_id = [record for record in newest_first if record.package_id == wanted]
-            return by_id or [record for record in newest_first if record.name == wanted]
+        def find() -> PackageRecord:
+            search = search_package(text, prefer_open=prefer_open)
+            try:
+                wanted = next(search)
+                while True:
+                    wanted = search.send(matching(wanted, self._log.tables.packages()))
+            except StopIteration as end:
+                return cast("PackageRecord", end.value)
 
         return await self._read("find", find)
 

@@ -49,13 +49,15 @@ Quiet = Annotated[
 Package = Annotated[
     str,
     typer.Argument(
-        metavar="PACKAGE", help="A package's id, or its name if only one has it.", autocompletion=_package_names
+        metavar="PACKAGE",
+        help="A package: its NAME (the newest), NAME@{n} (n back), NAME@2026-11-28, its id or a part of it.",
+        autocompletion=_package_names,
     ),
 ]
 OptionalPackage = Annotated[
     str | None,
     typer.Argument(
-        metavar="PACKAGE", help="A package's id or name. Default: all packages.", autocompletion=_package_names
+        metavar="PACKAGE", help="A package, as elsewhere. Default: all packages.", autocompletion=_package_names
     ),
 ]
 Retention = Annotated[

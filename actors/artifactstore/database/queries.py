@@ -20,6 +20,17 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.object_keys import latest_key, next_key
+from artifactstore_protocols.package_references import (
+    CANDIDATES_MAX,
+    PART_LENGTH_MIN,
+    ByDigest,
+    ById,
+    ByName,
+    ByPartOfId,
+    OpenByName,
+    PackageQuery,
+    search_package,
+)
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
@@ -31,7 +42,7 @@ __all__ = [
     "deduplicated_bytes",
     "file",
     "files_with_content",
-    "find_packages",
+    "find_package",
     "flagged_counts",
     "flagged_objects",
     "known_objects",
@@ -42,6 +53,7 @@ __all__ = [
     "metadata_schema",
     "package",
     "packages",
+    "queries_for",
 ]
 
 _SHOWN_CHARACTERS = 60
@@ -53,6 +65,9 @@ _retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
 _IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
 _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
+
+# As in the index on it; the number is no parameter.
+_id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
 
 _KNOWN_AT_ONCE = 500
 """The number of digests in one statement, below the 999 parameters that every SQLite build accepts."""
@@ -99,13 +114,49 @@ async def package(connection: AsyncConnection, package_id: str) -> PackageRecord
     return _package(row)
 
 
-async def find_packages(connection: AsyncConnection, wanted: str) -> Sequence[PackageRecord]:
-    """Return the package whose id is `wanted`, or else all packages with this name; newest first."""
-    for column in (_packages.c.package_id, _packages.c.name):
-        query = _package_query().where(column == wanted).order_by(_packages.c.created_sequence.desc())
-        if rows := (await connection.execute(query)).all():
-            return [_package(row) for row in rows]
-    return ()
+async def find_package(connection: AsyncConnection, text: str, *, prefer_open: bool) -> PackageRecord:
+    """Return the package that a text names; see `package_references.search_package`."""
+    search = search_package(text, prefer_open=prefer_open)
+    try:
+        wanted = next(search)
+        while True:
+            wanted = search.send(await _matching(connection, wanted))
+    except StopIteration as end:
+        return cast("PackageRecord", end.value)
+
+
+async def _matching(connection: AsyncConnection, wanted: PackageQuery) -> Sequence[PackageRecord]:
+    """Return the packages that match a query. Each query uses an index."""
+    found: dict[str, PackageRecord] = {}
+    for selected in queries_for(wanted):
+        for row in await connection.execute(selected):
+            record = _package(row)
+            found[record.package_id] = record
+    return sorted(found.values(), key=lambda record: -record.created_sequence)
+
+
+def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
+    """Return the SQL queries whose rows together match a query for packages."""
+    columns = _packages.c
+    newest = columns.finalized_sequence.desc()
+    match wanted:
+        case ById(package_id):
+            return (_package_query().where(columns.package_id == package_id),)
+        case ByPartOfId(text):
+            begins = (columns.package_id >= text) & (columns.package_id < f"{text}~")
+            ends = (_id_end == text[-PART_LENGTH_MIN:]) & columns.package_id.endswith(text, autoescape=True)
+            return tuple(_package_query().where(each).limit(CANDIDATES_MAX + 1) for each in (begins, ends))
+        case ByName(name, back, until_us):
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None))
+            if until_us is not None:
+                query = query.where(columns.finalized_at < until_us)
+            return (query.order_by(newest).limit(1).offset(back),)
+        case OpenByName(name):
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None))
+            return (query.order_by(columns.created_sequence.desc()).limit(CANDIDATES_MAX + 1),)
+        case ByDigest(of, digest):
+            column = columns.manifest_digest if of == "manifest" else columns.tree_digest
+            return (_package_query().where(column == digest).order_by(newest).limit(1),)
 
 
 async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Sequence[PackageRecord]:

@@ -9,7 +9,18 @@ PostgreSQL store and order rows alike.
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
 from artifactstore_protocols.views import VIEWS, ViewTable
@@ -125,8 +136,11 @@ Table(
     _text("tree_digest", nullable=True),
     _integer("created_sequence"),
     _integer("finalized_sequence", nullable=True),
-    Index(None, "name"),
+    Index(None, "name", "finalized_sequence"),
+    Index(None, "manifest_digest"),
+    Index(None, "tree_digest", "finalized_sequence"),
     Index(None, "created_sequence"),
+    Index("ix_artifact_packages_id_end", text("substr(package_id, 31)")),  # the last 6 of 36 characters
 )
 
 # Tables with a row per file have no rowid: the key is stored once, and one search finds the row.

@@ -138,9 +138,11 @@ class SqlEventStore:
         """Return a package."""
         return await self._database.read(lambda connection: queries.package(connection, package_id))
 
-    async def find_packages(self, wanted: str) -> Sequence[PackageRecord]:
-        """Return the packages with an id or else a name."""
-        return await self._database.read(lambda connection: queries.find_packages(connection, wanted))
+    async def find_package(self, text: str, *, prefer_open: bool = False) -> PackageRecord:
+        """Return the package that a text names."""
+        return await self._database.read(
+            lambda connection: queries.find_package(connection, text, prefer_open=prefer_open)
+        )
 
     async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
         """Return a page of packages."""

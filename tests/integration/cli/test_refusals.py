@@ -101,11 +101,18 @@ def test_an_unknown_package(cli: Cli, tree: Path, command: tuple[str, ...]) -> N
 
 
 def test_a_name_that_several_packages_have(cli: Cli, tree: Path) -> None:
-    ids = [cli.json("ingest", tree)["package_id"] for _ in range(4)]
-    line = cli.refused_without_a_trace("manifest", "tree")
-    assert line == (
-        f"4 packages are named 'tree'; use the id of one: {ids[3]}, {ids[2]}, {ids[1]} and 1 more (newest first)"
-    )
+    ids = [cli.json("package", "create", "draft")["package_id"] for _ in range(2)]
+    line = cli.refused_without_a_trace("package", "finalize", "draft")
+    listed = ", ".join(f"{package_id} (draft, open)" for package_id in ids[::-1])
+    assert line == f"'draft' can mean several packages; use the id of one: {listed} (newest first)"
+
+
+def test_a_package_name_that_would_be_taken_for_a_selector(cli: Cli, tree: Path) -> None:
+    line = cli.refused_without_a_trace("package", "create", "nightly@{1}")
+    assert "leave out @ : { and }" in line
+    renamed = tree.rename(tree.with_name("tree@home"))
+    assert line.endswith("which select a package")
+    assert "name the package with --name" in cli.refused_without_a_trace("ingest", renamed)
 
 
 def test_a_manifest_that_is_not_there_yet(cli: Cli) -> None:

@@ -83,13 +83,6 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
     assert closed.expires_at_us == closed.finalized_at_us + 30 * 86_400_000_000
 
 
-async def test_packages_are_found_by_name_newest_first_or_by_id(store: EventStore, scribe: Scribe) -> None:
-    await scribe.tell(created(1, name="nightly"), created(2, name="nightly"), created(3, name="weekly"))
-    assert [found.package_id for found in await store.find_packages("nightly")] == [package_id_of(2), package_id_of(1)]
-    assert [found.package_id for found in await store.find_packages(package_id_of(3))] == [package_id_of(3)]
-    assert list(await store.find_packages("Nightly")) == []
-
-
 async def test_packages_come_in_pages(store: EventStore, scribe: Scribe) -> None:
     await scribe.tell(*(created(i) for i in range(1, 6)))
     seen: list[str] = []
@@ -183,11 +176,11 @@ async def test_a_package_that_is_not_there_is_said_to_be_missing(store: EventSto
         store.file(nowhere, "a"),
         store.files(nowhere),
         store.manifest_bytes(nowhere),
+        store.find_package(nowhere),
     ):
         with pytest.raises(PackageNotFound) as caught:
             await question
         assert caught.value.package == nowhere
-    assert list(await store.find_packages(nowhere)) == []
 
 
 async def test_objects_come_once_each_in_order_and_in_pages(store: EventStore, scribe: Scribe) -> None:

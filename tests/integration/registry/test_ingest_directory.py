@@ -15,7 +15,6 @@ from artifactstore import Registry, Settings, open_registry
 from artifactstore.backends.small import SmallBackend
 from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
-    AmbiguousPackage,
     LinksRefused,
     NotADirectory,
     SpecialFileRefused,
@@ -489,13 +488,19 @@ async def test_a_tree_that_another_process_finalizes_meanwhile_is_refused(
     await check_sound(registry)
 
 
-async def test_a_name_is_found_as_long_as_one_package_has_it(registry: Registry, tree: Path) -> None:
+async def test_a_name_means_the_newest_finalized_package(registry: Registry, tree: Path) -> None:
     first = await registry.ingest_tree(tree, name="t")
     assert (await registry.get_package("t")).package_id == first.package_id
     second = await registry.ingest_tree(tree, name="t")
-    with pytest.raises(AmbiguousPackage) as ambiguous:
-        await registry.get_package("t")
-    assert ambiguous.value.package_ids == (second.package_id, first.package_id)
-    assert (await registry.get_package(first.package_id)).package_id == first.package_id
+    third = await registry.create_package("t")
+    assert (await registry.get_package("t")).package_id == second.package_id
+    assert (await registry.get_package("t@{1}")).package_id == first.package_id
+    assert (await registry.get_package(first.package_id[-12:])).package_id == first.package_id
+    (tree / "f").write_bytes(b"for the open one")
+    assert (await registry.ingest_file("t", "f", tree / "f")).package_id == third.package_id
+    assert (await registry.ingest_directory("t", tree, replace=True)).package_id == third.package_id
+    assert (await registry.finalize_package("t")).package_id == third.package_id
+    assert (await registry.finalize_package("t")).package_id == third.package_id
+    assert (await registry.get_package("t")).package_id == third.package_id
     with pytest.raises(PackageNotFound):
         await registry.get_package("nobody")

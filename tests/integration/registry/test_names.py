@@ -1,4 +1,7 @@
-"""A package is meant by its id or by its name, in every method that takes one, at all three faces."""
+"""A package is meant by its id or by its name, in every method that takes one, at all three faces.
+
+What else can name a package is in `unit/test_package_references.py`.
+"""
 
 import asyncio
 import inspect

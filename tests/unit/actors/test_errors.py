@@ -31,8 +31,8 @@ from documents import DOCUMENTS, ROOT, blocks
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (AmbiguousPackage("n", ("1", "2")), "2 packages are named 'n'; use the id of one: 1, 2 (newest first)"),
-        (AmbiguousPackage("n", ("1", "2", "3", "4", "5")), "1, 2, 3 and 2 more"),
+        (AmbiguousPackage("n", ("1", "2"), ("n, open", "m, open")), "use the id of one: 1 (n, open), 2 (m, open) ("),
+        (AmbiguousPackage("n", ("1",), ("n, open",), more=True), "1 (n, open) and others (newest first)"),
         (FileNotInPackage("p", "f"), "package p has no file 'f'"),
         (NotFinalized("p"), "finalize it first"),
         (TargetRefused("/t", "it is full"), "cannot write to '/t': it is full"),

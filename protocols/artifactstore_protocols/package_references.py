@@ -1,0 +1,175 @@
+"""The texts that name a package, wherever a command or a method takes PACKAGE.
+
+    text                       package
+    ID                         the package with this id
+    NAME                       the newest finalized package of this name; if none is finalized, the open one
+    NAME@latest, NAME@{n}      the newest finalized package of this name; the one that is n finalizations older
+    NAME@2026-11-28            the newest one that was finalized on that day or before, in UTC
+    NAME@2026-11-28T14:30      the newest one that was finalized at that time or before, in UTC without an offset
+    manifest:DIGEST            the package with this manifest digest
+    tree:DIGEST                the newest finalized package with this tree digest
+    PART                       the package whose id begins or ends with PART, which has at least 6 characters
+
+They are tried in this order. "Newest" is the one that was finalized last by the order of the log. A command that
+changes an open package prefers the open packages of a NAME. A text that several packages match is ambiguous.
+
+`search_package` holds the rules. It is a generator that yields queries and receives the records that match them.
+"""
+
+import re
+from collections.abc import Generator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.ids import is_id
+from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
+from artifactstore_protocols.records import PackageRecord
+
+__all__ = [
+    "CANDIDATES_MAX",
+    "PART_LENGTH_MIN",
+    "ByDigest",
+    "ById",
+    "ByName",
+    "ByPartOfId",
+    "OpenByName",
+    "PackageQuery",
+    "search_package",
+]
+
+CANDIDATES_MAX: Final = 10
+"""The maximum number of packages that an error lists."""
+
+PART_LENGTH_MIN: Final = 6
+"""The minimum length of a part of an id. Ids that were made within a minute have the same first 8 characters."""
+
+_PART = re.compile(rf"[0-9a-f-]{{{PART_LENGTH_MIN},35}}")
+_BACK = re.compile(r"\{(\d{1,9})\}")
+_SHOWN_CHARACTERS = 60
+_DIGEST_ALGORITHMS = {"manifest": "blake3", "tree": "sha256"}
+
+
+class ById(Struct, frozen=True):
+    """A query for the package with an id."""
+
+    package_id: str
+
+
+class ByPartOfId(Struct, frozen=True):
+    """A query for packages whose id begins or ends with a text, newest first; at most `CANDIDATES_MAX` + 1."""
+
+    text: str
+
+
+class ByName(Struct, frozen=True):
+    """A query for the newest finalized package of a name.
+
+    Attributes:
+        name: the name.
+        back: how many of the newest ones are skipped.
+        until_us: if given, only packages count that were finalized before this time, in microseconds since 1970 UTC.
+    """
+
+    name: str
+    back: int = 0
+    until_us: int | None = None
+
+
+class OpenByName(Struct, frozen=True):
+    """A query for the open packages of a name, newest first; at most `CANDIDATES_MAX` + 1."""
+
+    name: str
+
+
+class ByDigest(Struct, frozen=True):
+    """A query for the newest finalized package with a manifest digest or a tree digest, such as `blake3:<hex>`."""
+
+    of: Literal["manifest", "tree"]
+    digest: str
+
+
+type PackageQuery = ById | ByPartOfId | ByName | OpenByName | ByDigest
+
+
+def search_package(
+    text: str, *, prefer_open: bool = False
+) -> Generator[PackageQuery, Sequence[PackageRecord], PackageRecord]:
+    """Find the package that a text names. The module docstring has the rules.
+
+    Args:
+        text: the text.
+        prefer_open: whether an open package of a name comes before the finalized ones.
+
+    Raises:
+        PackageNotFound: no package matches.
+        AmbiguousPackage: several packages match.
+        InvalidValue: the text has a form that names no package.
+    """
+    # UTF-8 holds no lone surrogate and PostgreSQL text no NUL. No name has either; a query with one can fail.
+    if "\0" in text or text.encode(errors="ignore").decode() != text:
+        raise PackageNotFound(text)
+    if is_id(text) and (found := (yield ById(text))):
+        return found[0]
+    if ":" in text.partition("@")[0]:
+        found = yield _by_digest(text)
+    elif "@" in text:
+        found = yield _selected(text)
+    else:
+        found = yield from _by_name(text, prefer_open=prefer_open)
+        if not found and _PART.fullmatch(text):
+            found = yield ByPartOfId(text)
+    if not found:
+        raise PackageNotFound(text)
+    if len(found) > 1:
+        shown = found[:CANDIDATES_MAX]
+        labels = tuple(f"{record.name}, {record.status}" for record in shown)
+        ids = tuple(record.package_id for record in shown)
+        raise AmbiguousPackage(text, ids, labels, more=len(found) > len(shown))
+    return found[0]
+
+
+def _by_name(
+    name: str, *, prefer_open: bool
+) -> Generator[PackageQuery, Sequence[PackageRecord], Sequence[PackageRecord]]:
+    finalized, opened = ByName(name), OpenByName(name)
+    first, second = (opened, finalized) if prefer_open else (finalized, opened)
+    return (yield first) or (yield second)
+
+
+def _by_digest(text: str) -> ByDigest:
+    of, _, digest = text.partition(":")
+    if of not in _DIGEST_ALGORITHMS:
+        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], "before a colon stands manifest or tree")
+    if ":" not in digest:
+        digest = f"{_DIGEST_ALGORITHMS[of]}:{digest}"
+    return ByDigest("manifest" if of == "manifest" else "tree", str(ContentAddress.parse(digest)))
+
+
+def _selected(text: str) -> ByName:
+    name, _, selector = text.partition("@")
+    if selector == "latest":
+        return ByName(name)
+    if (back := _BACK.fullmatch(selector)) is not None:
+        return ByName(name, back=int(back[1]))
+    try:
+        return ByName(name, until_us=_end_us(selector))
+    except (ValueError, OverflowError):
+        reason = "after @ stands latest, {n}, a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
+        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], reason) from None
+
+
+def _end_us(text: str) -> int:
+    """Return the first microsecond since 1970 UTC after a day, or after a point in time."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        moment, step = datetime.fromisoformat(text), timedelta(microseconds=1)
+    else:
+        moment, step = datetime(day.year, day.month, day.day, tzinfo=UTC), timedelta(days=1)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment + step - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,43 @@
+"""Questions that people ask find their answer by an index, on both databases."""
+
+from functools import partial
+from itertools import pairwise
+
+import pytest
+from sqlalchemy import Select, text
+
+from artifactstore.database.asyncio_core import AsyncConnection
+from artifactstore.database.database import Database
+from artifactstore.database.queries import queries_for
+from artifactstore_protocols.package_references import ByDigest, ById, ByName, ByPartOfId, OpenByName, PackageQuery
+
+QUESTIONS: list[PackageQuery] = [
+    ById("00000000-0000-0000-0000-000000000001"),
+    ByPartOfId("000000000001"),
+    ByName("nightly"),
+    ByName("nightly", back=3, until_us=1),
+    OpenByName("nightly"),
+    ByDigest("manifest", f"blake3:{'a' * 64}"),
+    ByDigest("tree", f"sha256:{'a' * 64}"),
+]
+
+
+async def plan(connection: AsyncConnection, selected: Select[tuple[object, ...]]) -> list[str]:
+    """The steps of the database's plan, in its words."""
+    sql = str(selected.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+    if connection.dialect.name == "sqlite":
+        return [row[3] for row in (await connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))).all()]
+    await connection.execute(text("SET LOCAL enable_seqscan = off"))  # a small table is read as a whole
+    return [row[0] for row in (await connection.execute(text(f"EXPLAIN {sql}"))).all()]
+
+
+@pytest.mark.parametrize("wanted", QUESTIONS, ids=repr)
+async def test_a_package_is_found_by_an_index(database: Database, wanted: PackageQuery) -> None:
+    for selected in queries_for(wanted):
+        steps = await database.read(partial(plan, selected=selected))
+        assert any("artifact_packages" in step for step in steps)
+        for step, detail in pairwise([*steps, ""]):
+            assert not step.startswith("SCAN"), steps
+            assert "Seq Scan" not in step, steps
+            if "Index Scan" in step or "Index Only Scan" in step:
+                assert "Index Cond" in detail, steps  # otherwise it reads the whole index

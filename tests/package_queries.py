@@ -1,0 +1,38 @@
+"""The packages that match a query of `search_package`, found by looking at every one: what each index must find."""
+
+from collections.abc import Iterable
+
+from artifactstore_protocols.package_references import ByDigest, ById, ByName, ByPartOfId, OpenByName, PackageQuery
+from artifactstore_protocols.records import PackageRecord
+
+__all__ = ["matching"]
+
+
+def matching(wanted: PackageQuery, packages: Iterable[PackageRecord]) -> list[PackageRecord]:
+    """Of all packages those that match, in the order that the query asks for."""
+    created = sorted(packages, key=lambda record: -record.created_sequence)
+    finalized = sorted(
+        (record for record in created if record.finalized_sequence is not None),
+        key=lambda record: -(record.finalized_sequence or 0),
+    )
+    match wanted:
+        case ById(package_id):
+            return [record for record in created if record.package_id == package_id]
+        case ByPartOfId(text):
+            return [
+                record for record in created if record.package_id.startswith(text) or record.package_id.endswith(text)
+            ]
+        case ByName(name, back, until_us):
+            named = [record for record in finalized if record.name == name]
+            if until_us is not None:
+                named = [record for record in named if (record.finalized_at_us or 0) < until_us]
+            return named[back : back + 1]
+        case OpenByName(name):
+            return [record for record in created if record.name == name and record.status == "open"]
+        case ByDigest(of, digest):
+            by_digest = [
+                record
+                for record in finalized
+                if digest == (record.manifest_digest if of == "manifest" else record.tree_digest)
+            ]
+            return by_digest[:1]
