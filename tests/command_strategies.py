@@ -40,6 +40,8 @@ from artifactstore_protocols.event_types import (
     PackageCreated,
     PackageFinalized,
     Payload,
+    TagDeleted,
+    TagSet,
     Totals,
     encode_payload,
     type_of,
@@ -58,6 +60,7 @@ __all__ = [
     "LOG_BEGUN",
     "Condemn",
     "Create",
+    "DeleteATag",
     "FileStep",
     "Finalize",
     "Find",
@@ -68,6 +71,7 @@ __all__ = [
     "Remove",
     "Replace",
     "Retire",
+    "SetATag",
     "Step",
     "address_of",
     "colliding_paths",
@@ -325,12 +329,29 @@ class Replace:
     objects: tuple[tuple[bytes, int], ...]
 
 
-type Step = Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace
+@dataclass(frozen=True, slots=True)
+class SetATag:
+    """Somebody sets a tag."""
+
+    tag: str
+    package: int
+    protected: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteATag:
+    """Somebody deletes a tag."""
+
+    tag: str
+
+
+type Step = Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
 _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
+_TAGS = st.sampled_from(["release", "best"])
 
 
 def colliding_paths() -> st.SearchStrategy[str]:
@@ -366,6 +387,8 @@ _STEPS = st.one_of(
     ),
     st.builds(Finalize, _PACKAGES, st.booleans()),
     st.builds(Register, st.sampled_from(["build", "model"])),
+    st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
+    st.builds(DeleteATag, _TAGS),
     st.builds(
         Find,
         st.lists(
@@ -435,6 +458,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         ingests(),
         st.builds(PackageFinalized, st.binary(max_size=8)),
         st.builds(MetadataSchemaRegistered, text, number, text),
+        st.builds(TagSet, text, text, st.booleans()),
+        st.builds(TagDeleted, text),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),
         st.builds(ObjectsRestored, findings("intact")),
         st.builds(CommandNoted, text),

@@ -5,12 +5,14 @@ from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
     Command,
     CondemnObjects,
+    DeleteTag,
     FinalizePackage,
     IngestFiles,
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetTag,
 )
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
@@ -32,6 +34,7 @@ from command_strategies import (
     LOG_BEGUN,
     Condemn,
     Create,
+    DeleteATag,
     Finalize,
     Find,
     Ingest,
@@ -39,6 +42,7 @@ from command_strategies import (
     Remove,
     Replace,
     Retire,
+    SetATag,
     Step,
     created,
     found,
@@ -100,16 +104,14 @@ class MemoryLog:
                 return self.finalize(package_id_of(step.package), late=step.late)
             case Register():
                 return RegisterMetadataSchema(step.name, '{"type":"object"}')
+            case SetATag():
+                return SetTag(step.tag, package_id_of(step.package), step.protected)
+            case DeleteATag():
+                return DeleteTag(step.tag)
             case Find():
                 return found(*step.objects, as_of=len(self.events))
-            case Condemn():
-                return CondemnObjects(tuple(stored_object(each).digest for each in step.contents), "unreferenced")
-            case Retire():
-                return RetireObjects(tuple(place_of(*each) for each in step.objects), step.cause)
-            case Remove():
-                return RemoveObjects(tuple(place_of(*each) for each in step.objects))
-            case Replace():
-                return ReplaceObjects(tuple(stored_object(*each) for each in step.objects))
+            case Condemn() | Retire() | Remove() | Replace():
+                return _of_objects(step)
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that finalizes a package, if there is one, as it stands in the views."""
@@ -152,3 +154,15 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             principal="ci",
         )
+
+
+def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:
+    match step:
+        case Condemn():
+            return CondemnObjects(tuple(stored_object(each).digest for each in step.contents), "unreferenced")
+        case Retire():
+            return RetireObjects(tuple(place_of(*each) for each in step.objects), step.cause)
+        case Remove():
+            return RemoveObjects(tuple(place_of(*each) for each in step.objects))
+        case Replace():
+            return ReplaceObjects(tuple(stored_object(*each) for each in step.objects))

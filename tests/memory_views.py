@@ -20,6 +20,7 @@ from artifactstore_protocols.state import (
     ObjectState,
     PackageState,
     PlaceState,
+    TagState,
 )
 from artifactstore_protocols.views import (
     CONTENTS,
@@ -30,6 +31,7 @@ from artifactstore_protocols.views import (
     LOCATIONS,
     PACKAGES,
     SCHEMAS,
+    TAGS,
     VIEWS,
     Delete,
     NamedCells,
@@ -122,6 +124,8 @@ class MemoryViews:
             state.set_place(bytes_of(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
+        for row in self.rows(TAGS):
+            state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
                 digest = bytes_of(row, "digest_primary")

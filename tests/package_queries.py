@@ -1,15 +1,26 @@
 """The packages that match a query of `search_package`, found by looking at every one: what each index must find."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
-from artifactstore_protocols.package_references import ByDigest, ById, ByName, ByPartOfId, OpenByName, PackageQuery
+from artifactstore_protocols.package_references import (
+    ByDigest,
+    ById,
+    ByName,
+    ByPartOfId,
+    ByTag,
+    OpenByName,
+    PackageQuery,
+)
 from artifactstore_protocols.records import PackageRecord
 
 __all__ = ["matching"]
 
 
-def matching(wanted: PackageQuery, packages: Iterable[PackageRecord]) -> list[PackageRecord]:
-    """Of all packages those that match, in the order that the query asks for."""
+def matching(
+    wanted: PackageQuery, packages: Iterable[PackageRecord], tags: Mapping[str, str] = MappingProxyType({})
+) -> list[PackageRecord]:
+    """Of all packages those that match, in the order that the query asks for. `tags` are package ids by tag."""
     created = sorted(packages, key=lambda record: -record.created_sequence)
     finalized = sorted(
         (record for record in created if record.finalized_sequence is not None),
@@ -29,6 +40,8 @@ def matching(wanted: PackageQuery, packages: Iterable[PackageRecord]) -> list[Pa
             return named[back : back + 1]
         case OpenByName(name):
             return [record for record in created if record.name == name and record.status == "open"]
+        case ByTag(tag):
+            return [record for record in created if record.package_id == tags.get(tag)]
         case ByDigest(of, digest):
             by_digest = [
                 record

@@ -6,7 +6,20 @@ from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
-from command_strategies import Condemn, Create, FileStep, Finalize, Find, Ingest, Register, Remove, Retire, Step
+from command_strategies import (
+    Condemn,
+    Create,
+    DeleteATag,
+    FileStep,
+    Finalize,
+    Find,
+    Ingest,
+    Register,
+    Remove,
+    Retire,
+    SetATag,
+    Step,
+)
 from database_tools import Scribe
 from memory_log import MemoryLog
 
@@ -69,7 +82,14 @@ STORY: list[Step] = [
     Register("build"),
     Register("build"),
     Finalize(1, late=True),
+    SetATag("release", 1, None),
     Finalize(1, late=False),
+    SetATag("release", 1, True),
+    SetATag("release", 1, None),
+    DeleteATag("release"),
+    SetATag("best", 1, None),
+    DeleteATag("best"),
+    DeleteATag("best"),
     Ingest(1, (FileStep("late", b"", False),), OnExisting.REFUSE),
     Create(4, "long", {}),
     Ingest(
@@ -82,6 +102,9 @@ STORY: list[Step] = [
         OnExisting.REFUSE,
     ),
     Finalize(4, late=False),
+    SetATag("release", 4, False),
+    SetATag("latest", 4, None),
+    SetATag("latest", 1, None),
 ]
 
 

@@ -28,7 +28,7 @@ from artifactstore.host_loop import must_be_asyncio
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
+from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -158,6 +158,8 @@ class AsyncioRegistry:
     ingest_tree = _awaitable(Registry.ingest_tree)
     finalize_package = _awaitable(Registry.finalize_package)
     register_metadata_schema = _awaitable(Registry.register_metadata_schema)
+    set_tag = _awaitable(Registry.set_tag)
+    delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)
     list_files = _awaitable(Registry.list_files)
     get_file_record = _awaitable(Registry.get_file_record)
@@ -219,6 +221,14 @@ class AsyncioRegistry:
     def exported_events(self) -> AsyncGenerator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
         return _items(self.portal.iterate(Registry.exported_events))
+
+    def list_tags(self) -> AsyncGenerator[Tag]:
+        """Iterate over all tags, in the order of the names."""
+        return _items(self.portal.iterate(Registry.list_tags))
+
+    def tag_history(self, tag: str) -> AsyncGenerator[AuditEntry]:
+        """Iterate over the audit entries of one tag, in log order."""
+        return _items(self.portal.iterate(lambda registry: registry.tag_history(tag)))
 
     def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
         """Iterate over the audit entries of one package or of the whole store, in log order."""

@@ -27,7 +27,7 @@ from artifactstore.host_loop import check_may_block
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord
+from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -102,6 +102,8 @@ class BlockingRegistry:
     ingest_tree = _blocking(Registry.ingest_tree)
     finalize_package = _blocking(Registry.finalize_package)
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
+    set_tag = _blocking(Registry.set_tag)
+    delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)
     list_files = _blocking(Registry.list_files)
     get_file_record = _blocking(Registry.get_file_record)
@@ -160,6 +162,14 @@ class BlockingRegistry:
     def exported_events(self) -> Generator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
         return _items(self.portal, self.portal.iterate(Registry.exported_events))
+
+    def list_tags(self) -> Generator[Tag]:
+        """Iterate over all tags, in the order of the names."""
+        return _items(self.portal, self.portal.iterate(Registry.list_tags))
+
+    def tag_history(self, tag: str) -> Generator[AuditEntry]:
+        """Iterate over the audit entries of one tag, in log order."""
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.tag_history(tag)))
 
     def audit(self, package: str | None = None) -> Generator[AuditEntry]:
         """Iterate over the audit entries of one package or of the whole store, in log order."""

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
         FileNotInPackage,
         LogFilePartial,
         NotAFile,
-        NotFinalized,
         NoThreadLeft,
         StoreClosed,
         TargetRefused,
@@ -73,6 +72,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
+        NotFinalized,
         ObjectsNotStored,
         PackageChanged,
         PackageExists,
@@ -81,6 +81,8 @@ if TYPE_CHECKING:
         PathConflict,
         PathTaken,
         ProjectionDamaged,
+        TagNotFound,
+        TagProtected,
         TooManyFiles,
     )
     from artifactstore_protocols.paths import PathRefused
@@ -201,6 +203,8 @@ __all__ = [
     "StoreReadOnly",
     "SupervisorGaveUp",
     "SupervisorNotRunning",
+    "TagNotFound",
+    "TagProtected",
     "TargetRefused",
     "TooManyFiles",
     "TreeTooLarge",

@@ -18,7 +18,6 @@ __all__ = [
     "LogFilePartial",
     "NoThreadLeft",
     "NotAFile",
-    "NotFinalized",
     "StoreClosed",
     "TargetRefused",
     "WaitsForItself",
@@ -68,14 +67,6 @@ class NoThreadLeft(ArtifactStoreError):
         "the system gives this process no more threads; end other work or raise its limit (`ulimit -u`, or "
         "TasksMax of a systemd unit), then try again"
     )
-
-
-@dataclass(eq=False)
-class NotFinalized(ArtifactStoreError):
-    """The package is open, and the call needs a finalized package."""
-
-    package_id: str
-    template = "package {self.package_id} is still open and has no manifest; finalize it first"
 
 
 @dataclass(eq=False)

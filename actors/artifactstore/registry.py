@@ -26,7 +26,6 @@ from artifactstore.os_paths import path_text
 from artifactstore.refusals import (
     FileNotInPackage,
     NotAFile,
-    NotFinalized,
     StoreClosed,
     WrongEventLoop,
 )
@@ -37,15 +36,18 @@ from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
+    DeleteTag,
     ObjectFinding,
     OnExisting,
     RecordFindings,
     RegisterMetadataSchema,
     ReplaceObjects,
+    SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import MetadataSchemaRegistered
+from artifactstore_protocols.event_types import MetadataSchemaRegistered, TagSet
+from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.links import LinkPolicy
@@ -63,6 +65,7 @@ from artifactstore_protocols.messages import (
     ServeObject,
     Stream,
 )
+from artifactstore_protocols.packages import NotFinalized, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
     AuditEntry,
@@ -81,6 +84,7 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
     RestoreReport,
+    Tag,
     TransferProgress,
     VerifyProgress,
     VerifyReport,
@@ -323,6 +327,68 @@ class Registry:
         # From the event, not from the table: a repeated call returns the version that the first call created.
         registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
+
+    @checked
+    async def set_tag(
+        self, tag: str, package: str, *, protect: bool | None = None, principal: str = DEFAULT_PRINCIPAL
+    ) -> Tag:
+        """Set a tag to a finalized package, and return the tag. A tag that is set like this already does not change.
+
+        Args:
+            tag: the name of the tag. `tag:NAME` names its package wherever a package is named.
+            package: the package; see the class.
+            protect: True: the tag can be neither moved nor deleted. False: it can. None: as before.
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            NotFinalized: the package is open.
+            TagProtected: the tag is protected and names another package.
+        """
+        committed = await self._commit(SetTag(tag, await self._package_id(package), protect), principal, None)
+        if not committed.events:
+            current = await self._store.tag(tag)
+            if current is None:  # somebody has deleted it since
+                raise TagNotFound(tag)
+            return current
+        [stored], [payload] = committed.events, committed.payloads()
+        was_set, event = cast("TagSet", payload), stored.event
+        return Tag(tag, was_set.package_id, was_set.protected, event.principal, event.recorded_at_us, stored.sequence)
+
+    @checked
+    async def delete_tag(self, tag: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Delete a tag. Its package stays, and the log keeps its history.
+
+        Raises:
+            TagNotFound: there is no such tag.
+            TagProtected: the tag is protected.
+        """
+        await self._commit(DeleteTag(tag), principal, None)
+
+    @checked
+    async def list_tags(self) -> AsyncGenerator[Tag]:
+        """Yield every tag in the order of the names, read in pages."""
+        after = ""
+        while page := await self._store.tags(after=after, limit=_PAGE):
+            for each in page:
+                yield each
+            after = page[-1].tag
+
+    @checked
+    async def tag_history(self, tag: str) -> AsyncGenerator[AuditEntry]:
+        """Yield who set or deleted a tag and when, in order, also for a tag that was deleted.
+
+        Raises:
+            TagNotFound: no event is about this tag.
+        """
+        entries = self._entries(tag_subject(tag))
+        async with aclosing(entries):
+            found = False
+            async for entry in entries:
+                found = True
+                yield entry
+        if not found:
+            raise TagNotFound(tag)
 
     @checked
     async def get_package(self, package: str) -> PackageRecord:
@@ -592,10 +658,15 @@ class Registry:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
         package_id = None if package is None else await self._package_id(package)
+        async with aclosing(self._entries(package_id)) as entries:
+            async for entry in entries:
+                yield entry
+
+    async def _entries(self, subject: str | None) -> AsyncGenerator[AuditEntry]:
         from artifactstore.audit import audit_entry  # noqa: PLC0415 - see above
 
         after = 0
-        while page := await self._store.read_events(after=after, limit=_PAGE, subject=package_id):
+        while page := await self._store.read_events(after=after, limit=_PAGE, subject=subject):
             for stored in page:
                 yield audit_entry(stored)
             after = page[-1].sequence

@@ -109,6 +109,18 @@ def upgrade() -> None:
     op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
 
     op.create_table(
+        "artifact_tags",
+        text("tag"),
+        text("package_id"),
+        integer("protected"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("tag", name="pk_artifact_tags"),
+    )
+    op.create_index("ix_artifact_tags_package_id", "artifact_tags", ["package_id"])
+
+    op.create_table(
         "contents",
         octets("digest_primary"),
         text("digest_algorithm"),
@@ -187,6 +199,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     for table in (
+        "artifact_tags",
         "metadata_schemas",
         "retention_state",
         "storage_locations",

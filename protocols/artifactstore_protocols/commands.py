@@ -47,6 +47,7 @@ __all__ = [
     "CommandRequest",
     "CondemnObjects",
     "CreatePackage",
+    "DeleteTag",
     "FinalizePackage",
     "IngestFiles",
     "ObjectFinding",
@@ -56,6 +57,7 @@ __all__ = [
     "RemoveObjects",
     "ReplaceObjects",
     "RetireObjects",
+    "SetTag",
     "check_caller",
     "check_entries_bytes",
     "command_digest",
@@ -105,6 +107,13 @@ def _check_name(what: str, text: str) -> None:
         raise InvalidValue(what, text[:60], "use printable characters, with no space at either end")
 
 
+def _check_reference(what: str, text: str) -> None:
+    """Refuse a name that is invalid or has a character that selects a package beside a name."""
+    _check_name(what, text)
+    if _REFERENCE_CHARACTERS.search(text) is not None:
+        raise InvalidValue(what, text[:60], "leave out @ : { and }, which select a package")
+
+
 class CreatePackage(Struct, frozen=True):
     """A command that creates an open package. The name is a label and need not be unique; `package_id` is unique."""
 
@@ -116,9 +125,7 @@ class CreatePackage(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_fields(self)
         check_id("package id", self.package_id)
-        _check_name("package name", self.name)
-        if _REFERENCE_CHARACTERS.search(self.name) is not None:
-            raise InvalidValue("package name", self.name[:60], "leave out @ : { and }, which select a package")
+        _check_reference("package name", self.name)
         if len(self.metadata) > _METADATA_ENTRIES_MAX:
             raise InvalidValue("metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}")
         for key, value in self.metadata.items():
@@ -236,6 +243,35 @@ class RegisterMetadataSchema(Struct, frozen=True):
             read_jcs(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
         except (UnicodeEncodeError, NotCanonicalJson) as error:
             raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
+
+
+class SetTag(Struct, frozen=True):
+    """A command that sets a tag to a finalized package.
+
+    Attributes:
+        tag: the name of the tag.
+        package_id: the id of the package.
+        protected: whether the tag can be neither moved nor deleted; None leaves the protection as it is.
+    """
+
+    tag: str
+    package_id: str
+    protected: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_reference("tag", self.tag)
+        check_id("package id", self.package_id)
+
+
+class DeleteTag(Struct, frozen=True):
+    """A command that deletes a tag. The package stays."""
+
+    tag: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_reference("tag", self.tag)
 
 
 class ObjectFinding(NamedTuple):
@@ -367,6 +403,8 @@ type Command = (
     | CondemnObjects
     | RetireObjects
     | RemoveObjects
+    | SetTag
+    | DeleteTag
 )
 
 
@@ -410,6 +448,10 @@ def command_digest(command: Command, principal: str) -> str:
             asked = ["finalize", command.package_id]
         case RegisterMetadataSchema():
             asked = ["schema", command.name, command.schema]
+        case SetTag():
+            asked = ["tag", command.tag, command.package_id, command.protected]
+        case DeleteTag():
+            asked = ["untag", command.tag]
         case RecordFindings():
             findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
             asked = ["findings", findings]

@@ -15,7 +15,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 
@@ -256,6 +256,14 @@ class EventStore(Protocol):
 
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects for each problem that some object has: `damaged` or `missing`."""
+        ...
+
+    async def tag(self, tag: str) -> Tag | None:
+        """Return a tag, or None."""
+        ...
+
+    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+        """Return up to `limit` tags after a name, in the bytewise order of their names."""
         ...
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:

@@ -15,6 +15,7 @@ from artifactstore_protocols.commands import (
     CommandRequest,
     CondemnObjects,
     CreatePackage,
+    DeleteTag,
     FinalizePackage,
     IngestFiles,
     RecordFindings,
@@ -22,6 +23,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetTag,
     command_digest,
 )
 from artifactstore_protocols.entries import StoredObject
@@ -48,6 +50,8 @@ from artifactstore_protocols.event_types.package_created import create_package
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_registered import register_schema
+from artifactstore_protocols.event_types.tag_deleted import delete_tag
+from artifactstore_protocols.event_types.tag_set import set_tag
 from artifactstore_protocols.events import (
     CommandStamp,
     Committed,
@@ -93,6 +97,10 @@ def _needs(command: Command) -> Needs:
             return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
         case RegisterMetadataSchema():
             return Needs(schemas=frozenset({command.name}))
+        case SetTag():
+            return Needs(packages=frozenset({command.package_id}), tags=frozenset({command.tag}))
+        case DeleteTag():
+            return Needs(tags=frozenset({command.tag}))
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
         case ReplaceObjects():
@@ -130,6 +138,10 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (finalize_package(command, state),)
         case RegisterMetadataSchema():
             made = (register_schema(command, state),)
+        case SetTag():
+            made = (set_tag(command, state),)
+        case DeleteTag():
+            made = (delete_tag(command, state),)
         case RecordFindings():
             made = judge_findings(command, state)
         case ReplaceObjects():

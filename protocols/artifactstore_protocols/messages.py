@@ -18,6 +18,7 @@ from artifactstore_protocols.commands import (
     CommandRequest,
     CondemnObjects,
     CreatePackage,
+    DeleteTag,
     IngestFiles,
     OnExisting,
     RecordFindings,
@@ -25,6 +26,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetTag,
     entries_bytes,
 )
 from artifactstore_protocols.dataplane import FileSource, IngestResult, VerifyResult, check_local_path
@@ -243,6 +245,8 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + sum(len(key) + len(value) for key, value in metadata.items())
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
+            case SetTag() | DeleteTag():
+                return _EVENT_BYTES
             case RecordFindings(findings=findings):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
             case ReplaceObjects(stored=objects) | CondemnObjects(contents=objects):

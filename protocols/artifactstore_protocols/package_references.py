@@ -6,6 +6,7 @@
     NAME@latest, NAME@{n}      the newest finalized package of this name; the one that is n finalizations older
     NAME@2026-11-28            the newest one that was finalized on that day or before, in UTC
     NAME@2026-11-28T14:30      the newest one that was finalized at that time or before, in UTC without an offset
+    tag:TAG                    the package that this tag names
     manifest:DIGEST            the package with this manifest digest
     tree:DIGEST                the newest finalized package with this tree digest
     PART                       the package whose id begins or ends with PART, which has at least 6 characters
@@ -36,6 +37,7 @@ __all__ = [
     "ById",
     "ByName",
     "ByPartOfId",
+    "ByTag",
     "OpenByName",
     "PackageQuery",
     "search_package",
@@ -85,6 +87,12 @@ class OpenByName(Struct, frozen=True):
     name: str
 
 
+class ByTag(Struct, frozen=True):
+    """A query for the package that a tag names."""
+
+    tag: str
+
+
 class ByDigest(Struct, frozen=True):
     """A query for the newest finalized package with a manifest digest or a tree digest, such as `blake3:<hex>`."""
 
@@ -92,7 +100,7 @@ class ByDigest(Struct, frozen=True):
     digest: str
 
 
-type PackageQuery = ById | ByPartOfId | ByName | OpenByName | ByDigest
+type PackageQuery = ById | ByPartOfId | ByName | OpenByName | ByTag | ByDigest
 
 
 def search_package(
@@ -115,7 +123,7 @@ def search_package(
     if is_id(text) and (found := (yield ById(text))):
         return found[0]
     if ":" in text.partition("@")[0]:
-        found = yield _by_digest(text)
+        found = yield _by_scheme(text)
     elif "@" in text:
         found = yield _selected(text)
     else:
@@ -140,10 +148,12 @@ def _by_name(
     return (yield first) or (yield second)
 
 
-def _by_digest(text: str) -> ByDigest:
+def _by_scheme(text: str) -> ByTag | ByDigest:
     of, _, digest = text.partition(":")
+    if of == "tag":
+        return ByTag(digest)
     if of not in _DIGEST_ALGORITHMS:
-        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], "before a colon stands manifest or tree")
+        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], "before a colon stands tag, manifest or tree")
     if ":" not in digest:
         digest = f"{_DIGEST_ALGORITHMS[of]}:{digest}"
     return ByDigest("manifest" if of == "manifest" else "tree", str(ContentAddress.parse(digest)))

@@ -10,6 +10,7 @@ from artifactstore_protocols.storage import Place
 
 __all__ = [
     "AmbiguousPackage",
+    "NotFinalized",
     "ObjectsNotStored",
     "PackageChanged",
     "PackageExists",
@@ -18,6 +19,8 @@ __all__ = [
     "PathConflict",
     "PathTaken",
     "ProjectionDamaged",
+    "TagNotFound",
+    "TagProtected",
     "TooManyFiles",
 ]
 
@@ -80,6 +83,39 @@ class PackageChanged(ArtifactStoreError):
     template = (
         "package {self.package_id} changed while it was being finalized "
         "(version {self.expected_version} became {self.version}); finalize it again when its ingests are done"
+    )
+
+
+@dataclass(eq=False)
+class NotFinalized(ArtifactStoreError):
+    """The package is open, and the call needs a finalized package."""
+
+    package_id: str
+    template = "package {self.package_id} is still open and has no manifest; finalize it first"
+
+
+@dataclass(eq=False)
+class TagNotFound(ArtifactStoreError):
+    """There is no such tag."""
+
+    tag: str
+    template = "there is no tag {self.tag!r}; `artifactstore tag list` shows those that are"
+
+
+@dataclass(eq=False)
+class TagProtected(ArtifactStoreError):
+    """The tag is protected: it can be neither moved nor deleted.
+
+    Attributes:
+        tag: the name of the tag.
+        package_id: the package that it names.
+    """
+
+    tag: str
+    package_id: str
+    template = (
+        "tag {self.tag!r} is protected and names package {self.package_id}; "
+        "unprotect it first: `artifactstore tag set {self.tag} {self.package_id} --unprotect`"
     )
 
 

@@ -456,6 +456,26 @@ class AuditEntry(Struct, frozen=True):
     detail: str
 
 
+class Tag(Struct, frozen=True):
+    """A tag.
+
+    Attributes:
+        tag: its name.
+        package_id: the id of the package that it names.
+        protected: whether it can be neither moved nor deleted.
+        set_by: the principal that set it last.
+        set_at_us: when, in microseconds since 1970 UTC.
+        sequence: the sequence of that event.
+    """
+
+    tag: str
+    package_id: str
+    protected: bool
+    set_by: str
+    set_at_us: int
+    sequence: int
+
+
 class MetadataSchema(Struct, frozen=True):
     """A registered version of a metadata schema. `schema` is canonical JSON text."""
 

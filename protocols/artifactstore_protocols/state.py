@@ -21,6 +21,7 @@ __all__ = [
     "ObjectState",
     "PackageState",
     "PlaceState",
+    "TagState",
 ]
 
 type ObjectState = Literal["live", "condemned", "retired", "removed"]
@@ -43,6 +44,7 @@ class Needs(Struct, frozen=True):
         at: the (package id, path key) of further paths. Loads only the entry at each path.
         contents: the primary digests of the needed contents.
         schemas: the names of the needed metadata schemas.
+        tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
         counts: whether to count the entries of all packages.
     """
@@ -52,6 +54,7 @@ class Needs(Struct, frozen=True):
     at: frozenset[tuple[str, str]] = frozenset()
     contents: frozenset[bytes] = frozenset()
     schemas: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
     counts: bool = False
 
@@ -59,7 +62,7 @@ class Needs(Struct, frozen=True):
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "references")
+        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references")
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
@@ -72,6 +75,7 @@ class Needs(Struct, frozen=True):
             self.at | other.at,
             self.contents | other.contents,
             self.schemas | other.schemas,
+            self.tags | other.tags,
             self.references | other.references,
             self.counts or other.counts,
         )
@@ -144,6 +148,13 @@ class ContentState(Struct, gc=False):
     size_bytes: int
 
 
+class TagState(NamedTuple):
+    """The package that a tag names, and whether the tag is protected."""
+
+    package_id: str
+    protected: bool
+
+
 class EntryCounts(NamedTuple):
     """The number of entries of each kind, and the total size of the files in bytes."""
 
@@ -171,6 +182,7 @@ class LogState(Struct):
         references: by primary digest, the number of entries of packages that refer to the content.
         counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
+        tags: tags by name.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
     """
@@ -181,6 +193,7 @@ class LogState(Struct):
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
     counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
+    tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
 

@@ -28,6 +28,7 @@ __all__ = [
     "PACKAGES",
     "RETENTION",
     "SCHEMAS",
+    "TAGS",
     "VIEWS",
     "Cell",
     "Delete",
@@ -158,7 +159,10 @@ SCHEMAS = ViewTable(
     ("name", "version", "schema", "registered_at", "sequence"),
     key_columns=2,
 )
-VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS)
+TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
+"""The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
+
+VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS)
 
 _HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
 

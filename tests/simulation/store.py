@@ -17,7 +17,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_references import search_package
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
@@ -244,7 +244,8 @@ class SimulatedEventStore:
             try:
                 wanted = next(search)
                 while True:
-                    wanted = search.send(matching(wanted, self._log.tables.packages()))
+                    tags = {each.tag: each.package_id for each in self._log.tables.tags()}
+                    wanted = search.send(matching(wanted, self._log.tables.packages(), tags))
             except StopIteration as end:
                 return cast("PackageRecord", end.value)
 
@@ -349,6 +350,16 @@ class SimulatedEventStore:
             return self._log.tables.flagged_counts()  # as above
 
         return await self._read("flagged counts", count)
+
+    async def tag(self, tag: str) -> Tag | None:
+        """One tag."""
+        return await self._read(
+            "tag", lambda: next((each for each in self._log.tables.tags() if each.tag == tag), None)
+        )
+
+    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+        """A page of tags."""
+        return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:
         """The latest version of a schema."""

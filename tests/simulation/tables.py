@@ -17,7 +17,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.state import (
     LogState,
 )
@@ -28,6 +28,7 @@ from artifactstore_protocols.views import (
     PACKAGES,
     RETENTION,
     SCHEMAS,
+    TAGS,
     VIEWS,
     NamedCells,
     RowOperation,
@@ -196,6 +197,20 @@ class Tables(MemoryViews):
             if stored_at[file.content_address] + 1 == file.sequence
         }
         return sum(file.size_bytes for file in files) - sum(new.values())
+
+    def tags(self) -> list[Tag]:
+        """See `EventStore.tags`."""
+        return [
+            Tag(
+                text_of(row, "tag"),
+                text_of(row, "package_id"),
+                bool(row["protected"]),
+                text_of(row, "set_by"),
+                number_of(row, "set_at"),
+                number_of(row, "sequence"),
+            )
+            for row in self.rows(TAGS)
+        ]
 
     def schema(self, name: str) -> MetadataSchema | None:
         """See `EventStore.metadata_schema`."""

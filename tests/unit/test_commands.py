@@ -13,11 +13,13 @@ from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.commands import (
     Command,
     CommandRequest,
+    DeleteTag,
     FinalizePackage,
     IngestFiles,
     ObjectFinding,
     OnExisting,
     RegisterMetadataSchema,
+    SetTag,
     command_digest,
     entries_bytes,
 )
@@ -67,6 +69,7 @@ BAD_NAMES = ["", "x" * 201, " a", "a ", "a\nb", "a\x00", "\u200b", "\u202egpj", 
 NAMED: dict[str, Make] = {
     "package name": lambda text: replace(CREATE, name=text),
     "metadata key": lambda text: replace(CREATE, metadata={"branch": "main", text: ""}),
+    "tag": lambda text: SetTag(text, ID),
     "metadata schema name": lambda text: replace(REGISTER, name=text),
     "principal": lambda text: replace(REQUEST, principal=text),
     "idempotency key": lambda text: replace(REQUEST, idempotency_key=text),
@@ -74,6 +77,7 @@ NAMED: dict[str, Make] = {
 IDENTIFIED: dict[str, tuple[str, Make]] = {
     "create": ("package id", lambda text: replace(CREATE, package_id=text)),
     "ingest": ("package id", lambda text: replace(INGEST, package_id=text)),
+    "tag": ("package id", lambda text: SetTag("release", text)),
     "finalize": ("package id", lambda text: replace(FINALIZE, package_id=text)),
     "request": ("command id", lambda text: replace(REQUEST, command_id=text)),
 }
@@ -98,6 +102,13 @@ def test_other_text_is_a_name(make: Make, text: str) -> None:
 def test_an_id_is_a_canonical_uuid(what: str, make: Make, text: str) -> None:
     with pytest.raises(InvalidValue, match=f"^invalid {what} "):
         make(text)
+
+
+@pytest.mark.parametrize("character", "@:{}")
+@pytest.mark.parametrize("make", [NAMED["package name"], NAMED["tag"], DeleteTag])
+def test_a_name_that_is_looked_for_has_no_character_that_selects(make: Make, character: str) -> None:
+    with pytest.raises(InvalidValue, match=r"leave out @ : \{ and \}"):
+        make(f"nightly{character}1")
 
 
 def test_metadata_is_bounded() -> None:
@@ -254,6 +265,8 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
     ),
     "finalize": (FINALIZE, ["finalize", ID]),
     "register": (REGISTER, ["schema", "build", '{"type":"object"}']),
+    "set a tag": (SetTag("release", ID, protected=True), ["tag", "release", ID, True]),
+    "delete a tag": (DeleteTag("release"), ["untag", "release"]),
     "findings": (
         FINDINGS,
         ["findings", [[X.digest, *place_of(b"x"), "damaged"], [YY.digest, *place_of(b"yy"), "missing"]]],
@@ -312,6 +325,11 @@ DIFFERENT: list[Command] = [
     of(link_entry("a/b", "d")),
     of(directory_entry("a/b")),
     replace(FINALIZE, package_id=OTHER_ID),
+    SetTag("release", ID),
+    SetTag("release", ID, protected=False),
+    SetTag("release", OTHER_ID),
+    SetTag("best", ID),
+    DeleteTag("best"),
     replace(REGISTER, name="model"),
     replace(REGISTER, schema="{}"),
     replace(FINDINGS, findings=(FINDING,)),

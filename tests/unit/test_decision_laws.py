@@ -66,6 +66,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
         references={key: count for key, count in state.references.items() if key in needed.references},
         counts=state.counts if needed.counts else None,
+        tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
         schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
     )
 

@@ -59,7 +59,7 @@ def find(text: str, packages: Sequence[PackageRecord] = PACKAGES, *, prefer_open
     try:
         wanted = next(search)
         while True:
-            wanted = search.send(matching(wanted, packages))
+            wanted = search.send(matching(wanted, packages, {"release": PACKAGES[1].package_id}))
     except StopIteration as end:
         return int(end.value.created_sequence)
 
@@ -81,6 +81,7 @@ FOUND = {
     "8000-000000000002": 2,
     "000008": 8,
     "100008": 100_008,
+    "tag:release": 2,
     f"tree:{TREE}": 2,
     f"tree:{'b' * 64}": 100_008,
     f"manifest:blake3:{2:064}": 2,
@@ -104,6 +105,7 @@ def test_a_command_that_changes_a_package_means_an_open_one_of_a_name() -> None:
     [
         "weekly",
         "nightly@{3}",
+        "tag:none",
         "nightly@2026-11-29",
         "draft@latest",
         "00003",

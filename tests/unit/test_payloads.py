@@ -32,6 +32,8 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     PayloadInvalid,
+    TagDeleted,
+    TagSet,
     Totals,
     UnknownEventType,
     decode_payload,
@@ -117,6 +119,8 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         MetadataSchemaRegistered("build", 1, "{}"),
         {"name": "build", "version": 1, "schema": "{}"},
     ),
+    "v1.tag.set": (TagSet("release", "p", True), {"tag": "release", "package_id": "p", "protected": True}),
+    "v1.tag.deleted": (TagDeleted("release"), {"tag": "release"}),
     "v1.objects.flagged": (
         ObjectsFlagged(
             (ObjectFinding(ONE, Place("local", "k"), "missing"), ObjectFinding(TWO, Place("s3", "k"), "damaged"))

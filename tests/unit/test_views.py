@@ -25,6 +25,8 @@ from artifactstore_protocols.event_types import (
     PackageCreated,
     PackageFinalized,
     Payload,
+    TagDeleted,
+    TagSet,
     Totals,
     UnknownEventType,
     encode_payload,
@@ -42,6 +44,7 @@ from artifactstore_protocols.views import (
     PACKAGES,
     RETENTION,
     SCHEMAS,
+    TAGS,
     VIEWS,
     Cell,
     Delete,
@@ -149,6 +152,14 @@ SCHEMA_ROW: NamedCells = {
     "registered_at": 70,
     "sequence": 7,
 }
+TAG_ROW: NamedCells = {
+    "tag": "release",
+    "package_id": "p",
+    "protected": 1,
+    "set_by": "ci",
+    "set_at": 70,
+    "sequence": 7,
+}
 ROWS = {
     PACKAGES: PACKAGE_ROW,
     CONTENTS: CONTENT_ROW,
@@ -156,6 +167,7 @@ ROWS = {
     LOCATIONS: LOCATION_ROW,
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
+    TAGS: TAG_ROW,
 }
 TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
 BARE: NamedCells = {"path": None, "executable": 0, "media_type": None, "digest_primary": None}
@@ -236,6 +248,8 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
         ],
     ),
     "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [put(SCHEMAS, SCHEMA_ROW)]),
+    "tag set": (TagSet("release", "p", True), [put(TAGS, TAG_ROW)]),
+    "tag deleted": (TagDeleted("release"), [Delete(TAGS, (("release",),))]),
     "flagged": (
         ObjectsFlagged(
             (
@@ -337,6 +351,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("storage_locations", ("digest_primary", "backend_id", "object_key")),
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),
+        ("artifact_tags", ("tag",)),
     ]
     # The rows above are written in that order by hand.
     assert [view.columns for view in VIEWS] == [tuple(ROWS[view]) for view in VIEWS]

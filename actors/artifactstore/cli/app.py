@@ -36,6 +36,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "content": ("ingest", "get", "manifest", "export"),
         "packages": ("package",),
+        "tags": ("tag",),
         "log_commands": ("verify", "replay", "events", "audit"),
         "transfer": ("backup", "restore"),
         "operations": ("version", "migrate", "health", "tree", "dev", "serve"),

@@ -30,6 +30,13 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "package finalize": ("artifactstore package finalize nightly",),
         "package list": ("artifactstore package list", "artifactstore package list --json | jq -r .name"),
         "package show": ("artifactstore package show nightly",),
+        "tag set": (
+            "artifactstore tag set release-4 nightly",
+            "artifactstore tag set release-4 nightly@2026-11-28 --protect",
+        ),
+        "tag delete": ("artifactstore tag delete release-4",),
+        "tag list": ("artifactstore tag list", "artifactstore tag list --json | jq -r .tag"),
+        "tag log": ("artifactstore tag log release-4",),
         "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (

@@ -25,6 +25,10 @@ Exits 3 if the file system rejects some entries; the others are written.""",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package list": "List all packages, oldest first; with --json, one a line.",
         "package show": "Show a package and its files, links and empty directories.",
+        "tag set": "Set a tag to a finalized package, or move it; tag:TAG then names the package.",
+        "tag delete": "Delete a tag. The package stays, and so does the tag's history.",
+        "tag list": "List all tags.",
+        "tag log": "List who set or deleted a tag, and when.",
         "verify": """Read every object again and compare it with the log.
 
 Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",

@@ -50,7 +50,7 @@ Package = Annotated[
     str,
     typer.Argument(
         metavar="PACKAGE",
-        help="A package: its NAME (the newest), NAME@{n} (n back), NAME@2026-11-28, its id or a part of it.",
+        help="A package: NAME (the newest), NAME@{n} (n back), NAME@2026-11-28, tag:TAG, its id or a part of it.",
         autocompletion=_package_names,
     ),
 ]

@@ -27,15 +27,16 @@ from artifactstore_protocols.package_references import (
     ById,
     ByName,
     ByPartOfId,
+    ByTag,
     OpenByName,
     PackageQuery,
     search_package,
 )
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS, TAGS
 
 __all__ = [
     "IS_CURRENT",
@@ -54,12 +55,14 @@ __all__ = [
     "package",
     "packages",
     "queries_for",
+    "tag",
+    "tags",
 ]
 
 _SHOWN_CHARACTERS = 60
 
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
-_retention, _schemas = LIVE[RETENTION], LIVE[SCHEMAS]
+_retention, _schemas, _tags = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS]
 
 # Literals, not parameters: only with literals can a planner use the partial index of flagged objects.
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
@@ -154,6 +157,9 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
         case OpenByName(name):
             query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None))
             return (query.order_by(columns.created_sequence.desc()).limit(CANDIDATES_MAX + 1),)
+        case ByTag(tag):
+            tagged = select(_tags.c.package_id).where(_tags.c.tag == tag)
+            return (_package_query().where(columns.package_id == tagged.scalar_subquery()),)
         case ByDigest(of, digest):
             column = columns.manifest_digest if of == "manifest" else columns.tree_digest
             return (_package_query().where(column == digest).order_by(newest).limit(1),)
@@ -295,6 +301,22 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
     payload = bytes(row.payload)
     check_payload(row.sequence, PACKAGE_FINALIZED.name, digest_of_payload(payload), row.payload_digest)
     return payload
+
+
+async def tag(connection: AsyncConnection, name: str) -> Tag | None:
+    """Return a tag; None if there is none."""
+    row = (await connection.execute(select(_tags).where(_tags.c.tag == name))).one_or_none()
+    return None if row is None else _tag(row)
+
+
+async def tags(connection: AsyncConnection, *, after: str, limit: int) -> Sequence[Tag]:
+    """Return up to `limit` tags after a name, in the order of their names."""
+    rows = await connection.execute(select(_tags).where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit))
+    return [_tag(row) for row in rows]
+
+
+def _tag(row: Row[tuple[object, ...]]) -> Tag:
+    return Tag(row.tag, row.package_id, bool(row.protected), row.set_by, time_in("set_at", row.set_at), row.sequence)
 
 
 async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSchema | None:

@@ -215,6 +215,18 @@ Table(
     _integer("sequence"),
 )
 
+Table(
+    "artifact_tags",
+    METADATA,
+    _text("tag", key=True),
+    _text("package_id"),
+    _integer("protected"),
+    _text("set_by"),
+    _integer("set_at"),
+    _integer("sequence"),
+    Index(None, "package_id"),
+)
+
 type ViewTables = Mapping[ViewTable, Table]
 
 LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view in VIEWS})

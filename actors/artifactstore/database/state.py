@@ -11,8 +11,8 @@ from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
-from artifactstore_protocols.state import ContentState, EntryCounts, LogState, Needs, PackageState, PlaceState
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS
+from artifactstore_protocols.state import ContentState, EntryCounts, LogState, Needs, PackageState, PlaceState, TagState
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS, TAGS
 
 __all__ = ["load_state"]
 
@@ -25,6 +25,11 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
         state.schema_versions.update(
             (yield lookup(_latest_schemas(tables[SCHEMAS], database), [(name,) for name in sorted(needs.schemas)]))
         )
+    if needs.tags:
+        for tag, package_id, protected in (
+            yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
+        ):
+            state.tags[tag] = TagState(package_id, bool(protected))
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
     if needs.counts:
@@ -117,6 +122,14 @@ def _latest_schemas(schemas: Table, database: str) -> Query:
     values = wanted(database, name=str)
     latest = select(schemas.c.name, func.max(schemas.c.version)).where(schemas.c.name == values["name"])
     return query(latest.group_by(schemas.c.name), values, database)
+
+
+@cache
+def _tags(tags: Table, database: str) -> Query:
+    values = wanted(database, tag=str)
+    return query(
+        select(tags.c.tag, tags.c.package_id, tags.c.protected).where(tags.c.tag == values["tag"]), values, database
+    )
 
 
 @cache

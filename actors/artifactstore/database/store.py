@@ -15,7 +15,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun
 
@@ -214,6 +214,14 @@ class SqlEventStore:
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects by problem."""
         return await self._database.read(queries.flagged_counts)
+
+    async def tag(self, tag: str) -> Tag | None:
+        """Return a tag, or None."""
+        return await self._database.read(lambda connection: queries.tag(connection, tag))
+
+    async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
+        """Return a page of tags."""
+        return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
 
     async def metadata_schema(self, name: str) -> MetadataSchema | None:
         """Return the latest version of a metadata schema, or None."""

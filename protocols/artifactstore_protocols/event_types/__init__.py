@@ -29,6 +29,8 @@ from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED,
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
+from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
 __all__ = [
     "COMMAND_NOTED",
@@ -45,6 +47,8 @@ __all__ = [
     "PACKAGE_CREATED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
+    "TAG_DELETED",
+    "TAG_SET",
     "CommandNoted",
     "EventType",
     "FilesIngested",
@@ -61,6 +65,8 @@ __all__ = [
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "TagDeleted",
+    "TagSet",
     "Totals",
     "UnknownEventType",
     "decode_payload",
@@ -83,6 +89,8 @@ type Payload = (
     | ObjectsReprieved
     | ObjectsRetired
     | ObjectsRemoved
+    | TagSet
+    | TagDeleted
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -100,6 +108,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         ObjectsReprieved: OBJECTS_REPRIEVED,
         ObjectsRetired: OBJECTS_RETIRED,
         ObjectsRemoved: OBJECTS_REMOVED,
+        TagSet: TAG_SET,
+        TagDeleted: TAG_DELETED,
     }
 )
 

@@ -9,7 +9,15 @@ from sqlalchemy import Select, text
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
 from artifactstore.database.queries import queries_for
-from artifactstore_protocols.package_references import ByDigest, ById, ByName, ByPartOfId, OpenByName, PackageQuery
+from artifactstore_protocols.package_references import (
+    ByDigest,
+    ById,
+    ByName,
+    ByPartOfId,
+    ByTag,
+    OpenByName,
+    PackageQuery,
+)
 
 QUESTIONS: list[PackageQuery] = [
     ById("00000000-0000-0000-0000-000000000001"),
@@ -17,6 +25,7 @@ QUESTIONS: list[PackageQuery] = [
     ByName("nightly"),
     ByName("nightly", back=3, until_us=1),
     OpenByName("nightly"),
+    ByTag("release"),
     ByDigest("manifest", f"blake3:{'a' * 64}"),
     ByDigest("tree", f"sha256:{'a' * 64}"),
 ]

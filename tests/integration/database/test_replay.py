@@ -33,6 +33,7 @@ from artifactstore_protocols.views import (
     PACKAGES,
     RETENTION,
     SCHEMAS,
+    TAGS,
     VIEWS,
     Cell,
     NamedCells,
@@ -64,6 +65,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     LOCATIONS: {"integrity": "missing", "state": "elsewhere", "stored_at": 0},
     RETENTION: {"expires_at": None, "duration_us": 1, "status": "lost"},
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
+    TAGS: {"package_id": "another", "protected": 7},
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from artifactstore.ingest.finalizing import build_manifest
-from artifactstore_protocols.commands import FinalizePackage
+from artifactstore_protocols.commands import FinalizePackage, SetTag
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.package_references import search_package
@@ -16,6 +16,7 @@ from database_tools import ACTOR, EPOCH_US, Scribe
 from package_queries import matching
 
 DAY_US = 86_400_000_000
+TAGS = {"release": package_id_of(3), "é": package_id_of(1)}
 DAYS = ("1969-12-31", "1970-01-02", "1970-01-05T00:00", "1970-01-05T00:00:01", "1970-01-06", "2099-12-31")
 PARTS = ("000000", "00000000-0000-0000-0000-00000000000", "000001", "000000000009", "0000000", "0000010", "ffffff")
 ODD = (
@@ -28,6 +29,9 @@ ODD = (
     "n@",
     "@latest",
     "tag:x",
+    "tag:release",
+    "tag:é",
+    "tag:",
     "nightly@{x}",
     "nightly@9999-12-31",
 )
@@ -49,6 +53,7 @@ async def fill(store: EventStore, scribe: Scribe) -> Sequence[PackageRecord]:
         contents = await store.contents(package_id_of(number))
         payload, summary = build_manifest(contents, principal=ACTOR, finalized_at_us=EPOCH_US + number * DAY_US)
         await scribe.tell(FinalizePackage(package_id_of(number), contents.package.version, payload, summary))
+    await scribe.tell(*(SetTag(tag, package_id) for tag, package_id in TAGS.items()))
     return await store.packages(after=0, limit=100)
 
 
@@ -57,7 +62,7 @@ def looked_up(text: str, packages: Sequence[PackageRecord], *, prefer_open: bool
     try:
         wanted = next(search)
         while True:
-            wanted = search.send(matching(wanted, packages))
+            wanted = search.send(matching(wanted, packages, TAGS))
     except StopIteration as end:
         return Outcome(found=end.value.package_id)
     except ArtifactStoreError as error:

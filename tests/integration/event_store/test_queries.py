@@ -3,13 +3,13 @@
 import pytest
 
 from artifactstore_protocols import manifest
-from artifactstore_protocols.commands import IngestFiles, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.commands import IngestFiles, OnExisting, RegisterMetadataSchema, SetTag
 from artifactstore_protocols.entries import directory_entry, link_entry
 from artifactstore_protocols.event_store import READ_BYTES_MAX, EventStore, Location
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.retention import RETENTION_CLASSES
 from artifactstore_protocols.storage import KnownObject, Place
 from command_strategies import (
@@ -81,6 +81,19 @@ async def test_a_package_is_found_by_its_id(store: EventStore, scribe: Scribe) -
     assert closed.finalized_at_us is not None
     assert closed.retention_duration_us == RETENTION_CLASSES["short"].duration_us
     assert closed.expires_at_us == closed.finalized_at_us + 30 * 86_400_000_000
+
+
+async def test_tags_come_in_pages(store: EventStore, scribe: Scribe) -> None:
+    memory = await tell(scribe)
+    first = package_id_of(1)
+    await scribe.tell(SetTag("b", first, protected=True), SetTag("é", first), SetTag("B", first))
+    found = [*await store.tags(after="", limit=2), *await store.tags(after="b", limit=2)]
+    assert [each.tag for each in found] == ["B", "b", "é"]  # bytewise
+    at = len(memory.events)
+    assert found[1] == Tag("b", first, True, ACTOR, EPOCH_US + 6, at + 1)
+    assert await store.tag("b") == found[1]
+    assert await store.tag("c") is None
+    assert list(await store.tags(after="é", limit=2)) == []
 
 
 async def test_packages_come_in_pages(store: EventStore, scribe: Scribe) -> None:

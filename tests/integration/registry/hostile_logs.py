@@ -33,6 +33,8 @@ from artifactstore_protocols.event_types import (
     ObjectsStored,
     PackageFinalized,
     Payload,
+    TagDeleted,
+    TagSet,
     encode_payload,
     type_of,
 )
@@ -397,4 +399,8 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a finalization of no package": lambda log: PackageFinalized(_manifest_of(log, _ID.format(99))),
     "a flag that was set twice": _flagged_twice,
     "a second beginning": lambda _log: LogCreated(_ID.format(4)),
+    "a tag of an open package": lambda log: TagSet("t", log[_OTHER - 1].event.subject, protected=False),
+    "a tag of no package": lambda _log: TagSet("t", _ID.format(99), protected=False),
+    "a tag that looks like a selector": lambda log: TagSet("t@{1}", log[_CREATED - 1].event.subject, protected=False),
+    "a tag that is deleted and was never set": lambda _log: TagDeleted("t"),
 }

@@ -24,7 +24,7 @@ TAKERS = [
 
 def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
     """What a method needs beside a package."""
-    needed: dict[str, object] = {"path": "f", "source": tree / "f", "directory": tree}
+    needed: dict[str, object] = {"tag": "release", "path": "f", "source": tree / "f", "directory": tree}
     parameters = inspect.signature(getattr(Registry, name)).parameters.values()
     found = {each.name: needed[each.name] for each in parameters if each.default is each.empty and each.name in needed}
     if name == "export_package":

@@ -4,7 +4,14 @@ import pytest
 from msgspec.structs import replace
 
 from artifactstore.audit import audit_entry
-from artifactstore_protocols.commands import Command, IngestFiles, OnExisting, RegisterMetadataSchema
+from artifactstore_protocols.commands import (
+    Command,
+    DeleteTag,
+    IngestFiles,
+    OnExisting,
+    RegisterMetadataSchema,
+    SetTag,
+)
 from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.event_types import PackageFinalized, UnknownEventType, type_of
 from artifactstore_protocols.judging import decide
@@ -13,6 +20,7 @@ from command_strategies import (
     address_of,
     created,
     evolved,
+    finalized,
     found,
     ingest,
     ingested,
@@ -55,6 +63,9 @@ def entries(*given: Entry) -> IngestFiles:
             ["put 2 entries, 3 bytes, 1 of them replaced: 'a' …"],
         ),
         (RegisterMetadataSchema("build", "{}"), LogState(), ["registered metadata schema 'build' version 1"]),
+        (SetTag("best", package_id_of(1)), finalized(), [f"set tag 'best' to {package_id_of(1)}"]),
+        (SetTag("best", package_id_of(1), True), finalized(), [f"set tag 'best' to {package_id_of(1)}, protected"]),
+        (DeleteTag("best"), evolved(finalized(), SetTag("best", package_id_of(1))), ["deleted tag 'best'"]),
         (
             found((b"x", "missing"), (b"", "damaged")),
             opened(("a", b"x"), ("b", b"")),
@@ -66,7 +77,20 @@ def entries(*given: Entry) -> IngestFiles:
             [f"found {address_of(b'x')} intact in local"],
         ),
     ],
-    ids=["created", "added", "replaced", "link", "directory", "many", "registered", "flagged", "restored"],
+    ids=[
+        "created",
+        "added",
+        "replaced",
+        "link",
+        "directory",
+        "many",
+        "registered",
+        "tag",
+        "protected",
+        "untag",
+        "flagged",
+        "restored",
+    ],
 )
 def test_every_type_of_event_has_its_words(command: Command, state: LogState, details: list[str]) -> None:
     assert lines(command, state) == details

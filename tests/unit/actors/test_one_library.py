@@ -71,7 +71,13 @@ def test_a_method_has_the_same_shape_everywhere(face: str, name: str) -> None:
 def test_blocks_and_iterations_are_told_apart() -> None:
     found = {name: manner(method) for name, method in methods(Registry).items()}
     assert {name for name, kind in found.items() if kind == "block"} == {"get_file", "tail_events"}
-    assert {name for name, kind in found.items() if kind == "items"} == {"list_packages", "exported_events", "audit"}
+    assert {name for name, kind in found.items() if kind == "items"} == {
+        "list_packages",
+        "list_tags",
+        "tag_history",
+        "exported_events",
+        "audit",
+    }
 
 
 @pytest.mark.parametrize("opening", [aio.open_registry, blocking.open_registry])
@@ -82,4 +88,4 @@ def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> N
 def test_whatever_takes_a_package_calls_it_so() -> None:
     parameters = {name: list(inspect.signature(method).parameters) for name, method in methods(Registry).items()}
     assert [name for name, names in parameters.items() if "package_id" in names] == []
-    assert len([name for name, names in parameters.items() if "package" in names]) == 11
+    assert len([name for name, names in parameters.items() if "package" in names]) == 12

@@ -1,0 +1,88 @@
+"""Commands for tags, which are names that people give to packages: tag set, delete, list, log."""
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore.cli.options import Json, Package
+from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
+from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.json_output import timestamp, to_json
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
+    from artifactstore_protocols.records import AuditEntry, Tag
+
+__all__ = ["register"]
+
+_Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.")]
+
+
+def set_tag(
+    tag: _Tag,
+    package: Package,
+    *,
+    protect: Annotated[
+        bool | None,
+        typer.Option("--protect/--unprotect", help="Whether the tag may be moved and deleted; as before by default."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore tag set`."""
+    changed = on_store(
+        lambda registry: registry.set_tag(tag, package, protect=protect, principal=invoker()), interrupted=MAY_BE_DONE
+    )
+    _say_tag(changed, json=json)
+
+
+def delete(tag: _Tag) -> None:
+    """Run `artifactstore tag delete`."""
+    on_store(lambda registry: registry.delete_tag(tag, principal=invoker()), interrupted=MAY_BE_DONE)
+
+
+def list_tags(*, json: Json = False) -> None:
+    """Run `artifactstore tag list`."""
+
+    async def work(registry: "Registry") -> None:
+        async with aclosing(registry.list_tags()) as tags:
+            async for each in tags:
+                _say_tag(each, json=json)
+                await flush_output(least_bytes=PAGE_BYTES)
+
+    on_store(work)
+
+
+def log(tag: _Tag, *, json: Json = False) -> None:
+    """Run `artifactstore tag log`."""
+
+    async def work(registry: "Registry") -> None:
+        async with aclosing(registry.tag_history(tag)) as entries:
+            async for entry in entries:
+                _say_entry(entry, json=json)
+                await flush_output(least_bytes=PAGE_BYTES)
+
+    on_store(work)
+
+
+def _say_tag(tag: "Tag", *, json: bool) -> None:
+    if json:
+        say_json(to_json(tag))
+    else:
+        protected = "protected" if tag.protected else ""
+        say(f"{tag.package_id}  {timestamp(tag.set_at_us)}  {protected:9}  {tag.tag}")
+
+
+def _say_entry(entry: "AuditEntry", *, json: bool) -> None:
+    if json:
+        say_json(to_json(entry))
+    else:
+        say(f"{timestamp(entry.recorded_at_us)}  {entry.principal}  {entry.detail}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(help="Set, move, delete and list tags.", no_args_is_help=True, rich_markup_mode=None)
+    for name, command in (("set", set_tag), ("delete", delete), ("list", list_tags), ("log", log)):
+        group.command(name)(command)
+    app.add_typer(group, name="tag")

@@ -1,0 +1,32 @@
+"""The commands of tags, as somebody types them."""
+
+from pathlib import Path
+
+from integration.cli.harness import Cli
+
+
+def test_a_release_is_tagged_found_and_protected(cli: Cli, tree: Path) -> None:
+    first = cli.json("ingest", tree, "--name", "nightly")["package_id"]
+    second = cli.json("ingest", tree, "--name", "nightly")["package_id"]
+    assert cli.ok("tag", "set", "release-4", "nightly@{1}", "--protect").text.split()[0] == first
+    assert cli.json("package", "show", "tag:release-4")["package_id"] == first
+    line = cli.refused_without_a_trace("tag", "set", "release-4", "nightly")
+    assert line == (
+        f"tag 'release-4' is protected and names package {first}; "
+        f"unprotect it first: `artifactstore tag set release-4 {first} --unprotect`"
+    )
+    cli.ok("tag", "set", "release-4", first, "--unprotect")
+    moved = cli.json("tag", "set", "release-4", "nightly")
+    assert (moved["package_id"], moved["protected"]) == (second, False)
+    assert cli.ok("tag", "list").text.split()[-1] == "release-4"
+    cli.ok("tag", "delete", "release-4")
+    assert cli.ok("tag", "list").text == ""
+    told = cli.ok("tag", "log", "release-4").text.splitlines()
+    assert [line.split("  ")[2] for line in told] == [
+        f"set tag 'release-4' to {first}, protected",
+        f"set tag 'release-4' to {first}",
+        f"set tag 'release-4' to {second}",
+        "deleted tag 'release-4'",
+    ]
+    assert "there is no tag 'release-5'" in cli.refused_without_a_trace("tag", "log", "release-5")
+    assert "there is no tag 'release-5'" in cli.refused_without_a_trace("tag", "delete", "release-5")
