@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.")]
+
+def _tags(incomplete: str) -> list[str]:
+    from artifactstore.cli.completion import tags  # noqa: PLC0415 - needed only for shell completion
+
+    return tags(incomplete)
+
+
+_Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.", autocompletion=_tags)]
 
 
 def set_tag(

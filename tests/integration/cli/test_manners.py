@@ -110,6 +110,10 @@ def test_commands_options_and_packages_are_completed(cli: Cli, monkeypatch: pyte
         cli.ok("package", "create", name)
     assert completed(cli, monkeypatch, "manifest", "nig") == ["nightly-1", "nightly-2"], "newest first, each once"
     assert completed(cli, monkeypatch, "verify", "w") == ["weekly"]
+    cli.ok("package", "finalize", "weekly")
+    cli.ok("tag", "set", "release-1", "weekly")
+    cli.ok("tag", "set", "release-2", "weekly")
+    assert completed(cli, monkeypatch, "tag", "log", "re") == ["release-2", "release-1"]
     monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "postgresql://localhost:1/x")
     assert completed(cli, monkeypatch, "verify", "w") == []
     monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "LOUD")
