@@ -49,7 +49,7 @@ async def main() -> None:
         await give_up(registry, package)
         finalized = await registry.finalize_package(package, principal="embed_asyncio")
         print(f"finalized {finalized.files} files, {finalized.bytes} bytes: {finalized.tree_digest}")
-        async for entry in registry.audit(package):
+        async for entry in registry.history(package):
             print(f"  {entry.sequence}: {entry.type} by {entry.principal}")
 
 

@@ -28,7 +28,7 @@ from artifactstore.host_loop import must_be_asyncio
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, HistoryEntry, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -162,6 +162,7 @@ class AsyncioRegistry:
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)
     list_files = _awaitable(Registry.list_files)
+    list_directory = _awaitable(Registry.list_directory)
     get_file_record = _awaitable(Registry.get_file_record)
     get_manifest_bytes = _awaitable(Registry.get_manifest_bytes)
     export_package = _awaitable(Registry.export_package)
@@ -226,13 +227,13 @@ class AsyncioRegistry:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal.iterate(Registry.list_tags))
 
-    def tag_history(self, tag: str) -> AsyncGenerator[AuditEntry]:
-        """Iterate over the audit entries of one tag, in log order."""
+    def tag_history(self, tag: str) -> AsyncGenerator[HistoryEntry]:
+        """Iterate over the history of one tag, in log order."""
         return _items(self.portal.iterate(lambda registry: registry.tag_history(tag)))
 
-    def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
-        """Iterate over the audit entries of one package or of the whole store, in log order."""
-        return _items(self.portal.iterate(lambda registry: registry.audit(package)))
+    def history(self, package: str | None = None) -> AsyncGenerator[HistoryEntry]:
+        """Iterate over the history of one package or of the whole store, in log order."""
+        return _items(self.portal.iterate(lambda registry: registry.history(package)))
 
     @asynccontextmanager
     async def get_file(

@@ -27,7 +27,7 @@ from artifactstore.host_loop import check_may_block
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, FileRecord, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, HistoryEntry, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -106,6 +106,7 @@ class BlockingRegistry:
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)
     list_files = _blocking(Registry.list_files)
+    list_directory = _blocking(Registry.list_directory)
     get_file_record = _blocking(Registry.get_file_record)
     get_manifest_bytes = _blocking(Registry.get_manifest_bytes)
     export_package = _blocking(Registry.export_package)
@@ -167,13 +168,13 @@ class BlockingRegistry:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal, self.portal.iterate(Registry.list_tags))
 
-    def tag_history(self, tag: str) -> Generator[AuditEntry]:
-        """Iterate over the audit entries of one tag, in log order."""
+    def tag_history(self, tag: str) -> Generator[HistoryEntry]:
+        """Iterate over the history of one tag, in log order."""
         return _items(self.portal, self.portal.iterate(lambda registry: registry.tag_history(tag)))
 
-    def audit(self, package: str | None = None) -> Generator[AuditEntry]:
-        """Iterate over the audit entries of one package or of the whole store, in log order."""
-        return _items(self.portal, self.portal.iterate(lambda registry: registry.audit(package)))
+    def history(self, package: str | None = None) -> Generator[HistoryEntry]:
+        """Iterate over the history of one package or of the whole store, in log order."""
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.history(package)))
 
     @contextmanager
     def get_file(

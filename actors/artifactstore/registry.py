@@ -68,13 +68,14 @@ from artifactstore_protocols.messages import (
 from artifactstore_protocols.packages import NotFinalized, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
-    AuditEntry,
     BackupReport,
     DirectoryIngest,
+    DirectoryItem,
     ExportReport,
     FileRecord,
     FinalizedPackage,
     HealthReport,
+    HistoryEntry,
     IngestProgress,
     IngestSummary,
     LogExport,
@@ -375,7 +376,7 @@ class Registry:
             after = page[-1].tag
 
     @checked
-    async def tag_history(self, tag: str) -> AsyncGenerator[AuditEntry]:
+    async def tag_history(self, tag: str) -> AsyncGenerator[HistoryEntry]:
         """Yield who set or deleted a tag and when, in order, also for a tag that was deleted.
 
         Raises:
@@ -420,6 +421,25 @@ class Registry:
         """
         _package, entries = await self._store.files(await self._package_id(package))
         return entries
+
+    @checked
+    async def list_directory(self, package: str, path: str = "") -> Sequence[DirectoryItem]:
+        """Return the items of one directory of a package, sorted by name; of its root by default.
+
+        The path of a file or a symbolic link gives that one item. Links are not followed.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            FileNotInPackage: the package has nothing at this path.
+        """
+        package_id = await self._package_id(package)
+        from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
+
+        _package, entries = await self._store.files(package_id)
+        items = list_directory(entries, path)
+        if items is None:
+            raise FileNotInPackage(package_id, path)
+        return items
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:
@@ -651,7 +671,7 @@ class Registry:
         return await restore(self._store, actors.writer, actors.storage, directory, progress, commit)
 
     @checked
-    async def audit(self, package: str | None = None) -> AsyncGenerator[AuditEntry]:
+    async def history(self, package: str | None = None) -> AsyncGenerator[HistoryEntry]:
         """Yield who did what and when, in order, for one package or for the whole store.
 
         Raises:
@@ -662,13 +682,13 @@ class Registry:
             async for entry in entries:
                 yield entry
 
-    async def _entries(self, subject: str | None) -> AsyncGenerator[AuditEntry]:
-        from artifactstore.audit import audit_entry  # noqa: PLC0415 - see above
+    async def _entries(self, subject: str | None) -> AsyncGenerator[HistoryEntry]:
+        from artifactstore.history import history_entry  # noqa: PLC0415 - see above
 
         after = 0
         while page := await self._store.read_events(after=after, limit=_PAGE, subject=subject):
             for stored in page:
-                yield audit_entry(stored)
+                yield history_entry(stored)
             after = page[-1].sequence
 
     @checked

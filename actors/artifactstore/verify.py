@@ -1,7 +1,7 @@
 """Verification: it reads every object again, and checks the rows of packages against their manifests and the rules.
 
 Every byte is read and hashed with both algorithms. Findings are recorded in the log. So the next ingest of the same
-content repairs a flawed object, and an audit shows the finding. Findings are recorded during the verification, and
+content repairs a flawed object, and the history shows the finding. Findings are recorded during the verification, and
 also when it is interrupted, so that hours of reading are not lost.
 """
 

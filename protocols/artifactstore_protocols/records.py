@@ -10,17 +10,18 @@ from typing import Literal
 from msgspec import Struct
 
 __all__ = [
-    "AuditEntry",
     "BackupCheck",
     "BackupReport",
     "ComponentHealth",
     "DirectoryIngest",
+    "DirectoryItem",
     "EntryKind",
     "ExportReport",
     "FileRecord",
     "FinalizedPackage",
     "FlawedObject",
     "HealthReport",
+    "HistoryEntry",
     "IngestProgress",
     "IngestSummary",
     "LogExport",
@@ -32,6 +33,7 @@ __all__ = [
     "ReplayProgress",
     "ReplayReport",
     "RestoreReport",
+    "Tag",
     "TargetLimit",
     "TransferProgress",
     "VerifyProgress",
@@ -124,6 +126,30 @@ class FileRecord(Struct, frozen=True, gc=False):
     sha256: str
     target: str
     sequence: int
+
+
+class DirectoryItem(Struct, frozen=True, gc=False):
+    """An item of a directory of a package: a file, a symbolic link, or a directory with everything below it.
+
+    Attributes:
+        path: its path in the package.
+        kind: `file`, `link` or `directory`.
+        bytes: the length of the file; the total size of the files below a directory; 0 for a link.
+        entries: the number of files and links: 1, or those below a directory.
+        executable: whether the file's owner may execute it.
+        media_type: the media type of a file; empty for the other kinds, as are the digest and the target.
+        content_address: the primary digest of a file's bytes.
+        target: the target of a link.
+    """
+
+    path: str
+    kind: EntryKind
+    bytes: int
+    entries: int
+    executable: bool = False
+    media_type: str = ""
+    content_address: str = ""
+    target: str = ""
 
 
 class DirectoryIngest(Struct, frozen=True):
@@ -445,7 +471,7 @@ class BackupCheck(Struct, frozen=True):
     flaws: ObjectFlaws
 
 
-class AuditEntry(Struct, frozen=True):
+class HistoryEntry(Struct, frozen=True):
     """An event of a package's or an object's history: who did what, and when. `principal` is the event's principal."""
 
     sequence: int

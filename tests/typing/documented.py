@@ -9,7 +9,7 @@ from artifactstore.aio import AsyncioRegistry
 from artifactstore.blocking import BlockingRegistry
 from artifactstore.errors import AmbiguousPackage, ArtifactStoreError, AskError, InvalidValue, PackageNotFound, Refusal
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry, FileRecord, IngestSummary, PackageRecord
+from artifactstore_protocols.records import FileRecord, HistoryEntry, IngestSummary, PackageRecord
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
 __all__ = ["run_registry"]
@@ -22,7 +22,7 @@ async def in_trio(registry: Registry) -> None:
         assert_type(chunks, AsyncIterator[bytes])
     async with registry.tail_events(since=3) as events:
         assert_type([stored async for stored in events], list[StoredEvent])
-    assert_type([entry async for entry in registry.audit("nightly")], list[AuditEntry])
+    assert_type([entry async for entry in registry.history("nightly")], list[HistoryEntry])
     assert_type(registry.snapshot(), SupervisorSnapshot)
 
 
@@ -33,7 +33,7 @@ async def in_asyncio(registry: AsyncioRegistry) -> None:
         assert_type(chunks, AsyncIterator[bytes])
     async with registry.tail_events(since=3) as events:
         assert_type([stored async for stored in events], list[StoredEvent])
-    assert_type([entry async for entry in registry.audit("nightly")], list[AuditEntry])
+    assert_type([entry async for entry in registry.history("nightly")], list[HistoryEntry])
     assert_type(await registry.snapshot(), SupervisorSnapshot)
 
 
@@ -45,7 +45,7 @@ def in_a_plain_program(registry: BlockingRegistry) -> None:
         assert_type(chunks, Iterator[bytes])
     with registry.tail_events(since=3) as events:
         assert_type(list(events), list[StoredEvent])
-    assert_type(list(registry.audit("nightly")), list[AuditEntry])
+    assert_type(list(registry.history("nightly")), list[HistoryEntry])
     assert_type(registry.snapshot(), SupervisorSnapshot)
 
 

@@ -36,10 +36,11 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "content": ("ingest", "get", "manifest", "export"),
         "packages": ("package",),
+        "listing": ("ls", "tree"),
         "tags": ("tag",),
-        "log_commands": ("verify", "replay", "events", "audit"),
+        "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),
-        "operations": ("version", "migrate", "health", "tree", "dev", "serve"),
+        "operations": ("version", "migrate", "health", "actors", "dev", "serve"),
         "doctor": ("doctor",),
     }
 )

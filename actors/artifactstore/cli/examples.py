@@ -30,6 +30,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "package finalize": ("artifactstore package finalize nightly",),
         "package list": ("artifactstore package list", "artifactstore package list --json | jq -r .name"),
         "package show": ("artifactstore package show nightly",),
+        "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
+        "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),
         "tag set": (
             "artifactstore tag set release-4 nightly",
             "artifactstore tag set release-4 nightly@2026-11-28 --protect",
@@ -44,11 +46,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore events --follow --json",
             "artifactstore events --export log.cborseq",
         ),
-        "audit": ("artifactstore audit", "artifactstore audit nightly --json"),
+        "history": ("artifactstore history", "artifactstore history nightly --json"),
         "backup": ("artifactstore backup /mnt/backup/store", "artifactstore backup --check /mnt/backup/store"),
         "restore": ("artifactstore restore /mnt/backup/store",),
         "health": ("artifactstore health", "artifactstore health --url http://127.0.0.1:8000"),
-        "tree": ("artifactstore tree", "artifactstore tree --url http://127.0.0.1:8000 --watch"),
+        "actors": ("artifactstore actors", "artifactstore actors --url http://127.0.0.1:8000 --watch"),
         "doctor": ("artifactstore doctor", "artifactstore doctor --json"),
         "migrate": ("artifactstore migrate", "artifactstore migrate --fresh"),
         "serve": (

@@ -25,6 +25,8 @@ Exits 3 if the file system rejects some entries; the others are written.""",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package list": "List all packages, oldest first; with --json, one a line.",
         "package show": "Show a package and its files, links and empty directories.",
+        "ls": "List a directory of a package: directories end with /, executable files with *.",
+        "tree": "Print all paths of a package, or those below a directory, indented.",
         "tag set": "Set a tag to a finalized package, or move it; tag:TAG then names the package.",
         "tag delete": "Delete a tag. The package stays, and so does the tag's history.",
         "tag list": "List all tags.",
@@ -36,7 +38,7 @@ Exits 3 if anything is damaged or missing. Ingest the same content again to repa
         "events": """Print the log, one event a line; or export or import it.
 
 A store can import a log that continues its own; a new store can import any. The file holds no objects.""",
-        "audit": "List who did what, and when.",
+        "history": "List who did what, and when.",
         "backup": """Copy log and objects to a directory, or update the backup.
 
 Copies only what is new, and the store may be in use. Exits 3 if an object is damaged or missing; copies the rest.""",
@@ -46,7 +48,7 @@ Also puts back objects that the store has lost since. Exits 3 if an object of th
         "version": "Print the version.",
         "migrate": "Upgrade the database's schema to this release's.",
         "health": "Report whether every part works; exit 1 if not.",
-        "tree": "Draw the supervision tree, with the state of each actor.",
+        "actors": "Draw the supervision tree, with the state of each actor.",
         "serve": "Run the store as a service, until SIGTERM, SIGINT or SIGHUP.",
         "dev": "Run the service on 127.0.0.1:8000, to try things out.",
         "doctor": """Find problems of the store and its settings.

@@ -1,4 +1,4 @@
-"""Commands for the log and the data that it describes: verify, replay, events, audit."""
+"""Commands for the log and the data that it describes: verify, replay, events, history."""
 
 from contextlib import aclosing
 from pathlib import Path
@@ -135,11 +135,11 @@ def _print_events(since: int, *, follow: bool, json: bool) -> None:
     on_store(work)
 
 
-def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
-    """Run `artifactstore audit`."""
+def history(package: OptionalPackage = None, *, json: Json = False) -> None:
+    """Run `artifactstore history`."""
 
     async def work(registry: "Registry") -> None:
-        async with aclosing(registry.audit(package)) as entries:
+        async with aclosing(registry.history(package)) as entries:
             async for entry in entries:
                 if json:
                     say_json(to_json(entry))
@@ -152,5 +152,5 @@ def audit(package: OptionalPackage = None, *, json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (verify, replay, events, audit):
+    for command in (verify, replay, events, history):
         app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands for operators: version, migrate, health, tree, dev, serve."""
+"""Commands for operators: version, migrate, health, actors, dev, serve."""
 
 import math
 import sys
@@ -94,13 +94,13 @@ def health(
         raise NonzeroExit(EXIT_FAILED)
 
 
-def tree(
+def actors(
     url: Url = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Redraw every second, until interrupted.")] = False,
     json: Json = False,
 ) -> None:
-    """Run `artifactstore tree`."""
+    """Run `artifactstore actors`."""
     if watch and (json or url is None):
         raise typer.BadParameter("--watch needs --url, and draws for people: leave --json out")
     from artifactstore.cli.service_client import ask_tree  # noqa: PLC0415
@@ -217,5 +217,5 @@ def dev() -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    for command in (version, migrate, health, tree, dev, serve):
+    for command in (version, migrate, health, actors, dev, serve):
         app.command()(command)

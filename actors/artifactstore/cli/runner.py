@@ -32,7 +32,7 @@ EXIT_FAILED = 1
 EXIT_DIFFERENT = 3
 
 CONTINUES = "run the same command again to continue"
-MAY_BE_DONE = "it may have taken effect; `artifactstore audit` shows what was recorded"
+MAY_BE_DONE = "it may have taken effect; `artifactstore history` shows what was recorded"
 """Advice to a user who interrupts a command."""
 
 

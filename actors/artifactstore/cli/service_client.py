@@ -1,4 +1,4 @@
-"""HTTP client for `artifactstore health --url` and `artifactstore tree --url`.
+"""HTTP client for `artifactstore health --url` and `artifactstore actors --url`.
 
 Requests to a service on this machine never go through a proxy: to a proxy, 127.0.0.1 is the proxy's own machine. For
 other machines, `http_proxy`, `https_proxy` and `no_proxy` apply as usual.

@@ -12,7 +12,7 @@ from artifactstore.json_output import timestamp, to_json
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
-    from artifactstore_protocols.records import AuditEntry, Tag
+    from artifactstore_protocols.records import HistoryEntry, Tag
 
 __all__ = ["register"]
 
@@ -80,7 +80,7 @@ def _say_tag(tag: "Tag", *, json: bool) -> None:
         say(f"{tag.package_id}  {timestamp(tag.set_at_us)}  {protected:9}  {tag.tag}")
 
 
-def _say_entry(entry: "AuditEntry", *, json: bool) -> None:
+def _say_entry(entry: "HistoryEntry", *, json: bool) -> None:
     if json:
         say_json(to_json(entry))
     else:

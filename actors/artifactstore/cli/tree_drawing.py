@@ -1,4 +1,4 @@
-"""Drawing of the supervision tree for `artifactstore tree`.
+"""Drawing of the supervision tree for `artifactstore actors`.
 
 The input is the node that `--json` prints and that a service returns at `/tree`.
 """

@@ -9,14 +9,14 @@ from collections.abc import AsyncGenerator
 
 import trio
 
-from artifactstore.audit import audit_entry
+from artifactstore.history import history_entry
 from artifactstore.json_output import json_text, to_json
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import UnknownEventType
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import OpenTail, ProjectionRole, Stream
-from artifactstore_protocols.records import AuditEntry
+from artifactstore_protocols.records import HistoryEntry
 from artifactstore_protocols.supervision import ActorStopped, AskError
 
 __all__ = ["STREAMS_MAX", "EventStreams"]
@@ -106,10 +106,10 @@ async def _next(tail: Stream[StoredEvent]) -> StoredEvent | None:
 
 def _message(stored: StoredEvent) -> bytes:
     try:
-        entry = audit_entry(stored)
+        entry = history_entry(stored)
     except UnknownEventType as unknown:  # events of unknown types are sent too
         event = stored.event
-        entry = AuditEntry(
+        entry = HistoryEntry(
             stored.sequence, event.recorded_at_us, event.principal, event.type, event.subject, detail=str(unknown)
         )
     return f"id: {stored.sequence}\ndata: {json_text(to_json(entry))}\n\n".encode()

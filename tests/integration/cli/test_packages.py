@@ -116,7 +116,7 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
 
 def test_an_empty_store_lists_nothing(cli: Cli) -> None:
     cli.create()
-    for command in (("package", "list"), ("events",), ("audit",)):
+    for command in (("package", "list"), ("events",), ("history",)):
         assert cli.ok(*command).out == b""
         assert cli.json_lines(*command) == []
 
@@ -127,7 +127,7 @@ def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.
     cli.ok("package", "add", "told", tree / "README.md")
     cli.ok("package", "finalize", "told")
     cli.ok("package", "create", "other")
-    story = cli.json_lines("audit", "told")
+    story = cli.json_lines("history", "told")
     assert list(story[0]) == ["sequence", "recorded_at", "principal", "type", "subject", "detail"]
     assert [(line["sequence"], line["principal"]) for line in story] == [
         (2, "tester"),
@@ -136,8 +136,8 @@ def test_the_audit_tells_who_did_what(cli: Cli, tree: Path, monkeypatch: pytest.
     ]
     assert {line["subject"] for line in story} == {package}
     assert [line["detail"].split()[0] for line in story] == ["created", "added", "finalized,"]
-    assert len(cli.json_lines("audit")) == 6
-    shown = cli.ok("audit", package).text.splitlines()
+    assert len(cli.json_lines("history")) == 6
+    shown = cli.ok("history", package).text.splitlines()
     assert [line.split("  ")[1:] for line in shown] == [[line["principal"], package, line["detail"]] for line in story]
 
 
@@ -149,7 +149,7 @@ def test_no_name_can_pass_a_command_to_the_terminal(cli: Cli, tmp_path: Path) ->
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / HOSTILE).write_bytes(b"")
     cli.ok("ingest", "tree", "--meta", f"key=value\x1b[2J{HOSTILE}")
-    for command in (("package", "show", "tree"), ("audit",), ("events",)):
+    for command in (("package", "show", "tree"), ("history",), ("events",)):
         shown = cli.ok(*command).text
         kinds = {unicodedata.category(character) for character in shown if character != "\n"}
         assert not kinds & {"Cc", "Cf", "Zl", "Zp"}, command
@@ -178,14 +178,14 @@ COMMANDS = [
     ("verify",),
     ("replay",),
     ("events",),
-    ("audit",),
+    ("history",),
     ("backup",),
     ("restore",),
     ("version",),
     ("migrate",),
     ("doctor",),
     ("health",),
-    ("tree",),
+    ("actors",),
     ("dev",),
     ("serve",),
     *(("package", step) for step in ("create", "add", "finalize", "list", "show")),

@@ -31,7 +31,7 @@ NOT_FOR_HEALTH = (
 OWN_NOT_FOR_HEALTH = " ".join(
     f"artifactstore.{module}"
     for module in (
-        *("aio", "audit", "blocking", "cli.content", "cli.moving", "cli.packages", "database.listener"),
+        *("aio", "history", "blocking", "cli.content", "cli.moving", "cli.packages", "database.listener"),
         *("database.replay", "database.sessions", "database.shadow", "doctor", "http", "package_export"),
         *("portal", "transfer", "verify"),
     )
@@ -147,7 +147,7 @@ def test_text_is_utf_8_whatever_the_locale_says(
     (tree / "Größe 🎉").write_bytes(b"")
     cli.ok("ingest", tree)
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    shown = cli.process("audit")
+    shown = cli.process("history")
     assert (shown.code, shown.err) == (0, "")
     assert "Größe 🎉" in shown.text
     listed = cli.process("package", "show", "tree", "--json")

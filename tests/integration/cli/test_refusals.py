@@ -88,7 +88,7 @@ UNKNOWN = {
     "get": ("get", "nobody", "README.md"),
     "export": ("export", "nobody", "out"),
     "verify": ("verify", "nobody"),
-    "audit": ("audit", "nobody"),
+    "history": ("history", "nobody"),
     "an id that nobody has": ("package", "show", "01890a5d-ac96-774b-bcce-b302099a8057"),
 }
 

@@ -166,7 +166,7 @@ def test_an_event_of_a_later_release_stops_a_replay_and_is_named(filled: Cli) ->
     with filled.tables() as connection:
         connection.execute("UPDATE events SET type = 'v9.package.teleported' WHERE sequence = 3")
     assert "v9.package.teleported" in filled.ok("events").text  # its name can be shown, but not what it says
-    for command in (("replay",), ("replay", "--check"), ("events", "--json"), ("audit",)):
+    for command in (("replay",), ("replay", "--check"), ("events", "--json"), ("history",)):
         ran = filled.run(*command)
         assert ran.code == 1
         assert ran.err.startswith("artifactstore: ")

@@ -99,10 +99,10 @@ replay
 events
 events --export log.cbor
 events --import log.cbor
-audit
+history
 backup copy
 health
-tree
+actors
 """
 
 

@@ -75,7 +75,7 @@ def test_a_service_says_where_it_is_answers_and_drains(cli: Cli) -> None:
         for url in (f"{base}/", f"{base}/health", f"{base}/health/"):
             shown = cli.ok("health", "--url", url).text.splitlines()
             assert shown == ["healthy", *(f"  ok   {name:22} ok" for name in SERVICE_COMPONENTS)]
-        assert cli.json("tree", "--url", base)["name"] == "root"
+        assert cli.json("actors", "--url", base)["name"] == "root"
 
         taken = base.removeprefix("http://")
         assert cli.refused("serve", "--bind", taken) == (
@@ -231,7 +231,7 @@ URLS = {
 
 
 @pytest.mark.parametrize(("url", "reason"), URLS.values(), ids=URLS.keys())
-@pytest.mark.parametrize("command", ["health", "tree"])
+@pytest.mark.parametrize("command", ["health", "actors"])
 def test_a_url_where_no_service_is(cli: Cli, command: str, url: str, reason: str) -> None:
     line = cli.refused(command, "--url", url)
     assert line.startswith("no report from ")
@@ -247,7 +247,7 @@ def test_a_service_on_this_machine_is_asked_without_a_proxy(cli: Cli, monkeypatc
         with serving(cli) as (_process, base):
             assert len(cli.json("health", "--url", base)["components"]) == len(SERVICE_COMPONENTS)
             here = base.replace("127.0.0.1", "localhost")
-            assert cli.json("tree", "--url", here)["name"] == "root"
+            assert cli.json("actors", "--url", here)["name"] == "root"
         assert cli.json("health", "--url", "http://store.invalid")["components"] == {}, "others are asked through it"
 
 
@@ -258,7 +258,7 @@ def test_a_service_on_a_unix_socket_is_asked(cli: Cli, tmp_path: Path) -> None:
         assert process.stderr.readline().decode() == f"artifactstore serves {url}\n"
         assert cli.json("health", "--url", url)["status"] == "healthy"
         assert cli.ok("health", "--url", url).text.startswith("healthy\n")
-        assert cli.json("tree", "--url", url)["name"] == "root"
+        assert cli.json("actors", "--url", url)["name"] == "root"
 
 
 @contextmanager
@@ -342,7 +342,7 @@ NO_TREES: dict[str, object] = {
 @pytest.mark.parametrize("answer", NO_TREES.values(), ids=NO_TREES.keys())
 def test_somebody_else_answers_with_no_tree(cli: Cli, answer: object) -> None:
     with somebody_else(http_answer(200, json.dumps(answer).encode())) as url:
-        line = cli.refused("tree", "--url", url)
+        line = cli.refused("actors", "--url", url)
     assert "its answer is something else" in line
 
 
@@ -359,7 +359,7 @@ def test_nothing_in_a_tree_is_a_command_to_a_terminal(cli: Cli) -> None:
         "last_failure": {"kind": evil, "text": evil},
     }
     with somebody_else(http_answer(200, json.dumps(tree).encode())) as url:
-        shown = cli.ok("tree", "--url", url).text
+        shown = cli.ok("actors", "--url", url).text
     assert "\\x1b[2J" in shown
     assert "\x1b" not in shown
 

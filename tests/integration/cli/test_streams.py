@@ -225,7 +225,7 @@ def test_a_watched_tree_comes_through_a_pipe(cli: Cli) -> None:
         assert service.stderr is not None
         url = service.stderr.readline().decode().split()[-1].removesuffix("/health")
         assert json.load(urllib.request.urlopen(f"{url}/tree"))["name"] == "root"
-        with cli.started("tree", "--url", url, "--watch") as watch:
+        with cli.started("actors", "--url", url, "--watch") as watch:
             assert watch.stdout is not None
             seen = [watch.stdout.readline() for _ in range(60)]
             watch.send_signal(signal.SIGTERM)

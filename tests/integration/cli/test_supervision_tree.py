@@ -75,7 +75,7 @@ run_service(Settings.load(), Listening("127.0.0.1:0"), drain_s=0, announce=lambd
 
 def test_tree_shows_every_actor_and_its_state(cli: Cli) -> None:
     cli.create()
-    found = cli.json("tree")
+    found = cli.json("actors")
     core, health = found["children"]
     assert (found["name"], core["name"], health["name"]) == ("root", "core", "health")
     assert core["strategy"] == "rest_for_one"
@@ -91,7 +91,7 @@ def test_tree_shows_every_actor_and_its_state(cli: Cli) -> None:
 
 def test_tree_is_drawn_for_people(cli: Cli) -> None:
     cli.create()
-    drawn = cli.ok("tree").text
+    drawn = cli.ok("actors").text
     assert [line.strip("│├└─ ").split()[:2] for line in drawn.splitlines()] == [
         ["root", "running"],
         ["core", "running"],
@@ -105,8 +105,8 @@ def test_tree_is_drawn_for_people(cli: Cli) -> None:
 
 
 def test_watching_needs_a_running_service(cli: Cli) -> None:
-    assert cli.run("tree", "--watch").code == 2
-    assert cli.run("tree", "--watch", "--json", "--url", "http://127.0.0.1:1").code == 2
+    assert cli.run("actors", "--watch").code == 2
+    assert cli.run("actors", "--watch", "--json", "--url", "http://127.0.0.1:1").code == 2
 
 
 def drawing_of(facts: dict[str, Json]) -> str:

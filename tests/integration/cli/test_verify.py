@@ -1,4 +1,4 @@
-"""Bit rot and lost objects: found, named, repaired by the same content, and told by the audit."""
+"""Bit rot and lost objects: found, named, repaired by the same content, and told by the history."""
 
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_repaired_and_told(cli: Cli
     assert repaired["files"] == 5
     assert cli.json("verify")["objects"] == 4
     assert cli.ok("get", "tree", "data/report.json").out == SAID
-    told = [line["detail"] for line in cli.json_lines("audit") if line["subject"] == "objects"]
+    told = [line["detail"] for line in cli.json_lines("history") if line["subject"] == "objects"]
     flagged, stored, retired = told[-3:]
     assert flagged in {
         f"found {flipped} damaged in local-small, and 1 more objects",

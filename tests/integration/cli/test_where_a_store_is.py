@@ -29,10 +29,10 @@ READING = {
     "events": ("events",),
     "events --follow": ("events", "--follow"),
     "events --export": ("events", "--export", "log.cborseq"),
-    "audit": ("audit",),
+    "history": ("history",),
     "backup": ("backup", "kept"),
     "health": ("health",),
-    "tree": ("tree",),
+    "actors": ("actors",),
 }
 CREATING = {
     "ingest": ("ingest", "tree"),

@@ -109,7 +109,7 @@ async def test_an_event_of_a_later_release_is_shown_as_such(service: Service, mo
     def unknown(_stored: object) -> None:
         raise UnknownEventType("v9.new", 1)
 
-    monkeypatch.setattr(streams, "audit_entry", unknown)
+    monkeypatch.setattr(streams, "history_entry", unknown)
     await service.registry.create_package("p")
     async with await connect(service.url) as stream:
         await stream.send_all(request("/events/stream"))

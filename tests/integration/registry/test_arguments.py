@@ -239,7 +239,7 @@ async def test_text_that_names_nothing_finds_nothing(registry: Registry, text: s
     with pytest.raises(PackageNotFound):
         await registry.finalize_package(text)
     with pytest.raises(PackageNotFound):
-        await drain(registry.audit(text))
+        await drain(registry.history(text))
     package = (await registry.create_package("p")).package_id
     with pytest.raises(PathRefused):
         await registry.get_file_record(package, text)

@@ -103,10 +103,13 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
     [
         ("UPDATE log_head SET sequence = 'abc'", {"health", "create", "replay", "export"}),
         ("UPDATE log_head SET sequence = 1.5", {"health", "create", "replay", "export"}),
-        ("UPDATE events SET payload = 'text' WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
-        ("UPDATE events SET payload = 17 WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
-        ("UPDATE events SET recorded_at = 'soon' WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
-        ("UPDATE events SET principal = CAST(x'ff' AS text) WHERE sequence = 2", {"audit", "replay", "export", "tail"}),
+        ("UPDATE events SET payload = 'text' WHERE sequence = 2", {"history", "replay", "export", "tail"}),
+        ("UPDATE events SET payload = 17 WHERE sequence = 2", {"history", "replay", "export", "tail"}),
+        ("UPDATE events SET recorded_at = 'soon' WHERE sequence = 2", {"history", "replay", "export", "tail"}),
+        (
+            "UPDATE events SET principal = CAST(x'ff' AS text) WHERE sequence = 2",
+            {"history", "replay", "export", "tail"},
+        ),
         ("UPDATE artifact_packages SET metadata = x'ff'", {"packages"}),
         ("UPDATE artifact_packages SET metadata = 'abc'", {"packages"}),
         ("UPDATE artifact_packages SET metadata = x'01'", {"packages"}),
@@ -134,8 +137,8 @@ async def test_what_nothing_of_ours_has_written_is_called_damage_and_crashes_nob
             async for _event in events:
                 pass
 
-    async def audit() -> None:
-        assert [entry async for entry in registry.audit()]
+    async def history() -> None:
+        assert [entry async for entry in registry.history()]
 
     async def packages() -> None:
         assert [record async for record in registry.list_packages()]
@@ -153,7 +156,7 @@ async def test_what_nothing_of_ours_has_written_is_called_damage_and_crashes_nob
         "finalize": lambda: registry.finalize_package(package),
         "replay": lambda: registry.replay(check=True),
         "export": lambda: registry.export_events(tmp_path / "log"),
-        "audit": audit,
+        "history": history,
         "tail": tail,
         "packages": packages,
         "files": lambda: registry.list_files(package),
@@ -192,7 +195,7 @@ async def test_a_payload_that_is_not_what_its_type_says_is_named(registry: Regis
         digest_of_payload(b"\xa0"),
     )
     with pytest.raises(EventRefused, match=r"^event 4 \(v1.files.ingested\) breaks a rule of the log: payload"):
-        assert [entry async for entry in registry.audit()]
+        assert [entry async for entry in registry.history()]
     with pytest.raises(EventRefused, match=r"^event 4 "):
         await registry.replay(check=True)
 
@@ -204,8 +207,8 @@ async def test_a_payload_that_its_record_does_not_name_stops_every_reader(
     await registry.finalize_package(package)
     by_hand(settings, "UPDATE events SET payload = x'a0' WHERE type = 'v1.package.finalized'")
 
-    async def audit() -> None:
-        assert [entry async for entry in registry.audit()]
+    async def history() -> None:
+        assert [entry async for entry in registry.history()]
 
     async def tail() -> None:
         async with registry.tail_events() as events:
@@ -213,7 +216,7 @@ async def test_a_payload_that_its_record_does_not_name_stops_every_reader(
                 pass
 
     ways: tuple[Callable[[], Awaitable[object]], ...] = (
-        audit,
+        history,
         tail,
         lambda: registry.replay(check=True),
         lambda: registry.export_events(tmp_path / "log"),

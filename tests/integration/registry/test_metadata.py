@@ -1,4 +1,4 @@
-"""Metadata schemas, retention as it is recorded, audits, lists: what the log says beside files."""
+"""Metadata schemas, retention as it is recorded, histories, lists: what the log says beside files."""
 
 from pathlib import Path
 
@@ -77,7 +77,7 @@ async def test_an_audit_says_who_did_what_and_when(registry: Registry, tree: Pat
     await registry.ingest_file(package, "f", stream_of(b"three"), replace=True, principal="carol")
     await registry.finalize_package(package, principal="dave")
     await registry.ingest_tree(plant(tree, {"x": b"x"}), name="other", principal="eve")
-    entries = [entry async for entry in registry.audit(package)]
+    entries = [entry async for entry in registry.history(package)]
     assert [(entry.principal, entry.detail.split(",")[0]) for entry in entries] == [
         ("alice", "created 'p'"),
         ("bob", "added 'f'"),
@@ -88,11 +88,11 @@ async def test_an_audit_says_who_did_what_and_when(registry: Registry, tree: Pat
     assert [entry.recorded_at_us for entry in entries] == [
         log[entry.sequence - 1].event.recorded_at_us for entry in entries
     ]
-    everything = [entry async for entry in registry.audit()]
+    everything = [entry async for entry in registry.history()]
     assert [entry.sequence for entry in everything] == list(range(1, 12))
     assert [entry for entry in everything if entry in entries] == entries
     with pytest.raises(PackageNotFound):
-        _ = [entry async for entry in registry.audit("no such package")]
+        _ = [entry async for entry in registry.history("no such package")]
 
 
 async def test_lists_are_complete_over_many_pages(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,5 +101,5 @@ async def test_lists_are_complete_over_many_pages(registry: Registry, monkeypatc
     assert [package.package_id async for package in registry.list_packages()] == packages
     for number in range(7):
         await add(registry, packages[0], f"f{number}", b"")
-    assert len([entry async for entry in registry.audit(packages[0])]) == 8
-    assert len([entry async for entry in registry.audit()]) == 16
+    assert len([entry async for entry in registry.history(packages[0])]) == 8
+    assert len([entry async for entry in registry.history()]) == 16

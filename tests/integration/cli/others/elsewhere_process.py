@@ -91,7 +91,7 @@ def _load_everything() -> None:
             ["restore", f"{scratch}/backup"],
             ["verify"],
             ["replay"],
-            ["audit"],
+            ["history"],
             ["health"],
             ["doctor"],
             ["migrate"],

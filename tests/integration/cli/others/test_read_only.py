@@ -77,7 +77,7 @@ def check(place: Elsewhere, tmp_path: Path, names: set[str], because: str) -> No
         ["manifest", "finalized"],
         ["export", "finalized", out / "tree"],
         ["events"],
-        ["audit"],
+        ["history"],
         ["verify"],
         ["replay", "--check"],
         ["backup", out / "backup"],

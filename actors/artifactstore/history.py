@@ -1,20 +1,20 @@
-"""Audit entries, each of which describes one event of the log for people."""
+"""Entries of a history, each of which describes one event of the log for people."""
 
 from artifactstore_protocols.event_types import event_type
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import AuditEntry
+from artifactstore_protocols.records import HistoryEntry
 
-__all__ = ["audit_entry"]
+__all__ = ["history_entry"]
 
 
-def audit_entry(stored: StoredEvent) -> AuditEntry:
-    """Return the audit entry of an event.
+def history_entry(stored: StoredEvent) -> HistoryEntry:
+    """Return the entry for an event.
 
     Raises:
         UnknownEventType: a newer release wrote the event.
     """
     event = stored.event
-    return AuditEntry(
+    return HistoryEntry(
         sequence=stored.sequence,
         recorded_at_us=event.recorded_at_us,
         principal=event.principal,

@@ -1,9 +1,9 @@
-"""An audit line says in words what an event did, for every type of event there is."""
+"""A line of a history says in words what an event did, for every type of event there is."""
 
 import pytest
 from msgspec.structs import replace
 
-from artifactstore.audit import audit_entry
+from artifactstore.history import history_entry
 from artifactstore_protocols.commands import (
     Command,
     DeleteTag,
@@ -34,7 +34,7 @@ X = address_of(b"x")
 
 
 def lines(command: Command, state: LogState) -> list[str]:
-    return [audit_entry(each).detail for each in stored_events(decide(command, state, entries_max=9))]
+    return [history_entry(each).detail for each in stored_events(decide(command, state, entries_max=9))]
 
 
 def entries(*given: Entry) -> IngestFiles:
@@ -98,7 +98,7 @@ def test_every_type_of_event_has_its_words(command: Command, state: LogState, de
 
 def test_a_line_says_who_did_it_when_and_to_what() -> None:
     [stored] = stored_events(decide(created(), LogState(), entries_max=9), after=6)
-    entry = audit_entry(stored)
+    entry = history_entry(stored)
     assert (entry.sequence, entry.recorded_at_us, entry.principal) == (7, 1_000_007, "ci")
     assert (entry.type, entry.subject) == ("v1.package.created", FIRST)
 
@@ -106,11 +106,11 @@ def test_a_line_says_who_did_it_when_and_to_what() -> None:
 def test_a_finalized_package_is_named_by_its_manifest_digest() -> None:
     payload = PackageFinalized(b"canonical bytes")
     [stored] = stored_events([payload])
-    assert audit_entry(stored).type == type_of(payload).name
-    assert audit_entry(stored).detail.startswith("finalized, manifest blake3:")
+    assert history_entry(stored).type == type_of(payload).name
+    assert history_entry(stored).detail.startswith("finalized, manifest blake3:")
 
 
 def test_an_event_of_a_newer_release_is_not_guessed_at() -> None:
     [stored] = stored_events(decide(created(), LogState(), entries_max=9))
     with pytest.raises(UnknownEventType):
-        audit_entry(replace(stored, event=replace(stored.event, type="v9.package.sold")))
+        history_entry(replace(stored, event=replace(stored.event, type="v9.package.sold")))

@@ -1,0 +1,85 @@
+"""Commands that list what a package contains: ls, tree."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore.cli.options import Json, Package
+from artifactstore.cli.output import say, say_json, size_text
+from artifactstore.cli.runner import on_store
+from artifactstore.json_output import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artifactstore.registry import Registry
+    from artifactstore_protocols.records import DirectoryItem, FileRecord
+
+__all__ = ["register"]
+
+_Path = Annotated[str, typer.Argument(metavar="PATH", help="A directory or a file in the package. Default: its root.")]
+
+
+def ls(
+    package: Package,
+    path: _Path = "",
+    *,
+    long: Annotated[bool, typer.Option("-l", "--long", help="Also print sizes, media types and digests.")] = False,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore ls`."""
+    for item in on_store(lambda registry: registry.list_directory(package, path)):
+        if json:
+            say_json(to_json(item))
+        else:
+            say(_line(item) if long else _name(item))
+
+
+def _name(item: "DirectoryItem") -> str:
+    """Return the last part of an item's path, marked as `ls -F` marks it."""
+    name = item.path.rpartition("/")[2]
+    if item.kind == "link":
+        return f"{name} -> {item.target}"
+    return f"{name}/" if item.kind == "directory" else f"{name}{'*' if item.executable else ''}"
+
+
+def _line(item: "DirectoryItem") -> str:
+    size = "" if item.kind == "link" else size_text(item.bytes)
+    what = item.media_type or ("link" if item.kind == "link" else f"{item.entries} entries")
+    return f"{size:>10}  {what:26}  {item.content_address:71}  {_name(item)}".rstrip()
+
+
+def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
+    """Run `artifactstore tree`."""
+
+    async def work(registry: "Registry") -> "Sequence[FileRecord]":
+        found = await registry.get_package(package)
+        await registry.list_directory(found.package_id, path)  # refuses a path that is not there
+        return await registry.list_files(found.package_id)
+
+    top = path.rstrip("/")
+    entries = [entry for entry in on_store(work) if not top or entry.path == top or entry.path.startswith(f"{top}/")]
+    if json:
+        for entry in entries:
+            say_json(to_json(entry))
+        return
+    above: list[str] = []
+    for entry in entries:
+        *directories, name = entry.path.split("/")
+        if entry.kind == "directory":
+            directories, name = [*directories, name], ""
+        same = 0
+        while same < min(len(above), len(directories)) and above[same] == directories[same]:
+            same += 1
+        for depth, directory in enumerate(directories[same:], same):
+            say(f"{'  ' * depth}{directory}/")
+        above = directories
+        if name:
+            target = f" -> {entry.target}" if entry.kind == "link" else ""
+            say(f"{'  ' * len(directories)}{name}{'*' if entry.executable else ''}{target}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (ls, tree):
+        app.command()(command)

@@ -1,0 +1,57 @@
+"""`ls` and `tree`: what a package contains, directory by directory and as a whole."""
+
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli, make_tree
+
+
+@pytest.fixture
+def stored(cli: Cli, tmp_path: Path) -> str:
+    """A package with files, a link and directories."""
+    build = tmp_path / "build"
+    make_tree(build, {"run.sh": b"#!/bin/sh\n", "docs/notes.txt": b"x" * 2000, "docs/img/dot.svg": b"<svg/>"})
+    (build / "run.sh").chmod(0o755)
+    (build / "latest").symlink_to("docs/notes.txt")
+    (build / "logs").mkdir()
+    return str(cli.json("ingest", build)["package_id"])
+
+
+def test_a_directory_is_listed(cli: Cli, stored: str) -> None:
+    assert cli.ok("ls", stored).text.splitlines() == ["docs/", "latest -> docs/notes.txt", "logs/", "run.sh*"]
+    assert cli.ok("ls", "build", "docs").text.splitlines() == ["img/", "notes.txt"]
+    assert cli.ok("ls", "build", "docs/notes.txt").text.splitlines() == ["notes.txt"]
+    assert cli.ok("ls", "build", "logs").text == ""
+    docs, *_others = cli.json_lines("ls", stored)
+    assert (docs["path"], docs["kind"], docs["bytes"], docs["entries"]) == ("docs", "directory", 2006, 2)
+
+
+def test_a_directory_is_listed_with_sizes_and_digests(cli: Cli, stored: str) -> None:
+    lines = [line.split() for line in cli.ok("ls", stored, "docs", "--long").text.splitlines()]
+    assert lines[0] == ["6", "B", "1", "entries", "img/"]
+    size, unit, media_type, digest, name = lines[1]
+    assert (size, unit, media_type, name) == ("2.0", "KiB", "text/plain", "notes.txt")
+    assert digest.startswith("blake3:")
+
+
+def test_all_paths_are_printed_indented(cli: Cli, stored: str) -> None:
+    assert cli.ok("tree", stored).text.splitlines() == [
+        "docs/",
+        "  img/",
+        "    dot.svg",
+        "  notes.txt",
+        "latest -> docs/notes.txt",
+        "logs/",
+        "run.sh*",
+    ]
+    assert cli.ok("tree", stored, "docs/img").text.splitlines() == ["docs/", "  img/", "    dot.svg"]
+    assert [entry["path"] for entry in cli.json_lines("tree", stored, "docs/")] == [
+        "docs/img/dot.svg",
+        "docs/notes.txt",
+    ]
+
+
+@pytest.mark.parametrize("command", ["ls", "tree"])
+def test_a_path_that_is_not_there_is_refused(cli: Cli, stored: str, command: str) -> None:
+    assert "has no file 'doc'" in cli.refused_without_a_trace(command, stored, "doc")
