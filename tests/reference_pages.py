@@ -44,6 +44,7 @@ _JSON: Mapping[str, tuple[type[Struct] | str, ...]] = MappingProxyType(
         "package show": (records.PackageRecord,),
         "ls": (records.DirectoryItem,),
         "tree": (records.FileRecord,),
+        "diff": (records.EntryChange,),
         "tag set": (records.Tag,),
         "tag list": (records.Tag,),
         "tag log": (records.HistoryEntry,),

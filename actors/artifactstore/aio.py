@@ -162,6 +162,7 @@ class AsyncioRegistry:
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)
     list_files = _awaitable(Registry.list_files)
+    diff_packages = _awaitable(Registry.diff_packages)
     list_directory = _awaitable(Registry.list_directory)
     get_file_record = _awaitable(Registry.get_file_record)
     get_manifest_bytes = _awaitable(Registry.get_manifest_bytes)

@@ -106,6 +106,7 @@ class BlockingRegistry:
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)
     list_files = _blocking(Registry.list_files)
+    diff_packages = _blocking(Registry.diff_packages)
     list_directory = _blocking(Registry.list_directory)
     get_file_record = _blocking(Registry.get_file_record)
     get_manifest_bytes = _blocking(Registry.get_manifest_bytes)

@@ -71,6 +71,7 @@ from artifactstore_protocols.records import (
     BackupReport,
     DirectoryIngest,
     DirectoryItem,
+    EntryChange,
     ExportReport,
     FileRecord,
     FinalizedPackage,
@@ -440,6 +441,21 @@ class Registry:
         if items is None:
             raise FileNotInPackage(package_id, path)
         return items
+
+    @checked
+    async def diff_packages(self, before: str, after: str) -> Sequence[EntryChange]:
+        """Return the differences that lead from one package to another, in the order of their paths.
+
+        Contents, executable bits, kinds and link targets count; media types do not. So there is no difference exactly
+        if the tree digests are equal. A file whose content was removed at another path counts as renamed.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        ids = [await self._package_id(package) for package in (before, after)]
+        from artifactstore_protocols.package_diff import changes_between  # noqa: PLC0415 - see above
+
+        return changes_between(await self._store.differences(*ids))
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:

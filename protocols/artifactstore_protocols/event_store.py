@@ -214,6 +214,13 @@ class EventStore(Protocol):
         """Return a package and its entries in the `paths.tree_order` of their keys, or raise `PackageNotFound`."""
         ...
 
+    async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
+        """Return the entries at each path at which two packages differ, by their ids; None where there is none.
+
+        Media types do not count. Raises `PackageNotFound` if a package is missing.
+        """
+        ...
+
     async def manifest_bytes(self, package_id: str) -> bytes | None:
         """Return a package's manifest, None while it is open; raise `PackageNotFound` if the package is missing."""
         ...

@@ -15,6 +15,7 @@ __all__ = [
     "ComponentHealth",
     "DirectoryIngest",
     "DirectoryItem",
+    "EntryChange",
     "EntryKind",
     "ExportReport",
     "FileRecord",
@@ -150,6 +151,26 @@ class DirectoryItem(Struct, frozen=True, gc=False):
     media_type: str = ""
     content_address: str = ""
     target: str = ""
+
+
+class EntryChange(Struct, frozen=True):
+    """A difference between two packages.
+
+    Attributes:
+        kind: what happened to the entry.
+        before: the entry in the first package; None if it was added.
+        after: the entry in the second package; None if it was removed.
+    """
+
+    kind: Literal["added", "removed", "changed", "renamed"]
+    before: FileRecord | None
+    after: FileRecord | None
+
+    @property
+    def path(self) -> str:
+        """The path in the second package; in the first one if the entry was removed."""
+        entry = self.after or self.before
+        return "" if entry is None else entry.path
 
 
 class DirectoryIngest(Struct, frozen=True):

@@ -17,6 +17,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_references import search_package
+from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
@@ -279,6 +280,22 @@ class SimulatedEventStore:
 
         return await self._read("files", look)
 
+    async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
+        """The entries at which two packages differ."""
+
+        def look() -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
+            tables = self._log.tables
+            old, new = (
+                {path_key(entry.path): entry for entry in tables.files(package_id)} for package_id in (before, after)
+            )
+            return [
+                (old.get(key), new.get(key))
+                for key in sorted(old.keys() | new.keys())
+                if _compared(old.get(key)) != _compared(new.get(key))
+            ]
+
+        return await self._read("differences", look)
+
     async def manifest_bytes(self, package_id: str) -> bytes | None:
         """A package's manifest."""
 
@@ -393,3 +410,7 @@ def _page_of(locations: Sequence[Location], contents: int) -> list[Location]:
     """Return the objects of the first few contents."""
     addresses = list(dict.fromkeys(at.content_address for at in locations))[:contents]
     return [at for at in locations if at.content_address in addresses]
+
+
+def _compared(entry: FileRecord | None) -> object:
+    return entry and (entry.kind, entry.executable, entry.content_address, entry.target)

@@ -36,7 +36,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "content": ("ingest", "get", "manifest", "export"),
         "packages": ("package",),
-        "listing": ("ls", "tree"),
+        "listing": ("ls", "tree", "diff"),
         "tags": ("tag",),
         "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),

@@ -32,6 +32,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
         "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),
+        "diff": (
+            "artifactstore diff 'nightly@{1}' nightly",
+            "artifactstore diff tag:release-3 tag:release-4 --stat",
+        ),
         "tag set": (
             "artifactstore tag set release-4 nightly",
             "artifactstore tag set release-4 nightly@2026-11-28 --protect",

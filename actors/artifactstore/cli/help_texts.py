@@ -27,6 +27,9 @@ Exits 3 if the file system rejects some entries; the others are written.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": "List a directory of a package: directories end with /, executable files with *.",
         "tree": "Print all paths of a package, or those below a directory, indented.",
+        "diff": """List the differences between two packages: A added, D removed, M changed, R renamed.
+
+Exits 0, also if there are differences; with --exit-code, exits 1 then.""",
         "tag set": "Set a tag to a finalized package, or move it; tag:TAG then names the package.",
         "tag delete": "Delete a tag. The package stays, and so does the tag's history.",
         "tag list": "List all tags.",

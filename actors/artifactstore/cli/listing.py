@@ -1,12 +1,13 @@
-"""Commands that list what a package contains: ls, tree."""
+"""Commands that list what packages contain, and how they differ: ls, tree, diff."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from artifactstore.cli.options import Json, Package
 from artifactstore.cli.output import say, say_json, size_text
-from artifactstore.cli.runner import on_store
+from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit, on_store
 from artifactstore.json_output import to_json
 
 if TYPE_CHECKING:
@@ -79,7 +80,38 @@ def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
             say(f"{'  ' * len(directories)}{name}{'*' if entry.executable else ''}{target}")
 
 
+_LETTERS = {"added": "A", "removed": "D", "changed": "M", "renamed": "R"}
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="The first package.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="The second package.")],
+    *,
+    stat: Annotated[bool, typer.Option("--stat", help="Also print sizes, and the number of changes.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if there are differences.")] = False,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore diff`."""
+    changes = on_store(lambda registry: registry.diff_packages(before, after))
+    for change in changes:
+        if json:
+            say_json(to_json(change))
+            continue
+        renamed = f"{change.before.path} -> " if change.kind == "renamed" and change.before is not None else ""
+        sizes = f"{_size(change.before):>10} -> {_size(change.after):>10}  " if stat else ""
+        say(f"{_LETTERS[change.kind]}  {sizes}{renamed}{change.path}")
+    if stat and not json:
+        counts = Counter[str](change.kind for change in changes)
+        say(", ".join(f"{counts[kind]} {kind}" for kind in _LETTERS))
+    if changes and exit_code:
+        raise NonzeroExit(EXIT_FAILED)
+
+
+def _size(entry: "FileRecord | None") -> str:
+    return "-" if entry is None or entry.kind != "file" else size_text(entry.size_bytes)
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (ls, tree):
+    for command in (ls, tree, diff):
         app.command()(command)

@@ -5,7 +5,18 @@ from functools import cache
 from itertools import islice
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Row, ScalarSelect, Select, func, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+)
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
@@ -41,6 +52,8 @@ from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, 
 __all__ = [
     "IS_CURRENT",
     "deduplicated_bytes",
+    "differences",
+    "differing_entries",
     "file",
     "files_with_content",
     "find_package",
@@ -75,7 +88,7 @@ _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column
 _KNOWN_AT_ONCE = 500
 """The number of digests in one statement, below the 999 parameters that every SQLite build accepts."""
 
-_FILES_QUERY = select(
+_FILE_COLUMNS = (
     _files.c.package_number,
     _files.c.path_key,
     path_of(_files),
@@ -86,7 +99,10 @@ _FILES_QUERY = select(
     _files.c.link_target,
     _files.c.sequence,
     *content_columns(_contents),
-).select_from(_files.outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary))
+)
+_FILES_QUERY = select(*_FILE_COLUMNS).select_from(
+    _files.outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary)
+)
 _LOCATIONS_QUERY = select(
     _locations.c.digest_primary,
     _locations.c.backend_id,
@@ -338,6 +354,39 @@ async def list_files(connection: AsyncConnection, package: PackageRecord) -> lis
         return [_file(row, package.package_id) for row in rows]
 
     return await run(connection, steps())
+
+
+async def differences(
+    connection: AsyncConnection, before: PackageRecord, after: PackageRecord
+) -> list[tuple[FileRecord | None, FileRecord | None]]:
+    """Return the entries of two packages at each path at which they differ, in the order of their path keys."""
+    sides: list[dict[str, FileRecord]] = []
+    for package, other in ((before, after), (after, before)):
+        selected = differing_entries(package.created_sequence, other.created_sequence)
+        rows: Sequence[Sequence[Any]] = (await connection.execute(selected)).all()
+        sides.append({row[1]: _file(row, package.package_id) for row in rows})
+    old, new = sides
+    return [(old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
+
+
+def differing_entries(number: int, other_number: int) -> Select[tuple[Any, ...]]:
+    """Return the query for the entries of a package that another package lacks, or has in another form.
+
+    For each entry, one search finds the other package's entry at the same path.
+    """
+    other = _files.alias("other")
+    same_path = and_(other.c.package_number == other_number, other.c.path_key == _files.c.path_key)
+    differs = or_(
+        other.c.path_key.is_(None),
+        _files.c.kind != other.c.kind,
+        _files.c.executable != other.c.executable,
+        _files.c.digest_primary.is_distinct_from(other.c.digest_primary),
+        _files.c.link_target.is_distinct_from(other.c.link_target),
+    )
+    joined = _files.outerjoin(other, same_path).outerjoin(
+        _contents, _contents.c.digest_primary == _files.c.digest_primary
+    )
+    return select(*_FILE_COLUMNS).select_from(joined).where(_files.c.package_number == number, differs)
 
 
 @cache

@@ -174,6 +174,15 @@ class SqlEventStore:
 
         return await self._database.read(read)
 
+    async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
+        """Return the entries at which two packages differ."""
+
+        async def read(connection: AsyncConnection) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
+            packages = [await queries.package(connection, package_id) for package_id in (before, after)]
+            return await queries.differences(connection, *packages)
+
+        return await self._database.read(read)
+
     async def manifest_bytes(self, package_id: str) -> bytes | None:
         """Return the manifest bytes of a package; None while it is open."""
 

@@ -1,4 +1,4 @@
-"""`ls` and `tree`: what a package contains, directory by directory and as a whole."""
+"""`ls`, `tree` and `diff`: what packages contain, and how they differ."""
 
 from pathlib import Path
 
@@ -55,3 +55,25 @@ def test_all_paths_are_printed_indented(cli: Cli, stored: str) -> None:
 @pytest.mark.parametrize("command", ["ls", "tree"])
 def test_a_path_that_is_not_there_is_refused(cli: Cli, stored: str, command: str) -> None:
     assert "has no file 'doc'" in cli.refused_without_a_trace(command, stored, "doc")
+
+
+def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    (build / "docs" / "notes.txt").rename(build / "notes.txt")
+    (build / "docs" / "img" / "dot.svg").write_bytes(b"<svg></svg>")
+    (build / "run.sh").unlink()
+    (build / "new").write_bytes(b"new")
+    (build / "latest").unlink()
+    (build / "latest").symlink_to("notes.txt")
+    cli.ok("ingest", build)
+    lines = ["M  docs/img/dot.svg", "M  latest", "A  new", "R  docs/notes.txt -> notes.txt", "D  run.sh"]
+    assert cli.ok("diff", stored, "build").text.splitlines() == lines
+    assert (
+        cli.ok("diff", "build@{1}", "build", "--stat").text.splitlines()[-1]
+        == "1 added, 1 removed, 2 changed, 1 renamed"
+    )
+    changed = cli.json_lines("diff", stored, "build")
+    assert [change["kind"] for change in changed] == ["changed", "changed", "added", "renamed", "removed"]
+    assert changed[0]["after"]["size_bytes"] == 11
+    assert cli.run("diff", stored, "build", "--exit-code").code == 1
+    assert cli.ok("diff", stored, "build@{1}", "--exit-code").text == ""

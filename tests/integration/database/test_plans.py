@@ -2,13 +2,14 @@
 
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from sqlalchemy import Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
-from artifactstore.database.queries import queries_for
+from artifactstore.database.queries import differing_entries, queries_for
 from artifactstore_protocols.package_references import (
     ByDigest,
     ById,
@@ -31,7 +32,7 @@ QUESTIONS: list[PackageQuery] = [
 ]
 
 
-async def plan(connection: AsyncConnection, selected: Select[tuple[object, ...]]) -> list[str]:
+async def plan(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:
     """The steps of the database's plan, in its words."""
     sql = str(selected.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
     if connection.dialect.name == "sqlite":
@@ -43,10 +44,19 @@ async def plan(connection: AsyncConnection, selected: Select[tuple[object, ...]]
 @pytest.mark.parametrize("wanted", QUESTIONS, ids=repr)
 async def test_a_package_is_found_by_an_index(database: Database, wanted: PackageQuery) -> None:
     for selected in queries_for(wanted):
-        steps = await database.read(partial(plan, selected=selected))
-        assert any("artifact_packages" in step for step in steps)
-        for step, detail in pairwise([*steps, ""]):
-            assert not step.startswith("SCAN"), steps
-            assert "Seq Scan" not in step, steps
-            if "Index Scan" in step or "Index Only Scan" in step:
-                assert "Index Cond" in detail, steps  # otherwise it reads the whole index
+        await check_plan(database, selected, "artifact_packages")
+
+
+async def check_plan(database: Database, selected: Select[tuple[Any, ...]], table: str) -> None:
+    """It reads a table, and searches every table by an index."""
+    steps = await database.read(partial(plan, selected=selected))
+    assert any(table in step for step in steps)
+    for step, detail in pairwise([*steps, ""]):
+        assert not step.startswith("SCAN"), steps
+        assert "Seq Scan" not in step, steps
+        if "Index Scan" in step or "Index Only Scan" in step:
+            assert "Index Cond" in detail, steps  # otherwise it reads the whole index
+
+
+async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
+    await check_plan(database, differing_entries(1, 2), " other ")

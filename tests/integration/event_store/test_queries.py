@@ -181,6 +181,43 @@ async def test_a_manifest_is_the_finalizing_event_s_payload(store: EventStore, s
     assert [file.path for file in manifest.decode(payload).files] == ["a", _PATH]
 
 
+async def test_two_packages_are_compared_path_by_path(store: EventStore, scribe: Scribe) -> None:
+    first = [
+        ingested("same", b"s"),
+        ingested("a", b"x"),
+        ingested("bit", b"x"),
+        ingested("gone", b"g"),
+        ingested("é", b""),
+    ]
+    second = [
+        ingested("same", b"s", media_type="text/html"),
+        ingested("a", b"yy"),
+        ingested("bit", b"x", executable=True),
+        ingested("new", b"n"),
+        ingested("e\u0301", b""),
+    ]
+    await scribe.tell(created(1), created(2))
+    await scribe.send(scribe.ask(ingest(*first)), files_per_package_max=9)
+    await scribe.send(scribe.ask(ingest(*second, package=2)), files_per_package_max=9)
+    entries = (link_entry("link", "a"), directory_entry("d")), (link_entry("link", "b"), directory_entry("d"))
+    for number, each in enumerate(entries, 1):
+        command = IngestFiles(package_id_of(number), each, (), OnExisting.REFUSE)
+        await scribe.send(scribe.ask(command), files_per_package_max=9)
+    ids = package_id_of(1), package_id_of(2)
+    found = await store.differences(*ids)
+    paths = sorted((before.path, after.path) for before, after in found if before is not None and after is not None)
+    assert paths == [("a", "a"), ("bit", "bit"), ("link", "link")]
+    assert [before.path for before, after in found if before is not None and after is None] == ["gone"]
+    assert [after.path for before, after in found if after is not None and before is None] == ["new"]
+    known = {(package_id, file.path): file for package_id in ids for file in (await store.files(package_id))[1]}
+    for pair in found:
+        for entry in pair:
+            assert entry is None or known[entry.package_id, entry.path] == entry
+    assert list(await store.differences(ids[0], ids[0])) == []
+    with pytest.raises(PackageNotFound):
+        await store.differences(ids[0], package_id_of(9))
+
+
 async def test_a_package_that_is_not_there_is_said_to_be_missing(store: EventStore) -> None:
     nowhere = package_id_of(9)
     for question in (

@@ -1,0 +1,42 @@
+"""The differences between two packages: entries that were added, removed, changed or renamed.
+
+A file counts as renamed if a removed file had the same content. Times and media types do not count as changes, as they
+do not count for the tree digest.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from artifactstore_protocols.paths import tree_order
+from artifactstore_protocols.records import EntryChange, FileRecord
+
+__all__ = ["changes_between"]
+
+
+def changes_between(pairs: Iterable[tuple[FileRecord | None, FileRecord | None]]) -> list[EntryChange]:
+    """Return the changes that lead from one package to another, in tree order of their paths.
+
+    Args:
+        pairs: for each path at which the packages differ, the entry in the first package and in the second; None where
+            there is none.
+    """
+    pairs = list(pairs)
+    removed = [before for before, after in pairs if before is not None and after is None]
+    added = [after for before, after in pairs if before is None and after is not None]
+    changes = [EntryChange("changed", *pair) for pair in pairs if None not in pair]
+    sources: dict[str, list[FileRecord]] = defaultdict(list)
+    for entry in sorted(removed, key=_order, reverse=True):
+        if entry.size_bytes:  # an empty file says nothing about where it comes from
+            sources[entry.content_address].append(entry)
+    for entry in sorted(added, key=_order):
+        if entry.size_bytes and sources[entry.content_address]:
+            changes.append(EntryChange("renamed", sources[entry.content_address].pop(), entry))
+        else:
+            changes.append(EntryChange("added", None, entry))
+    renamed = {change.before for change in changes if change.kind == "renamed"}
+    changes += [EntryChange("removed", entry, None) for entry in removed if entry not in renamed]
+    return sorted(changes, key=lambda change: tree_order(change.path))
+
+
+def _order(entry: FileRecord) -> str:
+    return tree_order(entry.path)
