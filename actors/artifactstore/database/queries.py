@@ -44,7 +44,7 @@ from artifactstore_protocols.package_references import (
     search_package,
 )
 from artifactstore_protocols.packages import PackageNotFound
-from artifactstore_protocols.paths import tree_order
+from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS, TAGS
@@ -363,8 +363,8 @@ async def differences(
     sides: list[dict[str, FileRecord]] = []
     for package, other in ((before, after), (after, before)):
         selected = differing_entries(package.created_sequence, other.created_sequence)
-        rows: Sequence[Sequence[Any]] = (await connection.execute(selected)).all()
-        sides.append({row[1]: _file(row, package.package_id) for row in rows})
+        found = [_file(tuple(row), package.package_id) for row in await connection.execute(selected)]
+        sides.append({path_key(entry.path): entry for entry in found})
     old, new = sides
     return [(old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys())]
 
