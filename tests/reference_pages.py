@@ -46,6 +46,7 @@ _JSON: Mapping[str, tuple[type[Struct] | str, ...]] = MappingProxyType(
         "tree": (records.FileRecord,),
         "diff": (records.EntryChange,),
         "tag set": (records.Tag,),
+        "tag delete": ("tag",),
         "tag list": (records.Tag,),
         "tag log": (records.HistoryEntry,),
         "export": (records.ExportReport,),

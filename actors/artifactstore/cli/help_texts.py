@@ -25,13 +25,20 @@ Exits 3 if the file system rejects some entries; the others are written.""",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package list": "List all packages, oldest first; with --json, one a line.",
         "package show": "Show a package and its files, links and empty directories.",
-        "ls": "List a directory of a package: directories end with /, executable files with *.",
-        "tree": "Print all paths of a package, or those below a directory, indented.",
-        "diff": """List the differences between two packages: A added, D removed, M changed, R renamed.
+        "ls": """List one directory of a package.
 
+Directories end with /, and executable files with *. Links show their target.""",
+        "tree": """Print all paths of a package, indented.
+
+With PATH, only that one and those below it.""",
+        "diff": """List the differences between two packages.
+
+A is added, D removed, M changed and R renamed.
 Exits 0, also if there are differences; with --exit-code, exits 1 then.""",
-        "tag set": "Set a tag to a finalized package, or move it; tag:TAG then names the package.",
-        "tag delete": "Delete a tag. The package stays, and so does the tag's history.",
+        "tag set": """Set a tag to a finalized package, or move it.
+
+Wherever a package is named, tag:TAG then names this one.""",
+        "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
         "verify": """Read every object again and compare it with the log.

@@ -43,9 +43,11 @@ def set_tag(
     _say_tag(changed, json=json)
 
 
-def delete(tag: _Tag) -> None:
+def delete(tag: _Tag, *, json: Json = False) -> None:
     """Run `artifactstore tag delete`."""
     on_store(lambda registry: registry.delete_tag(tag, principal=invoker()), interrupted=MAY_BE_DONE)
+    if json:
+        say_json({"tag": tag})
 
 
 def list_tags(*, json: Json = False) -> None:

@@ -61,6 +61,10 @@ WRONG: dict[str, tuple[object, ...]] = {
 
 KINDS = {
     "package": "str",
+    "before": "str",
+    "after": "str",
+    "tag": "str",
+    "protect": "bool",
     "name": "str",
     "path": "str",
     "retention": "str",
@@ -92,6 +96,9 @@ def right_values(tree: Path) -> dict[str, object]:
     """A value that would do for each parameter without a default."""
     return {
         "package": "p",
+        "before": "p",
+        "after": "p",
+        "tag": "t",
         "name": "n",
         "path": "f",
         "schema": {},
