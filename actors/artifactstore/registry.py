@@ -347,12 +347,11 @@ class Registry:
             NotFinalized: the package is open.
             TagProtected: the tag is protected and names another package.
         """
-        committed = await self._commit(SetTag(tag, await self._package_id(package), protect), principal, None)
-        if not committed.events:
+        package_id = await self._package_id(package)
+        while not (committed := await self._commit(SetTag(tag, package_id, protect), principal, None)).events:
             current = await self._store.tag(tag)
-            if current is None:  # somebody has deleted it since
-                raise TagNotFound(tag)
-            return current
+            if current is not None and current.package_id == package_id:
+                return current  # otherwise somebody has moved or deleted it meanwhile
         [stored], [payload] = committed.events, committed.payloads()
         was_set, event = cast("TagSet", payload), stored.event
         return Tag(tag, was_set.package_id, was_set.protected, event.principal, event.recorded_at_us, stored.sequence)
@@ -383,6 +382,7 @@ class Registry:
         Raises:
             TagNotFound: no event is about this tag.
         """
+        DeleteTag(tag)  # refuses what is no tag
         entries = self._entries(tag_subject(tag))
         async with aclosing(entries):
             found = False
@@ -437,7 +437,7 @@ class Registry:
         from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
 
         _package, entries = await self._store.files(package_id)
-        items = list_directory(entries, path)
+        items = await in_thread(lambda: list_directory(entries, path))
         if items is None:
             raise FileNotInPackage(package_id, path)
         return items
@@ -455,7 +455,8 @@ class Registry:
         ids = [await self._package_id(package) for package in (before, after)]
         from artifactstore_protocols.package_diff import changes_between  # noqa: PLC0415 - see above
 
-        return changes_between(await self._store.differences(*ids))
+        pairs = await self._store.differences(*ids)
+        return await in_thread(lambda: changes_between(pairs))
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:

@@ -28,7 +28,7 @@ from artifactstore_protocols.entries import (
 )
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.ids import check_id, is_id
 from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
     ManifestSummary,
@@ -108,8 +108,10 @@ def _check_name(what: str, text: str) -> None:
 
 
 def _check_reference(what: str, text: str) -> None:
-    """Refuse a name that is invalid or has a character that selects a package beside a name."""
+    """Refuse a name that is invalid, is an id, or has a character that selects a package beside a name."""
     _check_name(what, text)
+    if is_id(text):
+        raise InvalidValue(what, text, "it is an id; take another name")
     if _REFERENCE_CHARACTERS.search(text) is not None:
         raise InvalidValue(what, text[:60], "leave out @ : { and }, which select a package")
 

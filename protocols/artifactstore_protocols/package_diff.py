@@ -1,7 +1,7 @@
 """The differences between two packages: entries that were added, removed, changed or renamed.
 
-A file counts as renamed if a removed file had the same content. Times and media types do not count as changes, as they
-do not count for the tree digest.
+A file counts as renamed if a removed file had the same content. A path that is written in another Unicode form counts
+as changed. Media types do not count, as they do not count for the tree digest.
 """
 
 from collections import defaultdict

@@ -19,7 +19,7 @@ changes an open package prefers the open packages of a NAME. A text that several
 
 import re
 from collections.abc import Generator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -50,7 +50,10 @@ PART_LENGTH_MIN: Final = 6
 """The minimum length of a part of an id. Ids that were made within a minute have the same first 8 characters."""
 
 _PART = re.compile(rf"[0-9a-f-]{{{PART_LENGTH_MIN},35}}")
-_BACK = re.compile(r"\{(\d{1,9})\}")
+_BACK = re.compile(r"\{([0-9]+)\}")
+_BACK_DIGITS_MAX, _BACK_MAX = 9, 10**9
+_TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
+_DAY_US = 86_400_000_000
 _SHOWN_CHARACTERS = 60
 _DIGEST_ALGORITHMS = {"manifest": "blake3", "tree": "sha256"}
 
@@ -120,9 +123,9 @@ def search_package(
     # UTF-8 holds no lone surrogate and PostgreSQL text no NUL. No name has either; a query with one can fail.
     if "\0" in text or text.encode(errors="ignore").decode() != text:
         raise PackageNotFound(text)
-    if is_id(text) and (found := (yield ById(text))):
-        return found[0]
-    if ":" in text.partition("@")[0]:
+    if is_id(text):
+        found = yield ById(text)
+    elif ":" in text.partition("@")[0]:
         found = yield _by_scheme(text)
     elif "@" in text:
         found = yield _selected(text)
@@ -153,7 +156,7 @@ def _by_scheme(text: str) -> ByTag | ByDigest:
     if of == "tag":
         return ByTag(digest)
     if of not in _DIGEST_ALGORITHMS:
-        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], "before a colon stands tag, manifest or tree")
+        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], "write tag:TAG, manifest:DIGEST or tree:DIGEST")
     if ":" not in digest:
         digest = f"{_DIGEST_ALGORITHMS[of]}:{digest}"
     return ByDigest("manifest" if of == "manifest" else "tree", str(ContentAddress.parse(digest)))
@@ -164,22 +167,23 @@ def _selected(text: str) -> ByName:
     if selector == "latest":
         return ByName(name)
     if (back := _BACK.fullmatch(selector)) is not None:
-        return ByName(name, back=int(back[1]))
-    try:
-        return ByName(name, until_us=_end_us(selector))
-    except (ValueError, OverflowError):
-        reason = "after @ stands latest, {n}, a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
-        raise InvalidValue("package", text[:_SHOWN_CHARACTERS], reason) from None
+        digits = back[1].lstrip("0") or "0"
+        return ByName(name, back=int(digits) if len(digits) <= _BACK_DIGITS_MAX else _BACK_MAX)
+    if (end_us := _end_us(selector)) is not None:
+        return ByName(name, until_us=end_us)
+    reason = "after @ write latest, {n}, a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
+    raise InvalidValue("package", text[:_SHOWN_CHARACTERS], reason)
 
 
-def _end_us(text: str) -> int:
-    """Return the first microsecond since 1970 UTC after a day, or after a point in time."""
+def _end_us(text: str) -> int | None:
+    """Return the first microsecond since 1970 UTC after a day or a point in time; None if the text is neither."""
+    if _TIME.fullmatch(text) is None:
+        return None
     try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        moment, step = datetime.fromisoformat(text), timedelta(microseconds=1)
-    else:
-        moment, step = datetime(day.year, day.month, day.day, tzinfo=UTC), timedelta(days=1)
+        moment = datetime.fromisoformat(text)
+    except ValueError:  # there is no such day or hour
+        return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return (moment + step - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    start_us = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+    return start_us + (1 if "T" in text else _DAY_US)

@@ -30,7 +30,10 @@ class PackageNotFound(ArtifactStoreError):
     """No package has this id."""
 
     package: str
-    template = "there is no package {self.package}; `artifactstore package list` shows those that are"
+
+    @override
+    def __str__(self) -> str:
+        return f"there is no package {self.package[:60]!r}; `artifactstore package list` shows those that are"
 
 
 @dataclass(eq=False)

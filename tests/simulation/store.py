@@ -413,4 +413,4 @@ def _page_of(locations: Sequence[Location], contents: int) -> list[Location]:
 
 
 def _compared(entry: FileRecord | None) -> object:
-    return entry and (entry.kind, entry.executable, entry.content_address, entry.target)
+    return entry and (entry.path, entry.kind, entry.executable, entry.content_address, entry.target)

@@ -19,6 +19,7 @@ from artifactstore_protocols.manifest import (
     LinkEntry,
     Manifest,
     ManifestInvalid,
+    ManifestReceipt,
     decode,
     encode,
     manifest_digest,
@@ -324,3 +325,21 @@ def test_a_summary_of_other_bytes_is_refused() -> None:
     for payload in (b"", b"\xa0", PAYLOAD[:-1], PAYLOAD + b"\x00", b"\xb8\x07" + PAYLOAD[1:]):
         with pytest.raises(ManifestInvalid):
             summarize(payload)
+
+
+def test_equal_texts_of_a_manifest_are_one_object() -> None:
+    digests = b"\1" * 32, b"\2" * 32
+    entries = [FileEntry("file", str(number), False, 1, "text/x-shared", *digests) for number in range(2)]
+    made = Manifest.build(
+        package=SAMPLE.package,
+        entries=entries,
+        storage_receipts=[ManifestReceipt(digests[0], "local", None)],
+        retention_class="permanent",
+        retention_duration_us=None,
+        producer=SAMPLE.provenance.producer,
+        principal="ci",
+    )
+    decoded = decode(encode(made))
+    first, second = decoded.files
+    assert first.media_type is second.media_type
+    assert first.kind is second.kind

@@ -45,11 +45,9 @@ PURE = {
     "unicodedata",
     # Of these modules, names that do no more.
     "datetime.UTC",
-    "datetime.date",
     "datetime.datetime",
     "datetime.timedelta",
     "io.BytesIO",
-    "sys.intern",
 }
 """Nothing in these reads a clock, a file or a random source, or runs anything beside the caller."""
 

@@ -43,5 +43,5 @@ def _names(query: str, incomplete: str) -> list[str]:
         with closing(sqlite3.connect(location, timeout=_LOCK_TIMEOUT_S, uri=True)) as database:
             found = database.execute(query, {"begin": incomplete, "limit": _NAMES_MAX})
             return [name for (name,) in found]
-    except (ArtifactStoreError, sqlite3.Error, OSError):
+    except (ArtifactStoreError, sqlite3.Error, OSError, ValueError):
         return []

@@ -34,7 +34,7 @@ With PATH, only that one and those below it.""",
         "diff": """List the differences between two packages.
 
 A is added, D removed, M changed and R renamed.
-Exits 0, also if there are differences; with --exit-code, exits 1 then.""",
+Exits 0, also if there are differences; with --exit-code, exits 3 then.""",
         "tag set": """Set a tag to a finalized package, or move it.
 
 Wherever a package is named, tag:TAG then names this one.""",

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, Package
+from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage
 from artifactstore.cli.output import say, say_json, size_text
-from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit, on_store
+from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.json_output import to_json
+from artifactstore_protocols.paths import path_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,8 +59,8 @@ def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
         await registry.list_directory(found.package_id, path)  # refuses a path that is not there
         return await registry.list_files(found.package_id)
 
-    top = path.rstrip("/")
-    entries = [entry for entry in on_store(work) if not top or entry.path == top or entry.path.startswith(f"{top}/")]
+    top = path_key(path.rstrip("/"))
+    entries = [entry for entry in on_store(work) if not top or f"{path_key(entry.path)}/".startswith(f"{top}/")]
     if json:
         for entry in entries:
             say_json(to_json(entry))
@@ -84,11 +85,11 @@ _LETTERS = {"added": "A", "removed": "D", "changed": "M", "renamed": "R"}
 
 
 def diff(
-    before: Annotated[str, typer.Argument(metavar="A", help="The first package.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="The second package.")],
+    before: FirstPackage,
+    after: SecondPackage,
     *,
     stat: Annotated[bool, typer.Option("--stat", help="Also print sizes, and the number of changes.")] = False,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 if there are differences.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 3 if there are differences.")] = False,
     json: Json = False,
 ) -> None:
     """Run `artifactstore diff`."""
@@ -97,14 +98,15 @@ def diff(
         if json:
             say_json(to_json(change))
             continue
-        renamed = f"{change.before.path} -> " if change.kind == "renamed" and change.before is not None else ""
+        moved = change.before is not None and change.before.path != change.path
+        renamed = f"{change.before.path} -> " if moved and change.before is not None else ""
         sizes = f"{_size(change.before):>10} -> {_size(change.after):>10}  " if stat else ""
         say(f"{_LETTERS[change.kind]}  {sizes}{renamed}{change.path}")
     if stat and not json:
         counts = Counter[str](change.kind for change in changes)
         say(", ".join(f"{counts[kind]} {kind}" for kind in _LETTERS))
     if changes and exit_code:
-        raise NonzeroExit(EXIT_FAILED)
+        raise NonzeroExit(EXIT_DIFFERENT)
 
 
 def _size(entry: "FileRecord | None") -> str:

@@ -10,16 +10,19 @@ from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
 
 __all__ = [
+    "FirstPackage",
     "Json",
     "Key",
     "Links",
     "Meta",
     "NoFilesCache",
+    "OpenPackage",
     "OptionalPackage",
     "Output",
     "Package",
     "Quiet",
     "Retention",
+    "SecondPackage",
     "metadata_of",
 ]
 
@@ -46,18 +49,31 @@ Quiet = Annotated[
         "-q", "--quiet", callback=_silence, help="Print no progress and no text. Errors, --json and exit codes stay."
     ),
 ]
-Package = Annotated[
+_FORMS = (
+    "NAME@latest, NAME@{n} (n back), NAME@2026-11-28 (finalized by then), tag:TAG, manifest:DIGEST, tree:DIGEST, "
+    "its id, or 6 or more characters of one end of it."
+)
+_HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
+
+Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=_package_names)]
+FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=_package_names)]
+SecondPackage = Annotated[
+    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=_package_names)
+]
+OpenPackage = Annotated[
     str,
     typer.Argument(
         metavar="PACKAGE",
-        help="A package: NAME (the newest), NAME@{n} (n back), NAME@2026-11-28, tag:TAG, its id or a part of it.",
+        help="An open package: NAME, its id, or 6 or more characters of one end of it.",
         autocompletion=_package_names,
     ),
 ]
 OptionalPackage = Annotated[
     str | None,
     typer.Argument(
-        metavar="PACKAGE", help="A package, as elsewhere. Default: all packages.", autocompletion=_package_names
+        metavar="PACKAGE",
+        help=f"{_HELP} Default: all packages.",
+        autocompletion=_package_names,
     ),
 ]
 Retention = Annotated[

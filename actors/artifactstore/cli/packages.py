@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from artifactstore.cli.options import Json, Key, Links, Meta, NoFilesCache, Package, Quiet, Retention, metadata_of
+from artifactstore.cli.options import (
+    Json,
+    Key,
+    Links,
+    Meta,
+    NoFilesCache,
+    OpenPackage,
+    Package,
+    Quiet,
+    Retention,
+    metadata_of,
+)
 from artifactstore.cli.output import (
     PAGE_BYTES,
     counted,
@@ -59,7 +70,7 @@ def create(
 
 
 def add(
-    package: Package,
+    package: OpenPackage,
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a directory with everything in it.")],
     as_path: Annotated[
         str | None, typer.Option("--as", metavar="PATH", help="The file's path in the package. Default: its name.")
@@ -112,7 +123,7 @@ def add(
             say(f"left out {left_out_text(added.excluded)}")
 
 
-def finalize(package: Package, *, json: Json = False, _quiet: Quiet = False) -> None:
+def finalize(package: OpenPackage, *, json: Json = False, _quiet: Quiet = False) -> None:
     """Run `artifactstore package finalize`."""
     finalized = on_store(
         lambda registry: registry.finalize_package(package, principal=invoker()), interrupted=MAY_BE_DONE

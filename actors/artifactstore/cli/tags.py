@@ -32,7 +32,9 @@ def set_tag(
     *,
     protect: Annotated[
         bool | None,
-        typer.Option("--protect/--unprotect", help="Whether the tag may be moved and deleted; as before by default."),
+        typer.Option(
+            "--protect/--unprotect", help="A protected tag can be neither moved nor deleted. Default: as before."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

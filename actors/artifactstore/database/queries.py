@@ -164,7 +164,11 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
         case ByPartOfId(text):
             begins = (columns.package_id >= text) & (columns.package_id < f"{text}~")
             ends = (_id_end == text[-PART_LENGTH_MIN:]) & columns.package_id.endswith(text, autoescape=True)
-            return tuple(_package_query().where(each).limit(CANDIDATES_MAX + 1) for each in (begins, ends))
+            # An id begins with the time at which it was made.
+            newest_ids = (begins, columns.package_id.desc()), (ends, columns.created_sequence.desc())
+            return tuple(
+                _package_query().where(each).order_by(order).limit(CANDIDATES_MAX + 1) for each, order in newest_ids
+            )
         case ByName(name, back, until_us):
             query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None))
             if until_us is not None:
@@ -378,6 +382,7 @@ def differing_entries(number: int, other_number: int) -> Select[tuple[Any, ...]]
     same_path = and_(other.c.package_number == other_number, other.c.path_key == _files.c.path_key)
     differs = or_(
         other.c.path_key.is_(None),
+        _files.c.path.is_distinct_from(other.c.path),  # equal under NFC, and written differently
         _files.c.kind != other.c.kind,
         _files.c.executable != other.c.executable,
         _files.c.digest_primary.is_distinct_from(other.c.digest_primary),

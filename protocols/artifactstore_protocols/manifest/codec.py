@@ -8,7 +8,6 @@ Entries and receipts are arrays of their fields, and their digests are byte stri
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from sys import intern
 from typing import Any, Final, cast
 
 import cbor2
@@ -19,7 +18,7 @@ from msgspec.structs import asdict
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import NotCanonical, RecordValue
 from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.manifest.entries import ENTRY_KINDS, Entry
+from artifactstore_protocols.manifest.entries import ENTRY_KINDS, Entry, FileEntry
 from artifactstore_protocols.manifest.model import MANIFEST_VERSION, Manifest
 from artifactstore_protocols.manifest.parts import (
     ManifestInvalid,
@@ -44,6 +43,10 @@ A link from a three-letter path to a one-letter target has 12 bytes and 4 items.
 _SHOWN_CHARS: Final = 80
 _ARRAY, _MAP = 4, 5
 _ONE_BYTE, _EIGHT_BYTES = 24, 27
+_MEDIA_TYPE, _BACKEND = FileEntry._fields.index("media_type"), ManifestReceipt._fields.index("backend_id")
+
+type _Shared = dict[str, str]
+"""Texts of a manifest, by themselves: equal texts become one object, which lives as long as the manifest."""
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -103,6 +106,7 @@ def _load_rows(payload: bytes, max_bytes: int) -> RecordValue:
     have the form of a manifest, it is loaded like any other payload, and the caller finds the error.
     """
     fields: dict[str, Any] = {}
+    shared: _Shared = {}
     try:
         with canonical.decoder(payload, max_bytes=max_bytes, items_max=_items_max(payload)) as values:
             for _ in range(_count(values, _MAP)):
@@ -110,12 +114,14 @@ def _load_rows(payload: bytes, max_bytes: int) -> RecordValue:
                 if name in fields:
                     refuse(name, "this field is there twice")
                 if (read := _ROWS.get(name)) is not None:
-                    fields[name] = _rows(read, (values.decode() for _ in range(_count(values, _ARRAY))))
+                    fields[name] = _rows(read, (values.decode() for _ in range(_count(values, _ARRAY))), shared)
                 else:
                     fields[name] = values.decode()
     except ManifestInvalid:
-        return _load(payload, max_bytes)
-    return fields
+        fields.clear()
+    else:
+        return fields
+    return _load(payload, max_bytes)
 
 
 def _count(values: cbor2.CBORDecoder, major: int) -> int:
@@ -177,7 +183,7 @@ def _metadata(value: RecordValue) -> dict[str, str]:
     return {key: _within(key[:_SHOWN_CHARS], _text, text) for key, text in value.items()}
 
 
-def _entry(value: RecordValue) -> Entry:
+def _entry(value: RecordValue, shared: _Shared) -> Entry:
     row = _array(value)
     name = row[0] if row and isinstance(row[0], str) else ""
     kind = ENTRY_KINDS.get(name)
@@ -185,19 +191,25 @@ def _entry(value: RecordValue) -> Entry:
         raise ManifestInvalid("", f"an entry begins with one of {', '.join(ENTRY_KINDS)}")
     if len(row) != len(kind._fields):
         raise ManifestInvalid("", f"a {name} has the fields {', '.join(kind._fields)}")
-    return kind._make(map(_shared, row))  # `check_entries` checks the types
+    _share(row, 0, shared)
+    if kind is FileEntry:
+        _share(row, _MEDIA_TYPE, shared)
+    return kind._make(row)  # `check_entries` checks the types
 
 
-def _receipt(value: RecordValue) -> ManifestReceipt:
+def _receipt(value: RecordValue, shared: _Shared) -> ManifestReceipt:
     row = _array(value)
     if len(row) != len(ManifestReceipt._fields):
         raise ManifestInvalid("", f"a receipt has the fields {', '.join(ManifestReceipt._fields)}")
-    return ManifestReceipt._make(map(_shared, row))
+    _share(row, _BACKEND, shared)
+    return ManifestReceipt._make(row)
 
 
-def _shared(value: RecordValue) -> RecordValue:
-    """Return equal texts as one object: a manifest repeats its kinds, media types and backends 100,000 times."""
-    return intern(value) if type(value) is str else value
+def _share(row: list[RecordValue], index: int, shared: _Shared) -> None:
+    """Replace a text by an equal one of another row: 100,000 rows repeat their kinds, media types and backends."""
+    value = row[index]
+    if type(value) is str:
+        row[index] = shared.setdefault(value, value)
 
 
 def _fields(value: RecordValue, kind: type[Struct]) -> dict[str, RecordValue]:
@@ -238,21 +250,23 @@ def _within[T](where: str, read: Callable[[RecordValue], T], value: RecordValue)
         raise error.within(where) from error.__cause__
 
 
-def _rows[T](read: Callable[[RecordValue], T], values: Iterable[RecordValue]) -> tuple[T, ...]:
+def _rows[T](
+    read: Callable[[RecordValue, _Shared], T], values: Iterable[RecordValue], shared: _Shared
+) -> tuple[T, ...]:
     rows: list[T] = []
     for value in values:
         try:
-            rows.append(read(value))
+            rows.append(read(value, shared))
         except ManifestInvalid as error:
             raise error.within(f"[{len(rows)}]") from error.__cause__
     return tuple(rows)
 
 
-def _loaded_rows[T](read: Callable[[RecordValue], T], value: RecordValue | tuple[T, ...]) -> tuple[T, ...]:
-    return value if isinstance(value, tuple) else _rows(read, _array(value))
+def _loaded_rows[T](read: Callable[[RecordValue, _Shared], T], value: RecordValue | tuple[T, ...]) -> tuple[T, ...]:
+    return value if isinstance(value, tuple) else _rows(read, _array(value), {})
 
 
-_ROWS: Mapping[str, Callable[[RecordValue], object]] = {"entries": _entry, "storage_receipts": _receipt}
+_ROWS: Mapping[str, Callable[[RecordValue, _Shared], object]] = {"entries": _entry, "storage_receipts": _receipt}
 _READERS: Mapping[object, Callable[[Any], object]] = {
     str: _text,
     int: _integer,

@@ -47,7 +47,7 @@ class Outcome:
 
 async def fill(store: EventStore, scribe: Scribe) -> Sequence[PackageRecord]:
     """Packages of two names: some of equal content, finalized on several days and not in the order of creation."""
-    await scribe.tell(*(created(number, name="nightly" if number % 3 else "weekly") for number in range(1, 10)))
+    await scribe.tell(*(created(number, name="nightly" if number % 3 else "weekly") for number in range(1, 14)))
     for number in (1, 3, 5, 4, 6, 2):
         await scribe.tell(ingest(ingested("a", b"x" * (number // 2)), package=number))
         contents = await store.contents(package_id_of(number))

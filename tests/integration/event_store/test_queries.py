@@ -206,7 +206,7 @@ async def test_two_packages_are_compared_path_by_path(store: EventStore, scribe:
     ids = package_id_of(1), package_id_of(2)
     found = await store.differences(*ids)
     paths = sorted((before.path, after.path) for before, after in found if before is not None and after is not None)
-    assert paths == [("a", "a"), ("bit", "bit"), ("link", "link")]
+    assert paths == [("a", "a"), ("bit", "bit"), ("link", "link"), ("é", "e\u0301")]
     assert [before.path for before, after in found if before is not None and after is None] == ["gone"]
     assert [after.path for before, after in found if after is not None and before is None] == ["new"]
     known = {(package_id, file.path): file for package_id in ids for file in (await store.files(package_id))[1]}

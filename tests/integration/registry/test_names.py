@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Registry, Settings, aio, blocking
-from artifactstore.errors import AmbiguousPackage, PackageNotFound
+from artifactstore.errors import AmbiguousPackage, InvalidValue, PackageNotFound
 from integration.registry.samples import plant
 from integration.registry.test_arguments import drain, use_blocking
 
@@ -65,13 +65,14 @@ async def test_a_name_that_several_have_or_none_is_refused_by_all(registry: Regi
     assert len(await registry.read_events()) == 3
 
 
-async def test_an_id_comes_before_a_name(registry: Registry) -> None:
+async def test_an_id_is_no_name_and_a_name_comes_before_a_part_of_an_id(registry: Registry) -> None:
     first = await registry.create_package("nightly")
-    impostor = await registry.create_package(first.package_id)
+    with pytest.raises(InvalidValue, match="it is an id; take another name"):
+        await registry.create_package(first.package_id)
+    part = await registry.create_package(first.package_id[-12:])
     assert (await registry.get_package(first.package_id)).name == "nightly"
-    await registry.finalize_package(first.package_id)
-    assert (await registry.get_package("nightly")).status == "finalized"
-    assert (await registry.get_package(impostor.package_id)).status == "open"
+    assert (await registry.get_package(first.package_id[-12:])).package_id == part.package_id
+    assert (await registry.get_package(first.package_id[-13:])).package_id == first.package_id
 
 
 def test_both_faces_take_names(settings: Settings, tree: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Registry, Settings, blocking, open_registry
-from artifactstore.errors import NotFinalized, PackageNotFound, TagNotFound, TagProtected
+from artifactstore.errors import InvalidValue, NotFinalized, PackageNotFound, TagNotFound, TagProtected
 from integration.registry.samples import plant, settings_in
 
 
@@ -47,6 +47,9 @@ async def test_what_no_tag_can_name(registry: Registry) -> None:
         await registry.delete_tag("release")
     with pytest.raises(TagNotFound):
         assert [entry async for entry in registry.tag_history("release")] == []
+    for odd in ("", "\0", "\ud800", "a@b"):
+        with pytest.raises(InvalidValue, match="invalid tag"):
+            assert [entry async for entry in registry.tag_history(odd)] == []
 
 
 async def test_tags_are_in_a_backup(registry: Registry, tree: Path, tmp_path: Path) -> None:
