@@ -98,7 +98,7 @@ def test_a_template_uses_only_what_its_error_has() -> None:
     used = {
         (error, field) for error in classes for _, field, _, _ in Formatter().parse(error.template) if field is not None
     }
-    assert (errors.PackageNotFound, "self.package") in used
+    assert (errors.NotFinalized, "self.package_id") in used
     for error, field in used:
         has = {*dir(error), *get_type_hints(error)}
         assert field.removeprefix("self.") in has, error
