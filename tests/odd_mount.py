@@ -1,7 +1,7 @@
 """A file system that lacks something, for tests: it stands between the code and the system calls below one directory.
 
-Only calls that name their directory by a descriptor, or act on a descriptor, are told from others; the rest of a
-process works as ever.
+It recognizes only calls that name their directory by a descriptor, or act on a descriptor. All other calls of the
+process are unchanged.
 """
 
 import fcntl

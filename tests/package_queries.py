@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import cast
 
 from artifactstore_protocols.package_references import (
     ByDigest,
@@ -11,10 +12,29 @@ from artifactstore_protocols.package_references import (
     ByTag,
     OpenByName,
     PackageQuery,
+    search_package,
 )
 from artifactstore_protocols.records import PackageRecord
 
-__all__ = ["matching"]
+__all__ = ["find_among", "matching"]
+
+
+def find_among(
+    text: str,
+    packages: Iterable[PackageRecord],
+    tags: Mapping[str, str] = MappingProxyType({}),
+    *,
+    prefer_open: bool = False,
+) -> PackageRecord:
+    """What `search_package` finds among these packages and tags; raises what it raises."""
+    packages = list(packages)
+    search = search_package(text, prefer_open=prefer_open)
+    try:
+        wanted = next(search)
+        while True:
+            wanted = search.send(matching(wanted, packages, tags))
+    except StopIteration as end:
+        return cast("PackageRecord", end.value)
 
 
 def matching(

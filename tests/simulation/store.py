@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import accumulate
-from typing import Final, cast
+from typing import Final
 
 import trio
 
@@ -16,14 +16,13 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.package_references import search_package
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.views import RowOperation
-from package_queries import matching
+from package_queries import find_among
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
 from simulation.tables import Tables
@@ -241,14 +240,8 @@ class SimulatedEventStore:
         """The package that a text names."""
 
         def find() -> PackageRecord:
-            search = search_package(text, prefer_open=prefer_open)
-            try:
-                wanted = next(search)
-                while True:
-                    tags = {each.tag: each.package_id for each in self._log.tables.tags()}
-                    wanted = search.send(matching(wanted, self._log.tables.packages(), tags))
-            except StopIteration as end:
-                return cast("PackageRecord", end.value)
+            tags = {each.tag: each.package_id for each in self._log.tables.tags()}
+            return find_among(text, self._log.tables.packages(), tags, prefer_open=prefer_open)
 
         return await self._read("find", find)
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.package_references import search_package
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
-from package_queries import matching
+from package_queries import find_among
 
 MONDAY_US = 1_795_996_800_000_000  # 2026-11-30T00:00Z
 DAY_US = 86_400_000_000
@@ -55,13 +54,8 @@ PACKAGES = [
 
 def find(text: str, packages: Sequence[PackageRecord] = PACKAGES, *, prefer_open: bool = False) -> int:
     """The number of the package."""
-    search = search_package(text, prefer_open=prefer_open)
-    try:
-        wanted = next(search)
-        while True:
-            wanted = search.send(matching(wanted, packages, {"release": PACKAGES[1].package_id}))
-    except StopIteration as end:
-        return int(end.value.created_sequence)
+    tags = {"release": PACKAGES[1].package_id}
+    return find_among(text, packages, tags, prefer_open=prefer_open).created_sequence
 
 
 FOUND = {

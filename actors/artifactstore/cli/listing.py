@@ -9,6 +9,7 @@ from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage
 from artifactstore.cli.output import say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.json_output import to_json
+from artifactstore.refusals import FileNotInPackage
 from artifactstore_protocols.paths import path_key
 
 if TYPE_CHECKING:
@@ -56,11 +57,14 @@ def tree(package: Package, path: _Path = "", *, json: Json = False) -> None:
 
     async def work(registry: "Registry") -> "Sequence[FileRecord]":
         found = await registry.get_package(package)
-        await registry.list_directory(found.package_id, path)  # refuses a path that is not there
-        return await registry.list_files(found.package_id)
+        top = path_key(path.rstrip("/"))
+        entries = await registry.list_files(found.package_id)
+        below = [entry for entry in entries if not top or f"{path_key(entry.path)}/".startswith(f"{top}/")]
+        if top and not below:
+            raise FileNotInPackage(found.package_id, path)
+        return below
 
-    top = path_key(path.rstrip("/"))
-    entries = [entry for entry in on_store(work) if not top or f"{path_key(entry.path)}/".startswith(f"{top}/")]
+    entries = on_store(work)
     if json:
         for entry in entries:
             say_json(to_json(entry))

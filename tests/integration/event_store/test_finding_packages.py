@@ -9,11 +9,10 @@ from artifactstore.ingest.finalizing import build_manifest
 from artifactstore_protocols.commands import FinalizePackage, SetTag
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.package_references import search_package
 from artifactstore_protocols.records import PackageRecord
 from command_strategies import created, ingest, ingested, package_id_of
 from database_tools import ACTOR, EPOCH_US, Scribe
-from package_queries import matching
+from package_queries import find_among
 
 DAY_US = 86_400_000_000
 TAGS = {"release": package_id_of(3), "é": package_id_of(1)}
@@ -58,13 +57,8 @@ async def fill(store: EventStore, scribe: Scribe) -> Sequence[PackageRecord]:
 
 
 def looked_up(text: str, packages: Sequence[PackageRecord], *, prefer_open: bool) -> Outcome:
-    search = search_package(text, prefer_open=prefer_open)
     try:
-        wanted = next(search)
-        while True:
-            wanted = search.send(matching(wanted, packages, TAGS))
-    except StopIteration as end:
-        return Outcome(found=end.value.package_id)
+        return Outcome(found=find_among(text, packages, TAGS, prefer_open=prefer_open).package_id)
     except ArtifactStoreError as error:
         return Outcome(refused=(type(error), str(error)))
 
