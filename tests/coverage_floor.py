@@ -1,4 +1,4 @@
-"""Holds the measured branch coverage against its floors; `make test-all` runs it after the suite.
+"""Holds the measured branch coverage against its floors; `make test-rest` runs it after the suite.
 
 Usage: python tests/coverage_floor.py    (reads the combined `.coverage` of the run)
 """

@@ -178,6 +178,7 @@ def test_the_manual_shows_all_three_ways_to_embed_a_store() -> None:
         assert way in code
 
 
+@pytest.mark.slow
 def test_a_kept_manifest_checks_an_export_and_brings_files_back_without_a_log(tmp_path: Path) -> None:
     reports = make_reports(tmp_path)
     settings = Settings(f"sqlite:///{tmp_path}/store/log.db", tmp_path / "store" / "objects")

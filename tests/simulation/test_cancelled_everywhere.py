@@ -105,6 +105,7 @@ def _calls(tree: Path) -> dict[str, Call]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["a stream", "a local file", "a directory", "a tree, created and finalized"])
 def test_a_caller_may_leave_at_any_step(what: str, tmp_path: Path) -> None:
     call = _calls(plant(tmp_path / "tree", FILES))[what]

@@ -47,11 +47,13 @@ def _struck(fault: Fault) -> dict[FaultKind, int]:
     return {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ALL, ids=[fault.kind for fault in ALL])
 def test_it_strikes_and_is_counted_and_no_oracle_is_violated(fault: Fault) -> None:
     assert _struck(fault) == {fault.kind: 1}
 
 
+@pytest.mark.slow
 def test_what_was_not_synced_is_lost_with_the_power_and_counted() -> None:
     """The tests of the simulated disk check which data is lost."""
     lost: set[str] = set()

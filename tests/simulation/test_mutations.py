@@ -145,6 +145,7 @@ SEEDS: dict[Callable[[Patch], None], int] = {
 FINALIZING_SEEDS = 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("defect", "seeds"), [pytest.param(*each, id=each[0].__name__) for each in SEEDS.items()])
 def test_a_defect_is_found(defect: Callable[[Patch], None], seeds: int, monkeypatch: Patch) -> None:
     defect(monkeypatch)

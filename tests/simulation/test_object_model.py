@@ -7,6 +7,7 @@ from simulation.object_model import Faults, State, explore
 ONE_COLLECTOR = State(collectors=(("idle", 0),))
 
 
+@pytest.mark.slow
 def test_no_referenced_byte_is_lost_beside_one_collector() -> None:
     visited, lost = explore(ONE_COLLECTOR)
     assert lost is None

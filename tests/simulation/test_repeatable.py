@@ -34,6 +34,7 @@ def test_no_drawn_plan_violates_an_oracle(plan: Plan) -> None:
     outcome_of(plan).check()
 
 
+@pytest.mark.slow
 @given(plan=plans())
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_plan_survives_being_written_down(plan: Plan) -> None:

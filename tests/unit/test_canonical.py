@@ -222,6 +222,7 @@ def _holds_bytes(value: RecordValue) -> bool:
     return any(map(_holds_bytes, value)) if isinstance(value, list) else isinstance(value, bytes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tags", [range(70_001), *((2**bits - 1, 2**bits) for bits in (32, 48, 63)), [2**64 - 1]])
 def test_no_tag_is_acted_on(tags: Iterable[int]) -> None:
     # The content is missing: a decoder that so much as looks for it says something else.

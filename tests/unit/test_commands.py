@@ -346,6 +346,7 @@ def test_commands_that_ask_for_different_things_have_different_digests() -> None
     assert len(digests) == 2 * len(DIFFERENT)
 
 
+@pytest.mark.slow
 @given(tried=steps())
 def test_a_command_s_digest_tells_what_the_step_asks(tried: list[Step]) -> None:
     first, again = MemoryLog(), MemoryLog()

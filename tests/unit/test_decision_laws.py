@@ -126,6 +126,7 @@ def said(outcome: CommandOutcome) -> object:
     return outcome if isinstance(outcome, Committed) else (type(outcome), str(outcome))
 
 
+@pytest.mark.slow
 @example(tried=FILLED)
 @given(tried=steps())
 def test_a_decision_needs_no_more_of_the_state_than_its_command_names(tried: list[Step]) -> None:
@@ -142,6 +143,7 @@ def test_a_decision_needs_no_more_of_the_state_than_its_command_names(tried: lis
         log.commit(command)
 
 
+@pytest.mark.slow
 @given(tried=steps())
 def test_a_decision_changes_nothing_whether_it_is_refused_or_not(tried: list[Step]) -> None:
     log = MemoryLog()
@@ -157,6 +159,7 @@ def test_a_decision_changes_nothing_whether_it_is_refused_or_not(tried: list[Ste
         log.commit(command)
 
 
+@pytest.mark.slow
 @example(tried=FILLED)
 @given(tried=steps())
 def test_the_state_evolves_to_what_the_views_say(tried: list[Step]) -> None:
@@ -169,6 +172,7 @@ def test_the_state_evolves_to_what_the_views_say(tried: list[Step]) -> None:
                 assert key in ancestors(path_key(path))
 
 
+@pytest.mark.slow
 @example(tried=FILLED)
 @given(tried=steps())
 def test_a_batch_is_judged_as_its_commands_are_one_by_one(tried: list[Step]) -> None:
@@ -181,12 +185,14 @@ def test_a_batch_is_judged_as_its_commands_are_one_by_one(tried: list[Step]) -> 
     assert views.tables == log.views.tables
 
 
+@pytest.mark.slow
 @given(tried=steps())
 def test_every_event_of_a_log_has_its_own_id(tried: list[Step]) -> None:
     _requests, _outcomes, log = asked(tried)
     assert len({stored.event.event_id for stored in log.events}) == len(log.events)
 
 
+@pytest.mark.slow
 @example(tried=FILLED, sizes=[1])
 @given(tried=steps(), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_a_log_that_was_decided_is_admitted_run_by_run(tried: list[Step], sizes: list[int]) -> None:
@@ -221,6 +227,7 @@ def test_the_events_of_a_command_stand_together() -> None:
         admit(examine(late), state)
 
 
+@pytest.mark.slow
 @given(tried=steps(), data=st.data())
 def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], data: st.DataObject) -> None:
     """Any event once more, right after itself or later, as if another command had made it."""
@@ -248,6 +255,7 @@ def _may_happen_again(payload: Payload, state: LogState) -> bool:
     )
 
 
+@pytest.mark.slow
 @given(tried=st.lists(colliding_paths(), max_size=8))
 def test_paths_are_accepted_exactly_if_they_are_files_of_one_tree(tried: list[str]) -> None:
     state, kept = opened(), list[str]()
@@ -287,6 +295,7 @@ def test_one_command_with_many_files_comes_to_the_same_as_many_with_one_each(fil
         assert one == replace(other, version=one.version)
 
 
+@pytest.mark.slow
 @given(tried=steps(), sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_a_replay_in_batches_of_any_size_gives_the_views(tried: list[Step], sizes: list[int]) -> None:
     log = logged(tried)
@@ -301,6 +310,7 @@ def test_a_replay_in_batches_of_any_size_gives_the_views(tried: list[Step], size
     assert replayed.digest() == log.views.digest()
 
 
+@pytest.mark.slow
 @given(tried=steps())
 def test_a_log_that_is_applied_twice_gives_the_same_views(tried: list[Step]) -> None:
     log = logged(tried)
@@ -310,6 +320,7 @@ def test_a_log_that_is_applied_twice_gives_the_same_views(tried: list[Step]) -> 
     assert twice.tables == log.views.tables
 
 
+@pytest.mark.slow
 @example(tried=FILLED)
 @given(tried=steps())
 def test_totals_and_versions_are_those_of_the_entries_in_the_log(tried: list[Step]) -> None:
@@ -332,6 +343,7 @@ def test_totals_and_versions_are_those_of_the_entries_in_the_log(tried: list[Ste
             assert package["version"] == 1 + changes
 
 
+@pytest.mark.slow
 @given(tried=steps())
 def test_what_was_accepted_can_be_finalized_and_stays_as_it_was_finalized(tried: list[Step]) -> None:
     log = logged(tried)

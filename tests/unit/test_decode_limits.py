@@ -67,6 +67,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
         return peak()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("item", SMALL.values(), ids=SMALL)
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_many_small_items_are_refused_before_they_are_made(read: Callable[[bytes], object], item: bytes) -> None:
@@ -78,6 +79,7 @@ def test_many_small_items_are_refused_before_they_are_made(read: Callable[[bytes
         read(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_a_refusal_takes_no_more_memory_than_a_copy_or_two(read: Callable[[bytes], object]) -> None:
     """Many maps one after another, so that no head of an array says beforehand how many they are."""
@@ -108,6 +110,7 @@ def test_what_is_allowed_is_counted_item_by_item() -> None:
         canonical.decode(by_two)
 
 
+@pytest.mark.slow
 def test_manifests_with_the_shortest_names_are_decoded() -> None:
     """A link has four items and may have few bytes; a package may hold 100,000 of them."""
     names = [
@@ -119,6 +122,7 @@ def test_manifests_with_the_shortest_names_are_decoded() -> None:
     assert manifest.decode(manifest.encode(directories)) == directories
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "schema",
     [

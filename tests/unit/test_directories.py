@@ -66,6 +66,7 @@ def test_a_package_without_entries_has_a_root() -> None:
     assert list_directory([], "a") is None
 
 
+@pytest.mark.slow
 @given(paths=tree_paths())
 def test_going_through_all_directories_finds_every_path_once(paths: list[str]) -> None:
     entries = [record(path) for path in paths]

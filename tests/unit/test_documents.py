@@ -64,6 +64,7 @@ def test_every_document_is_reached_from_the_readme() -> None:
     assert reached == set(DOCUMENTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_every_reference_page_is_what_the_code_says(name: str) -> None:
     assert (REFERENCE / name).read_text() == PAGES[name](), "run `make docs`"
@@ -110,6 +111,7 @@ def said_by(message: str, texts: list[str]) -> bool:
     return all(any(piece in text for text in texts) for piece in phrases(message))
 
 
+@pytest.mark.slow
 def test_every_message_of_the_manual_is_one_of_the_code() -> None:
     texts = source_texts()
     shown = [cells[0].strip("`") for cells in rows(OPERATOR, "Trouble")]
@@ -232,6 +234,7 @@ def constant(node: ast.expr) -> set[str]:
     return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else {ast.unparse(node)}
 
 
+@pytest.mark.slow
 def test_every_variable_that_the_code_reads_is_in_the_manual_and_in_the_example() -> None:
     read = {name for room in ("actors", "protocols", "migrations") for name in environment_names(ROOT / room)}
     ours = {name for name in read if name.startswith("ARTIFACTSTORE_")}
@@ -273,6 +276,7 @@ def names(text: str) -> list[str]:
     return [match[0] for pattern in (REGISTRIES, MACHINE_PATHS) for match in pattern.finditer(text)]
 
 
+@pytest.mark.slow
 def test_no_committed_file_names_a_registry_or_a_machine() -> None:
     files = [path for path in committed() if path.name != "uv.lock"]
     assert README in files

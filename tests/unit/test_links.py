@@ -51,12 +51,14 @@ def test_links_that_lead_out_are_all_named(links: dict[str, str], paths: list[st
     assert escaping_links(links, paths) == escaping
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_links_is_resolved_without_recursion() -> None:
     chain = {f"l{number}": f"l{number + 1}" for number in range(50_000)}
     assert escaping_links(chain, []) == []
     assert escaping_links({**chain, "l50000": "../x"}, []) == [*chain, "l50000"]
 
 
+@pytest.mark.slow
 def test_a_chain_that_grows_at_every_link_takes_no_more_room_than_the_tree() -> None:
     below = "/".join("a" * 200)
     chain = {f"l{number}": f"l{number + 1}/{below}" for number in range(2000)}

@@ -79,6 +79,7 @@ ITEMS = items_of(HEADER, LOG)
 FILE = b"".join(ITEMS)
 
 
+@pytest.mark.slow
 @given(of=st.lists(events, max_size=5), after=st.sampled_from([0, 1, 1000]), piece_bytes=st.integers(1, 2000))
 def test_what_is_written_is_read_back_in_pieces_of_any_size(of: list[Event], after: int, piece_bytes: int) -> None:
     header = LogFileHeader(after, after + len(of), PREVIOUS if after else None)
@@ -114,6 +115,7 @@ def test_the_header_is_known_as_soon_as_it_has_come() -> None:
     assert reader.feed(ITEMS[1]) == LOG[:1]
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_found() -> None:
     header = LogFileHeader(7, 8, PREVIOUS)
     payload = b"".join(items_of(header, LOG[:1]))
@@ -270,6 +272,7 @@ def test_an_encoder_writes_nothing_that_a_reader_would_refuse() -> None:
         LogFileHeader(2, 1, PREVIOUS)
 
 
+@pytest.mark.slow
 @given(values=st.lists(record_values(), max_size=6), piece_bytes=st.integers(1, 40))
 def test_a_sequence_is_split_where_its_items_end(values: list[canonical.RecordValue], piece_bytes: int) -> None:
     items = [canonical.encode_record(value) for value in values]

@@ -54,6 +54,7 @@ def _places(value: RecordValue) -> Iterator[Place]:
         yield from ((step, *place) for place in _places(item))
 
 
+@pytest.mark.slow
 @given(manifests())
 def test_a_manifest_comes_back_from_its_bytes(manifest: Manifest) -> None:
     payload = encode(manifest)
@@ -62,6 +63,7 @@ def test_a_manifest_comes_back_from_its_bytes(manifest: Manifest) -> None:
     assert encode(decoded) == payload
 
 
+@pytest.mark.slow
 @given(manifests())
 def test_the_bytes_are_the_canonical_ones_of_the_documented_fields(manifest: Manifest) -> None:
     retention, provenance = manifest.retention_summary, manifest.provenance

@@ -81,6 +81,7 @@ def test_json_and_cbor_stand_for_each_other(manifest: Manifest) -> None:
     assert jcs(decode(payload)) == text
 
 
+@pytest.mark.slow
 @given(manifests())
 def test_the_json_holds_the_values_that_the_cbor_holds(manifest: Manifest) -> None:
     def as_json(value: RecordValue) -> RecordValue:

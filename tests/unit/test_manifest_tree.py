@@ -38,6 +38,7 @@ def _by_hand(entries: Sequence[Entry]) -> str:
     return sha256(reference_cbor.encode(["artifactstore-tree", "blake3", len(leaves), _root(leaves)])).hexdigest()
 
 
+@pytest.mark.slow
 @given(manifest_entries(), st.randoms())
 def test_the_digest_is_that_of_the_documented_layout_in_any_order(
     entries: list[Entry], shuffler: random.Random
@@ -129,6 +130,7 @@ def test_names_that_only_look_alike_are_different_entries() -> None:
     check_tree(["a", "A", "a.b", "a-b", "ab/c", "b/a", "\ufb01", "fi"])
 
 
+@pytest.mark.slow
 @given(tree_paths(), paths())
 def test_a_tree_refuses_a_further_path_exactly_if_it_is_taken_above_or_below(tree: list[str], path: str) -> None:
     check_tree(tree)

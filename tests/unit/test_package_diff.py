@@ -1,5 +1,6 @@
 """The differences between two packages, by example and by what they must add up to."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def test_each_removed_file_is_the_source_of_one_rename() -> None:
     ]
 
 
+@pytest.mark.slow
 @given(paths=tree_paths(), data=st.data())
 def test_the_changes_lead_from_one_package_to_the_other(paths: list[str], data: st.DataObject) -> None:
     contents = st.sampled_from(["", "x", "yy"])

@@ -113,6 +113,7 @@ def test_the_protocols_call_nothing_that_reaches_outside() -> None:
     assert called == []
 
 
+@pytest.mark.slow
 def test_only_the_data_plane_and_backends_import_backends() -> None:
     entitled = ("artifactstore.dataplane", "artifactstore.backends")
     importers = {
@@ -125,6 +126,7 @@ def test_only_the_data_plane_and_backends_import_backends() -> None:
     assert [name for name in importers if not within(name, *entitled)] == []
 
 
+@pytest.mark.slow
 def test_supervision_knows_nothing_of_artifacts() -> None:
     supervision = ("artifactstore.supervision", "artifactstore_protocols.supervision")
     allowed = (*supervision, "msgspec", "trio", *sys.stdlib_module_names - {"asyncio"})
@@ -180,6 +182,7 @@ def test_importing_a_package_loads_nothing_heavy(package: str) -> None:
     assert HEAVY.intersection(loaded) == set()
 
 
+@pytest.mark.slow
 def test_what_embeds_a_store_loads_no_server_no_shell_and_no_migrations() -> None:
     loaded = loaded_by("from artifactstore import Registry, Settings, open_registry")
     assert HEAVY.intersection(loaded) == {"sqlalchemy"}
@@ -192,6 +195,7 @@ def test_importing_every_protocol_loads_no_event_loop_and_nothing_heavy() -> Non
     assert (HEAVY | {"trio", "asyncio", "artifactstore"}).intersection(loaded) == set()
 
 
+@pytest.mark.slow
 def test_importing_the_packages_leaves_asyncio_as_it_was() -> None:
     program = """
 import asyncio

@@ -336,6 +336,7 @@ def test_a_payload_at_hand_projects_as_the_stored_bytes_do(payload: Payload) -> 
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.slow
 @given(finalized=manifests())
 def test_a_summary_at_hand_projects_as_the_manifest_does(finalized: Manifest) -> None:
     payload = manifest.encode(finalized)

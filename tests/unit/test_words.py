@@ -51,6 +51,7 @@ WORDS_MAX = 30
 """The most words of a sentence, without code. A longer one is two sentences, or a list."""
 
 
+@pytest.mark.slow
 def test_avoided_words_are_not_used() -> None:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--", "*.py", "*.md", "*.html", "*.js", "Makefile"],

@@ -158,6 +158,7 @@ def test_a_root_that_is_a_file_or_below_one(cli: Cli, tree: Path, monkeypatch: p
     assert found.check == "storage"
 
 
+@pytest.mark.slow
 def test_postgresql_tells_who_holds_the_head(
     cli: Cli, postgres_location: DatabaseLocation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

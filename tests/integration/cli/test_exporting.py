@@ -118,6 +118,7 @@ def test_what_a_target_cannot_keep_is_said(
     assert (ran.json["resumed_files"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
 
 
+@pytest.mark.slow
 def test_an_interrupted_export_says_what_is_true(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
     """Its message promises that the same command continues, and it does."""
     interrupting = _DYING.replace("SIGKILL", "SIGINT")

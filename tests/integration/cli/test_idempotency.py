@@ -38,6 +38,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "more"), OTHERS.values(), ids=OTHERS.keys())
 def test_the_same_key_with_other_arguments_is_refused(
     cli: Cli, open_package: None, command: tuple[str, ...], more: tuple[str, ...]

@@ -168,6 +168,7 @@ def test_empty_directories_are_kept(cli: Cli, tree: Path, tmp_path: Path) -> Non
     assert list((tmp_path / "out" / "empty" / "below").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_store_is_left_out_of_what_it_lies_in_and_that_is_said(cli: Cli, tree: Path) -> None:
     beside = [f"store/log.db{suffix}" for suffix in ("", "-shm", "-wal", ".lock")]
     for number in range(2):

@@ -130,6 +130,7 @@ def test_a_program_that_embeds_a_store_has_the_same_names(
     assert [path.name for path in (tmp_path / "\u00f6ut" / "exported").iterdir()] == [NAME]
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_utf_8_is_refused_and_one_above_it_is_not(tmp_path: Path) -> None:
     above = tmp_path / os.fsdecode(b"\xff")
     (above / "tree").mkdir(parents=True)

@@ -80,6 +80,7 @@ async def boom(_self: object, batch: Sequence[FileSource], **_options: object) -
     raise ValueError(f"cannot make sense of {CONTENT} in {[source.path for source in batch]}")
 
 
+@pytest.mark.slow
 def test_a_whole_run_logs_no_secret_and_no_payload(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres_server: PostgresServer
 ) -> None:

@@ -56,6 +56,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_help_does_not_depend_on_docstrings() -> None:
     """Which `PYTHONOPTIMIZE=2` drops."""
     plain, stripped = (
@@ -120,6 +121,7 @@ def test_commands_options_and_packages_are_completed(cli: Cli, monkeypatch: pyte
     assert completed(cli, monkeypatch, "verify", "w") == []
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing_to_people_and_everything_to_scripts(cli: Cli, tree: Path) -> None:
     assert {name for name, command in COMMANDS.items() if "--quiet" in str([p.opts for p in command.params])} >= {
         "ingest",

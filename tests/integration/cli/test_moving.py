@@ -26,6 +26,7 @@ def go_to(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Cli:
     return cli
 
 
+@pytest.mark.slow
 def test_a_log_is_carried_to_another_store(
     cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_log_comes_in_on_stdin(cli: Cli, elsewhere: Cli, tree: Path, monkeypat
     assert "standard-input is not intact at byte" in elsewhere.refused("events", "--import", "-")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_taken_over_is_refused_in_one_line(
     cli: Cli, elsewhere: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_json_is_one_line_that_says_where_objects_are_missing(
     assert sorted(files) == sorted(f"{package}/{path.relative_to(tree)}" for path in tree.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_backup_is_made_checked_brought_up_to_date_and_restored(
     ]
 
 
+@pytest.mark.slow
 def test_what_is_not_whole_is_told_with_exit_3_and_the_rest_is_done(
     cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_package_is_created_filled_and_finalized_step_by_step(cli: Cli, tree: 
     assert listed == {key: value for key, value in shown.items() if key != "file_list"}
 
 
+@pytest.mark.slow
 def test_a_package_and_one_ingest_of_the_same_tree_have_the_same_tree_digest(cli: Cli, tree: Path) -> None:
     whole = cli.json("ingest", tree)
     cli.ok("package", "create", "steps", "--meta", "os=linux", "--meta", "branch=main")

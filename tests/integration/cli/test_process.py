@@ -50,6 +50,7 @@ def test_a_command_that_opens_no_store_loads_none_of_what_a_store_needs(command:
     assert loaded_of(f"{HEAVY} {NOT_FOR_HEALTH}", *command) == []
 
 
+@pytest.mark.slow
 def test_a_command_on_a_current_store_loads_no_migrations_no_orm_and_no_other_database(tmp_path: Path) -> None:
     store = ["--store", str(tmp_path)]
     assert loaded_of("alembic", "migrate", *store) == ["alembic"]
@@ -69,6 +70,7 @@ COLLECTIONS_MAX = 60
 """Python's own thresholds make it about 200, most of them while modules are loaded."""
 
 
+@pytest.mark.slow
 def test_a_command_seldom_looks_for_garbage(tmp_path: Path) -> None:
     command = [sys.executable, "-c", COLLECTIONS, "migrate", "--store", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -97,6 +99,7 @@ def test_the_version_takes_hardly_more_than_python_itself() -> None:
     assert loaded.split() == [*(f"artifactstore{module}" for module in own), "errno"]
 
 
+@pytest.mark.slow
 def test_what_went_well_is_on_stdout_and_what_did_not_on_stderr(cli: Cli, tree: Path) -> None:
     cli.ok("ingest", tree)
     cli.object_of(cli.json("package", "show", "tree")["file_list"][0]["content_address"]).unlink()
@@ -108,6 +111,7 @@ def test_what_went_well_is_on_stdout_and_what_did_not_on_stderr(cli: Cli, tree: 
     assert refused.err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("version",), ("get", "tree", "large")], ids=["lines", "bytes"])
 def test_a_reader_that_leaves_a_pipe_is_no_error_to_talk_about(cli: Cli, tree: Path, command: tuple[str, ...]) -> None:
     (tree / "large").write_bytes(bytes(1 << 20))
@@ -126,6 +130,7 @@ def test_an_answer_that_cannot_be_written_is_an_error(cli: Cli) -> None:
     assert (ran.code, ran.err) == (1, "artifactstore: cannot write the answer: No space left on device\n")
 
 
+@pytest.mark.slow
 def test_events_are_followed_line_by_line_until_interrupted(cli: Cli, tree: Path) -> None:
     cli.ok("package", "create", "first")
     with cli.started("events", "--follow", "--json") as process:

@@ -31,6 +31,7 @@ PATHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "reason"), PATHS.values(), ids=PATHS.keys())
 def test_every_refused_form_of_a_path(cli: Cli, tree: Path, path: str, reason: str) -> None:
     cli.ok("package", "create", "open")

@@ -54,6 +54,7 @@ def test_events_are_shown_to_a_person_a_line_each(filled: Cli) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_replay_finds_the_tables_as_the_log_implies_them(filled: Cli) -> None:
     checked = filled.json("replay", "--check")
     assert list(checked) == REPLAY_KEYS
@@ -63,6 +64,7 @@ def test_replay_finds_the_tables_as_the_log_implies_them(filled: Cli) -> None:
     assert filled.json("replay", "--check") == checked
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_projection_digest(filled: Cli) -> None:
     assert filled.process("replay", "--check", "--json").json == filled.json("replay", "--check")
 
@@ -123,6 +125,7 @@ def rows_of_views(cli: Cli) -> Facts:
     return {view.name: rows[view.name] for view in VIEWS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_a_table_that_was_damaged_by_hand_is_found_and_repaired(filled: Cli, damage: str) -> None:
     sound, rows = filled.json("replay", "--check"), rows_of_views(filled)
@@ -141,6 +144,7 @@ def test_a_table_that_was_damaged_by_hand_is_found_and_repaired(filled: Cli, dam
     assert filled.json("replay", "--check") == sound
 
 
+@pytest.mark.slow
 def test_all_tables_damaged_at_once_are_rebuilt(filled: Cli) -> None:
     sound, rows = filled.json("replay", "--check"), rows_of_views(filled)
     with filled.tables() as connection:
@@ -162,6 +166,7 @@ def test_a_log_with_a_hole_is_not_replayed_over(filled: Cli) -> None:
     assert filled.state() == before
 
 
+@pytest.mark.slow
 def test_an_event_of_a_later_release_stops_a_replay_and_is_named(filled: Cli) -> None:
     with filled.tables() as connection:
         connection.execute("UPDATE events SET type = 'v9.package.teleported' WHERE sequence = 3")

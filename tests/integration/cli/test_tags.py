@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from integration.cli.harness import Cli
 
 
+@pytest.mark.slow
 def test_a_release_is_tagged_found_and_protected(cli: Cli, tree: Path) -> None:
     first = cli.json("ingest", tree, "--name", "nightly")["package_id"]
     second = cli.json("ingest", tree, "--name", "nightly")["package_id"]

@@ -12,6 +12,7 @@ from integration.cli.harness import Cli, make_tree
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device files")
 
 
+@pytest.mark.slow
 def test_a_link_that_is_followed_is_recorded_as_what_it_leads_to(cli: Cli, tree: Path, tmp_path: Path) -> None:
     (tree / "run").symlink_to("bin/run.sh")
     (tree / "absolute").symlink_to(tree / "README.md")

@@ -38,6 +38,7 @@ def test_a_sound_store_is_said_to_be_sound(cli: Cli, files: Facts) -> None:
     assert cli.ok("verify").text == "read 4 objects, 38 B, and 1 manifest\nall sound\n"
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_and_a_deleted_object_are_found_repaired_and_told(cli: Cli, tree: Path, files: Facts) -> None:
     flipped, deleted = files["data/report.json"]["content_address"], files["bin/run.sh"]["content_address"]
     flip_a_bit(cli.object_of(flipped))
@@ -117,6 +118,7 @@ def test_a_package_that_lost_its_objects_in_the_right_root_is_recorded(cli: Cli,
     assert [flaw["content_address"] for flaw in cli.run("verify", "lost", "--json").json["missing"]] == [lost]
 
 
+@pytest.mark.slow
 def test_what_was_found_is_recorded_once(cli: Cli, files: Facts) -> None:
     cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
     recorded = [len(cli.json_lines("events")) for _ in range(3) if cli.run("verify").code == 3]
@@ -131,6 +133,7 @@ def test_only_the_packages_own_objects_are_read_when_it_is_named(cli: Cli, files
     assert cli.run("verify", "tree").code == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["truncated", "lengthened", "emptied"])
 def test_another_size_is_found(cli: Cli, files: Facts, kind: str) -> None:
     stored = cli.object_of(files["README.md"]["content_address"])
@@ -160,6 +163,7 @@ def test_missing_content_is_refused(cli: Cli, files: Facts) -> None:
     assert "has no object" in cli.refused("get", "tree", "README.md")
 
 
+@pytest.mark.slow
 def test_a_manifest_that_the_tables_contradict_is_found(cli: Cli, files: Facts) -> None:
     with cli.tables() as connection:
         connection.execute("UPDATE artifact_files SET executable = 1 - executable")

@@ -50,6 +50,7 @@ async def test_processes_that_race_to_first_use_share_one_gapless_log(location: 
         assert (await SqlEventStore(database).replay(rebuild=False)).identical
 
 
+@pytest.mark.slow
 async def test_several_databases_in_one_process_share_one_gapless_log(location: DatabaseLocation) -> None:
     """They race to first use, too; a reader beside them never sees a hole, nor a head that is not the last event."""
     ids = Ids()

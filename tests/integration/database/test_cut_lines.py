@@ -186,6 +186,7 @@ async def test_a_server_that_says_nothing_any_more_is_given_up(proxy: Proxy, far
         proxy.fall_silent()
 
 
+@pytest.mark.slow
 async def test_a_server_that_comes_and_goes_leaves_no_connection_behind(
     proxy: Proxy, far_location: DatabaseLocation, postgres_location: DatabaseLocation
 ) -> None:

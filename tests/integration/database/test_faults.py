@@ -299,6 +299,7 @@ class TestDeadlines:
                 await database.read(endless, timeout_s=0.05)
         assert await database.read(events.head) == 0
 
+    @pytest.mark.slow
     async def test_a_statement_is_cut_short_in_the_middle(self, database: Database) -> None:
         """The driver's own call is cancelled. A caller that keeps the error must not keep the locks with it."""
         ids = Ids()
@@ -449,6 +450,7 @@ class TestPostgresServer:
                 await Database(location).open()
             assert _WORD not in f"{caught.value!r} {caught.value} {location!r} {caught.value.__cause__}"
 
+    @pytest.mark.slow
     async def test_sessions_are_set_up_as_the_log_needs_them(self, postgres_location: DatabaseLocation) -> None:
         async def of_writer(transaction: Transaction) -> list[str]:
             return await _settings(transaction.connection)

@@ -50,6 +50,7 @@ def _table_names(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
+@pytest.mark.slow
 async def test_a_bare_alembic_sets_up_what_the_store_opens(location: DatabaseLocation) -> None:
     await alembic(location, "upgrade", "head")
     assert await tables(location) == {*METADATA.tables, "alembic_version"}
@@ -172,6 +173,7 @@ async def test_an_older_schema_is_refused_with_the_command_that_helps(
     assert (caught.value.found, caught.value.needed) == ("0000", SCHEMA_REVISION)
 
 
+@pytest.mark.slow
 async def test_starting_afresh_spares_a_log_that_holds_events_unless_it_is_named(location: DatabaseLocation) -> None:
     database = Database(location)
     await database.start_afresh(destroy_log=None)  # there is nothing yet

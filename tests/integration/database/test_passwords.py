@@ -35,6 +35,7 @@ def of(error: BaseException) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 async def test_a_store_that_loses_its_server_says_nothing_of_it(
     postgres_server: PostgresServer,
     postgres_location: DatabaseLocation,
@@ -65,6 +66,7 @@ async def test_a_store_that_loses_its_server_says_nothing_of_it(
     assert not forms(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", ["password", "role", "database", "port"])
 async def test_a_store_that_cannot_be_opened_says_nothing_of_it(
     postgres_server: PostgresServer, postgres_location: DatabaseLocation, wrong: str

@@ -41,6 +41,7 @@ async def plan(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -
     return [row[0] for row in (await connection.execute(text(f"EXPLAIN {sql}"))).all()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", QUESTIONS, ids=repr)
 async def test_a_package_is_found_by_an_index(database: Database, wanted: PackageQuery) -> None:
     for selected in queries_for(wanted):

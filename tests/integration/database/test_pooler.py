@@ -46,6 +46,7 @@ def any_pooled_location(
         yield DatabaseLocation.parse(url)
 
 
+@pytest.mark.slow
 async def test_writers_and_readers_share_sessions_without_noticing(pooled_location: DatabaseLocation) -> None:
     """Two stores have more connections than there are sessions, so each finds what the other one left in them."""
     ids = Ids()
@@ -67,6 +68,7 @@ async def test_writers_and_readers_share_sessions_without_noticing(pooled_locati
         assert (await SqlEventStore(database).replay(rebuild=False)).identical
 
 
+@pytest.mark.slow
 async def test_every_transaction_has_its_settings_and_leaves_nothing_behind(pooled_location: DatabaseLocation) -> None:
     async def look(connection: AsyncConnection) -> list[object]:
         return [
@@ -83,6 +85,7 @@ async def test_every_transaction_has_its_settings_and_leaves_nothing_behind(pool
             assert await other.read(look) == ["30s", "0", 0]
 
 
+@pytest.mark.slow
 async def test_growth_is_found_without_a_listener(any_pooled_location: DatabaseLocation) -> None:
     """A session that listens would be lent to somebody else."""
     count = text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()")
@@ -94,6 +97,7 @@ async def test_growth_is_found_without_a_listener(any_pooled_location: DatabaseL
         assert await other.read(lambda connection: connection.scalar(count)) == 0
 
 
+@pytest.mark.slow
 async def test_repairing_is_refused_and_comparing_is_not(any_pooled_location: DatabaseLocation) -> None:
     """A rebuild keeps temporary tables from one transaction to the next."""
     async with opened(any_pooled_location) as database:

@@ -52,6 +52,7 @@ async def count_rows(connection: AsyncConnection) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 async def test_views_are_what_the_log_implies(store: SqlEventStore, scribe: Scribe, database: Database) -> None:
     memory = await tell_story(scribe)
     assert_identical(await store.replay(rebuild=False), memory)
@@ -87,6 +88,7 @@ def damage(view: ViewTable, how: str, memory: MemoryLog) -> Executable:
             return insert(table).values({**row, **other_key})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["deleted", "changed", "emptied", "added"])
 async def test_damage_in_any_view_is_found_and_repaired(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe, how: str
@@ -107,6 +109,7 @@ async def test_damage_in_any_view_is_found_and_repaired(
     assert_identical(await store.replay(rebuild=False), memory)
 
 
+@pytest.mark.slow
 async def test_all_damage_at_once_is_repaired_at_once(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
@@ -115,6 +118,7 @@ async def test_all_damage_at_once_is_repaired_at_once(
     assert_identical(await store.replay(rebuild=True), memory)
 
 
+@pytest.mark.slow
 async def test_numbers_that_no_event_could_hold_are_damage_too(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
@@ -125,6 +129,7 @@ async def test_numbers_that_no_event_could_hold_are_damage_too(
     assert_identical(await store.replay(rebuild=True), memory)
 
 
+@pytest.mark.slow
 async def test_a_check_is_identical_while_another_connection_writes(
     location: DatabaseLocation, scribe: Scribe, store: SqlEventStore
 ) -> None:
@@ -147,6 +152,7 @@ async def test_a_check_is_identical_while_another_connection_writes(
     assert all(report.identical for report in reports)
 
 
+@pytest.mark.slow
 async def test_a_check_never_waits_for_the_head(location: DatabaseLocation, scribe: Scribe) -> None:
     memory = await tell_story(scribe)
     gate = Gate()
@@ -165,6 +171,7 @@ async def test_a_check_never_waits_for_the_head(location: DatabaseLocation, scri
         gate.open()
 
 
+@pytest.mark.slow
 async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
     location: DatabaseLocation, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +213,7 @@ async def test_a_rebuild_beside_writers_takes_in_all_that_they_write(
     assert reports[0].repaired_rows == 2 * len(VIEWS)
 
 
+@pytest.mark.slow
 async def test_a_rebuild_catches_up_until_little_is_left(
     scribe: Scribe, store: SqlEventStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +222,7 @@ async def test_a_rebuild_catches_up_until_little_is_left(
     assert_identical(await store.replay(rebuild=True), memory)
 
 
+@pytest.mark.slow
 async def test_a_manifest_is_checked_in_parts(
     store: SqlEventStore, scribe: Scribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +246,7 @@ async def test_a_manifest_is_checked_in_parts(
     assert len(of_manifests) > len(finalized)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rebuild", [False, True])
 async def test_an_unknown_event_type_stops_the_replay_and_changes_nothing(
     database: Database, location: DatabaseLocation, store: SqlEventStore, scribe: Scribe, rebuild: bool
@@ -273,6 +283,7 @@ async def test_a_payload_that_nobody_can_read_stops_the_replay(
     assert caught.value.sequence == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [{"payload": b"\xa0"}, {"payload_digest": digest_of_payload(b"\xa0")}], ids=str)
 @pytest.mark.parametrize("rebuild", [False, True])
 async def test_a_payload_that_differs_from_its_digest_is_refused_by_read_and_replay(
@@ -291,6 +302,7 @@ async def test_a_payload_that_differs_from_its_digest_is_refused_by_read_and_rep
 _LAST = select(schema.log_head.c.sequence).scalar_subquery()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rebuild", [False, True])
 @pytest.mark.parametrize(
     ("statement", "missing"),

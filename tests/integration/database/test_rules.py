@@ -110,6 +110,7 @@ def test_rule_07_an_unknown_outcome_is_never_reported_as_success_or_failure(fail
     assert outcome.struck[failure] == 1
 
 
+@pytest.mark.slow
 async def test_rule_08_bounded(store: SqlEventStore, scribe: Scribe) -> None:
     await tell_story(scribe)
     assert len(await store.read_events(after=0, limit=3)) == 3

@@ -241,6 +241,7 @@ class TestRepeats:
         assert isinstance(conflict, IdempotencyConflict)
         assert conflict.key == asked.command_id
 
+    @pytest.mark.slow
     async def test_many_keys_are_looked_up_in_one_batch(self, scribe: Scribe) -> None:
         asked = [scribe.ask(created(i), key=f"key {i}") for i in range(1, 701)]
         first = await scribe.send(*asked)

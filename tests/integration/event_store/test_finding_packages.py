@@ -70,6 +70,7 @@ async def asked(text: str, store: EventStore, *, prefer_open: bool) -> Outcome:
         return Outcome(refused=(type(error), str(error)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefer_open", [False, True], ids=["", "open first"])
 async def test_it_is_the_one_that_looking_at_all_finds(store: EventStore, scribe: Scribe, prefer_open: bool) -> None:
     packages = await fill(store, scribe)

@@ -104,6 +104,7 @@ async def test_a_log_that_does_not_reach_so_far_is_not_given_a_hole(store: Event
     assert await log_of(store) == origin.log[:1]
 
 
+@pytest.mark.slow
 async def test_a_run_with_an_event_that_cannot_be_had_leaves_nothing(store: EventStore, origin: Origin) -> None:
     unknown = replace(origin.log[3], event=replace(origin.log[3].event, type="v9.unknown"))
     with pytest.raises(UnknownEventType, match="at sequence 4"):
@@ -113,6 +114,7 @@ async def test_a_run_with_an_event_that_cannot_be_had_leaves_nothing(store: Even
     assert (await store.replay(rebuild=False)).identical
 
 
+@pytest.mark.slow
 async def test_two_at_once_take_each_event_over_once(store: EventStore, origin: Origin) -> None:
     written: list[int] = []
 

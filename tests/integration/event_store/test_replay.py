@@ -1,5 +1,6 @@
 """What every event store promises about its views: they are what the log implies, and a replay repairs them."""
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from artifactstore_protocols.commands import CommandRequest
@@ -18,6 +19,7 @@ async def test_an_empty_log_replays_to_empty_views(store: EventStore) -> None:
         assert (report.events, report.sequence, report.repaired_rows) == (0, 0, 0)
 
 
+@pytest.mark.slow
 async def test_replays_repeat_on_the_same_connections(store: EventStore, scribe: Scribe) -> None:
     """A database's temporary tables are gone each time, and prepared statements outlive them."""
     memory = await tell_story(scribe)
@@ -28,6 +30,7 @@ async def test_replays_repeat_on_the_same_connections(store: EventStore, scribe:
 
 
 # A shrinking search over a database would take minutes; the laws of decisions and views are shrunk in memory.
+@pytest.mark.slow
 @settings(max_examples=8, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=steps())
 async def test_any_run_of_commands_keeps_views_equal_to_replay(stores: Stores, story: list[Step]) -> None:
@@ -52,6 +55,7 @@ async def test_one_batch_writes_what_single_commands_write(store: EventStore, sc
     assert_identical(await store.replay(rebuild=False), memory)
 
 
+@pytest.mark.slow
 async def test_a_row_that_no_event_put_there_is_found_and_repaired(
     stores: Stores, store: EventStore, scribe: Scribe
 ) -> None:

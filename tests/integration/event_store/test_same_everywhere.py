@@ -78,6 +78,7 @@ def kept_in(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, len(STORY)])
 async def test_batches_have_equal_outcomes_and_one_digest_wherever_they_are_kept(
     kept_in: dict[str, Stores], size: int

@@ -31,6 +31,7 @@ async def _connections(stores: Stores, stack: AsyncExitStack) -> list[EventStore
     return connected
 
 
+@pytest.mark.slow
 async def test_they_share_one_gapless_log_and_nobody_ever_sees_a_hole(stores: Stores) -> None:
     written: list[StoredEvent] = []
     seen: list[int] = []

@@ -71,6 +71,7 @@ async def refused_to_all(stores: Stores, log: Sequence[StoredEvent], there: int)
         assert reading.unfinished == run_of(log).until
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(0, 18, PIECE))
 async def test_an_import_interrupted_at_any_step_keeps_others_out_until_it_is_finished(
     stores: Stores, log: Sequence[StoredEvent], step: int
@@ -157,6 +158,7 @@ async def test_replay_repairs_tables_meanwhile(stores: Stores, log: Sequence[Sto
         assert (await store.probe()).unfinished == run_of(log).until
 
 
+@pytest.mark.slow
 async def test_writers_at_once_are_refused_or_come_before(stores: Stores, log: Sequence[StoredEvent]) -> None:
     """A command and an import race for the head. The log is one of the two, never a mixture."""
     results: list[object] = []

@@ -165,6 +165,7 @@ async def is_unharmed(service: Service, caplog: pytest.LogCaptureFixture) -> Non
     assert (http.starts, http.last_failure) == (1, None)
 
 
+@pytest.mark.slow
 async def test_a_flood_of_requests_at_once_is_answered_in_order(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -175,6 +176,7 @@ async def test_a_flood_of_requests_at_once_is_answered_in_order(
     await is_unharmed(service, caplog)
 
 
+@pytest.mark.slow
 async def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ CONCURRENCY = 64
 REQUESTS = [500, pytest.param(10_000, marks=pytest.mark.soak)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("requests", REQUESTS)
 async def test_every_request_at_concurrency_64_is_answered_during_an_ingest(
     service: Service, tmp_path: Path, requests: int

@@ -143,6 +143,7 @@ def named_in(log: Sequence[StoredEvent]) -> set[str]:
     }
 
 
+@pytest.mark.slow
 @on_every_store
 async def test_a_backup_brings_back_log_and_objects_on_either_database(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path, location: DatabaseLocation
@@ -198,6 +199,7 @@ async def test_a_second_backup_copies_only_what_is_new(registry: Registry, targe
     assert log_in(target) == await whole_log(registry)
 
 
+@pytest.mark.slow
 async def test_an_empty_store_can_be_backed_up_and_restored(registry: Registry, target: Path, tmp_path: Path) -> None:
     report = await registry.backup(target)
     assert (report.events, report.objects) == (0, 0)
@@ -230,6 +232,7 @@ async def test_a_backup_that_broke_off_at_once_is_no_backup(registry: Registry, 
     assert (await check_backup(target)).events == 12
 
 
+@pytest.mark.slow
 @on_every_store
 @pytest.mark.usefixtures("small_steps")
 async def test_a_backup_of_a_store_in_use_is_of_one_moment(registry: Registry, target: Path, tmp_path: Path) -> None:
@@ -253,6 +256,7 @@ async def test_a_backup_of_a_store_in_use_is_of_one_moment(registry: Registry, t
         assert await check_sound(restored) == log
 
 
+@pytest.mark.slow
 @on_every_store
 async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
@@ -288,6 +292,7 @@ async def test_objects_that_are_not_whole_are_named_and_the_rest_is_kept(
         assert (await second.verify()).sound
 
 
+@pytest.mark.slow
 async def test_the_backup_of_another_store_is_left_alone(registry: Registry, target: Path, tmp_path: Path) -> None:
     await fill(registry)
     await registry.backup(target)
@@ -361,6 +366,7 @@ async def test_every_new_directory_of_a_backup_is_made_durable_and_no_other_is_t
         assert set(synced) == {target.stat().st_ino}, "a user who may not read the parents can still write to it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
 async def test_a_file_system_without_modes_locks_and_directory_syncs_takes_backups_and_logs(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
@@ -406,6 +412,7 @@ async def test_one_backup_at_a_time_goes_into_a_directory(registry: Registry, ta
     assert (await registry.backup(target)).events == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 async def test_two_restores_at_once_write_each_event_once(registry: Registry, target: Path, tmp_path: Path) -> None:
     await fill(registry)
@@ -424,6 +431,7 @@ async def test_two_restores_at_once_write_each_event_once(registry: Registry, ta
         assert (await one.verify()).sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["backed up", "read"])
 async def test_objects_are_files_where_no_rows_can_be_and_both_are_read(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
@@ -528,6 +536,7 @@ async def test_wherever_it_is_interrupted_both_ways_go_on(
         assert objects(back) == stored
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 async def test_a_crash_of_an_actor_ends_the_call_and_the_next_one_continues(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -572,6 +581,7 @@ async def test_a_crash_of_an_actor_ends_the_call_and_the_next_one_continues(
         assert objects(back) == objects(settings)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 async def test_a_damaged_log_of_a_backup_is_refused_with_nothing_written(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
@@ -641,6 +651,7 @@ async def refused(registry: Registry, target: Path, file: Path) -> None:
             await work(target)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 async def test_a_log_that_changes_after_it_was_found_whole_is_refused(
     registry: Registry, target: Path, tmp_path: Path
@@ -674,6 +685,7 @@ async def test_a_backup_repairs_what_is_damaged_in_it_at_equal_length(
     assert (await registry.backup(target)).new_objects == 0
 
 
+@pytest.mark.slow
 @on_every_store
 async def test_a_restore_repairs_what_is_damaged_in_the_store_at_equal_length(
     registry: Registry, settings: Settings, target: Path
@@ -695,6 +707,7 @@ async def test_a_restore_repairs_what_is_damaged_in_the_store_at_equal_length(
     assert (await registry.restore(target)).new_objects == 0
 
 
+@pytest.mark.slow
 @on_every_store
 async def test_damaged_and_missing_objects_of_a_backup_are_named_and_never_stored(
     registry: Registry, settings: Settings, target: Path, tmp_path: Path
@@ -727,6 +740,7 @@ async def test_damaged_and_missing_objects_of_a_backup_are_named_and_never_store
         assert objects(back) == objects(settings)
 
 
+@pytest.mark.slow
 @on_every_store
 async def test_a_store_that_has_gone_on_gets_back_the_objects_that_it_lost(
     registry: Registry, settings: Settings, target: Path

@@ -84,6 +84,7 @@ async def _cancelled_at(
     assert uses >= nth, "the point was never reached"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_a_cancelled_stream_is_in_its_package_whole_or_not_at_all(
@@ -127,6 +128,7 @@ async def test_a_cancelled_path_is_in_its_package_whole_or_not_at_all(
     await check_sound(registry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nth", [1, 2, 3])
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_a_cancelled_directory_is_in_its_package_batch_by_batch(

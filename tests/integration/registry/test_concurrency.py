@@ -21,6 +21,7 @@ PROCESSES = 4
 PACKAGES_PER_PROCESS = 8
 
 
+@pytest.mark.slow
 async def test_64_producers_in_one_process(registry: Registry, settings: Settings, tree: Path) -> None:
     plant(tree, {"shared.txt": b"the same in all of them", "sub/empty": b""})
     finalized: dict[int, FinalizedPackage] = {}
@@ -50,6 +51,7 @@ async def test_64_producers_in_one_process(registry: Registry, settings: Setting
     assert temp_files(settings) == []
 
 
+@pytest.mark.slow
 async def test_one_package_filled_by_64_producers(registry: Registry) -> None:
     package = (await registry.create_package("shared")).package_id
     async with trio.open_nursery() as nursery:
@@ -62,6 +64,7 @@ async def test_one_package_filled_by_64_producers(registry: Registry) -> None:
     await check_sound(registry)
 
 
+@pytest.mark.slow
 async def test_64_producers_of_the_same_content_store_it_once(registry: Registry, settings: Settings) -> None:
     content = b"everybody writes this at once" * 1000
     packages = [(await registry.create_package(f"p{number}")).package_id for number in range(PRODUCERS)]

@@ -223,6 +223,7 @@ async def test_a_crash_of_the_database_restarts_the_rest_of_the_core(
     await quiet(registry)
 
 
+@pytest.mark.slow
 async def test_health_tells_that_the_core_is_down_and_when_it_is_back(
     registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +279,7 @@ async def test_a_writer_that_cannot_tell_of_growth_still_acknowledges(
     assert all(actor.starts == 1 for actor in actors(registry))
 
 
+@pytest.mark.slow
 async def test_what_waits_for_a_core_that_is_down_is_told(
     registry: Registry, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def test_the_tree_is_seen_from_any_thread(registry: BlockingRegistry) -> None:
     assert registry.snapshot().actor("root/core/ingest").starts == 1
 
 
+@pytest.mark.slow
 def test_several_threads_at_once(registry: BlockingRegistry) -> None:
     def produce(number: int) -> str:
         package = registry.create_package(f"p{number}").package_id
@@ -131,6 +132,7 @@ def test_a_generator_that_is_closed_in_the_stores_thread_does_not_wait_for_itsel
         next(tail)
 
 
+@pytest.mark.slow
 def test_streams_may_be_left_early(registry: BlockingRegistry, package: str) -> None:
     registry.ingest_file(package, "f", [b"x" * (20 << 20)])
     with registry.get_file(package, "f") as chunks:

@@ -229,6 +229,7 @@ print(*sorted({name.partition(".")[0] for name in sys.modules} & {"quart", "quar
 """
 
 
+@pytest.mark.slow
 def test_no_host_is_changed_and_none_loads_a_server(tmp_path: Path) -> None:
     """In a process of its own, where nothing is loaded yet."""
     command = [sys.executable, "-W", "error", "-c", _HOSTS, str(tmp_path)]

@@ -121,6 +121,7 @@ async def test_an_interrupted_export_continues_to_the_same_tree(exporting: Expor
     assert listed(out) == WHOLE
 
 
+@pytest.mark.slow
 async def test_a_link_that_says_something_else_is_not_replaced(exporting: Exporting, out: Path) -> None:
     with pytest.raises(Interrupt):
         await exporting.export(interrupted=True)

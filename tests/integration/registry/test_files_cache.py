@@ -261,6 +261,7 @@ async def test_a_content_that_is_flagged_while_an_ingest_runs_is_stored_again(
     assert (await registry.verify()).sound
 
 
+@pytest.mark.slow
 async def test_a_content_that_the_log_does_not_name_is_stored_again(
     registry: Registry, settings: Settings, quiet_tree: Path, tmp_path: Path, reads: list[str]
 ) -> None:

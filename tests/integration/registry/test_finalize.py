@@ -75,6 +75,7 @@ async def test_the_manifest_is_what_event_row_and_views_say(registry: Registry, 
     assert await registry.get_manifest_bytes(package, "json") == manifest.jcs(said)
 
 
+@pytest.mark.slow
 async def test_an_entry_takes_few_bytes_of_memory_to_finalize(registry: Registry, package: str, tmp_path: Path) -> None:
     """The rows of a package come in pages, and its entries are held once."""
     files, bytes_a_file_max = 5000, 900

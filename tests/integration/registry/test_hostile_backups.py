@@ -74,6 +74,7 @@ async def test_a_new_backup_overwrites_nothing_that_a_planted_link_leads_to(
     assert not (target / _MARK).is_symlink()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, endless])
 async def test_nobody_waits_for_or_reads_a_mark_or_lock_that_is_no_file(
     registry: Registry, backup: Path, make: Callable[[Path], object]

@@ -164,6 +164,7 @@ async def test_two_registries_with_one_key_at_once_are_one(registry: Registry, s
     assert len(await check_sound(registry)) == 2
 
 
+@pytest.mark.slow
 async def test_a_call_whose_answer_was_lost_can_be_repeated(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -378,6 +378,7 @@ async def test_batches_that_are_stored_together_are_committed_by_one_transaction
     await check_sound(registry)
 
 
+@pytest.mark.slow
 async def test_progress_counts_what_a_scan_has_found(
     registry: Registry, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("shared")
 
 
+@pytest.mark.slow
 @examples(max_examples=25)
 @given(tree=trees())
 def test_an_exported_tree_is_the_one_that_was_ingested(shared: Path, tree: dict[str, object]) -> None:
@@ -121,6 +122,7 @@ def test_an_exported_tree_is_the_one_that_was_ingested(shared: Path, tree: dict[
         trio.run(main, Path(work))
 
 
+@pytest.mark.slow
 async def test_every_way_through_a_store_keeps_the_tree(tmp_path: Path, location: DatabaseLocation) -> None:
     """Export and import of the log, backup and restore, replay, verify: on each database."""
     url = location.url.render_as_string(hide_password=False)
@@ -265,6 +267,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", ROWS)
 async def test_a_changed_row_of_a_link_or_a_directory_is_found(
     registry: Registry, settings: Settings, tmp_path: Path, statement: str

@@ -104,6 +104,7 @@ def test_every_message_with_fields_has_a_sample(tmp_path: Path) -> None:
     assert {type(message) for message in samples(tmp_path)} == known
 
 
+@pytest.mark.slow
 async def test_whatever_a_message_holds_is_answered(
     settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

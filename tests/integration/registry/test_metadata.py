@@ -12,6 +12,7 @@ from artifactstore_protocols.retention import RETENTION_CLASSES
 from integration.registry.samples import add, check_sound, plant, stream_of, whole_log
 
 
+@pytest.mark.slow
 async def test_a_schema_gets_the_next_version_of_its_name(registry: Registry) -> None:
     first = await registry.register_metadata_schema(
         "build", {"type": "object", "b": 1, "a": [True, None]}, principal="ci"

@@ -82,6 +82,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch, size_bytes: int = 400) -> None
     monkeypatch.setattr(log_files, "_EVENTS", 3)
 
 
+@pytest.mark.slow
 async def test_a_log_that_moves_from_database_to_database_and_back_stays_what_it_is(
     registry: Registry, file: Path, postgres_location: DatabaseLocation, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ async def test_an_empty_log_is_a_file_too(registry: Registry, tmp_path: Path) ->
         assert (report.events, report.written, report.sequence) == (0, 0, 0)
 
 
+@pytest.mark.slow
 async def test_what_is_there_is_left_as_it_is(registry: Registry, file: Path, tmp_path: Path) -> None:
     log = await whole_log(registry)
     assert (await registry.import_events(file)).written == 0
@@ -189,6 +191,7 @@ async def test_another_log_is_refused_with_the_place_where_they_part(
         assert await whole_log(second) == mine
 
 
+@pytest.mark.slow
 async def test_a_file_that_is_not_whole_is_refused_before_anything_is_written(file: Path, tmp_path: Path) -> None:
     payload = content(file)
     reader = LogFileReader("log")
@@ -228,6 +231,7 @@ def _flipped(payload: bytes, at: int) -> bytes:
     return payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
 
 
+@pytest.mark.slow
 async def test_a_file_that_says_what_cannot_be_is_refused_though_its_checksum_is_right(
     registry: Registry, file: Path, tmp_path: Path
 ) -> None:
@@ -268,6 +272,7 @@ async def test_a_file_that_changes_between_its_two_readings_is_refused(
         assert await whole_log(second) == []
 
 
+@pytest.mark.slow
 async def test_an_import_that_is_broken_off_continues_when_it_is_asked_for_again(
     registry: Registry, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +301,7 @@ async def test_an_import_that_is_broken_off_continues_when_it_is_asked_for_again
         assert await check_sound(second) == log
 
 
+@pytest.mark.slow
 async def test_two_imports_at_once_write_each_event_once(
     registry: Registry, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,6 +65,7 @@ def _link(link: Path, target: Path) -> Path:
     return link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 async def test_a_source_inside_the_store_is_refused(
     registry: Registry, settings: Settings, tree: Path, source: str

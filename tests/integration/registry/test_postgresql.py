@@ -1,5 +1,6 @@
 """The same registry on PostgreSQL: two of them at once, a tail over both, and a replay that is identical."""
 
+import pytest
 import trio
 from msgspec.structs import replace
 
@@ -11,6 +12,7 @@ from integration.registry.samples import add, check_sound, content_of
 PRODUCERS = 16
 
 
+@pytest.mark.slow
 async def test_two_registries_at_once(settings: Settings, postgres_location: DatabaseLocation) -> None:
     shared = replace(settings, database_url=postgres_location.url.render_as_string(hide_password=False))
     seen: list[StoredEvent] = []

@@ -63,6 +63,7 @@ async def test_objects_are_read_where_they_are_when_the_setting_changes(settings
         assert (await registry.verify()).sound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("small_max", [0, SMALL_MAX])
 async def test_a_backup_is_restored_to_the_places_that_its_log_names(
     settings: Settings, tree: Path, tmp_path: Path, small_max: int

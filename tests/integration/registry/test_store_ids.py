@@ -67,6 +67,7 @@ async def test_opening_a_store_claims_its_root_and_the_id_stays(here: Settings) 
     assert await findings_of(here) == []
 
 
+@pytest.mark.slow
 async def test_a_restored_and_an_imported_log_have_ids_of_their_own(here: Settings, tmp_path: Path) -> None:
     restored, imported = settings_in(tmp_path / "restored"), settings_in(tmp_path / "imported")
     target, file = tmp_path / "backup", tmp_path / "log"
@@ -89,6 +90,7 @@ async def test_a_restored_and_an_imported_log_have_ids_of_their_own(here: Settin
     assert not list(target.rglob(MARKER))
 
 
+@pytest.mark.slow
 async def test_a_clone_works_and_the_doctor_names_it(here: Settings, tmp_path: Path) -> None:
     """Its log is imported into a second database, which uses the same root."""
     clone = replace(settings_in(tmp_path / "clone"), storage_local_root=here.storage_local_root)

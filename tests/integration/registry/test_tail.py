@@ -68,6 +68,7 @@ async def test_readers_catch_up_and_follow(registry: Registry) -> None:
     await quiet(registry)
 
 
+@pytest.mark.slow
 async def test_a_slow_reader_holds_up_nobody(registry: Registry) -> None:
     async with registry.tail_events() as slow:
         waiting = trio.Event()

@@ -86,6 +86,7 @@ async def refuses_all_others(registry: Registry, settings: Settings, there: int,
     assert f"`{command}`" in remedy
 
 
+@pytest.mark.slow
 async def test_an_import_that_broke_off_is_seen_and_keeps_others_out_until_it_is_finished(
     registry: Registry, tmp_path: Path, into: Settings
 ) -> None:
@@ -110,6 +111,7 @@ async def test_an_import_that_broke_off_is_seen_and_keeps_others_out_until_it_is
         await second.create_package("mine")
 
 
+@pytest.mark.slow
 async def test_an_import_that_has_only_begun_keeps_others_out(
     registry: Registry, tmp_path: Path, into: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +132,7 @@ async def _fails(_self: object, _named: object) -> None:
     raise BrokenOff
 
 
+@pytest.mark.slow
 async def test_a_restore_that_broke_off_is_finished_from_a_backup_that_has_grown(
     registry: Registry, tmp_path: Path, into: Settings
 ) -> None:
@@ -154,6 +157,7 @@ async def test_a_restore_that_broke_off_is_finished_from_a_backup_that_has_grown
         await second.create_package("mine")
 
 
+@pytest.mark.slow
 async def test_another_log_is_refused_while_an_import_is_unfinished(
     registry: Registry, tmp_path: Path, into: Settings
 ) -> None:
@@ -177,6 +181,7 @@ async def test_another_log_is_refused_while_an_import_is_unfinished(
         assert await check_sound(second) == await whole_log(registry)
 
 
+@pytest.mark.slow
 async def test_what_verify_finds_is_not_recorded_into_a_log_that_is_not_whole(
     registry: Registry, settings: Settings, tmp_path: Path
 ) -> None:
@@ -215,6 +220,7 @@ async def test_a_restore_that_only_puts_objects_back_keeps_nobody_out(registry: 
     await registry.create_package("meanwhile")
 
 
+@pytest.mark.slow
 async def test_an_interrupted_import_can_be_carried_to_a_new_database(
     registry: Registry, tmp_path: Path, into: Settings
 ) -> None:

@@ -98,6 +98,7 @@ async def test_a_flaw_that_becomes_another_is_recorded_again(
     assert kinds["v1.objects.flagged"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remove", [True, False], ids=["missing", "damaged"])
 @pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "file"])
 async def test_the_next_ingest_of_the_same_content_repairs_it(
@@ -165,6 +166,7 @@ async def test_damage_of_equal_length_is_repaired_in_passing_though_nobody_has_n
     assert (kinds["v1.objects.flagged"], kinds["v1.objects.retired"]) == (0, 1)
 
 
+@pytest.mark.slow
 async def test_one_package_alone_can_be_verified(registry: Registry, settings: Settings, package: str) -> None:
     other = (await registry.create_package("other")).package_id
     await add(registry, other, "x", b"only here")
@@ -366,6 +368,7 @@ async def test_an_interrupted_verification_of_a_wrong_root_records_nothing(
     assert await _flags(registry) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "flaw"),
     [

@@ -167,6 +167,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
         ours.error("discarded")
 
 
+@pytest.mark.slow
 def test_a_library_configures_nothing() -> None:
     program = """
 import logging

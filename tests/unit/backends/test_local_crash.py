@@ -50,6 +50,7 @@ while ended != 0:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, len(CONTENTS)], ids=["one object", "a shared sync"])
 def test_a_put_that_is_killed_at_any_step_is_whole_or_absent(tmp_path: Path, count: int) -> None:
     command = [sys.executable, "-c", PUT_AND_DIE, str(tmp_path), str(count)]

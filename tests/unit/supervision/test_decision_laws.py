@@ -6,6 +6,7 @@ next among all that can, and checks the laws after each step.
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,7 @@ orders = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.data(), tables)
 def test_whatever_happens_the_laws_hold_and_a_shutdown_comes_to_an_end(data: st.DataObject, table: Supervision) -> None:

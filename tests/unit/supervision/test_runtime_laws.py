@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import given, settings
@@ -178,6 +179,7 @@ steps = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.random_module(), st.sampled_from(Strategy), st.integers(1, 4), st.lists(steps, max_size=25))
 def test_whatever_happens_the_laws_hold(
