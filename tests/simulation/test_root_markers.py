@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,7 @@ ACTIONS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(actions=ACTIONS)
 def test_one_store_collects_and_never_at_an_earlier_head(actions: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as directory:

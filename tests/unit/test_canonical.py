@@ -196,6 +196,7 @@ def test_any_bytes_are_refused_or_are_the_encoding_of_a_value(payload: bytes) ->
     _assert_refused_or_canonical(payload)
 
 
+@pytest.mark.slow
 @given(record_values().map(encode_record).flatmap(mutations))
 def test_bytes_close_to_an_encoding_are_refused_or_are_one_too(payload: bytes) -> None:
     _assert_refused_or_canonical(payload)

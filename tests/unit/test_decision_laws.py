@@ -270,6 +270,7 @@ def test_paths_are_accepted_exactly_if_they_are_files_of_one_tree(tried: list[st
             check_tree(kept)
 
 
+@pytest.mark.slow
 @given(
     files=st.lists(
         st.builds(ingested, colliding_paths(), st.sampled_from([b"", b"x"])),

@@ -71,6 +71,7 @@ def test_a_chain_that_grows_at_every_link_takes_no_more_room_than_the_tree() -> 
 _TREES = st.dictionaries(st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a", "z"]), targets(), max_size=6)
 
 
+@pytest.mark.slow
 @given(_TREES)
 def test_the_judgement_is_that_of_the_system(links: dict[str, str]) -> None:
     """Against the kernel: of the links that it can resolve, exactly those are named that it resolves outside."""

@@ -94,6 +94,7 @@ def test_the_json_holds_the_values_that_the_cbor_holds(manifest: Manifest) -> No
     assert json.loads(jcs(manifest)) == as_json(canonical.decode_record(encode(manifest)))
 
 
+@pytest.mark.slow
 @given(canonical_values())
 def test_any_canonical_value_goes_through_json(value: CanonicalValue) -> None:
     assert read_jcs(rfc8785.dumps(value)) == value
@@ -134,6 +135,7 @@ def test_json_that_is_no_manifest_is_refused_by_the_rules_of_manifests(place: in
         decode(jcs_to_cbor(rfc8785.dumps(value)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("payload", "reason"), REFUSED.values(), ids=REFUSED.keys())
 def test_other_json_is_refused_with_its_own_reason(payload: bytes, reason: str) -> None:
     with pytest.raises(NotCanonicalJson) as refused:

@@ -126,6 +126,7 @@ def test_ancestors_are_the_directories_outermost_first(path: str, above: tuple[s
     assert ancestors(path) == above
 
 
+@pytest.mark.slow
 @given(st.lists(paths()))
 def test_paths_sort_by_their_parts(some: list[str]) -> None:
     assert sorted(some, key=tree_order) == sorted(some, key=lambda path: path.encode().split(b"/"))

@@ -97,6 +97,7 @@ def test_the_protocols_import_only_what_is_pure() -> None:
     assert violations(PROTOCOLS, ("artifactstore_protocols",), ("artifactstore_protocols", *PURE)) == []
 
 
+@pytest.mark.slow
 def test_the_protocols_call_nothing_that_reaches_outside() -> None:
     called = [
         f"{name}:{node.lineno} calls {node.func.id}"

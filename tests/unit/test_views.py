@@ -411,6 +411,7 @@ _DELETES: st.SearchStrategy[RowOperation] = st.builds(
 operations = st.lists(_PUTS | _UPDATES | _DELETES, max_size=12)
 
 
+@pytest.mark.slow
 @given(before=st.lists(_PUTS, max_size=4), batch=operations, data=st.data())
 def test_folded_operations_do_what_the_operations_do_one_by_one(
     before: list[RowOperation], batch: list[RowOperation], data: st.DataObject
@@ -466,6 +467,7 @@ def cells_of(view: ViewTable) -> list[Cell]:
     return [ROWS[view][name] for name in view.columns]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 30, 11000])
 def test_the_digest_is_blake3_over_every_cell_and_the_rows_of_each_table(count: int) -> None:
     """However many rows come at once."""

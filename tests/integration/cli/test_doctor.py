@@ -47,6 +47,7 @@ def tree_of(directory: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.mark.slow
 def test_a_store_that_is_well_and_one_that_is_not_there(cli: Cli, tree: Path, tmp_path: Path) -> None:
     assert f"store: there is no store at {cli.database}\n" in cli.run("doctor").text
     assert cli.run("doctor").code == 1

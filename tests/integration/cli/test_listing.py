@@ -65,6 +65,7 @@ def test_a_path_that_is_not_there_is_refused(cli: Cli, stored: str, command: str
     assert "has no file 'doc'" in cli.refused_without_a_trace(command, stored, "doc")
 
 
+@pytest.mark.slow
 def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> None:
     build = tmp_path / "build"
     (build / "docs" / "notes.txt").rename(build / "notes.txt")

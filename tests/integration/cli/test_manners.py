@@ -101,6 +101,7 @@ def completed(cli: Cli, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[st
         return cli.run().text.split()
 
 
+@pytest.mark.slow
 def test_commands_options_and_packages_are_completed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(cli, monkeypatch, "ing") == ["ingest"]
     assert completed(cli, monkeypatch, "ingest", "--ret") == ["--retention"]

@@ -49,6 +49,7 @@ def test_a_log_is_carried_to_another_store(
     assert elsewhere.json("replay", "--check")["projection_digest"] == digest
 
 
+@pytest.mark.slow
 def test_an_import_tells_a_person_what_is_not_there(
     cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +190,7 @@ def test_what_is_not_whole_is_told_with_exit_3_and_the_rest_is_done(
     assert elsewhere.run("restore", "kept", "--json").code == 3
 
 
+@pytest.mark.slow
 def test_what_cannot_be_backed_up_or_restored_is_refused_in_one_line(
     cli: Cli, elsewhere: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ class Terminal:
         return self._shown.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("ingest", "tree"), ("verify",), ("export", "tree", "out")], ids=lambda c: c[0])
 def test_a_progress_bar_is_for_a_terminal_and_leaves_stdout_alone(
     cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]

@@ -42,6 +42,7 @@ FILE_KEYS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_package_is_created_filled_and_finalized_step_by_step(cli: Cli, tree: Path) -> None:
     created = cli.json("package", "create", "steps", "--retention", "ephemeral", "--meta", "a=b")
     assert list(created) == PACKAGE_KEYS
@@ -97,6 +98,7 @@ def test_a_package_and_one_ingest_of_the_same_tree_have_the_same_tree_digest(cli
     assert cli.json("package", "finalize", "steps")["tree_digest"] == whole["tree_digest"]
 
 
+@pytest.mark.slow
 def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     package = cli.ok("package", "create", "steps", "--meta", "os=linux", "--meta", "branch=main").text.split()[0]
     assert cli.ok("package", "create", "other").text.split()[1:] == ["other", "open"]

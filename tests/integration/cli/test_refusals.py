@@ -318,6 +318,7 @@ def test_an_export_needs_a_new_or_an_empty_directory(cli: Cli, tree: Path, tmp_p
 OUTPUTS = {"a directory": ("tree", "Is a directory"), "below a file": ("tree/README.md/x", "Not a directory")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("get", "tree", "README.md"), ("manifest", "tree")], ids=["get", "manifest"])
 @pytest.mark.parametrize(("output", "reason"), OUTPUTS.values(), ids=OUTPUTS.keys())
 def test_an_output_that_cannot_be_written(

@@ -22,6 +22,7 @@ def filled(cli: Cli, tree: Path) -> Cli:
     return cli
 
 
+@pytest.mark.slow
 def test_events_are_numbered_from_1_without_a_gap(filled: Cli) -> None:
     lines = filled.json_lines("events")
     assert sequences(lines) == list(range(1, len(lines) + 1))
@@ -39,6 +40,7 @@ def test_events_are_numbered_from_1_without_a_gap(filled: Cli) -> None:
     }
 
 
+@pytest.mark.slow
 def test_events_since_a_sequence_are_the_ones_after_it(filled: Cli) -> None:
     lines = filled.json_lines("events")
     assert filled.json_lines("events", "--since", "5") == lines[5:]
@@ -46,6 +48,7 @@ def test_events_since_a_sequence_are_the_ones_after_it(filled: Cli) -> None:
     assert filled.json_lines("events", "--since", "1000000000000") == []
 
 
+@pytest.mark.slow
 def test_events_are_shown_to_a_person_a_line_each(filled: Cli) -> None:
     lines = filled.json_lines("events")
     shown = filled.ok("events").text.splitlines()
@@ -69,6 +72,7 @@ def test_another_process_finds_the_same_projection_digest(filled: Cli) -> None:
     assert filled.process("replay", "--check", "--json").json == filled.json("replay", "--check")
 
 
+@pytest.mark.slow
 def test_a_check_changes_nothing(filled: Cli) -> None:
     with filled.tables() as connection:
         connection.execute("UPDATE artifact_files SET kind = 9")
@@ -157,6 +161,7 @@ def test_all_tables_damaged_at_once_are_rebuilt(filled: Cli) -> None:
     assert filled.process("replay", "--check", "--json").json == sound
 
 
+@pytest.mark.slow
 def test_a_log_with_a_hole_is_not_replayed_over(filled: Cli) -> None:
     with filled.tables() as connection:
         connection.execute("DELETE FROM events WHERE sequence = 3")

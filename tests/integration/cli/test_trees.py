@@ -133,6 +133,7 @@ def test_links_can_be_left_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
     assert read_links(tmp_path / "out") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "found"),
     [("keep", {"run": "link"}), ("follow", {"run": "file"}), ("skip", {}), ("refuse", None)],

@@ -80,6 +80,7 @@ def test_a_flipped_bit_and_a_deleted_object_are_found_repaired_and_told(cli: Cli
     assert cli.json("replay", "--check")["identical"] is True
 
 
+@pytest.mark.slow
 def test_what_was_found_is_told_by_doctor_and_health_until_it_is_repaired(cli: Cli, tree: Path, files: Facts) -> None:
     flip_a_bit(cli.object_of(files["data/report.json"]["content_address"]))
     cli.object_of(files["bin/run.sh"]["content_address"]).unlink()
@@ -125,6 +126,7 @@ def test_what_was_found_is_recorded_once(cli: Cli, files: Facts) -> None:
     assert recorded == [6, 6, 6]
 
 
+@pytest.mark.slow
 def test_only_the_packages_own_objects_are_read_when_it_is_named(cli: Cli, files: Facts, tmp_path: Path) -> None:
     make_tree(tmp_path / "other", {"a": b"something else"})
     cli.ok("ingest", "other")

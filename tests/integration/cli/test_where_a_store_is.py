@@ -75,6 +75,7 @@ def test_the_doctor_says_that_there_is_no_store_and_creates_nothing(unnamed: Cli
     assert everything_below(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", CREATING.values(), ids=CREATING.keys())
 def test_the_other_commands_create_the_store(unnamed: Cli, tree: Path, command: tuple[str, ...]) -> None:
     unnamed.ok("--store", "source", "ingest", "tree")
@@ -178,6 +179,7 @@ def test_a_tilde_in_the_environment_and_in_the_option(
     assert {path.name for path in (tmp_path / "home").iterdir()} >= {"log.db", "objects", "other"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a?b", "a#b", "a%b", "a%20b", "a b", "ä&=+"])
 def test_a_store_of_any_name_is_in_its_directory(unnamed: Cli, tmp_path: Path, name: str) -> None:
     unnamed.ok("--store", name, "package", "create", "p")

@@ -63,6 +63,7 @@ async def log_of(location: DatabaseLocation) -> list[tuple[int, str]]:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "repeated"), [(AtCommit.CUT_BEFORE, False), (AtCommit.CUT_AFTER, True)], ids=["before", "after"]
 )
@@ -104,6 +105,7 @@ async def test_a_commit_that_lands_late_is_waited_for(
 _WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
+@pytest.mark.slow
 async def test_an_outcome_that_nobody_can_find_out_yet_is_said_to_be_unknown(
     proxy: Proxy, far_location: DatabaseLocation, postgres_location: DatabaseLocation
 ) -> None:

@@ -217,6 +217,7 @@ class TestCommit:
         assert outcome.repeated is landed
         assert [stored.sequence for stored in await store.read_events(after=0, limit=9)] == [1, 2]
 
+    @pytest.mark.slow
     async def test_a_deadline_that_passes_at_the_commit_leaves_the_outcome_unknown(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -289,6 +290,7 @@ class TestDeadlines:
             await database.write(endless, timeout_s=0.05)
         assert await append(database, ids) == 1
 
+    @pytest.mark.slow
     async def test_a_read_that_takes_too_long_gives_its_connection_back(self, database: Database) -> None:
         async def endless(connection: AsyncConnection) -> None:
             await events.head(connection)
@@ -320,6 +322,7 @@ class TestDeadlines:
         assert await append(database, ids) == 1
         assert kept
 
+    @pytest.mark.slow
     async def test_a_read_that_is_cut_short_keeps_no_snapshot(self, sqlite_location: DatabaseLocation) -> None:
         """Else the write-ahead log could not be folded back into the file until a garbage collection."""
 

@@ -105,6 +105,7 @@ async def test_a_rollback_is_not_told(postgres_location: DatabaseLocation, words
         assert words == ["word"]
 
 
+@pytest.mark.slow
 async def test_a_listener_that_is_cut_off_comes_back(postgres_location: DatabaseLocation, only_by_word: None) -> None:
     async with opened(postgres_location) as database, opened(postgres_location) as other:
         writer = Scribe(SqlEventStore(other))
@@ -134,6 +135,7 @@ async def test_one_connection_listens_for_as_long_as_the_store_is_open(
     assert await listeners() == 0
 
 
+@pytest.mark.slow
 async def test_stores_that_share_a_database_do_not_wake_each_other(
     postgres_location: DatabaseLocation, words: list[str], looks_often: None
 ) -> None:

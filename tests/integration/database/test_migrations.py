@@ -244,6 +244,7 @@ async def test_opening_waits_for_no_writer(location: DatabaseLocation) -> None:
         gate.open()
 
 
+@pytest.mark.slow
 async def test_a_set_up_that_does_not_end_makes_others_give_up(location: DatabaseLocation) -> None:
     gate = Gate()
 

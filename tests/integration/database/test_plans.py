@@ -59,5 +59,6 @@ async def check_plan(database: Database, selected: Select[tuple[Any, ...]], tabl
             assert "Index Cond" in detail, steps  # otherwise it reads the whole index
 
 
+@pytest.mark.slow
 async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
     await check_plan(database, differing_entries(1, 2), " other ")

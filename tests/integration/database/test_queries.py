@@ -12,6 +12,7 @@ from database_tools import Scribe, surgery
 from story import tell_story
 
 
+@pytest.mark.slow
 async def test_a_page_of_objects_has_all_those_of_a_content(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
@@ -27,6 +28,7 @@ async def test_a_page_of_objects_has_all_those_of_a_content(
     assert len(seen) == len(set(seen)) > 2
 
 
+@pytest.mark.slow
 async def test_a_flagged_object_whose_content_is_gone_is_damage_and_not_overlooked(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:

@@ -272,6 +272,7 @@ async def test_an_unknown_event_type_stops_the_replay_and_changes_nothing(
     assert await store.replay(rebuild=False) == damaged
 
 
+@pytest.mark.slow
 async def test_a_payload_that_nobody_can_read_stops_the_replay(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:

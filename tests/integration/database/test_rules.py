@@ -53,6 +53,7 @@ async def test_rule_02_gapless(store: SqlEventStore, scribe: Scribe) -> None:
     assert [stored.sequence for stored in events] == [1, 2, 3]
 
 
+@pytest.mark.slow
 async def test_rule_03_nothing_is_condemned_or_retired_by_tables_that_disagree(
     location: DatabaseLocation, store: SqlEventStore, scribe: Scribe
 ) -> None:
@@ -93,6 +94,7 @@ async def test_rule_05_references_are_checked_at_commit(scribe: Scribe) -> None:
         assert isinstance(outcome, ObjectsNotStored)
 
 
+@pytest.mark.slow
 async def test_rule_06_retired_before_deleted(scribe: Scribe) -> None:
     await unused(scribe)
     remove = RemoveObjects((place_of(b"x"),))
@@ -120,6 +122,7 @@ async def test_rule_08_bounded(store: SqlEventStore, scribe: Scribe) -> None:
         RemoveObjects(places)
 
 
+@pytest.mark.slow
 async def test_rule_09_one_explanation(store: SqlEventStore, scribe: Scribe) -> None:
     await tell_story(scribe)
     events = await store.read_events(after=0, limit=99)
@@ -129,6 +132,7 @@ async def test_rule_09_one_explanation(store: SqlEventStore, scribe: Scribe) -> 
     assert all(stored.event.principal and stored.event.recorded_at_us for stored in events)
 
 
+@pytest.mark.slow
 async def test_rule_10_portable(store: SqlEventStore, scribe: Scribe) -> None:
     """A log in memory gives the same tables, and no event names a path of the machine."""
     memory = await tell_story(scribe)

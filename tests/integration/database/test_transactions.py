@@ -104,6 +104,7 @@ async def take_event_id(database: Database, request: CommandRequest) -> None:
     assert await write(database, event(event_id_of(request.command_id, 0))) == [1]
 
 
+@pytest.mark.slow
 async def test_a_batch_that_fails_as_a_whole_leaves_nothing(database: Database, scribe: Scribe) -> None:
     requests = [scribe.ask(created(i)) for i in (1, 2)]
     await take_event_id(database, requests[1])
@@ -118,6 +119,7 @@ async def test_a_batch_that_fails_as_a_whole_leaves_nothing(database: Database, 
     assert await head(database) == 1
 
 
+@pytest.mark.slow
 async def test_a_command_that_the_database_refuses_fails_alone(
     database: Database, store: SqlEventStore, scribe: Scribe
 ) -> None:

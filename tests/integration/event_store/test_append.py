@@ -172,6 +172,7 @@ async def test_findings_change_what_is_news_and_no_object_that_changed_since(scr
     assert await types_after((b"x", "intact"), (b"yy", "missing"), as_of=7) == []
 
 
+@pytest.mark.slow
 async def test_a_batch_larger_than_a_statement_is_judged_in_full(scribe: Scribe) -> None:
     paths = [f"d{i}/f" for i in range(900)]
     parts = [[ingested(path, path.encode()) for path in part] for part in batched(paths, ENTRIES_MAX)]

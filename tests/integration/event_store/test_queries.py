@@ -306,6 +306,7 @@ async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe
     assert about == [[2, 4, 8], [4, 8], [2, 4]]
 
 
+@pytest.mark.slow
 async def test_no_reader_of_events_is_bounded_by_their_number_alone(store: EventStore, scribe: Scribe) -> None:
     metadata = {f"{number:03}": "x" * 4096 for number in range(256)}  # the most that a package may have
     packages = range(1, 2 + READ_BYTES_MAX // (256 * 4096))

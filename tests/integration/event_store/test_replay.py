@@ -12,6 +12,7 @@ from memory_log import MemoryLog
 from story import STORY, assert_identical, tell_story
 
 
+@pytest.mark.slow
 async def test_an_empty_log_replays_to_empty_views(store: EventStore) -> None:
     for rebuild in (False, True):
         report = await store.replay(rebuild=rebuild)

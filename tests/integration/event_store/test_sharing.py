@@ -85,6 +85,7 @@ async def test_a_command_that_comes_by_all_at_once_takes_effect_once(stores: Sto
     assert sorted(answer.repeated for answer in answers) == [False] + [True] * (3 * CONNECTIONS - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, 2, 4])
 async def test_a_caller_that_leaves_leaves_its_whole_commit_or_none_of_it(
     store: EventStore, scribe: Scribe, steps: int

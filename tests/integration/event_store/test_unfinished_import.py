@@ -149,6 +149,7 @@ async def test_what_fails_leaves_the_import_unfinished(stores: Stores, log: Sequ
         await refused_to_all(stores, log, 0)
 
 
+@pytest.mark.slow
 async def test_replay_repairs_tables_meanwhile(stores: Stores, log: Sequence[StoredEvent]) -> None:
     async with stores.opened() as store:
         await store.import_events(tuple(log[:PIECE]), run_of(log))

@@ -27,6 +27,7 @@ async def test_head_is_get_without_a_body(service: Service) -> None:
             assert (await ask(service.url, path)).headers["content-type"] == head.headers["content-type"]
 
 
+@pytest.mark.slow
 async def test_nothing_can_be_changed(service: Service) -> None:
     for path, method in product(PATHS, ("POST", "PUT", "DELETE", "PATCH", "OPTIONS")):
         answer = await ask(service.url, path, method)

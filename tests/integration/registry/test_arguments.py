@@ -154,6 +154,7 @@ async def test_a_wrong_argument_is_refused_and_no_actor_sees_it(registry: Regist
     assert [(actor.name, actor.starts) for actor in actors(registry) if actor.starts != 1] == []
 
 
+@pytest.mark.slow
 def test_both_faces_refuse_the_same(settings: Settings, tree: Path) -> None:
     plant(tree, {"f": b"content"})
     with blocking.open_registry(settings) as registry:
@@ -239,6 +240,7 @@ async def test_what_inherits_from_the_right_type_is_taken_for_what_it_holds(regi
     assert [stored.event.principal for stored in log] == ["ci", "ci", "anonymous", "anonymous"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "", "x" * 100_000])
 async def test_text_that_names_nothing_finds_nothing(registry: Registry, text: str) -> None:
     with pytest.raises(PackageNotFound):

@@ -180,6 +180,7 @@ async def test_a_backup_brings_back_log_and_objects_on_either_database(
         assert (again.written, again.new_objects, again.sequence) == (0, 0, 12)
 
 
+@pytest.mark.slow
 async def test_a_second_backup_copies_only_what_is_new(registry: Registry, target: Path) -> None:
     await fill(registry)
     first = await registry.backup(target)
@@ -217,6 +218,7 @@ async def test_an_empty_store_can_be_backed_up_and_restored(registry: Registry, 
         assert (await third.restore(target)).written == 12
 
 
+@pytest.mark.slow
 async def test_a_backup_that_broke_off_at_once_is_no_backup(registry: Registry, target: Path, tmp_path: Path) -> None:
     await fill(registry)
     with pytest.raises(Enough):
@@ -619,6 +621,7 @@ async def test_a_damaged_log_of_a_backup_is_refused_with_nothing_written(
         assert (await second.restore(target)).written == 12
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_steps")
 async def test_a_payload_that_its_record_does_not_name_is_refused_by_restore_and_check(
     registry: Registry, target: Path, tmp_path: Path
@@ -670,6 +673,7 @@ async def test_a_log_that_changes_after_it_was_found_whole_is_refused(
         assert len(await check_sound(second)) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [0, len(LARGE) // 2, len(LARGE) - 1])
 async def test_a_backup_repairs_what_is_damaged_in_it_at_equal_length(
     registry: Registry, settings: Settings, target: Path, at: int
@@ -761,6 +765,7 @@ async def test_a_store_that_has_gone_on_gets_back_the_objects_that_it_lost(
     assert (await registry.verify()).sound
 
 
+@pytest.mark.slow
 async def test_a_store_that_cannot_take_the_objects_keeps_its_log_as_it_was(
     registry: Registry, target: Path, tmp_path: Path
 ) -> None:
@@ -776,6 +781,7 @@ async def test_a_store_that_cannot_take_the_objects_keeps_its_log_as_it_was(
         assert (await second.restore(target)).sequence == 12
 
 
+@pytest.mark.slow
 async def test_a_directory_that_takes_no_more_says_so_and_is_gone_on_with_later(
     registry: Registry, settings: Settings, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,6 +108,7 @@ async def test_a_cancelled_stream_is_in_its_package_whole_or_not_at_all(
     await check_sound(registry)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 async def test_a_cancelled_path_is_in_its_package_whole_or_not_at_all(
     registry: Registry, settings: Settings, package: str, tmp_path: Path, before: bool

@@ -43,6 +43,7 @@ async def test_a_flagged_object_that_is_found_sound_is_cleared_by_an_event(
     await check_sound(registry)
 
 
+@pytest.mark.slow
 async def test_a_flag_that_a_backup_carries_is_cleared_where_the_object_is_sound(
     registry: Registry, settings: Settings, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ class Stuck:
         raise AssertionError("woken")
 
 
+@pytest.mark.slow
 def test_the_whole_way(settings: Settings, tree: Path) -> None:
     plant(tree, {"a.txt": b"hello", "sub/b.txt": b"hello"})
 

@@ -138,6 +138,7 @@ async def test_a_view_that_answers_as_the_table_of_objects_does_is_refused(regis
             await work(backup)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["row", "file"])
 async def test_an_object_that_is_too_long_is_damaged_and_not_read(
     registry: Registry, backup: Path, tmp_path: Path, form: str

@@ -259,6 +259,7 @@ def deep(tree: Path) -> Generator[str]:
     subprocess.run(["rm", "-r", "--", tree / "d"], check=True)  # shutil.rmtree is not up to it
 
 
+@pytest.mark.slow
 async def test_depth_is_no_limit_but_that_of_a_path(registry: Registry, tree: Path, deep: str) -> None:
     package = (await registry.ingest_tree(tree)).package_id
     assert await paths_in(registry, package) == [deep]

@@ -285,6 +285,7 @@ async def test_paths_that_are_equal_under_nfc_are_one_path(registry: Registry, p
 RANGES = [(0, None), (0, 0), (0, 5), (3, 4), (10, None), (10, 0), (7, 3), (9, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset", "length"), RANGES)
 async def test_any_range_of_a_file_can_be_read(
     registry: Registry, package: str, offset: int, length: int | None

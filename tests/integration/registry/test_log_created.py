@@ -22,6 +22,7 @@ def log_id_in(log: Sequence[StoredEvent]) -> str:
     return begun.log_id
 
 
+@pytest.mark.slow
 async def test_every_store_begins_a_log_of_its_own(
     registry: Registry, location: DatabaseLocation, tmp_path: Path
 ) -> None:
@@ -35,6 +36,7 @@ async def test_every_store_begins_a_log_of_its_own(
     assert len({*ids, *stores}) == 4, "and a log's id is no store's"
 
 
+@pytest.mark.slow
 async def test_copies_of_a_log_have_its_id(registry: Registry, tmp_path: Path) -> None:
     await registry.create_package("p")
     await registry.export_events(tmp_path / "log")

@@ -319,6 +319,7 @@ async def test_two_imports_at_once_write_each_event_once(
         assert await check_sound(one) == await whole_log(registry)
 
 
+@pytest.mark.slow
 async def test_a_writer_in_between_stops_an_import(
     registry: Registry, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +343,7 @@ async def test_a_writer_in_between_stops_an_import(
         assert there[-1].event.subject not in {stored.event.subject for stored in log}
 
 
+@pytest.mark.slow
 async def test_an_import_says_which_objects_are_not_there(
     registry: Registry, settings: Settings, file: Path, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ async def test_an_id_is_no_name_and_a_name_comes_before_a_part_of_an_id(registry
     assert (await registry.get_package(first.package_id[-13:])).package_id == first.package_id
 
 
+@pytest.mark.slow
 def test_both_faces_take_names(settings: Settings, tree: Path) -> None:
     plant(tree, {"f": b"content"})
     with blocking.open_registry(settings) as registry:

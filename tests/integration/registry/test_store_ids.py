@@ -123,6 +123,7 @@ def put_back(copy: Path, database: Path) -> None:
     shutil.copyfile(copy, database)
 
 
+@pytest.mark.slow
 async def test_a_database_that_was_put_back_works_and_the_doctor_names_it(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     database, copy = tmp_path / "artifactstore.db", tmp_path / "copy.db"
@@ -147,6 +148,7 @@ async def test_a_database_that_was_put_back_works_and_the_doctor_names_it(tmp_pa
     assert marker_of(settings) == RootMarker(store_id, head)
 
 
+@pytest.mark.slow
 async def test_a_marker_that_cannot_be_read_stops_nothing_and_the_doctor_names_it(here: Settings) -> None:
     here.storage_local_root.mkdir(parents=True)
     (here.storage_local_root / MARKER).write_text("of something else")

@@ -145,6 +145,7 @@ async def test_ingesting_the_same_file_again_repairs_it_without_changing_its_pac
     assert (await registry.verify()).mismatches == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_directory", [True, False], ids=["directory", "stream"])
 @pytest.mark.parametrize("size", [12, CHUNK + 5], ids=["small", "large"])
 async def test_damage_of_equal_length_is_repaired_in_passing_though_nobody_has_noticed_it(
@@ -183,6 +184,7 @@ async def test_an_empty_store_can_be_verified(registry: Registry) -> None:
     assert (report.objects, report.bytes, report.manifests) == (0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

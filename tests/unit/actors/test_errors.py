@@ -74,6 +74,7 @@ def defined_errors() -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_every_error_is_importable_from_one_place() -> None:
     defined = defined_errors()
     assert {"PackageNotFound", "StorageFull", "AskTimeout", "DatabaseBusy", "StoreClosed"} <= set(defined)

@@ -91,6 +91,7 @@ async def test_the_database_gives_a_replay_no_limit(tmp_path: Path, monkeypatch:
     assert limits == [None, None]
 
 
+@pytest.mark.slow
 async def test_an_ingest_actor_forgets_the_packages_that_are_filled(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 5])
 def test_what_a_killed_process_acknowledged_is_there_and_no_half_batch(
     tmp_path: Path, backend: SmallBackend, batches: int

@@ -157,6 +157,7 @@ class Text(str):
     __slots__ = ("__weakref__",)
 
 
+@pytest.mark.slow
 async def test_an_idle_actor_keeps_no_message_alive() -> None:
     """Its workers wait for the next one, and may do so for long."""
     script = Script()
