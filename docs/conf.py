@@ -76,6 +76,7 @@ docs/TUTORIAL
 docs/OPERATOR
 docs/RULES
 docs/how-to/naming-packages
+docs/how-to/finding
 docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql

@@ -1,9 +1,10 @@
-"""The packages that match a query of `search_package`, found by looking at every one: what each index must find."""
+"""What the queries for packages must find, found by looking at every package."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
+from artifactstore_protocols.package_listing import EntryListing, PackageListing, position_of
 from artifactstore_protocols.package_references import (
     ByDigest,
     ById,
@@ -14,9 +15,10 @@ from artifactstore_protocols.package_references import (
     PackageQuery,
     search_package,
 )
-from artifactstore_protocols.records import PackageRecord
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.records import FileRecord, FoundEntry, PackageRecord
 
-__all__ = ["find_among", "matching"]
+__all__ = ["find_among", "matching", "select_entries", "select_page"]
 
 
 def find_among(
@@ -69,3 +71,44 @@ def matching(
                 if digest == (record.manifest_digest if of == "manifest" else record.tree_digest)
             ]
             return by_digest[:1]
+
+
+def select_page(packages: Iterable[PackageRecord], page: PackageListing) -> list[PackageRecord]:
+    """One page of a list of packages."""
+
+    def position(package: PackageRecord) -> Any:  # noqa: ANN401 - of comparable values
+        return position_of(package, page.sort)
+
+    ordered = [each for each in sorted(packages, key=position, reverse=not page.ascending) if page.where.matches(each)]
+    if page.after is not None:
+        after: Any = page.after
+        ordered = [each for each in ordered if (position(each) > after if page.ascending else position(each) < after)]
+    return ordered[: page.limit]
+
+
+def select_entries(
+    packages: Iterable[PackageRecord], files: Callable[[str], Iterable[FileRecord]], page: EntryListing
+) -> list[FoundEntry]:
+    """One page of the entries that a search finds; `files` returns those of a package."""
+    wanted = page.entries
+
+    def matches(entry: FileRecord) -> bool:
+        digests = {
+            entry.content_address,
+            entry.sha256,
+            *(each.partition(":")[2] for each in (entry.content_address, entry.sha256)),
+        }
+        return wanted.matches_path(path_key(entry.path)) and wanted.digest in {None, *digests}
+
+    found = [
+        FoundEntry(package, entry)
+        for package in sorted(packages, key=lambda each: -each.created_sequence)
+        if page.packages.matches(package)
+        for entry in sorted(files(package.package_id), key=lambda each: path_key(each.path))
+        if matches(entry)
+    ]
+    if page.after is not None:
+        number, key = page.after
+        at = (-number, key)
+        found = [each for each in found if (-each.package.created_sequence, path_key(each.entry.path)) > at]
+    return found[: page.limit]

@@ -10,10 +10,18 @@ if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.open import open_registry, run_registry
     from artifactstore.registry import Registry
+    from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
 
-__all__ = ["Registry", "Settings", "open_registry", "run_registry"]
+__all__ = ["EntryFilter", "PackageFilter", "Registry", "Settings", "open_registry", "run_registry"]
 
-_HOMES = {"Registry": "registry", "Settings": "config", "open_registry": "open", "run_registry": "open"}
+_HOMES = {
+    "EntryFilter": "artifactstore_protocols.package_listing",
+    "PackageFilter": "artifactstore_protocols.package_listing",
+    "Registry": "artifactstore.registry",
+    "Settings": "artifactstore.config",
+    "open_registry": "artifactstore.open",
+    "run_registry": "artifactstore.open",
+}
 
 
 if not TYPE_CHECKING:  # with this function, a type checker would accept any name
@@ -24,7 +32,7 @@ if not TYPE_CHECKING:  # with this function, a type checker would accept any nam
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module  # noqa: PLC0415 - loaded only for the first use of a name
 
-        return getattr(import_module(f"artifactstore.{home}"), name)
+        return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

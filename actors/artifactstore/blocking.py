@@ -27,7 +27,8 @@ from artifactstore.host_loop import check_may_block
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.records import FileRecord, HistoryEntry, PackageRecord, Tag
+from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
+from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -157,9 +158,30 @@ class BlockingRegistry:
         """Return the current supervision tree."""
         return _ask(self.portal, lambda: self.portal.submit(snapshot_of))
 
-    def list_packages(self) -> Generator[PackageRecord]:
-        """Iterate over all packages, in order of creation."""
-        return _items(self.portal, self.portal.iterate(Registry.list_packages))
+    def list_packages(
+        self,
+        where: PackageFilter = ALL,
+        *,
+        sort: SortKey = "created",
+        reverse: bool = False,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> Generator[PackageRecord]:
+        """Iterate over packages: by default over all, the newest first."""
+        return _items(
+            self.portal,
+            self.portal.iterate(
+                lambda registry: registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=limit)
+            ),
+        )
+
+    def find(
+        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, limit: int | None = None
+    ) -> Generator[FoundEntry]:
+        """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
+        return _items(
+            self.portal, self.portal.iterate(lambda registry: registry.find(wanted, packages=packages, limit=limit))
+        )
 
     def exported_events(self) -> Generator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""

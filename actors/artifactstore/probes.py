@@ -19,6 +19,7 @@ from artifactstore_protocols.messages import (
     ProjectionRole,
     StorageRole,
 )
+from artifactstore_protocols.package_listing import PackageListing
 from artifactstore_protocols.unfinished_import import ImportUnfinished
 
 __all__ = [
@@ -61,7 +62,7 @@ def probe_registry(store: EventStore) -> Probe:
     """Return a probe that reads one package from the tables, as the registry's read methods do."""
 
     async def probe() -> Details:
-        await store.packages(after=0, limit=1)
+        await store.packages(PackageListing(limit=1))
         return {}
 
     return probe

@@ -29,11 +29,11 @@ __all__ = [
 
 @dataclass(eq=False)
 class FileNotInPackage(ArtifactStoreError):
-    """The package has no entry with this path."""
+    """The package has no such file, or no such path."""
 
     package_id: str
     path: str
-    template = "package {self.package_id} has no file {self.path!r}; `artifactstore package show` lists its files"
+    template = "package {self.package_id} has no {self.path!r}; `artifactstore tree {self.package_id}` lists its paths"
 
 
 @dataclass(eq=False)

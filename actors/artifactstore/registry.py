@@ -15,6 +15,7 @@ from typing import Literal, cast
 import rfc8785
 import trio
 
+from artifactstore import finding
 from artifactstore.arguments import checked
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.database.errors import DatabaseDamaged
@@ -65,6 +66,14 @@ from artifactstore_protocols.messages import (
     ServeObject,
     Stream,
 )
+from artifactstore_protocols.package_listing import (
+    ALL,
+    EntryFilter,
+    EntryListing,
+    PackageFilter,
+    PackageListing,
+    SortKey,
+)
 from artifactstore_protocols.packages import NotFinalized, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
@@ -75,6 +84,7 @@ from artifactstore_protocols.records import (
     ExportReport,
     FileRecord,
     FinalizedPackage,
+    FoundEntry,
     HealthReport,
     HistoryEntry,
     IngestProgress,
@@ -405,13 +415,55 @@ class Registry:
         return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
 
     @checked
-    async def list_packages(self) -> AsyncGenerator[PackageRecord]:
-        """Yield every package in order of creation, read in pages."""
-        after = 0
-        while page := await self._store.packages(after=after, limit=_PAGE):
-            for record in page:
-                yield record
-            after = page[-1].created_sequence
+    async def list_packages(
+        self,
+        where: PackageFilter = ALL,
+        *,
+        sort: SortKey = "created",
+        reverse: bool = False,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> AsyncGenerator[PackageRecord]:
+        """Iterate over packages: by default over all, the newest first.
+
+        Packages that are created meanwhile neither repeat nor hide others.
+
+        Args:
+            where: which packages.
+            sort: `created` (the newest first), `name` (by code points) or `size` (the largest first).
+            reverse: whether to reverse this order.
+            after: a package of the list, after which it goes on.
+            limit: the maximum number of packages.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package is `after`, or several are.
+        """
+        page = PackageListing(where, sort, ascending=(sort == "name") != reverse)
+        async with aclosing(finding.list_packages(self._store, page, after=after, limit=limit)) as packages:
+            async for each in packages:
+                yield each
+
+    @checked
+    async def find(
+        self,
+        wanted: EntryFilter,
+        *,
+        packages: PackageFilter = ALL,
+        limit: int | None = None,
+    ) -> AsyncGenerator[FoundEntry]:
+        """Iterate over the entries with a path, a name or a content, and their packages: the newest package first.
+
+        An exact path, and a content, are found by an index; so is what begins with the same text. A pattern that begins
+        with `*` compares every path.
+
+        Args:
+            wanted: which entries.
+            packages: in which packages.
+            limit: the maximum number of entries.
+        """
+        async with aclosing(finding.find_entries(self._store, EntryListing(wanted, packages), limit=limit)) as found:
+            async for each in found:
+                yield each
 
     @checked
     async def list_files(self, package: str) -> Sequence[FileRecord]:

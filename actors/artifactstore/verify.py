@@ -30,6 +30,7 @@ from artifactstore_protocols.links import check_target, escaping_links
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.messages import StatObjects, StorageRole, VerifyObjects
 from artifactstore_protocols.object_keys import first_key, parse_key
+from artifactstore_protocols.package_listing import PackageListing
 from artifactstore_protocols.paths import check_path, path_key, tree_order
 from artifactstore_protocols.records import FlawedObject, PackageRecord, VerifyProgress, VerifyReport
 from artifactstore_protocols.storage import KnownObject
@@ -223,7 +224,7 @@ class Verification:
         package_id = self._package_id
         if package_id is not None:
             return [await self._store.package(package_id)]
-        return await self._store.packages(after=after, limit=_BATCH)
+        return await self._store.packages(PackageListing(ascending=True, after=(after, after), limit=_BATCH))
 
     async def _manifest_agrees(self, contents: PackageContents) -> bool:
         """Return whether the stored manifest has the digests of the package and lists the entries of its rows."""

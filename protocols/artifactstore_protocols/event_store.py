@@ -15,7 +15,16 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
+from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.records import (
+    FileRecord,
+    FoundEntry,
+    MetadataSchema,
+    PackageRecord,
+    ReplayProgress,
+    ReplayReport,
+    Tag,
+)
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 
@@ -198,8 +207,12 @@ class EventStore(Protocol):
         """Return the package that a text names; see `package_references.search_package`, also for the errors."""
         ...
 
-    async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
-        """Return up to `limit` packages that were created after a sequence, in order of creation."""
+    async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
+        """Return one page of a list of packages."""
+        ...
+
+    async def find_entries(self, page: EntryListing) -> Sequence[FoundEntry]:
+        """Return one page of the entries that a search finds, the newest package first."""
         ...
 
     async def contents(self, package_id: str) -> PackageContents:

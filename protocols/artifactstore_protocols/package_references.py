@@ -19,7 +19,6 @@ changes an open package prefers the open packages of a NAME. A text that several
 
 import re
 from collections.abc import Generator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -27,6 +26,7 @@ from msgspec import Struct
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import is_id
+from artifactstore_protocols.moments import span_of
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
 from artifactstore_protocols.records import PackageRecord
 
@@ -52,8 +52,6 @@ PART_LENGTH_MIN: Final = 6
 _PART = re.compile(rf"[0-9a-f-]{{{PART_LENGTH_MIN},35}}")
 _BACK = re.compile(r"\{([0-9]+)\}")
 _BACK_DIGITS_MAX, _BACK_MAX = 9, 10**9
-_TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
-_DAY_US = 86_400_000_000
 _SHOWN_CHARACTERS = 60
 _DIGEST_ALGORITHMS = {"manifest": "blake3", "tree": "sha256"}
 
@@ -133,6 +131,8 @@ def search_package(
         found = yield from _by_name(text, prefer_open=prefer_open)
         if not found and _PART.fullmatch(text):
             found = yield ByPartOfId(text)
+        if not found and (yield ByTag(text)):
+            raise PackageNotFound(text, is_tag=True)
     if not found:
         raise PackageNotFound(text)
     if len(found) > 1:
@@ -169,21 +169,7 @@ def _selected(text: str) -> ByName:
     if (back := _BACK.fullmatch(selector)) is not None:
         digits = back[1].lstrip("0") or "0"
         return ByName(name, back=int(digits) if len(digits) <= _BACK_DIGITS_MAX else _BACK_MAX)
-    if (end_us := _end_us(selector)) is not None:
-        return ByName(name, until_us=end_us)
+    if (span := span_of(selector)) is not None:
+        return ByName(name, until_us=span[1])
     reason = "after @ write latest, {n}, a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
     raise InvalidValue("package", text[:_SHOWN_CHARACTERS], reason)
-
-
-def _end_us(text: str) -> int | None:
-    """Return the first microsecond since 1970 UTC after a day or a point in time; None if the text is neither."""
-    if _TIME.fullmatch(text) is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:  # there is no such day or hour
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    start_us = (moment - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
-    return start_us + (1 if "T" in text else _DAY_US)

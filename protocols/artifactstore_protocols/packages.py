@@ -27,13 +27,22 @@ __all__ = [
 
 @dataclass(eq=False)
 class PackageNotFound(ArtifactStoreError):
-    """No package has this id."""
+    """No package matches.
+
+    Attributes:
+        package: the text that should name one.
+        is_tag: whether there is a tag of this name.
+    """
 
     package: str
+    is_tag: bool = False
 
     @override
     def __str__(self) -> str:
-        return f"there is no package {self.package[:60]!r}; `artifactstore package list` shows those that are"
+        shown = self.package[:60]
+        if self.is_tag:
+            return f"there is no package {shown!r}, but a tag: write 'tag:{shown}'"
+        return f"there is no package {shown!r}; `artifactstore package list` shows those that are"
 
 
 @dataclass(eq=False)

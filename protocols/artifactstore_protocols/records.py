@@ -4,7 +4,7 @@ Times are int64 microseconds since 1970 UTC. Sizes are in bytes. Digests and con
 `<algorithm>:<hex>`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -21,6 +21,7 @@ __all__ = [
     "FileRecord",
     "FinalizedPackage",
     "FlawedObject",
+    "FoundEntry",
     "HealthReport",
     "HistoryEntry",
     "IngestProgress",
@@ -77,6 +78,7 @@ class PackageRecord(Struct, frozen=True):
         tree_digest: the digest of its paths and contents alone; None while the package is open.
         created_sequence: the sequence of the event that created it.
         finalized_sequence: the sequence of the event that finalized it; None while the package is open.
+        tags: the tags that name it, sorted.
     """
 
     package_id: str
@@ -98,6 +100,7 @@ class PackageRecord(Struct, frozen=True):
     tree_digest: str | None
     created_sequence: int
     finalized_sequence: int | None
+    tags: Sequence[str] = ()
 
 
 class FileRecord(Struct, frozen=True, gc=False):
@@ -127,6 +130,13 @@ class FileRecord(Struct, frozen=True, gc=False):
     sha256: str
     target: str
     sequence: int
+
+
+class FoundEntry(Struct, frozen=True):
+    """An entry that a search found, with its package."""
+
+    package: PackageRecord
+    entry: FileRecord
 
 
 class DirectoryItem(Struct, frozen=True, gc=False):

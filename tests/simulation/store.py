@@ -16,13 +16,22 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
 from artifactstore_protocols.log_file import LogDiffers
+from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.paths import path_key
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
+from artifactstore_protocols.records import (
+    FileRecord,
+    FoundEntry,
+    MetadataSchema,
+    PackageRecord,
+    ReplayProgress,
+    ReplayReport,
+    Tag,
+)
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.views import RowOperation
-from package_queries import find_among
+from package_queries import find_among, select_entries, select_page
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
 from simulation.tables import Tables
@@ -245,11 +254,14 @@ class SimulatedEventStore:
 
         return await self._read("find", find)
 
-    async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
+    async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
         """A page of packages."""
+        return await self._read("packages", lambda: select_page(self._log.tables.packages(), page))
+
+    async def find_entries(self, page: EntryListing) -> Sequence[FoundEntry]:
+        """A page of the entries that a search finds."""
         return await self._read(
-            "packages",
-            lambda: [each for each in self._log.tables.packages() if each.created_sequence > after][:limit],
+            "find", lambda: select_entries(self._log.tables.packages(), self._log.tables.files, page)
         )
 
     async def contents(self, package_id: str) -> PackageContents:

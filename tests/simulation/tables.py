@@ -95,6 +95,7 @@ class Tables(MemoryViews):
             tree_digest=cast("str | None", row["tree_digest"]),
             created_sequence=number_of(row, "created_sequence"),
             finalized_sequence=cast("int | None", row["finalized_sequence"]),
+            tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
         )
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:

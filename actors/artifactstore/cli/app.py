@@ -37,6 +37,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "content": ("ingest", "get", "manifest", "export"),
         "packages": ("package",),
         "listing": ("ls", "tree", "diff"),
+        "finding": ("find",),
         "tags": ("tag",),
         "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),

@@ -28,13 +28,20 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore package add nightly notes.txt --as docs/notes.txt --replace",
         ),
         "package finalize": ("artifactstore package finalize nightly",),
-        "package list": ("artifactstore package list", "artifactstore package list --json | jq -r .name"),
+        "package list": (
+            "artifactstore package list --name 'night*' --since 7d",
+            "artifactstore package list --limit 0 --json | jq -r .name",
+        ),
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
         "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),
         "diff": (
             "artifactstore diff 'nightly@{1}' nightly",
             "artifactstore diff tag:release-3 tag:release-4 --stat",
+        ),
+        "find": (
+            "artifactstore find --path 'docs/**' --package 'night*'",
+            "artifactstore find --name '*.html' --since 7d --json",
         ),
         "tag set": (
             "artifactstore tag set release-4 nightly",

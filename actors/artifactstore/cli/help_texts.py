@@ -23,7 +23,9 @@ Exits 3 if the file system rejects some entries; the others are written.""",
         "package create": "Create an open package, to be filled step by step.",
         "package add": "Put a file or a directory into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
-        "package list": "List all packages, oldest first; with --json, one a line.",
+        "package list": """List packages, newest first.
+
+Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c] one of a set; quote it.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.
 
@@ -35,6 +37,9 @@ With PATH, only that one and those below it.""",
 
 A is added, D removed, M changed and R renamed.
 Exits 0, also if there are differences; with --exit-code, exits 3 then.""",
+        "find": """Find which packages contain a path, a file name or a content.
+
+Lists the newest package first. In the GLOB of a path, * stops at / and ** does not; quote it.""",
         "tag set": """Set a tag to a finalized package, or move it.
 
 Wherever a package is named, tag:TAG then names this one.""",

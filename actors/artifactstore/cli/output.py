@@ -18,6 +18,7 @@ __all__ = [
     "events_bar",
     "flush_output",
     "left_out_text",
+    "note",
     "output_held",
     "printable",
     "progress_bar",
@@ -77,6 +78,12 @@ def say(text: str) -> None:
     """Print a line for people to stdout, unless `silence` was called."""
     if not _quiet.get():
         sys.stdout.write(printable(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Print a line about the output to stderr, unless `silence` was called."""
+    if not _quiet.get():
+        sys.stderr.write(f"artifactstore: {printable(text)}\n")
 
 
 def say_json(value: Json) -> None:

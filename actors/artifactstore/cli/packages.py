@@ -1,12 +1,12 @@
-"""Commands that build and show packages step by step: package create, add, finalize, list, show."""
+"""Commands that build and show packages step by step: package create, add, finalize, show."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from artifactstore.cli.finding import list_packages
 from artifactstore.cli.options import (
     Json,
     Key,
@@ -20,10 +20,8 @@ from artifactstore.cli.options import (
     metadata_of,
 )
 from artifactstore.cli.output import (
-    PAGE_BYTES,
     counted,
     entries_text,
-    flush_output,
     left_out_text,
     progress_bar,
     say,
@@ -132,22 +130,6 @@ def finalize(package: OpenPackage, *, json: Json = False, _quiet: Quiet = False)
         say_json(to_json(finalized))
     else:
         say(f"{finalized.package_id}  {finalized.manifest_digest}")
-
-
-def list_packages(*, json: Json = False) -> None:
-    """Run `artifactstore package list`."""
-
-    async def work(registry: "Registry") -> None:
-        async with aclosing(registry.list_packages()) as records:
-            async for record in records:
-                if json:
-                    say_json(to_json(record))
-                else:
-                    held, size = entries_text(record), size_text(record.bytes)
-                    say(f"{record.package_id}  {record.status:9}  {held:>13}  {size:>10}  {record.name}")
-                await flush_output(least_bytes=PAGE_BYTES)
-
-    on_store(work)
 
 
 def show(package: Package, *, json: Json = False) -> None:

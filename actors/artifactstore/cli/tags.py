@@ -50,6 +50,8 @@ def delete(tag: _Tag, *, json: Json = False) -> None:
     on_store(lambda registry: registry.delete_tag(tag, principal=invoker()), interrupted=MAY_BE_DONE)
     if json:
         say_json({"tag": tag})
+    else:
+        say(f"deleted {tag}")
 
 
 def list_tags(*, json: Json = False) -> None:

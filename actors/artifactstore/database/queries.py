@@ -5,6 +5,7 @@ from functools import cache
 from itertools import islice
 from typing import Any, cast
 
+from msgspec import structs
 from sqlalchemy import (
     ColumnElement,
     Row,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
 )
 
 from artifactstore.database.asyncio_core import AsyncConnection
@@ -29,8 +31,16 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
+from artifactstore_protocols.globs import beginning_of, is_literal, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.object_keys import latest_key, next_key
+from artifactstore_protocols.package_listing import (
+    EntryListing,
+    PackageFilter,
+    PackageListing,
+    position_of,
+    raw_digest,
+)
 from artifactstore_protocols.package_references import (
     CANDIDATES_MAX,
     PART_LENGTH_MIN,
@@ -45,7 +55,7 @@ from artifactstore_protocols.package_references import (
 )
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key, tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, FoundEntry, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
 from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS, TAGS
 
@@ -54,13 +64,16 @@ __all__ = [
     "deduplicated_bytes",
     "differences",
     "differing_entries",
+    "entries_query",
     "file",
     "files_with_content",
+    "find_entries",
     "find_package",
     "flagged_counts",
     "flagged_objects",
     "known_objects",
     "list_files",
+    "listing_query",
     "location_totals",
     "locations",
     "manifest_bytes",
@@ -73,6 +86,8 @@ __all__ = [
 ]
 
 _SHOWN_CHARACTERS = 60
+_TAG_SEPARATOR = "\n"
+"""A character that no tag contains."""
 
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
 _retention, _schemas, _tags = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS]
@@ -85,6 +100,7 @@ _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
 
+_LISTED_AT_ONCE = 500
 _KNOWN_AT_ONCE = 500
 """The number of digests in one statement, below the 999 parameters that every SQLite build accepts."""
 
@@ -114,7 +130,11 @@ _LOCATIONS_QUERY = select(
 
 def _package_query() -> Select[tuple[object, ...]]:
     joined = _packages.join(_retention, _retention.c.package_id == _packages.c.package_id)
-    return select(_packages, _retention.c.expires_at, _retention.c.duration_us).select_from(joined)
+    tags = select(func.aggregate_strings(_tags.c.tag, _TAG_SEPARATOR)).where(
+        _tags.c.package_id == _packages.c.package_id
+    )
+    columns = (_packages, _retention.c.expires_at, _retention.c.duration_us, tags.scalar_subquery().label("tags"))
+    return select(*columns).select_from(joined)
 
 
 def _number_of(package_id: str) -> ScalarSelect[int]:
@@ -185,11 +205,124 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
             return (_package_query().where(column == digest).order_by(newest).limit(1),)
 
 
-async def packages(connection: AsyncConnection, *, after: int, limit: int) -> Sequence[PackageRecord]:
-    """Return up to `limit` packages created after the sequence `after`, in order of creation."""
-    query = _package_query().where(_packages.c.created_sequence > after)
-    rows = await connection.execute(query.order_by(_packages.c.created_sequence).limit(limit))
-    return [_package(row) for row in rows]
+async def packages(connection: AsyncConnection, page: PackageListing) -> Sequence[PackageRecord]:
+    """Return one page of a list of packages.
+
+    SQL selects by what indexes and plain comparisons can tell; `PackageFilter.matches` decides about the rest.
+    """
+    found: list[PackageRecord] = []
+    part = page
+    while len(found) < page.limit:
+        records = [_package(row) for row in await connection.execute(listing_query(part))]
+        found += filter(page.where.matches, records)
+        if len(records) < part.limit:
+            break
+        part = structs.replace(
+            part, after=position_of(records[-1], page.sort), limit=min(2 * part.limit, _LISTED_AT_ONCE)
+        )
+    return found[: page.limit]
+
+
+def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
+    """Return the SQL query for a page of a list, which may also select packages that the filter rejects."""
+    columns = _packages.c
+    query = _package_query().where(*_conditions(page.where))
+    value = {"created": columns.created_sequence, "name": columns.name, "size": columns.total_bytes}[page.sort]
+    keys = [columns.created_sequence] if page.sort == "created" else [value, columns.created_sequence]
+    if page.after is not None:
+        position, bound = tuple_(*keys), tuple_(*page.after[-len(keys) :])
+        query = query.where(position > bound if page.ascending else position < bound)
+    return query.order_by(*(key if page.ascending else key.desc() for key in keys)).limit(page.limit)
+
+
+def _conditions(where: PackageFilter) -> list[ColumnElement[bool]]:
+    """Return conditions that hold for every package which a filter accepts, and maybe for others."""
+    columns = _packages.c
+    found: list[ColumnElement[bool]] = []
+    if where.name is not None:
+        found.append(_like(columns.name, where.name))
+    if where.status is not None:
+        found.append(columns.status == where.status)
+    if where.created_by is not None:
+        found.append(columns.created_by == where.created_by)
+    if where.retention_class is not None:
+        found.append(columns.retention_class == where.retention_class)
+    if where.tag is not None:
+        found.append(columns.package_id.in_(select(_tags.c.package_id).where(_like(_tags.c.tag, where.tag))))
+    if where.since_us is not None:
+        found.append(columns.created_at >= where.since_us)
+    if where.until_us is not None:
+        found.append(columns.created_at < where.until_us)
+    return found
+
+
+def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
+    """Return a condition that every text meets which the glob matches, and which an index on the column serves."""
+    if is_literal(glob):
+        return column == glob
+    condition = column.like(like_pattern(glob), escape="\\")
+    start = beginning_of(glob)
+    return and_(column >= start, column < f"{start}\U0010ffff", condition) if start else condition
+
+
+async def find_entries(connection: AsyncConnection, page: EntryListing) -> Sequence[FoundEntry]:
+    """Return one page of the entries that a search finds, the newest package first.
+
+    SQL narrows the search as in `packages`, and the filters decide about the rest.
+    """
+    digests = None if page.entries.digest is None else await _primary_digests(connection, page.entries.digest)
+    found: list[FoundEntry] = []
+    part = page
+    while len(found) < page.limit:
+        rows: list[tuple[Any, ...]] = [tuple(row) for row in await connection.execute(entries_query(part, digests))]
+        numbers = {row[0] for row in rows}
+        of_numbers = _package_query().where(_packages.c.created_sequence.in_(numbers))
+        packages = {each.created_sequence: each for each in map(_package, await connection.execute(of_numbers))}
+        for row in rows:
+            package = packages[row[0]]
+            if page.entries.matches_path(row[1]) and page.packages.matches(package):
+                found.append(FoundEntry(package, _file(row, package.package_id)))
+        if len(rows) < part.limit:
+            break
+        part = structs.replace(part, after=rows[-1][:2], limit=min(2 * part.limit, _LISTED_AT_ONCE))
+    return found[: page.limit]
+
+
+def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select[tuple[Any, ...]]:
+    """Return the SQL query for a page of a search, which may also select entries that the filters reject.
+
+    Without a digest, one search in each package finds an exact path, or the paths with the beginning of a pattern.
+
+    Args:
+        page: the page.
+        digests: the primary digests of the content; None if any content will do.
+    """
+    number, key = _files.c.package_number, _files.c.path_key
+    # The packages come first: SQLite reads them in this order, and sorts nothing.
+    query = (
+        select(*_FILE_COLUMNS)
+        .select_from(_packages)
+        .join(_files, number == _packages.c.created_sequence)
+        .outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary)
+        .where(*_conditions(page.packages), *(_like(key, glob) for glob in page.entries.globs))
+    )
+    order = _packages.c.created_sequence
+    if digests is not None:
+        one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
+        query, order = query.where(one), number
+    if page.after is not None:
+        at, after = page.after
+        query = query.where(order <= at, or_(order < at, key > after))
+    return query.order_by(order.desc(), key).limit(page.limit)
+
+
+async def _primary_digests(connection: AsyncConnection, digest: str) -> Sequence[bytes]:
+    """Return the primary digests of the contents that a digest may mean."""
+    algorithm, raw = raw_digest(digest)
+    if algorithm not in {None, "sha256"}:
+        return [raw]
+    query = select(_contents.c.digest_primary).where(_contents.c.digest_sha256 == raw)
+    return [*(row[0] for row in await connection.execute(query)), *([raw] if algorithm is None else [])]
 
 
 async def file(connection: AsyncConnection, package_id: str, path_key: str) -> FileRecord | None:
@@ -434,6 +567,7 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         tree_digest=row.tree_digest,
         created_sequence=row.created_sequence,
         finalized_sequence=row.finalized_sequence,
+        tags=tuple(sorted(row.tags.split(_TAG_SEPARATOR))) if row.tags is not None else (),
     )
 
 

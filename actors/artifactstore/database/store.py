@@ -15,7 +15,16 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, ReplayProgress, ReplayReport, Tag
+from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.records import (
+    FileRecord,
+    FoundEntry,
+    MetadataSchema,
+    PackageRecord,
+    ReplayProgress,
+    ReplayReport,
+    Tag,
+)
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.unfinished_import import ImportRun
 
@@ -144,9 +153,13 @@ class SqlEventStore:
             lambda connection: queries.find_package(connection, text, prefer_open=prefer_open)
         )
 
-    async def packages(self, *, after: int, limit: int) -> Sequence[PackageRecord]:
-        """Return a page of packages."""
-        return await self._database.read(lambda connection: queries.packages(connection, after=after, limit=limit))
+    async def packages(self, page: PackageListing) -> Sequence[PackageRecord]:
+        """Return one page of a list of packages."""
+        return await self._database.read(lambda connection: queries.packages(connection, page))
+
+    async def find_entries(self, page: EntryListing) -> Sequence[FoundEntry]:
+        """Return one page of the entries that a search finds."""
+        return await self._database.read(lambda connection: queries.find_entries(connection, page))
 
     async def contents(self, package_id: str) -> PackageContents:
         """Return the contents that a manifest lists."""

@@ -62,7 +62,7 @@ def test_a_path_is_found_in_either_unicode_form(cli: Cli, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("command", ["ls", "tree"])
 def test_a_path_that_is_not_there_is_refused(cli: Cli, stored: str, command: str) -> None:
-    assert "has no file 'doc'" in cli.refused_without_a_trace(command, stored, "doc")
+    assert "has no 'doc'" in cli.refused_without_a_trace(command, stored, "doc")
 
 
 @pytest.mark.slow

@@ -191,6 +191,7 @@ COMMANDS = [
     ("actors",),
     ("dev",),
     ("serve",),
+    ("find",),
     ("ls",),
     ("tree",),
     ("diff",),

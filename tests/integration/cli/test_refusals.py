@@ -123,7 +123,7 @@ def test_a_manifest_that_is_not_there_yet(cli: Cli) -> None:
 
 def test_a_file_that_the_package_does_not_have(cli: Cli, tree: Path) -> None:
     cli.ok("ingest", tree)
-    assert "has no file 'nope'" in cli.refused_without_a_trace("get", "tree", "nope")
+    assert "has no 'nope'" in cli.refused_without_a_trace("get", "tree", "nope")
     assert "part '..' is not allowed" in cli.refused_without_a_trace("get", "tree", "../tree/README.md")
 
 

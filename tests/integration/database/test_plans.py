@@ -9,7 +9,8 @@ from sqlalchemy import Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
-from artifactstore.database.queries import differing_entries, queries_for
+from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
+from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.package_references import (
     ByDigest,
     ById,
@@ -32,12 +33,13 @@ QUESTIONS: list[PackageQuery] = [
 ]
 
 
-async def plan(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:
-    """The steps of the database's plan, in its words."""
+async def plan(connection: AsyncConnection, selected: Select[tuple[Any, ...]], *ways: str) -> list[str]:
+    """The steps of the database's plan, in its words; PostgreSQL avoids these ways, which are cheap in small tables."""
     sql = str(selected.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
     if connection.dialect.name == "sqlite":
         return [row[3] for row in (await connection.execute(text(f"EXPLAIN QUERY PLAN {sql}"))).all()]
-    await connection.execute(text("SET LOCAL enable_seqscan = off"))  # a small table is read as a whole
+    for way in ("seqscan", *ways):
+        await connection.execute(text(f"SET LOCAL enable_{way} = off"))
     return [row[0] for row in (await connection.execute(text(f"EXPLAIN {sql}"))).all()]
 
 
@@ -62,3 +64,49 @@ async def check_plan(database: Database, selected: Select[tuple[Any, ...]], tabl
 @pytest.mark.slow
 async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
     await check_plan(database, differing_entries(1, 2), " other ")
+
+
+_NOT_IN_ORDER = ("sort", "hashjoin", "mergejoin", "bitmapscan")
+
+LISTS = [
+    PackageListing(),
+    PackageListing(sort="name"),
+    PackageListing(sort="size", ascending=True),
+    PackageListing(after=(7, 7)),
+    PackageListing(sort="name", after=("nightly", 7)),
+    PackageListing(PackageFilter(name="nightly")),
+    PackageListing(PackageFilter(name="nightly-*"), "name"),
+    PackageListing(PackageFilter(created_by="ci")),
+    PackageListing(PackageFilter(retention_class="long")),
+    PackageListing(PackageFilter(status="open")),
+]
+SEARCHES = [
+    EntryListing(EntryFilter(path="docs/a.md")),
+    EntryListing(EntryFilter(path="docs/**")),
+    EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="nightly")),
+    EntryListing(EntryFilter(path="docs/a.md"), after=(7, "docs/a.md")),
+]
+
+
+@pytest.mark.parametrize("page", LISTS, ids=repr)
+async def test_a_list_is_read_in_its_order(database: Database, page: PackageListing) -> None:
+    await check_order(database, listing_query(page))
+
+
+@pytest.mark.parametrize("page", SEARCHES, ids=repr)
+async def test_a_search_reads_packages_in_order_and_their_paths_by_key(database: Database, page: EntryListing) -> None:
+    await check_order(database, entries_query(page, None))
+
+
+async def test_a_content_is_searched_by_its_digest(database: Database) -> None:
+    await check_order(database, entries_query(EntryListing(EntryFilter(digest="d" * 64)), [b"d" * 32]))
+
+
+async def check_order(database: Database, selected: Select[tuple[Any, ...]]) -> None:
+    """It reads packages in the order of the answer, by an index; at most the entries of one package are sorted."""
+    steps = await database.read(lambda connection: plan(connection, selected, *_NOT_IN_ORDER))
+    for step in steps:
+        assert "TEMP B-TREE" not in step or "RIGHT PART" in step, "\n".join(steps)
+        assert "Sort  " not in step or "Incremental Sort" in step, step
+        assert "Seq Scan" not in step, step
+        assert not step.startswith("SCAN") or " INDEX ix_artifact_packages_" in step, step

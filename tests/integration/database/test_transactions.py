@@ -21,6 +21,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import CommandOutcome
 from artifactstore_protocols.events import Committed, Event, EventConflict, StoredEvent
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.package_listing import PackageListing
 from artifactstore_protocols.views import RowOperation
 from command_strategies import Ids, created, package_id_of
 from database_tools import EPOCH_US, Scribe, event, whole_log
@@ -132,7 +133,7 @@ async def test_a_command_that_the_database_refuses_fails_alone(
     assert [(outcome.sequence, outcome.repeated) for outcome in committed] == [(2, False), (3, False), (2, True)]
     assert committed[2].events == committed[0].events
     assert [stored.sequence for stored in await whole_log(database)] == [1, 2, 3]
-    assert [package.package_id for package in await store.packages(after=0, limit=9)] == [
+    assert [package.package_id for package in await store.packages(PackageListing(ascending=True))] == [
         package_id_of(1),
         package_id_of(3),
     ]

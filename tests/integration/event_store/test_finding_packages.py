@@ -9,6 +9,7 @@ from artifactstore.ingest.finalizing import build_manifest
 from artifactstore_protocols.commands import FinalizePackage, SetTag
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.package_listing import PackageListing
 from artifactstore_protocols.records import PackageRecord
 from command_strategies import created, ingest, ingested, package_id_of
 from database_tools import ACTOR, EPOCH_US, Scribe
@@ -53,7 +54,7 @@ async def fill(store: EventStore, scribe: Scribe) -> Sequence[PackageRecord]:
         payload, summary = build_manifest(contents, principal=ACTOR, finalized_at_us=EPOCH_US + number * DAY_US)
         await scribe.tell(FinalizePackage(package_id_of(number), contents.package.version, payload, summary))
     await scribe.tell(*(SetTag(tag, package_id) for tag, package_id in TAGS.items()))
-    return await store.packages(after=0, limit=100)
+    return await store.packages(PackageListing(ascending=True))
 
 
 def looked_up(text: str, packages: Sequence[PackageRecord], *, prefer_open: bool) -> Outcome:

@@ -96,17 +96,6 @@ async def test_tags_come_in_pages(store: EventStore, scribe: Scribe) -> None:
     assert list(await store.tags(after="é", limit=2)) == []
 
 
-async def test_packages_come_in_pages(store: EventStore, scribe: Scribe) -> None:
-    await scribe.tell(*(created(i) for i in range(1, 6)))
-    seen: list[str] = []
-    after = 0
-    while page := await store.packages(after=after, limit=2):
-        assert len(page) <= 2
-        seen += [found.package_id for found in page]
-        after = page[-1].created_sequence
-    assert seen == [package_id_of(i) for i in range(1, 6)]
-
-
 async def test_files_are_listed_by_path_and_found_by_key(store: EventStore, scribe: Scribe) -> None:
     await tell(scribe)
     digests = digests_of(b"x")

@@ -17,7 +17,7 @@ from typing import cast, override
 import pytest
 import trio
 
-from artifactstore import Registry, Settings, aio, blocking, open_registry
+from artifactstore import EntryFilter, PackageFilter, Registry, Settings, aio, blocking, open_registry
 from artifactstore.errors import ArtifactStoreError, InvalidValue, PackageNotFound, PathRefused, UnknownRetentionClass
 from integration.registry.samples import actors, check_sound, plant, stream_of
 
@@ -55,6 +55,9 @@ WRONG: dict[str, tuple[object, ...]] = {
     "callable": (5, "print", asynchronous, Fragile()),
     "policy": ("keep", b"keep", 1, True, [], Fragile()),
     "form": ("xml", "CBOR", b"cbor", 1, True),
+    "filter": (5, "p", {"name": "p"}, EntryFilter(path="p"), Fragile()),
+    "search": (5, "p", {"path": "p"}, PackageFilter(), Fragile()),
+    "sort": ("age", "Created", b"name", 1, True, Fragile()),
     "source": ("p", b"p", 5, bytearray(b"p"), {"a": b""}, Path("a\0b"), Fragile()),
 }
 """Wrong values, by what is wanted. None is tried where it is no value of its own."""
@@ -89,6 +92,11 @@ KINDS = {
     "max_age_s": "float",
     "progress": "callable",
     "form": "form",
+    "where": "filter",
+    "packages": "filter",
+    "wanted": "search",
+    "sort": "sort",
+    "reverse": "bool",
 }
 
 
@@ -101,6 +109,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "tag": "t",
         "name": "n",
         "path": "f",
+        "wanted": EntryFilter(path="f"),
         "schema": {},
         "source": tree / "f",
         "directory": tree,

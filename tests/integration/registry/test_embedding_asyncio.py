@@ -79,7 +79,7 @@ def test_the_whole_way(settings: Settings, tree: Path) -> None:
                 assert b"".join([chunk async for chunk in chunks]) == b"by asyncio"
             async with registry.get_file("streamed", "c.txt", offset=3, length=4) as part:
                 assert [chunk async for chunk in part] == [b"asyn"]
-            assert [found.name async for found in registry.list_packages()] == ["tree", "streamed"]
+            assert [found.name async for found in registry.list_packages()] == ["streamed", "tree"]
             assert [entry.sequence async for entry in registry.history(package.package_id)] == [6, 8]
             assert (await registry.finalize_package(package.package_id)).files == 1
             assert (await registry.verify()).objects == 2

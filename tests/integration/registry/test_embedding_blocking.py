@@ -47,7 +47,7 @@ def test_the_whole_way(registry: BlockingRegistry, tree: Path, tmp_path: Path) -
         assert b"".join(chunks) == b"by threads"
     with registry.get_file("streamed", "c.txt", offset=3, length=4) as chunks:
         assert list(chunks) == [b"thre"]
-    assert [found.name for found in registry.list_packages()] == ["tree", "streamed"]
+    assert [found.name for found in registry.list_packages()] == ["streamed", "tree"]
     assert [entry.sequence for entry in registry.history(package)] == [6, 8, 9]
     assert [file.path for file in registry.list_files(package)] == ["c.txt", "d.txt"]
     with pytest.raises(NotFinalized):

@@ -142,7 +142,7 @@ def test_a_blocking_registry_serves_worker_threads_but_not_the_loop_itself(setti
         trio.run(by_trio, registry)
         with ThreadPoolExecutor(1) as pool:
             pool.submit(registry.create_package, "by a pool").result()
-        names = [package.name for package in registry.list_packages()]
+        names = [package.name for package in registry.list_packages(reverse=True)]
     assert names == ["by asyncio's thread", "by trio's thread", "by a pool"]
 
 

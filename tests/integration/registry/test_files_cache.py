@@ -81,7 +81,7 @@ async def interrupted_tree(registry: Registry, tree: Path, **options: str) -> st
         registry,
         lambda stop: registry.ingest_tree(tree, progress=stop, **options),  # type: ignore[arg-type]  # only texts are given
     )
-    *_, package = [record async for record in registry.list_packages()]
+    package, *_ = [record async for record in registry.list_packages()]
     assert package.status == "open"
     assert package.files >= 2
     return package.package_id

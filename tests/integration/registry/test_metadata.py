@@ -98,8 +98,11 @@ async def test_an_audit_says_who_did_what_and_when(registry: Registry, tree: Pat
 
 async def test_lists_are_complete_over_many_pages(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artifactstore.registry._PAGE", 3)
+    monkeypatch.setattr("artifactstore.finding._PAGE", 3)
     packages = [(await registry.create_package(f"p{number}")).package_id for number in range(7)]
-    assert [package.package_id async for package in registry.list_packages()] == packages
+    assert [package.package_id async for package in registry.list_packages(reverse=True)] == packages
+    after = [package.package_id async for package in registry.list_packages(after=packages[5], limit=4)]
+    assert after == packages[4:0:-1]
     for number in range(7):
         await add(registry, packages[0], f"f{number}", b"")
     assert len([entry async for entry in registry.history(packages[0])]) == 8

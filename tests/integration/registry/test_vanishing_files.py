@@ -191,7 +191,14 @@ async def test_a_log_that_other_programs_fold_in_and_start_again_is_no_fault(
         await registry.create_package(f"p{number}")
         fold(file_of(settings, ""), mode)
     await registry.create_package("last")
-    assert [package.name async for package in registry.list_packages()] == ["p0", "p1", "p2", "p3", "p4", "last"]
+    assert [package.name async for package in registry.list_packages(reverse=True)] == [
+        "p0",
+        "p1",
+        "p2",
+        "p3",
+        "p4",
+        "last",
+    ]
 
 
 async def test_a_second_store_is_refused_a_log_that_is_not_whole(settings: Settings) -> None:

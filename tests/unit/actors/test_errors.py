@@ -33,7 +33,7 @@ from documents import DOCUMENTS, ROOT, blocks
     [
         (AmbiguousPackage("n", ("1", "2"), ("n, open", "m, open")), "use the id of one: 1 (n, open), 2 (m, open) ("),
         (AmbiguousPackage("n", ("1",), ("n, open",), more=True), "1 (n, open) and others (newest first)"),
-        (FileNotInPackage("p", "f"), "package p has no file 'f'"),
+        (FileNotInPackage("p", "f"), "package p has no 'f'"),
         (NotFinalized("p"), "finalize it first"),
         (TargetRefused("/t", "it is full"), "cannot write to '/t': it is full"),
         (PackageBusy("p", 2), "2 ingest(s) under way"),

@@ -33,6 +33,7 @@ from artifactstore_protocols.messages import (
     ProbeStorage,
     StorageRole,
 )
+from artifactstore_protocols.package_listing import PackageListing
 from artifactstore_protocols.records import ComponentHealth, HealthReport, PackageRecord
 from artifactstore_protocols.storage import BackendHealth
 from artifactstore_protocols.storage_errors import StorageFailed
@@ -294,7 +295,7 @@ async def test_what_waits_and_what_is_done_is_shown_with_its_age_and_held_agains
 
 async def test_the_registry_is_measured_by_a_look_into_the_views() -> None:
     class Views:
-        async def packages(self, *, after: int, limit: int) -> list[PackageRecord]:  # noqa: ARG002 - as above
+        async def packages(self, _page: PackageListing) -> list[PackageRecord]:
             raise DatabaseUnavailable("a database", "it is gone")
 
     with pytest.raises(DatabaseUnavailable):

@@ -72,6 +72,7 @@ def test_blocks_and_iterations_are_told_apart() -> None:
     found = {name: manner(method) for name, method in methods(Registry).items()}
     assert {name for name, kind in found.items() if kind == "block"} == {"get_file", "tail_events"}
     assert {name for name, kind in found.items() if kind == "items"} == {
+        "find",
         "list_packages",
         "list_tags",
         "tag_history",

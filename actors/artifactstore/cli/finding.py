@@ -1,0 +1,179 @@
+"""Commands that find packages, and entries in them: package list, find."""
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from artifactstore.cli.options import Json, metadata_of
+from artifactstore.cli.output import PAGE_BYTES, entries_text, flush_output, note, say, say_json, size_text
+from artifactstore.cli.runner import on_store
+from artifactstore.json_output import to_json
+from artifactstore_protocols.moments import age_text, moment_after
+from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
+    from artifactstore_protocols.records import FoundEntry, PackageRecord
+
+__all__ = ["list_packages", "register"]
+
+_LIMIT = 50
+
+_Since = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="Created since: 7d (or m, h, w), or 2026-11-28[T14:30].")
+]
+_Until = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Created until then; a day counts to its end.")
+]
+_Tag = Annotated[str | None, typer.Option("--tag", metavar="GLOB", help="With such a tag.")]
+_Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most N; 0 prints all.")]
+
+
+def list_packages(
+    name: Annotated[str | None, typer.Option("--name", metavar="GLOB", help="With such a name: 'nightly*'.")] = None,
+    state: Annotated[Literal["open", "finalized"] | None, typer.Option("--state", help="In this state.")] = None,
+    since: _Since = None,
+    until: _Until = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="PRINCIPAL", help="Created by this principal.")] = None,
+    retention: Annotated[
+        str | None, typer.Option("--retention", metavar="CLASS", help="Of this retention class.")
+    ] = None,
+    tag: _Tag = None,
+    meta: Annotated[
+        list[str] | None, typer.Option("--meta", metavar="K=V", help="With this metadata; repeatable.")
+    ] = None,
+    sort: Annotated[
+        Literal["created", "name", "size"], typer.Option("--sort", help="Newest first, by name, or largest first.")
+    ] = "created",
+    limit: _Limit = _LIMIT,
+    after: Annotated[
+        str | None, typer.Option("--after", metavar="PACKAGE", help="Go on after this package of the list.")
+    ] = None,
+    *,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore package list`."""
+    where = PackageFilter(
+        name=name,
+        status=state,
+        created_by=by,
+        retention_class=retention,
+        tag=tag,
+        since_us=_moment(since, end=False),
+        until_us=_moment(until, end=True),
+        metadata=metadata_of(meta),
+    )
+
+    async def work(registry: "Registry") -> None:
+        found = registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=_one_more(limit))
+        header = _PACKAGE_LINE.format("PACKAGE", "STATE", "AGE", "CONTENT", "SIZE", "BY", "NAME")
+        await _say_all(
+            found, header, _package_line, lambda last: f", --after {last.package_id} the next", limit=limit, json=json
+        )
+
+    on_store(work)
+
+
+_PACKAGE_LINE = "{:36}  {:9}  {:>7}  {:>13}  {:>10}  {:12}  {}"
+
+
+def _package_line(record: "PackageRecord", now_us: int) -> str:
+    age, held, size = age_text(now_us - record.created_at_us), entries_text(record), size_text(record.bytes)
+    tags = "".join(f"  tag:{each}" for each in record.tags)
+    named = f"{record.name}{tags}"
+    return _PACKAGE_LINE.format(record.package_id, record.status, age, held, size, record.created_by, named)
+
+
+def find(
+    path: Annotated[
+        str | None, typer.Option("--path", metavar="GLOB", help="With such a path: docs/a.txt, 'logs/**/*.log'.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="GLOB", help="With such a file name, in any directory: '*.log'.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option("--digest", metavar="DIGEST", help="With this content: its BLAKE3 or SHA-256 digest.")
+    ] = None,
+    package: Annotated[
+        str | None, typer.Option("--package", metavar="GLOB", help="In packages of such a name: 'nightly*'.")
+    ] = None,
+    since: _Since = None,
+    until: _Until = None,
+    tag: _Tag = None,
+    limit: _Limit = _LIMIT,
+    *,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore find`."""
+    if path is None and name is None and digest is None:
+        raise typer.BadParameter("give --path, --name or --digest")
+    wanted = EntryFilter(path=path, name=name, digest=digest)
+    packages = PackageFilter(
+        name=package, tag=tag, since_us=_moment(since, end=False), until_us=_moment(until, end=True)
+    )
+
+    async def work(registry: "Registry") -> None:
+        found = registry.find(wanted, packages=packages, limit=_one_more(limit))
+        header = _ENTRY_LINE.format("PACKAGE", "AGE", "SIZE", "NAME", "PATH")
+        await _say_all(found, header, _entry_line, lambda _last: "", limit=limit, json=json)
+
+    on_store(work)
+
+
+_ENTRY_LINE = "{:36}  {:>7}  {:>10}  {:16}  {}"
+
+
+def _entry_line(found: "FoundEntry", now_us: int) -> str:
+    package, entry = found.package, found.entry
+    size = size_text(entry.size_bytes) if entry.kind == "file" else entry.kind
+    return _ENTRY_LINE.format(
+        package.package_id, age_text(now_us - package.created_at_us), size, package.name, entry.path
+    )
+
+
+async def _say_all[T](
+    found: AsyncGenerator[T],
+    header: str,
+    line: Callable[[T, int], str],
+    go_on: Callable[[T], str],
+    *,
+    limit: int,
+    json: bool,
+) -> None:
+    """Print up to `limit` records, under a header if there are any, and tell on stderr if there are more.
+
+    `line` gets a record and the time in microseconds since 1970 UTC; `go_on` ends the advice, given the last record.
+    """
+    now_us = time.time_ns() // 1000
+    number, advice = 0, ""
+    async with aclosing(found) as records:
+        async for record in records:
+            if 0 < limit == number:
+                note(f"printed the first {limit}; --limit 0 prints all{advice}")
+                return
+            if json:
+                say_json(to_json(record))
+            else:
+                if not number:
+                    say(header)
+                say(line(record, now_us))
+            number, advice = number + 1, go_on(record)
+            await flush_output(least_bytes=PAGE_BYTES)
+
+
+def _one_more(limit: int) -> int | None:
+    """Return one more than the limit, to see whether there are more; None for the limit 0, which is none."""
+    return limit + 1 if limit else None
+
+
+def _moment(text: str | None, *, end: bool) -> int | None:
+    return None if text is None else moment_after(text, now_us=time.time_ns() // 1000, end=end)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module; `packages` adds the other one to its group."""
+    app.command()(find)

@@ -1,0 +1,178 @@
+"""Lists of packages, and of the entries in them: which ones, in which order, and from where on.
+
+A list is read in pages. Its cursor is a package: the next page begins after it. Packages of equal name or size stand in
+the order of their creation, so no package is skipped or repeated while others are created.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, get_args
+
+from msgspec import Struct, field
+
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.globs import check_glob, glob_matcher
+from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.records import PackageRecord, PackageStatus
+from artifactstore_protocols.typed import check_fields
+
+__all__ = [
+    "ALL",
+    "SORT_KEYS",
+    "EntryFilter",
+    "EntryListing",
+    "PackageFilter",
+    "PackageListing",
+    "Position",
+    "SortKey",
+    "position_of",
+    "raw_digest",
+]
+
+_SHOWN_CHARACTERS = 60
+
+type SortKey = Literal["created", "name", "size"]
+"""`created` is the order in the log. `name` and `size` compare code points and bytes, and equal ones as created."""
+
+SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey.__value__)
+
+type Position = tuple[str | int, int]
+"""A place in a list: the value by which it is sorted, and the sequence of the package's creation."""
+
+
+class PackageFilter(Struct, frozen=True):
+    """Which packages to list. Every given condition must hold. An invalid one raises `InvalidValue`.
+
+    Attributes:
+        name: a glob for their names; see `globs`.
+        status: `open` or `finalized`.
+        created_by: the principal who created them.
+        retention_class: the name of their retention class.
+        tag: a glob for tags, of which at least one names the package.
+        since_us: the earliest time of creation, in microseconds since 1970 UTC.
+        until_us: the time before which they were created.
+        metadata: keys and values that their metadata contains.
+    """
+
+    name: str | None = None
+    status: PackageStatus | None = None
+    created_by: str | None = None
+    retention_class: str | None = None
+    tag: str | None = None
+    since_us: int | None = None
+    until_us: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for pattern in (self.name, self.tag):
+            if pattern is not None:
+                check_glob(pattern)
+
+    def matches(self, package: PackageRecord) -> bool:
+        """Return whether every condition holds for a package."""
+        return (
+            (self.name is None or glob_matcher(self.name)(package.name))
+            and self.status in {None, package.status}
+            and self.created_by in {None, package.created_by}
+            and self.retention_class in {None, package.retention_class}
+            and (self.tag is None or any(map(glob_matcher(self.tag), package.tags)))
+            and (self.since_us is None or package.created_at_us >= self.since_us)
+            and (self.until_us is None or package.created_at_us < self.until_us)
+            and self.metadata.items() <= package.metadata.items()
+        )
+
+
+ALL: Final = PackageFilter()
+"""The filter that every package passes."""
+
+
+class PackageListing(Struct, frozen=True):
+    """One page of a list of packages.
+
+    Attributes:
+        where: which packages.
+        sort: the value by which they are sorted.
+        ascending: whether the oldest, first or smallest one comes first. By default it comes last.
+        after: the position after which the page begins; None for the first page.
+        limit: the maximum number of packages.
+    """
+
+    where: PackageFilter = ALL
+    sort: SortKey = "created"
+    ascending: bool = False
+    after: Position | None = None
+    limit: int = 500
+
+
+def position_of(package: PackageRecord, sort: SortKey) -> Position:
+    """Return the position of a package in a list that is sorted by this value."""
+    values: dict[SortKey, str | int] = {
+        "created": package.created_sequence,
+        "name": package.name,
+        "size": package.bytes,
+    }
+    return values[sort], package.created_sequence
+
+
+class EntryFilter(Struct, frozen=True):
+    """Which entries to find. Every given condition must hold. If one is invalid or none is given, raises `InvalidValue`.
+
+    Attributes:
+        path: a glob for their paths, in which `*` stops at `/` and `**` does not.
+        name: a glob for the last part of their paths.
+        digest: a digest of their content in hex, after `blake3:` or `sha256:`. Without an algorithm it may be either.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    digest: str | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.path is None and self.name is None and self.digest is None:
+            raise InvalidValue("search", "", "give a path, a name or a digest")
+        for pattern in (self.path, self.name):
+            if pattern is not None:
+                check_glob(pattern)
+        if self.name is not None and "/" in self.name:
+            raise InvalidValue("name", self.name[:_SHOWN_CHARACTERS], "a name has no /; search by path")
+        if self.digest is not None:
+            raw_digest(self.digest)
+
+    @property
+    def globs(self) -> Sequence[str]:
+        """The patterns that a path must match, under NFC, as path keys are."""
+        of_name = None if self.name is None else f"**/{self.name}"
+        return [path_key(each) for each in (self.path, of_name) if each is not None]
+
+    def matches_path(self, key: str) -> bool:
+        """Return whether an entry with this path key may be wanted. The digest is for the caller to compare."""
+        return all(glob_matcher(each, of_paths=True)(key) for each in self.globs)
+
+
+def raw_digest(text: str) -> tuple[str | None, bytes]:
+    """Return the algorithm of a digest, which may be missing, and its bytes.
+
+    Raises:
+        InvalidValue: the text is no digest.
+    """
+    algorithm = text.partition(":")[0] if ":" in text else None
+    address = ContentAddress.parse(text if algorithm else f"sha256:{text}")
+    return algorithm, address.digest.raw
+
+
+class EntryListing(Struct, frozen=True):
+    """One page of a list of entries: newest package first, and in each package by path key.
+
+    Attributes:
+        entries: which entries.
+        packages: of which packages.
+        after: the sequence of a package's creation and a path key, after which the page begins; None for the first one.
+        limit: the maximum number of entries.
+    """
+
+    entries: EntryFilter
+    packages: PackageFilter = ALL
+    after: tuple[int, str] | None = None
+    limit: int = 500

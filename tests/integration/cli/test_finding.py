@@ -1,0 +1,86 @@
+"""`package list` and `find`: what they print, and what they say when there is more."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli
+
+
+@pytest.fixture
+def runs(cli: Cli, tmp_path: Path) -> list[str]:
+    """The ids of four packages, oldest first; a path is in all of them, another in one."""
+    tree = tmp_path / "tree"
+    (tree / "docs").mkdir(parents=True)
+    (tree / "docs" / "a.md").write_text("the same")
+    ids: list[str] = []
+    for number in range(4):
+        (tree / "log").write_text("x" * (10 - number))
+        name = "weekly" if number == 2 else "nightly"
+        [stored] = cli.json_lines("ingest", str(tree), "--name", name, "--meta", f"run={number}")
+        ids.append(stored["package_id"])
+    cli.ok("tag", "set", "release-1", ids[0])
+    return ids
+
+
+def test_a_list_has_a_header_and_the_newest_package_first(cli: Cli, runs: list[str]) -> None:
+    header, *lines = [line.split() for line in cli.ok("package", "list").text.splitlines()]
+    assert header == ["PACKAGE", "STATE", "AGE", "CONTENT", "SIZE", "BY", "NAME"]
+    assert [line[0] for line in lines] == runs[::-1]
+    assert lines[0][4:8] == ["2", "files", "15", "B"]
+    assert lines[-1][-2:] == ["nightly", "tag:release-1"]
+
+
+def test_conditions_select_packages(cli: Cli, runs: list[str]) -> None:
+    for options, expected in (
+        (("--name", "week*"), [2]),
+        (("--name", "nightly", "--reverse"), [0, 1, 3]),
+        (("--meta", "run=1"), [1]),
+        (("--tag", "release-*"), [0]),
+        (("--state", "open"), []),
+        (("--since", "1d", "--sort", "size"), [0, 1, 2, 3]),
+        (("--until", "2w"), []),
+        (("--sort", "name"), [0, 1, 3, 2]),
+        (("--by", "nobody"), []),
+        (("--retention", "standard", "--limit", "0"), [3, 2, 1, 0]),
+    ):
+        found = [each["package_id"] for each in cli.json_lines("package", "list", *options)]
+        assert found == [runs[number] for number in expected], options
+
+
+def test_a_limit_says_that_there_is_more_and_how_to_go_on(cli: Cli, runs: list[str]) -> None:
+    shown = cli.run("package", "list", "--limit", "2", "--json")
+    assert len(shown.text.splitlines()) == 2
+    assert shown.err == f"artifactstore: printed the first 2; --limit 0 prints all, --after {runs[2]} the next\n"
+    rest = cli.run("package", "list", "--limit", "2", "--after", runs[2], "--json")
+    assert [runs[1] in rest.text, runs[0] in rest.text, rest.err] == [True, True, ""]
+    assert cli.run("find", "--name", "log", "--limit", "3").err == (
+        "artifactstore: printed the first 3; --limit 0 prints all\n"
+    )
+
+
+def test_a_search_names_the_packages_and_the_paths(cli: Cli, runs: list[str]) -> None:
+    header, *lines = [line.split() for line in cli.ok("find", "--path", "docs/*").text.splitlines()]
+    assert header == ["PACKAGE", "AGE", "SIZE", "NAME", "PATH"]
+    assert [(line[0], line[-1]) for line in lines] == [(package_id, "docs/a.md") for package_id in runs[::-1]]
+    digest = hashlib.sha256(b"x" * 9).hexdigest()
+    [found] = cli.json_lines("find", "--digest", digest)
+    assert (found["package"]["package_id"], found["entry"]["path"]) == (runs[1], "log")
+    assert [
+        each["package"]["package_id"] for each in cli.json_lines("find", "--name", "*.md", "--package", "week*")
+    ] == [runs[2]]
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_wrong_search_is_refused(cli: Cli) -> None:
+    assert "give --path, --name or --digest" in cli.run("find").err
+    assert "write 7d" in cli.refused_without_a_trace("find", "--name", "a", "--since", "yesterday")
+    assert "a name has no /" in cli.refused_without_a_trace("find", "--name", "a/b")
+    assert "lower-case hex" in cli.refused_without_a_trace("find", "--digest", "abc")
+    assert "invalid pattern" in cli.refused_without_a_trace("package", "list", "--name", "")
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_tag_without_its_prefix_gets_a_hint(cli: Cli) -> None:
+    assert "but a tag: write 'tag:release-1'" in cli.refused_without_a_trace("package", "show", "release-1")

@@ -1,0 +1,139 @@
+"""Every event store lists the packages, and finds the entries, that looking at all of them finds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from artifactstore.ingest.finalizing import build_manifest
+from artifactstore_protocols.commands import FinalizePackage, SetTag
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.package_listing import (
+    SORT_KEYS,
+    EntryFilter,
+    EntryListing,
+    PackageFilter,
+    PackageListing,
+    position_of,
+)
+from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.records import FileRecord, FoundEntry, PackageRecord
+from command_strategies import created, digests_of, ingest, ingested, package_id_of
+from database_tools import ACTOR, EPOCH_US, Scribe
+from package_queries import select_entries, select_page
+
+NUMBERS = range(1, 13)
+PATHS = ("a.log", "docs/a.md", "docs/b/a.md", "docs/b/é.log", "100%/a_b", "100x/aXb")
+CONTENTS = (b"x", b"y", b"x" * 5)
+FILTERS = [
+    PackageFilter(),
+    PackageFilter(name="nightly-2"),
+    PackageFilter(name="nightly-*"),
+    PackageFilter(name="*[!3]"),
+    PackageFilter(name="*%"),
+    PackageFilter(name="Nightly-*"),
+    PackageFilter(status="open"),
+    PackageFilter(status="finalized"),
+    PackageFilter(created_by=ACTOR),
+    PackageFilter(created_by="nobody"),
+    PackageFilter(retention_class="long"),
+    PackageFilter(tag="release-*"),
+    PackageFilter(tag="é"),
+    PackageFilter(since_us=EPOCH_US + 5, until_us=EPOCH_US + 20),
+    PackageFilter(metadata={"branch": "main"}),
+    PackageFilter(metadata={"branch": "main", "run": "4"}),
+    PackageFilter(name="nightly-*", status="finalized", tag="release-*"),
+]
+SEARCHES = [
+    EntryFilter(path="docs/a.md"),
+    EntryFilter(path="docs/*"),
+    EntryFilter(path="docs/**"),
+    EntryFilter(path="100%/*"),
+    EntryFilter(path="**/*.log"),
+    EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
+    EntryFilter(name="a.*"),
+    EntryFilter(name="a_b"),
+    EntryFilter(name="*.md", path="docs/*"),
+    EntryFilter(digest=f"blake3:{digests_of(b'x').primary.hex}"),
+    EntryFilter(digest=digests_of(b"y").sha256.hex),
+    EntryFilter(digest=f"sha256:{digests_of(b'y').sha256.hex}", name="*.md"),
+    EntryFilter(digest=f"sha256:{'0' * 64}"),
+]
+
+
+async def fill(store: EventStore, scribe: Scribe) -> tuple[Sequence[PackageRecord], Mapping[str, list[FileRecord]]]:
+    """Packages of several names, classes and states, some with tags, and with some paths each."""
+    for number in NUMBERS:
+        await scribe.tell(
+            created(
+                number,
+                name=f"nightly-{number % 4}" if number % 3 else "100%",
+                retention_class="short" if number % 5 else "long",
+                metadata={"run": str(number), "branch": "main" if number % 2 else "dev"},
+            )
+        )
+        for at, path in enumerate(PATHS):
+            if (number + at) % 2:
+                await scribe.tell(ingest(ingested(path, CONTENTS[(number + at) % 3]), package=number))
+    for number in (2, 9, 5, 7):
+        contents = await store.contents(package_id_of(number))
+        payload, summary = build_manifest(contents, principal=ACTOR, finalized_at_us=EPOCH_US + number)
+        await scribe.tell(FinalizePackage(package_id_of(number), contents.package.version, payload, summary))
+    for tag, number in (("release-1", 2), ("release-2", 2), ("é", 9)):
+        await scribe.tell(SetTag(tag, package_id_of(number)))
+    packages = await store.packages(PackageListing(ascending=True))
+    assert [each.package_id for each in packages] == [package_id_of(number) for number in NUMBERS]
+    return packages, {each.package_id: list((await store.files(each.package_id))[1]) for each in packages}
+
+
+async def test_a_list_is_the_one_that_looking_at_all_gives(store: EventStore, scribe: Scribe) -> None:
+    packages, _files = await fill(store, scribe)
+    assert packages[1].tags == ("release-1", "release-2")
+    different: set[tuple[str, ...]] = set()
+    for where in FILTERS:
+        for sort in SORT_KEYS:
+            for ascending in (False, True):
+                page = PackageListing(where, sort, ascending=ascending)
+                expected = select_page(packages, page)
+                assert list(await store.packages(page)) == expected
+                seen: list[PackageRecord] = []
+                part = structs.replace(page, limit=2)
+                while found := await store.packages(part):
+                    seen += found
+                    part = structs.replace(part, after=position_of(found[-1], sort))
+                assert seen == expected
+                different.add(tuple(each.package_id for each in expected))
+    assert len(different) > 2 * len(SORT_KEYS)
+
+
+async def test_a_search_finds_what_looking_at_all_finds(store: EventStore, scribe: Scribe) -> None:
+    packages, files = await fill(store, scribe)
+    for wanted in SEARCHES:
+        for where in (PackageFilter(), PackageFilter(name="nightly-*"), PackageFilter(tag="release-*")):
+            page = EntryListing(wanted, where)
+            expected = select_entries(packages, files.__getitem__, page)
+            assert list(await store.find_entries(page)) == expected
+            seen: list[FoundEntry] = []
+            part = structs.replace(page, limit=2)
+            while found := await store.find_entries(part):
+                seen += found
+                last = found[-1]
+                part = structs.replace(part, after=(last.package.created_sequence, path_key(last.entry.path)))
+            assert seen == expected
+            assert expected or wanted is SEARCHES[-1] or where.name or where.tag
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": ""}, {"tag": "a\0"}, {"status": "done"}, {"since_us": "1d"}, {"metadata": {"a": 1}}, {"name": 5}]
+)
+def test_a_wrong_filter_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue):
+        PackageFilter(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{}, {"path": ""}, {"name": "a/b"}, {"digest": "md5:0"}, {"digest": "0" * 63}])
+def test_a_wrong_search_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue):
+        EntryFilter(**wrong)

@@ -1,0 +1,96 @@
+"""A pattern matches what its definition says; an index and SQL's LIKE never narrow a search too much."""
+
+import sqlite3
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.globs import (
+    GLOB_LENGTH_MAX,
+    beginning_of,
+    check_glob,
+    glob_matcher,
+    is_literal,
+    like_pattern,
+)
+
+PATTERNS = st.lists(
+    st.sampled_from(["a", "b", "/", "**/", "*", "**", "?", "[ab]", "[!a]", "[a-b]", "[/a]", "[", "]", "%_", "\\", "é"]),
+    min_size=1,
+    max_size=7,
+).map("".join)
+TEXTS = st.text("ab/%_\\é]", max_size=8)
+
+
+def tokens_of(pattern: str) -> list[str]:
+    found: list[str] = []
+    while pattern:
+        stars = len(pattern) - len(pattern.lstrip("*"))
+        end = pattern.find("]", 3 if pattern.startswith("[!") else 2) if pattern.startswith("[") else -1
+        if stars > 1:
+            begins = not found or found[-1] == "/" or found[-1] == "**/"
+            length = stars + 1 if begins and pattern[stars : stars + 1] == "/" else stars
+            found.append("**/" if length > stars else "**")
+        else:
+            length = end + 1 if end > 0 else 1
+            found.append(pattern[:length])
+        pattern = pattern[length:]
+    return found
+
+
+def defined(tokens: list[str], text: str, *, of_paths: bool) -> bool:
+    """The definition, tried in every way."""
+    if not tokens:
+        return not text
+    first, rest = tokens[0], tokens[1:]
+    ends = range(len(text) + 1)
+    if first == "**/":
+        directories = [0] if of_paths else []
+        directories += [end for end in ends if end and text[end - 1] == "/"]
+        return any(defined(rest, text[end:], of_paths=of_paths) for end in directories)
+    if set(first) == {"*"}:
+        stops = of_paths and first == "*"
+        return any(defined(rest, text[end:], of_paths=of_paths) for end in ends if not (stops and "/" in text[:end]))
+    if not text or (of_paths and text[0] == "/" and first != "/"):
+        return False
+    if len(first) > 1:
+        members = first[1:-1].removeprefix("!")
+        chosen = {"a", "b"} if members == "a-b" else set(members)
+        taken = (text[0] in chosen) != first.startswith("[!")
+    else:
+        taken = first in {"?", text[0]}
+    return taken and defined(rest, text[1:], of_paths=of_paths)
+
+
+@given(pattern=PATTERNS, text=TEXTS)
+@example("**/a", "b/a")
+@example("**/a", "a")
+@example("a/**/b", "a/b")
+@example("a**/b", "ab/b")
+@example("*", "a/b")
+def test_it_matches_what_its_definition_says(pattern: str, text: str) -> None:
+    tokens = tokens_of(pattern)
+    for of_paths in (False, True):
+        assert glob_matcher(pattern, of_paths=of_paths)(text) == defined(tokens, text, of_paths=of_paths)
+
+
+@given(pattern=PATTERNS, text=TEXTS)
+def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text: str) -> None:
+    if not any(glob_matcher(pattern, of_paths=of_paths)(text) for of_paths in (False, True)):
+        return
+    assert text.startswith(beginning_of(pattern))
+    assert not is_literal(pattern) or text == pattern
+    [[like]] = sqlite3.connect(":memory:").execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
+    assert like
+
+
+def test_many_stars_take_no_longer_than_the_text() -> None:
+    assert not glob_matcher("*a" * 500)("a" * 4096 + "b")
+
+
+@pytest.mark.parametrize("pattern", ["", "\0", "a" * (GLOB_LENGTH_MAX + 1)])
+def test_what_is_no_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(InvalidValue, match="invalid pattern"):
+        check_glob(pattern)
