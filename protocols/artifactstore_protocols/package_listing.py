@@ -116,7 +116,7 @@ def position_of(package: PackageRecord, sort: SortKey) -> Position:
 
 
 class EntryFilter(Struct, frozen=True):
-    """Which entries to find. Every given condition must hold. If one is invalid or none is given, raises `InvalidValue`.
+    """Which entries to find. Every given condition must hold. Raises `InvalidValue` if one is invalid or none given.
 
     Attributes:
         path: a glob for their paths, in which `*` stops at `/` and `**` does not.
