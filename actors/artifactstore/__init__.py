@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from artifactstore.open import open_registry, run_registry
     from artifactstore.registry import Registry
     from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
+    from artifactstore_protocols.selection import Selection
 
-__all__ = ["EntryFilter", "PackageFilter", "Registry", "Settings", "open_registry", "run_registry"]
+__all__ = ["EntryFilter", "PackageFilter", "Registry", "Selection", "Settings", "open_registry", "run_registry"]
 
 _HOMES = {
     "EntryFilter": "artifactstore_protocols.package_listing",
     "PackageFilter": "artifactstore_protocols.package_listing",
     "Registry": "artifactstore.registry",
+    "Selection": "artifactstore_protocols.selection",
     "Settings": "artifactstore.config",
     "open_registry": "artifactstore.open",
     "run_registry": "artifactstore.open",

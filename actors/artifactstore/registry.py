@@ -102,6 +102,7 @@ from artifactstore_protocols.records import (
     VerifyReport,
 )
 from artifactstore_protocols.retention import DEFAULT_RETENTION
+from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.storage import KnownObject, StorageError
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
@@ -238,28 +239,31 @@ class Registry:
         *,
         replace: bool = False,
         links: LinkPolicy = LinkPolicy.KEEP,
+        selection: Selection = EVERYTHING,
         principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
     ) -> DirectoryIngest:
         """Put everything below a directory into an open package, with one transaction per batch.
 
-        The entries are files, symbolic links and empty directories. By default links are kept as links; see
-        `LinkPolicy`. A repeated call, after an interruption or not, skips entries that the package already has with the
-        same content. With `files_cache`, a file that an earlier ingest read and that is unchanged since is not read
-        again, provided its content is in the store. If `progress` raises an exception, the ingest stops and raises that
-        exception.
+        The entries are files, symbolic links and empty directories. `selection` says which are taken. By default links
+        are kept as links; see `LinkPolicy`. A repeated call, after an interruption or not, skips entries that the
+        package already has with the same content. With `files_cache`, a file that an earlier ingest read and that is
+        unchanged since is not read again, provided its content is in the store. If `progress` raises an exception, the
+        ingest stops and raises that exception.
 
         Raises:
-            NotADirectory, LinksRefused, SpecialFileRefused, TreeTooLarge: the directory is rejected; nothing was
-                stored.
+            NotADirectory, IgnoreFileRefused, LinksRefused, SpecialFileRefused, TreeTooLarge: the directory is rejected;
+                nothing was stored.
             Exception: the errors of `ingest_file`.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
         package_id = await self._package_id(package, prefer_open=True)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
-            message = AddDirectory(package_id, path_text(directory), on_existing, principal, tell, files_cache, links)
+            message = AddDirectory(
+                package_id, path_text(directory), on_existing, principal, tell, files_cache, links, selection
+            )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, add)
@@ -285,6 +289,7 @@ class Registry:
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
         links: LinkPolicy = LinkPolicy.KEEP,
+        selection: Selection = EVERYTHING,
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
@@ -292,7 +297,7 @@ class Registry:
     ) -> IngestSummary:
         """Create a package, put a directory into it and finalize it. By default the package has the directory's name.
 
-        See `ingest_directory` for what is stored and how links are treated. After an interruption, the same call
+        See `ingest_directory` for what is stored, and for `links` and `selection`. After an interruption, the same call
         continues with the package of the interrupted call if it has an idempotency key. Without a key it does so with
         `files_cache`, unless the directory has lost a path that the package holds: then it creates a new package.
 
@@ -313,6 +318,7 @@ class Registry:
                 progress=tell,
                 files_cache=files_cache,
                 links=links,
+                selection=selection,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 

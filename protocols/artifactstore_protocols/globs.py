@@ -3,8 +3,7 @@
 In a pattern for paths, `*`, `?` and sets stop at `/`, and `**` does not: `docs/**` matches everything below `docs`, and
 `**/a.txt` matches `a.txt` in any directory. Case counts. There is no escape; `[*]` matches a star.
 
-A match takes time in proportion to the text, whatever the pattern: all its positions advance at once, as bits of one
-number.
+No pattern can run away: one with more than two stars is matched with all its positions at once, as bits of one number.
 """
 
 import re
@@ -23,6 +22,8 @@ _WILDCARD = re.compile(r"[*?\[]")
 # A `**/` counts only where a part of the path begins.
 _TOKENS = re.compile(r"((?:(?<=/)|\A)\*\*+/)|(\*\*+)|(\*)|(\?)|\[(!?)(\]?[^]]+)\]|(.)", re.DOTALL)
 _SHOWN_CHARACTERS = 60
+_STARS_OF_REGEX = 2
+"""A regular expression tries all places of its stars. Up to two of them are tried fast, on paths of any length."""
 _LIKE_ESCAPE = "\\"
 
 
@@ -58,15 +59,24 @@ def like_pattern(pattern: str) -> str:
 @lru_cache(maxsize=64)
 def glob_matcher(pattern: str, *, of_paths: bool = False) -> Callable[[str], bool]:
     """Return a function that tells whether the pattern matches a text."""
+    if pattern.count("*") <= _STARS_OF_REGEX:
+        expression = re.compile(_regex(pattern, of_paths=of_paths), re.DOTALL)
+        return lambda text: expression.fullmatch(text) is not None
+    return _at_once(pattern, of_paths=of_paths)
+
+
+def _at_once(pattern: str, *, of_paths: bool) -> Callable[[str], bool]:
+    """Return a function that matches all positions of a pattern at once, as bits of one number."""
     stops = "/" if of_paths else ""
     takes: list[Callable[[str], bool]] = []
-    stays_anywhere = stays_in_part = free = 0
-    for at, (directories, stars, star, one, negated, members, character) in enumerate(_TOKENS.findall(pattern)):
-        bit = 1 << at
-        if directories and of_paths:
-            free, stays_anywhere = free | bit, stays_anywhere | bit
-            takes.append("/".__eq__)
-        elif directories:  # any text and a slash: two tokens in one
+    stays_anywhere = stays_in_part = free = free_of_two = 0
+    for directories, stars, star, one, negated, members, character in _TOKENS.findall(pattern):
+        bit = 1 << len(takes)
+        if directories:  # any text and a slash; in paths, there is a state before it from which nothing is enough, too
+            if of_paths:
+                free, free_of_two = free | bit, free_of_two | bit
+                takes.append(_nothing)
+                bit <<= 1
             stays_anywhere |= bit
             takes.append("/".__eq__)
         elif stars or star:
@@ -86,13 +96,13 @@ def glob_matcher(pattern: str, *, of_paths: bool = False) -> Callable[[str], boo
     steps: dict[str, int] = {}
 
     def matches(text: str) -> bool:
-        states = _reached(1, free)
+        states = _reached(1, free, free_of_two)
         for found in text:
             step = steps.get(found)
             if step is None:
                 step = steps[found] = sum(1 << at for at, take in enumerate(takes) if take(found))
             stays = stays_anywhere if found == stops else stays_anywhere | stays_in_part
-            states = _reached((states & step) << 1 | states & stays, free)
+            states = _reached((states & step) << 1 | states & stays, free, free_of_two)
             if not states:
                 return False
         return states & end != 0
@@ -100,9 +110,36 @@ def glob_matcher(pattern: str, *, of_paths: bool = False) -> Callable[[str], boo
     return matches
 
 
-def _reached(states: int, free: int) -> int:
-    """Return the states with those that follow them without a character."""
-    while (more := states | (states & free) << 1) != states:
+def _regex(pattern: str, *, of_paths: bool) -> str:
+    """Return a pattern as a regular expression."""
+    one_character = "[^/]" if of_paths else "."
+    parts: list[str] = []
+    for directories, stars, star, one, negated, members, character in _TOKENS.findall(pattern):
+        if directories:
+            parts.append("(?:.*/)?" if of_paths else ".*/")
+        elif stars:
+            parts.append(".*")
+        elif star:
+            parts.append(f"{one_character}*")
+        elif one:
+            parts.append(one_character)
+        elif members:
+            ranges = [f"{re.escape(each[0])}-{re.escape(each[-1])}" for each in _ranges(members)]
+            chosen = f"[{'^' if negated else ''}{''.join(ranges)}]" if ranges else ("." if negated else "(?!)")
+            parts.append(f"(?!/){chosen}" if of_paths else chosen)
+        else:
+            parts.append(re.escape(character))
+    return "".join(parts)
+
+
+def _ranges(members: str) -> list[str]:
+    """Return the ranges of a set, each with its ends; a single character has one end. Empty ranges are left out."""
+    return [each for each in re.findall(r".-.|.", members, re.DOTALL) if each[0] <= each[-1]]
+
+
+def _reached(states: int, free: int, free_of_two: int) -> int:
+    """Return the states with those that follow them, by one or by two, without a character."""
+    while (more := states | (states & free) << 1 | (states & free_of_two) << 2) != states:
         states = more
     return states
 
@@ -112,5 +149,5 @@ def _nothing(_found: str) -> bool:
 
 
 def _one_of(members: str, stops: str, *, wanted: bool) -> Callable[[str], bool]:
-    ranges = [(each[0], each[-1]) for each in re.findall(r".-.|.", members, re.DOTALL)]
+    ranges = [(each[0], each[-1]) for each in _ranges(members)]
     return lambda found: found != stops and wanted == any(low <= found <= high for low, high in ranges)

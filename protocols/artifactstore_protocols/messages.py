@@ -46,6 +46,7 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
 )
+from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
@@ -356,7 +357,7 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, froze
     """Put the contents of a local directory into an open package, with one transaction for each batch.
 
     With `files_cache`, files that have not changed since an earlier ingest read them are not read again. `links` is the
-    policy for symbolic links.
+    policy for symbolic links, and `selection` says which entries to take.
     """
 
     package_id: str
@@ -366,6 +367,7 @@ class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, froze
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
+    selection: Selection = EVERYTHING
 
 
 class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, frozen=True):
@@ -378,8 +380,8 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, f
 class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
     """Create a package, put a directory into it and finalize it. If the directory is refused, no package is created.
 
-    `files_cache` and `links` are as for `AddDirectory`. With `files_cache`, this also continues the package of an
-    interrupted ingest.
+    `files_cache`, `links` and `selection` are as for `AddDirectory`. With `files_cache`, this also continues the
+    package of an interrupted ingest.
     """
 
     directory: str
@@ -391,6 +393,7 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
+    selection: Selection = EVERYTHING
 
 
 class GetHealth(_Checked, Request[HealthReport, HealthRole], Struct, frozen=True):

@@ -8,6 +8,7 @@ symbolic links.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import override
 from unicodedata import normalize
@@ -20,6 +21,7 @@ __all__ = [
     "PathRefused",
     "ancestors",
     "check_path",
+    "listed_paths",
     "path_key",
     "tree_order",
 ]
@@ -36,6 +38,7 @@ A row of a PostgreSQL index holds at most 2,704 bytes, including the number of t
 _PLAIN = re.compile(r"(?:(?!\.\.?(?:/|\Z))[ -.0-\[\]-~]{1,255}(?:/(?!\Z)|\Z))+")
 """Matches printable ASCII without backslashes, in parts that `check_path` allows. Nearly every path matches."""
 
+_PATHS_SHOWN = 10
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -92,6 +95,12 @@ def _check_part(text: str, part: bytes) -> None:
         raise PathRefused(text, f"part {part.decode()!r} is not allowed; give the plain path below the root")
     if len(part) > PART_BYTES_MAX:
         raise PathRefused(text, f"one part has {len(part)} bytes, {PART_BYTES_MAX} at most")
+
+
+def listed_paths(paths: Sequence[str]) -> str:
+    """Return a text that names the first paths, and the number of the others."""
+    more = f" and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else ""
+    return f"{', '.join(paths[:_PATHS_SHOWN])}{more}"
 
 
 def path_key(path: str) -> str:

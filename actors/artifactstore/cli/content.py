@@ -11,18 +11,24 @@ import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import (
+    Exclude,
+    ExcludeCaches,
+    Include,
     Json,
     Key,
     Links,
+    MaxFileSize,
     Meta,
     NoFilesCache,
+    NoIgnoreFiles,
     Output,
     Package,
     Quiet,
     Retention,
     metadata_of,
+    selection_of,
 )
-from artifactstore.cli.output import counted, entries_text, left_out_text, progress_bar, say, say_json, size_text
+from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import (
     CONTINUES,
     EXIT_DIFFERENT,
@@ -37,6 +43,7 @@ from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import ExportReport
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
@@ -63,14 +70,22 @@ def ingest(
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
     links: Links = LinkPolicy.KEEP,
+    exclude: Exclude = None,
+    include: Include = None,
+    max_file_size: MaxFileSize = None,
     key: Key = None,
     *,
+    exclude_caches: ExcludeCaches = False,
+    no_ignore_files: NoIgnoreFiles = False,
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore ingest`."""
     metadata = metadata_of(meta)
+    selection = selection_of(
+        exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
+    )
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
         summary = on_store(
             lambda registry: registry.ingest_tree(
@@ -79,6 +94,7 @@ def ingest(
                 retention=retention,
                 metadata=metadata,
                 links=links,
+                selection=selection,
                 principal=invoker(),
                 idempotency_key=key,
                 progress=progress,
@@ -103,7 +119,7 @@ def ingest(
     if summary.reused_files:
         say(f"reused           {counted(summary.reused_files, 'file')}, unchanged and not read again")
     if summary.excluded:
-        say(f"left out         {left_out_text(summary.excluded)}")
+        say(f"left out         {listed_paths(summary.excluded)}")
     say(f"sequence         {summary.sequence}")
 
 

@@ -12,6 +12,7 @@ HELP: Mapping[str, str] = MappingProxyType(
     {
         "ingest": """Store a directory as a finalized package.
 
+Files named .artifactignore say what to leave out, by the rules of gitignore.
 After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
         "get": "Write one file of a package to stdout, or to a file.",
         "manifest": "Print the manifest of a finalized package.",

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,14 +9,20 @@ import typer
 from artifactstore.cli.output import silence
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
+from artifactstore_protocols.selection import Selection
 
 __all__ = [
+    "Exclude",
+    "ExcludeCaches",
     "FirstPackage",
+    "Include",
     "Json",
     "Key",
     "Links",
+    "MaxFileSize",
     "Meta",
     "NoFilesCache",
+    "NoIgnoreFiles",
     "OpenPackage",
     "OptionalPackage",
     "Output",
@@ -24,6 +31,7 @@ __all__ = [
     "Retention",
     "SecondPackage",
     "metadata_of",
+    "selection_of",
 ]
 
 
@@ -108,6 +116,50 @@ NoFilesCache = Annotated[
 Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout; - is stdout.")
 ]
+
+
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="RULE", help="Leave out what a rule of gitignore matches: '*.log'; repeatable."),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option("--include", metavar="RULE", help="Take it although another rule excludes it; repeatable."),
+]
+NoIgnoreFiles = Annotated[
+    bool, typer.Option("--no-ignore-files", help="Do not follow the rules in files named .artifactignore.")
+]
+ExcludeCaches = Annotated[
+    bool, typer.Option("--exclude-caches", help="Leave out directories that a CACHEDIR.TAG marks as a cache.")
+]
+MaxFileSize = Annotated[
+    str | None, typer.Option("--max-file-size", metavar="SIZE", help="Leave out larger files: 500K, 20M, 2G.")
+]
+
+_SIZE = re.compile(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?")
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def selection_of(
+    exclude: list[str] | None,
+    include: list[str] | None,
+    max_file_size: str | None,
+    *,
+    ignore_files: bool,
+    exclude_caches: bool,
+) -> Selection:
+    """Return what an ingest takes, by its options.
+
+    Raises:
+        typer.BadParameter: the size is none.
+        InvalidValue: a rule is none.
+    """
+    limit: int | None = None
+    if max_file_size is not None:
+        if (found := _SIZE.fullmatch(max_file_size)) is None:
+            raise typer.BadParameter(f"{max_file_size!r} is no size: 500K, 20M, 2G", param_hint="--max-file-size")
+        limit = int(found[1]) * _UNITS[found[2]]
+    return Selection(exclude or (), include or (), ignore_files, exclude_caches, limit)
 
 
 def metadata_of(pairs: list[str] | None) -> dict[str, str]:

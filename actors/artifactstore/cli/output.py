@@ -17,7 +17,6 @@ __all__ = [
     "entries_text",
     "events_bar",
     "flush_output",
-    "left_out_text",
     "note",
     "output_held",
     "printable",
@@ -53,8 +52,6 @@ def printable(text: str) -> str:
     """Return the text on one line, with escapes for all characters that a terminal could take for a command."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
-
-_PATHS_SHOWN = 10
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
@@ -168,12 +165,6 @@ def size_text(size: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
-
-
-def left_out_text(paths: Sequence[str]) -> str:
-    """Return a text that lists the store's own files and directories, which an ingest left out."""
-    more = f" and {len(paths) - _PATHS_SHOWN} more" if len(paths) > _PATHS_SHOWN else ""
-    return f"{', '.join(paths[:_PATHS_SHOWN])}{more}: this store's own"
 
 
 def _is_watched() -> bool:

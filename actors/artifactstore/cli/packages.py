@@ -8,21 +8,26 @@ import typer
 
 from artifactstore.cli.finding import list_packages
 from artifactstore.cli.options import (
+    Exclude,
+    ExcludeCaches,
+    Include,
     Json,
     Key,
     Links,
+    MaxFileSize,
     Meta,
     NoFilesCache,
+    NoIgnoreFiles,
     OpenPackage,
     Package,
     Quiet,
     Retention,
     metadata_of,
+    selection_of,
 )
 from artifactstore.cli.output import (
     counted,
     entries_text,
-    left_out_text,
     progress_bar,
     say,
     say_json,
@@ -32,6 +37,7 @@ from artifactstore.cli.output import (
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import DirectoryIngest, FileRecord, PackageRecord
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 
@@ -75,8 +81,13 @@ def add(
     ] = None,
     key: Key = None,
     links: Links = LinkPolicy.KEEP,
+    exclude: Exclude = None,
+    include: Include = None,
+    max_file_size: MaxFileSize = None,
     *,
     replace: Annotated[bool, typer.Option("--replace", help="Replace entries that have the same path.")] = False,
+    exclude_caches: ExcludeCaches = False,
+    no_ignore_files: NoIgnoreFiles = False,
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
@@ -85,6 +96,9 @@ def add(
     directory = path.is_dir()
     if directory and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
+    selection = selection_of(
+        exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
+    )
     with progress_bar("add") as progress:
 
         async def work(registry: "Registry") -> DirectoryIngest | FileRecord:
@@ -94,6 +108,7 @@ def add(
                     path,
                     replace=replace,
                     links=links,
+                    selection=selection,
                     principal=invoker(),
                     progress=progress,
                     files_cache=not no_files_cache,
@@ -118,7 +133,7 @@ def add(
         )
         say(said + (f", {added.reused_files} not read again" if added.reused_files else ""))
         if added.excluded:
-            say(f"left out {left_out_text(added.excluded)}")
+            say(f"left out {listed_paths(added.excluded)}")
 
 
 def finalize(package: OpenPackage, *, json: Json = False, _quiet: Quiet = False) -> None:

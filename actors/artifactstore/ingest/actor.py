@@ -57,7 +57,7 @@ from artifactstore_protocols.messages import (
     WriterRole,
 )
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
-from artifactstore_protocols.paths import check_path, path_key
+from artifactstore_protocols.paths import check_path, listed_paths, path_key
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -67,6 +67,7 @@ from artifactstore_protocols.records import (
     PackageRecord,
 )
 from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.selection import Selection
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
 
@@ -209,7 +210,7 @@ class IngestActor(Actor[IngestRole]):
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
         creation = _creation(asked)
-        identity = _identity(asked, message.links)
+        identity = _identity(asked, message.links, message.selection)
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
             with ExitStack() as filling:
                 package: PackageRecord | None = None
@@ -344,6 +345,7 @@ class IngestActor(Actor[IngestRole]):
                 message.directory,
                 files_max=self._files_max,
                 links=message.links,
+                selection=message.selection,
                 own=OwnFiles.of(self._places),
                 check_cancelled=check_cancelled,
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
@@ -352,7 +354,7 @@ class IngestActor(Actor[IngestRole]):
         tell = None if progress is None else thread_safe_callback(progress)
         scanned = await in_thread(partial(scan, tell))
         if scanned.excluded:
-            _logger.info("left out what is the store's own, or a link: %s", ", ".join(scanned.excluded))
+            _logger.info("left out: %s", listed_paths(scanned.excluded))
         return Seen(scanned, looked_at_us)
 
     async def _require_open(self, package_id: str) -> PackageRecord:
@@ -417,9 +419,11 @@ def _check_size(expected: int | None, received: int) -> None:
         raise SourceOverrun(expected, received)
 
 
-def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
+def _identity(asked: OpenPackage, links: LinkPolicy, selection: Selection) -> str:
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
     identity = new_hasher("blake3")
     metadata: CanonicalValue = dict(asked.metadata)
     identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
+    chosen: list[CanonicalValue] = [selection.ignore_files, selection.exclude_caches, selection.max_file_size]
+    identity.update(canonical.encode([[*selection.exclude], [*selection.include], *chosen]))
     return identity.hexdigest()

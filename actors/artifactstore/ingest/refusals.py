@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, override
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
+    "IgnoreFileRefused",
     "LinksRefused",
     "NotADirectory",
     "RefusedLink",
@@ -25,6 +26,15 @@ class NotADirectory(ArtifactStoreError):
     path: str
     reason: str
     template = "{self.path!r} cannot be read as a directory: {self.reason}"
+
+
+@dataclass(eq=False)
+class IgnoreFileRefused(ArtifactStoreError):
+    """An ignore file in the tree cannot be used."""
+
+    path: str
+    reason: str
+    template = "the ignore file {self.path!r} cannot be used: {self.reason}; repair it, or use --no-ignore-files"
 
 
 @dataclass(eq=False)
@@ -69,7 +79,7 @@ class SpecialFileRefused(ArtifactStoreError):
 
     path: str
     kind: str
-    template = "{self.path!r} is a {self.kind}; only files can be ingested, so remove it or leave it outside the tree"
+    template = "{self.path!r} is a {self.kind}; only files can be ingested, so remove it or leave it out with --exclude"
 
 
 @dataclass(eq=False)

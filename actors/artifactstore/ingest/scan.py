@@ -16,6 +16,7 @@ from itertools import chain
 from struct import Struct
 from typing import Final, NamedTuple
 
+from artifactstore.ingest.exclusions import Exclusions, RulesAbove, is_cache, rules_in
 from artifactstore.ingest.links import GONE, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
@@ -31,6 +32,7 @@ from artifactstore_protocols.dataplane import SourceChanged
 from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, Selection
 
 __all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory"]
 
@@ -46,6 +48,8 @@ Links to directories that hold such links multiply: two links on each of thirty 
 
 _ASK_EVERY: Final = 128
 """Number of entries between two checks for cancellation: a few milliseconds."""
+
+_IGNORE_FILE: Final = IGNORE_FILE.encode()
 
 _TELL_EVERY: Final = 1000
 """Number of files between two progress reports."""
@@ -85,7 +89,8 @@ class Scan(NamedTuple):
         files: the regular files.
         links: path and target of each symbolic link.
         directories: paths of the empty directories.
-        excluded: paths that are left out: the store's own files and directories, and skipped links.
+        excluded: paths that are left out: the store's own files and directories, skipped links, and what the selection
+            excludes. Nothing below an excluded directory is named.
     """
 
     root: str
@@ -109,6 +114,7 @@ class _Directory(NamedTuple):
         inode: device and inode number.
         above: the directory that holds it, or that holds the link to it; None for the root.
         linked: whether the walk passed a link on the path to this directory.
+        rules: the rules of ignore files for its entries.
     """
 
     real: bytes
@@ -117,6 +123,7 @@ class _Directory(NamedTuple):
     inode: tuple[int, int]
     above: "_Directory | None"
     linked: bool
+    rules: RulesAbove = ()
 
 
 def directory_at(directory: str) -> tuple[bytes, os.stat_result]:
@@ -140,6 +147,7 @@ def scan_directory(
     *,
     files_max: int,
     links: LinkPolicy = LinkPolicy.KEEP,
+    selection: Selection = EVERYTHING,
     own: OwnFiles | None = None,
     check_cancelled: Callable[[], None] = lambda: None,
     tell: Callable[[int, int], None] = lambda _files, _bytes: None,
@@ -150,12 +158,14 @@ def scan_directory(
         directory: path of the directory, as `path_text` returns it.
         files_max: maximum number of entries.
         links: what to do with symbolic links.
+        selection: which entries to take.
         own: the store's own files, which are left out.
         check_cancelled: raises when the caller is cancelled.
         tell: called every 1,000 files with the number of files so far and their total size in bytes.
 
     Raises:
         NotADirectory: the path is not a directory, or a directory cannot be listed.
+        IgnoreFileRefused: an ignore file cannot be used.
         SourceInsideStore: the directory belongs to the store.
         LinksRefused: the policy or the rules of packages reject a link.
         SpecialFileRefused: an entry is a socket, a device or a FIFO.
@@ -167,7 +177,7 @@ def scan_directory(
     root, found = directory_at(directory)
     if own is not None and own.hold(root):
         raise SourceInsideStore(directory)
-    walk = _Walk(directory, root, files_max, links, own, check_cancelled, tell)
+    walk = _Walk(directory, root, files_max, links, Exclusions(selection), own, check_cancelled, tell)
     walk.run(_Directory(root, "", "", _inode(found), None, linked=False))
     check_tree(chain(walk.paths(), walk.links))
     if refused := walk.refused_links():
@@ -185,6 +195,7 @@ class _Walk:
         root: bytes,
         files_max: int,
         policy: LinkPolicy,
+        exclusions: Exclusions,
         own: OwnFiles | None,
         check_cancelled: Callable[[], None],
         tell: Callable[[int, int], None],
@@ -194,11 +205,12 @@ class _Walk:
         self._inside = root.rstrip(b"/") + b"/"
         self._files_max = files_max
         self._policy = policy
+        self._exclusions = exclusions
         self._own = own
         self._check_wanted = check_cancelled
         self._tell = tell
         self._led: dict[bytes, tuple[str, bytes, os.stat_result]] = {}
-        self._names = self._seen = self._linked = self._bytes = self._entries = self._own_left_out = 0
+        self._names = self._seen = self._linked = self._bytes = self._entries = self._left_out = 0
         self.files: list[ScannedFile] = []
         self.links: dict[str, str] = {}
         self.directories: list[str] = []
@@ -209,17 +221,17 @@ class _Walk:
 
         Of several errors, the walk always raises the same one.
         """
-        levels = [(start, self._listed(start), 0)]
+        levels = [(*self._listed(start), 0)]
         while levels:
             directory, names, before = levels[-1]
             for name in names:
                 if (below := self._take(directory, name)) is not None:
-                    levels.append((below, self._listed(below), self._entries + self._own_left_out))
+                    levels.append((*self._listed(below), self._entries + self._left_out))
                     break
             else:
                 levels.pop()
-                # A directory that holds only files of the store is not stored as an empty directory.
-                if self._entries + self._own_left_out == before and levels:
+                # A directory in which everything is left out is not stored as an empty directory.
+                if self._entries + self._left_out == before and levels:
                     self._count_entry()
                     self.directories.append(directory.prefix.removesuffix("/"))
 
@@ -236,8 +248,8 @@ class _Walk:
         flaws |= dict.fromkeys(escaping_links(sound, chain(self.paths(), flaws)), "leaves the tree")
         return tuple(RefusedLink(path, target, flaws[path]) for path, target in self.links.items() if path in flaws)
 
-    def _listed(self, directory: _Directory) -> Iterator["os.DirEntry[bytes]"]:
-        """Return the entries of a directory, sorted by the bytes of their names."""
+    def _listed(self, directory: _Directory) -> tuple[_Directory, Iterator["os.DirEntry[bytes]"]]:
+        """Return a directory with its own rules, and its entries, sorted by the bytes of their names."""
         self._check_wanted()
         entries: list[os.DirEntry[bytes]] = []
         try:
@@ -250,30 +262,46 @@ class _Walk:
             if path and error.errno in GONE:
                 raise SourceChanged(path, "it was a directory and is gone") from error
             raise NotADirectory(path or self._name, reason(error)) from error
-        return iter(sorted(entries, key=lambda entry: entry.name))
+        if self._exclusions.selection.ignore_files and any(entry.name == _IGNORE_FILE for entry in entries):
+            rules = rules_in(directory.real, directory.prefix + IGNORE_FILE)
+            directory = directory._replace(rules=((len(directory.prefix), rules), *directory.rules))
+        return directory, iter(sorted(entries, key=lambda entry: entry.name))
 
     def _take(self, directory: _Directory, entry: "os.DirEntry[bytes]") -> _Directory | None:
         """Add an entry to the scan; return it as a directory if the walk must enter it."""
         self._seen += 1
         if not self._seen % _ASK_EVERY:
             self._check_wanted()
-        path = check_path(directory.prefix + entry.name.decode(errors="surrogateescape"))
+        path = directory.prefix + entry.name.decode(errors="surrogateescape")
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            refuse(path, error)
+            refuse(check_path(path), error)
+        if self._excludes(directory, entry, path, status):
+            self._leave_out(path)
+            return None
+        check_path(path)
         if self._own is not None and self._own.include(status, directory.inode, entry.name):
             self._leave_out(path)
         elif stat.S_ISREG(status.st_mode):
             self._add(path, path if directory.source == directory.prefix else _below(directory, path), status)
         elif stat.S_ISDIR(status.st_mode):
             source = f"{_below(directory, path)}/"
-            return _Directory(entry.path, f"{path}/", source, _inode(status), directory, self._behind(directory.linked))
+            linked = self._behind(directory.linked)
+            return _Directory(entry.path, f"{path}/", source, _inode(status), directory, linked, directory.rules)
         elif stat.S_ISLNK(status.st_mode):
             return self._take_link(directory, path, entry.path)
         else:
             raise SpecialFileRefused(path, _kind(status.st_mode))
         return None
+
+    def _excludes(self, directory: _Directory, entry: "os.DirEntry[bytes]", path: str, status: os.stat_result) -> bool:
+        """Return whether the selection leaves an entry out."""
+        is_directory = stat.S_ISDIR(status.st_mode)
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        if self._exclusions.leaves_out(path, directory.rules, directory=is_directory, size_bytes=size):
+            return True
+        return self._exclusions.selection.exclude_caches and is_directory and is_cache(entry.path)
 
     def _take_link(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
         """Add, skip or follow a link by the policy; return the directory that the walk must enter, if any."""
@@ -305,11 +333,12 @@ class _Walk:
             raise LinksRefused((RefusedLink(path, target, "leads back to a directory above itself"),))
         else:
             source = f"{source}/" if source else ""
-            return _Directory(real, f"{path}/", source, _inode(status), directory, self._behind(linked=True))
+            linked = self._behind(linked=True)
+            return _Directory(real, f"{path}/", source, _inode(status), directory, linked, directory.rules)
         return None
 
     def _leave_out(self, path: str) -> None:
-        self._own_left_out += 1
+        self._left_out += 1
         self.excluded.append(path)
 
     def _count_name(self) -> None:

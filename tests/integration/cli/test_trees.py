@@ -250,3 +250,26 @@ def test_one_link_given_by_name_is_refused_and_says_so(cli: Cli, tree: Path, tmp
     cli.ok("package", "create", "open")
     (tmp_path / "link").symlink_to(tree / "README.md")
     assert "it is a symbolic link" in cli.refused_without_a_trace("package", "add", "open", tmp_path / "link")
+
+
+def test_what_is_left_out_is_named_and_stays_out(cli: Cli, tmp_path: Path) -> None:
+    tree = tmp_path / "build"
+    (tree / "obj").mkdir(parents=True)
+    for path in ("a.txt", "a.tmp", "obj/a.o", "obj/keep.o"):
+        (tree / path).write_text(path)
+    (tree / ".artifactignore").write_text("*.tmp\n*.o\n")
+    assert "left out         a.tmp, obj/a.o, obj/keep.o\n" in cli.ok("ingest", tree).text
+    taken = cli.json("ingest", tree, "--name", "kept", "--include", "keep.o", "--exclude", "/.artifactignore")
+    assert (taken["files"], taken["excluded"]) == (2, [".artifactignore", "a.tmp", "obj/a.o"])
+    assert cli.json("ingest", tree, "--no-ignore-files", "--max-file-size", "6")["excluded"] == [
+        ".artifactignore",
+        "obj/a.o",
+        "obj/keep.o",
+    ]
+    cli.ok("package", "create", "open")
+    assert (
+        "left out a.txt, obj" in cli.ok("package", "add", "open", tree, "--exclude", "a.txt", "--exclude", "obj/").text
+    )
+    (tree / "obj" / ".artifactignore").write_bytes(b"\xff")
+    assert "'obj/.artifactignore' cannot be used: it is not UTF-8" in cli.refused_without_a_trace("ingest", tree)
+    assert "is no size" in cli.run("ingest", tree, "--max-file-size", "1X").err

@@ -57,6 +57,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "form": ("xml", "CBOR", b"cbor", 1, True),
     "filter": (5, "p", {"name": "p"}, EntryFilter(path="p"), Fragile()),
     "search": (5, "p", {"path": "p"}, PackageFilter(), Fragile()),
+    "selection": (5, "*.log", ["*.log"], {"exclude": []}, EntryFilter(path="p"), Fragile()),
     "sort": ("age", "Created", b"name", 1, True, Fragile()),
     "source": ("p", b"p", 5, bytearray(b"p"), {"a": b""}, Path("a\0b"), Fragile()),
 }
@@ -96,6 +97,7 @@ KINDS = {
     "packages": "filter",
     "wanted": "search",
     "sort": "sort",
+    "selection": "selection",
     "reverse": "bool",
 }
 

@@ -1,0 +1,77 @@
+"""What a scan leaves out by its selection: what rules exclude, cache directories and large files."""
+
+import os
+from typing import Final
+
+from artifactstore.ingest.refusals import IgnoreFileRefused
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.selection import IGNORE_FILE, Rules, Selection
+
+__all__ = ["Exclusions", "RulesAbove", "is_cache", "rules_in"]
+
+type RulesAbove = tuple[tuple[int, Rules], ...]
+"""The rules of the directories above an entry, the nearest first, each with the length of its directory's prefix."""
+
+_IGNORE_BYTES_MAX: Final = 1 << 20
+_CACHE_TAG: Final = b"CACHEDIR.TAG"
+_CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class Exclusions:
+    """The decisions of one scan about what its selection leaves out."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._of_caller = selection.rules()
+        self.selection = selection
+
+    def leaves_out(self, path: str, above: RulesAbove, *, directory: bool, size_bytes: int) -> bool:
+        """Return whether to leave out an entry; `size_bytes` is 0 for everything but files."""
+        limit = self.selection.max_file_size
+        if limit is not None and size_bytes > limit:
+            return True
+        if self._of_caller and (excluded := self._of_caller.excludes(path, directory=directory)) is not None:
+            return excluded
+        for start, rules in above:
+            if (excluded := rules.excludes(path[start:], directory=directory)) is not None:
+                return excluded
+        return False
+
+
+def rules_in(directory: bytes, path: str) -> Rules:
+    """Return the rules of a directory's ignore file. `path` is its path in the package, for errors. Blocks.
+
+    Raises:
+        IgnoreFileRefused: the file cannot be read, is too large or not UTF-8, or has an invalid rule.
+    """
+    try:
+        text = _beginning(os.path.join(directory, IGNORE_FILE.encode()), _IGNORE_BYTES_MAX + 1)  # noqa: PTH118 - bytes
+    except OSError as error:
+        raise IgnoreFileRefused(path, error.strerror or "it cannot be read") from error
+    if len(text) > _IGNORE_BYTES_MAX:
+        raise IgnoreFileRefused(path, f"it has more than {_IGNORE_BYTES_MAX} bytes")
+    try:
+        return Rules(text.decode("utf-8-sig").split("\n"))
+    except UnicodeDecodeError as error:
+        raise IgnoreFileRefused(path, "it is not UTF-8") from error
+    except InvalidValue as error:
+        raise IgnoreFileRefused(path, f"{error.value!r} in it is no rule: {error.reason}") from error
+
+
+def is_cache(directory: bytes) -> bool:
+    """Return whether a directory holds a valid cache tag. Blocks."""
+    try:
+        found = _beginning(os.path.join(directory, _CACHE_TAG), len(_CACHE_SIGNATURE))  # noqa: PTH118 - bytes
+    except OSError:
+        return False
+    return found == _CACHE_SIGNATURE
+
+
+def _beginning(file: bytes, limit: int) -> bytes:
+    """Return up to `limit` bytes of a file. A link is not followed, and no pipe is waited for."""
+    fd = os.open(file, _OPEN)
+    with os.fdopen(fd, "rb", buffering=0) as source:
+        found = b""
+        while len(found) < limit and (more := source.read(limit - len(found))):
+            found += more
+        return found
