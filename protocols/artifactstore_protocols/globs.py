@@ -7,21 +7,32 @@ No pattern can run away: one with more than two stars is matched with all its po
 """
 
 import re
+import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["GLOB_LENGTH_MAX", "beginning_of", "check_glob", "glob_matcher", "is_literal", "like_pattern"]
+__all__ = [
+    "GLOB_LENGTH_MAX",
+    "beginning_of",
+    "check_glob",
+    "end_of_texts",
+    "glob_matcher",
+    "is_literal",
+    "like_pattern",
+]
 
 GLOB_LENGTH_MAX: Final = 1024
 """The maximum length of a pattern, in characters."""
 
+_NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
 _WILDCARD = re.compile(r"[*?\[]")
 # A `**/` counts only where a part of the path begins.
 _TOKENS = re.compile(r"((?:(?<=/)|\A)\*\*+/)|(\*\*+)|(\*)|(\?)|\[(!?)(\]?[^]]+)\]|(.)", re.DOTALL)
 _SHOWN_CHARACTERS = 60
+_SURROGATES = range(0xD800, 0xE000)
 _STARS_OF_REGEX = 2
 """A regular expression tries all places of its stars. Up to two of them are tried fast, on paths of any length."""
 _LIKE_ESCAPE = "\\"
@@ -29,8 +40,9 @@ _LIKE_ESCAPE = "\\"
 
 def check_glob(pattern: str) -> None:
     """Raise `InvalidValue` if a text is no pattern."""
-    if not 0 < len(pattern) <= GLOB_LENGTH_MAX or "\0" in pattern:
-        raise InvalidValue("pattern", pattern[:_SHOWN_CHARACTERS], f"1 to {GLOB_LENGTH_MAX} characters and no NUL")
+    if not 0 < len(pattern) <= GLOB_LENGTH_MAX or _NO_TEXT.search(pattern) is not None:
+        reason = f"1 to {GLOB_LENGTH_MAX} characters of Unicode without NUL"
+        raise InvalidValue("pattern", pattern[:_SHOWN_CHARACTERS], reason)
 
 
 def is_literal(pattern: str) -> bool:
@@ -41,6 +53,15 @@ def is_literal(pattern: str) -> bool:
 def beginning_of(pattern: str) -> str:
     """Return the part of a pattern before its first wildcard. Every text that it matches begins with this part."""
     return _WILDCARD.split(pattern, maxsplit=1)[0]
+
+
+def end_of_texts(beginning: str) -> str | None:
+    """Return the first text, by code points, after all texts with a beginning; None if there is none after them."""
+    kept = beginning.rstrip(chr(sys.maxunicode))
+    if not kept:
+        return None
+    following = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if following in _SURROGATES else following)
 
 
 def like_pattern(pattern: str) -> str:

@@ -65,9 +65,9 @@ class PackageFilter(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for pattern in (self.name, self.tag):
-            if pattern is not None:
-                check_glob(pattern)
+        for text in (self.name, self.tag, self.created_by, self.retention_class):
+            if text is not None:
+                check_glob(text)
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""

@@ -30,6 +30,7 @@ IGNORE_FILE: Final = ".artifactignore"
 _TRAILING_SPACE = re.compile(r"(?<!\\)((?:\\\\)*)[ \t]+$")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _STARS = re.compile(r"\*{2,}")
+_RULES_MAX = 10_000
 _SHOWN_CHARACTERS = 60
 
 
@@ -51,9 +52,11 @@ class Rules:
         """Read rules, one a line.
 
         Raises:
-            InvalidValue: a rule is too long, or has a set such as `[[:digit:]]`.
+            InvalidValue: a rule is too long or has a set such as `[[:digit:]]`, or there are too many rules.
         """
         self._rules = [rule for line in lines if (rule := _rule(line)) is not None]
+        if len(self._rules) > _RULES_MAX:
+            raise InvalidValue("rule", str(len(self._rules)), f"there may be at most {_RULES_MAX} of them")
         self._rules.reverse()
 
     def __bool__(self) -> bool:

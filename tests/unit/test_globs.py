@@ -11,6 +11,7 @@ from artifactstore_protocols.globs import (
     GLOB_LENGTH_MAX,
     beginning_of,
     check_glob,
+    end_of_texts,
     glob_matcher,
     is_literal,
     like_pattern,
@@ -87,7 +88,10 @@ def test_it_matches_what_its_definition_says(pattern: str, text: str) -> None:
 def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text: str) -> None:
     if not any(glob_matcher(pattern, of_paths=of_paths)(text) for of_paths in (False, True)):
         return
-    assert text.startswith(beginning_of(pattern))
+    beginning = beginning_of(pattern)
+    assert text.startswith(beginning)
+    end = end_of_texts(beginning)
+    assert end is None or beginning <= text < end
     assert not is_literal(pattern) or text == pattern
     [[like]] = sqlite3.connect(":memory:").execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
     assert like
@@ -97,7 +101,15 @@ def test_many_stars_take_no_longer_than_the_text() -> None:
     assert not glob_matcher("*a" * 500)("a" * 4096 + "b")
 
 
-@pytest.mark.parametrize("pattern", ["", "\0", "a" * (GLOB_LENGTH_MAX + 1)])
+@pytest.mark.parametrize("pattern", ["", "\0", "\udcff", "a" * (GLOB_LENGTH_MAX + 1)])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidValue, match="invalid pattern"):
         check_glob(pattern)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "end"),
+    [("docs/", "docs0"), ("", None), ("\U0010ffff", None), ("a\U0010ffff", "b"), ("\ud7ff", "\ue000"), ("é", "ê")],
+)
+def test_the_texts_with_a_beginning_have_an_end(beginning: str, end: str | None) -> None:
+    assert end_of_texts(beginning) == end

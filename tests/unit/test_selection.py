@@ -90,3 +90,8 @@ def test_what_is_no_rule_is_refused(rule: str) -> None:
         Selection(exclude=[rule])
     with pytest.raises(InvalidValue, match="invalid rule"):
         Selection(include=[rule])
+
+
+def test_there_may_not_be_any_number_of_rules() -> None:
+    with pytest.raises(InvalidValue, match="at most 10000"):
+        Rules(["a"] * 10_001)

@@ -171,7 +171,7 @@ def _one_more(limit: int) -> int | None:
 
 
 def _moment(text: str | None, *, end: bool) -> int | None:
-    return None if text is None else moment_after(text, now_us=time.time_ns() // 1000, end=end)
+    return None if text is None else max(0, moment_after(text, now_us=time.time_ns() // 1000, end=end))
 
 
 def register(app: typer.Typer) -> None:

@@ -96,6 +96,8 @@ def add(
     directory = path.is_dir()
     if directory and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
+    if not directory and (exclude or include or max_file_size or exclude_caches):
+        raise typer.BadParameter("--exclude, --include, --max-file-size and --exclude-caches are for a directory")
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )

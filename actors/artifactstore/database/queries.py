@@ -31,7 +31,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
-from artifactstore_protocols.globs import beginning_of, is_literal, like_pattern
+from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
@@ -260,9 +260,13 @@ def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
     """Return a condition that every text meets which the glob matches, and which an index on the column serves."""
     if is_literal(glob):
         return column == glob
-    condition = column.like(like_pattern(glob), escape="\\")
+    conditions: list[ColumnElement[bool]] = [column.like(like_pattern(glob), escape="\\")]
     start = beginning_of(glob)
-    return and_(column >= start, column < f"{start}\U0010ffff", condition) if start else condition
+    if start:
+        conditions.append(column >= start)
+    if (end := end_of_texts(start)) is not None:
+        conditions.append(column < end)
+    return and_(*conditions)
 
 
 async def find_entries(connection: AsyncConnection, page: EntryListing) -> Sequence[FoundEntry]:

@@ -421,9 +421,11 @@ def _check_size(expected: int | None, received: int) -> None:
 
 def _identity(asked: OpenPackage, links: LinkPolicy, selection: Selection) -> str:
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
-    identity = new_hasher("blake3")
     metadata: CanonicalValue = dict(asked.metadata)
-    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
-    chosen: list[CanonicalValue] = [selection.ignore_files, selection.exclude_caches, selection.max_file_size]
-    identity.update(canonical.encode([[*selection.exclude], [*selection.include], *chosen]))
+    shared: list[CanonicalValue] = [asked.name, asked.retention_class, metadata, asked.principal, links.value]
+    shared += [selection.ignore_files, selection.exclude_caches, selection.max_file_size]
+    for rules in (selection.exclude, selection.include):
+        shared.append([rule.encode(errors="surrogatepass").hex() for rule in rules])
+    identity = new_hasher("blake3")
+    identity.update(canonical.encode(shared))
     return identity.hexdigest()

@@ -1,6 +1,8 @@
 """What a scan leaves out by its selection: what rules exclude, cache directories and large files."""
 
+import errno
 import os
+import stat
 from typing import Final
 
 from artifactstore.ingest.refusals import IgnoreFileRefused
@@ -68,7 +70,9 @@ def is_cache(directory: bytes) -> bool:
 
 
 def _beginning(file: bytes, limit: int) -> bytes:
-    """Return up to `limit` bytes of a file. A link is not followed, and no pipe is waited for."""
+    """Return up to `limit` bytes of a file. A link is not followed, no pipe is waited for, and no device is opened."""
+    if not stat.S_ISREG(os.lstat(file).st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file")
     fd = os.open(file, _OPEN)
     with os.fdopen(fd, "rb", buffering=0) as source:
         found = b""

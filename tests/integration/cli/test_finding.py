@@ -41,6 +41,7 @@ def test_conditions_select_packages(cli: Cli, runs: list[str]) -> None:
         (("--state", "open"), []),
         (("--since", "1d", "--sort", "size"), [0, 1, 2, 3]),
         (("--until", "2w"), []),
+        (("--since", "9999w"), [3, 2, 1, 0]),
         (("--sort", "name"), [0, 1, 3, 2]),
         (("--by", "nobody"), []),
         (("--retention", "standard", "--limit", "0"), [3, 2, 1, 0]),

@@ -272,3 +272,5 @@ def test_what_is_left_out_is_named_and_stays_out(cli: Cli, tmp_path: Path) -> No
     (tree / "obj" / ".artifactignore").write_bytes(b"\xff")
     assert "'obj/.artifactignore' cannot be used: it is not UTF-8" in cli.refused_without_a_trace("ingest", tree)
     assert "is no size" in cli.run("ingest", tree, "--max-file-size", "1X").err
+    assert "are for a directory" in cli.run("package", "add", "open", tree / "a.txt", "--exclude", "b").err
+    cli.ok("ingest", tree, "--exclude", "obj", "--exclude", "\udcff")

@@ -25,7 +25,7 @@ from database_tools import ACTOR, EPOCH_US, Scribe
 from package_queries import select_entries, select_page
 
 NUMBERS = range(1, 13)
-PATHS = ("a.log", "docs/a.md", "docs/b/a.md", "docs/b/é.log", "100%/a_b", "100x/aXb")
+PATHS = ("a\U0010ffff.log", "docs/a.md", "docs/b/a.md", "docs/b/é.log", "100%/a_b", "100x/aXb")
 CONTENTS = (b"x", b"y", b"x" * 5)
 FILTERS = [
     PackageFilter(),
@@ -51,6 +51,7 @@ SEARCHES = [
     EntryFilter(path="docs/*"),
     EntryFilter(path="docs/**"),
     EntryFilter(path="100%/*"),
+    EntryFilter(path="a*"),
     EntryFilter(path="**/*.log"),
     EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
     EntryFilter(name="a.*"),
@@ -126,7 +127,17 @@ async def test_a_search_finds_what_looking_at_all_finds(store: EventStore, scrib
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": ""}, {"tag": "a\0"}, {"status": "done"}, {"since_us": "1d"}, {"metadata": {"a": 1}}, {"name": 5}]
+    "wrong",
+    [
+        {"name": ""},
+        {"name": 5},
+        {"tag": "a\0"},
+        {"created_by": "a\0"},
+        {"retention_class": "\ud800"},
+        {"status": "done"},
+        {"since_us": "1d"},
+        {"metadata": {"a": 1}},
+    ],
 )
 def test_a_wrong_filter_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue):

@@ -75,7 +75,11 @@ def test_caches_and_large_files_are_left_out_if_it_is_asked(tree: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"x" * (1 << 20) + b"y", "more than 1048576 bytes"), (b"[[:digit:]]", "is no rule"), (None, "Too many levels")],
+    [
+        (b"x" * (1 << 20) + b"y", "more than 1048576 bytes"),
+        (b"[[:digit:]]", "is no rule"),
+        (None, "no regular file"),
+    ],
 )
 def test_an_ignore_file_that_cannot_be_used_is_refused(tree: Path, content: bytes | None, reason: str) -> None:
     file = tree / "src" / ".artifactignore"
