@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from artifactstore.ingest.actor import PackageBusy
     from artifactstore.ingest.refusals import (
+        IgnoreFileRefused,
         LinksRefused,
         NotADirectory,
         SourceInsideStore,
@@ -142,6 +143,7 @@ __all__ = [
     "ExportIncomplete",
     "FileNotInPackage",
     "IdempotencyConflict",
+    "IgnoreFileRefused",
     "ImportUnfinished",
     "InvalidValue",
     "KeyRefused",

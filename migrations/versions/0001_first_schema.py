@@ -107,7 +107,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_artifact_packages_id_end", "artifact_packages", [sa.text("substr(package_id, 31)")])
     op.create_index("ix_artifact_packages_created_sequence", "artifact_packages", ["created_sequence"])
-    op.create_index("ix_artifact_packages_created_at", "artifact_packages", ["created_at"])
     for column in ("name", "created_by", "retention_class", "status", "total_bytes"):
         op.create_index(
             f"ix_artifact_packages_{column}_created_sequence", "artifact_packages", [column, "created_sequence"]

@@ -1,13 +1,12 @@
 """Glob patterns: `*` any text, `?` one character, `[a-c]` and `[!a-c]` one of a set. A pattern matches whole texts.
 
 In a pattern for paths, `*`, `?` and sets stop at `/`, and `**` does not: `docs/**` matches everything below `docs`, and
-`**/a.txt` matches `a.txt` in any directory. Case counts. There is no escape; `[*]` matches a star.
+`**/a.txt` matches `a.txt` in any directory. Case counts. A backslash makes the next character plain, also in a set.
 
 No pattern can run away: one with more than two stars is matched with all its positions at once, as bits of one number.
 """
 
 import re
-import sys
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -28,21 +27,29 @@ GLOB_LENGTH_MAX: Final = 1024
 """The maximum length of a pattern, in characters."""
 
 _NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
-_WILDCARD = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"[*?\[\\]")
 # A `**/` counts only where a part of the path begins.
-_TOKENS = re.compile(r"((?:(?<=/)|\A)\*\*+/)|(\*\*+)|(\*)|(\?)|\[(!?)(\]?[^]]+)\]|(.)", re.DOTALL)
+_SET = r"\[([!^]?)(\](?:\\.|[^\]\\])*|(?:\\.|[^\]\\])+)\]"
+_TOKENS = re.compile(rf"((?:(?<=/)|\A)\*\*+/)|(\*\*+)|(\*)|(\?)|{_SET}|(\\?.)", re.DOTALL)
+_MEMBERS = re.compile(r"(\\.|.)(?:-(\\.|.))?", re.DOTALL)
 _SHOWN_CHARACTERS = 60
+_LAST = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
 _STARS_OF_REGEX = 2
 """A regular expression tries all places of its stars. Up to two of them are tried fast, on paths of any length."""
 _LIKE_ESCAPE = "\\"
 
 
-def check_glob(pattern: str) -> None:
-    """Raise `InvalidValue` if a text is no pattern."""
-    if not 0 < len(pattern) <= GLOB_LENGTH_MAX or _NO_TEXT.search(pattern) is not None:
+def check_glob(pattern: str, *, undecodable: bool = False) -> None:
+    """Raise `InvalidValue` if a text is no pattern; `undecodable` allows surrogates, as undecodable names have them."""
+    no_text = "\0" in pattern if undecodable else _NO_TEXT.search(pattern) is not None
+    if not 0 < len(pattern) <= GLOB_LENGTH_MAX or no_text:
         reason = f"1 to {GLOB_LENGTH_MAX} characters of Unicode without NUL"
         raise InvalidValue("pattern", pattern[:_SHOWN_CHARACTERS], reason)
+    if any(token[-1] in {"[", "\\"} for token in _TOKENS.findall(pattern)):
+        raise InvalidValue(
+            "pattern", pattern[:_SHOWN_CHARACTERS], "end each set with ], and put \\ before a plain [ or \\"
+        )
 
 
 def is_literal(pattern: str) -> bool:
@@ -57,7 +64,7 @@ def beginning_of(pattern: str) -> str:
 
 def end_of_texts(beginning: str) -> str | None:
     """Return the first text, by code points, after all texts with a beginning; None if there is none after them."""
-    kept = beginning.rstrip(chr(sys.maxunicode))
+    kept = beginning.rstrip(_LAST)
     if not kept:
         return None
     following = ord(kept[-1]) + 1
@@ -73,7 +80,8 @@ def like_pattern(pattern: str) -> str:
         elif one or members:
             parts.append("_")
         else:
-            parts.append(f"{_LIKE_ESCAPE}{character}" if character in {"%", "_", _LIKE_ESCAPE} else character)
+            plain = character[-1]
+            parts.append(f"{_LIKE_ESCAPE}{plain}" if plain in {"%", "_", _LIKE_ESCAPE} else plain)
     return "".join(parts)
 
 
@@ -112,7 +120,7 @@ def _at_once(pattern: str, *, of_paths: bool) -> Callable[[str], bool]:
         elif members:
             takes.append(_one_of(members, stops, wanted=not negated))
         else:
-            takes.append(character.__eq__)
+            takes.append(character[-1].__eq__)
     end = 1 << len(takes)
     steps: dict[str, int] = {}
 
@@ -145,17 +153,18 @@ def _regex(pattern: str, *, of_paths: bool) -> str:
         elif one:
             parts.append(one_character)
         elif members:
-            ranges = [f"{re.escape(each[0])}-{re.escape(each[-1])}" for each in _ranges(members)]
+            ranges = [f"{re.escape(low)}-{re.escape(high)}" for low, high in _ranges(members)]
             chosen = f"[{'^' if negated else ''}{''.join(ranges)}]" if ranges else ("." if negated else "(?!)")
             parts.append(f"(?!/){chosen}" if of_paths else chosen)
         else:
-            parts.append(re.escape(character))
+            parts.append(re.escape(character[-1]))
     return "".join(parts)
 
 
-def _ranges(members: str) -> list[str]:
-    """Return the ranges of a set, each with its ends; a single character has one end. Empty ranges are left out."""
-    return [each for each in re.findall(r".-.|.", members, re.DOTALL) if each[0] <= each[-1]]
+def _ranges(members: str) -> list[tuple[str, str]]:
+    """Return the ranges of a set by their ends; those of a single character are equal. Empty ranges are left out."""
+    found = [(low[-1], high[-1] if high else low[-1]) for low, high in _MEMBERS.findall(members)]
+    return [(low, high) for low, high in found if low <= high]
 
 
 def _reached(states: int, free: int, free_of_two: int) -> int:
@@ -170,5 +179,5 @@ def _nothing(_found: str) -> bool:
 
 
 def _one_of(members: str, stops: str, *, wanted: bool) -> Callable[[str], bool]:
-    ranges = [(each[0], each[-1]) for each in _ranges(members)]
+    ranges = _ranges(members)
     return lambda found: found != stops and wanted == any(low <= found <= high for low, high in ranges)

@@ -19,18 +19,18 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.globs import GLOB_LENGTH_MAX, glob_matcher, is_literal
+from artifactstore_protocols.globs import GLOB_LENGTH_MAX, check_glob, glob_matcher, is_literal
 from artifactstore_protocols.typed import check_fields
 
-__all__ = ["EVERYTHING", "IGNORE_FILE", "Rules", "Selection"]
+__all__ = ["EVERYTHING", "IGNORE_FILE", "RULES_MAX", "Rules", "Selection"]
+
+RULES_MAX: Final = 2000
+"""The maximum number of rules that may hold in one directory, apart from those of the caller."""
 
 IGNORE_FILE: Final = ".artifactignore"
 """The name of a file with rules for the directory that holds it and for all below."""
 
-_TRAILING_SPACE = re.compile(r"(?<!\\)((?:\\\\)*)[ \t]+$")
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_STARS = re.compile(r"\*{2,}")
-_RULES_MAX = 10_000
+_STARS = re.compile(r"(\\.)|\*{2,}")
 _SHOWN_CHARACTERS = 60
 
 
@@ -52,16 +52,19 @@ class Rules:
         """Read rules, one a line.
 
         Raises:
-            InvalidValue: a rule is too long or has a set such as `[[:digit:]]`, or there are too many rules.
+            InvalidValue: a rule is too long, has an unclosed set or one such as `[[:digit:]]`, or there are too many.
         """
-        self._rules = [rule for line in lines if (rule := _rule(line)) is not None]
-        if len(self._rules) > _RULES_MAX:
-            raise InvalidValue("rule", str(len(self._rules)), f"there may be at most {_RULES_MAX} of them")
+        self._rules: list[_Rule] = []
+        for line in lines:
+            if (rule := _rule(line)) is not None:
+                self._rules.append(rule)
+            if len(self._rules) > RULES_MAX:
+                raise InvalidValue("rule", line[:_SHOWN_CHARACTERS], f"there may be at most {RULES_MAX} of them")
         self._rules.reverse()
 
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self._rules)
+    def __len__(self) -> int:
+        """Return the number of rules."""
+        return len(self._rules)
 
     def excludes(self, path: str, *, directory: bool) -> bool | None:
         """Return whether the rules exclude a path, given relative to their directory; None if no rule matches."""
@@ -73,21 +76,29 @@ class Rules:
 
 
 def _rule(line: str) -> _Rule | None:
-    text = _TRAILING_SPACE.sub(r"\1", line.removesuffix("\n").removesuffix("\r"))
-    if not text or text.startswith("#"):
+    text = line.removesuffix("\n").removesuffix("\r")
+    if text.startswith("#"):
         return None
-    excludes = not text.startswith("!")
-    text = text if excludes else text[1:]
+    if len(text) > GLOB_LENGTH_MAX:
+        raise InvalidValue("rule", line[:_SHOWN_CHARACTERS], f"it has more than {GLOB_LENGTH_MAX} characters")
+    stripped = text.rstrip(" ")
+    if (len(stripped) - len(stripped.rstrip("\\"))) % 2 and len(stripped) < len(text):
+        stripped += " "  # the first of these spaces is escaped
+    excludes = not stripped.startswith("!")
+    text = stripped if excludes else stripped[1:]
     directories = text.endswith("/")
     text = text.removesuffix("/")
     if not text:
         return None
-    if len(text) > GLOB_LENGTH_MAX or "\0" in text or "[:" in text:
-        reason = f"at most {GLOB_LENGTH_MAX} characters, no NUL, and no set of the form [[:digit:]]"
-        raise InvalidValue("rule", line[:_SHOWN_CHARACTERS], reason)
     of_name = "/" not in text
-    glob = "/".join(part if part == "**" else _STARS.sub("*", part) for part in text.removeprefix("/").split("/"))
-    glob = _ESCAPED.sub(lambda found: f"[{found[1]}]" if found[1] in "*?[" else found[1], glob).replace("[^", "[!")
+    parts = text.removeprefix("/").split("/")
+    glob = "/".join(part if part == "**" else _STARS.sub(lambda stars: stars[1] or "*", part) for part in parts)
+    try:
+        check_glob(glob, undecodable=True)
+    except InvalidValue as error:
+        raise InvalidValue("rule", line[:_SHOWN_CHARACTERS], error.reason) from None
+    if "[[:" in glob:
+        raise InvalidValue("rule", line[:_SHOWN_CHARACTERS], "write out the characters of a set such as [[:digit:]]")
     return _Rule(excludes, directories, of_name, glob.__eq__ if is_literal(glob) else glob_matcher(glob, of_paths=True))
 
 
@@ -116,7 +127,11 @@ class Selection(Struct, frozen=True):
 
     def rules(self) -> Rules:
         """Return the rules of `exclude` and `include`, of which the latter decide."""
-        return Rules([*self.exclude, *(f"!{rule}" for rule in self.include)])
+        for rule in (*self.exclude, *self.include):
+            if not rule.strip():
+                raise InvalidValue("rule", rule, "it is empty")
+        exclude = [f"\\{rule}" if rule.startswith("#") else rule for rule in self.exclude]
+        return Rules([*exclude, *(f"!{rule}" for rule in self.include)])
 
 
 EVERYTHING: Final = Selection()

@@ -9,9 +9,9 @@ value.
 """
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Literal, TypeAliasType, Union, cast, get_args, get_origin, get_type_hints
 
@@ -243,11 +243,11 @@ def _mapping(keys: Fit = _as_it_is, values: Fit = _as_it_is) -> Fit:
     return fit
 
 
-def _tuple(each: Fit) -> Fit:
+def _tuple(each: Fit, kind: type = tuple, reason: str = "give a tuple") -> Fit:
     def fit(value: object) -> object:
-        if not isinstance(value, tuple):
-            raise Misfit(value, "give a tuple")
-        given = cast("tuple[object, ...]", value)
+        if not issubclass(type(value), kind) or issubclass(type(value), (str, *_BYTES_LIKE)):
+            raise Misfit(value, reason)
+        given = tuple(cast("Iterable[object]", value))
         try:
             return tuple(map(each, given))
         except Misfit:  # check again with indexes, which only the error needs
@@ -256,7 +256,12 @@ def _tuple(each: Fit) -> Fit:
     return fit
 
 
-_COLLECTIONS: dict[object, Callable[..., Fit]] = {Mapping: _mapping, dict: _mapping, tuple: _tuple}
+_COLLECTIONS: dict[object, Callable[..., Fit]] = {
+    Mapping: _mapping,
+    dict: _mapping,
+    tuple: _tuple,
+    Sequence: partial(_tuple, kind=Sequence, reason="give a list or a tuple"),
+}
 
 
 def _within(place: str, fit: Fit, value: object) -> object:

@@ -17,25 +17,36 @@ from artifactstore_protocols.globs import (
     like_pattern,
 )
 
-PATTERNS = st.lists(
-    st.sampled_from(["a", "b", "/", "**/", "*", "**", "?", "[ab]", "[!a]", "[a-b]", "[/a]", "[", "]", "%_", "\\", "é"]),
-    min_size=1,
-    max_size=7,
-).map("".join)
-TEXTS = st.text("ab/%_\\é]", max_size=8)
+# What the sets mean: these characters, or all but these.
+SETS = {
+    "[ab]": ("ab", True),
+    "[!a]": ("a", False),
+    "[^b]": ("b", False),
+    "[a-b]": ("ab", True),
+    "[b-a]": ("", True),
+    "[/a]": ("/a", True),
+    "[]a]": ("]a", True),
+    "[!]a]": ("]a", False),
+    "[\\]*]": ("]*", True),
+}
+PIECES = ("a", "b", "/", "**/", "*", "**", "?", "]", "%_", "é", "\\*", "\\[", "\\a", *SETS)
+PATTERNS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=7).map("".join)
+TEXTS = st.text("ab/%_é]*[", max_size=8)
 
 
 def tokens_of(pattern: str) -> list[str]:
     found: list[str] = []
     while pattern:
         stars = len(pattern) - len(pattern.lstrip("*"))
-        end = pattern.find("]", 3 if pattern.startswith("[!") else 2) if pattern.startswith("[") else -1
         if stars > 1:
             begins = not found or found[-1] == "/" or found[-1] == "**/"
             length = stars + 1 if begins and pattern[stars : stars + 1] == "/" else stars
             found.append("**/" if length > stars else "**")
+        elif pattern.startswith("["):
+            length = max(len(text) for text in SETS if pattern.startswith(text))
+            found.append(pattern[:length])
         else:
-            length = end + 1 if end > 0 else 1
+            length = 2 if pattern.startswith("\\") else 1
             found.append(pattern[:length])
         pattern = pattern[length:]
     return found
@@ -56,12 +67,11 @@ def defined(tokens: list[str], text: str, *, of_paths: bool) -> bool:
         return any(defined(rest, text[end:], of_paths=of_paths) for end in ends if not (stops and "/" in text[:end]))
     if not text or (of_paths and text[0] == "/" and first != "/"):
         return False
-    if len(first) > 1:
-        members = first[1:-1].removeprefix("!")
-        chosen = {"a", "b"} if members == "a-b" else set(members)
-        taken = (text[0] in chosen) != first.startswith("[!")
+    if first in SETS:
+        members, wanted = SETS[first]
+        taken = (text[0] in members) == wanted
     else:
-        taken = first in {"?", text[0]}
+        taken = first == "?" or text[0] == first[-1]
     return taken and defined(rest, text[1:], of_paths=of_paths)
 
 
@@ -101,7 +111,7 @@ def test_many_stars_take_no_longer_than_the_text() -> None:
     assert not glob_matcher("*a" * 500)("a" * 4096 + "b")
 
 
-@pytest.mark.parametrize("pattern", ["", "\0", "\udcff", "a" * (GLOB_LENGTH_MAX + 1)])
+@pytest.mark.parametrize("pattern", ["", "\0", "\udcff", "a" * (GLOB_LENGTH_MAX + 1), "a[", "[a", "[]", "a\\"])
 def test_what_is_no_pattern_is_refused(pattern: str) -> None:
     with pytest.raises(InvalidValue, match="invalid pattern"):
         check_glob(pattern)

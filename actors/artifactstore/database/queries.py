@@ -38,6 +38,7 @@ from artifactstore_protocols.package_listing import (
     EntryListing,
     PackageFilter,
     PackageListing,
+    SortKey,
     position_of,
     raw_digest,
 )
@@ -226,7 +227,7 @@ async def packages(connection: AsyncConnection, page: PackageListing) -> Sequenc
 def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
     """Return the SQL query for a page of a list, which may also select packages that the filter rejects."""
     columns = _packages.c
-    query = _package_query().where(*_conditions(page.where))
+    query = _package_query().where(*_conditions(page.where, page.sort))
     value = {"created": columns.created_sequence, "name": columns.name, "size": columns.total_bytes}[page.sort]
     keys = [columns.created_sequence] if page.sort == "created" else [value, columns.created_sequence]
     if page.after is not None:
@@ -235,18 +236,23 @@ def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
     return query.order_by(*(key if page.ascending else key.desc() for key in keys)).limit(page.limit)
 
 
-def _conditions(where: PackageFilter) -> list[ColumnElement[bool]]:
-    """Return conditions that hold for every package which a filter accepts, and maybe for others."""
+def _conditions(where: PackageFilter, sort: SortKey) -> list[ColumnElement[bool]]:
+    """Return conditions that hold for every package which a filter accepts, and maybe for others.
+
+    A condition may use an index only if that is in the order of the list: otherwise each page would sort all matches.
+    """
     columns = _packages.c
     found: list[ColumnElement[bool]] = []
     if where.name is not None:
-        found.append(_like(columns.name, where.name))
-    if where.status is not None:
-        found.append(columns.status == where.status)
-    if where.created_by is not None:
-        found.append(columns.created_by == where.created_by)
-    if where.retention_class is not None:
-        found.append(columns.retention_class == where.retention_class)
+        in_order = sort == "name" or (sort == "created" and is_literal(where.name))
+        found.append(_like(columns.name if in_order else columns.name.concat(""), where.name))
+    for column, value in (
+        (columns.status, where.status),
+        (columns.created_by, where.created_by),
+        (columns.retention_class, where.retention_class),
+    ):
+        if value is not None:
+            found.append((column if sort == "created" else column.concat("")) == value)
     if where.tag is not None:
         found.append(columns.package_id.in_(select(_tags.c.package_id).where(_like(_tags.c.tag, where.tag))))
     if where.since_us is not None:
@@ -308,7 +314,7 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
         .select_from(_packages)
         .join(_files, number == _packages.c.created_sequence)
         .outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary)
-        .where(*_conditions(page.packages), *(_like(key, glob) for glob in page.entries.globs))
+        .where(*_conditions(page.packages, "created"), *(_like(key, glob) for glob in page.entries.globs))
     )
     order = _packages.c.created_sequence
     if digests is not None:

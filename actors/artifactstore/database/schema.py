@@ -142,7 +142,6 @@ Table(
     Index(None, "retention_class", "created_sequence"),
     Index(None, "status", "created_sequence"),
     Index(None, "total_bytes", "created_sequence"),
-    Index(None, "created_at"),
     Index(None, "manifest_digest"),
     Index(None, "tree_digest", "finalized_sequence"),
     Index(None, "created_sequence"),

@@ -57,7 +57,7 @@ from artifactstore_protocols.messages import (
     WriterRole,
 )
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
-from artifactstore_protocols.paths import check_path, listed_paths, path_key
+from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -226,7 +226,7 @@ class IngestActor(Actor[IngestRole]):
                 # or of the cache, a repeated call continues it. Without one, the package is created only after its
                 # first batch is stored.
                 if message.idempotency_key is not None or identity in cache.keys:
-                    await opened()
+                    await self._refuse_excluded(await opened(), seen, message.idempotency_key)
                 # A package of the caller's key may hold other files of the caller, which must not be replaced.
                 # A package of the cache's key holds only files of this ingest.
                 taken = OnExisting.REPLACE if message.idempotency_key is None else OnExisting.RESUME
@@ -286,6 +286,15 @@ class IngestActor(Actor[IngestRole]):
         recorded = [entry.path for entry in entries]
         may_go_on = package.status == "open" and set(seen.scan.paths()).issuperset(recorded)
         return package if may_go_on else None
+
+    async def _refuse_excluded(self, package: PackageRecord, seen: Seen, key: str | None) -> None:
+        """Refuse a package that an earlier call with the caller's key gave an entry which this call leaves out."""
+        if key is None or not seen.scan.excluded or (not package.finalized_sequence and package.version == 1):
+            return
+        excluded = set(seen.scan.excluded)
+        _package, entries = await self._store.files(package.package_id)
+        if any(path in excluded for entry in entries for path in (entry.path, *ancestors(entry.path))):
+            raise IdempotencyConflict(key, package.created_sequence)
 
     @asynccontextmanager
     async def _files_cache(self, seen: Seen, *, wanted: bool) -> AsyncGenerator[FilesCache]:
@@ -423,7 +432,7 @@ def _identity(asked: OpenPackage, links: LinkPolicy, selection: Selection) -> st
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
     metadata: CanonicalValue = dict(asked.metadata)
     shared: list[CanonicalValue] = [asked.name, asked.retention_class, metadata, asked.principal, links.value]
-    shared += [selection.ignore_files, selection.exclude_caches, selection.max_file_size]
+    shared += [selection.ignore_files, selection.exclude_caches, str(selection.max_file_size)]
     for rules in (selection.exclude, selection.include):
         shared.append([rule.encode(errors="surrogatepass").hex() for rule in rules])
     identity = new_hasher("blake3")

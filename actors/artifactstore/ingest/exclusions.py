@@ -74,8 +74,12 @@ def _beginning(file: bytes, limit: int) -> bytes:
     if not stat.S_ISREG(os.lstat(file).st_mode):
         raise OSError(errno.EINVAL, "it is no regular file")
     fd = os.open(file, _OPEN)
-    with os.fdopen(fd, "rb", buffering=0) as source:
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # it was replaced
+            raise OSError(errno.EINVAL, "it is no regular file")
         found = b""
-        while len(found) < limit and (more := source.read(limit - len(found))):
+        while len(found) < limit and (more := os.read(fd, limit - len(found))):
             found += more
         return found
+    finally:
+        os.close(fd)

@@ -20,6 +20,7 @@ from artifactstore.ingest.exclusions import Exclusions, RulesAbove, is_cache, ru
 from artifactstore.ingest.links import GONE, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
+    IgnoreFileRefused,
     LinksRefused,
     NotADirectory,
     RefusedLink,
@@ -32,7 +33,7 @@ from artifactstore_protocols.dataplane import SourceChanged
 from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import check_path
-from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, Selection
+from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, RULES_MAX, Selection
 
 __all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory"]
 
@@ -264,20 +265,23 @@ class _Walk:
             raise NotADirectory(path or self._name, reason(error)) from error
         if self._exclusions.selection.ignore_files and any(entry.name == _IGNORE_FILE for entry in entries):
             rules = rules_in(directory.real, directory.prefix + IGNORE_FILE)
+            if len(rules) + sum(len(above) for _start, above in directory.rules) > RULES_MAX:
+                many = f"it and those in the directories above have more than {RULES_MAX} rules"
+                raise IgnoreFileRefused(directory.prefix + IGNORE_FILE, many)
             directory = directory._replace(rules=((len(directory.prefix), rules), *directory.rules))
         return directory, iter(sorted(entries, key=lambda entry: entry.name))
 
     def _take(self, directory: _Directory, entry: "os.DirEntry[bytes]") -> _Directory | None:
         """Add an entry to the scan; return it as a directory if the walk must enter it."""
         self._seen += 1
-        if not self._seen % _ASK_EVERY:
+        if directory.rules or not self._seen % _ASK_EVERY:  # many rules take long
             self._check_wanted()
         path = directory.prefix + entry.name.decode(errors="surrogateescape")
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
             refuse(check_path(path), error)
-        if self._excludes(directory, entry, path, status):
+        if self._excludes(directory, entry.path, path, status):
             self._leave_out(path)
             return None
         check_path(path)
@@ -295,20 +299,20 @@ class _Walk:
             raise SpecialFileRefused(path, _kind(status.st_mode))
         return None
 
-    def _excludes(self, directory: _Directory, entry: "os.DirEntry[bytes]", path: str, status: os.stat_result) -> bool:
+    def _excludes(self, directory: _Directory, real: bytes, path: str, status: os.stat_result) -> bool:
         """Return whether the selection leaves an entry out."""
         is_directory = stat.S_ISDIR(status.st_mode)
         size = status.st_size if stat.S_ISREG(status.st_mode) else 0
         if self._exclusions.leaves_out(path, directory.rules, directory=is_directory, size_bytes=size):
             return True
-        return self._exclusions.selection.exclude_caches and is_directory and is_cache(entry.path)
+        return self._exclusions.selection.exclude_caches and is_directory and is_cache(real)
 
     def _take_link(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
         """Add, skip or follow a link by the policy; return the directory that the walk must enter, if any."""
         if self._policy is LinkPolicy.FOLLOW:
             return self._follow(directory, path, link)
         if self._policy is LinkPolicy.SKIP:
-            self.excluded.append(path)
+            self._leave_out(path)
         else:
             self._count_entry()
             self.links[path] = target_of(path, link)
@@ -325,6 +329,9 @@ class _Walk:
         if real != self._root and not real.startswith(self._inside):
             raise LinksRefused((RefusedLink(path, target, "leaves the tree"),))
         source = path_text(real[len(self._inside) :])
+        if self._excludes(directory, real, path, status):
+            self._leave_out(path)
+            return None
         if stat.S_ISREG(status.st_mode):
             self._add(path, source, status)
         elif not stat.S_ISDIR(status.st_mode):

@@ -273,4 +273,16 @@ def test_what_is_left_out_is_named_and_stays_out(cli: Cli, tmp_path: Path) -> No
     assert "'obj/.artifactignore' cannot be used: it is not UTF-8" in cli.refused_without_a_trace("ingest", tree)
     assert "is no size" in cli.run("ingest", tree, "--max-file-size", "1X").err
     assert "are for a directory" in cli.run("package", "add", "open", tree / "a.txt", "--exclude", "b").err
-    cli.ok("ingest", tree, "--exclude", "obj", "--exclude", "\udcff")
+    cli.ok("ingest", tree, "--exclude", "obj", "--exclude", "\udcff", "--max-file-size", "9000T")
+
+
+def test_a_key_means_one_selection(cli: Cli, tmp_path: Path) -> None:
+    tree = tmp_path / "build"
+    tree.mkdir()
+    for path in ("a.txt", "k.pem"):
+        (tree / path).write_text(path)
+    ingest = ("ingest", tree, "--idempotency-key", "K", "--json")
+    first = cli.ok(*ingest).json
+    assert "repeat that command exactly" in cli.refused_without_a_trace(*ingest, "--exclude", "*.pem")
+    assert cli.ok(*ingest).json == first
+    assert cli.ok(*ingest, "--exclude", "*.tmp").json == first

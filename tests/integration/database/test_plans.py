@@ -75,6 +75,9 @@ LISTS = [
     PackageListing(after=(7, 7)),
     PackageListing(sort="name", after=("nightly", 7)),
     PackageListing(PackageFilter(name="nightly")),
+    PackageListing(PackageFilter(name="nightly-*", status="finalized", since_us=1)),
+    PackageListing(PackageFilter(name="nightly", status="finalized", created_by="ci"), "size"),
+    PackageListing(PackageFilter(status="finalized", retention_class="long"), "name"),
     PackageListing(PackageFilter(name="nightly-*"), "name"),
     PackageListing(PackageFilter(created_by="ci")),
     PackageListing(PackageFilter(retention_class="long")),
@@ -84,6 +87,7 @@ SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md")),
     EntryListing(EntryFilter(path="docs/**")),
     EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="nightly")),
+    EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="night*")),
     EntryListing(EntryFilter(path="docs/a.md"), after=(7, "docs/a.md")),
 ]
 

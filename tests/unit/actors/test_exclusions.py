@@ -7,6 +7,7 @@ import pytest
 
 from artifactstore.ingest.refusals import IgnoreFileRefused, SpecialFileRefused
 from artifactstore.ingest.scan import Scan, scan_directory
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.selection import Selection
 
 SIGNATURE = b"Signature: 8a477f597d28d172789f06886806bc55\n# made by a tool\n"
@@ -71,6 +72,43 @@ def test_caches_and_large_files_are_left_out_if_it_is_asked(tree: Path) -> None:
     assert found.excluded == ("build", "larger")
     assert "exactly" in found.paths()
     assert scan(tree, Selection()).excluded == ()
+
+
+def test_a_followed_link_is_judged_as_what_it_leads_to(tree: Path) -> None:
+    (tree / "cache").mkdir()
+    (tree / "cache" / "CACHEDIR.TAG").write_bytes(SIGNATURE)
+    (tree / "large").write_bytes(b"x" * 31)
+    for name, target in (("l1", "cache"), ("l2", "large"), ("out", "build")):
+        (tree / name).symlink_to(target)
+    selection = Selection(exclude=["out/", "src"], exclude_caches=True, max_file_size=30)
+    found = scan_directory(str(tree), files_max=1000, links=LinkPolicy.FOLLOW, selection=selection)
+    assert found.excluded == ("build/out", "cache", "l1", "l2", "large", "out", "src")
+
+
+def test_neither_pipes_nor_directories_are_taken_for_rules_or_tags(tree: Path) -> None:
+    (tree / "src" / "CACHEDIR.TAG").mkdir()
+    os.mkfifo(tree / "build" / "CACHEDIR.TAG")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    found = scan(tree, Selection(exclude=["CACHEDIR.TAG"], exclude_caches=True))
+    assert found.excluded == ("build/CACHEDIR.TAG", "src/CACHEDIR.TAG")
+    os.mkfifo(tree / "src" / ".artifactignore")
+    with pytest.raises(IgnoreFileRefused, match="it is no regular file"):
+        scan(tree, Selection(exclude=["CACHEDIR.TAG"]))
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_the_rules_on_a_path_are_limited(tree: Path) -> None:
+    (tree / ".artifactignore").write_text("x\n" * 1000)
+    (tree / "src" / ".artifactignore").write_text("x\n" * 1001)
+    with pytest.raises(IgnoreFileRefused, match=r"'src/\.artifactignore' .* more than 2000 rules"):
+        scan(tree, Selection())
+
+
+def test_a_directory_of_skipped_links_is_not_empty(tree: Path) -> None:
+    (tree / "links").mkdir()
+    (tree / "links" / "l").symlink_to("nowhere")
+    found = scan_directory(str(tree), files_max=1000, links=LinkPolicy.SKIP)
+    assert (found.directories, found.excluded) == ((), ("links/l",))
 
 
 @pytest.mark.parametrize(
