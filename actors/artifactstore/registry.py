@@ -438,7 +438,7 @@ class Registry:
             where: which packages.
             sort: `created` (the newest first), `name` (by code points) or `size` (the largest first).
             reverse: whether to reverse this order.
-            after: a package of the list, after which it goes on.
+            after: a package of the list, after which it continues.
             limit: the maximum number of packages.
 
         Raises:

@@ -1,8 +1,8 @@
 """Lists of packages, and of the entries in them: which ones, in which order, and from where on.
 
 A list is read in pages. Its cursor is a package: the next page begins after it. Packages of equal name or size stand in
-the order of their creation, so no package is skipped or repeated while others are created. In the order of sizes, an open
-package that grows may come twice.
+the order of their creation, so no package is skipped or repeated while others are created. In the order of sizes, an
+open package that grows may come twice.
 """
 
 from collections.abc import Mapping, Sequence

@@ -50,7 +50,7 @@ def list_packages(
     ] = "created",
     limit: _Limit = _LIMIT,
     after: Annotated[
-        str | None, typer.Option("--after", metavar="PACKAGE", help="Go on after this package of the list.")
+        str | None, typer.Option("--after", metavar="PACKAGE", help="Continue after this package of the list.")
     ] = None,
     *,
     reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
