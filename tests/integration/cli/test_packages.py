@@ -27,6 +27,7 @@ PACKAGE_KEYS = [
     "tree_digest",
     "created_sequence",
     "finalized_sequence",
+    "tags",
 ]
 FILE_KEYS = [
     "package_id",
@@ -109,10 +110,11 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     finalized = cli.ok("package", "finalize", package).text
     shown = cli.json("package", "show", package)
     assert finalized == f"{package}  {shown['manifest_digest']}\n"
-    first, second = cli.ok("package", "list").text.splitlines()
-    assert first.split() == [package, "finalized", "7", "files", "67", "B", "steps"]
-    assert second.split()[1:] == ["open", "0", "files", "0", "B", "other"]
-    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:19])
+    _header, first, second = [line.split() for line in cli.ok("package", "list", "--reverse").text.splitlines()]
+    assert [*first[:2], *first[4:]] == [package, "finalized", "7", "files", "67", "B", "tester", "steps"]
+    assert [first[3], second[1]] == ["s", "open"]
+    assert second[4:] == ["0", "files", "0", "B", "tester", "other"]
+    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:20])
     assert list(lines) == PACKAGE_KEYS
     assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "os=linux, branch=main")
 

@@ -75,7 +75,7 @@ def packages_in(settings: Settings) -> list[str]:
         "from artifactstore.blocking import open_registry; from artifactstore.config import Settings\n"
         "with open_registry(Settings(sys.argv[1], Path(sys.argv[2]))) as registry:\n"
         "    assert registry.replay(check=True).identical\n"
-        "    print(*(package.name for package in registry.list_packages()))\n"
+        "    print(*(package.name for package in registry.list_packages(reverse=True)))\n"
     )
     command = [sys.executable, "-c", code, settings.database_url, str(settings.storage_local_root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
