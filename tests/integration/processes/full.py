@@ -29,7 +29,7 @@ async def _run(settings: Settings, log: trio.Path) -> dict[str, object]:
         acknowledged.append((await registry.create_package("first")).package_id)
         size_bytes = (await log.stat()).st_size
         unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes + (64 << 10), unlimited[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes + (256 << 10), unlimited[1]))
         refused = [await _until_refused(registry, acknowledged) for _ in range(2)]
         readable = (await registry.get_package(acknowledged[0])).name
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
