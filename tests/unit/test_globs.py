@@ -1,6 +1,7 @@
 """A pattern matches what its definition says; an index and SQL's LIKE never narrow a search too much."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import example, given, settings
@@ -103,7 +104,8 @@ def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text
     end = end_of_texts(beginning)
     assert end is None or beginning <= text < end
     assert not is_literal(pattern) or text == pattern
-    [[like]] = sqlite3.connect(":memory:").execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
+    with closing(sqlite3.connect(":memory:")) as database:
+        [[like]] = database.execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
     assert like
 
 
