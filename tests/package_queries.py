@@ -91,6 +91,7 @@ def select_entries(
 ) -> list[FoundEntry]:
     """One page of the entries that a search finds; `files` returns those of a package."""
     wanted = page.entries
+    matches_path = wanted.path_matcher()
 
     def matches(entry: FileRecord) -> bool:
         digests = {
@@ -98,7 +99,7 @@ def select_entries(
             entry.sha256,
             *(each.partition(":")[2] for each in (entry.content_address, entry.sha256)),
         }
-        return wanted.matches_path(path_key(entry.path)) and wanted.digest in {None, *digests}
+        return matches_path(path_key(entry.path)) and wanted.digest in {None, *digests}
 
     found = [
         FoundEntry(package, entry)

@@ -20,6 +20,7 @@ __all__ = [
     "end_of_texts",
     "glob_matcher",
     "is_literal",
+    "is_unicode",
     "like_pattern",
 ]
 
@@ -40,10 +41,15 @@ _STARS_OF_REGEX = 2
 _LIKE_ESCAPE = "\\"
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be stored: it has no NUL and no lone surrogate."""
+    return _NO_TEXT.search(text) is None
+
+
 def check_glob(pattern: str, *, undecodable: bool = False) -> None:
     """Raise `InvalidValue` if a text is no pattern; `undecodable` allows surrogates, as undecodable names have them."""
-    no_text = "\0" in pattern if undecodable else _NO_TEXT.search(pattern) is not None
-    if not 0 < len(pattern) <= GLOB_LENGTH_MAX or no_text:
+    is_text = "\0" not in pattern if undecodable else is_unicode(pattern)
+    if not is_text or not 0 < len(pattern) <= GLOB_LENGTH_MAX:
         reason = f"1 to {GLOB_LENGTH_MAX} characters of Unicode without NUL"
         raise InvalidValue("pattern", pattern[:_SHOWN_CHARACTERS], reason)
     if any(token[-1] in {"[", "\\"} for token in _TOKENS.findall(pattern)):

@@ -5,13 +5,13 @@ the order of their creation, so no package is skipped or repeated while others a
 open package that grows may come twice.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final, Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
 
 from msgspec import Struct, field
 
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.globs import check_glob, glob_matcher
+from artifactstore_protocols.globs import check_glob, glob_matcher, is_unicode
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import PackageRecord, PackageStatus
@@ -19,7 +19,6 @@ from artifactstore_protocols.typed import check_fields
 
 __all__ = [
     "ALL",
-    "SORT_KEYS",
     "EntryFilter",
     "EntryListing",
     "PackageFilter",
@@ -34,8 +33,6 @@ _SHOWN_CHARACTERS = 60
 
 type SortKey = Literal["created", "name", "size"]
 """`created` is the order in the log. `name` and `size` compare code points and bytes, and equal ones as created."""
-
-SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey.__value__)
 
 type Position = tuple[str | int, int]
 """A place in a list: the value by which it is sorted, and the sequence of the package's creation."""
@@ -66,9 +63,12 @@ class PackageFilter(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        for text in (self.name, self.tag, self.created_by, self.retention_class):
-            if text is not None:
-                check_glob(text)
+        for pattern in (self.name, self.tag):
+            if pattern is not None:
+                check_glob(pattern)
+        for what, text in (("principal", self.created_by), ("retention class", self.retention_class)):
+            if text is not None and not is_unicode(text):
+                raise InvalidValue(what, text[:_SHOWN_CHARACTERS], "write Unicode text without NUL")
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""
@@ -147,9 +147,10 @@ class EntryFilter(Struct, frozen=True):
         of_name = None if self.name is None else f"**/{self.name}"
         return [path_key(each) for each in (self.path, of_name) if each is not None]
 
-    def matches_path(self, key: str) -> bool:
-        """Return whether an entry with this path key may be wanted. The digest is for the caller to compare."""
-        return all(glob_matcher(each, of_paths=True)(key) for each in self.globs)
+    def path_matcher(self) -> Callable[[str], bool]:
+        """Return a function that tells whether a path key may be wanted. The digest is for the caller to compare."""
+        matchers = [glob_matcher(each, of_paths=True) for each in self.globs]
+        return lambda key: all(matches(key) for matches in matchers)
 
 
 def raw_digest(text: str) -> tuple[str | None, bytes]:

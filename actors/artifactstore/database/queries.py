@@ -281,6 +281,7 @@ async def find_entries(connection: AsyncConnection, page: EntryListing) -> Seque
     SQL narrows the search as in `packages`, and the filters decide about the rest.
     """
     digests = None if page.entries.digest is None else await _primary_digests(connection, page.entries.digest)
+    matches = page.entries.path_matcher()
     found: list[FoundEntry] = []
     part = page
     while len(found) < page.limit:
@@ -288,10 +289,12 @@ async def find_entries(connection: AsyncConnection, page: EntryListing) -> Seque
         numbers = {row[0] for row in rows}
         of_numbers = _package_query().where(_packages.c.created_sequence.in_(numbers))
         packages = {each.created_sequence: each for each in map(_package, await connection.execute(of_numbers))}
-        for row in rows:
-            package = packages[row[0]]
-            if page.entries.matches_path(row[1]) and page.packages.matches(package):
-                found.append(FoundEntry(package, _file(row, package.package_id)))
+        accepted = {number: package for number, package in packages.items() if page.packages.matches(package)}
+        found += (
+            FoundEntry(package, _file(row, package.package_id))
+            for row in rows
+            if (package := accepted.get(row[0])) is not None and matches(row[1])
+        )
         if len(rows) < part.limit:
             break
         part = structs.replace(part, after=rows[-1][:2], limit=min(2 * part.limit, _LISTED_AT_ONCE))

@@ -289,7 +289,7 @@ class IngestActor(Actor[IngestRole]):
 
     async def _refuse_excluded(self, package: PackageRecord, seen: Seen, key: str | None) -> None:
         """Refuse a package that an earlier call with the caller's key gave an entry which this call leaves out."""
-        if key is None or not seen.scan.excluded or (not package.finalized_sequence and package.version == 1):
+        if key is None or not seen.scan.excluded:
             return
         excluded = set(seen.scan.excluded)
         _package, entries = await self._store.files(package.package_id)

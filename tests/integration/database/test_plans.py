@@ -66,6 +66,11 @@ async def test_two_packages_are_compared_by_searches_in_the_entries(database: Da
     await check_plan(database, differing_entries(1, 2), " other ")
 
 
+async def plan_in_order(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:
+    """The steps of a plan that sorts as little as possible."""
+    return await plan(connection, selected, *_NOT_IN_ORDER)
+
+
 _NOT_IN_ORDER = ("sort", "hashjoin", "mergejoin", "bitmapscan")
 
 LISTS = [
@@ -102,13 +107,23 @@ async def test_a_search_reads_packages_in_order_and_their_paths_by_key(database:
     await check_order(database, entries_query(page, None))
 
 
+async def test_a_beginning_limits_what_is_read(database: Database) -> None:
+    for selected, column in (
+        (listing_query(PackageListing(PackageFilter(name="nightly-*"), "name")), "name"),
+        (entries_query(EntryListing(EntryFilter(path="docs/**")), None), "path_key"),
+    ):
+        steps = await database.read(partial(plan_in_order, selected=selected))
+        conditions = [step for step in steps if step.startswith("SEARCH") or "Index Cond" in step]
+        assert any(f"{column}>" in step.replace(" ", "") and "<" in step for step in conditions), steps
+
+
 async def test_a_content_is_searched_by_its_digest(database: Database) -> None:
     await check_order(database, entries_query(EntryListing(EntryFilter(digest="d" * 64)), [b"d" * 32]))
 
 
 async def check_order(database: Database, selected: Select[tuple[Any, ...]]) -> None:
     """It reads packages in the order of the answer, by an index; at most the entries of one package are sorted."""
-    steps = await database.read(lambda connection: plan(connection, selected, *_NOT_IN_ORDER))
+    steps = await database.read(partial(plan_in_order, selected=selected))
     for step in steps:
         assert "TEMP B-TREE" not in step or "RIGHT PART" in step, "\n".join(steps)
         assert "Sort  " not in step or "Incremental Sort" in step, step
