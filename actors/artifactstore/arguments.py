@@ -80,6 +80,6 @@ def _path(value: object) -> Path:
 def _plain_function(value: object) -> object:
     if not callable(value):
         raise Misfit(value, "give a function, or another callable")
-    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(getattr(value, "__call__", None)):  # noqa: B004 - it is looked at, not tested
         raise Misfit(value, "give a plain function; this one is asynchronous, and it is called without await")
     return value

@@ -67,7 +67,6 @@ from artifactstore_protocols.records import (
     PackageRecord,
 )
 from artifactstore_protocols.retention import retention_class
-from artifactstore_protocols.selection import Selection
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
 
@@ -210,7 +209,7 @@ class IngestActor(Actor[IngestRole]):
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
         creation = _creation(asked)
-        identity = _identity(asked, message.links, message.selection)
+        identity = _identity(asked, message.links)
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
             with ExitStack() as filling:
                 package: PackageRecord | None = None
@@ -428,13 +427,9 @@ def _check_size(expected: int | None, received: int) -> None:
         raise SourceOverrun(expected, received)
 
 
-def _identity(asked: OpenPackage, links: LinkPolicy, selection: Selection) -> str:
+def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
-    metadata: CanonicalValue = dict(asked.metadata)
-    shared: list[CanonicalValue] = [asked.name, asked.retention_class, metadata, asked.principal, links.value]
-    shared += [selection.ignore_files, selection.exclude_caches, str(selection.max_file_size)]
-    for rules in (selection.exclude, selection.include):
-        shared.append([rule.encode(errors="surrogatepass").hex() for rule in rules])
     identity = new_hasher("blake3")
-    identity.update(canonical.encode(shared))
+    metadata: CanonicalValue = dict(asked.metadata)
+    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
     return identity.hexdigest()

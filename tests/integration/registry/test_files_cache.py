@@ -9,7 +9,7 @@ import pytest
 import trio
 from msgspec.structs import replace
 
-from artifactstore import Registry, Settings, open_registry
+from artifactstore import Registry, Selection, Settings, open_registry
 from artifactstore.database.store import SqlEventStore
 from artifactstore.dataplane.inprocess import InProcessDataPlane
 from artifactstore.ingest.steps import Steps
@@ -218,6 +218,14 @@ async def test_a_directory_that_lost_a_file_is_another_package(
     assert await paths_in(registry, summary.package_id) == list("bcdef")
     assert read == [name for name in "bcdef" if name not in stored]
     assert (await registry.get_package(left)).status == "open"
+
+
+async def test_a_selection_without_a_stored_file_is_another_package(registry: Registry, quiet_tree: Path) -> None:
+    left = await interrupted_tree(registry, quiet_tree)
+    summary = await registry.ingest_tree(quiet_tree, selection=Selection(exclude=["a"]))
+    assert summary.package_id != left
+    assert await paths_in(registry, summary.package_id) == list("bcdef")
+    assert summary.excluded == ("a",)
 
 
 @pytest.mark.parametrize("loss", ["gone", "short", "flagged"])
