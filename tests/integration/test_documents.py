@@ -4,6 +4,7 @@ The examples find the directories `reports` and `docs`, and a store that nobody 
 else a block may ask for. Warnings are errors.
 """
 
+import getpass
 import json
 import os
 import re
@@ -100,6 +101,23 @@ def furnish(directory: Path) -> None:
 def test_every_example_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
     furnish(tmp_path)
     assert printed_by(tmp_path, *command_for(block.code, block.language)).strip()
+
+
+@pytest.mark.one_python
+@pytest.mark.slow
+def test_the_readme_shows_what_its_first_example_prints(tmp_path: Path) -> None:
+    example, shown = (
+        next(block.code for block in blocks(ROOT / "README.md") if block.marker == marker)
+        for marker in ("run", "example output")
+    )
+
+    def words(text: str, person: str) -> list[list[str]]:
+        """The words of each line, with one id, digest, age and person for all."""
+        text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{64}|[0-9]+ s\b", "X", text)
+        return [["X" if word == person else word for word in line.split()] for line in text.splitlines()]
+
+    printed = printed_by(tmp_path, "sh", "-eu", "-c", example)
+    assert words(printed, getpass.getuser()) == words(shown, "ada")
 
 
 @pytest.mark.parametrize("block", marked("run on a store"))
