@@ -2,7 +2,8 @@
 
 A scan lists regular files, symbolic links and empty directories. A link is kept as a link if it leads to a place inside
 the tree, see `artifactstore_protocols.links`. A caller can have links followed, rejected or left out instead. Sockets,
-devices and FIFOs are rejected by their kind and never opened. The files of the store itself are left out.
+devices and FIFOs are rejected by their kind and never opened. The files of the store itself are left out, and so is
+what the caller's selection excludes; see `exclusions`.
 
 Names are bytes until the scan decodes them as UTF-8, whatever the locale. The walk is a loop, so that a deep tree needs
 no recursion. It visits a limited number of entries, since followed links can make a small tree endless in practice. It
