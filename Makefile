@@ -10,10 +10,11 @@ PYTHON ?= python3
 BENCH = $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) $(if $(JSON),--json $(JSON))
 export UV_PYTHON_DOWNLOADS ?= never
 PYTEST := -m pytest -n auto --dist worksteal -q
-# With COVERAGE=1 the tests add to the branch coverage, which test-rest then holds against its floors.
+# With COVERAGE=1 the tests measure branch coverage and hold it against its floors.
 MEASURED := $(if $(COVERAGE),env COVERAGE_PROCESS_START=pyproject.toml coverage run,python)
 # Where pyenv keeps several Pythons, the checkout's .python-version hides this one unless it is named.
 PYTHON_313 = $(shell PYENV_VERSION=3.13 python3.13 -c 'import sys; print(sys.executable)' 2>/dev/null)
+ON_313 = UV_PROJECT_ENVIRONMENT=.venv-3.13 $(UV) run --frozen --quiet --compile-bytecode --python "$(PYTHON_313)" python $(PYTEST)
 
 .uv/bin/uv:
 	@echo "-- installing uv into .uv"
@@ -32,20 +33,17 @@ dev: setup ## serve GET /health on 127.0.0.1:8000, on SQLite and local storage u
 	@$(RUN) artifactstore dev
 
 test: setup ## run the tests, but not the slow ones, in parallel: a few minutes
+	@$(if $(COVERAGE),$(RUN) coverage erase)
 	@$(RUN) $(MEASURED) $(PYTEST) -m "not slow and not soak"
+	@$(if $(COVERAGE),$(RUN) coverage combine --quiet && $(RUN) python tests/coverage_floor.py)
 
-test-rest: setup ## run what `make test` leaves out: the slow tests, then most of the suite on Python 3.13 where there is one
-	@$(RUN) $(MEASURED) $(PYTEST) -m "slow and not soak"
-	@if [ -n "$(COVERAGE)" ]; then $(RUN) coverage combine --quiet && $(RUN) python tests/coverage_floor.py; fi
-	@if [ -n "$(PYTHON_313)" ]; then \
-	  UV_PROJECT_ENVIRONMENT=.venv-3.13 $(UV) run --frozen --quiet --compile-bytecode --python "$(PYTHON_313)" \
-	    python $(PYTEST) -m "not soak and not one_python"; \
-	else echo "there is no Python 3.13 here; the suite ran on 3.12 alone"; fi
+test-rest: setup ## run what `make test` leaves out: the slow tests, then the others on Python 3.13 where there is one
+	@$(RUN) python $(PYTEST) -m "slow and not soak"
+	@$(if $(PYTHON_313),$(ON_313) -m "not slow and not soak",echo "there is no Python 3.13 here; the suite ran on 3.12 alone")
 
-test-all: setup ## run every test but soak: `make test` and `make test-rest`, with branch coverage and its floors
-	@$(RUN) coverage erase
+test-all: ## run every test but soak: `make test`, with branch coverage and its floors, and `make test-rest`
 	@$(MAKE) --no-print-directory test COVERAGE=1
-	@$(MAKE) --no-print-directory test-rest COVERAGE=1
+	@$(MAKE) --no-print-directory test-rest
 
 lint: setup ## check style
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
@@ -65,8 +63,9 @@ migrate-fresh: setup ## drop the configured database's tables and set them up; r
 demo: setup ## ingest DIR (docs/ by default), verify it and replay the log, in a store of its own
 	@DIR="$(DIR)" RUN="$(RUN)" sh docs/demo.sh
 
-soak: setup ## storms and loads at full scale, then simulated faults under ever new seeds for MINUTES (10 by default)
+soak: setup ## storms and loads at full scale, the slow tests on Python 3.13, then simulated faults for MINUTES (10 by default)
 	@$(RUN) python -m pytest -m soak
+	@$(if $(PYTHON_313),$(ON_313) -m "slow and not soak")
 	@PYTHONPATH=tests $(RUN) python -m simulation.soak --minutes $(MINUTES)
 
 bench: setup ## measure artifactstore beside borg, restic, cp and sqlite3; ROWS="ingest export", ROUNDS, SCALE, JSON=FILE

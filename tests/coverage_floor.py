@@ -1,4 +1,4 @@
-"""Holds the measured branch coverage against its floors; `make test-rest` runs it after the suite.
+"""Holds the measured branch coverage against its floors; `COVERAGE=1 make test` runs it after the tests.
 
 Usage: python tests/coverage_floor.py    (reads the combined `.coverage` of the run)
 """

@@ -26,7 +26,6 @@ def measured(result: Path, *arguments: str, path: str | None = None) -> tuple[st
     return done.stdout, json.loads(result.read_text())
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_a_peer_that_is_not_installed_is_named_and_the_row_is_not_judged(tmp_path: Path) -> None:
     for tool in TOOLS:
@@ -43,7 +42,6 @@ def test_a_peer_that_is_not_installed_is_named_and_the_row_is_not_judged(tmp_pat
     assert database["reached"] == database["samples"][OURS][0]["value"] >= 0
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_every_row_is_measured_with_its_peers(tmp_path: Path) -> None:
     text, result = measured(tmp_path / "out.json", "--rows", "all", "--scale", "0.0005")

@@ -96,14 +96,12 @@ def furnish(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("block", marked("run"))
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_every_example_runs_as_it_stands(block: Block, tmp_path: Path) -> None:
     furnish(tmp_path)
     assert printed_by(tmp_path, *command_for(block.code, block.language)).strip()
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_the_readme_shows_what_its_first_example_prints(tmp_path: Path) -> None:
     example, shown = (
@@ -121,7 +119,6 @@ def test_the_readme_shows_what_its_first_example_prints(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", marked("run on a store"))
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_an_example_that_needs_a_store_runs_on_one(block: Block, tmp_path: Path) -> None:
     furnish(tmp_path)
@@ -130,7 +127,6 @@ def test_an_example_that_needs_a_store_runs_on_one(block: Block, tmp_path: Path)
 
 
 @pytest.mark.parametrize("block", marked("run on PostgreSQL"))
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_an_example_on_postgresql_runs_on_a_server(
     block: Block, tmp_path: Path, postgres_server: PostgresServer
@@ -167,7 +163,6 @@ def test_the_service_of_the_manual_answers_and_stops(tmp_path: Path) -> None:
         assert service.wait(60) == 0
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path: Path) -> None:
     steps = ("tutorial-1.sh", "tutorial-2.sh", "tutorial-3.sh", "tutorial-4.sh", "tutorial-5.sh")

@@ -14,7 +14,6 @@ def test_no_referenced_byte_is_lost_beside_one_collector() -> None:
     assert visited > 1_000
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 def test_no_referenced_byte_is_lost_beside_two_collectors() -> None:
     visited, lost = explore(State())

@@ -17,7 +17,7 @@ TWICE_EVERY = 10
 def _marks(first: int) -> list[pytest.MarkDecorator]:
     if first < CHUNK:
         return []
-    return [pytest.mark.slow, pytest.mark.one_python] if first < SAMPLE else [pytest.mark.soak]
+    return [pytest.mark.slow] if first < SAMPLE else [pytest.mark.soak]
 
 
 FIRST = [pytest.param(first, marks=_marks(first)) for first in range(0, SEEDS, CHUNK)]

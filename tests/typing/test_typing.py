@@ -17,7 +17,7 @@ import pytest
 
 from documents import DOCUMENTS, blocks
 
-pytestmark = [pytest.mark.slow, pytest.mark.one_python]
+pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 MARK = "# error"

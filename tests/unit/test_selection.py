@@ -42,7 +42,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.one_python
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lines=RULES)
 def test_rules_exclude_what_git_ignores(repository: Path, lines: list[str]) -> None:

@@ -31,7 +31,6 @@ HOSTILE = "<img src=x onerror=document.title='taken'><script>"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.one_python,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no browser: install Chromium to run this test"),
 ]
 

@@ -109,7 +109,6 @@ async def test_batches_have_equal_outcomes_and_one_digest_wherever_they_are_kept
     assert any(payload.replaced and payload.removed for payload in ingests)
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 async def test_ten_thousand_events_give_one_digest_wherever_they_are_kept(kept_in: dict[str, Stores]) -> None:
     kept = {where: await _keep(stores) for where, stores in kept_in.items()}

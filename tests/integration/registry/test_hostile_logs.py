@@ -41,7 +41,6 @@ def expected(log: Sequence[StoredEvent]) -> dict[str, int | None]:
     return {name: sequence for name, _hostile, sequence in hostile_logs(log)}
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 async def test_an_import_refuses_them_and_writes_nothing(tmp_path: Path, location: DatabaseLocation) -> None:
     log = await valid_log(tmp_path / "origin")
@@ -60,7 +59,6 @@ async def test_an_import_refuses_them_and_writes_nothing(tmp_path: Path, locatio
         assert (await second.replay(check=True)).identical
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 async def test_a_restore_and_a_check_of_a_backup_refuse_them(tmp_path: Path) -> None:
     """Of a log in two files, of which the second is judged by what the first says."""
@@ -103,7 +101,6 @@ _OF_THE_DATABASE = {"an event id that comes twice", "a key that comes twice", "a
 """What its indexes do not let in, by hand neither."""
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 @pytest.mark.parametrize("check", [True, False], ids=["check", "repair"])
 async def test_a_replay_refuses_them_and_leaves_the_views(

@@ -377,7 +377,6 @@ async def test_a_database_that_is_away_is_no_fault_of_the_file(
             await second.import_events(file)
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 async def test_a_long_log_is_one_and_the_same_on_both_databases(
     postgres_location: DatabaseLocation, tmp_path: Path
@@ -410,7 +409,6 @@ class _Log:
         return self._log[after : after + limit]
 
 
-@pytest.mark.one_python
 @pytest.mark.slow
 async def test_a_long_log_is_written_and_read_within_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
