@@ -12,8 +12,18 @@ if TYPE_CHECKING:
     from artifactstore.registry import Registry
     from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
     from artifactstore_protocols.selection import Selection
+    from artifactstore_protocols.sources import Source
 
-__all__ = ["EntryFilter", "PackageFilter", "Registry", "Selection", "Settings", "open_registry", "run_registry"]
+__all__ = [
+    "EntryFilter",
+    "PackageFilter",
+    "Registry",
+    "Selection",
+    "Settings",
+    "Source",
+    "open_registry",
+    "run_registry",
+]
 
 _HOMES = {
     "EntryFilter": "artifactstore_protocols.package_listing",
@@ -21,6 +31,7 @@ _HOMES = {
     "Registry": "artifactstore.registry",
     "Selection": "artifactstore_protocols.selection",
     "Settings": "artifactstore.config",
+    "Source": "artifactstore_protocols.sources",
     "open_registry": "artifactstore.open",
     "run_registry": "artifactstore.open",
 }

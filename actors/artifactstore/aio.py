@@ -157,6 +157,7 @@ class AsyncioRegistry:
     create_package = _awaitable(Registry.create_package)
     ingest_directory = _awaitable(Registry.ingest_directory)
     ingest_tree = _awaitable(Registry.ingest_tree)
+    preview_ingest = _awaitable(Registry.preview_ingest)
     finalize_package = _awaitable(Registry.finalize_package)
     register_metadata_schema = _awaitable(Registry.register_metadata_schema)
     set_tag = _awaitable(Registry.set_tag)

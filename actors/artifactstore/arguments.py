@@ -4,14 +4,21 @@ A wrong argument raises `InvalidValue` in the caller. No actor receives the valu
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, cast, get_origin, get_type_hints
 
+from artifactstore.os_paths import path_text
+from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.selection import Selection
+from artifactstore_protocols.sources import Source, SourceTree
 from artifactstore_protocols.typed import Fit, Misfit, checked_value, fit_of
 
-__all__ = ["checked"]
+__all__ = ["Sources", "checked", "source_tree"]
+
+type Sources = Path | Source | Sequence[Path | Source]
+"""What an ingest reads: a directory, a file, or a `Source`; or several of these."""
 
 
 def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
@@ -46,6 +53,15 @@ def checked[**P, R](function: Callable[P, R]) -> Callable[P, R]:
         return cast("Any", function)(*positional, **named)
 
     return cast("Callable[P, R]", call)
+
+
+def source_tree(
+    sources: Sources, prefix: str, links: LinkPolicy, selection: Selection, *, skip_unreadable: bool
+) -> SourceTree:
+    """Return the sources of an ingest as a message has them."""
+    several = [sources] if isinstance(sources, Path | Source) else sources
+    each = tuple(source if isinstance(source, Source) else Source(path_text(source)) for source in several)
+    return SourceTree(each, prefix, links, selection, skip_unreadable)
 
 
 def _fits_of(function: Callable[..., object]) -> tuple[list[str], dict[str, Fit]]:

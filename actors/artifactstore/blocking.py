@@ -101,6 +101,7 @@ class BlockingRegistry:
     create_package = _blocking(Registry.create_package)
     ingest_directory = _blocking(Registry.ingest_directory)
     ingest_tree = _blocking(Registry.ingest_tree)
+    preview_ingest = _blocking(Registry.preview_ingest)
     finalize_package = _blocking(Registry.finalize_package)
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
     set_tag = _blocking(Registry.set_tag)

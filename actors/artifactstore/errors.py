@@ -27,11 +27,10 @@ if TYPE_CHECKING:
     )
     from artifactstore.ingest.actor import PackageBusy
     from artifactstore.ingest.refusals import (
+        EntriesRefused,
         IgnoreFileRefused,
-        LinksRefused,
-        NotADirectory,
+        PathUnusable,
         SourceInsideStore,
-        SpecialFileRefused,
         TreeTooLarge,
     )
     from artifactstore.refusals import (
@@ -138,6 +137,7 @@ __all__ = [
     "DatabaseReplaced",
     "DatabaseUnavailable",
     "DirectConnectionNeeded",
+    "EntriesRefused",
     "EventConflict",
     "EventRefused",
     "ExportIncomplete",
@@ -148,7 +148,6 @@ __all__ = [
     "InvalidValue",
     "KeyRefused",
     "KeyTaken",
-    "LinksRefused",
     "LogDamaged",
     "LogDiffers",
     "LogFileInvalid",
@@ -158,7 +157,6 @@ __all__ = [
     "ManifestInvalid",
     "NoTemporaryDirectory",
     "NoThreadLeft",
-    "NotADirectory",
     "NotAFile",
     "NotCanonical",
     "NotCanonicalJson",
@@ -176,6 +174,7 @@ __all__ = [
     "PathConflict",
     "PathRefused",
     "PathTaken",
+    "PathUnusable",
     "PayloadDiffers",
     "PayloadInvalid",
     "ProjectionDamaged",
@@ -193,7 +192,6 @@ __all__ = [
     "SourceRefused",
     "SourceTruncated",
     "SourceUnreadable",
-    "SpecialFileRefused",
     "StartFailed",
     "StorageDenied",
     "StorageError",

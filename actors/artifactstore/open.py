@@ -119,9 +119,8 @@ async def open_store(
     store = SqlEventStore(database)
     actors = Actors()
     if backend is None:
-        root = absolute("storage root", settings.storage_local_root)
+        root, own = _storage_root(settings), places_of(settings)
         opening = open_local_data_plane(root, make=create, small_max=settings.storage_small_max)
-        own = StorePlaces(root, location.path)
     else:
         opening = open_data_plane(backend)
         root, own = None, StorePlaces(None, location.path)
@@ -153,6 +152,15 @@ async def open_store(
                 _logger.info("the store is closed")
     if refusal is not None:
         raise refusal
+
+
+def places_of(settings: Settings) -> StorePlaces:
+    """Return where the store of these settings has its files, if its objects are in a local directory."""
+    return StorePlaces(_storage_root(settings), DatabaseLocation.parse(settings.database_url).path)
+
+
+def _storage_root(settings: Settings) -> Path:
+    return absolute("storage root", settings.storage_local_root)
 
 
 async def _claim(root: Path, store: SqlEventStore) -> None:

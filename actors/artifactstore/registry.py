@@ -16,7 +16,7 @@ import rfc8785
 import trio
 
 from artifactstore import finding
-from artifactstore.arguments import checked
+from artifactstore.arguments import Sources, checked, source_tree
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.database.errors import DatabaseDamaged
 from artifactstore.environment import in_thread
@@ -61,6 +61,7 @@ from artifactstore_protocols.messages import (
     IngestTree,
     OpenPackage,
     OpenTail,
+    PreviewIngest,
     ReadObjects,
     Replay,
     ServeObject,
@@ -87,6 +88,7 @@ from artifactstore_protocols.records import (
     FoundEntry,
     HealthReport,
     HistoryEntry,
+    IngestPreview,
     IngestProgress,
     IngestSummary,
     LogExport,
@@ -235,11 +237,13 @@ class Registry:
     async def ingest_directory(
         self,
         package: str,
-        directory: Path,
+        sources: Sources,
         *,
+        prefix: str = "",
         replace: bool = False,
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
+        skip_unreadable: bool = False,
         principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[IngestProgress], None] | None = None,
         files_cache: bool = True,
@@ -252,18 +256,20 @@ class Registry:
         unchanged since is not read again, provided its content is in the store. If `progress` raises an exception, the
         ingest stops and raises that exception.
 
+        `sources` may also be a file, a `Source`, or a sequence of these. Of several, each directory keeps its name in
+        the package; see `artifactstore_protocols.sources`. `prefix` is the directory of the package for all.
+
         Raises:
-            NotADirectory, IgnoreFileRefused, LinksRefused, SpecialFileRefused, TreeTooLarge: the directory is rejected;
-                nothing was stored.
+            PathUnusable, IgnoreFileRefused, EntriesRefused, PathRefused, TreeTooLarge: a source is rejected, before
+                anything is stored. `EntriesRefused` lists all entries that the package cannot hold.
             Exception: the errors of `ingest_file`.
         """
         on_existing = OnExisting.REPLACE if replace else OnExisting.RESUME
+        tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
         package_id = await self._package_id(package, prefer_open=True)
 
         async def add(tell: Callable[[IngestProgress], None] | None) -> DirectoryIngest:
-            message = AddDirectory(
-                package_id, path_text(directory), on_existing, principal, tell, files_cache, links, selection
-            )
+            message = AddDirectory(package_id, tree, on_existing, principal, tell, files_cache)
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, add)
@@ -283,13 +289,15 @@ class Registry:
     @checked
     async def ingest_tree(
         self,
-        directory: Path,
+        sources: Sources,
         *,
         name: str | None = None,
+        prefix: str = "",
         retention: str = DEFAULT_RETENTION,
         metadata: Mapping[str, str] | None = None,
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
+        skip_unreadable: bool = False,
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
         progress: Callable[[IngestProgress], None] | None = None,
@@ -297,19 +305,21 @@ class Registry:
     ) -> IngestSummary:
         """Create a package, put a directory into it and finalize it. By default the package has the directory's name.
 
-        See `ingest_directory` for what is stored, and for `links` and `selection`. After an interruption, the same call
-        continues with the package of the interrupted call if it has an idempotency key. Without a key it does so with
-        `files_cache`, unless the directory has lost a path that the package holds: then it creates a new package.
+        See `ingest_directory` for the other sources, and for what is stored. Several sources need a `name`. After an
+        interruption, the same call continues with the package of the interrupted call if it has an idempotency key.
+        Without a key it does so with `files_cache`, unless the sources have lost a path that the package holds: then it
+        creates a new package.
 
         Raises:
             Exception: the errors of `create_package`, `ingest_directory` and `finalize_package`. A rejected directory
                 creates no package. A later failure leaves an open package behind, with one exception: if the first
                 batch of files fails and no idempotency key could find the package again, there is no package.
         """
+        tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
             message = IngestTree(
-                directory=path_text(directory),
+                tree=tree,
                 name=name,
                 retention_class=retention,
                 metadata=dict(metadata or {}),
@@ -317,12 +327,30 @@ class Registry:
                 idempotency_key=idempotency_key,
                 progress=tell,
                 files_cache=files_cache,
-                links=links,
-                selection=selection,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, ingest)
+
+    @checked
+    async def preview_ingest(
+        self,
+        sources: Sources,
+        *,
+        prefix: str = "",
+        links: LinkPolicy = LinkPolicy.KEEP,
+        selection: Selection = EVERYTHING,
+        skip_unreadable: bool = False,
+    ) -> IngestPreview:
+        """Return what `ingest_tree` and `ingest_directory` would store and leave out, without storing anything.
+
+        A pipe as the source is read to its end.
+
+        Raises:
+            PathUnusable, IgnoreFileRefused, EntriesRefused, PathRefused, TreeTooLarge: a source would be rejected.
+        """
+        tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
+        return await self._actors.ingest.ask(PreviewIngest(tree), timeout=NO_TIME_LIMIT)
 
     @checked
     async def register_metadata_schema(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal, Protocol, override
+from typing import Final, Literal, NamedTuple, Protocol, override
 
 from msgspec import Struct
 
@@ -23,6 +23,7 @@ __all__ = [
     "NOWHERE",
     "DataPlane",
     "FileSource",
+    "HasDescriptor",
     "IngestResult",
     "RangeRefused",
     "SourceChanged",
@@ -151,6 +152,22 @@ class RangeRefused(ArtifactStoreError):
         return f"cannot serve {wanted} from offset {self.offset}: the object has {self.size_bytes} bytes"
 
 
+class HasDescriptor(Protocol):
+    """An open file. It stays open as long as the object exists."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+
+class Piece(NamedTuple):
+    """A part of an open regular file."""
+
+    file: HasDescriptor
+    offset: int
+    size_bytes: int
+
+
 class FileSource(Struct, frozen=True):
     """A local file to ingest.
 
@@ -163,12 +180,14 @@ class FileSource(Struct, frozen=True):
         root: the directory that must contain the file; None for a file that the user named directly.
         expected: the digests that the content must have to be stored; None accepts any content.
         content: the bytes of the file if they were already read, such as those of a backup's small objects.
+        piece: the part of an open file that is the content; then the path is only for errors.
     """
 
     path: str
     root: str | None = None
     expected: ContentDigests | None = None
     content: bytes | None = None
+    piece: Piece | None = None
 
     def __post_init__(self) -> None:
         for path in (self.path, self.root):

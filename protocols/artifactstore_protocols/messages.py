@@ -34,19 +34,19 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
     FinalizedPackage,
     HealthReport,
+    IngestPreview,
     IngestProgress,
     IngestSummary,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
 )
-from artifactstore_protocols.selection import EVERYTHING, Selection
+from artifactstore_protocols.sources import SourceTree
 from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
@@ -68,6 +68,7 @@ __all__ = [
     "IngestTree",
     "OpenPackage",
     "OpenTail",
+    "PreviewIngest",
     "ProbeDatabase",
     "ProbeStorage",
     "ProbeTails",
@@ -354,20 +355,17 @@ class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
 
 
 class AddDirectory(_Checked, Request[DirectoryIngest, IngestRole], Struct, frozen=True):
-    """Put the contents of a local directory into an open package, with one transaction for each batch.
+    """Put local sources into an open package, with one transaction for each batch.
 
-    With `files_cache`, files that have not changed since an earlier ingest read them are not read again. `links` is the
-    policy for symbolic links, and `selection` says which entries to take.
+    With `files_cache`, files that have not changed since an earlier ingest read them are not read again.
     """
 
     package_id: str
-    directory: str
+    tree: SourceTree
     on_existing: OnExisting
     principal: str
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
-    links: LinkPolicy = LinkPolicy.KEEP
-    selection: Selection = EVERYTHING
 
 
 class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, frozen=True):
@@ -378,13 +376,12 @@ class FinalizePackage(_Checked, Request[FinalizedPackage, IngestRole], Struct, f
 
 
 class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=True):
-    """Create a package, put a directory into it and finalize it. If the directory is refused, no package is created.
+    """Create a package, put local sources into it and finalize it. If they are refused, no package is created.
 
-    `files_cache`, `links` and `selection` are as for `AddDirectory`. With `files_cache`, this also continues the
-    package of an interrupted ingest.
+    With `files_cache`, this also continues the package of an interrupted ingest.
     """
 
-    directory: str
+    tree: SourceTree
     name: str | None
     retention_class: str
     metadata: Mapping[str, str]
@@ -392,8 +389,12 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
-    links: LinkPolicy = LinkPolicy.KEEP
-    selection: Selection = EVERYTHING
+
+
+class PreviewIngest(_Checked, Request[IngestPreview, IngestRole], Struct, frozen=True):
+    """Return what an ingest of local sources would store, without storing anything."""
+
+    tree: SourceTree
 
 
 class GetHealth(_Checked, Request[HealthReport, HealthRole], Struct, frozen=True):

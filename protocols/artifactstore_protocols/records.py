@@ -189,7 +189,8 @@ class DirectoryIngest(Struct, frozen=True):
     `files`, `links` and `directories` count the files, the symbolic links that were kept, and the empty directories in
     the directory. `bytes` is the total size of the files. `unchanged_files` counts the files that the package already
     had. `reused_files` counts the files that were not read, since they have not changed since an earlier ingest read
-    them. `excluded` has the paths that were left out: files of the store itself, and links that the link policy skips.
+    them. `excluded` has the paths that were left out: files of the store itself, what the selection excludes, and links
+    that the link policy skips. `unreadable` has the paths that could not be read, if those were to be skipped.
     """
 
     package_id: str
@@ -200,6 +201,7 @@ class DirectoryIngest(Struct, frozen=True):
     unchanged_files: int
     reused_files: int
     excluded: tuple[str, ...]
+    unreadable: tuple[str, ...]
     sequence: int
 
 
@@ -221,7 +223,8 @@ class IngestSummary(Struct, frozen=True):
     """The result of ingesting a directory as a package, which was finalized.
 
     `deduplicated_bytes` is the size of the files whose content was in the log before the files' event. It is computed
-    from the log, so every call returns the same number. `reused_files` and `excluded` are as for `DirectoryIngest`.
+    from the log, so every call returns the same number. `reused_files`, `excluded` and `unreadable` are as for
+    `DirectoryIngest`.
     """
 
     package_id: str
@@ -235,7 +238,28 @@ class IngestSummary(Struct, frozen=True):
     deduplicated_bytes: int
     reused_files: int
     excluded: tuple[str, ...]
+    unreadable: tuple[str, ...]
     sequence: int
+
+
+class PreviewedEntry(Struct, frozen=True):
+    """An entry that an ingest would store. `size_bytes` is 0 for links and empty directories."""
+
+    path: str
+    kind: EntryKind
+    size_bytes: int
+
+
+class IngestPreview(Struct, frozen=True):
+    """What an ingest would store and leave out. `entries` have the order of the package."""
+
+    entries: tuple[PreviewedEntry, ...]
+    files: int
+    links: int
+    directories: int
+    bytes: int
+    excluded: tuple[str, ...]
+    unreadable: tuple[str, ...]
 
 
 class IngestProgress(Struct, frozen=True):

@@ -1,7 +1,6 @@
 """Commands that move content: ingest, get, manifest, export."""
 
-import os
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -37,15 +36,18 @@ from artifactstore.cli.runner import (
     invoker,
     on_store,
     on_trio,
+    preview,
 )
+from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, sources_of
 from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.paths import listed_paths
-from artifactstore_protocols.records import ExportReport
+from artifactstore_protocols.records import ExportReport, IngestPreview
 from artifactstore_protocols.retention import DEFAULT_RETENTION
+from artifactstore_protocols.sources import Source, SourceTree
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
@@ -61,12 +63,19 @@ class Form(StrEnum):
 
 
 def ingest(
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A directory. Its files, links and empty directories are stored.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="A directory: its files, links and empty directories are stored. A file. - is stdin. Of several, each "
+            "directory keeps its name in the package.",
+        ),
     ],
     name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="The package's name; the directory's by default.")
+        str | None, typer.Option("--name", metavar="NAME", help="The package's name; the source's by default.")
     ] = None,
+    prefix: Prefix = "",
+    stdin_name: StdinName = None,
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
     links: Links = LinkPolicy.KEEP,
@@ -77,6 +86,8 @@ def ingest(
     *,
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
+    skip_unreadable: SkipUnreadable = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Store nothing; print what would be stored.")] = False,
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
@@ -86,22 +97,29 @@ def ingest(
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
+    sources = sources_of(paths, stdin_name)
+    if dry_run:
+        tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable)
+        _say_preview(preview(tree), json=json)
+        return
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
         summary = on_store(
             lambda registry: registry.ingest_tree(
-                path,
+                sources,
                 name=name,
+                prefix=prefix,
                 retention=retention,
                 metadata=metadata,
                 links=links,
                 selection=selection,
+                skip_unreadable=skip_unreadable,
                 principal=invoker(),
                 idempotency_key=key,
                 progress=progress,
                 files_cache=not no_files_cache,
             ),
             create=True,
-            check=lambda: _check_source(path, name, retention, metadata, key),
+            check=lambda: _check_sources(sources, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )
     if json:
@@ -120,18 +138,33 @@ def ingest(
         say(f"reused           {counted(summary.reused_files, 'file')}, unchanged and not read again")
     if summary.excluded:
         say(f"left out         {listed_paths(summary.excluded)}")
+    if summary.unreadable:
+        say(f"not readable     {listed_paths(summary.unreadable)}")
     say(f"sequence         {summary.sequence}")
 
 
-async def _check_source(
-    path: Path, name: str | None, retention: str, metadata: Mapping[str, str], key: str | None
+async def _check_sources(
+    sources: Sequence[Source], name: str | None, retention: str, metadata: Mapping[str, str], key: str | None
 ) -> None:
     from artifactstore.environment import in_thread  # noqa: PLC0415
-    from artifactstore.ingest.scan import directory_at  # noqa: PLC0415 - it loads trio, as do these
-    from artifactstore.os_paths import path_text  # noqa: PLC0415
+    from artifactstore.ingest.sources import default_name  # noqa: PLC0415 - it loads trio, as does `in_thread`
 
-    root, _found = await in_thread(lambda: directory_at(path_text(path)))
-    await check_package(name or os.fsdecode(root.rpartition(b"/")[2]), retention, metadata, key)
+    named = await in_thread(lambda: default_name(sources))
+    await check_package(named if name is None else name, retention, metadata, key)
+
+
+def _say_preview(found: IngestPreview, *, json: bool) -> None:
+    if json:
+        say_json(to_json(found))
+        return
+    for entry in found.entries:
+        size = size_text(entry.size_bytes) if entry.kind == "file" else entry.kind
+        say(f"{size:>12}  {entry.path}")
+    say(f"would store {entries_text(found)}, {size_text(found.bytes)}")
+    if found.excluded:
+        say(f"would leave out {', '.join(found.excluded)}")
+    if found.unreadable:
+        say(f"could not read {', '.join(found.unreadable)}")
 
 
 @contextmanager

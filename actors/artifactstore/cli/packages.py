@@ -35,6 +35,7 @@ from artifactstore.cli.output import (
     text_of,
 )
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
+from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, read_stdin, sources_of
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.paths import listed_paths
@@ -75,10 +76,18 @@ def create(
 
 def add(
     package: OpenPackage,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file, or a directory with everything in it.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH...",
+            help="A directory with everything in it, or a file. - is stdin. Of several, each directory keeps its name.",
+        ),
+    ],
     as_path: Annotated[
-        str | None, typer.Option("--as", metavar="PATH", help="The file's path in the package. Default: its name.")
+        str | None,
+        typer.Option("--as", metavar="PATH", help="A single file's path in the package. Default: its name."),
     ] = None,
+    prefix: Prefix = "",
     key: Key = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
@@ -88,43 +97,52 @@ def add(
     replace: Annotated[bool, typer.Option("--replace", help="Replace entries that have the same path.")] = False,
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
+    skip_unreadable: SkipUnreadable = False,
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore package add`."""
-    directory = path.is_dir()
-    if directory and (as_path is not None or key is not None):
+    single = len(paths) == 1 and not paths[0].is_dir()
+    if not single and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
-    if not directory and (exclude or include or max_file_size or exclude_caches):
-        raise typer.BadParameter("--exclude, --include, --max-file-size and --exclude-caches are for a directory")
+    if single and (exclude or include or max_file_size or exclude_caches or skip_unreadable):
+        raise typer.BadParameter(
+            "--exclude, --include, --max-file-size, --exclude-caches and --skip-unreadable are for directories"
+        )
+    if as_path is not None and prefix:
+        raise typer.BadParameter("--as is the whole path; leave --prefix out")
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
+    sources = sources_of(paths, as_path if paths == [STDIN] else None)
     with progress_bar("add") as progress:
 
         async def work(registry: "Registry") -> DirectoryIngest | FileRecord:
-            if directory:
+            if not single:
                 return await registry.ingest_directory(
                     package,
-                    path,
+                    sources,
+                    prefix=prefix,
                     replace=replace,
                     links=links,
                     selection=selection,
+                    skip_unreadable=skip_unreadable,
                     principal=invoker(),
                     progress=progress,
                     files_cache=not no_files_cache,
                 )
+            [path] = paths
             return await registry.ingest_file(
                 package,
-                path.name if as_path is None else as_path,
-                path,
+                f"{prefix}/{path.name}" if prefix else as_path or path.name,
+                read_stdin() if path == STDIN else path,
                 replace=replace,
                 principal=invoker(),
                 idempotency_key=key,
             )
 
-        added = on_store(work, interrupted=f"what was stored is kept; {CONTINUES}" if directory else MAY_BE_DONE)
+        added = on_store(work, interrupted=MAY_BE_DONE if single else f"what was stored is kept; {CONTINUES}")
     if json:
         say_json(to_json(added))
     elif isinstance(added, FileRecord):
@@ -136,6 +154,8 @@ def add(
         say(said + (f", {added.reused_files} not read again" if added.reused_files else ""))
         if added.excluded:
             say(f"left out {listed_paths(added.excluded)}")
+        if added.unreadable:
+            say(f"not readable: {listed_paths(added.unreadable)}")
 
 
 def finalize(package: OpenPackage, *, json: Json = False, _quiet: Quiet = False) -> None:

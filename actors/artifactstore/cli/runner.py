@@ -14,6 +14,8 @@ from artifactstore.cli.store_option import named_store
 if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.registry import Registry
+    from artifactstore_protocols.records import IngestPreview
+    from artifactstore_protocols.sources import SourceTree
 
 __all__ = [
     "CONTINUES",
@@ -26,6 +28,7 @@ __all__ = [
     "logged",
     "on_store",
     "on_trio",
+    "preview",
 ]
 
 EXIT_FAILED = 1
@@ -112,6 +115,28 @@ def on_trio[T](work: Callable[[], Awaitable[T]], *, interrupted: str = "") -> T:
 
     with output_held():
         return signals.run(go).unwrap()
+
+
+def preview(tree: "SourceTree") -> "IngestPreview":
+    """Return what an ingest would store. No store is needed, and none is opened.
+
+    Raises:
+        Exception: the errors of `Registry.preview_ingest`.
+    """
+    from artifactstore.environment import check_cancelled, in_thread  # noqa: PLC0415 - as above
+    from artifactstore.ingest.own_files import OwnFiles  # noqa: PLC0415
+    from artifactstore.ingest.results import preview_of  # noqa: PLC0415
+    from artifactstore.ingest.sources import gather  # noqa: PLC0415
+    from artifactstore.open import places_of  # noqa: PLC0415
+
+    with logged() as settings:
+
+        def scan() -> "IngestPreview":
+            own = OwnFiles.of(places_of(settings))
+            limit = settings.package_files_max
+            return preview_of(gather(tree, files_max=limit, own=own, check_cancelled=check_cancelled).scan)
+
+        return on_trio(lambda: in_thread(scan))
 
 
 @contextmanager

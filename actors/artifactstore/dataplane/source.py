@@ -16,12 +16,13 @@ from typing import Final, Self
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import (
     FileSource,
+    Piece,
     SourceChanged,
     SourceRefused,
     SourceUnreadable,
 )
 
-__all__ = ["Directories", "OpenSource", "open_source"]
+__all__ = ["Directories", "OpenPiece", "OpenSource", "open_source"]
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
@@ -101,6 +102,51 @@ class OpenSource:
             raise SourceChanged(self._path, "its change time moved")
 
 
+class OpenPiece:
+    """A part of an open file, to be read once. Several threads may read parts of one file at the same time."""
+
+    __slots__ = ("_path", "_piece")
+
+    def __init__(self, path: str, piece: Piece) -> None:
+        self._path = path
+        self._piece = piece
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the part."""
+        return self._piece.size_bytes
+
+    def read_whole(self, check_cancelled: Callable[[], None] = lambda: None) -> bytes:
+        """Return the whole part.
+
+        Raises:
+            SourceChanged: the file ends before the part does.
+        """
+        buffer = bytearray(self.size_bytes)
+        for _view in self.pieces([buffer] if buffer else []):
+            check_cancelled()
+        return bytes(buffer)
+
+    def pieces(self, buffers: Sequence[bytearray]) -> Iterator[memoryview]:
+        """Yield the whole part in pieces, read into the buffers in turn.
+
+        Raises:
+            SourceChanged: the file ends before the part does.
+        """
+        views = cycle([memoryview(buffer) for buffer in buffers])
+        received = 0
+        while received < self.size_bytes:
+            view = next(views)[: self.size_bytes - received]
+            filled = 0
+            while filled < len(view):
+                at = self._piece.offset + received + filled
+                if not (count := os.preadv(self._piece.file.fileno(), [view[filled:]], at)):
+                    raise SourceChanged(self._path, "it ended too early")
+                filled += count
+            received += filled
+            yield view
+
+
 class Directories:
     """A cache of one directory descriptor: the next file of a batch is mostly in the same directory."""
 
@@ -149,7 +195,7 @@ class Directories:
 
 
 @contextmanager
-def open_source(source: FileSource, directories: Directories | None = None) -> Generator[OpenSource]:
+def open_source(source: FileSource, directories: Directories | None = None) -> Generator[OpenSource | OpenPiece]:
     """Open a file for the block.
 
     Args:
@@ -161,6 +207,9 @@ def open_source(source: FileSource, directories: Directories | None = None) -> G
         SourceUnreadable: the file cannot be opened, or a read in the block fails.
     """
     try:
+        if source.piece is not None:
+            yield OpenPiece(source.path, source.piece)
+            return
         path = path_bytes(source.path)
         if source.root is None:
             fd = _open_file(source.path, path, None)

@@ -30,8 +30,8 @@ from artifactstore.ingest.filling import Seen, fill
 from artifactstore.ingest.finalizing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
-from artifactstore.ingest.results import created_package, entries_sequence, file_record
-from artifactstore.ingest.scan import Scan, scan_directory
+from artifactstore.ingest.results import created_package, entries_sequence, file_record, preview_of
+from artifactstore.ingest.sources import default_name, gather
 from artifactstore.ingest.steps import Steps, ingest_command, ingested
 from artifactstore.os_paths import path_bytes
 from artifactstore.supervision import NO_TIME_LIMIT, Actor, ActorRef, Concurrent, OnCancel, handles
@@ -43,7 +43,6 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.identity import new_hasher
-from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.media_types import check_media_type, media_type_of
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -52,6 +51,7 @@ from artifactstore_protocols.messages import (
     IngestRole,
     IngestTree,
     OpenPackage,
+    PreviewIngest,
     StorageRole,
     StoreStream,
     WriterRole,
@@ -62,11 +62,13 @@ from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
     FinalizedPackage,
+    IngestPreview,
     IngestProgress,
     IngestSummary,
     PackageRecord,
 )
 from artifactstore_protocols.retention import retention_class
+from artifactstore_protocols.sources import SourceTree
 
 __all__ = ["IngestActor", "PackageBusy", "check_creation"]
 
@@ -178,7 +180,7 @@ class IngestActor(Actor[IngestRole]):
             async def opened() -> PackageRecord:
                 return package
 
-            seen = await self._scan(message)
+            seen = await self._scan(message.tree, message.progress)
             async with self._files_cache(seen, wanted=message.files_cache) as cache:
                 done = await fill(self._steps, seen, message, opened, message.on_existing, cache)
         return DirectoryIngest(
@@ -190,6 +192,7 @@ class IngestActor(Actor[IngestRole]):
             unchanged_files=len(seen.files) - done.written,
             reused_files=done.reused,
             excluded=seen.scan.excluded,
+            unreadable=seen.scan.unreadable,
             sequence=done.sequence,
         )
 
@@ -205,11 +208,13 @@ class IngestActor(Actor[IngestRole]):
         """Create a package, fill it from a directory, and finalize it."""
         commands.check_caller(message.principal, message.idempotency_key)
         self._store.must_be_writable()
-        seen = await self._scan(message)
-        name = seen.root.rpartition("/")[2] if message.name is None else message.name
+        name = message.name
+        if name is None:
+            name = await in_thread(partial(default_name, message.tree.sources))
+        seen = await self._scan(message.tree, message.progress)
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
         creation = _creation(asked)
-        identity = _identity(asked, message.links)
+        identity = _identity(asked, message.tree)
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
             with ExitStack() as filling:
                 package: PackageRecord | None = None
@@ -253,6 +258,7 @@ class IngestActor(Actor[IngestRole]):
             deduplicated_bytes=saved,
             reused_files=reused,
             excluded=seen.scan.excluded,
+            unreadable=seen.scan.unreadable,
             sequence=finalized.sequence,
         )
 
@@ -297,10 +303,11 @@ class IngestActor(Actor[IngestRole]):
 
     @asynccontextmanager
     async def _files_cache(self, seen: Seen, *, wanted: bool) -> AsyncGenerator[FilesCache]:
-        """Open the files cache of a directory for the block; save and close it after the block, even after an error."""
+        """Open the files cache of the sources for the block; save and close it after the block, even after an error."""
         name = new_hasher("blake3")
-        name.update(canonical.encode([ascii(self._store.name), os.geteuid(), ascii(seen.root)]))
-        place = self._places.files_cache if wanted else None
+        sources = seen.gathered.cached_as
+        name.update(canonical.encode([ascii(self._store.name), os.geteuid(), ascii(sources or "")]))
+        place = self._places.files_cache if wanted and sources is not None else None
         stamps = (file.stamp for file in seen.files)
         cache = await in_thread(partial(FilesCache.open, place, name.hexdigest(), stamps, check_cancelled))
 
@@ -343,27 +350,29 @@ class IngestActor(Actor[IngestRole]):
         # The package is finalized, perhaps only since its contents were read. Return the first finalization's result.
         return finalized_package(await self._read_back(self._store.package(package_id)))
 
-    async def _scan(self, message: AddDirectory | IngestTree) -> Seen:
-        """Scan the directory of a request in a worker thread, and report progress."""
-        progress = message.progress
-        looked_at_us = now_us()
+    @handles(PreviewIngest, mode=Concurrent(_SESSIONS), on_cancel=OnCancel.CANCEL)
+    async def preview(self, message: PreviewIngest) -> IngestPreview:
+        """Scan the sources of an ingest, and store nothing."""
+        return preview_of((await self._scan(message.tree, None)).scan)
 
-        def scan(tell: Callable[[IngestProgress], None] | None) -> Scan:
-            return scan_directory(
-                message.directory,
+    async def _scan(self, tree: SourceTree, progress: Callable[[IngestProgress], None] | None) -> Seen:
+        """Scan the sources of a request in a worker thread, and report progress."""
+        looked_at_us = now_us()
+        tell = None if progress is None else thread_safe_callback(progress)
+        found = await in_thread(
+            lambda: gather(
+                tree,
                 files_max=self._files_max,
-                links=message.links,
-                selection=message.selection,
                 own=OwnFiles.of(self._places),
                 check_cancelled=check_cancelled,
                 tell=lambda files, size: None if tell is None else tell(IngestProgress(0, files, 0, size, True)),
             )
-
-        tell = None if progress is None else thread_safe_callback(progress)
-        scanned = await in_thread(partial(scan, tell))
-        if scanned.excluded:
-            _logger.info("left out: %s", listed_paths(scanned.excluded))
-        return Seen(scanned, looked_at_us)
+        )
+        if found.scan.excluded:
+            _logger.info("left out: %s", listed_paths(found.scan.excluded))
+        if found.scan.unreadable:
+            _logger.warning("left out what cannot be read: %s", listed_paths(found.scan.unreadable))
+        return Seen(found, looked_at_us)
 
     async def _require_open(self, package_id: str) -> PackageRecord:
         """Return the package if it is open. This check precedes all reads; the writer checks again in a transaction."""
@@ -427,9 +436,10 @@ def _check_size(expected: int | None, received: int) -> None:
         raise SourceOverrun(expected, received)
 
 
-def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
-    """Return a digest of the values that two ingests of a directory must share to fill the same package."""
+def _identity(asked: OpenPackage, tree: SourceTree) -> str:
+    """Return a digest of the values that two ingests of the same sources must share to fill the same package."""
     identity = new_hasher("blake3")
     metadata: CanonicalValue = dict(asked.metadata)
-    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
+    of_package = [asked.name, asked.retention_class, metadata, asked.principal]
+    identity.update(canonical.encode([*of_package, tree.links.value, tree.prefix]))
     return identity.hexdigest()

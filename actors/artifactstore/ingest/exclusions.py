@@ -23,8 +23,10 @@ _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Exclusions:
     """The decisions of one scan about what its selection leaves out."""
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, start: int = 0) -> None:
+        """Keep the rules of a selection, which are about paths without their first `start` characters."""
         self._of_caller = selection.rules()
+        self._start = start
         self.selection = selection
 
     def leaves_out(self, path: str, above: RulesAbove, *, directory: bool, size_bytes: int) -> bool:
@@ -32,7 +34,10 @@ class Exclusions:
         limit = self.selection.max_file_size
         if limit is not None and size_bytes > limit:
             return True
-        if self._of_caller and (excluded := self._of_caller.excludes(path, directory=directory)) is not None:
+        if (
+            self._of_caller
+            and (excluded := self._of_caller.excludes(path[self._start :], directory=directory)) is not None
+        ):
             return excluded
         for start, rules in above:
             if (excluded := rules.excludes(path[start:], directory=directory)) is not None:

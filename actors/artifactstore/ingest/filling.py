@@ -1,4 +1,4 @@
-"""Code that fills a package from a scanned directory: it stores groups of batches ahead, and commits them in order."""
+"""Code that fills a package from scanned sources: it stores groups of batches ahead, and commits them in order."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,9 +14,9 @@ from artifactstore.ingest.files_cache import FilesCache, worth_keeping
 from artifactstore.ingest.pipeline import in_order
 from artifactstore.ingest.results import files_written
 from artifactstore.ingest.scan import Scan, ScannedFile
+from artifactstore.ingest.sources import Gathered
 from artifactstore.ingest.steps import IngestedFile, Steps, ingest_command, links_and_directories, runs
 from artifactstore_protocols.commands import OnExisting
-from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import AddDirectory, IngestTree
 from artifactstore_protocols.records import IngestProgress, PackageRecord
@@ -32,20 +32,20 @@ _IN_FLIGHT: Final = 3
 
 
 class Seen(Struct, frozen=True):
-    """The result of a scan, and the time before it began, in microseconds since the epoch."""
+    """The sources of an ingest, and the time before they were scanned, in microseconds since the epoch."""
 
-    scan: Scan
+    gathered: Gathered
     looked_at_us: int
+
+    @property
+    def scan(self) -> Scan:
+        """Return the entries."""
+        return self.gathered.scan
 
     @property
     def files(self) -> tuple[ScannedFile, ...]:
         """Return the files in the order of `paths.tree_order`."""
-        return self.scan.files
-
-    @property
-    def root(self) -> str:
-        """Return the real path of the directory."""
-        return self.scan.root
+        return self.gathered.scan.files
 
 
 class Filled(NamedTuple):
@@ -72,19 +72,20 @@ async def fill(
     on_existing: OnExisting,
     cache: FilesCache,
 ) -> Filled:
-    """Store and commit the files of a directory by groups of batches; store the next groups during a commit.
+    """Store and commit the files of the sources by groups of batches; store the next groups during a commit.
 
     Then commit the links and the empty directories.
 
     Args:
         steps: calls to the other actors.
-        seen: the scanned directory.
+        seen: the scanned sources.
         message: the request, with the principal and the progress callback.
         opened: returns the package. It is called when a group is stored and about to be committed.
         on_existing: what to do with a path that the package has already.
-        cache: the files cache of the directory.
+        cache: the files cache of the sources.
     """
     flagged = await steps.flagged()
+    source_of = seen.gathered.source_of
     progress = IngestProgress(
         files=0, files_total=len(seen.files), bytes=0, bytes_total=sum(file.size_bytes for file in seen.files)
     )
@@ -93,7 +94,7 @@ async def fill(
         message.progress(progress)  # the totals, before the first batch, which may be one large file
 
     async def store(run: list[list[ScannedFile]]) -> list[tuple[IngestedFile, ...]]:
-        files = iter(await steps.store_batch(seen.root, [*chain.from_iterable(run)], cache, flagged))
+        files = iter(await steps.store_batch(source_of, [*chain.from_iterable(run)], cache, flagged))
         return [tuple(islice(files, len(batch))) for batch in run]
 
     async def commit(run: list[list[ScannedFile]], stored: list[tuple[IngestedFile, ...]]) -> None:
@@ -106,9 +107,7 @@ async def fill(
 
         async def put(one: _Stored) -> tuple[Committed, Sequence[IngestedFile]]:
             batch, files = one
-            return await steps.put(
-                files, lambda index: FileSource(batch[index].source, seen.root), into, message.principal
-            )
+            return await steps.put(files, lambda index: source_of(batch[index]), into, message.principal)
 
         async def count(_one: _Stored, done: tuple[Committed, Sequence[IngestedFile]]) -> None:
             nonlocal progress, written, reused, sequence
@@ -139,5 +138,5 @@ def _keep(cache: FilesCache, batch: Sequence[ScannedFile], files: Sequence[Inges
     for seen, file in zip(batch, files, strict=True):
         # A file whose size changed between the scan and the read has another stamp now.
         was_read = file.stored is not None and seen.size_bytes == file.entry.size_bytes
-        if was_read and worth_keeping(seen.stamp, looked_at_us):
+        if was_read and seen.stamp and worth_keeping(seen.stamp, looked_at_us):
             cache.put(seen.stamp, file.entry.digest, seen.size_bytes)

@@ -7,18 +7,26 @@ import errno
 import os
 from typing import Final, NoReturn
 
-from artifactstore.ingest.refusals import LinksRefused, RefusedLink
 from artifactstore.os_paths import path_text
 from artifactstore_protocols.dataplane import SourceChanged, SourceUnreadable
 
-__all__ = ["GONE", "follow", "reason", "refuse", "target_of"]
+__all__ = ["GONE", "LeadsNowhere", "follow", "reason", "refuse", "target_of"]
 
 GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 """Error numbers of a path that does not exist any more."""
 
 
+class LeadsNowhere(Exception):
+    """A link cannot be followed; the text says where it leads and why that is no file or directory."""
+
+
 def follow(path: str, link: bytes) -> tuple[str, bytes, os.stat_result]:
-    """Return the text of a link, the real path that it leads to, and the status of that path."""
+    """Return the text of a link, the real path that it leads to, and the status of that path.
+
+    Raises:
+        LeadsNowhere: the link cannot be followed.
+        SourceChanged: the link changed meanwhile.
+    """
     target = target_of(path, link)
     try:
         found = os.stat(link)  # noqa: PTH116 - bytes; the error number of `stat` is the reason why a link leads nowhere
@@ -27,7 +35,7 @@ def follow(path: str, link: bytes) -> tuple[str, bytes, os.stat_result]:
     except OSError as error:
         if error.errno == errno.EINVAL:
             refuse(path, error)
-        raise LinksRefused((RefusedLink(path, target, _link_reason(link, error)),)) from error
+        raise LeadsNowhere(f"-> {target!r} {_link_reason(link, error)}") from error
     if (status.st_dev, status.st_ino) != (found.st_dev, found.st_ino):
         raise SourceChanged(path, "the link leads elsewhere now")
     return target, real, status

@@ -1,31 +1,30 @@
 """Errors that say why a directory, or an entry of it, cannot be ingested, and what to do."""
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, override
+from typing import Final, Literal, NamedTuple, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
+    "EntriesRefused",
     "IgnoreFileRefused",
-    "LinksRefused",
-    "NotADirectory",
-    "RefusedLink",
+    "PathUnusable",
+    "RefusedEntry",
     "SourceInsideStore",
-    "SpecialFileRefused",
     "TreeTooLarge",
 ]
 
-_LINKS_SHOWN: Final = 100
-"""Maximum number of links that an error message names."""
+_ENTRIES_SHOWN: Final = 100
+"""Maximum number of entries that an error message names."""
 
 
 @dataclass(eq=False)
-class NotADirectory(ArtifactStoreError):
-    """The path to ingest is not a directory, or the directory cannot be listed."""
+class PathUnusable(ArtifactStoreError):
+    """The path to ingest is neither a file nor a directory, or cannot be read."""
 
     path: str
     reason: str
-    template = "{self.path!r} cannot be read as a directory: {self.reason}"
+    template = "{self.path!r} cannot be ingested: {self.reason}"
 
 
 @dataclass(eq=False)
@@ -45,41 +44,50 @@ class SourceInsideStore(ArtifactStoreError):
     template = "{self.path!r} belongs to this store itself; name a directory or a file outside the store"
 
 
-class RefusedLink(NamedTuple):
-    """A symbolic link, its target, and the reason why it cannot be stored."""
+class RefusedEntry(NamedTuple):
+    """An entry of a source that a package cannot hold.
+
+    Attributes:
+        path: its path in the package.
+        kind: what is wrong: a symbolic link, a special file, a name, or an entry that cannot be read.
+        reason: the rest of a sentence that begins with the path, such as `is a socket`.
+    """
 
     path: str
-    target: str
+    kind: Literal["link", "special", "name", "unreadable"]
     reason: str
 
 
 @dataclass(eq=False)
-class LinksRefused(ArtifactStoreError):
-    """Some symbolic links cannot be stored.
+class EntriesRefused(ArtifactStoreError):
+    """Some entries of a source cannot be stored. The message says which options let the others through.
 
     Attributes:
-        links: all these links, in the order of their paths; only the first one if links are followed.
+        source: the path of the source.
+        entries: all these entries, in the order of their paths; at most 1,000.
     """
 
-    links: tuple[RefusedLink, ...]
+    source: str
+    entries: tuple[RefusedEntry, ...]
 
     @override
     def __str__(self) -> str:
-        count = len(self.links)
-        named = [f"{link.path!r} -> {link.target!r} {link.reason}" for link in self.links[:_LINKS_SHOWN]]
-        text = ", ".join(named) + (f" and {count - len(named)} more" if count > len(named) else "")
-        if count == 1:
-            return f"symbolic link {text}; remove it, or put what it leads to inside the tree"
-        return f"{count} symbolic links: {text}; remove them, or put what they lead to inside the tree"
+        count = len(self.entries)
+        lines = [f"{entry.path!r} {entry.reason}" for entry in self.entries[:_ENTRIES_SHOWN]]
+        more = f"\n  and {count - len(lines)} more" if count > len(lines) else ""
+        kinds = {entry.kind for entry in self.entries}
+        advice = [option for kind, option in _OPTIONS.items() if kind in kinds]
+        text = lines[0] if count == 1 else f"{count} entries are refused:\n  " + "\n  ".join(lines) + f"{more}\n"
+        return f"{self.source!r} cannot be stored: {text}{'; ' if count == 1 else ''}{', or '.join(advice)}"
 
 
-@dataclass(eq=False)
-class SpecialFileRefused(ArtifactStoreError):
-    """An entry is neither a regular file, a directory nor a symbolic link."""
-
-    path: str
-    kind: str
-    template = "{self.path!r} is a {self.kind}; only files can be ingested, so remove it or leave it out with --exclude"
+_OPTIONS: Final = {
+    "link": "leave links out with --links skip",
+    "unreadable": "leave out what cannot be read with --skip-unreadable",
+    "special": "leave entries out with --exclude",
+    "name": "rename what has such a name, or leave it out with --exclude",
+}
+"""What a user can do about each kind of refused entry."""
 
 
 @dataclass(eq=False)

@@ -7,13 +7,15 @@ or file may have changed after the first call.
 from collections.abc import Sequence
 from typing import cast
 
+from artifactstore.ingest.scan import Scan
 from artifactstore_protocols.entries import Entry
 from artifactstore_protocols.event_types import FILES_INGESTED, FilesIngested, PackageCreated
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
-from artifactstore_protocols.records import FileRecord, PackageRecord
+from artifactstore_protocols.paths import tree_order
+from artifactstore_protocols.records import FileRecord, IngestPreview, PackageRecord, PreviewedEntry
 
-__all__ = ["created_package", "entries_sequence", "file_record", "files_written"]
+__all__ = ["created_package", "entries_sequence", "file_record", "files_written", "preview_of"]
 
 
 def created_package(committed: Committed) -> PackageRecord:
@@ -71,4 +73,23 @@ def files_written(committed: Committed) -> int:
         for payload in committed.payloads()
         if isinstance(payload, FilesIngested)
         for entry in payload.entries
+    )
+
+
+def preview_of(scan: Scan) -> IngestPreview:
+    """Return what an ingest of a scan would store, in the order of the package."""
+    entries = [
+        *(PreviewedEntry(file.path, "file", file.size_bytes) for file in scan.files),
+        *(PreviewedEntry(path, "link", 0) for path, _target in scan.links),
+        *(PreviewedEntry(path, "directory", 0) for path in scan.directories),
+    ]
+    entries.sort(key=lambda entry: tree_order(entry.path))
+    return IngestPreview(
+        entries=tuple(entries),
+        files=len(scan.files),
+        links=len(scan.links),
+        directories=len(scan.directories),
+        bytes=sum(file.size_bytes for file in scan.files),
+        excluded=scan.excluded,
+        unreadable=scan.unreadable,
     )

@@ -15,28 +15,27 @@ import stat
 from collections.abc import Callable, Iterator
 from itertools import chain
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from artifactstore.ingest.exclusions import Exclusions, RulesAbove, is_cache, rules_in
-from artifactstore.ingest.links import GONE, follow, reason, refuse, target_of
+from artifactstore.ingest.links import GONE, LeadsNowhere, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
+    EntriesRefused,
     IgnoreFileRefused,
-    LinksRefused,
-    NotADirectory,
-    RefusedLink,
+    PathUnusable,
+    RefusedEntry,
     SourceInsideStore,
-    SpecialFileRefused,
     TreeTooLarge,
 )
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import SourceChanged
 from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
 from artifactstore_protocols.manifest import check_tree
-from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, RULES_MAX, Selection
 
-__all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory"]
+__all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory", "stamp_of"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
@@ -50,6 +49,9 @@ Links to directories that hold such links multiply: two links on each of thirty 
 
 _ASK_EVERY: Final = 128
 """Number of entries between two checks for cancellation: a few milliseconds."""
+
+_REFUSED_MAX: Final = 1000
+"""Maximum number of refused entries that an error lists."""
 
 _IGNORE_FILE: Final = IGNORE_FILE.encode()
 
@@ -93,6 +95,7 @@ class Scan(NamedTuple):
         directories: paths of the empty directories.
         excluded: paths that are left out: the store's own files and directories, skipped links, and what the selection
             excludes. Nothing below an excluded directory is named.
+        unreadable: paths that are left out because they cannot be read, if the caller asked for that.
     """
 
     root: str
@@ -100,6 +103,7 @@ class Scan(NamedTuple):
     links: tuple[tuple[str, str], ...]
     directories: tuple[str, ...]
     excluded: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
     def paths(self) -> list[str]:
         """Return the paths of all entries."""
@@ -132,15 +136,15 @@ def directory_at(directory: str) -> tuple[bytes, os.stat_result]:
     """Return the real path of a directory, and its status. Blocks.
 
     Raises:
-        NotADirectory: the path cannot be resolved, or is not a directory.
+        PathUnusable: the path cannot be resolved, or is not a directory.
     """
     try:
         root = os.path.realpath(path_bytes(directory), strict=True)
         found = os.stat(root)  # noqa: PTH116 - bytes
     except (OSError, ValueError, RecursionError) as error:  # also for a NUL, a surrogate, or a chain of 1,000 links
-        raise NotADirectory(directory, reason(error)) from error
+        raise PathUnusable(directory, reason(error)) from error
     if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectory(directory, "it is not a directory")
+        raise PathUnusable(directory, "it is not a directory")
     return root, found
 
 
@@ -148,8 +152,10 @@ def scan_directory(
     directory: str,
     *,
     files_max: int,
+    prefix: str = "",
     links: LinkPolicy = LinkPolicy.KEEP,
     selection: Selection = EVERYTHING,
+    skip_unreadable: bool = False,
     own: OwnFiles | None = None,
     check_cancelled: Callable[[], None] = lambda: None,
     tell: Callable[[int, int], None] = lambda _files, _bytes: None,
@@ -159,33 +165,42 @@ def scan_directory(
     Args:
         directory: path of the directory, as `path_text` returns it.
         files_max: maximum number of entries.
+        prefix: the directory of the package that the tree is for: empty, or with a final slash.
         links: what to do with symbolic links.
-        selection: which entries to take.
+        selection: which entries to take; its rules are about paths in the directory.
+        skip_unreadable: leave out entries that cannot be read.
         own: the store's own files, which are left out.
         check_cancelled: raises when the caller is cancelled.
         tell: called every 1,000 files with the number of files so far and their total size in bytes.
 
     Raises:
-        NotADirectory: the path is not a directory, or a directory cannot be listed.
+        PathUnusable: the path is not a directory, or cannot be listed.
         IgnoreFileRefused: an ignore file cannot be used.
         SourceInsideStore: the directory belongs to the store.
-        LinksRefused: the policy or the rules of packages reject a link.
-        SpecialFileRefused: an entry is a socket, a device or a FIFO.
-        PathRefused: a package cannot hold an entry's path.
+        EntriesRefused: the package cannot hold some entries: links that the policy or the rules of packages reject,
+            sockets, devices and FIFOs, paths that break a rule, and what cannot be read.
+        PathConflict: two entries have paths that a package cannot hold together.
         TreeTooLarge: the tree exceeds a limit on entries, names or directories behind links.
         SourceChanged: the tree changed during the scan.
-        SourceUnreadable: an entry cannot be inspected.
     """
     root, found = directory_at(directory)
     if own is not None and own.hold(root):
         raise SourceInsideStore(directory)
-    walk = _Walk(directory, root, files_max, links, Exclusions(selection), own, check_cancelled, tell)
-    walk.run(_Directory(root, "", "", _inode(found), None, linked=False))
+    exclusions = Exclusions(selection, len(prefix))
+    walk = _Walk(directory, root, files_max, links, exclusions, own, check_cancelled, tell, skip_unreadable)
+    walk.run(_Directory(root, prefix, "", _inode(found), None, linked=False))
+    refused = sorted((*walk.refused, *walk.refused_links()), key=lambda entry: tree_order(entry.path))
+    if refused:
+        raise EntriesRefused(directory, tuple(refused[:_REFUSED_MAX]))
     check_tree(chain(walk.paths(), walk.links))
-    if refused := walk.refused_links():
-        raise LinksRefused(refused)
-    excluded = tuple(walk.excluded)
-    return Scan(path_text(root), tuple(walk.files), tuple(walk.links.items()), tuple(walk.directories), excluded)
+    return Scan(
+        path_text(root),
+        tuple(walk.files),
+        tuple(walk.links.items()),
+        tuple(walk.directories),
+        tuple(walk.excluded),
+        tuple(walk.unreadable),
+    )
 
 
 class _Walk:
@@ -201,6 +216,7 @@ class _Walk:
         own: OwnFiles | None,
         check_cancelled: Callable[[], None],
         tell: Callable[[int, int], None],
+        skip_unreadable: bool,
     ) -> None:
         self._name = name
         self._root = root
@@ -217,6 +233,9 @@ class _Walk:
         self.links: dict[str, str] = {}
         self.directories: list[str] = []
         self.excluded: list[str] = []
+        self.unreadable: list[str] = []
+        self.refused: list[RefusedEntry] = []
+        self._skip_unreadable = skip_unreadable
 
     def run(self, start: _Directory) -> None:
         """Walk the tree depth first, by name, so that entries have the order of `paths.tree_order`.
@@ -228,7 +247,8 @@ class _Walk:
             directory, names, before = levels[-1]
             for name in names:
                 if (below := self._take(directory, name)) is not None:
-                    levels.append((*self._listed(below), self._entries + self._left_out))
+                    found = self._entries + self._left_out  # `_listed` may leave the directory out
+                    levels.append((*self._listed(below), found))
                     break
             else:
                 levels.pop()
@@ -241,14 +261,15 @@ class _Walk:
         """Return the paths of all entries except links."""
         return chain((file.path for file in self.files), self.directories)
 
-    def refused_links(self) -> tuple[RefusedLink, ...]:
+    def refused_links(self) -> tuple[RefusedEntry, ...]:
         """Return the links that the package cannot hold, each with the reason."""
         if self._policy is LinkPolicy.REFUSE:
-            return tuple(RefusedLink(path, target, "is a link") for path, target in self.links.items())
-        flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
-        sound = {path: target for path, target in self.links.items() if path not in flaws}
-        flaws |= dict.fromkeys(escaping_links(sound, chain(self.paths(), flaws)), "leaves the tree")
-        return tuple(RefusedLink(path, target, flaws[path]) for path, target in self.links.items() if path in flaws)
+            flaws = dict.fromkeys(self.links, "is a link")
+        else:
+            flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
+            sound = {path: target for path, target in self.links.items() if path not in flaws}
+            flaws |= dict.fromkeys(escaping_links(sound, chain(self.paths(), flaws)), "leaves the tree")
+        return tuple(RefusedEntry(path, "link", f"-> {self.links[path]!r} {flaw}") for path, flaw in flaws.items())
 
     def _listed(self, directory: _Directory) -> tuple[_Directory, Iterator["os.DirEntry[bytes]"]]:
         """Return a directory with its own rules, and its entries, sorted by the bytes of their names."""
@@ -260,10 +281,13 @@ class _Walk:
                     self._count_name()
                     entries.append(entry)
         except OSError as error:
+            if directory.above is None:
+                raise PathUnusable(self._name, reason(error)) from error
             path = directory.prefix.removesuffix("/")
-            if path and error.errno in GONE:
+            if error.errno in GONE:
                 raise SourceChanged(path, "it was a directory and is gone") from error
-            raise NotADirectory(path or self._name, reason(error)) from error
+            self._cannot_read(path, f"cannot be listed: {reason(error)}")
+            return directory, iter(())
         if self._exclusions.selection.ignore_files and any(entry.name == _IGNORE_FILE for entry in entries):
             rules = rules_in(directory.real, directory.prefix + IGNORE_FILE)
             if len(rules) + sum(len(above) for _start, above in directory.rules) > RULES_MAX:
@@ -281,15 +305,23 @@ class _Walk:
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            refuse(check_path(path), error)
+            if error.errno in GONE:
+                refuse(path, error)
+            self._cannot_read(path, f"cannot be read: {reason(error)}")
+            return None
         if self._excludes(directory, entry.path, path, status):
             self._leave_out(path)
             return None
-        check_path(path)
+        try:
+            check_path(path)
+        except PathRefused as refused:
+            self._refuse(path, "name", f"is no path of a package: {refused.reason}")
+            return None
         if self._own is not None and self._own.include(status, directory.inode, entry.name):
             self._leave_out(path)
         elif stat.S_ISREG(status.st_mode):
-            self._add(path, path if directory.source == directory.prefix else _below(directory, path), status)
+            source = path if directory.source == directory.prefix else _below(directory, path)
+            self._add(path, source, status, entry.path)
         elif stat.S_ISDIR(status.st_mode):
             source = f"{_below(directory, path)}/"
             linked = self._behind(directory.linked)
@@ -297,8 +329,22 @@ class _Walk:
         elif stat.S_ISLNK(status.st_mode):
             return self._take_link(directory, path, entry.path)
         else:
-            raise SpecialFileRefused(path, _kind(status.st_mode))
+            self._refuse(path, "special", f"is a {_kind(status.st_mode)}")
         return None
+
+    def _refuse(self, path: str, kind: Literal["link", "special", "name", "unreadable"], reason: str) -> None:
+        """Note an entry that the package cannot hold. The walk continues, to find all of them."""
+        self._left_out += 1
+        if len(self.refused) < _REFUSED_MAX:
+            self.refused.append(RefusedEntry(path, kind, reason))
+
+    def _cannot_read(self, path: str, reason: str) -> None:
+        """Leave out an entry that cannot be read, or refuse it."""
+        if self._skip_unreadable:
+            self._left_out += 1
+            self.unreadable.append(path)
+        else:
+            self._refuse(path, "unreadable", reason)
 
     def _excludes(self, directory: _Directory, real: bytes, path: str, status: os.stat_result) -> bool:
         """Return whether the selection leaves an entry out."""
@@ -321,24 +367,29 @@ class _Walk:
 
     def _follow(self, directory: _Directory, path: str, link: bytes) -> _Directory | None:
         """Add the file that a link leads to, or return the directory that the walk must enter."""
-        if link not in self._led:  # the walk can reach a link many times through other links
-            self._led[link] = follow(path, link)
-        target, real, status = self._led[link]
+        try:
+            if link not in self._led:  # the walk can reach a link many times through other links
+                self._led[link] = follow(path, link)
+            target, real, status = self._led[link]
+        except LeadsNowhere as nowhere:
+            self._refuse(path, "link", str(nowhere))
+            return None
         if self._own is not None and self._own.hold(real):
             self._leave_out(path)
             return None
         if real != self._root and not real.startswith(self._inside):
-            raise LinksRefused((RefusedLink(path, target, "leaves the tree"),))
+            self._refuse(path, "link", f"-> {target!r} leaves the tree")
+            return None
         source = path_text(real[len(self._inside) :])
         if self._excludes(directory, real, path, status):
             self._leave_out(path)
             return None
         if stat.S_ISREG(status.st_mode):
-            self._add(path, source, status)
+            self._add(path, source, status, real)
         elif not stat.S_ISDIR(status.st_mode):
-            raise SpecialFileRefused(path, _kind(status.st_mode))
+            self._refuse(path, "special", f"-> {target!r} is a {_kind(status.st_mode)}")
         elif _leads_up(directory, status):
-            raise LinksRefused((RefusedLink(path, target, "leads back to a directory above itself"),))
+            self._refuse(path, "link", f"-> {target!r} leads back to a directory above itself")
         else:
             source = f"{source}/" if source else ""
             linked = self._behind(linked=True)
@@ -362,10 +413,14 @@ class _Walk:
         if self._entries > self._files_max:
             raise TreeTooLarge(self._name, self._files_max, "files, links and empty directories", "split it")
 
-    def _add(self, path: str, source: str, status: os.stat_result) -> None:
+    def _add(self, path: str, source: str, status: os.stat_result, real: bytes) -> None:
+        # Nearly every file is readable by everybody. Only the others need a system call.
+        if not status.st_mode & stat.S_IROTH and not os.access(real, os.R_OK, effective_ids=True):
+            self._cannot_read(path, "cannot be read: Permission denied")
+            return
         self._count_entry()
         self.files.append(
-            ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), status.st_size, _stamp(status))
+            ScannedFile(path, source, bool(status.st_mode & stat.S_IXUSR), status.st_size, stamp_of(status))
         )
         self._bytes += status.st_size
         if not len(self.files) % _TELL_EVERY:
@@ -399,7 +454,8 @@ def _below(directory: _Directory, path: str) -> str:
     return directory.source + path[len(directory.prefix) :]
 
 
-def _stamp(found: os.stat_result) -> bytes:
+def stamp_of(found: os.stat_result) -> bytes:
+    """Return the `STAMP` of a file with this status."""
     times = found.st_mtime_ns & _64_BITS, found.st_ctime_ns & _64_BITS
     return STAMP.pack(found.st_dev & _64_BITS, found.st_ino, found.st_size, *times)
 

@@ -78,18 +78,22 @@ class Steps:
         )
 
     async def store_batch(
-        self, root: str, batch: Sequence[ScannedFile], cache: FilesCache, flagged: Mapping[ContentAddress, Place]
+        self,
+        source_of: Callable[[ScannedFile], FileSource],
+        batch: Sequence[ScannedFile],
+        cache: FilesCache,
+        flagged: Mapping[ContentAddress, Place],
     ) -> tuple[IngestedFile, ...]:
-        """Store files of a directory in one transaction; skip unchanged files whose objects are stored.
+        """Store scanned files in one transaction; skip unchanged files whose objects are stored.
 
         Args:
-            root: real path of the directory.
+            source_of: returns where the content of a file is.
             batch: the files.
-            cache: the files cache of the directory.
+            cache: the files cache of the sources.
             flagged: the result of `flagged`.
         """
         there = await self._there(batch, cache, flagged)
-        sources = [FileSource(file.source, root) for file in batch if file.stamp not in there]
+        sources = [source_of(file) for file in batch if file.stamp not in there]
         results = iter(await self.store_files(sources, flagged) if sources else ())
         files: list[IngestedFile] = []
         for file in batch:

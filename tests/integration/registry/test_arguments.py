@@ -58,6 +58,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "filter": (5, "p", {"name": "p"}, EntryFilter(path="p"), Fragile()),
     "search": (5, "p", {"path": "p"}, PackageFilter(), Fragile()),
     "selection": (5, "*.log", ["*.log"], {"exclude": []}, EntryFilter(path="p"), Fragile()),
+    "sources": ("p", b"p", 5, [], [5], ["p"], {"a": b""}, Path("a\0b"), Fragile()),
     "sort": ("age", "Created", b"name", 1, True, Fragile()),
     "source": ("p", b"p", 5, bytearray(b"p"), {"a": b""}, Path("a\0b"), Fragile()),
 }
@@ -78,6 +79,9 @@ KINDS = {
     "metadata": "mapping",
     "schema": "schema",
     "source": "source",
+    "sources": "sources",
+    "prefix": "str",
+    "skip_unreadable": "bool",
     "directory": "Path",
     "file": "Path",
     "files_cache": "bool",
@@ -114,6 +118,7 @@ def right_values(tree: Path) -> dict[str, object]:
         "wanted": EntryFilter(path="f"),
         "schema": {},
         "source": tree / "f",
+        "sources": tree,
         "directory": tree,
         "file": tree,
     }

@@ -15,9 +15,8 @@ from artifactstore import Registry, Settings, open_registry
 from artifactstore.backends.small import SmallBackend
 from artifactstore.database.store import SqlEventStore
 from artifactstore.errors import (
-    LinksRefused,
-    NotADirectory,
-    SpecialFileRefused,
+    EntriesRefused,
+    PathUnusable,
     TargetRefused,
     TreeTooLarge,
 )
@@ -207,7 +206,7 @@ async def test_a_tree_that_cannot_be_kept_is_refused_before_anything_is_stored(
     plant(tree.parent, {"outside": b"not for the store"})
     plant(tree, {"a good file": b"content"})
     spoil(tree)
-    with pytest.raises((LinksRefused, SpecialFileRefused, PathRefused), match=reason):
+    with pytest.raises((EntriesRefused, PathRefused), match=reason):
         await registry.ingest_tree(tree, links=LinkPolicy.FOLLOW)
     assert await whole_log(registry) == []
     assert objects(settings) == {}
@@ -233,13 +232,14 @@ async def test_a_caller_that_no_command_can_have_is_refused_before_anything_is_s
     assert objects(settings) == {}
 
 
-async def test_what_is_no_directory_is_refused(registry: Registry, tree: Path) -> None:
+async def test_what_is_neither_file_nor_directory_is_refused(registry: Registry, tree: Path) -> None:
     plant(tree, {"file": b""})
+    os.mkfifo(tree / "pipe")
     package = (await registry.create_package("p")).package_id
-    for path in (tree / "file", tree / "absent", tree / "file" / "below"):
-        with pytest.raises(NotADirectory):
+    for path in (tree / "pipe", tree / "absent", tree / "file" / "below"):
+        with pytest.raises(PathUnusable):
             await registry.ingest_directory(package, path)
-        with pytest.raises(NotADirectory):
+        with pytest.raises(PathUnusable):
             await registry.ingest_tree(path)
     assert len(await whole_log(registry)) == 2
 

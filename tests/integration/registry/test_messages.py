@@ -38,6 +38,7 @@ from artifactstore_protocols.messages import (
     IngestTree,
     OpenPackage,
     OpenTail,
+    PreviewIngest,
     ReadObjects,
     Replay,
     ServeObject,
@@ -46,6 +47,7 @@ from artifactstore_protocols.messages import (
     StoreStream,
     VerifyObjects,
 )
+from artifactstore_protocols.sources import Source, SourceTree
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.supervision import Message, Request
 from event_stores import run_of
@@ -66,6 +68,7 @@ WRONG_AT_LEAST = 8
 
 def samples(tree: Path) -> list[Message[Any]]:
     """One message of each type that has fields, which could be done."""
+    of_tree = SourceTree((Source(str(tree)),))
     stamp = CommandStamp(new_id(), f"blake3:{'0' * 64}", None)
     event = Event(new_id(), "v1.nothing.known", new_id(), "ci", 1, b"\xa0", stamp)
     create = CommandRequest(new_id(), CreatePackage(new_id(), "p", "standard", {}), "ci", None)
@@ -84,9 +87,10 @@ def samples(tree: Path) -> list[Message[Any]]:
         Replay(rebuild=False),
         OpenPackage("p", "standard", {}, "ci", None),
         AddFile(new_id(), "f", FileSource(str(tree / "f")), None, None, None, OnExisting.REFUSE, "ci", None),
-        AddDirectory(new_id(), str(tree), OnExisting.REFUSE, "ci", None),
+        AddDirectory(new_id(), of_tree, OnExisting.REFUSE, "ci", None),
         FinalizePackage(new_id(), "ci"),
-        IngestTree(str(tree), None, "standard", {}, "ci", None, None),
+        IngestTree(of_tree, None, "standard", {}, "ci", None, None),
+        PreviewIngest(of_tree),
         GetHealth(0.0),
     ]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from artifactstore.ingest.refusals import IgnoreFileRefused, SpecialFileRefused
+from artifactstore.ingest.refusals import EntriesRefused, IgnoreFileRefused
 from artifactstore.ingest.scan import Scan, scan_directory
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.selection import Selection
@@ -52,7 +52,7 @@ def test_nothing_below_an_excluded_directory_is_looked_at(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
     with pytest.raises(IgnoreFileRefused, match=r"'build/\.artifactignore' cannot be used: it is not UTF-8"):
         scan(tree, Selection(exclude=["pipe"]))
-    with pytest.raises(SpecialFileRefused, match="leave it out with --exclude"):
+    with pytest.raises(EntriesRefused, match="leave entries out with --exclude"):
         scan(tree, Selection(exclude=["build"]))
     found = scan(tree, Selection(exclude=["build", "pipe"]))
     assert found.excluded == ("build", "pipe")

@@ -12,10 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from artifactstore.errors import (
-    LinksRefused,
-    NotADirectory,
+    EntriesRefused,
+    PathUnusable,
     SourceChanged,
-    SpecialFileRefused,
     TreeTooLarge,
 )
 from artifactstore.ingest.own_files import OwnFiles, StorePlaces
@@ -101,10 +100,10 @@ LINKS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_link_is_refused_for_its_real_reason(tmp_path: Path, reason: str) -> None:
     make, target = LINKS[reason]
     make(tmp_path)
-    with pytest.raises(LinksRefused) as refused:
+    with pytest.raises(EntriesRefused) as refused:
         _paths(tmp_path)
-    assert refused.value.links == (("link", target, reason),)
-    assert "remove it" in str(refused.value)
+    assert refused.value.entries == (("link", "link", f"-> {target!r} {reason}"),)
+    assert str(refused.value).endswith(f"'link' -> {target!r} {reason}; leave links out with --links skip")
 
 
 @pytest.mark.parametrize(
@@ -112,9 +111,10 @@ def test_a_link_is_refused_for_its_real_reason(tmp_path: Path, reason: str) -> N
 )
 def test_many_links_in_a_row_are_no_circle(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:
     make(tmp_path)
-    with pytest.raises(LinksRefused) as refused:
+    with pytest.raises(EntriesRefused) as refused:
         _paths(tmp_path)
-    assert [link.reason for link in refused.value.links] == [reason]
+    assert refused.value.entries
+    assert all(link.reason.endswith(reason) for link in refused.value.entries)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
@@ -126,7 +126,7 @@ def test_a_link_that_may_not_be_followed_is_no_circle() -> None:
         (closed / "below").mkdir()
         (tree / "link").symlink_to(closed / "below")
         os.seteuid(65534)
-        with pytest.raises(LinksRefused, match="cannot be followed: Permission denied"):
+        with pytest.raises(EntriesRefused, match="cannot be followed: Permission denied"):
             _paths(tree)
     finally:
         os.seteuid(0)
@@ -137,7 +137,7 @@ def test_a_link_that_may_not_be_followed_is_no_circle() -> None:
 def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in ("file", "absent"):
-        with pytest.raises(NotADirectory, match="cannot be read as a directory"):
+        with pytest.raises(PathUnusable, match="cannot be ingested: "):
             scan_directory(str(tmp_path / path), files_max=_MANY)
 
 
@@ -249,8 +249,31 @@ def test_what_the_system_says_else_is_named(tmp_path: Path, monkeypatch: pytest.
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", deny)
-    with pytest.raises(NotADirectory, match=r"'locked' cannot be read as a directory: Permission denied"):
-        _paths(tmp_path)
+    (tmp_path / "open").mkdir()
+    with pytest.raises(EntriesRefused, match=r"'locked' cannot be listed: Permission denied; .*--skip-unreadable"):
+        scan_directory(str(tmp_path), files_max=_MANY)
+    scan = scan_directory(str(tmp_path), files_max=_MANY, skip_unreadable=True)
+    assert (scan.directories, scan.unreadable) == (("open",), ("locked",))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+def test_files_that_this_user_may_not_read_are_named_at_once_or_left_out() -> None:
+    tree = Path(tempfile.mkdtemp())  # pytest's own directories are closed to other users
+    try:
+        tree.chmod(0o755)
+        for name, mode in (("a", 0o600), ("b", 0o644), ("c", 0o000)):
+            (tree / name).touch(mode)
+            (tree / name).chmod(mode)
+        os.seteuid(65534)
+        with pytest.raises(EntriesRefused) as refused:
+            scan_directory(str(tree), files_max=_MANY)
+        scan = scan_directory(str(tree), files_max=_MANY, skip_unreadable=True)
+    finally:
+        os.seteuid(0)
+        rmtree(tree)
+    assert [entry.path for entry in refused.value.entries] == ["a", "c"]
+    assert [file.path for file in scan.files] == ["b"]
+    assert scan.unreadable == ("a", "c")
 
 
 def test_as_many_files_as_the_limit_are_taken(tmp_path: Path) -> None:
@@ -263,10 +286,10 @@ def test_as_many_files_as_the_limit_are_taken(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_refused_by_its_kind(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SpecialFileRefused) as refused:
+    with pytest.raises(EntriesRefused) as refused:
         scan_directory(str(tmp_path), files_max=_MANY)
-    assert (refused.value.path, refused.value.kind) == ("pipe", "FIFO")
-    assert "only files can be ingested" in str(refused.value)
+    assert refused.value.entries == (("pipe", "special", "is a FIFO"),)
+    assert "leave entries out with --exclude" in str(refused.value)
 
 
 def _doubling(tree: Path, levels: int) -> None:
@@ -356,12 +379,23 @@ def test_links_that_lead_out_are_refused_all_at_once_with_their_reasons(tmp_path
     (tmp_path / "x" / "y").mkdir(parents=True)
     for path, target in targets.items():
         (tmp_path / path).symlink_to(target)
-    with pytest.raises(LinksRefused, match="3 symbolic links: 'm' -> ") as refused:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x" / "a\\b").touch()
+    with pytest.raises(EntriesRefused) as refused:
         scan_directory(str(tmp_path), files_max=_MANY)
-    assert refused.value.links == (
-        ("m", "x/y/d/../etc", "leaves the tree"),
-        ("n", "/etc/hostname", "is absolute; make it relative"),
-        ("z", "..\\x", "holds a backslash or a control character"),
+    assert refused.value.entries == (
+        ("m", "link", "-> 'x/y/d/../etc' leaves the tree"),
+        ("n", "link", "-> '/etc/hostname' is absolute; make it relative"),
+        ("pipe", "special", "is a FIFO"),
+        ("x/a\\b", "name", "is no path of a package: a backslash is not allowed; separate the parts with '/'"),
+        ("z", "link", "-> '..\\\\x' holds a backslash or a control character"),
+    )
+    first, *lines, advice = str(refused.value).splitlines()
+    assert first == f"{str(tmp_path)!r} cannot be stored: 5 entries are refused:"
+    assert lines[2] == "  'pipe' is a FIFO"
+    assert advice == (
+        "leave links out with --links skip, or leave entries out with --exclude, or rename what has such a name, or "
+        "leave it out with --exclude"
     )
 
 
@@ -369,9 +403,10 @@ def test_links_are_refused_or_left_out_where_the_caller_says_so(tmp_path: Path) 
     (tmp_path / "d").mkdir()
     for path in ("d/b", "a"):
         (tmp_path / path).symlink_to("/etc/hostname")
-    with pytest.raises(LinksRefused) as refused:
+    with pytest.raises(EntriesRefused) as refused:
         scan_directory(str(tmp_path), files_max=_MANY, links=LinkPolicy.REFUSE)
-    assert [(link.path, link.reason) for link in refused.value.links] == [("a", "is a link"), ("d/b", "is a link")]
+    assert [link.path for link in refused.value.entries] == ["a", "d/b"]
+    assert refused.value.entries[0].reason == "-> '/etc/hostname' is a link"
     scan = scan_directory(str(tmp_path), files_max=_MANY, links=LinkPolicy.SKIP)
     assert (scan.links, scan.directories, scan.excluded) == ((), (), ("a", "d/b"))
 

@@ -1,0 +1,54 @@
+"""What `ingest` and `package add` read: paths, and `-` for stdin."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from artifactstore_protocols.sources import Source
+
+__all__ = ["STDIN", "Prefix", "SkipUnreadable", "StdinName", "read_stdin", "sources_of"]
+
+_STDIN = 0
+_READ_BYTES = 1 << 20
+STDIN = Path("-")
+
+Prefix = Annotated[str, typer.Option("--prefix", metavar="DIR", help="Put everything below this path of the package.")]
+StdinName = Annotated[
+    str | None, typer.Option("--stdin-name", metavar="NAME", help="The name of the file that PATH - reads from stdin.")
+]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out what cannot be read, and name it in the output.")
+]
+
+
+def sources_of(paths: Sequence[Path], stdin_name: str | None) -> list[Source]:
+    """Return the sources that a command line names.
+
+    Raises:
+        typer.BadParameter: stdin has no name, is a terminal, or is given twice; or it has a name and is not given.
+    """
+    from artifactstore.os_paths import path_text  # noqa: PLC0415 - it loads msgspec, which `--help` does not need
+
+    dashes = paths.count(STDIN)
+    if dashes > 1:
+        raise typer.BadParameter("stdin can be read only once; give - once", param_hint="PATH")
+    if not dashes and stdin_name is not None:
+        raise typer.BadParameter("it is for stdin; give - as a PATH too", param_hint="--stdin-name")
+    if dashes and stdin_name is None:
+        raise typer.BadParameter("- reads stdin, which has no name; give the file one", param_hint="PATH")
+    if dashes and sys.stdin.isatty():
+        raise typer.BadParameter("stdin is a terminal; pipe something into the command", param_hint="PATH")
+    return [Source(stdin_name or "", _STDIN) if path == STDIN else Source(path_text(path)) for path in paths]
+
+
+async def read_stdin() -> AsyncGenerator[bytes]:
+    """Yield what stdin has, in pieces."""
+    import trio  # noqa: PLC0415 - as above
+
+    # An abandoned thread takes nothing away from anybody: the command ends.
+    while chunk := await trio.to_thread.run_sync(os.read, _STDIN, _READ_BYTES, abandon_on_cancel=True):
+        yield chunk

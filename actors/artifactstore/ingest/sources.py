@@ -1,0 +1,189 @@
+"""The sources of an ingest, read as one tree: directories, files and descriptors, below one prefix."""
+
+import os
+import stat
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from artifactstore.ingest.links import reason
+from artifactstore.ingest.open_files import everything_in
+from artifactstore.ingest.own_files import OwnFiles
+from artifactstore.ingest.refusals import EntriesRefused, PathUnusable, RefusedEntry, SourceInsideStore, TreeTooLarge
+from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
+from artifactstore.os_paths import path_bytes, path_text
+from artifactstore_protocols.dataplane import FileSource, Piece
+from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.links import escaping_links
+from artifactstore_protocols.manifest import check_tree
+from artifactstore_protocols.paths import PathRefused, check_path, tree_order
+from artifactstore_protocols.sources import Source, SourceTree
+
+__all__ = ["Gathered", "default_name", "gather"]
+
+type _Tell = Callable[[int, int], None]
+
+
+class Gathered(NamedTuple):
+    """The tree that sources are together.
+
+    Attributes:
+        scan: its entries.
+        source_of: returns where the content of one of its files is.
+        cached_as: the name of the files cache for these sources; None if no file has a stamp.
+    """
+
+    scan: Scan
+    source_of: Callable[[ScannedFile], FileSource]
+    cached_as: str | None
+
+
+class _Limits(NamedTuple):
+    files_max: int
+    own: OwnFiles | None
+    check_cancelled: Callable[[], None]
+    tell: _Tell
+
+
+def gather(
+    tree: SourceTree,
+    *,
+    files_max: int,
+    own: OwnFiles | None = None,
+    check_cancelled: Callable[[], None] = lambda: None,
+    tell: _Tell = lambda _files, _bytes: None,
+) -> Gathered:
+    """Read what an ingest needs to know of its sources. Blocks.
+
+    The arguments are those of `scan_directory`.
+
+    Raises:
+        PathUnusable: a source is neither a file nor a directory, or cannot be read.
+        PathRefused: two sources have entries that a package cannot hold together.
+        TreeTooLarge: the sources have too many entries together.
+        Exception: the errors of `scan_directory`.
+    """
+    several = len(tree.sources) > 1
+    ones: list[Gathered] = []
+    limits = _Limits(files_max, own, check_cancelled, tell)
+    for source in tree.sources:
+        one = _one(source, tree, limits, several=several)
+        limits = _less(limits, one.scan, source)
+        ones.append(one)
+    return _together(tree, ones) if several else ones[0]
+
+
+def default_name(sources: Sequence[Source]) -> str:
+    """Return the name that a package of these sources has by default. Blocks.
+
+    Raises:
+        InvalidValue: there are several sources.
+        PathUnusable: the source is neither a file nor a directory, or cannot be read.
+    """
+    if len(sources) > 1:
+        raise InvalidValue("package name", "", "several sources have no name in common")
+    [source] = sources
+    if source.descriptor is not None:
+        return _last(source.path)
+    real, found = _found(source)
+    return path_text(os.path.basename(real)) if stat.S_ISDIR(found.st_mode) else _last(source.path)  # noqa: PTH119 - bytes
+
+
+def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) -> Gathered:
+    prefix = f"{tree.prefix}/" if tree.prefix else ""
+    if source.descriptor is not None:
+        try:
+            piece = everything_in(source.descriptor, limits.check_cancelled)
+        except OSError as error:
+            raise PathUnusable(source.path, reason(error)) from error
+        return _of_piece(source, prefix, piece)
+    real, found = _found(source)
+    name = path_text(os.path.basename(real))  # noqa: PTH119 - bytes
+    if stat.S_ISDIR(found.st_mode):
+        below = f"{prefix}{name}/" if several else prefix
+        scan = scan_directory(
+            source.path,
+            files_max=limits.files_max,
+            prefix=below,
+            links=tree.links,
+            selection=tree.selection,
+            skip_unreadable=tree.skip_unreadable,
+            own=limits.own,
+            check_cancelled=limits.check_cancelled,
+            tell=limits.tell,
+        )
+        if below and not (scan.files or scan.links or scan.directories or scan.excluded or scan.unreadable):
+            scan = scan._replace(directories=(_checked(source, below[:-1]),))
+        root = scan.root
+        return Gathered(scan, lambda file: FileSource(file.source, root), root)
+    if limits.own is not None and limits.own.hold(real):
+        raise SourceInsideStore(source.path)
+    path = _checked(source, f"{prefix}{_last(source.path)}")
+    root = path_text(os.path.dirname(real))  # noqa: PTH120 - bytes
+    file = ScannedFile(path, name, bool(found.st_mode & stat.S_IXUSR), found.st_size, stamp_of(found))
+    scan = Scan(root, (file,), (), (), ())
+    return Gathered(scan, lambda file: FileSource(file.source, root), path_text(real))
+
+
+def _found(source: Source) -> tuple[bytes, os.stat_result]:
+    """Return the real path of a source that is a file or a directory, and its status."""
+    try:
+        real = os.path.realpath(path_bytes(source.path), strict=True)
+        found = os.stat(real)  # noqa: PTH116 - bytes
+    except (OSError, ValueError, RecursionError) as error:  # also for a NUL, a surrogate, or a chain of 1,000 links
+        raise PathUnusable(source.path, reason(error)) from error
+    if not stat.S_ISDIR(found.st_mode) and not stat.S_ISREG(found.st_mode):
+        raise PathUnusable(source.path, "it is neither a file nor a directory; give a pipe as '-'")
+    return real, found
+
+
+def _of_piece(source: Source, prefix: str, piece: Piece) -> Gathered:
+    path = _checked(source, f"{prefix}{source.path}")
+    file = ScannedFile(path, path, executable=False, size_bytes=piece.size_bytes, stamp=b"")
+    return Gathered(Scan("", (file,), (), (), ()), lambda _file: FileSource(path, piece=piece), None)
+
+
+def _checked(source: Source, path: str) -> str:
+    try:
+        return check_path(path)
+    except PathRefused as refused:
+        entry = RefusedEntry(path, "name", f"is no path of a package: {refused.reason}")
+        raise EntriesRefused(source.path, (entry,)) from refused
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _less(limits: _Limits, scan: Scan, source: Source) -> _Limits:
+    """Return the limits for the next source, and report its files after those of the sources before it."""
+    left = limits.files_max - len(scan.files) - len(scan.links) - len(scan.directories)
+    if left < 0:
+        raise TreeTooLarge(source.path, limits.files_max, "entries together with the other sources", "split the ingest")
+    files, size_bytes, tell = len(scan.files), sum(file.size_bytes for file in scan.files), limits.tell
+    return limits._replace(files_max=left, tell=lambda more, bigger: tell(files + more, size_bytes + bigger))
+
+
+def _together(tree: SourceTree, ones: Sequence[Gathered]) -> Gathered:
+    """Return the scans of several sources as one. A file's source begins with the number of its own source."""
+    files = [
+        file._replace(source=f"{number}/{file.source}") for number, one in enumerate(ones) for file in one.scan.files
+    ]
+    links = dict(sorted((link for one in ones for link in one.scan.links), key=lambda link: tree_order(link[0])))
+    directories = sorted((path for one in ones for path in one.scan.directories), key=tree_order)
+    files.sort(key=lambda file: tree_order(file.path))
+    paths = [*(file.path for file in files), *directories]
+    check_tree(chain(paths, *([path for path, _target in one.scan.links] for one in ones)))
+    if escaping := escaping_links(links, paths):
+        refused = tuple(RefusedEntry(path, "link", f"-> {links[path]!r} leaves the tree") for path in escaping)
+        raise EntriesRefused(tree.sources[0].path, refused)
+
+    def source_of(file: ScannedFile) -> FileSource:
+        number, _, source = file.source.partition("/")
+        return ones[int(number)].source_of(file._replace(source=source))
+
+    excluded = tuple(path for one in ones for path in one.scan.excluded)
+    unreadable = tuple(path for one in ones for path in one.scan.unreadable)
+    scan = Scan("", tuple(files), tuple(links.items()), tuple(directories), excluded, unreadable)
+    named = [one.cached_as for one in ones if one.cached_as is not None]
+    return Gathered(scan, source_of, "\0".join(named) if len(named) == len(ones) else None)
