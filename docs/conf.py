@@ -77,6 +77,7 @@ docs/OPERATOR
 docs/RULES
 docs/how-to/naming-packages
 docs/how-to/finding
+docs/how-to/ingesting
 docs/how-to/leaving-out
 docs/how-to/embedding
 docs/how-to/ci

@@ -108,7 +108,7 @@ def _run(arguments: Sequence[str]) -> int:
     except StartFailed as failure:
         return _complain(_root_cause(failure))
     except Refusal as refusal:
-        return _complain(str(refusal))
+        return _complain(str(refusal), *getattr(refusal, "__notes__", ()))
     except OSError as error:
         return _complain(_told(error))
     return 0
@@ -136,6 +136,7 @@ def _root_cause(failure: BaseException) -> str:
     return str(failure)
 
 
-def _complain(message: str) -> int:
-    print(f"artifactstore: {printable(message)}", file=sys.stderr)  # noqa: T201
+def _complain(message: str, *notes: str) -> int:
+    lines = [f"artifactstore: {printable(message)}", *(f"  {printable(note)}" for note in notes)]
+    print("\n".join(lines), file=sys.stderr)  # noqa: T201
     return EXIT_FAILED

@@ -149,8 +149,9 @@ async def _check_sources(
     from artifactstore.environment import in_thread  # noqa: PLC0415
     from artifactstore.ingest.sources import default_name  # noqa: PLC0415 - it loads trio, as does `in_thread`
 
-    named = await in_thread(lambda: default_name(sources))
-    await check_package(named if name is None else name, retention, metadata, key)
+    if name is None:
+        name = await in_thread(lambda: default_name(sources))
+    await check_package(name, retention, metadata, key)
 
 
 def _say_preview(found: IngestPreview, *, json: bool) -> None:

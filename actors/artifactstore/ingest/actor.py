@@ -371,7 +371,7 @@ class IngestActor(Actor[IngestRole]):
         if found.scan.excluded:
             _logger.info("left out: %s", listed_paths(found.scan.excluded))
         if found.scan.unreadable:
-            _logger.warning("left out what cannot be read: %s", listed_paths(found.scan.unreadable))
+            _logger.info("left out what cannot be read: %s", listed_paths(found.scan.unreadable))
         return Seen(found, looked_at_us)
 
     async def _require_open(self, package_id: str) -> PackageRecord:

@@ -14,9 +14,6 @@ __all__ = [
     "TreeTooLarge",
 ]
 
-_ENTRIES_SHOWN: Final = 100
-"""Maximum number of entries that an error message names."""
-
 
 @dataclass(eq=False)
 class PathUnusable(ArtifactStoreError):
@@ -62,6 +59,8 @@ class RefusedEntry(NamedTuple):
 class EntriesRefused(ArtifactStoreError):
     """Some entries of a source cannot be stored. The message says which options let the others through.
 
+    A single entry is in the message. Several are in the notes of the exception, one a line.
+
     Attributes:
         source: the path of the source.
         entries: all these entries, in the order of their paths; at most 1,000.
@@ -70,22 +69,26 @@ class EntriesRefused(ArtifactStoreError):
     source: str
     entries: tuple[RefusedEntry, ...]
 
+    def __post_init__(self) -> None:
+        if len(self.entries) > 1:
+            for entry in self.entries:
+                self.add_note(f"{entry.path!r} {entry.reason}")
+
     @override
     def __str__(self) -> str:
-        count = len(self.entries)
-        lines = [f"{entry.path!r} {entry.reason}" for entry in self.entries[:_ENTRIES_SHOWN]]
-        more = f"\n  and {count - len(lines)} more" if count > len(lines) else ""
+        [first, *others] = self.entries
         kinds = {entry.kind for entry in self.entries}
-        advice = [option for kind, option in _OPTIONS.items() if kind in kinds]
-        text = lines[0] if count == 1 else f"{count} entries are refused:\n  " + "\n  ".join(lines) + f"{more}\n"
-        return f"{self.source!r} cannot be stored: {text}{'; ' if count == 1 else ''}{', or '.join(advice)}"
+        advice = ", or ".join(option for kind, option in _OPTIONS.items() if kind in kinds)
+        if others:
+            return f"{len(self.entries)} entries of {self.source!r} cannot be stored; {advice}"
+        return f"{self.source!r} cannot be stored: {first.path!r} {first.reason}; {advice}"
 
 
 _OPTIONS: Final = {
     "link": "leave links out with --links skip",
     "unreadable": "leave out what cannot be read with --skip-unreadable",
-    "special": "leave entries out with --exclude",
-    "name": "rename what has such a name, or leave it out with --exclude",
+    "special": "leave files out with --exclude",
+    "name": "rename what a package cannot name",
 }
 """What a user can do about each kind of refused entry."""
 

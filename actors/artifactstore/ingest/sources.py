@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -114,15 +115,18 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
         )
         if below and not (scan.files or scan.links or scan.directories or scan.excluded or scan.unreadable):
             scan = scan._replace(directories=(_checked(source, below[:-1]),))
-        root = scan.root
-        return Gathered(scan, lambda file: FileSource(file.source, root), root)
+        return Gathered(scan, partial(_below, scan.root), scan.root)
     if limits.own is not None and limits.own.hold(real):
         raise SourceInsideStore(source.path)
     path = _checked(source, f"{prefix}{_last(source.path)}")
     root = path_text(os.path.dirname(real))  # noqa: PTH120 - bytes
     file = ScannedFile(path, name, bool(found.st_mode & stat.S_IXUSR), found.st_size, stamp_of(found))
     scan = Scan(root, (file,), (), (), ())
-    return Gathered(scan, lambda file: FileSource(file.source, root), path_text(real))
+    return Gathered(scan, partial(_below, root), path_text(real))
+
+
+def _below(root: str, file: ScannedFile) -> FileSource:
+    return FileSource(file.source, root)
 
 
 def _found(source: Source) -> tuple[bytes, os.stat_result]:
@@ -140,7 +144,11 @@ def _found(source: Source) -> tuple[bytes, os.stat_result]:
 def _of_piece(source: Source, prefix: str, piece: Piece) -> Gathered:
     path = _checked(source, f"{prefix}{source.path}")
     file = ScannedFile(path, path, executable=False, size_bytes=piece.size_bytes, stamp=b"")
-    return Gathered(Scan("", (file,), (), (), ()), lambda _file: FileSource(path, piece=piece), None)
+
+    def source_of(_file: ScannedFile) -> FileSource:
+        return FileSource(path, piece=piece)
+
+    return Gathered(Scan("", (file,), (), (), ()), source_of, None)
 
 
 def _checked(source: Source, path: str) -> str:
@@ -161,7 +169,11 @@ def _less(limits: _Limits, scan: Scan, source: Source) -> _Limits:
     if left < 0:
         raise TreeTooLarge(source.path, limits.files_max, "entries together with the other sources", "split the ingest")
     files, size_bytes, tell = len(scan.files), sum(file.size_bytes for file in scan.files), limits.tell
-    return limits._replace(files_max=left, tell=lambda more, bigger: tell(files + more, size_bytes + bigger))
+
+    def tell_all(more: int, bigger: int) -> None:
+        tell(files + more, size_bytes + bigger)
+
+    return limits._replace(files_max=left, tell=tell_all)
 
 
 def _together(tree: SourceTree, ones: Sequence[Gathered]) -> Gathered:

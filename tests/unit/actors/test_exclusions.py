@@ -52,7 +52,7 @@ def test_nothing_below_an_excluded_directory_is_looked_at(tree: Path) -> None:
     os.mkfifo(tree / "pipe")
     with pytest.raises(IgnoreFileRefused, match=r"'build/\.artifactignore' cannot be used: it is not UTF-8"):
         scan(tree, Selection(exclude=["pipe"]))
-    with pytest.raises(EntriesRefused, match="leave entries out with --exclude"):
+    with pytest.raises(EntriesRefused, match="leave files out with --exclude"):
         scan(tree, Selection(exclude=["build"]))
     found = scan(tree, Selection(exclude=["build", "pipe"]))
     assert found.excluded == ("build", "pipe")

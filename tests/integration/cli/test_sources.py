@@ -1,0 +1,127 @@
+"""What `ingest` and `package add` read besides one directory: several paths, one file, stdin; and a dry run."""
+
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from integration.cli.harness import Cli
+
+
+@pytest.fixture
+def stdin() -> Generator[Callable[[bytes], None]]:
+    """Puts bytes into a pipe that is the process's stdin."""
+    kept = os.dup(0)
+
+    def give(content: bytes) -> None:
+        reading, writing = os.pipe()
+        os.write(writing, content)
+        os.close(writing)
+        os.dup2(reading, 0)
+        os.close(reading)
+
+    yield give
+    os.dup2(kept, 0)
+    os.close(kept)
+
+
+def paths_in(cli: Cli, package: str) -> list[str]:
+    return [file["path"] for file in cli.json("package", "show", package)["file_list"]]
+
+
+def test_several_sources_are_one_package(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"notes")
+    assert (
+        "several sources have no name in common; name the package with --name"
+        in cli.run("ingest", tree, "notes.txt").err
+    )
+    cli.ok("ingest", tree, "notes.txt", "--name", "both", "--prefix", "out")
+    assert paths_in(cli, "both")[-1] == "out/tree/data/report.json"
+    assert "out/notes.txt" in paths_in(cli, "both")
+    cli.ok("ingest", "notes.txt")
+    assert paths_in(cli, "notes.txt") == ["notes.txt"]
+
+
+def test_a_pipe_is_a_file_with_a_name(cli: Cli, stdin: Callable[[bytes], None], tree: Path) -> None:
+    stdin(b'{"ok": true}')
+    cli.ok("ingest", "-", "--stdin-name", "report.json")
+    assert cli.ok("get", "report.json", "report.json").out == b'{"ok": true}'
+    stdin(b"log")
+    cli.ok("ingest", tree, "-", "--stdin-name", "build/log.txt", "--name", "with-log")
+    assert cli.ok("get", "with-log", "build/log.txt").out == b"log"
+    cli.ok("package", "create", "p")
+    stdin(b"added")
+    cli.ok("package", "add", "p", "-", "--as", "d/x")
+    cli.ok("package", "finalize", "p")
+    assert cli.ok("get", "p", "d/x").out == b"added"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-",), "give the file one"),
+        (("-", "-", "--stdin-name", "x"), "only once"),
+        (("tree", "--stdin-name", "x"), "give - as a PATH too"),
+    ],
+)
+def test_stdin_needs_one_name(cli: Cli, tree: Path, arguments: tuple[str, ...], says: str) -> None:
+    assert tree.name == "tree"
+    ran = cli.run("ingest", *arguments)
+    assert ran.code == 2
+    assert says in " ".join(ran.err.replace("│", " ").split())
+
+
+def test_several_things_are_added_at_once(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(b"notes")
+    cli.ok("package", "create", "p")
+    cli.ok("package", "add", "p", tree / "bin", "notes.txt", "--prefix", "x")
+    cli.ok("package", "add", "p", "notes.txt", "--prefix", "y")
+    assert paths_in(cli, "p") == ["x/bin/run.sh", "x/notes.txt", "y/notes.txt"]
+    assert cli.run("package", "add", "p", tree, "notes.txt", "--as", "z").code == 2
+    assert cli.run("package", "add", "p", "notes.txt", "--as", "z", "--prefix", "x").code == 2
+
+
+def test_a_dry_run_says_what_would_be_stored_and_makes_no_store(cli: Cli, tree: Path) -> None:
+    (tree / "link").symlink_to("README.md")
+    said = cli.ok("ingest", tree, "--dry-run", "--exclude", "data").text
+    assert "8 B  README.md" in said
+    assert "link  link" in said
+    assert "would store 2 files, 1 link, 25 B" in said
+    assert "would leave out data" in said
+    found = cli.json("ingest", tree, "--dry-run", "--exclude", "data")
+    assert [entry["path"] for entry in found["entries"]] == ["README.md", "bin/run.sh", "link"]
+    assert not cli.objects.exists()
+    assert not cli.database.exists()
+    (tree / "out").symlink_to("/etc")
+    assert "leave links out with --links skip" in cli.run("ingest", tree, "--dry-run").err
+
+
+def test_what_cannot_be_read_is_named_and_left_out_if_asked(
+    cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "secret").touch()
+    (tree / "secret").chmod(0o600)
+    allows = os.access
+
+    def denies(path: bytes, mode: int, **how: bool) -> bool:
+        return b"secret" not in os.fsencode(path) and allows(path, mode, **how)
+
+    monkeypatch.setattr(os, "access", denies)
+    advice = "'secret' cannot be read: Permission denied; leave out what cannot be read with --skip-unreadable"
+    assert advice in cli.run("ingest", tree).err
+    assert "not readable     secret" in cli.run("ingest", tree, "--skip-unreadable").text
+    assert "secret" not in paths_in(cli, "tree")
+    assert cli.json("ingest", tree, "--skip-unreadable")["unreadable"] == ["secret"]
+
+
+def test_every_refusal_is_a_line_and_the_advice_is_said_once(cli: Cli, tree: Path) -> None:
+    (tree / "out").symlink_to("/etc")
+    os.mkfifo(tree / "a\npipe")
+    ran = cli.run("ingest", tree)
+    first, *lines = ran.err.splitlines()
+    assert first.endswith("cannot be stored; leave links out with --links skip, or rename what a package cannot name")
+    assert lines == [
+        "  'a\\npipe' is no path of a package: control character U+000A is not allowed; rename the file",
+        "  'out' -> '/etc' is absolute; make it relative",
+    ]

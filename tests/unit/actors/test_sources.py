@@ -1,0 +1,199 @@
+"""Several sources become one tree: each directory below its name, files by their names, a pipe as a file."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from artifactstore.dataplane.source import open_source
+from artifactstore.errors import EntriesRefused, InvalidValue, PathRefused, PathUnusable, SourceChanged, TreeTooLarge
+from artifactstore.ingest.open_files import everything_in
+from artifactstore.ingest.scan import ScannedFile
+from artifactstore.ingest.sources import Gathered, default_name, gather
+from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.selection import EVERYTHING, Selection
+from artifactstore_protocols.sources import Source, SourceTree
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """Two directories and a file: `a` (f, sub/g, empty), `b` (f, link) and `note.txt`."""
+    for path in ("a/sub", "a/empty", "b"):
+        (tmp_path / path).mkdir(parents=True)
+    for path in ("a/f", "a/sub/g", "b/f", "note.txt"):
+        (tmp_path / path).write_text(f"content of {path}")
+    (tmp_path / "b" / "link").symlink_to("f")
+    return tmp_path
+
+
+def read(found: Gathered, file: ScannedFile) -> bytes:
+    with open_source(found.source_of(file)) as source:
+        return source.read_whole()
+
+
+def contents(found: Gathered) -> dict[str, str]:
+    return {file.path: read(found, file).decode() for file in found.scan.files}
+
+
+def several(
+    here: Path, *names: str, prefix: str = "", links: LinkPolicy = LinkPolicy.KEEP, selection: Selection = EVERYTHING
+) -> Gathered:
+    tree = SourceTree(tuple(Source(str(here / name)) for name in names), prefix, links, selection)
+    return gather(tree, files_max=100)
+
+
+def test_one_directory_is_the_tree_and_one_file_is_an_entry_of_it(here: Path) -> None:
+    assert contents(several(here, "a")) == {"f": "content of a/f", "sub/g": "content of a/sub/g"}
+    assert contents(several(here, "note.txt")) == {"note.txt": "content of note.txt"}
+
+
+def test_a_prefix_is_a_directory_of_the_package_for_all(here: Path) -> None:
+    found = several(here, "a", prefix="x/y")
+    assert contents(found) == {"x/y/f": "content of a/f", "x/y/sub/g": "content of a/sub/g"}
+    assert found.scan.directories == ("x/y/empty",)
+    assert several(here, "a/empty", prefix="x/y").scan.directories == ("x/y",)
+    assert several(here, "a/empty").scan.directories == ()
+
+
+def test_of_several_sources_each_directory_keeps_its_name(here: Path) -> None:
+    found = several(here, "b", "note.txt", "a", "a/empty")
+    assert contents(found) == {
+        "a/f": "content of a/f",
+        "a/sub/g": "content of a/sub/g",
+        "b/f": "content of b/f",
+        "note.txt": "content of note.txt",
+    }
+    assert [file.path for file in found.scan.files] == ["a/f", "a/sub/g", "b/f", "note.txt"]
+    assert found.scan.links == (("b/link", "f"),)
+    assert found.scan.directories == ("a/empty", "empty")
+
+
+def test_the_files_of_several_sources_have_stamps_and_one_cache(here: Path) -> None:
+    found = several(here, "a", "note.txt")
+    assert all(file.stamp for file in found.scan.files)
+    assert found.cached_as is not None
+    assert found.cached_as != several(here, "a").cached_as
+
+
+def test_rules_are_about_paths_in_each_directory(here: Path) -> None:
+    found = several(here, "a", "b", prefix="x", selection=Selection(exclude=["/f", "/a"]))
+    assert [file.path for file in found.scan.files] == ["x/a/sub/g"]
+    assert found.scan.excluded == ("x/a/f", "x/b/f")
+
+
+def test_links_are_judged_in_the_whole_tree(here: Path) -> None:
+    (here / "b" / "to a").symlink_to("../a/f")
+    assert [path for path, _target in several(here, "a", "b").scan.links] == ["b/link", "b/to a"]
+    (here / "a" / "up").symlink_to("../b/d")
+    (here / "b" / "d").symlink_to("..")
+    (here / "a" / "out").symlink_to("up/../x")
+    with pytest.raises(EntriesRefused) as refused:
+        several(here, "a", "b")
+    assert [entry.path for entry in refused.value.entries] == ["a/out"]
+    assert several(here, "a", "b", links=LinkPolicy.SKIP).scan.links == ()
+
+
+@pytest.mark.parametrize("names", [("a/f", "b/f"), ("a", "a"), ("note.txt", "a/../note.txt")])
+def test_two_entries_of_one_name_are_refused(here: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(PathRefused, match="it occurs twice"):
+        several(here, *names)
+
+
+def test_the_limit_is_on_all_sources_together(here: Path) -> None:
+    sources = (Source(str(here / "a")), Source(str(here / "b")))
+    assert gather(SourceTree(sources), files_max=5)
+    with pytest.raises(TreeTooLarge):
+        gather(SourceTree(sources), files_max=4)
+
+
+def test_what_was_found_is_told_for_all_sources(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artifactstore.ingest.scan._TELL_EVERY", 1)
+    told: list[tuple[int, int]] = []
+    tree = SourceTree((Source(str(here / "a")), Source(str(here / "b"))))
+    gather(tree, files_max=100, tell=lambda files, size: told.append((files, size)))
+    assert [files for files, _size in told] == [1, 2, 3]
+    assert told[-1][1] == sum(len(f"content of {path}") for path in ("a/f", "a/sub/g", "b/f"))
+
+
+def _pipe_of(content: bytes) -> int:
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    return reading
+
+
+def _file_of(content: bytes) -> int:
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(b"read before" + content)
+        file.seek(len(b"read before"))
+        return os.dup(file.fileno())
+
+
+@pytest.mark.parametrize("open_with", [_pipe_of, _file_of], ids=["pipe", "file"])
+def test_a_descriptor_is_one_file_with_what_is_left_of_it(open_with: Callable[[bytes], int]) -> None:
+    descriptor = open_with(b"piped")
+    found = gather(SourceTree((Source("d/report.json", descriptor),), "x"), files_max=1)
+    os.close(descriptor)
+    [file] = found.scan.files
+    assert (file.path, file.size_bytes, file.executable) == ("x/d/report.json", 5, False)
+    assert found.cached_as is None
+    assert read(found, file) == read(found, file) == b"piped"
+    with open_source(found.source_of(file)) as source:
+        assert [bytes(piece) for piece in source.pieces([bytearray(2), bytearray(2)])] == [b"pi", b"pe", b"d"]
+
+
+def test_an_open_file_that_loses_its_end_is_a_change(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"content")
+    with (tmp_path / "f").open("r+b") as file:
+        found = gather(SourceTree((Source("f", file.fileno()),)), files_max=1)
+        file.truncate(3)
+        with pytest.raises(SourceChanged, match="it ended too early"):
+            read(found, found.scan.files[0])
+
+
+async def test_a_pipe_that_brings_nothing_does_not_keep_a_cancelled_reader() -> None:
+    reading, writing = os.pipe()
+    asked = trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def check() -> None:
+        token.run_sync_soon(asked.set)
+        trio.from_thread.check_cancelled()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.to_thread.run_sync, lambda: everything_in(reading, check))
+        await asked.wait()
+        nursery.cancel_scope.cancel()
+    os.close(reading)
+    os.close(writing)
+
+
+def test_what_cannot_be_a_source_is_refused(here: Path) -> None:
+    os.mkfifo(here / "pipe")
+    for path in ("pipe", "absent", "note.txt/below"):
+        with pytest.raises(PathUnusable):
+            several(here, path)
+    (here / "a\\b").touch()
+    with pytest.raises(EntriesRefused, match="a backslash is not allowed"):
+        several(here, "a\\b")
+    with pytest.raises(InvalidValue, match="give one"):
+        SourceTree(())
+    with pytest.raises(PathRefused):
+        SourceTree((Source("a"),), prefix="../x")
+    closed = os.dup(0)
+    os.close(closed)
+    with pytest.raises(PathUnusable):
+        gather(SourceTree((Source("a", closed),)), files_max=1)
+
+
+def test_a_package_is_named_after_its_only_source(here: Path) -> None:
+    (here / "current").symlink_to("a")
+    (here / "latest.txt").symlink_to("note.txt")
+    names = {name: default_name([Source(str(here / name))]) for name in ("a", "a/", "current", "latest.txt")}
+    assert names == {"a": "a", "a/": "a", "current": "a", "latest.txt": "latest.txt"}
+    assert default_name([Source("d/report.json", 0)]) == "report.json"
+    with pytest.raises(InvalidValue, match="several sources"):
+        default_name([Source("a"), Source("b")])
