@@ -9,14 +9,23 @@ from artifactstore.ingest.refusals import IgnoreFileRefused
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.selection import IGNORE_FILE, Rules, Selection
 
-__all__ = ["Exclusions", "RulesAbove", "is_cache", "rules_in"]
+__all__ = [
+    "CACHE_SIGNATURE",
+    "CACHE_TAG",
+    "IGNORE_BYTES_MAX",
+    "Exclusions",
+    "RulesAbove",
+    "is_cache",
+    "read_rules",
+    "rules_in",
+]
 
 type RulesAbove = tuple[tuple[int, Rules], ...]
 """The rules of the directories above an entry, the nearest first, each with the length of its directory's prefix."""
 
-_IGNORE_BYTES_MAX: Final = 1 << 20
-_CACHE_TAG: Final = b"CACHEDIR.TAG"
-_CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
+IGNORE_BYTES_MAX: Final = 1 << 20
+CACHE_TAG: Final = "CACHEDIR.TAG"
+CACHE_SIGNATURE: Final = b"Signature: 8a477f597d28d172789f06886806bc55"  # https://bford.info/cachedir/
 _OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -52,11 +61,20 @@ def rules_in(directory: bytes, path: str) -> Rules:
         IgnoreFileRefused: the file cannot be read, is too large or not UTF-8, or has an invalid rule.
     """
     try:
-        text = _beginning(os.path.join(directory, IGNORE_FILE.encode()), _IGNORE_BYTES_MAX + 1)  # noqa: PTH118 - bytes
+        text = _beginning(os.path.join(directory, IGNORE_FILE.encode()), IGNORE_BYTES_MAX + 1)  # noqa: PTH118 - bytes
     except OSError as error:
         raise IgnoreFileRefused(path, error.strerror or "it cannot be read") from error
-    if len(text) > _IGNORE_BYTES_MAX:
-        raise IgnoreFileRefused(path, f"it has more than {_IGNORE_BYTES_MAX} bytes")
+    return read_rules(text, path)
+
+
+def read_rules(text: bytes, path: str) -> Rules:
+    """Return the rules in the text of an ignore file, of which one byte more than `IGNORE_BYTES_MAX` is enough.
+
+    Raises:
+        IgnoreFileRefused: the text is too long or not UTF-8, or has an invalid rule.
+    """
+    if len(text) > IGNORE_BYTES_MAX:
+        raise IgnoreFileRefused(path, f"it has more than {IGNORE_BYTES_MAX} bytes")
     try:
         return Rules(text.decode("utf-8-sig").split("\n"))
     except UnicodeDecodeError as error:
@@ -68,10 +86,10 @@ def rules_in(directory: bytes, path: str) -> Rules:
 def is_cache(directory: bytes) -> bool:
     """Return whether a directory holds a valid cache tag. Blocks."""
     try:
-        found = _beginning(os.path.join(directory, _CACHE_TAG), len(_CACHE_SIGNATURE))  # noqa: PTH118 - bytes
+        found = _beginning(os.path.join(directory, CACHE_TAG.encode()), len(CACHE_SIGNATURE))  # noqa: PTH118 - bytes
     except OSError:
         return False
-    return found == _CACHE_SIGNATURE
+    return found == CACHE_SIGNATURE
 
 
 def _beginning(file: bytes, limit: int) -> bytes:
