@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StoreReadOnly,
     )
     from artifactstore.ingest.actor import PackageBusy
+    from artifactstore.ingest.archives.refusals import ArchiveRefused
     from artifactstore.ingest.refusals import (
         EntriesRefused,
         IgnoreFileRefused,
@@ -122,6 +123,7 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "AmbiguousPackage",
+    "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",
     "AskError",
@@ -238,6 +240,7 @@ _MODULES = (
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",
+    "artifactstore.ingest.archives.refusals",
     "artifactstore.ingest.refusals",
 )
 """The modules that define the errors. Modules that load fast come first."""

@@ -161,11 +161,20 @@ class HasDescriptor(Protocol):
 
 
 class Piece(NamedTuple):
-    """A part of an open regular file."""
+    """A part of an open regular file.
+
+    Attributes:
+        file: the file.
+        offset: where the part begins, in bytes.
+        size_bytes: the size of the part.
+        change: the size of the file, its modification time and its change time, both in nanoseconds. If they differ
+            after a read, the file was written meanwhile.
+    """
 
     file: HasDescriptor
     offset: int
     size_bytes: int
+    change: tuple[int, int, int]
 
 
 class FileSource(Struct, frozen=True):

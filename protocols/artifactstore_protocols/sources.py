@@ -1,4 +1,4 @@
-"""What an ingest reads: local directories and files, and the rules for what it takes from them."""
+"""What an ingest reads: local directories, files and archives, and the rules for what it takes from them."""
 
 from typing import Final
 
@@ -17,15 +17,18 @@ SOURCES_MAX: Final = 1000
 
 
 class Source(Struct, frozen=True):
-    """A directory or a file on this machine.
+    """A directory, a file or an archive on this machine.
 
     Attributes:
         path: a path of this machine, as text; with a `descriptor`, the path of the file in the tree.
         descriptor: an open file or pipe to read instead of the path. It is read to its end and stays open.
+        unpack: whether this is a tar archive, also compressed by gzip, bzip2 or xz, or a zip archive, whose entries are
+            taken instead of the file.
     """
 
     path: str
     descriptor: int | None = None
+    unpack: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -34,14 +37,14 @@ class Source(Struct, frozen=True):
 class SourceTree(Struct, frozen=True):
     """The sources of one ingest, and how they become one tree.
 
-    A single directory gives the root of the tree its entries, and a file is an entry of the root. With
+    A single directory gives the root of the tree its entries. So do archives. A file is an entry of the root. With
     several sources, each directory is an entry of the root too, with everything in it.
 
     Attributes:
         sources: the sources.
         prefix: the directory of the package that becomes the root of the tree; empty for the package's root.
         links: what to do with symbolic links.
-        selection: which entries of directories to take, by their paths in each.
+        selection: which entries of directories and archives to take, by their paths in each.
         skip_unreadable: whether to leave out entries that cannot be read.
     """
 

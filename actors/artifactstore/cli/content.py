@@ -38,7 +38,7 @@ from artifactstore.cli.runner import (
     on_trio,
     preview,
 )
-from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, sources_of
+from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of
 from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
@@ -84,6 +84,7 @@ def ingest(
     max_file_size: MaxFileSize = None,
     key: Key = None,
     *,
+    unpack: Unpack = False,
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
     skip_unreadable: SkipUnreadable = False,
@@ -97,7 +98,7 @@ def ingest(
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
-    sources = sources_of(paths, stdin_name)
+    sources = sources_of(paths, stdin_name, unpack=unpack)
     if dry_run:
         tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable)
         _say_preview(preview(tree), json=json)

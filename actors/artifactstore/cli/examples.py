@@ -14,6 +14,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ingest": (
             "artifactstore ingest build",
             "artifactstore ingest reports --name nightly --retention short --meta branch=main",
+            "artifactstore ingest build notes.txt --name nightly --dry-run",
+            "tar -cz build | artifactstore ingest - --unpack --name nightly",
             "artifactstore ingest reports --json --quiet | jq -r .manifest_digest",
         ),
         "get": ("artifactstore get nightly index.html", "artifactstore get nightly bin/run.sh -o run.sh"),
@@ -26,6 +28,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "package add": (
             "artifactstore package add nightly reports",
             "artifactstore package add nightly notes.txt --as docs/notes.txt --replace",
+            "pg_dump app | artifactstore package add nightly - --as app.sql",
         ),
         "package finalize": ("artifactstore package finalize nightly",),
         "package list": (

@@ -10,7 +10,7 @@ __all__ = ["HELP"]
 
 HELP: Mapping[str, str] = MappingProxyType(
     {
-        "ingest": """Store a directory as a finalized package.
+        "ingest": """Store directories, files or archives as a finalized package.
 
 Files named .artifactignore say what to leave out, by the rules of gitignore.
 After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
@@ -22,7 +22,7 @@ Restores links, empty directories and, within the umask, executable bits. Overwr
 After an interrupt, run the same command again to continue.
 Exits 3 if the file system rejects some entries; the others are written.""",
         "package create": "Create an open package, to be filled step by step.",
-        "package add": "Put a file or a directory into an open package.",
+        "package add": "Put files, directories or archives into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package list": """List packages, newest first.
 

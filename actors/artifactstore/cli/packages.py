@@ -35,7 +35,7 @@ from artifactstore.cli.output import (
     text_of,
 )
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
-from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, read_stdin, sources_of
+from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, Unpack, read_stdin, sources_of
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.paths import listed_paths
@@ -94,6 +94,7 @@ def add(
     include: Include = None,
     max_file_size: MaxFileSize = None,
     *,
+    unpack: Unpack = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace entries that have the same path.")] = False,
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
@@ -103,7 +104,7 @@ def add(
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore package add`."""
-    single = len(paths) == 1 and not paths[0].is_dir()
+    single = len(paths) == 1 and not unpack and not paths[0].is_dir()
     if not single and (as_path is not None or key is not None):
         raise typer.BadParameter("--as and --idempotency-key are for a single file")
     if single and (exclude or include or max_file_size or exclude_caches or skip_unreadable):
@@ -115,7 +116,7 @@ def add(
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
-    sources = sources_of(paths, as_path if paths == [STDIN] else None)
+    sources = sources_of(paths, as_path if paths == [STDIN] else None, unpack=unpack)
     with progress_bar("add") as progress:
 
         async def work(registry: "Registry") -> DirectoryIngest | FileRecord:

@@ -10,7 +10,7 @@ import typer
 
 from artifactstore_protocols.sources import Source
 
-__all__ = ["STDIN", "Prefix", "SkipUnreadable", "StdinName", "read_stdin", "sources_of"]
+__all__ = ["STDIN", "Prefix", "SkipUnreadable", "StdinName", "Unpack", "read_stdin", "sources_of"]
 
 _STDIN = 0
 _READ_BYTES = 1 << 20
@@ -24,8 +24,16 @@ SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Leave out what cannot be read, and name it in the output.")
 ]
 
+Unpack = Annotated[
+    bool,
+    typer.Option(
+        "--unpack",
+        help="Store what tar and zip archives contain, instead of the files. Also packed by gzip, bzip2, xz.",
+    ),
+]
 
-def sources_of(paths: Sequence[Path], stdin_name: str | None) -> list[Source]:
+
+def sources_of(paths: Sequence[Path], stdin_name: str | None, *, unpack: bool) -> list[Source]:
     """Return the sources that a command line names.
 
     Raises:
@@ -38,11 +46,14 @@ def sources_of(paths: Sequence[Path], stdin_name: str | None) -> list[Source]:
         raise typer.BadParameter("stdin can be read only once; give - once", param_hint="PATH")
     if not dashes and stdin_name is not None:
         raise typer.BadParameter("it is for stdin; give - as a PATH too", param_hint="--stdin-name")
-    if dashes and stdin_name is None:
+    if dashes and stdin_name is None and not unpack:
         raise typer.BadParameter("- reads stdin, which has no name; give the file one", param_hint="PATH")
     if dashes and sys.stdin.isatty():
         raise typer.BadParameter("stdin is a terminal; pipe something into the command", param_hint="PATH")
-    return [Source(stdin_name or "", _STDIN) if path == STDIN else Source(path_text(path)) for path in paths]
+    return [
+        Source(stdin_name or "-", _STDIN, unpack) if path == STDIN else Source(path_text(path), None, unpack)
+        for path in paths
+    ]
 
 
 async def read_stdin() -> AsyncGenerator[bytes]:

@@ -22,7 +22,7 @@ from artifactstore_protocols.dataplane import (
     SourceUnreadable,
 )
 
-__all__ = ["Directories", "OpenPiece", "OpenSource", "open_source"]
+__all__ = ["Directories", "OpenPiece", "OpenSource", "change_of", "open_source"]
 
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _DIRECTORY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
@@ -88,7 +88,7 @@ class OpenSource:
 
     def _check_unchanged(self, received: int) -> None:
         now = os.fstat(self._fd)
-        if received != self.size_bytes and _change(now) == _change(self._found):
+        if received != self.size_bytes and change_of(now) == change_of(self._found):
             reason = (
                 f"its size is given as {self.size_bytes} bytes, and another number can be read, as in /proc and /sys"
             )
@@ -120,10 +120,10 @@ class OpenPiece:
         """Return the whole part.
 
         Raises:
-            SourceChanged: the file ends before the part does.
+            SourceChanged: the file ends before the part does, or was written.
         """
         buffer = bytearray(self.size_bytes)
-        for _view in self.pieces([buffer] if buffer else []):
+        for _view in self.pieces([buffer]):
             check_cancelled()
         return bytes(buffer)
 
@@ -131,7 +131,7 @@ class OpenPiece:
         """Yield the whole part in pieces, read into the buffers in turn.
 
         Raises:
-            SourceChanged: the file ends before the part does.
+            SourceChanged: the file ends before the part does, or was written.
         """
         views = cycle([memoryview(buffer) for buffer in buffers])
         received = 0
@@ -144,7 +144,15 @@ class OpenPiece:
                     raise SourceChanged(self._path, "it ended too early")
                 filled += count
             received += filled
+            if received == self.size_bytes:
+                self._check_unchanged()
             yield view
+        if not self.size_bytes:
+            self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        if change_of(os.fstat(self._piece.file.fileno())) != self._piece.change:
+            raise SourceChanged(self._path, "the file that it is in was written")
 
 
 class Directories:
@@ -227,7 +235,8 @@ def open_source(source: FileSource, directories: Directories | None = None) -> G
         raise SourceUnreadable(source.path, cause) from error
 
 
-def _change(found: os.stat_result) -> tuple[int, int, int]:
+def change_of(found: os.stat_result) -> tuple[int, int, int]:
+    """Return what changes when a file is written: its size in bytes, and its times in nanoseconds."""
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 

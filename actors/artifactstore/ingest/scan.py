@@ -35,7 +35,7 @@ from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, RULES_MAX, Selection
 
-__all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory", "stamp_of"]
+__all__ = ["REFUSED_MAX", "STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory", "stamp_of"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
@@ -50,7 +50,7 @@ Links to directories that hold such links multiply: two links on each of thirty 
 _ASK_EVERY: Final = 128
 """Number of entries between two checks for cancellation: a few milliseconds."""
 
-_REFUSED_MAX: Final = 1000
+REFUSED_MAX: Final = 1000
 """Maximum number of refused entries that an error lists."""
 
 _IGNORE_FILE: Final = IGNORE_FILE.encode()
@@ -191,7 +191,7 @@ def scan_directory(
     walk.run(_Directory(root, prefix, "", _inode(found), None, linked=False))
     refused = sorted((*walk.refused, *walk.refused_links()), key=lambda entry: tree_order(entry.path))
     if refused:
-        raise EntriesRefused(directory, tuple(refused[:_REFUSED_MAX]))
+        raise EntriesRefused(directory, tuple(refused[:REFUSED_MAX]))
     check_tree(chain(walk.paths(), walk.links))
     return Scan(
         path_text(root),
@@ -335,7 +335,7 @@ class _Walk:
     def _refuse(self, path: str, kind: Literal["link", "special", "name", "unreadable"], reason: str) -> None:
         """Note an entry that the package cannot hold. The walk continues, to find all of them."""
         self._left_out += 1
-        if len(self.refused) < _REFUSED_MAX:
+        if len(self.refused) < REFUSED_MAX:
             self.refused.append(RefusedEntry(path, kind, reason))
 
     def _cannot_read(self, path: str, reason: str) -> None:

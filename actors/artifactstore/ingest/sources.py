@@ -1,14 +1,16 @@
-"""The sources of an ingest, read as one tree: directories, files and descriptors, below one prefix."""
+"""The sources of an ingest, read as one tree: directories, files, archives and pipes, below one prefix."""
 
 import os
+import re
 import stat
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.links import reason
-from artifactstore.ingest.open_files import everything_in
+from artifactstore.ingest.open_files import OpenFile
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import EntriesRefused, PathUnusable, RefusedEntry, SourceInsideStore, TreeTooLarge
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
@@ -21,6 +23,8 @@ from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.sources import Source, SourceTree
 
 __all__ = ["Gathered", "default_name", "gather"]
+
+_SUFFIX: Final = re.compile(r"(?<=.)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz|zip)\Z", re.IGNORECASE)
 
 type _Tell = Callable[[int, int], None]
 
@@ -60,6 +64,7 @@ def gather(
 
     Raises:
         PathUnusable: a source is neither a file nor a directory, or cannot be read.
+        ArchiveRefused: an archive is damaged, incomplete, too large when it is unpacked, or of an unknown form.
         PathRefused: two sources have entries that a package cannot hold together.
         TreeTooLarge: the sources have too many entries together.
         Exception: the errors of `scan_directory`.
@@ -87,17 +92,19 @@ def default_name(sources: Sequence[Source]) -> str:
     if source.descriptor is not None:
         return _last(source.path)
     real, found = _found(source)
+    if source.unpack and stat.S_ISREG(found.st_mode):
+        return _SUFFIX.sub("", _last(source.path))
     return path_text(os.path.basename(real)) if stat.S_ISDIR(found.st_mode) else _last(source.path)  # noqa: PTH119 - bytes
 
 
 def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) -> Gathered:
     prefix = f"{tree.prefix}/" if tree.prefix else ""
     if source.descriptor is not None:
-        try:
-            piece = everything_in(source.descriptor, limits.check_cancelled)
-        except OSError as error:
-            raise PathUnusable(source.path, reason(error)) from error
-        return _of_piece(source, prefix, piece)
+        if source.unpack:
+            return _archive(source, source.descriptor, tree, limits)
+        from artifactstore.ingest.archives.reading import everything_in  # noqa: PLC0415 - few ingests need it
+
+        return _of_piece(source, prefix, everything_in(source.descriptor, source.path, limits.check_cancelled))
     real, found = _found(source)
     name = path_text(os.path.basename(real))  # noqa: PTH119 - bytes
     if stat.S_ISDIR(found.st_mode):
@@ -118,11 +125,48 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
         return Gathered(scan, partial(_below, scan.root), scan.root)
     if limits.own is not None and limits.own.hold(real):
         raise SourceInsideStore(source.path)
+    if source.unpack:
+        return _opened(source, real, tree, limits)
     path = _checked(source, f"{prefix}{_last(source.path)}")
     root = path_text(os.path.dirname(real))  # noqa: PTH120 - bytes
     file = ScannedFile(path, name, bool(found.st_mode & stat.S_IXUSR), found.st_size, stamp_of(found))
     scan = Scan(root, (file,), (), (), ())
     return Gathered(scan, partial(_below, root), path_text(real))
+
+
+def _opened(source: Source, real: bytes, tree: SourceTree, limits: _Limits) -> Gathered:
+    """Read an archive at a path."""
+    try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise PathUnusable(source.path, reason(error)) from error
+    try:
+        return _archive(source, descriptor, tree, limits)
+    finally:
+        os.close(descriptor)
+
+
+def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits) -> Gathered:
+    """Read an open archive. Its contents can be read as long as the result exists."""
+    from artifactstore.ingest.archives import open_archive  # noqa: PLC0415 - it loads five unpackers
+
+    with open_archive(
+        descriptor,
+        source.path,
+        files_max=limits.files_max,
+        links=tree.links,
+        selection=tree.selection,
+        prefix=tree.prefix,
+        check_cancelled=limits.check_cancelled,
+        tell=limits.tell,
+    ) as opened:
+        change = change_of(os.fstat(opened.descriptor))
+        opened.check_unchanged()
+        return Gathered(opened.scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
+
+
+def _in_archive(held: OpenFile, change: tuple[int, int, int], file: ScannedFile) -> FileSource:
+    return FileSource(file.path, piece=Piece(held, int(file.source), file.size_bytes, change))
 
 
 def _below(root: str, file: ScannedFile) -> FileSource:

@@ -1,6 +1,7 @@
 """What `ingest` and `package add` read besides one directory: several paths, one file, stdin; and a dry run."""
 
 import os
+import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -125,3 +126,27 @@ def test_every_refusal_is_a_line_and_the_advice_is_said_once(cli: Cli, tree: Pat
         "  'a\\npipe' is no path of a package: control character U+000A is not allowed; rename the file",
         "  'out' -> '/etc' is absolute; make it relative",
     ]
+
+
+def test_an_archive_of_a_directory_is_the_package_of_the_directory(
+    cli: Cli, tree: Path, tmp_path: Path, stdin: Callable[[bytes], None]
+) -> None:
+    (tree / "link").symlink_to("README.md")
+    (tree / "empty directory").mkdir()
+    digest = cli.json("ingest", tree)["tree_digest"]
+    archive = Path(shutil.make_archive(str(tmp_path / "from-tar"), "gztar", tree))
+    assert cli.json("ingest", archive, "--unpack")["tree_digest"] == digest
+    assert cli.ok("get", "from-tar", "bin/run.sh").out == (tree / "bin" / "run.sh").read_bytes()
+    stdin(archive.read_bytes())
+    assert cli.json("ingest", "-", "--unpack", "--name", "piped")["tree_digest"] == digest
+    cli.ok("package", "create", "added")
+    cli.ok("package", "add", "added", archive, "--unpack")
+    assert cli.json("package", "finalize", "added")["tree_digest"] == digest
+    cli.ok("ingest", archive)
+    assert paths_in(cli, "from-tar.tar.gz") == ["from-tar.tar.gz"]
+
+
+def test_a_damaged_archive_makes_no_package(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "a"), "tar", tree))
+    archive.write_bytes(archive.read_bytes()[:3000])
+    assert "archive" in cli.refused_without_a_trace("ingest", archive, "--unpack")

@@ -1,6 +1,7 @@
 """Several sources become one tree: each directory below its name, files by their names, a pipe as a file."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,17 @@ import pytest
 import trio
 
 from artifactstore.dataplane.source import open_source
-from artifactstore.errors import EntriesRefused, InvalidValue, PathRefused, PathUnusable, SourceChanged, TreeTooLarge
-from artifactstore.ingest.open_files import everything_in
+from artifactstore.errors import (
+    ArchiveRefused,
+    EntriesRefused,
+    InvalidValue,
+    PathRefused,
+    PathUnusable,
+    SourceChanged,
+    SourceUnreadable,
+    TreeTooLarge,
+)
+from artifactstore.ingest.archives.reading import everything_in
 from artifactstore.ingest.scan import ScannedFile
 from artifactstore.ingest.sources import Gathered, default_name, gather
 from artifactstore_protocols.links import LinkPolicy
@@ -145,10 +155,14 @@ def test_a_descriptor_is_one_file_with_what_is_left_of_it(open_with: Callable[[b
         assert [bytes(piece) for piece in source.pieces([bytearray(2), bytearray(2)])] == [b"pi", b"pe", b"d"]
 
 
-def test_an_open_file_that_loses_its_end_is_a_change(tmp_path: Path) -> None:
+def test_an_open_file_that_is_written_is_a_change(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"content")
     with (tmp_path / "f").open("r+b") as file:
         found = gather(SourceTree((Source("f", file.fileno()),)), files_max=1)
+        file.write(b"C")
+        file.flush()
+        with pytest.raises(SourceChanged, match="was written"):
+            read(found, found.scan.files[0])
         file.truncate(3)
         with pytest.raises(SourceChanged, match="it ended too early"):
             read(found, found.scan.files[0])
@@ -164,7 +178,7 @@ async def test_a_pipe_that_brings_nothing_does_not_keep_a_cancelled_reader() -> 
         trio.from_thread.check_cancelled()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.to_thread.run_sync, lambda: everything_in(reading, check))
+        nursery.start_soon(trio.to_thread.run_sync, lambda: everything_in(reading, "-", check))
         await asked.wait()
         nursery.cancel_scope.cancel()
     os.close(reading)
@@ -185,7 +199,7 @@ def test_what_cannot_be_a_source_is_refused(here: Path) -> None:
         SourceTree((Source("a"),), prefix="../x")
     closed = os.dup(0)
     os.close(closed)
-    with pytest.raises(PathUnusable):
+    with pytest.raises(SourceUnreadable):
         gather(SourceTree((Source("a", closed),)), files_max=1)
 
 
@@ -197,3 +211,40 @@ def test_a_package_is_named_after_its_only_source(here: Path) -> None:
     assert default_name([Source("d/report.json", 0)]) == "report.json"
     with pytest.raises(InvalidValue, match="several sources"):
         default_name([Source("a"), Source("b")])
+
+
+def test_archives_are_unpacked_beside_directories(here: Path) -> None:
+    shutil.make_archive(str(here / "a"), "gztar", here / "a")
+    shutil.make_archive(str(here / "b"), "tar", here / "b")
+    sources = (Source(str(here / "a.tar.gz"), unpack=True), Source(str(here / "b"), unpack=True))
+    found = gather(SourceTree((*sources, Source(str(here / "note.txt"))), "x"), files_max=100)
+    assert contents(found) == {
+        "x/b/f": "content of b/f",
+        "x/f": "content of a/f",
+        "x/note.txt": "content of note.txt",
+        "x/sub/g": "content of a/sub/g",
+    }
+    assert found.scan.links == (("x/b/link", "f"),)
+    assert default_name(sources[:1]) == "a"
+    with (here / "b.tar").open("rb") as archive:
+        piped = gather(SourceTree((Source("-", archive.fileno(), unpack=True),)), files_max=100)
+    assert contents(piped) == {"f": "content of b/f"}
+
+
+def test_an_archive_is_found_by_its_content_and_not_by_its_name(here: Path) -> None:
+    with pytest.raises(ArchiveRefused, match="it is no tar or zip archive"):
+        gather(SourceTree((Source(str(here / "note.txt"), unpack=True),)), files_max=100)
+    shutil.make_archive(str(here / "a"), "zip", here / "a")
+    (here / "a.zip").rename(here / "note")
+    found = gather(SourceTree((Source(str(here / "note"), unpack=True),)), files_max=100)
+    assert contents(found) == {"f": "content of a/f", "sub/g": "content of a/sub/g"}
+    assert [file.path for file in several(here, "note").scan.files] == ["note"]
+
+
+def test_an_archive_that_is_written_meanwhile_is_a_change(here: Path) -> None:
+    shutil.make_archive(str(here / "b"), "tar", here / "b")
+    found = gather(SourceTree((Source(str(here / "b.tar"), unpack=True),)), files_max=100)
+    with (here / "b.tar").open("ab") as archive:
+        archive.write(b"more")
+    with pytest.raises(SourceChanged, match="was written"):
+        contents(found)

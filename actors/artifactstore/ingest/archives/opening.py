@@ -96,12 +96,12 @@ def open_archive(
 
     Raises:
         ArchiveRefused: the archive is damaged, incomplete, too large when it is unpacked, or of an unknown form.
+        EntriesRefused: the package cannot hold some entries: links that the policy or the rules of packages reject,
+            devices, FIFOs, and paths that break a rule.
         IgnoreFileRefused: an ignore file of the archive cannot be used.
-        LinksRefused: the policy or the rules of packages reject a link.
-        PathRefused: a package cannot hold an entry's path, or two entries have one path.
+        PathRefused: two entries have paths that a package cannot hold together.
         SourceChanged: the archive was written meanwhile.
         SourceUnreadable: the descriptor cannot be read.
-        SpecialFileRefused: an entry is a device or a FIFO.
         TargetRefused: the temporary file cannot be made or written.
         TreeTooLarge: the archive exceeds a limit on entries or names.
     """

@@ -3,13 +3,26 @@
 import errno
 import os
 import select
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol, override
 
+from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.archives.spool import Spool
-from artifactstore_protocols.dataplane import SourceUnreadable
+from artifactstore.ingest.open_files import OpenFile
+from artifactstore_protocols.dataplane import Piece, SourceUnreadable
 
-__all__ = ["PIECE_BYTES", "InPlace", "Pieces", "Source", "Streamed", "pieces_of", "slice_of", "unreadable"]
+__all__ = [
+    "PIECE_BYTES",
+    "InPlace",
+    "Pieces",
+    "Source",
+    "Streamed",
+    "everything_in",
+    "pieces_of",
+    "slice_of",
+    "unreadable",
+]
 
 PIECE_BYTES: Final = 1 << 18
 """The size in bytes of what is read, unpacked and written at a time."""
@@ -39,6 +52,28 @@ def pieces_of(descriptor: int, archive: str, check_cancelled: Callable[[], None]
         if not piece:
             return
         yield piece
+
+
+def everything_in(descriptor: int, name: str, check_cancelled: Callable[[], None]) -> Piece:
+    """Return all that can be read from a descriptor, from its position on. Blocks.
+
+    A regular file is not copied. Everything else is copied to a temporary file without a name.
+
+    Raises:
+        SourceUnreadable: the descriptor cannot be read.
+        TargetRefused: the temporary file cannot be written.
+    """
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode):
+            start = os.lseek(descriptor, 0, os.SEEK_CUR)
+            return Piece(OpenFile(descriptor), start, max(found.st_size - start, 0), change_of(found))
+    except OSError as error:
+        raise unreadable(name, error) from error
+    with Spool.open(None) as copy:
+        for piece in pieces_of(descriptor, name, check_cancelled):
+            copy.write(piece)
+        return Piece(OpenFile(copy.descriptor), 0, copy.size_bytes, change_of(os.fstat(copy.descriptor)))
 
 
 def slice_of(

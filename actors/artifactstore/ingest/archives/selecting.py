@@ -18,12 +18,12 @@ from artifactstore.ingest.exclusions import (
     RulesAbove,
     read_rules,
 )
-from artifactstore.ingest.refusals import IgnoreFileRefused, LinksRefused, RefusedLink, SpecialFileRefused, TreeTooLarge
-from artifactstore.ingest.scan import Scan, ScannedFile
+from artifactstore.ingest.refusals import EntriesRefused, IgnoreFileRefused, RefusedEntry, TreeTooLarge
+from artifactstore.ingest.scan import REFUSED_MAX, Scan, ScannedFile
 from artifactstore.os_paths import path_bytes
 from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
 from artifactstore_protocols.manifest import check_tree
-from artifactstore_protocols.paths import check_path
+from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.selection import IGNORE_FILE, RULES_MAX, Selection
 
 __all__ = ["Wanted", "scan_tree"]
@@ -61,17 +61,17 @@ def scan_tree(
         check_cancelled: raises when the caller is cancelled.
 
     Raises:
+        EntriesRefused: the package cannot hold some entries: links that the policy or the rules of packages reject,
+            special files, and paths that break a rule.
         IgnoreFileRefused: an ignore file of the archive cannot be used.
-        LinksRefused: the policy or the rules of packages reject a link.
-        PathRefused: a package cannot hold an entry's path.
-        SpecialFileRefused: an entry is not a file, a link or a directory.
+        PathRefused: two entries have paths that a package cannot hold together.
         TreeTooLarge: there are too many entries.
     """
     walk = _Walk(archive, descriptor, wanted, check_cancelled)
     walk.run(root)
+    if refused := sorted((*walk.refused, *walk.refused_links()), key=lambda entry: tree_order(entry.path)):
+        raise EntriesRefused(archive, tuple(refused[:REFUSED_MAX]))
     check_tree(chain(walk.paths(), walk.links))
-    if refused := walk.refused_links():
-        raise LinksRefused(refused)
     return Scan("", tuple(walk.files), tuple(walk.links.items()), tuple(walk.directories), tuple(walk.excluded))
 
 
@@ -99,6 +99,7 @@ class _Walk:
         self.links: dict[str, str] = {}
         self.directories: list[str] = []
         self.excluded: list[str] = []
+        self.refused: list[RefusedEntry] = []
 
     def run(self, root: Directory) -> None:
         """Walk the tree depth first, by the bytes of names."""
@@ -113,7 +114,7 @@ class _Walk:
             else:
                 levels.pop()
                 # A directory in which everything is left out is not stored as an empty directory.
-                if self._entries + len(self.excluded) == level.before and levels:
+                if self._entries + len(self.excluded) + len(self.refused) == level.before and levels:
                     self._count_entry()
                     self.directories.append(self._prefix + level.prefix.removesuffix("/"))
 
@@ -121,17 +122,18 @@ class _Walk:
         """Return the paths of all entries except links."""
         return chain((file.path for file in self.files), self.directories)
 
-    def refused_links(self) -> tuple[RefusedLink, ...]:
+    def refused_links(self) -> tuple[RefusedEntry, ...]:
         """Return the links that the package cannot hold, each with the reason."""
         if self._wanted.links is LinkPolicy.REFUSE:
-            return tuple(RefusedLink(path, target, "is a link") for path, target in self.links.items())
-        flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
-        start = len(self._prefix)
-        sound = {path[start:]: target for path, target in self.links.items() if path not in flaws}
-        others = (path[start:] for path in chain(self.paths(), flaws))
-        escaping = (self._prefix + path for path in escaping_links(sound, others))
-        flaws |= dict.fromkeys(escaping, "leaves the tree")
-        return tuple(RefusedLink(path, target, flaws[path]) for path, target in self.links.items() if path in flaws)
+            flaws = dict.fromkeys(self.links, "is a link")
+        else:
+            flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
+            start = len(self._prefix)
+            sound = {path[start:]: target for path, target in self.links.items() if path not in flaws}
+            others = (path[start:] for path in chain(self.paths(), flaws))
+            escaping = (self._prefix + path for path in escaping_links(sound, others))
+            flaws |= dict.fromkeys(escaping, "leaves the tree")
+        return tuple(RefusedEntry(path, "link", f"-> {self.links[path]!r} {flaw}") for path, flaw in flaws.items())
 
     def _level(self, prefix: str, directory: Directory, rules: RulesAbove) -> _Level:
         items = iter(sorted(directory.items(), key=lambda item: path_bytes(item[0])))
@@ -142,7 +144,7 @@ class _Walk:
                 many = f"it and those in the directories above have more than {RULES_MAX} rules"
                 raise IgnoreFileRefused(path, many)
             rules = ((len(prefix), own), *rules)
-        return _Level(prefix, items, rules, self._entries + len(self.excluded))
+        return _Level(prefix, items, rules, self._entries + len(self.excluded) + len(self.refused))
 
     def _ignore_file(self, path: str, found: Directory | Member) -> bytes:
         if isinstance(found, dict) or found.kind is not Kind.FILE:
@@ -157,11 +159,17 @@ class _Walk:
         if self._excludes(path, found, rules):
             self.excluded.append(self._prefix + path)
             return False
-        path = check_path(self._prefix + path)
+        path = self._prefix + path
+        try:
+            check_path(path)
+        except PathRefused as refused:
+            self.refused.append(RefusedEntry(path, "name", f"is no path of a package: {refused.reason}"))
+            return False
         if isinstance(found, dict):
             return True
         if found.kind is Kind.SPECIAL:
-            raise SpecialFileRefused(path, found.text)
+            self.refused.append(RefusedEntry(path, "special", f"is a {found.text}"))
+            return False
         if found.kind is Kind.LINK and self._wanted.links is LinkPolicy.SKIP:
             self.excluded.append(path)
         else:
