@@ -21,6 +21,7 @@ from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageR
 from artifactstore_protocols.state import (
     LogState,
 )
+from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -29,6 +30,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOTALS,
     VIEWS,
     NamedCells,
     RowOperation,
@@ -47,6 +49,7 @@ class Tables(MemoryViews):
         """The views that a log implies, if every event of it may stand where it does."""
         built, state = cls(), LogState()
         built.apply(operation for stored in events for operation in admit(examine(stored), state))
+        built.count_totals()
         return built
 
     @override
@@ -67,6 +70,11 @@ class Tables(MemoryViews):
         if row is None:
             raise PackageNotFound(package_id)
         return self._package(row)
+
+    def stats(self) -> StoreStats:
+        """See `EventStore.stats`."""
+        rows = self.rows(TOTALS)
+        return StoreStats(*(number_of(row, column) for row in rows for column in TOTALS.columns[1:]))
 
     def packages(self) -> list[PackageRecord]:
         """Every package, in order of creation."""
