@@ -133,9 +133,18 @@ class MemoryViews:
                 digest = bytes_of(row, "digest_primary")
                 state.references[digest] = state.references.get(digest, 0) + 1
         state.counts = self.counts()
-        for row in self.rows(TOTALS):
-            state.totals = StoreTotals(*(number_of(row, column) for column in TOTALS.columns[1:]))
+        state.totals = self.totals()
         return state
+
+    def totals(self) -> StoreTotals:
+        """The row of totals; zeros where there is none."""
+        return next(
+            (
+                StoreTotals(**{column: number_of(row, column) for column in TOTALS.columns[1:]})
+                for row in self.rows(TOTALS)
+            ),
+            StoreTotals(),
+        )
 
     def count_totals(self) -> None:
         """Write the row of totals anew, by counting all rows; there is none before a package or an object."""

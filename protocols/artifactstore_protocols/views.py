@@ -1,8 +1,9 @@
 """The tables of the projection, and the row operations that events imply.
 
 The operations depend only on the event, not on a table, a clock or a random source. The one exception is the row of
-totals, which depends on the totals before the event. Every operation sets absolute values. So a log that is applied twice, in batches of any size, or to another database results in the same rows. A
-`ViewWriter` writes the rows: to the live tables, to the temporary tables of a replay, or to a dictionary in a test.
+totals, which depends on the totals before the event. Every operation sets absolute values. So a log that is applied in
+batches of any size, or to another database, results in the same rows. A `ViewWriter` writes the rows: to the live
+tables, to the temporary tables of a replay, or to a dictionary in a test.
 
 A row is a plain tuple of cells in the order of its table's columns, of which the first are the key. `coalesce` folds
 the operations of a batch. So a thousand files become one operation, and the version of their package is written once.

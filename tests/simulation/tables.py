@@ -30,7 +30,6 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
-    TOTALS,
     VIEWS,
     NamedCells,
     RowOperation,
@@ -73,8 +72,17 @@ class Tables(MemoryViews):
 
     def stats(self) -> StoreStats:
         """See `EventStore.stats`."""
-        rows = self.rows(TOTALS)
-        return StoreStats(*(number_of(row, column) for row in rows for column in TOTALS.columns[1:]))
+        counted = self.totals()
+        return StoreStats(
+            packages=counted.packages,
+            finalized=counted.finalized,
+            files=counted.files,
+            links=counted.links,
+            directories=counted.directories,
+            bytes=counted.total_bytes,
+            objects=counted.objects,
+            object_bytes=counted.object_bytes,
+        )
 
     def packages(self) -> list[PackageRecord]:
         """Every package, in order of creation."""

@@ -39,8 +39,22 @@ async def stats(connection: AsyncConnection) -> StoreStats:
         kind: LastRun(time_in("ended_at", ended_at_us), *counts)
         for kind, ended_at_us, *counts in (await connection.execute(of_runs)).all()
     }
-    found = () if totals is None else tuple(totals)
-    return StoreStats(*found, last_backup=runs.get(_BACKUP), last_verification=runs.get(_VERIFICATION))
+    last_backup, last_verification = runs.get(_BACKUP), runs.get(_VERIFICATION)
+    if totals is None:
+        return StoreStats(last_backup=last_backup, last_verification=last_verification)
+    packages, finalized, files, links, directories, total_bytes, objects, object_bytes = totals
+    return StoreStats(
+        packages=packages,
+        finalized=finalized,
+        files=files,
+        links=links,
+        directories=directories,
+        bytes=total_bytes,
+        objects=objects,
+        object_bytes=object_bytes,
+        last_backup=last_backup,
+        last_verification=last_verification,
+    )
 
 
 async def note_run(transaction: Transaction, kind: RunKind, last: LastRun) -> None:
