@@ -140,7 +140,7 @@ class MemoryViews:
         """The row of totals; zeros where there is none."""
         return next(
             (
-                StoreTotals(**{column: number_of(row, column) for column in TOTALS.columns[1:]})
+                StoreTotals(**{column: number_of(row, column) for column in TOTALS.columns[1:]}, changed=False)
                 for row in self.rows(TOTALS)
             ),
             StoreTotals(),
