@@ -212,7 +212,7 @@ class LogState(Struct):
         tags: tags by name.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
-        totals: the totals of the store; always loaded.
+        totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
     """
 
     packages: dict[str, PackageState] = field(default_factory=dict[str, PackageState])

@@ -30,7 +30,8 @@ __all__ = ["load_state"]
 def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[LogState]:
     """Return the state that `needs` names, read from `tables` in the current transaction."""
     state = LogState()
-    yield from _load_totals(state, tables[TOTALS], database)
+    if needs.packages or needs.contents:  # nothing else changes the totals
+        yield from _load_totals(state, tables[TOTALS], database)
     yield from _load_packages(state, tables[PACKAGES], needs.packages, database)
     if needs.schemas:
         state.schema_versions.update(
