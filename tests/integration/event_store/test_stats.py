@@ -2,9 +2,10 @@
 
 import trio
 
+from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.store_stats import LastRun, StoreStats
-from command_strategies import Create, FileStep, Ingest, OnExisting
+from command_strategies import Create, FileStep, Ingest
 from database_tools import Scribe
 from event_stores import Stores
 from memory_log import MemoryLog

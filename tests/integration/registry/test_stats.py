@@ -46,10 +46,10 @@ async def test_a_backup_and_a_verification_are_recorded_once_they_are_complete(
     assert (stats.last_backup.sequence, stats.last_backup.objects, stats.last_backup.flaws) == (report.events, 2, 0)
     assert stats.last_verification is None, "one package is not the store"
     await registry.verify()
-    stats = await registry.stats()
-    assert stats.last_verification is not None
-    assert (stats.last_verification.objects, stats.last_verification.flaws) == (2, 0)
-    assert stats.last_verification.ended_at_us >= stats.last_backup.ended_at_us > 0
+    verified = (await registry.stats()).last_verification
+    assert verified is not None
+    assert (verified.objects, verified.flaws) == (2, 0)
+    assert verified.ended_at_us >= stats.last_backup.ended_at_us > 0
 
 
 async def test_a_verification_that_finds_flaws_says_how_many(settings: Settings, tree: Path) -> None:
