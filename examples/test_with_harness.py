@@ -91,7 +91,7 @@ async def test_a_refusal_of_the_storage_is_its_answer_and_no_crash() -> None:
     async with open_actor("checker", lambda: Checker(storage.ref), storage) as harness, trio.open_nursery() as nursery:
 
         async def ask() -> None:
-            with pytest.raises(StorageFailed, match="EIO"):
+            with pytest.raises(StorageFailed, match="check the device"):
                 await harness.ref.ask(CheckObjects((ONE,)))
 
         nursery.start_soon(ask)

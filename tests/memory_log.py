@@ -88,6 +88,7 @@ class MemoryLog:
             type_of(payload).evolve(payload, stored, self.state)
             self.events.append(stored)
             self.views.apply(project(stored, payload))
+        self.views.count_totals()
         self.state.counts = self.views.counts()
         return None
 

@@ -20,6 +20,7 @@ from artifactstore_protocols.state import (
     ObjectState,
     PackageState,
     PlaceState,
+    StoreTotals,
     TagState,
 )
 from artifactstore_protocols.views import (
@@ -32,6 +33,7 @@ from artifactstore_protocols.views import (
     PACKAGES,
     SCHEMAS,
     TAGS,
+    TOTALS,
     VIEWS,
     Delete,
     NamedCells,
@@ -121,7 +123,7 @@ class MemoryViews:
             status = PlaceState(
                 text_of(row, "integrity"), number_of(row, "sequence"), cast("ObjectState", row["state"])
             )
-            state.set_place(bytes_of(row, "digest_primary"), place, status)
+            state.load_place(bytes_of(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
         for row in self.rows(TAGS):
@@ -131,7 +133,38 @@ class MemoryViews:
                 digest = bytes_of(row, "digest_primary")
                 state.references[digest] = state.references.get(digest, 0) + 1
         state.counts = self.counts()
+        state.totals = self.totals()
         return state
+
+    def totals(self) -> StoreTotals:
+        """The row of totals; zeros where there is none."""
+        return next(
+            (
+                StoreTotals(**{column: number_of(row, column) for column in TOTALS.columns[1:]}, changed=False)
+                for row in self.rows(TOTALS)
+            ),
+            StoreTotals(),
+        )
+
+    def count_totals(self) -> None:
+        """Write the row of totals anew, by counting all rows; there is none before a package or an object."""
+        packages, kinds = self.rows(PACKAGES), Counter(row["kind"] for row in self.rows(FILES))
+        contents = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
+        held = [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
+        if not packages and not self.rows(LOCATIONS):
+            return
+        row: Row = (
+            1,
+            len(packages),
+            sum(package["status"] == "finalized" for package in packages),
+            kinds[KIND_FILE],
+            kinds[KIND_LINK],
+            kinds[KIND_DIRECTORY],
+            sum(number_of(package, "total_bytes") for package in packages),
+            len(held),
+            sum(contents.get(row["digest_primary"], 0) for row in held),
+        )
+        self.apply([Put(TOTALS, [row])])
 
     def counts(self) -> tuple[EntryCounts, EntryCounts]:
         """All entries: counted, and as the packages' totals state them."""

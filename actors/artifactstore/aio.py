@@ -176,6 +176,7 @@ class AsyncioRegistry:
     restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
     replay = _awaitable(Registry.replay)
+    stats = _awaitable(Registry.stats)
     health = _awaitable(Registry.health)
 
     @checked

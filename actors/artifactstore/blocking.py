@@ -120,6 +120,7 @@ class BlockingRegistry:
     restore = _blocking(Registry.restore)
     verify = _blocking(Registry.verify)
     replay = _blocking(Registry.replay)
+    stats = _blocking(Registry.stats)
     health = _blocking(Registry.health)
 
     @checked

@@ -22,7 +22,7 @@ async def list_packages(
     left = sys.maxsize if limit is None else limit
     if after is not None:
         page = structs.replace(page, after=position_of(await store.find_package(after), page.sort))
-    while found := await store.packages(structs.replace(page, limit=min(left, _PAGE))):
+    while left and (found := await store.packages(structs.replace(page, limit=min(left, _PAGE)))):
         for record in found:
             yield record
         left -= len(found)
@@ -32,7 +32,7 @@ async def list_packages(
 async def find_entries(store: EventStore, page: EntryListing, *, limit: int | None) -> AsyncGenerator[FoundEntry]:
     """Yield the entries that a search finds, the newest package first."""
     left = sys.maxsize if limit is None else limit
-    while found := await store.find_entries(structs.replace(page, limit=min(left, _PAGE))):
+    while left and (found := await store.find_entries(structs.replace(page, limit=min(left, _PAGE)))):
         for each in found:
             yield each
         left -= len(found)

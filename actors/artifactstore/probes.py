@@ -59,11 +59,17 @@ class PartUnwell(Exception):
 
 
 def probe_registry(store: EventStore) -> Probe:
-    """Return a probe that reads one package from the tables, as the registry's read methods do."""
+    """Return a probe that reads one package and the totals from the tables, as the registry's read methods do."""
 
     async def probe() -> Details:
         await store.packages(PackageListing(limit=1))
-        return {}
+        stats = await store.stats()
+        return {
+            "packages": stats.packages,
+            "files": stats.files,
+            "logical_bytes": stats.bytes,
+            "stored_bytes": stats.object_bytes,
+        }
 
     return probe
 
@@ -97,11 +103,12 @@ def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
     async def probe() -> Details:
         details: dict[str, str | int | float] = {}
         for backend in await storage.ask(ProbeStorage(), timeout=PROBE_TIMEOUT_S):
-            measured = {
+            measured: dict[str, str | int | float | None] = {
                 "free_bytes": backend.free_bytes,
                 "total_bytes": backend.total_bytes,
                 "free_inodes": backend.free_inodes,
                 "canary_latency_s": backend.canary_latency_s,
+                "failure_code": backend.failure_code,
             }
             details |= {f"{backend.backend_id}_{key}": found for key, found in measured.items() if found is not None}
             if backend.failure is not None:

@@ -106,6 +106,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.storage import KnownObject, StorageError
+from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
 __all__ = ["DEFAULT_PRINCIPAL", "Registry", "StoreClosed"]
@@ -740,9 +741,12 @@ class Registry:
             TargetRefused, StorageError: the backup cannot be written.
             LogDamaged: an event is missing from the log.
         """
+        from artifactstore.last_runs import note_backup  # noqa: PLC0415 - see above
         from artifactstore.transfer.backup import back_up  # noqa: PLC0415 - see above
 
-        return await back_up(self._store, self._actors.storage, directory, progress)
+        report = await back_up(self._store, self._actors.storage, directory, progress)
+        await note_backup(self._store, report)
+        return report
 
     @checked
     async def restore(
@@ -818,9 +822,13 @@ class Registry:
         async def record(findings: tuple[ObjectFinding, ...]) -> None:
             await self._commit(RecordFindings(findings, as_of), principal, None)
 
+        from artifactstore.last_runs import note_verification  # noqa: PLC0415 - see above
         from artifactstore.verify import Verification  # noqa: PLC0415 - see above
 
-        return await Verification(self._store, self._actors.storage, package_id, progress, record).run()
+        report = await Verification(self._store, self._actors.storage, package_id, progress, record).run()
+        if package_id is None:
+            await note_verification(self._store, report, sequence=as_of)
+        return report
 
     @checked
     async def replay(
@@ -838,6 +846,14 @@ class Registry:
             return await self._actors.projection.ask(message, timeout=NO_TIME_LIMIT)
 
         return await with_progress(progress, replay)
+
+    @checked
+    async def stats(self) -> StoreStats:
+        """Return what the store holds: packages, files, bytes, and its last backup and verification.
+
+        Reads a few rows, however large the store is.
+        """
+        return await self._store.stats()
 
     @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:

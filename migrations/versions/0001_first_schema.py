@@ -78,6 +78,16 @@ def upgrade() -> None:
     )
 
     op.create_table(
+        "last_runs",
+        text("kind"),
+        integer("ended_at"),
+        integer("sequence"),
+        integer("objects"),
+        integer("flaws"),
+        sa.PrimaryKeyConstraint("kind", name="pk_last_runs"),
+    )
+
+    op.create_table(
         "artifact_packages",
         text("package_id"),
         text("name"),
@@ -200,9 +210,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
     )
 
+    totals = ("packages", "finalized", "files", "links", "directories", "total_bytes", "objects", "object_bytes")
+    op.create_table(
+        "store_totals",
+        integer("id"),
+        *map(integer, totals),
+        sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
+    )
+
 
 def downgrade() -> None:
     for table in (
+        "store_totals",
         "artifact_tags",
         "metadata_schemas",
         "retention_state",
@@ -210,6 +229,7 @@ def downgrade() -> None:
         "artifact_files",
         "contents",
         "artifact_packages",
+        "last_runs",
         "retention_classes",
         "log_head",
         "events",

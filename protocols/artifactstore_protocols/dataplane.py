@@ -18,6 +18,7 @@ from msgspec import Struct
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
 from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError, StorageReceipt
+from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [
     "NOWHERE",
@@ -73,7 +74,11 @@ class SourceUnreadable(SourceError):
 
     path: str
     cause: str
-    template = "{self.path!r} cannot be read ({self.cause}); check that it exists and may be read"
+
+    @override
+    def __str__(self) -> str:
+        remedy = remedy_of(self.cause, "check that it exists and may be read")
+        return f"{self.path!r} cannot be read: {in_words(self.cause)}; {remedy}"
 
 
 @dataclass(eq=False)

@@ -26,6 +26,7 @@ from artifactstore_protocols.records import (
     Tag,
 )
 from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
 
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
@@ -276,6 +277,14 @@ class EventStore(Protocol):
 
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects for each problem that some object has: `damaged` or `missing`."""
+        ...
+
+    async def stats(self) -> StoreStats:
+        """Return the totals, the last backup and the last verification, at a cost that no number of rows changes."""
+        ...
+
+    async def note_run(self, kind: RunKind, last: LastRun) -> None:
+        """Record a complete backup or verification in place of the one before. The log does not contain it."""
         ...
 
     async def tag(self, tag: str) -> Tag | None:

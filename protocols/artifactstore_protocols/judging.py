@@ -63,6 +63,7 @@ from artifactstore_protocols.events import (
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.state import LogState, Needs
+from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
 from artifactstore_protocols.views import RowOperation
 
@@ -235,6 +236,7 @@ def judge_batch(
         judged.events += created + events
         judged.operations += operations
         judged.outcomes.append(Committed(events, head, repeated=False, written=payloads))
+    judged.operations += totals_rows(state)
     return judged
 
 

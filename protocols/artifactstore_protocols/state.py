@@ -21,6 +21,7 @@ __all__ = [
     "ObjectState",
     "PackageState",
     "PlaceState",
+    "StoreTotals",
     "TagState",
 ]
 
@@ -164,6 +165,32 @@ class EntryCounts(NamedTuple):
     total_bytes: int = 0
 
 
+class StoreTotals(Struct):
+    """The totals of a store, after the events so far. The columns of their row are the fields before `changed`.
+
+    Attributes:
+        packages: the number of packages.
+        finalized: the number of packages that are finalized.
+        files: the number of files in packages.
+        links: the number of symbolic links in packages.
+        directories: the number of empty directories in packages.
+        total_bytes: the total size of the files in packages.
+        objects: the number of live and condemned objects.
+        object_bytes: the total size of these objects.
+        changed: whether an event has changed a package or an object since the totals were loaded.
+    """
+
+    packages: int = 0
+    finalized: int = 0
+    files: int = 0
+    links: int = 0
+    directories: int = 0
+    total_bytes: int = 0
+    objects: int = 0
+    object_bytes: int = 0
+    changed: bool = False
+
+
 class LastEvent(Struct, frozen=True):
     """The command, the principal and the type of the last event of a log."""
 
@@ -185,6 +212,7 @@ class LogState(Struct):
         tags: tags by name.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
+        totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
     """
 
     packages: dict[str, PackageState] = field(default_factory=dict[str, PackageState])
@@ -196,11 +224,46 @@ class LogState(Struct):
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
+    totals: StoreTotals = field(default_factory=StoreTotals)
 
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
         """Return every place where a content is or was, with the state of its object."""
         return self.objects.get(digest, _NOWHERE)
 
-    def set_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
-        """Set the state of an object."""
+    def load_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
+        """Add the state of an object as the tables have it."""
         self.objects.setdefault(digest, {})[place] = held
+
+    def set_place(self, digest: bytes, place: Place, held: PlaceState) -> None:
+        """Set the state of an object after an event, and count it in the totals while it is current."""
+        before = self.places_of(digest).get(place)
+        self.load_place(digest, place, held)
+        content, totals = self.contents.get(digest), self.totals
+        added = held.is_current - (before is not None and before.is_current)
+        totals.objects += added
+        totals.object_bytes += 0 if content is None else added * content.size_bytes
+        totals.changed = True
+
+    def add_package(self, package: PackageState) -> None:
+        """Add a new package, and count it in the totals."""
+        self.packages[package.package_id] = package
+        self.totals.packages += 1
+        self.totals.changed = True
+
+    def fill_package(self, package: PackageState, version: int, counts: EntryCounts) -> None:
+        """Set the version and the counts of a package after an event, and add the difference to the totals."""
+        totals = self.totals
+        totals.files += counts.files - package.files
+        totals.links += counts.links - package.links
+        totals.directories += counts.directories - package.directories
+        totals.total_bytes += counts.total_bytes - package.total_bytes
+        totals.changed = True
+        package.version = version
+        package.files, package.links, package.directories, package.total_bytes = counts
+
+    def finalize_package(self, package: PackageState) -> None:
+        """Finalize a package after an event, and count it in the totals. Its entries are no longer needed."""
+        package.finalized = True
+        package.entries, package.below = {}, {}
+        self.totals.finalized += 1
+        self.totals.changed = True

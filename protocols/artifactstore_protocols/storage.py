@@ -117,7 +117,8 @@ class BackendHealth(Struct, frozen=True):
         free_bytes: the number of bytes that this process can still write; None if it is unknown or unlimited.
         free_inodes: the number of files that this process can still create; None if it is unknown or unlimited.
         canary_latency_s: the duration of the canary, in seconds; None if the canary failed.
-        failure: the reason why the canary failed; None if it did not.
+        failure: the reason why the canary failed, as text for people; None if it did not.
+        failure_code: the name of the system error behind it, such as `ENOENT`; None if there is none.
     """
 
     backend_id: str
@@ -126,6 +127,7 @@ class BackendHealth(Struct, frozen=True):
     free_inodes: int | None
     canary_latency_s: float | None
     failure: str | None
+    failure_code: str | None = None
 
     def __post_init__(self) -> None:
         if (self.canary_latency_s is None) == (self.failure is None):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import override
 
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [
     "KeyRefused",
@@ -114,16 +115,21 @@ class StorageFault(StorageError):
 class StorageFull(StorageFault):
     """The device, a quota or a file size limit is exhausted."""
 
-    template = "backend {self.backend_id!r} is full ({self.cause} during {self.operation}); free room, then try again"
+    @override
+    def __str__(self) -> str:
+        remedy = remedy_of(self.cause, "free room, then try again")
+        return f"backend {self.backend_id!r} is full: {in_words(self.cause)} during {self.operation}; {remedy}"
 
 
 class StorageDenied(StorageFault):
     """The mount is read-only, or this process lacks permissions for the operation."""
 
-    template = (
-        "backend {self.backend_id!r} denies {self.operation} ({self.cause}); check that its root is mounted writable "
-        "and belongs to this user"
-    )
+    @override
+    def __str__(self) -> str:
+        return (
+            f"backend {self.backend_id!r} denies {self.operation}: {in_words(self.cause)}; "
+            "check that its root is mounted writable and belongs to this user"
+        )
 
 
 class StorageFailed(StorageFault):
@@ -131,5 +137,6 @@ class StorageFailed(StorageFault):
 
     @override
     def __str__(self) -> str:
-        advice = "check the device" if self.cause.isalnum() else "put that right, then try again"
-        return f"backend {self.backend_id!r} failed during {self.operation} ({self.cause}); {advice}"
+        otherwise = "check the device" if self.cause.isalnum() else "put that right, then try again"
+        remedy = remedy_of(self.cause, otherwise)
+        return f"backend {self.backend_id!r} failed during {self.operation}: {in_words(self.cause)}; {remedy}"

@@ -1,8 +1,9 @@
 """The tables of the projection, and the row operations that events imply.
 
-The operations depend only on the event, not on a table, a clock or a random source. Every operation sets absolute
-values. So a log that is applied twice, in batches of any size, or to another database results in the same rows. A
-`ViewWriter` writes the rows: to the live tables, to the temporary tables of a replay, or to a dictionary in a test.
+The operations depend only on the event, not on a table, a clock or a random source. The one exception is the row of
+totals, which depends on the totals before the event. Every operation sets absolute values. So a log that is applied in
+batches of any size, or to another database, results in the same rows. A `ViewWriter` writes the rows: to the live
+tables, to the temporary tables of a replay, or to a dictionary in a test.
 
 A row is a plain tuple of cells in the order of its table's columns, of which the first are the key. `coalesce` folds
 the operations of a batch. So a thousand files become one operation, and the version of their package is written once.
@@ -29,6 +30,7 @@ __all__ = [
     "RETENTION",
     "SCHEMAS",
     "TAGS",
+    "TOTALS",
     "VIEWS",
     "Cell",
     "Delete",
@@ -162,7 +164,23 @@ SCHEMAS = ViewTable(
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
-VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS)
+TOTALS = ViewTable(
+    "store_totals",
+    (
+        "id",
+        "packages",
+        "finalized",
+        "files",
+        "links",
+        "directories",
+        "total_bytes",
+        "objects",
+        "object_bytes",
+    ),
+)
+"""The totals of the store, in one row with the id 1, so that nobody counts rows. `totals.totals_rows` writes it."""
+
+VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS, TOTALS)
 
 _HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
 

@@ -14,6 +14,7 @@ import trio
 from artifactstore.database.errors import DatabaseBusy
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.store_stats import LastRun, RunKind
 from artifactstore_protocols.unfinished_import import UnfinishedImport
 from artifactstore_protocols.views import RowOperation
 from simulation.tables import Tables
@@ -36,6 +37,7 @@ class SimulatedLog:
         nursery: for what the database does on its own.
         grown: set, and replaced, by each commit.
         unfinished: the import that the head waits for.
+        last_runs: the last backup and the last verification.
     """
 
     def __init__(self, world: World, nursery: trio.Nursery) -> None:
@@ -45,6 +47,7 @@ class SimulatedLog:
         self.nursery = nursery
         self.grown = trio.Event()
         self.unfinished: UnfinishedImport | None = None
+        self.last_runs: dict[RunKind, LastRun] = {}
         self._head = trio.Semaphore(1)
         self._commands: dict[str, list[StoredEvent]] = {}
         self._keys: dict[str, str] = {}

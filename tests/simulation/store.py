@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import Final
 
 import trio
+from msgspec.structs import replace
 
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
@@ -29,6 +30,8 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.state import LastEvent
 from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
+from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
 from artifactstore_protocols.views import RowOperation
 from package_queries import find_among, select_entries, select_page
@@ -183,6 +186,7 @@ class SimulatedEventStore:
             last = self._log.events[-1].event
             state.last = LastEvent(last.command.command_id, last.principal, last.type)
         operations = [operation for each in examined for operation in admit(each, state)]
+        operations += totals_rows(state)
         for each in examined if in_parts else ():
             for part in each.parts():
                 admit_part(each, part, self._log.tables.state(part.needs))
@@ -372,6 +376,23 @@ class SimulatedEventStore:
             return self._log.tables.flagged_counts()  # as above
 
         return await self._read("flagged counts", count)
+
+    async def stats(self) -> StoreStats:
+        """The totals, and what was last backed up and verified."""
+        runs = self._log.last_runs
+
+        def totals() -> StoreStats:
+            found = self._log.tables.stats()
+            return replace(found, last_backup=runs.get("backup"), last_verification=runs.get("verification"))
+
+        return await self._read("stats", totals)
+
+    async def note_run(self, kind: RunKind, last: LastRun) -> None:
+        """Note a backup or a verification."""
+        self._check_open()
+        await self._world.pause()
+        self._check_open()
+        self._log.last_runs[kind] = last
 
     async def tag(self, tag: str) -> Tag | None:
         """One tag."""

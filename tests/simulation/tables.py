@@ -21,6 +21,7 @@ from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageR
 from artifactstore_protocols.state import (
     LogState,
 )
+from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -47,6 +48,7 @@ class Tables(MemoryViews):
         """The views that a log implies, if every event of it may stand where it does."""
         built, state = cls(), LogState()
         built.apply(operation for stored in events for operation in admit(examine(stored), state))
+        built.count_totals()
         return built
 
     @override
@@ -67,6 +69,20 @@ class Tables(MemoryViews):
         if row is None:
             raise PackageNotFound(package_id)
         return self._package(row)
+
+    def stats(self) -> StoreStats:
+        """See `EventStore.stats`."""
+        counted = self.totals()
+        return StoreStats(
+            packages=counted.packages,
+            finalized=counted.finalized,
+            files=counted.files,
+            links=counted.links,
+            directories=counted.directories,
+            bytes=counted.total_bytes,
+            objects=counted.objects,
+            object_bytes=counted.object_bytes,
+        )
 
     def packages(self) -> list[PackageRecord]:
         """Every package, in order of creation."""

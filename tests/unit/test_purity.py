@@ -163,7 +163,10 @@ def test_what_is_said_is_a_frozen_value_and_an_error_is_itself_alone() -> None:
                 changing.append(f"{name}.{found.__name__}")
     assert changing == [
         "artifactstore_protocols.judging.Judged",
-        *(f"artifactstore_protocols.state.{name}" for name in ("PackageState", "ContentState", "LogState")),
+        *(
+            f"artifactstore_protocols.state.{name}"
+            for name in ("PackageState", "ContentState", "StoreTotals", "LogState")
+        ),
         "artifactstore_protocols.views._Fold",
     ]
 

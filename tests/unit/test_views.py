@@ -45,6 +45,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    TOTALS,
     VIEWS,
     Cell,
     Delete,
@@ -160,6 +161,17 @@ TAG_ROW: NamedCells = {
     "set_at": 70,
     "sequence": 7,
 }
+TOTALS_ROW: NamedCells = {
+    "id": 1,
+    "packages": 3,
+    "finalized": 2,
+    "files": 5,
+    "links": 1,
+    "directories": 4,
+    "total_bytes": 99,
+    "objects": 6,
+    "object_bytes": 88,
+}
 ROWS = {
     PACKAGES: PACKAGE_ROW,
     CONTENTS: CONTENT_ROW,
@@ -168,8 +180,9 @@ ROWS = {
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
     TAGS: TAG_ROW,
+    TOTALS: TOTALS_ROW,
 }
-TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
+PACKAGE_TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
 BARE: NamedCells = {"path": None, "executable": 0, "media_type": None, "digest_primary": None}
 
 
@@ -189,7 +202,7 @@ OF_FILES = (
         {**FILE_ROW, **BARE, "path_key": "logs", "kind": 2},
     ),
     Delete(FILES, [(1, "é/a"), (1, "b")]),
-    Update(PACKAGES, ("p",), TOTALS),
+    Update(PACKAGES, ("p",), PACKAGE_TOTALS),
 )
 MANIFEST = sample_manifest()
 FINALIZED = manifest.encode(MANIFEST)
@@ -353,6 +366,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),
         ("artifact_tags", ("tag",)),
+        ("store_totals", ("id",)),
     ]
     # The rows above are written in that order by hand.
     assert [view.columns for view in VIEWS] == [tuple(ROWS[view]) for view in VIEWS]

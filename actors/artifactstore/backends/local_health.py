@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from artifactstore.backends.local_files import LocalFiles, write_all
-from artifactstore.backends.os_errors import error_name
+from artifactstore.backends.os_errors import error_name, unusable_root
 from artifactstore.backends.scratch import discard
 from artifactstore_protocols.storage import BackendHealth
 
@@ -16,7 +16,7 @@ _CANARY: Final = b"artifactstore canary\n" * 200
 
 def measure_health(files: LocalFiles) -> BackendHealth:
     """Measure the root now; report a root that cannot be used as a failure in the result."""
-    total_bytes = free_bytes = free_inodes = None
+    total_bytes = free_bytes = free_inodes = code = None
     try:
         room = os.statvfs(files.root)
         total_bytes = room.f_blocks * room.f_frsize
@@ -24,8 +24,8 @@ def measure_health(files: LocalFiles) -> BackendHealth:
         free_inodes = room.f_favail if room.f_files else None  # 0 where the file system does not count inodes
         latency_s, failure = _fly_canary(files)
     except OSError as error:
-        latency_s, failure = None, f"the root cannot be used ({error_name(error)})"
-    return BackendHealth(files.backend_id, total_bytes, free_bytes, free_inodes, latency_s, failure)
+        latency_s, failure, code = None, unusable_root(error), error_name(error)
+    return BackendHealth(files.backend_id, total_bytes, free_bytes, free_inodes, latency_s, failure, code)
 
 
 def _fly_canary(files: LocalFiles) -> tuple[float | None, str | None]:

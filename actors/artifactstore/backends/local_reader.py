@@ -6,8 +6,9 @@ import stat
 from typing import Final, Self
 
 from artifactstore.backends.local_files import LocalFiles
-from artifactstore.backends.os_errors import translated_os_errors
+from artifactstore.backends.os_errors import error_name, translated_os_errors
 from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing
+from artifactstore_protocols.system_errors import in_words
 
 __all__ = ["LocalReader"]
 
@@ -76,7 +77,7 @@ class LocalReader:
                 if error.errno != errno.EIO:
                     raise
                 # The device cannot return these bytes. For this object that is damage, which repairing repairs.
-                reason = f"it cannot be read at byte {self._position} (EIO)"
+                reason = f"it cannot be read at byte {self._position}: {in_words(error_name(error))}"
                 raise ObjectDamaged(self._files.backend_id, self._object_key, reason) from error
 
     def close(self) -> None:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
+from artifactstore_protocols.system_errors import in_words, remedy_of
 
-__all__ = ["error_name", "translated_os_errors"]
+__all__ = ["error_name", "translated_os_errors", "unusable_root"]
 
 # A limit on file sizes reports EFBIG (RLIMIT_FSIZE, or the file system's own).
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -38,6 +39,12 @@ _SHORT_OF: Final = {
 def error_name(error: OSError) -> str:
     """Return the symbolic name of an error, such as `ENOSPC`; its text if it has no known number."""
     return errno.errorcode.get(error.errno or 0, str(error))
+
+
+def unusable_root(error: OSError) -> str:
+    """Return why a storage root cannot be used, as text for people."""
+    name = error_name(error)
+    return f"the root cannot be used: {in_words(name)}; {remedy_of(name, 'check that it is a directory')}"
 
 
 def _fault(backend_id: str, operation: str, error: OSError) -> StorageFault:

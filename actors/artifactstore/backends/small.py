@@ -12,7 +12,7 @@ from collections.abc import Buffer, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
-from artifactstore.backends.os_errors import error_name
+from artifactstore.backends.os_errors import error_name, unusable_root
 from artifactstore.backends.small_file import SmallFile, is_damage
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import (
@@ -183,7 +183,7 @@ class SmallBackend:
 
     def health(self) -> BackendHealth:
         """Measure the device, and commit and read back a row."""
-        total_bytes = free_bytes = free_inodes = latency_s = failure = None
+        total_bytes = free_bytes = free_inodes = latency_s = failure = code = None
         try:
             room = os.statvfs(self._root)
             total_bytes, free_bytes = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
@@ -192,10 +192,10 @@ class SmallBackend:
             self._file.write_canary()
             latency_s = time.perf_counter() - started_s
         except OSError as error:
-            failure = f"the root cannot be used ({error_name(error)})"
+            failure, code = unusable_root(error), error_name(error)
         except StorageError as error:
             failure = str(error)
-        return BackendHealth(self._backend_id, total_bytes, free_bytes, free_inodes, latency_s, failure)
+        return BackendHealth(self._backend_id, total_bytes, free_bytes, free_inodes, latency_s, failure, code)
 
     def close(self) -> None:
         """Close the file."""

@@ -39,6 +39,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "listing": ("ls", "tree", "diff"),
         "finding": ("find",),
         "tags": ("tag",),
+        "stats": ("stats",),
         "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),
         "operations": ("version", "migrate", "health", "actors", "dev", "serve"),

@@ -53,6 +53,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tag delete": ("artifactstore tag delete release-4",),
         "tag list": ("artifactstore tag list", "artifactstore tag list --json | jq -r .tag"),
         "tag log": ("artifactstore tag log release-4",),
+        "stats": ("artifactstore stats", "artifactstore stats --json | jq .object_bytes"),
         "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (

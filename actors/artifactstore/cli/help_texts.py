@@ -47,6 +47,9 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
+        "stats": """Print what the store holds: packages, files and bytes.
+
+Also says when the store was last backed up and verified. Reads a few rows, however large the store is.""",
         "verify": """Read every object again and compare it with the log.
 
 Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",

@@ -39,6 +39,7 @@ from artifactstore_protocols.admission import LogTables, admit, admit_part, exam
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.events import CommandStamp, Event, EventConflict, StoredEvent, check_payload
 from artifactstore_protocols.state import LastEvent, LogState
+from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import LogEnd, UnfinishedImport, admit_command
 from artifactstore_protocols.views import RowOperation
 
@@ -361,6 +362,7 @@ async def admitted(connection: AsyncConnection, batch: Sequence[StoredEvent], ta
     state = await tables.state(run_needs(examined))
     await run(connection, _add_commands(state, batch, connection.dialect.name))
     operations = [operation for each in examined for operation in admit(each, state)]
+    operations += totals_rows(state)
     for each in examined if in_parts else ():
         for part in each.parts():
             admit_part(each, part, await tables.state(part.needs))

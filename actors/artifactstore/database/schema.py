@@ -1,6 +1,7 @@
 """The table definitions, used by queries and by the check that models and migrations agree.
 
 `events` is the source of truth. `log_head` is its only lock and its counter. `retention_classes` is reference data.
+`last_runs` has the last backup and the last verification of this database; they change nothing that the log records.
 The other tables are projections that a replay rebuilds from the log. They have no foreign keys and no defaults, since
 every cell comes from an event. Text compares bytewise and times are int64 microseconds in UTC, so SQLite and
 PostgreSQL store and order rows alike.
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 
 from artifactstore.database.cells import CheckedBigInteger, CheckedBytes, CheckedText
-from artifactstore_protocols.views import VIEWS, ViewTable
+from artifactstore_protocols.views import TOTALS, VIEWS, ViewTable
 
 __all__ = [
     "CHANNEL_PREFIX",
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEMA_REVISIONS",
     "ViewTables",
     "events",
+    "last_runs",
     "log_head",
     "retention_classes",
 ]
@@ -113,6 +115,16 @@ retention_classes = Table(
     _text("name", key=True),
     _integer("duration_us", nullable=True),
     _text("description"),
+)
+
+last_runs = Table(
+    "last_runs",
+    METADATA,
+    _text("kind", key=True),
+    _integer("ended_at"),
+    _integer("sequence"),
+    _integer("objects"),
+    _integer("flaws"),
 )
 
 
@@ -230,6 +242,13 @@ Table(
     _integer("set_at"),
     _integer("sequence"),
     Index(None, "package_id"),
+)
+
+Table(
+    "store_totals",
+    METADATA,
+    _integer("id", key=True),
+    *(_integer(name) for name in TOTALS.columns[1:]),
 )
 
 type ViewTables = Mapping[ViewTable, Table]

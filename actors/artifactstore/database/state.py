@@ -11,8 +11,18 @@ from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
-from artifactstore_protocols.state import ContentState, EntryCounts, LogState, Needs, PackageState, PlaceState, TagState
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS, TAGS
+from artifactstore_protocols.state import (
+    ContentState,
+    EntryCounts,
+    LogState,
+    Needs,
+    PackageState,
+    PlaceState,
+    StoreTotals,
+    TagState,
+)
+from artifactstore_protocols.totals import TOTALS_ID
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS, TAGS, TOTALS
 
 __all__ = ["load_state"]
 
@@ -20,6 +30,8 @@ __all__ = ["load_state"]
 def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[LogState]:
     """Return the state that `needs` names, read from `tables` in the current transaction."""
     state = LogState()
+    if needs.packages or needs.contents:  # nothing else changes the totals
+        yield from _load_totals(state, tables[TOTALS], database)
     yield from _load_packages(state, tables[PACKAGES], needs.packages, database)
     if needs.schemas:
         state.schema_versions.update(
@@ -38,6 +50,11 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     if filled:  # an empty package has no entries to load
         yield from _load_entries(tables, needs, filled, database)
     return state
+
+
+def _load_totals(state: LogState, table: Table, database: str) -> Steps[None]:
+    for totals in (yield lookup(_store_totals(table, database), [()])):
+        state.totals = StoreTotals(*totals)
 
 
 def _load_packages(state: LogState, packages: Table, package_ids: Iterable[str], database: str) -> Steps[None]:
@@ -59,7 +76,7 @@ def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes]
     for digest, algorithm, sha256, size_bytes in (yield lookup(_contents(tables[CONTENTS], database), keys)):
         state.contents[digest] = ContentState(algorithm, sha256, size_bytes)
     for digest, backend_id, object_key, *held in (yield lookup(_places(tables[LOCATIONS], database), keys)):
-        state.set_place(digest, Place(backend_id, object_key), PlaceState(*held))
+        state.load_place(digest, Place(backend_id, object_key), PlaceState(*held))
 
 
 def _load_references(state: LogState, files: Table, digests: Iterable[bytes], database: str) -> Steps[None]:
@@ -94,6 +111,12 @@ def _load_entries(tables: ViewTables, needs: Needs, filled: dict[str, PackageSta
         for number, key, below in (yield lookup(_directories(files, database), paths)):
             if below is not None:
                 by_number[number].below[key] = below
+
+
+@cache
+def _store_totals(totals: Table, database: str) -> Query:
+    selected = select(*(totals.c[name] for name in TOTALS.columns[1:]))
+    return query(selected.where(totals.c.id == literal_column(str(TOTALS_ID))), {}, database)
 
 
 @cache

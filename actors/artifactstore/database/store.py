@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, queries
+from artifactstore.database import events, queries, stats
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -26,6 +26,7 @@ from artifactstore_protocols.records import (
     Tag,
 )
 from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun
 
 __all__ = ["SqlEventStore"]
@@ -236,6 +237,14 @@ class SqlEventStore:
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects by problem."""
         return await self._database.read(queries.flagged_counts)
+
+    async def stats(self) -> StoreStats:
+        """Return the totals, the last backup and the last verification."""
+        return await self._database.read(stats.stats)
+
+    async def note_run(self, kind: RunKind, last: LastRun) -> None:
+        """Record a complete backup or verification."""
+        await self._database.write(lambda transaction: stats.note_run(transaction, kind, last))
 
     async def tag(self, tag: str) -> Tag | None:
         """Return a tag, or None."""

@@ -13,6 +13,7 @@ from artifactstore.doctor.inspection import Inspection
 from artifactstore.json_output import flagged_text
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.root_markers import CollectionCode, collection_refusal
+from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = ["CHECKS", "Diagnosis", "examine"]
 
@@ -151,7 +152,8 @@ def storage(seen: Inspection) -> Findings:
     if root is None:
         return
     if root.failure is not None:
-        yield f"the storage root {seen.root} cannot be looked at ({root.failure})", "check that it is a directory"
+        remedy = remedy_of(root.failure, "check that it is a directory")
+        yield f"the storage root {seen.root} cannot be looked at: {in_words(root.failure)}", remedy
     elif not root.writable:
         yield (
             f"the storage root {seen.root} cannot be {'written to' if root.exists else 'made'}",
@@ -167,7 +169,7 @@ def small_objects(seen: Inspection) -> Findings:
     small, setting = root.small, seen.settings.get("storage_small_max")
     if small.failure is not None:
         yield (
-            f"the file of small objects {small.path} cannot be read: {small.failure}",
+            f"the file of small objects {small.path} cannot be read: {in_words(small.failure)}",
             "stop every process of the store, put a sound copy in its place or move it away, and restore a backup",
         )
     elif small.missing and not small.exists and len(small.missing) < len(_looked_at(seen)):
@@ -268,8 +270,9 @@ def collection(seen: Inspection) -> Findings:
         return
     path = shlex.quote(f"{seen.root}/{MARKER}")
     if root.marker_failure is not None:
+        reason = in_words(root.marker_failure)
         yield (
-            f"{path} cannot be read, which says whose objects those below {seen.root} are: {root.marker_failure}",
+            f"{path} cannot be read, which says whose objects those below {seen.root} are: {reason}",
             f"if no other database uses this root, run `rm {path}`; the next command on this store claims the root",
         )
     elif root.marker is not None and found is not None and found.store_id is not None:

@@ -19,6 +19,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from artifactstore.http.gate import Gate
 from artifactstore.http.hosts import Hosts
 from artifactstore.http.metrics import METRICS_CONTENT_TYPE, RequestCounts, Sources, exposition
+from artifactstore.http.overview import Look, nothing_yet
 from artifactstore.http.page import ASSETS, PAGE, TEMPLATES, view_of
 from artifactstore.http.problems import problem, problem_of
 from artifactstore.http.shortcut import HEADERS, Application, Measure, Receive, Scope, Send, Shortcut, render
@@ -49,6 +50,7 @@ def make_app(
     connections: Callable[[], int] = lambda: 0,
     *,
     hosts: Hosts | None = None,
+    look: Look = nothing_yet,
 ) -> QuartTrio:
     """Return the application.
 
@@ -58,6 +60,7 @@ def make_app(
         streams: the event streams of this server.
         connections: returns the number of open connections.
         hosts: names that clients may use for the service, besides loopback names.
+        look: returns the contents of the store.
     """
     app = QuartTrio("artifactstore", static_folder=None, template_folder=str(TEMPLATES))
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -69,12 +72,12 @@ def make_app(
 
     @app.get("/")
     async def get_page() -> Response:
+        report: HealthReport | str
         try:
             report = await measure()
         except Refusal as error:
-            view = view_of(str(error), snapshot(), now_us())
-        else:
-            view = view_of(report, snapshot(), now_us())
+            report = str(error)
+        view = view_of(report, snapshot(), await look(), now_us())
         return Response(await render_template(PAGE, view=view), content_type="text/html; charset=utf-8")
 
     @app.get("/metrics")

@@ -1,4 +1,4 @@
-"""The HTML page for people: the health report and the supervision tree, updated by a short script.
+"""The HTML page for people: what the store holds, its health and its latest events, updated by a short script.
 
 This module prepares the values, and the template escapes them. Markup, style and script are files in the directory
 `page`. Without the script, the page shows the state at the time of the request.
@@ -10,9 +10,12 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from artifactstore.cli.output import size_text
+from artifactstore.cli.output import counted, size_text
+from artifactstore.http.overview import Overview
 from artifactstore.json_output import timestamp
-from artifactstore_protocols.records import ComponentHealth, HealthReport
+from artifactstore.stats_text import content_text, stats_lines
+from artifactstore_protocols.moments import age_text
+from artifactstore_protocols.records import ComponentHealth, HealthReport, PackageRecord
 from artifactstore_protocols.supervision import ActorSnapshot, ChildState, SupervisorSnapshot
 
 __all__ = ["ASSETS", "PAGE", "TEMPLATES", "View", "view_of"]
@@ -25,8 +28,37 @@ ASSETS: Mapping[str, str] = MappingProxyType(
 )
 """Static files of the page, with their media types."""
 
-_EVENTS_SHOWN = 20
+_EVENTS_SHOWN = 200
+"""Events of the past that the page reads. It groups them, so they become far fewer rows."""
+
 _US = 1_000_000
+_ACTOR = "actor:"
+_ID_SHOWN = 8
+"""Characters from the end of an id. Ids that were made within a minute begin alike."""
+
+_DIGEST_SHOWN = 12
+_CODE = "_failure_code"
+"""Details that are for programs only."""
+
+
+class Copied(Struct, frozen=True):
+    """A long text that the page shows in short, and copies in full."""
+
+    full: str
+    short: str
+
+
+class Package(Struct, frozen=True):
+    """A package as the page shows it. `digest` is its manifest digest; None while it is open."""
+
+    name: str
+    package_id: Copied
+    created_at: str
+    age: str
+    content: str
+    state: str
+    by: str
+    digest: Copied | None
 
 
 class Part(Struct, frozen=True):
@@ -60,8 +92,13 @@ class View(Struct, frozen=True):
         version: version of the release.
         measured_at: time of the report, or of the request if there is no report, in RFC 3339.
         parts: the components.
+        actors: the state of all actors in one line; None while the tree is starting.
+        ill: whether an actor is ill, so that the page shows the tree.
         tree: the root of the supervision tree; None while it is starting.
         since: the sequence after which the page shows events.
+        stored: what the store holds, as labels and texts; empty if that cannot be read.
+        packages: the latest packages, the newest first.
+        unread: why the contents cannot be read; None if they can.
     """
 
     status: str
@@ -70,37 +107,92 @@ class View(Struct, frozen=True):
     version: str
     measured_at: str
     parts: Sequence[Part]
+    actors: str | None
+    ill: bool
     tree: Node | None
     since: int
+    stored: Sequence[tuple[str, str]]
+    packages: Sequence[Package]
+    unread: str | None
 
 
-def view_of(report: HealthReport | str, tree: SupervisorSnapshot | None, now_us: int) -> View:
+def view_of(
+    report: HealthReport | str, tree: SupervisorSnapshot | None, found: Overview | str | None, now_us: int
+) -> View:
     """Return the values that the page shows.
 
     Args:
         report: the latest health report, or the reason why there is none.
         tree: a snapshot of the supervision tree; None while it is starting.
+        found: the contents of the store, the reason why they cannot be read, or None while the store is starting.
         now_us: the current time, in microseconds since the epoch.
     """
+    parts = () if isinstance(report, str) else report.components
     shown = None if tree is None else _node(tree)
-    if isinstance(report, str):
-        return View("unavailable", False, (report,), "unknown", timestamp(now_us), (), shown, 0)
-    head = next((part.details.get("head", 0) for part in report.components if part.name == "database"), 0)
+    unwell = any(part.name.startswith(_ACTOR) and not part.healthy for part in parts)
+    head = next((part.details.get("head", 0) for part in parts if part.name == "database"), 0)
+    overview = found if isinstance(found, Overview) else None
+    status = "unavailable" if isinstance(report, str) else "healthy" if report.healthy else "unhealthy"
     return View(
-        status="healthy" if report.healthy else "unhealthy",
-        healthy=report.healthy,
-        reasons=report.reasons,
-        version=report.version,
-        measured_at=timestamp(report.answered_at_us),
-        parts=[_part(part, now_us) for part in report.components],
+        status=status,
+        healthy=not isinstance(report, str) and report.healthy,
+        reasons=(report,) if isinstance(report, str) else report.reasons,
+        version="unknown" if isinstance(report, str) else report.version,
+        measured_at=timestamp(now_us if isinstance(report, str) else report.answered_at_us),
+        # An actor that is well is in the line about all actors.
+        parts=[_part(part, now_us) for part in parts if not (part.healthy and part.name.startswith(_ACTOR))],
+        actors=None if tree is None else _actors_line(tree),
+        ill=unwell or isinstance(report, str) or (tree is not None and _is_ill(tree)),
         tree=shown,
         since=max(0, int(head) - _EVENTS_SHOWN),
+        stored=() if overview is None else stats_lines(overview.stats, now_us),
+        packages=() if overview is None else [_package(each, now_us) for each in overview.packages],
+        unread="The store is starting." if found is None else found if isinstance(found, str) else None,
     )
+
+
+def _package(record: PackageRecord, now_us: int) -> Package:
+    digest = record.manifest_digest
+    return Package(
+        name=record.name,
+        package_id=Copied(record.package_id, f"…{record.package_id[-_ID_SHOWN:]}"),
+        created_at=timestamp(record.created_at_us),
+        age=age_text(now_us - record.created_at_us),
+        content=f"{content_text(record.files, record.links, record.directories)}, {size_text(record.bytes)}",
+        state=record.status,
+        by=record.created_by,
+        digest=None if digest is None else Copied(digest, _short(digest)),
+    )
+
+
+def _short(digest: str) -> str:
+    algorithm, _, digits = digest.partition(":")
+    return f"{algorithm}:{digits[:_DIGEST_SHOWN]}…"
+
+
+def _is_ill(found: ActorSnapshot | SupervisorSnapshot) -> bool:
+    if isinstance(found, SupervisorSnapshot):
+        return found.state is not ChildState.RUNNING or any(map(_is_ill, found.children))
+    return found.state is not ChildState.RUNNING or found.stall is not None
+
+
+def _actors_of(found: ActorSnapshot | SupervisorSnapshot) -> Sequence[ActorSnapshot]:
+    if isinstance(found, ActorSnapshot):
+        return (found,)
+    return [actor for child in found.children for actor in _actors_of(child)]
+
+
+def _actors_line(tree: SupervisorSnapshot) -> str:
+    actors = _actors_of(tree)
+    running = sum(actor.state is ChildState.RUNNING for actor in actors)
+    count = f"All {counted(running, 'actor')}" if running == len(actors) else f"{running} of {len(actors)} actors"
+    restarts = sum(actor.starts - 1 for actor in actors if actor.starts > 1)
+    return f"{count} run" + (f", {counted(restarts, 'restart')} so far" if restarts else "")
 
 
 def _part(part: ComponentHealth, now_us: int) -> Part:
     age_s = max(0, now_us - part.measured_at_us) / _US
-    details = [_fact(name, value) for name, value in part.details.items()]
+    details = [_fact(name, value) for name, value in part.details.items() if not name.endswith(_CODE)]
     return Part(part.name, part.healthy, part.detail, details, f"{age_s:.1f} s ago, took {_duration(part.latency_s)}")
 
 

@@ -16,6 +16,7 @@ from artifactstore import signals
 from artifactstore.config import Settings
 from artifactstore.http.listening import Listening, check_listening
 from artifactstore.http.notify import notify
+from artifactstore.http.overview import overview_of
 from artifactstore.http.server import BoundAddresses, Drain, HttpRole, HttpServer
 from artifactstore.open import open_store
 from artifactstore.registry import Registry
@@ -104,7 +105,7 @@ class Service:
     async def _serve(self) -> None:
         """Open the store, announce its addresses, wait for the first signal, and drain the server."""
         await check_listening(self._listening)  # before a store is created for a service that cannot listen
-        services = http_service(self._http, self._listening, self._snapshot)
+        services = http_service(self._http, self._listening, lambda: self._registry)
         async with open_store(self._settings, services, on_report=_end_if_stuck) as self._registry:
             for url in await self._http.ask(BoundAddresses()):
                 self._announce(f"artifactstore serves {url}{'' if url.startswith('unix:') else '/health'}")
@@ -113,25 +114,29 @@ class Service:
             with self._draining, suppress(AskError):
                 await self._http.ask(Drain(self._drain_s), timeout=self._drain_s + _ANSWER_TIMEOUT_S)
 
-    def _snapshot(self) -> SupervisorSnapshot | None:
-        return None if self._registry is None else self._registry.snapshot()
-
 
 def http_service(
-    http: ActorRef[HttpRole], listening: Listening, snapshot: Callable[[], SupervisorSnapshot | None]
+    http: ActorRef[HttpRole], listening: Listening, registry: Callable[[], Registry | None]
 ) -> Callable[[Actors], Sequence[ActorSpec[Any]]]:
     """Return the argument `services` of `open_store` for a store that serves HTTP.
 
     Args:
         http: reference of the server's actor.
         listening: addresses and options of the listeners.
-        snapshot: returns a snapshot of the supervision tree; None while the tree is starting.
+        registry: returns the open store; None while it is starting.
     """
+
+    def snapshot() -> SupervisorSnapshot | None:
+        store = registry()
+        return None if store is None else store.snapshot()
 
     def services(actors: Actors) -> Sequence[ActorSpec[Any]]:
         async def measure() -> HealthReport:
             return await actors.health.ask(GetHealth(REPORT_AGE_MAX_S))
 
-        return (ActorSpec(ref=http, factory=lambda: HttpServer(listening, measure, snapshot, actors.projection)),)
+        def server() -> HttpServer:
+            return HttpServer(listening, measure, snapshot, actors.projection, overview_of(registry))
+
+        return (ActorSpec(ref=http, factory=server),)
 
     return services

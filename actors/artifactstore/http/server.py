@@ -19,6 +19,7 @@ from artifactstore.http.access import logged_requests
 from artifactstore.http.app import make_app
 from artifactstore.http.connection import Connection
 from artifactstore.http.listening import Listening, SocketFile, open_listeners, socket_file, unlink_socket, url_of
+from artifactstore.http.overview import Look
 from artifactstore.http.shortcut import Measure
 from artifactstore.http.streams import EventStreams
 from artifactstore.supervision import Actor, ActorRef, handles
@@ -61,6 +62,7 @@ class HttpServer(Actor[HttpRole]):
         measure: returns the health report.
         snapshot: returns a snapshot of the supervision tree; None while the tree is starting.
         projection: the actor that opens tails of the log.
+        look: returns the contents of the store.
     """
 
     def __init__(
@@ -69,13 +71,15 @@ class HttpServer(Actor[HttpRole]):
         measure: Measure,
         snapshot: Callable[[], SupervisorSnapshot | None],
         projection: ActorRef[ProjectionRole],
+        look: Look,
     ) -> None:
         self._listening = listening
         self._streams = EventStreams(projection)
         self._connections: set[Connection] = set()
         self._context = WorkerContext(None)
         self._config = _config()
-        app = make_app(measure, snapshot, self._streams, lambda: len(self._connections), hosts=listening.hosts)
+        connections = self._connections
+        app = make_app(measure, snapshot, self._streams, lambda: len(connections), hosts=listening.hosts, look=look)
         # Quart's application is an ASGI application, but Hypercorn's type for one is narrower than the protocol.
         self._app = ASGIWrapper(logged_requests(cast("ASGIFramework", app)))
         self._accepting = trio.CancelScope()

@@ -5,12 +5,14 @@ Each stream reads the log at the pace of its client. The number of streams is li
 stops.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from typing import cast
 
 import trio
 
 from artifactstore.history import history_entry
-from artifactstore.json_output import json_text, to_json
+from artifactstore.http.package_facts import package_facts
+from artifactstore.json_output import Json, json_text, to_json
 from artifactstore.supervision import ActorRef
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import UnknownEventType
@@ -105,11 +107,13 @@ async def _next(tail: Stream[StoredEvent]) -> StoredEvent | None:
 
 
 def _message(stored: StoredEvent) -> bytes:
+    event, facts = stored.event, None
     try:
-        entry = history_entry(stored)
+        entry, facts = history_entry(stored), package_facts(stored)
     except UnknownEventType as unknown:  # events of unknown types are sent too
-        event = stored.event
         entry = HistoryEntry(
             stored.sequence, event.recorded_at_us, event.principal, event.type, event.subject, detail=str(unknown)
         )
-    return f"id: {stored.sequence}\ndata: {json_text(to_json(entry))}\n\n".encode()
+    shown = cast("Mapping[str, Json]", to_json(entry))
+    message = {**shown, "command_id": event.command.command_id, "package": facts}
+    return f"id: {stored.sequence}\ndata: {json_text(message)}\n\n".encode()

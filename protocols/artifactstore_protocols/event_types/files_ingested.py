@@ -25,7 +25,7 @@ from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import ObjectsNotStored, PackageFinalizedAlready, PackageNotFound
 from artifactstore_protocols.paths import ancestors
-from artifactstore_protocols.state import LogState, PackageState
+from artifactstore_protocols.state import EntryCounts, LogState, PackageState
 from artifactstore_protocols.views import (
     FILES,
     KIND_DIRECTORY,
@@ -279,9 +279,8 @@ def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> N
 
 def _evolve(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
     package, totals = state.packages[payload.package_id], payload.totals
-    package.version = totals.version
-    package.files, package.links, package.directories = totals.files, totals.links, totals.directories
-    package.total_bytes = totals.total_bytes
+    counts = EntryCounts(totals.files, totals.links, totals.directories, totals.total_bytes)
+    state.fill_package(package, totals.version, counts)
     for key in payload.removed:
         package.entries.pop(key, None)
     references = state.references

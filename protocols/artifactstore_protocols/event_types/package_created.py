@@ -64,7 +64,7 @@ def _judge(payload: PackageCreated, _stored: "StoredEvent", state: LogState) -> 
 
 
 def _evolve(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> None:
-    state.packages[payload.package_id] = PackageState(
+    package = PackageState(
         package_id=payload.package_id,
         number=stored.sequence,
         name=payload.name,
@@ -72,6 +72,7 @@ def _evolve(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> 
         metadata=canonical.encode(dict(payload.metadata)),
         created_at_us=stored.event.recorded_at_us,
     )
+    state.add_package(package)
 
 
 def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperation]:

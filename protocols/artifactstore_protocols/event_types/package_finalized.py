@@ -169,9 +169,7 @@ def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
 
 
 def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
-    package = state.packages[_summary(payload).package_id]
-    package.finalized = True
-    package.entries, package.below = {}, {}
+    state.finalize_package(state.packages[_summary(payload).package_id])
 
 
 def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:

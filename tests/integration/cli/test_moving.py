@@ -91,7 +91,9 @@ def test_what_cannot_be_taken_over_is_refused_in_one_line(
     payload = Path("log").read_bytes()
     Path("log").write_bytes(payload[:60] + b"?" + payload[61:])
     assert "log file log is not intact at byte" in elsewhere.refused_without_a_trace("events", "--import", "log")
-    assert "'nowhere' cannot be read (ENOENT)" in elsewhere.refused_without_a_trace("events", "--import", "nowhere")
+    assert "'nowhere' cannot be read: no such file or directory" in elsewhere.refused_without_a_trace(
+        "events", "--import", "nowhere"
+    )
     assert "cannot write to" in elsewhere.refused("events", "--export", ".")
 
 

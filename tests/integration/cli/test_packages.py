@@ -194,6 +194,7 @@ COMMANDS = [
     ("dev",),
     ("serve",),
     ("find",),
+    ("stats",),
     ("ls",),
     ("tree",),
     ("diff",),

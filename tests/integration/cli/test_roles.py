@@ -101,6 +101,7 @@ events --export log.cbor
 events --import log.cbor
 history
 backup copy
+stats
 health
 actors
 """

@@ -182,7 +182,10 @@ def test_health_turns_when_the_database_and_the_objects_are_gone(cli: Cli) -> No
         assert objects.startswith("objects: database ")
         assert registry == f"registry: {database.removeprefix('database: ')}"
         assert database.startswith(f"database: database {cli.database} was deleted while it was open")
-        assert storage == "storage: backend local: the root cannot be used (ENOENT)"
+        assert (
+            storage
+            == "storage: backend local: the root cannot be used: no such file or directory; check its path and its disk"
+        )
         assert get(f"{base}/readyz")[0] == 503
         assert get(f"{base}/livez")[0] == 200
         shown = cli.run("health", "--url", base)

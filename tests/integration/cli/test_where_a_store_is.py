@@ -93,7 +93,7 @@ def test_the_other_commands_create_the_store(unnamed: Cli, tree: Path, command: 
         (("ingest", "file"), "it is not a directory"),
         (("restore", "nowhere"), "there is no artifactstore-backup in it"),
         (("restore", "file"), "cannot use 'file' as a backup"),
-        (("events", "--import", "nowhere"), "cannot be read (ENOENT)"),
+        (("events", "--import", "nowhere"), "cannot be read: no such file or directory; check its path"),
         (("events", "--import", "pipe"), "no regular file"),
         (("events", "--import", "file"), "is not intact"),
         (("events", "--import", "tree/README.md"), "is not intact"),

@@ -10,6 +10,8 @@ from sqlalchemy import Select, text
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
 from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
+from artifactstore.database.schema import LIVE
+from artifactstore.database.stats import stats_queries
 from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.package_references import (
     ByDigest,
@@ -64,6 +66,15 @@ async def check_plan(database: Database, selected: Select[tuple[Any, ...]], tabl
 @pytest.mark.slow
 async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
     await check_plan(database, differing_entries(1, 2), " other ")
+
+
+@pytest.mark.slow
+async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two_rows(database: Database) -> None:
+    of_totals, of_runs = stats_queries()
+    await check_plan(database, of_totals, "store_totals")
+    steps = await database.read(partial(plan, selected=of_runs))
+    assert [table for table in LIVE if any(table.name in step for step in steps)] == []
+    assert any("last_runs" in step for step in steps)
 
 
 async def plan_in_order(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:

@@ -59,7 +59,7 @@ async def main(kill: str) -> None:
         await head_moved(actor, message)
 
     ProjectionActor.head_moved = moved_or_killed  # type: ignore[method-assign]
-    services = http_service(http, Listening("127.0.0.1:0"), lambda: running[0].snapshot() if running else None)
+    services = http_service(http, Listening("127.0.0.1:0"), lambda: running[0] if running else None)
     async with open_store(Settings.load(), services) as registry, trio.open_nursery() as nursery:
         running.append(registry)
         say(await http.ask(BoundAddresses()))

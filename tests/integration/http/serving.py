@@ -56,7 +56,7 @@ async def serving(settings: Settings, listening: Listening = LOOPBACK) -> AsyncG
     """Open a store that serves HTTP."""
     http = ActorRef[HttpRole]("http")
     running: list[Registry] = []
-    services = http_service(http, listening, lambda: running[0].snapshot() if running else None)
+    services = http_service(http, listening, lambda: running[0] if running else None)
     async with open_store(settings, services) as registry:
         running.append(registry)
         [url] = await http.ask(BoundAddresses())

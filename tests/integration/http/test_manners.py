@@ -203,7 +203,9 @@ async def test_health_measures_and_says_which_part_is_unwell(
     assert (await ask(service.url, "/readyz")).json == {"status": "ready", "reasons": []}
     settings.storage_local_root.rename(settings.storage_local_root.with_name("aside"))
     report = await ask(service.url, "/health")
-    assert report.json["reasons"] == ["storage: backend local: the root cannot be used (ENOENT)"]
+    assert report.json["reasons"] == [
+        "storage: backend local: the root cannot be used: no such file or directory; check its path and its disk"
+    ]
     ready = await ask(service.url, "/readyz")
     assert (ready.status, ready.json) == (503, {"status": "not ready", "reasons": report.json["reasons"]})
     assert (await ask(service.url, "/livez")).status == 200

@@ -1,6 +1,7 @@
 """The log as server-sent events: in order and each once, from where the client was, for as many as there may be."""
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import trio
@@ -115,6 +116,28 @@ async def test_an_event_of_a_later_release_is_shown_as_such(service: Service, mo
         await stream.send_all(request("/events/stream"))
         [event] = await read_events(stream, 1)
     assert event["detail"].startswith("unknown event type 'v9.new' at sequence 1")
+
+
+async def test_events_say_of_which_command_and_package_they_are(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_bytes(b"12345")
+    (tmp_path / "tree" / "b").symlink_to("a")
+    summary = await service.registry.ingest_tree(tmp_path / "tree", name="nightly")
+    await service.registry.set_tag("release", "nightly")
+    async with await connect(service.url) as stream:
+        await stream.send_all(request("/events/stream"))
+        events = await read_events(stream, 7)
+    by_type = [(event["type"], event["package"]) for event in events]
+    assert by_type == [
+        ("v1.log.created", None),
+        ("v1.package.created", {"name": "nightly"}),
+        ("v1.objects.stored", None),
+        ("v1.files.ingested", {"content": "1 file, 5 B"}),
+        ("v1.files.ingested", {"content": "1 file, 1 link, 5 B"}),
+        ("v1.package.finalized", {"manifest_digest": summary.manifest_digest}),
+        ("v1.tag.set", None),
+    ]
+    assert events[2]["command_id"] == events[3]["command_id"] != events[4]["command_id"]
 
 
 async def test_a_stream_ends_when_the_log_cannot_be_read_and_the_client_may_come_again(

@@ -175,7 +175,7 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
     (
         "collection",
         with_root(marker_failure="EACCES"),
-        "/s/objects/artifactstore-root cannot be read",
+        "says whose objects those below /s/objects are: permission denied",
         "if no other database uses this root, run `rm /s/objects/artifactstore-root`",
     ),
     (
@@ -193,8 +193,8 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
     (
         "storage",
         with_root(failure="ENOTDIR", writable=False),
-        "the storage root /s/objects cannot be looked at (ENOTDIR)",
-        "check that it is a directory",
+        "the storage root /s/objects cannot be looked at: a part of its path is not a directory",
+        "check its path",
     ),
     ("storage", with_root(writable=False), "the storage root /s/objects cannot be written to", "give it to this user"),
     (

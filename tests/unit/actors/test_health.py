@@ -103,7 +103,7 @@ async def test_what_is_well_is_shown_with_what_was_measured() -> None:
     [
         (replace(_WELL, canary_latency_s=None, failure="EIO"), "backend local: EIO"),
         (replace(_WELL, free_bytes=1000), "backend local has only 1000 bytes free"),
-        (StorageFailed("local", "probing", "EIO"), "EIO"),
+        (StorageFailed("local", "probing", "EIO"), "the device cannot read or write it"),
     ],
 )
 async def test_what_is_wrong_is_named(answer: BackendHealth | Exception, reason: str) -> None:

@@ -141,7 +141,7 @@ def test_a_root_that_was_removed_and_made_again_is_written_to_under_a_new_lock(t
     backend = LocalBackend(root)
     put(backend, b"before")
     shutil.rmtree(root)
-    assert backend.health().failure == "the root cannot be used (ENOENT)"
+    assert backend.health().failure == "the root cannot be used: no such file or directory; check its path and its disk"
     assert not root.exists(), "it might be the place where a device is to be mounted again"
     root.mkdir()
     if by_whom != "its owner":

@@ -235,9 +235,9 @@ def test_a_file_on_a_network_is_refused_before_it_is_made(
 
 def test_a_root_that_is_gone_is_a_typed_error(tmp_path: Path) -> None:
     backend = SmallBackend(tmp_path / "absent")
-    with pytest.raises(StorageFailed, match="ENOENT"):
+    with pytest.raises(StorageFailed, match="no such file"):
         put(backend, b"nowhere")
-    assert backend.health().failure == "the root cannot be used (ENOENT)"
+    assert backend.health().failure == "the root cannot be used: no such file or directory; check its path and its disk"
 
 
 def test_objects_on_a_read_only_medium_are_read_and_not_written(

@@ -117,7 +117,7 @@ async def test_an_object_that_cannot_be_read_is_damaged(plane: DataPlane, monkey
     monkeypatch.setattr(os, "preadv", failing)
     address = address_of(CONTENT)
     assert await verified(plane, CONTENT) == VerifyResult(address, "damaged", None, None)
-    with pytest.raises(ObjectDamaged, match="EIO"):
+    with pytest.raises(ObjectDamaged, match="the device cannot read"):
         await read(plane, CONTENT)
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 
 import trio
+from msgspec import structs
 
 from artifactstore.http.app import make_app
-from artifactstore.http.page import view_of
+from artifactstore.http.overview import Overview
+from artifactstore.http.page import Copied, view_of
 from artifactstore.http.streams import EventStreams
 from artifactstore.supervision import Actor, ActorRef, ActorSpec, Strategy, SupervisorSpec, open_tree
 from artifactstore_protocols.messages import ProjectionRole
-from artifactstore_protocols.records import ComponentHealth, HealthReport
+from artifactstore_protocols.records import ComponentHealth, HealthReport, PackageRecord
+from artifactstore_protocols.store_stats import LastRun, StoreStats
 from artifactstore_protocols.supervision import (
     ActorSnapshot,
     ChildState,
@@ -71,7 +74,7 @@ def report_of(*parts: ComponentHealth) -> HealthReport:
 def test_readings_are_shown_as_people_read_them() -> None:
     details: dict[str, str | int | float] = {"head": 28_000, "free_bytes": 3 << 30, "canary_latency_s": 0.0042}
     details |= {"age_s": 75.0, "database": "log.db"}
-    view = view_of(report_of(ComponentHealth("database", True, "ok", details, 0.002, 4_000_000)), None, 5_000_000)
+    view = view_of(report_of(ComponentHealth("database", True, "ok", details, 0.002, 4_000_000)), None, None, 5_000_000)
     [part] = view.parts
     assert dict(part.details) == {
         "head": "28,000",
@@ -82,11 +85,11 @@ def test_readings_are_shown_as_people_read_them() -> None:
     }
     assert part.measured == "1.0 s ago, took 2.0 ms"
     assert (view.status, view.reasons, view.tree) == ("healthy", (), None)
-    assert view.since == 28_000 - 20
+    assert view.since == 28_000 - 200
 
 
 def test_what_is_notable_about_an_actor_is_in_the_tree() -> None:
-    tree = view_of(report_of(), ROOT, 0).tree
+    tree = view_of(report_of(), ROOT, None, 0).tree
     assert tree is not None
     assert (tree.name, tree.good, tree.notes) == ("root", True, ["one for one"])
     [actor] = tree.children
@@ -103,15 +106,123 @@ def test_what_is_notable_about_an_actor_is_in_the_tree() -> None:
 
 
 def test_without_a_report_it_says_why() -> None:
-    view = view_of("health is down", ROOT, 0)
-    assert (view.status, view.healthy, view.reasons, view.parts) == ("unavailable", False, ("health is down",), ())
+    view = view_of("health is down", ROOT, None, 0)
+    assert (view.status, view.healthy, view.reasons) == ("unavailable", False, ("health is down",))
+    assert not view.parts
 
 
-async def _rendered(parts: Sequence[ComponentHealth], tree: SupervisorSnapshot | None) -> str:
+def well(actor: str) -> ActorSnapshot:
+    return structs.replace(
+        ACTOR, name=actor, path=f"root/{actor}", state=ChildState.RUNNING, starts=1, last_failure=None, stall=None
+    )
+
+
+def component(name: str, *, healthy: bool) -> ComponentHealth:
+    return ComponentHealth(name, healthy, "ok" if healthy else "down", {}, 0.0, 0)
+
+
+def test_actors_that_are_well_are_one_line() -> None:
+    tree = structs.replace(ROOT, children=(well("a"), structs.replace(well("b"), starts=3)))
+    parts = [component("database", healthy=True), component("actor:a", healthy=True)]
+    view = view_of(report_of(*parts), tree, None, 0)
+    assert (view.actors, view.ill) == ("All 2 actors run, 2 restarts so far", False)
+    assert [part.name for part in view.parts] == ["database"]
+
+
+def test_an_actor_that_is_ill_brings_back_the_tree() -> None:
+    view = view_of(report_of(), structs.replace(ROOT, children=(well("a"), ACTOR)), None, 0)
+    assert (view.actors, view.ill) == ("1 of 2 actors run, 2 restarts so far", True)
+    sound = structs.replace(ROOT, children=(well("a"),))
+    assert not view_of(report_of(), sound, None, 0).ill
+    stalled = structs.replace(ROOT, children=(structs.replace(well("a"), stall=Stall(1.0, "there")),))
+    assert view_of(report_of(), stalled, None, 0).ill
+    given_up = structs.replace(ROOT, children=(structs.replace(sound, state=ChildState.BACKOFF),))
+    assert view_of(report_of(), given_up, None, 0).ill
+    unwell = view_of(report_of(component("actor:a", healthy=False)), sound, None, 0)
+    assert (unwell.ill, [part.name for part in unwell.parts]) == (True, ["actor:a"])
+    assert view_of("health is down", sound, None, 0).ill
+
+
+def test_the_name_of_a_system_error_is_for_programs() -> None:
+    storage = ComponentHealth("storage", False, "no such file", {"local_failure_code": "ENOENT"}, 0.0, 0)
+    assert view_of(report_of(storage), None, None, 0).parts[0].details == []
+
+
+MINUTE_US = 60_000_000
+STATS = StoreStats(
+    packages=1_234, finalized=1_230, files=1_000_000, links=2, bytes=3 << 40, objects=700_000, object_bytes=1 << 40
+)
+PACKAGE = PackageRecord(
+    package_id="01a22cde-c237-7b14-be7a-b7a51b57d89a",
+    name=HOSTILE,
+    status="finalized",
+    version=2,
+    files=1,
+    links=0,
+    directories=1,
+    bytes=2048,
+    retention_class="standard",
+    retention_duration_us=None,
+    expires_at_us=None,
+    metadata={},
+    created_by="ci",
+    created_at_us=0,
+    finalized_at_us=1,
+    manifest_digest=f"blake3:{'5a' * 32}",
+    tree_digest=f"sha256:{'5b' * 32}",
+    created_sequence=2,
+    finalized_sequence=3,
+)
+
+
+def test_the_page_leads_with_what_is_stored() -> None:
+    view = view_of(report_of(), ROOT, Overview(STATS, (PACKAGE,)), 90 * MINUTE_US)
+    assert view.unread is None
+    assert view.stored == (
+        ("packages", "1,234, 4 of them open"),
+        ("content", "1,000,000 files, 2 links"),
+        ("logical size", "3.0 TiB"),
+        ("stored size", "1.0 TiB in 700,000 objects"),
+        ("last backup", "never recorded"),
+        ("last verification", "never recorded"),
+    )
+    [shown] = view.packages
+    assert (shown.name, shown.age, shown.by, shown.state) == (HOSTILE, "90 min", "ci", "finalized")
+    assert shown.content == "1 file, 1 empty directory, 2.0 KiB"
+    assert shown.package_id == Copied(PACKAGE.package_id, "…1b57d89a")
+    assert shown.digest == Copied(f"blake3:{'5a' * 32}", "blake3:5a5a5a5a5a5a…")
+
+
+def test_an_open_package_has_no_digest() -> None:
+    still_open = structs.replace(PACKAGE, status="open", manifest_digest=None, finalized_at_us=None)
+    [shown] = view_of(report_of(), ROOT, Overview(STATS, (still_open,)), 0).packages
+    assert (shown.state, shown.digest) == ("open", None)
+
+
+def test_the_last_backup_and_verification_have_ages_and_flaws() -> None:
+    last = LastRun(ended_at_us=0, sequence=1_500, objects=9, flaws=2)
+    stats = structs.replace(STATS, last_backup=structs.replace(last, flaws=0), last_verification=last)
+    stored = dict(view_of(report_of(), ROOT, Overview(stats, ()), 30 * MINUTE_US).stored)
+    assert stored["last backup"] == "30 min ago, up to event 1,500"
+    assert stored["last verification"] == "30 min ago, up to event 1,500, with 2 flaws"
+
+
+def test_contents_that_cannot_be_read_say_why() -> None:
+    view = view_of(report_of(), ROOT, "the disk is away", 0)
+    assert (view.stored, view.packages, view.unread) == ((), (), "the disk is away")
+    assert view_of(report_of(), None, None, 0).unread == "The store is starting."
+
+
+async def _rendered(
+    parts: Sequence[ComponentHealth], tree: SupervisorSnapshot | None, found: Overview | str | None = None
+) -> str:
     async def measure() -> HealthReport:
         return report_of(*parts)
 
-    app = make_app(measure, lambda: tree, EventStreams(ActorRef[ProjectionRole]("projection")))
+    async def look() -> Overview | str | None:
+        return found
+
+    app = make_app(measure, lambda: tree, EventStreams(ActorRef[ProjectionRole]("projection")), look=look)
     answer = await app.test_client().get("/")
     assert answer.content_type == "text/html; charset=utf-8"
     return await answer.get_data(as_text=True)
@@ -119,8 +230,9 @@ async def _rendered(parts: Sequence[ComponentHealth], tree: SupervisorSnapshot |
 
 async def test_whatever_is_in_it_is_text() -> None:
     unwell = ComponentHealth("storage", False, HOSTILE, {"root": HOSTILE, HOSTILE: 1}, 0.0, 0)
-    page = await _rendered([unwell], ROOT)
-    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 5
+    page = await _rendered([unwell], ROOT, Overview(STATS, (PACKAGE,)))
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") == 6
+    assert "&lt;script&gt;" in await _rendered([], ROOT, HOSTILE)
     assert "<script>alert" not in page
 
 

@@ -4,8 +4,16 @@
 
 const EVERY_MS = 2000;
 const ANSWER_WITHIN_MS = 3 * EVERY_MS;
-const EVENTS_MAX = 50;
+const TOGETHER_MS = 300;
+const STREAM_AGAIN_MS = 5000;
+const SAID_MS = 4000;
+const ROWS_MAX = 50;
 const byId = (id) => document.getElementById(id);
+const clock = () => `${new Date().toISOString().slice(11, 19)} UTC`;
+
+function put(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
+}
 
 // Make `old` the same as `fresh` with as few changes as can be, so that focus, selection and place are kept.
 function renew(old, fresh) {
@@ -21,15 +29,15 @@ function renew(old, fresh) {
 }
 
 // What was true when the service last answered may be so no longer: without an answer, nothing is green or red.
-function age(stale, status, kind, title) {
+function age(stale, status, kind) {
   document.body.classList.toggle("stale", stale);
   const place = byId("status");
   if (place.className !== kind) place.className = kind;
-  if (place.textContent !== status) place.textContent = status;
-  if (document.title !== title) document.title = title;
+  put("status", status);
 }
 
 let looking = false;
+let answered = clock();
 
 async function look() {
   if (looking) return;
@@ -37,11 +45,14 @@ async function look() {
   try {
     const answer = await fetch("/", { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const id of ["now", "meta"]) renew(byId(id), page.getElementById(id));
+    for (const id of ["now", "works", "meta"]) renew(byId(id), page.getElementById(id));
     const status = page.getElementById("status");
-    age(false, status.textContent, status.className, page.title);
+    age(false, status.textContent, status.className);
+    if (document.title !== page.title) document.title = page.title;
+    answered = clock();
   } catch {
-    age(true, "no answer", "unknown", "artifactstore: no answer");
+    age(true, `no answer since ${answered}`, "unknown");
+    document.title = "artifactstore: no answer";
   } finally {
     looking = false;
   }
@@ -54,21 +65,122 @@ function element(name, text, attributes = {}) {
   return made;
 }
 
-function show(event) {
-  const { sequence, recorded_at, actor, type, detail } = JSON.parse(event.data);
-  const line = document.createElement("li");
-  line.append(
-    element("b", sequence),
-    element("time", recorded_at.slice(11, 19), { datetime: recorded_at }),
-    element("span", `${detail} `),
-    element("span", `${type} by ${actor}`, { class: "note" }),
-  );
+function copyButton(what, full) {
+  const [algorithm, digits] = full.split(":");
+  const button = element("button", "", { type: "button", class: "copy", "data-copy": full, title: full });
+  button.append(element("span", `Copy ${what} `, { class: "unseen" }), `${algorithm}:${digits.slice(0, 12)}…`);
+  return button;
+}
+
+// One row of the log is one package, or one command that is about none.
+const rows = new Map();
+
+function place(event) {
+  const { sequence, recorded_at, principal, type, detail, command_id, subject, package: facts } = event;
+  const key = facts ? subject : command_id;
+  const row = rows.get(key) ?? { count: 0, first: sequence, facts: {}, line: document.createElement("li") };
+  rows.set(key, row);
+  row.count += 1 + (event.joined ?? 0);
+  row.first = Math.min(row.first, sequence - (event.joined ?? 0));
+  for (const [name, value] of Object.entries(facts ?? {})) if (value !== null) row.facts[name] = value;
+  const { name, content, manifest_digest: digest } = row.facts;
+  const known = name ?? document.querySelector(`[data-package="${CSS.escape(subject)}"] b`)?.textContent;
+  const parts = [element("time", recorded_at.slice(11, 19), { datetime: recorded_at })];
+  if (facts) parts.push(element("b", known ?? `…${subject.slice(-8)}`));
+  const state = digest ? "finalized" : "open";
+  parts.push(element("span", facts ? [state, content].filter(Boolean).join(", ") : detail, { title: detail }));
+  if (digest) parts.push(copyButton("manifest digest", digest));
+  const range = row.first === sequence ? `event ${sequence}` : `${row.count} events up to ${sequence}`;
+  parts.push(element("span", `${facts ? range : `${range}, ${type}`}, by ${principal}`, { class: "note" }));
   const list = document.querySelector("#log ol");
-  list.prepend(line);
-  while (list.childElementCount > EVENTS_MAX) list.lastElementChild.remove();
+  const focused = row.line.contains(document.activeElement) && document.activeElement.dataset.copy;
+  row.line.replaceChildren(...parts);
+  if (list.firstElementChild !== row.line) list.prepend(row.line);
+  if (focused) row.line.querySelector(`[data-copy="${CSS.escape(focused)}"]`)?.focus();
+  for (const [old, { line }] of [...rows].filter(([, each]) => each.line === list.children[ROWS_MAX])) {
+    rows.delete(old);
+    line.remove();
+  }
   byId("none").hidden = true;
 }
 
-new EventSource(`/events/stream?since=${byId("log").dataset.since}`).onmessage = show;
+// The events of a command stand together, and those about objects come first: they wait for the one about their package.
+let held = [];
+let owner = {};
+let waiting;
+
+function release() {
+  held.forEach(place);
+  held = [];
+}
+
+function show(message) {
+  const event = JSON.parse(message.data);
+  clearTimeout(waiting);
+  if (held.length && held[0].command_id !== event.command_id) release();
+  if (event.package) {
+    owner = event;
+    place({ ...event, joined: held.length });
+    held = [];
+  } else if (owner.command_id === event.command_id) {
+    place({ ...event, subject: owner.subject, package: {} });
+  } else if (event.subject === "objects") {
+    held.push(event);
+    waiting = setTimeout(release, TOGETHER_MS);
+  } else {
+    place(event);
+  }
+}
+
+// A stream that the service refuses, because there are too many, is not opened again by the browser.
+let last = byId("log").dataset.since;
+
+function follow() {
+  const stream = new EventSource(`/events/stream?since=${last}`);
+  const broken = (text) => {
+    byId("live").classList.toggle("stale", text !== "");
+    put("broken", text);
+  };
+  stream.onopen = () => broken("");
+  stream.onmessage = (message) => {
+    last = message.lastEventId;
+    show(message);
+  };
+  stream.onerror = () => {
+    if (!byId("broken").textContent) broken(`No new events since ${clock()}: the stream is broken, and is tried again.`);
+    if (stream.readyState === EventSource.CLOSED) setTimeout(follow, STREAM_AGAIN_MS);
+  };
+}
+
+let silence;
+
+function say(text) {
+  put("said", text);
+  clearTimeout(silence);
+  silence = setTimeout(() => put("said", ""), SAID_MS);
+}
+
+// Browsers give the clipboard only to pages by TLS or from this machine; others copy what is selected.
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = element("textarea", text, { class: "unseen", "aria-hidden": "true" });
+  const before = document.activeElement;
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  before.focus();
+  if (!done) throw new Error("the browser refuses");
+}
+
+document.addEventListener("click", (click) => {
+  const button = click.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.dataset.copy;
+  const short = button.lastChild.textContent;
+  copy(text).then(() => say(`Copied ${short}`), () => say(`The browser does not let this page copy. The text is ${text}`));
+});
+
+follow();
 setInterval(() => document.hidden || look(), EVERY_MS);
 document.addEventListener("visibilitychange", () => document.hidden || look());

@@ -1,0 +1,48 @@
+"""The totals of a store as text for people, the same on the command line and on the page."""
+
+from collections.abc import Sequence
+
+from artifactstore.cli.output import counted, size_text
+from artifactstore_protocols.moments import age_text
+from artifactstore_protocols.store_stats import LastRun, StoreStats
+
+__all__ = ["content_text", "stats_lines"]
+
+
+def stats_lines(stats: StoreStats, now_us: int) -> Sequence[tuple[str, str]]:
+    """Return the label and the text of each total.
+
+    Args:
+        stats: the totals.
+        now_us: the current time, in microseconds since 1970 UTC.
+    """
+    open_packages = stats.packages - stats.finalized
+    return (
+        ("packages", f"{stats.packages:,}" + (f", {open_packages:,} of them open" if open_packages else "")),
+        ("content", content_text(stats.files, stats.links, stats.directories)),
+        ("logical size", size_text(stats.bytes)),
+        ("stored size", f"{size_text(stats.object_bytes)} in {_counted(stats.objects, 'object')}"),
+        ("last backup", _run_text(stats.last_backup, now_us)),
+        ("last verification", _run_text(stats.last_verification, now_us)),
+    )
+
+
+def content_text(files: int, links: int, directories: int) -> str:
+    """Return the number of files as text, and the numbers of links and empty directories if there are any."""
+    text = _counted(files, "file")
+    if links:
+        text += f", {_counted(links, 'link')}"
+    if directories:
+        text += f", {directories:,} empty director{'y' if directories == 1 else 'ies'}"
+    return text
+
+
+def _counted(number: int, thing: str) -> str:
+    return counted(number, thing).replace(str(number), f"{number:,}", 1)
+
+
+def _run_text(last: LastRun | None, now_us: int) -> str:
+    if last is None:
+        return "never recorded"
+    found = f", with {_counted(last.flaws, 'flaw')}" if last.flaws else ""
+    return f"{age_text(now_us - last.ended_at_us)} ago, up to event {last.sequence:,}{found}"

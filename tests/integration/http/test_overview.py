@@ -1,0 +1,86 @@
+"""What the page says of a store's contents, as the service sends it."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from artifactstore import Registry, Settings
+from artifactstore.database.database import Database
+from artifactstore.database.errors import DatabaseUnavailable
+from artifactstore.http.overview import PACKAGES_SHOWN, Overview, overview_of
+from integration.http.serving import Service, ask
+
+
+async def test_the_page_shows_the_latest_packages(service: Service) -> None:
+    for number in range(PACKAGES_SHOWN + 2):
+        await service.registry.create_package(f"package-{number}")
+    page = (await ask(service.url, "/")).body.decode()
+    shown = [f"<b>package-{number}</b>" in page for number in range(PACKAGES_SHOWN + 2)]
+    assert shown == [False] * 2 + [True] * PACKAGES_SHOWN
+    assert page.index(f"package-{PACKAGES_SHOWN + 1}") < page.index("package-2")
+
+
+async def test_a_page_without_its_database_is_there_and_says_so(service: Service, settings: Settings) -> None:
+    database = trio.Path(settings.database_url.removeprefix("sqlite:///"))
+    await service.registry.create_package("hidden")
+    await database.rename(f"{database}.aside")
+    answer = await ask(service.url, "/")
+    assert answer.status == 200
+    assert "The contents cannot be shown now:" in answer.body.decode()
+    assert "<b>hidden</b>" not in answer.body.decode()
+    await trio.Path(f"{database}.aside").rename(database)
+    assert "<b>hidden</b>" in (await ask(service.url, "/")).body.decode()
+
+
+async def test_the_health_report_has_the_totals(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_bytes(b"12345")
+    await service.registry.ingest_tree(tmp_path / "tree", name="one")
+    await service.registry.ingest_tree(tmp_path / "tree", name="two")
+    report = await service.registry.health(max_age_s=0)
+    details = {part.name: part.details for part in report.components}["registry"]
+    assert details == {"packages": 2, "files": 2, "logical_bytes": 10, "stored_bytes": 5}
+
+
+async def test_a_store_that_starts_has_no_contents_yet() -> None:
+    assert await overview_of(lambda: None)() is None
+
+
+async def test_the_contents_are_two_reads(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither reads more rows than it shows: see the tests of plans and of queries."""
+    for number in range(PACKAGES_SHOWN + 1):
+        await service.registry.create_package(f"package-{number}")
+    asked: list[str] = []
+
+    def counted[**P, R](read: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            asked.append(read.__name__)
+            return await read(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(Database, "read", counted(Database.read))
+    assert isinstance(await overview_of(lambda: service.registry)(), Overview)
+    assert len(asked) == 2
+
+
+async def test_a_database_that_fails_or_hangs_leaves_the_reason(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_registry: Registry) -> None:
+        raise DatabaseUnavailable("log.db", "the disk is away")
+
+    look = overview_of(lambda: service.registry)
+    monkeypatch.setattr(Registry, "stats", fail)
+    reason = await look()
+    assert isinstance(reason, str)
+    assert "the disk is away" in reason
+
+    async def hang(_registry: Registry) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Registry, "stats", hang)
+    monkeypatch.setattr("artifactstore.http.overview.PROBE_TIMEOUT_S", 0.0)
+    assert await look() == "the database did not answer within 0 s"
