@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SpecialFileRefused,
         TreeTooLarge,
     )
+    from artifactstore.package_copy import CopyDiffers, SameStore
     from artifactstore.refusals import (
         BackupRefused,
         BlocksEventLoop,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         PayloadDiffers,
         RecordInvalid,
     )
+    from artifactstore_protocols.export_choice import LinksLeadOut, PathsCollide, PathsNotInPackage
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
@@ -132,6 +134,7 @@ __all__ = [
     "ChildBusy",
     "ChildExists",
     "CollectionRefused",
+    "CopyDiffers",
     "DatabaseBusy",
     "DatabaseClosed",
     "DatabaseDamaged",
@@ -148,6 +151,7 @@ __all__ = [
     "InvalidValue",
     "KeyRefused",
     "KeyTaken",
+    "LinksLeadOut",
     "LinksRefused",
     "LogDamaged",
     "LogDiffers",
@@ -176,6 +180,8 @@ __all__ = [
     "PathConflict",
     "PathRefused",
     "PathTaken",
+    "PathsCollide",
+    "PathsNotInPackage",
     "PayloadDiffers",
     "PayloadInvalid",
     "ProjectionDamaged",
@@ -183,6 +189,7 @@ __all__ = [
     "RecordInvalid",
     "Refusal",
     "Refused",
+    "SameStore",
     "SchemaTooNew",
     "SchemaTooOld",
     "SourceChanged",
@@ -228,6 +235,7 @@ _MODULES = (
     "artifactstore_protocols.dataplane",
     "artifactstore_protocols.event_types",
     "artifactstore_protocols.events",
+    "artifactstore_protocols.export_choice",
     "artifactstore_protocols.unfinished_import",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
@@ -240,6 +248,7 @@ _MODULES = (
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",
+    "artifactstore.package_copy",
     "artifactstore.ingest.refusals",
 )
 """The modules that define the errors. Modules that load fast come first."""

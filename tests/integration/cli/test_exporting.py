@@ -87,7 +87,7 @@ def test_an_export_that_is_killed_is_continued_by_the_same_command(
         assert complete == files
         return
     report = cli.json("export", "p", out)
-    assert (report["files"], report["resumed_files"]) == (len(files), len(complete))
+    assert (report["files"], report["unchanged"]) == (len(files), len(complete))
     assert _found(out) == files
 
 
@@ -115,7 +115,7 @@ def test_what_a_target_cannot_keep_is_said(
     assert ran.json["refused"] == [
         {"path": "dir 1/file 4", "reason": "the target does not take the name: Invalid argument"}
     ]
-    assert (ran.json["resumed_files"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
+    assert (ran.json["unchanged"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
 
 
 @pytest.mark.slow
