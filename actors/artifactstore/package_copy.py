@@ -26,6 +26,8 @@ from artifactstore_protocols.dataplane import FileSource, IngestResult
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.event_types import PackageCreated
+from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, ContentDigests
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreStream, WriterRole
 from artifactstore_protocols.packages import NotFinalized, PackageFinalizedAlready
@@ -126,13 +128,7 @@ async def copy_package(
     store_id = (await store.probe()).store_id
     if store_id is not None and store_id == (await other.store.probe()).store_id:
         raise SameStore(store.name)
-    opened = await other.registry.create_package(
-        package.name,
-        retention=package.retention_class,
-        metadata=package.metadata,
-        principal=principal,
-        idempotency_key=f"copy of {source.manifest_digest}",
-    )
+    opened = await _opened(source, other, principal)
     copy = _Copy(opened.package_id, entries, other, read, read_many, principal, progress)
     with suppress(PackageFinalizedAlready):  # by another call that made the same copy
         await copy.fill()
@@ -153,6 +149,32 @@ async def copy_package(
         new_bytes=copy.new_bytes,
         sequence=finalized.sequence,
     )
+
+
+async def _opened(source: Original, other: OtherStore, principal: str) -> PackageRecord:
+    """Create the copy, or find the one that an earlier call created, also for another principal.
+
+    Raises:
+        IdempotencyConflict: somebody used the key for something else.
+    """
+    package = source.package
+    try:
+        return await other.registry.create_package(
+            package.name,
+            retention=package.retention_class,
+            metadata=package.metadata,
+            principal=principal,
+            idempotency_key=f"copy of {source.manifest_digest}",
+        )
+    except IdempotencyConflict as conflict:  # the principal is a part of what a key means
+        found = await other.store.read_events(after=conflict.sequence - 1, limit=1)
+        if not found or not isinstance(found[0].decode(), PackageCreated):
+            raise
+        record = await other.store.package(found[0].event.subject)
+        made = record.name, record.retention_class, record.metadata
+        if made != (package.name, package.retention_class, package.metadata):
+            raise
+        return record
 
 
 async def _check_tree(package_id: str, entries: Sequence[FileRecord], tree_digest: str) -> None:

@@ -68,7 +68,7 @@ def zip_of(items: Sequence[Item]) -> bytes:
 
 
 def listed(root: Path) -> dict[str, str | bytes]:
-    """A tree by its paths: contents, and / for an empty directory, -> for a link, x after the content of executables."""
+    """A tree by its paths: contents, with x if executable; / is an empty directory, and -> a link."""
     found: dict[str, str | bytes] = {}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
