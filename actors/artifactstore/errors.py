@@ -34,7 +34,8 @@ if TYPE_CHECKING:
         SpecialFileRefused,
         TreeTooLarge,
     )
-    from artifactstore.package_copy import CopyDiffers, SameStore
+    from artifactstore.package_copy.copying import SameStore
+    from artifactstore.package_copy.original import CopyDiffers
     from artifactstore.refusals import (
         BackupRefused,
         BlocksEventLoop,
@@ -248,7 +249,8 @@ _MODULES = (
     "artifactstore.database.asyncio_thread",
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",
-    "artifactstore.package_copy",
+    "artifactstore.package_copy.copying",
+    "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
 )
 """The modules that define the errors. Modules that load fast come first."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from artifactstore.dataplane import MARKER
 from artifactstore.package_export.names import names_in
 from artifactstore.package_export.open_directories import DIRECTORY_FLAGS
 from artifactstore.refusals import TargetRefused
@@ -67,6 +68,8 @@ class ExportMarker:
         found = names_in(self._root) - {_LOST_AND_FOUND}
         if found and OWN_DIRECTORY not in found and not update:
             raise self._refused("it is not empty; name a new or an empty directory, or add --update")
+        if MARKER.encode() in found:
+            raise self._refused("it is the object root of a store; name another directory")
         if OWN_DIRECTORY not in found:
             with suppress(FileExistsError):  # another export began concurrently; `_take_lock` detects that
                 os.mkdir(OWN_DIRECTORY, dir_fd=self._root)

@@ -208,6 +208,13 @@ async def test_an_interrupted_update_is_continued_and_is_no_export(registry: Reg
     assert (out / "mine").read_bytes() == b"m"
 
 
+async def test_the_object_root_of_a_store_is_not_updated(registry: Registry, settings: Settings, tree: Path) -> None:
+    package = await nightly(registry, plant(tree, {"small/objects.db": b"ruin"}))
+    with pytest.raises(TargetRefused, match="the object root of a store"):
+        await registry.export_package(package, settings.storage_local_root, update=True)
+    assert (await registry.verify()).mismatches == ()
+
+
 # Reading on past damage.
 
 
