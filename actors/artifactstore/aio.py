@@ -13,12 +13,12 @@ cancels it in that thread, and waits until it has stopped there. Progress callba
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Concatenate, cast
+from typing import Any, Concatenate, Literal, cast
 
 import trio
 
@@ -29,7 +29,7 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
-from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, IngestProgress, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -169,6 +169,7 @@ class AsyncioRegistry:
     get_file_record = _awaitable(Registry.get_file_record)
     get_manifest_bytes = _awaitable(Registry.get_manifest_bytes)
     export_package = _awaitable(Registry.export_package)
+    copy_package = _awaitable(Registry.copy_package)
     read_events = _awaitable(Registry.read_events)
     export_events = _awaitable(Registry.export_events)
     import_events = _awaitable(Registry.import_events)
@@ -263,6 +264,26 @@ class AsyncioRegistry:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Stream the bytes of one file, or a range of them, in large chunks."""
         entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
+        async with _entered(entering) as chunks:
+            yield chunks
+
+    @asynccontextmanager
+    async def export_archive(
+        self,
+        package: str,
+        form: Literal["tar", "zip"],
+        *,
+        subtree: str = "",
+        paths: Sequence[str] | None = None,
+        strip_components: int = 0,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Stream the bytes of one tar or zip file with a package, or a part of it."""
+        entering = self.portal.enter(
+            lambda registry: registry.export_archive(
+                package, form, subtree=subtree, paths=paths, strip_components=strip_components, progress=progress
+            )
+        )
         async with _entered(entering) as chunks:
             yield chunks
 

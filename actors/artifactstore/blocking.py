@@ -12,12 +12,12 @@ The store runs in its own thread. Any number of threads may use a registry. An e
 such as KeyboardInterrupt, withdraws the call. Progress callbacks run in the store's thread.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import update_wrapper
 from itertools import islice
 from pathlib import Path
-from typing import Concatenate
+from typing import Concatenate, Literal
 
 import trio
 
@@ -28,7 +28,7 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
-from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, IngestProgress, PackageRecord, Tag
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -113,6 +113,7 @@ class BlockingRegistry:
     get_file_record = _blocking(Registry.get_file_record)
     get_manifest_bytes = _blocking(Registry.get_manifest_bytes)
     export_package = _blocking(Registry.export_package)
+    copy_package = _blocking(Registry.copy_package)
     read_events = _blocking(Registry.read_events)
     export_events = _blocking(Registry.export_events)
     import_events = _blocking(Registry.import_events)
@@ -207,6 +208,26 @@ class BlockingRegistry:
     ) -> Generator[Iterator[bytes]]:
         """Stream the bytes of one file, or a range of them, in large chunks."""
         entering = self.portal.enter(lambda registry: registry.get_file(package, path, offset=offset, length=length))
+        with _entered(self.portal, entering) as chunks:
+            yield chunks
+
+    @contextmanager
+    def export_archive(
+        self,
+        package: str,
+        form: Literal["tar", "zip"],
+        *,
+        subtree: str = "",
+        paths: Sequence[str] | None = None,
+        strip_components: int = 0,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> Generator[Iterator[bytes]]:
+        """Stream the bytes of one tar or zip file with a package, or a part of it."""
+        entering = self.portal.enter(
+            lambda registry: registry.export_archive(
+                package, form, subtree=subtree, paths=paths, strip_components=strip_components, progress=progress
+            )
+        )
         with _entered(self.portal, entering) as chunks:
             yield chunks
 

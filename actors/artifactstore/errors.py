@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         SourceInsideStore,
         TreeTooLarge,
     )
+    from artifactstore.package_copy.copying import SameStore
+    from artifactstore.package_copy.original import CopyDiffers
     from artifactstore.refusals import (
         BackupRefused,
         BlocksEventLoop,
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
         PayloadDiffers,
         RecordInvalid,
     )
+    from artifactstore_protocols.export_choice import LinksLeadOut, PathsCollide, PathsNotInPackage
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.packages import (
@@ -133,6 +136,7 @@ __all__ = [
     "ChildBusy",
     "ChildExists",
     "CollectionRefused",
+    "CopyDiffers",
     "DatabaseBusy",
     "DatabaseClosed",
     "DatabaseDamaged",
@@ -150,6 +154,7 @@ __all__ = [
     "InvalidValue",
     "KeyRefused",
     "KeyTaken",
+    "LinksLeadOut",
     "LogDamaged",
     "LogDiffers",
     "LogFileInvalid",
@@ -177,6 +182,8 @@ __all__ = [
     "PathRefused",
     "PathTaken",
     "PathUnusable",
+    "PathsCollide",
+    "PathsNotInPackage",
     "PayloadDiffers",
     "PayloadInvalid",
     "ProjectionDamaged",
@@ -184,6 +191,7 @@ __all__ = [
     "RecordInvalid",
     "Refusal",
     "Refused",
+    "SameStore",
     "SchemaTooNew",
     "SchemaTooOld",
     "SourceChanged",
@@ -228,6 +236,7 @@ _MODULES = (
     "artifactstore_protocols.dataplane",
     "artifactstore_protocols.event_types",
     "artifactstore_protocols.events",
+    "artifactstore_protocols.export_choice",
     "artifactstore_protocols.unfinished_import",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
@@ -241,6 +250,8 @@ _MODULES = (
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",
     "artifactstore.ingest.archives.refusals",
+    "artifactstore.package_copy.copying",
+    "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
 )
 """The modules that define the errors. Modules that load fast come first."""

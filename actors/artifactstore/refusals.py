@@ -80,24 +80,23 @@ class TargetRefused(ArtifactStoreError):
 
 @dataclass(eq=False)
 class ExportIncomplete(ArtifactStoreError):
-    """The target of an export rejected some of the entries. All other entries were written.
+    """Some of the entries of an export were not written. All other entries were.
 
     Attributes:
-        report: what was written, and each rejected entry with the reason.
+        report: what was written, and each other entry with the reason.
     """
 
     report: ExportReport
 
     @override
     def __str__(self) -> str:
-        refused = self.report.refused
-        shown = "; ".join(f"{each.path!r}: {each.reason}" for each in refused[:3])
-        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""  # noqa: PLR2004
-        count = f"{len(refused)} of {len(refused) + self.report.files} files"
-        return (
-            f"{count} were not written to {self.report.directory!r}: "
-            f"{shown}{more}; export to another file system, or get these files by `artifactstore get`"
-        )
+        report = self.report
+        links = (f"{path!r}: it leads out of what is exported" for path in report.left_out)
+        reasons = [*(f"{each.path!r}: {each.reason}" for each in (*report.unreadable, *report.refused)), *links]
+        shown = "; ".join(reasons[:3])
+        more = f"; and {len(reasons) - 3} more" if len(reasons) > 3 else ""  # noqa: PLR2004
+        advice = "; export to another file system, or get these files by `artifactstore get`" if report.refused else ""
+        return f"{len(reasons)} entries were not written to {report.directory!r}: {shown}{more}{advice}"
 
 
 class StoreClosed(ArtifactStoreError):

@@ -9,15 +9,18 @@ A method that needs a large module, such as export or backup, imports it when ca
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
+import outcome
 import rfc8785
 import trio
 
 from artifactstore import finding
 from artifactstore.arguments import Sources, checked, source_tree
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
+from artifactstore.config import Settings
 from artifactstore.database.errors import DatabaseDamaged
 from artifactstore.environment import in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
@@ -50,6 +53,7 @@ from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import MetadataSchemaRegistered, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
@@ -79,6 +83,7 @@ from artifactstore_protocols.packages import NotFinalized, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
     BackupReport,
+    CopyReport,
     DirectoryIngest,
     DirectoryItem,
     EntryChange,
@@ -610,6 +615,11 @@ class Registry:
         package: str,
         directory: Path,
         *,
+        subtree: str = "",
+        paths: Sequence[str] | None = None,
+        strip_components: int = 0,
+        update: bool = False,
+        keep_going: bool = False,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> ExportReport:
         """Write a package to a new or empty directory: every file checked, with executable bits, then the links.
@@ -618,18 +628,113 @@ class Registry:
         and writes only what is missing. It never overwrites a file and never follows a link in the directory. The
         report lists what the file system cannot represent, such as executable bits.
 
+        Args:
+            package: the package; see the class.
+            directory: the directory.
+            subtree: a directory, a file or a link of the package; the path above its content is left out.
+            paths: files, links and directories of the package; by default everything.
+            strip_components: how many names to remove from the beginning of each path.
+            update: whether the directory may hold anything. Files and links that differ from the package are replaced,
+                each at once. What is not in the package is kept.
+            keep_going: whether to leave out what cannot be exported: files whose objects are damaged or missing, and
+                links that lead out of what is exported. The error's report names them.
+            progress: called with the progress.
+
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PathsNotInPackage, PathsCollide, LinksLeadOut: the choice of entries is rejected. Nothing was written.
             ObjectMissing, ObjectDamaged: an object cannot be exported. Files that are already written stay.
             TargetRefused: the directory holds something else, or cannot be written to.
             PathRefused: the tables hold a path or a link that leads out of the directory. Nothing was written.
-            ExportIncomplete: the file system rejected some of the entries, which the error's report names.
+            ExportIncomplete: some of the entries are not in the directory, which the error's report names.
         """
-        package_id = await self._package_id(package)
-        _package, entries = await self._store.files(package_id)
+        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
+        package_id, chosen = await self._chosen(package, choice, leave_out_links=keep_going)
         from artifactstore.package_export import write_package  # noqa: PLC0415 - see above
 
-        return await write_package(package_id, entries, directory, self._object, self._contents, progress)
+        return await write_package(
+            package_id,
+            chosen,
+            directory,
+            self._object,
+            self._contents,
+            progress,
+            update=update,
+            keep_going=keep_going,
+        )
+
+    async def _chosen(
+        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False
+    ) -> tuple[str, ChosenEntries]:
+        package_id = await self._package_id(package)
+        _package, entries = await self._store.files(package_id)
+        choose = partial(choose_entries, package_id, entries, choice, leave_out_links=leave_out_links)
+        return package_id, await in_thread(choose)
+
+    @checked
+    @asynccontextmanager
+    async def export_archive(
+        self,
+        package: str,
+        form: Literal["tar", "zip"],
+        *,
+        subtree: str = "",
+        paths: Sequence[str] | None = None,
+        strip_components: int = 0,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Open a package, or a part of it, as the bytes of one tar or zip file.
+
+        The bytes follow from the entries alone: equal entries give equal archives, in every store. If an object is
+        damaged or missing, the stream raises an error before the end of the archive. For `subtree`, `paths` and
+        `strip_components`, see `export_package`.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PathsNotInPackage, PathsCollide, LinksLeadOut: the choice of entries is rejected.
+            ObjectMissing, ObjectDamaged: while reading.
+        """
+        choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
+        _package_id, chosen = await self._chosen(package, choice)
+        from artifactstore.package_export import archive  # noqa: PLC0415 - see above
+
+        async with aclosing(archive(chosen.entries, form, self._object, self._contents, progress)) as chunks:
+            yield chunks
+
+    @checked
+    async def copy_package(
+        self,
+        package: str,
+        to: Settings,
+        *,
+        principal: str = DEFAULT_PRINCIPAL,
+        progress: Callable[[IngestProgress], None] | None = None,
+    ) -> CopyReport:
+        """Copy a finalized package to another store, which is created if it does not exist.
+
+        The copy has the same name, metadata, retention class, entries and tree digest, and an id of its own. Contents
+        that the other store has are not read; every other byte is checked. A repeated call continues an interrupted
+        copy, and finds a finished one.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            NotFinalized: the package is open.
+            SameStore: the other store is this one.
+            ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
+            CopyDiffers: the tables of a store are damaged. The copy stays open.
+            Exception: the errors of `open_registry`, for the other store.
+        """
+        package_id = await self._package_id(package)
+        from artifactstore.open import open_registry  # noqa: PLC0415 - it imports this module
+        from artifactstore.package_copy import OtherStore, copy_package, original  # noqa: PLC0415 - see above
+
+        source = await original(self._store, package_id)
+        async with open_registry(to) as other:
+            actors, store = other._actors, other._store  # noqa: SLF001 - a registry reads the parts of another one
+            target = OtherStore(other, store, actors.storage, actors.writer)
+            copying = partial(copy_package, self._store, source, target, self._object, self._contents)
+            done = await outcome.acapture(copying, principal, progress)
+        return done.unwrap()
 
     @checked
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:

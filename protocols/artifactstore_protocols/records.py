@@ -13,6 +13,7 @@ __all__ = [
     "BackupCheck",
     "BackupReport",
     "ComponentHealth",
+    "CopyReport",
     "DirectoryIngest",
     "DirectoryItem",
     "EntryChange",
@@ -301,8 +302,15 @@ class ExportReport(Struct, frozen=True):
         bytes: the total size of these files.
         links: the number of the package's symbolic links that are in the target.
         directories: the number of the package's empty directories that are in the target.
-        resumed_files: the number of files that an interrupted export had already written.
-        refused: the files that could not be written. An export with such files raises `ExportIncomplete`.
+        unchanged: the number of files and links that were there before, as the package has them.
+        replaced: the number of files and links that an update replaced, or whose executable bit it corrected.
+        new: the number of files and links that were missing.
+        refused: the entries that could not be written. An export with such entries raises `ExportIncomplete`.
+        unreadable: the files whose objects are damaged or missing. They raise `ExportIncomplete`, too.
+        left_out: the paths in the package of links that lead out of what was exported, which raise it as well.
+        vanished: the paths in the package that had no other names than the stripped ones.
+        others: what an update found in the target that is not in the package. It is kept. Of a directory that is not in
+            the package, only the directory.
         limits: the limitations of the target's file system.
         wrong_executable_bits: the number of files in the target that are executable and should not be, or vice versa.
     """
@@ -313,10 +321,53 @@ class ExportReport(Struct, frozen=True):
     bytes: int
     links: int
     directories: int
-    resumed_files: int
+    unchanged: int
+    replaced: int
+    new: int
     refused: tuple[RefusedFile, ...]
+    unreadable: tuple[RefusedFile, ...]
+    left_out: tuple[str, ...]
+    vanished: tuple[str, ...]
+    others: tuple[str, ...]
     limits: tuple[TargetLimit, ...]
     wrong_executable_bits: int
+
+    @property
+    def complete(self) -> bool:
+        """Return whether everything that was asked for is in the target."""
+        return not (self.refused or self.unreadable or self.left_out)
+
+
+class CopyReport(Struct, frozen=True):
+    """The result of copying a package to another store.
+
+    Attributes:
+        package_id: the id of the copy, in the other store.
+        copied_from: the id of the package, in this store.
+        name: the name of both.
+        manifest_digest: the digest of the copy's manifest, which names the copy's own id and times.
+        tree_digest: the tree digest of both.
+        files: the number of files.
+        links: the number of symbolic links.
+        directories: the number of empty directories.
+        bytes: the total size of the files.
+        new_objects: the number of contents that were copied; the other store had the others.
+        new_bytes: the total size of these contents.
+        sequence: the sequence of the event that finalized the copy.
+    """
+
+    package_id: str
+    copied_from: str
+    name: str
+    manifest_digest: str
+    tree_digest: str
+    files: int
+    links: int
+    directories: int
+    bytes: int
+    new_objects: int
+    new_bytes: int
+    sequence: int
 
 
 class FlawedObject(Struct, frozen=True):

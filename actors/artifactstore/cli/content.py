@@ -1,4 +1,4 @@
-"""Commands that move content: ingest, get, manifest, export."""
+"""Commands that move content: ingest, get, manifest. `exporting` has export."""
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
+from artifactstore.cli.exporting import export
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -28,24 +29,13 @@ from artifactstore.cli.options import (
     selection_of,
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
-from artifactstore.cli.runner import (
-    CONTINUES,
-    EXIT_DIFFERENT,
-    NonzeroExit,
-    check_package,
-    invoker,
-    on_store,
-    on_trio,
-    preview,
-)
+from artifactstore.cli.runner import CONTINUES, check_package, invoker, on_store, on_trio, preview
 from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of
-from artifactstore.cli.targets import say_limits
 from artifactstore.json_output import to_json
-from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.paths import listed_paths
-from artifactstore_protocols.records import ExportReport, IngestPreview
+from artifactstore_protocols.records import IngestPreview
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 from artifactstore_protocols.sources import Source, SourceTree
 
@@ -215,44 +205,6 @@ def manifest(
 
 async def _whole(payload: bytes) -> AsyncGenerator[bytes]:
     yield payload
-
-
-def export(
-    package: Package,
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty directory.")],
-    *,
-    json: Json = False,
-    _quiet: Quiet = False,
-) -> None:
-    """Run `artifactstore export`."""
-    with progress_bar("export") as progress:
-
-        async def work(registry: "Registry") -> ExportReport:
-            try:
-                return await registry.export_package(package, directory, progress=progress)
-            except ExportIncomplete as incomplete:
-                return incomplete.report
-
-        report = on_store(work, interrupted=f"what was written is kept; {CONTINUES}")
-    if json:
-        say_json(to_json(report))
-    else:
-        _say_exported(report)
-    if report.refused:
-        raise NonzeroExit(EXIT_DIFFERENT)
-
-
-def _say_exported(report: ExportReport) -> None:
-    say(f"wrote {entries_text(report)}, {size_text(report.bytes)}, to {report.directory}")
-    if report.resumed_files:
-        say(f"{report.resumed_files} of them there from an interrupted export")
-    say_limits(report.limits)
-    if report.wrong_executable_bits:
-        say(f"not kept: the executable bit of {counted(report.wrong_executable_bits, 'file')}")
-    if report.refused:
-        say(f"not written: {counted(len(report.refused), 'path')}")
-        for each in report.refused:
-            say(f"  {each.path}: {each.reason}")
 
 
 def register(app: typer.Typer) -> None:

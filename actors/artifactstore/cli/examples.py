@@ -23,7 +23,12 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore manifest nightly",
             "artifactstore manifest nightly --format cbor | b3sum    # the manifest digest",
         ),
-        "export": ("artifactstore export nightly restored",),
+        "export": (
+            "artifactstore export nightly restored",
+            "artifactstore export nightly:docs website --update",
+            "artifactstore export tag:release-4 release-4.tar --format tar",
+            "artifactstore export 'nightly@{1}' - --format tar | tar -x -C before",
+        ),
         "package create": ("artifactstore package create nightly --retention long --meta branch=main",),
         "package add": (
             "artifactstore package add nightly reports",
@@ -35,6 +40,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore package list --name 'night*' --since 7d",
             "artifactstore package list --limit 0 --json | jq -r .name",
         ),
+        "package copy": ("artifactstore package copy tag:release-4 --to /srv/releases",),
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
         "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),

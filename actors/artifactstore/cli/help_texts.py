@@ -16,17 +16,20 @@ Files named .artifactignore say what to leave out, by the rules of gitignore.
 After an interrupt, run the same command again to continue. It skips stored files that have not changed.""",
         "get": "Write one file of a package to stdout, or to a file.",
         "manifest": "Print the manifest of a finalized package.",
-        "export": """Write a package to a directory, and check every file.
+        "export": """Write a package to a directory, or as one tar or zip file.
 
-Restores links, empty directories and, within the umask, executable bits. Overwrites nothing.
-After an interrupt, run the same command again to continue.
-Exits 3 if the file system rejects some entries; the others are written.""",
+Checks every file. Restores links, empty directories and, within the umask, executable bits. Overwrites nothing without
+--update. After an interrupt, run the same command again to continue.
+Exits 3 if some entries are not written, and lists them; the others are.""",
         "package create": "Create an open package, to be filled step by step.",
         "package add": "Put files, directories or archives into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
         "package list": """List packages, newest first.
 
 Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c] one of a set; quote it.""",
+        "package copy": """Copy a finalized package to another store, and check every file.
+
+The store is created if it does not exist. A repeated command finds the copy of the first one.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.
 

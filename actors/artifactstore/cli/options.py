@@ -31,6 +31,7 @@ __all__ = [
     "Retention",
     "SecondPackage",
     "metadata_of",
+    "package_names",
     "selection_of",
 ]
 
@@ -40,10 +41,11 @@ def _silence(quiet: bool) -> None:
         silence()
 
 
-def _package_names(incomplete: str) -> list[str]:
-    from artifactstore.cli.completion import package_names  # noqa: PLC0415 - needed only for shell completion
+def package_names(incomplete: str) -> list[str]:
+    """Return the completions of a package's name."""
+    from artifactstore.cli import completion  # noqa: PLC0415 - needed only for shell completion
 
-    return package_names(incomplete)
+    return completion.package_names(incomplete)
 
 
 def _retention_classes(incomplete: str) -> list[str]:
@@ -63,17 +65,17 @@ _FORMS = (
 )
 _HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
 
-Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=_package_names)]
-FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=_package_names)]
+Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=package_names)]
+FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=package_names)]
 SecondPackage = Annotated[
-    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=_package_names)
+    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=package_names)
 ]
 OpenPackage = Annotated[
     str,
     typer.Argument(
         metavar="PACKAGE",
         help="An open package: NAME, its id, or 6 or more characters of one end of it.",
-        autocompletion=_package_names,
+        autocompletion=package_names,
     ),
 ]
 OptionalPackage = Annotated[
@@ -81,7 +83,7 @@ OptionalPackage = Annotated[
     typer.Argument(
         metavar="PACKAGE",
         help=f"{_HELP} Default: all packages.",
-        autocompletion=_package_names,
+        autocompletion=package_names,
     ),
 ]
 Retention = Annotated[

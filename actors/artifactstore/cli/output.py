@@ -9,6 +9,7 @@ from typing import BinaryIO, Protocol
 from artifactstore.cli.streams import answer
 from artifactstore.json_output import Json, json_text
 from artifactstore_protocols.records import (
+    CopyReport,
     DirectoryIngest,
     ExportReport,
     IngestPreview,
@@ -137,7 +138,7 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def entries_text(counts: DirectoryIngest | ExportReport | IngestPreview | PackageRecord) -> str:
+def entries_text(counts: CopyReport | DirectoryIngest | ExportReport | IngestPreview | PackageRecord) -> str:
     """Return the number of files as text, and the numbers of links and empty directories if there are any."""
     text = counted(counts.files, "file")
     if counts.links:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from artifactstore.cli.copying import copy
 from artifactstore.cli.finding import list_packages
 from artifactstore.cli.options import (
     Exclude,
@@ -208,6 +209,7 @@ def register(app: typer.Typer) -> None:
         ("finalize", finalize),
         ("list", list_packages),
         ("show", show),
+        ("copy", copy),
     ):
         group.command(name)(command)
     app.add_typer(group, name="package")

@@ -1,7 +1,6 @@
 """Export of a package: it reads and verifies objects in batches. A thread writes each batch while the next is read."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,13 +11,16 @@ from msgspec.structs import replace
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore.environment import check_cancelled, in_thread
 from artifactstore.ingest.finalizing import entry_totals
+from artifactstore.package_export.comparison import compare
+from artifactstore.package_export.names import parts_of
+from artifactstore.package_export.reading import Read, ReadMany, check_entries
+from artifactstore.package_export.refused_entries import FileRefused
 from artifactstore.package_export.survey import complete_files, misnamed_files
-from artifactstore.package_export.target import ExportTarget, FileRefused, parts_of
+from artifactstore.package_export.target import ExportTarget
 from artifactstore.refusals import ExportIncomplete, TargetRefused
-from artifactstore_protocols.links import check_target, escaping_links
-from artifactstore_protocols.paths import PathRefused, check_path
+from artifactstore_protocols.export_choice import ChosenEntries
 from artifactstore_protocols.records import ExportReport, FileRecord, IngestProgress, RefusedFile
-from artifactstore_protocols.storage import StorageError
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, StorageError
 
 __all__ = ["write_package"]
 
@@ -29,90 +31,105 @@ _BATCH_BYTES: Final = 8 << 20
 _SMALL_BYTES: Final = 1 << 20
 """Maximum size of an object that is read in a batch."""
 
-type _Read = Callable[[str], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 type _Batch = list[tuple[FileRecord, bytes | StorageError]]
-type _ReadMany = Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
 
 
 async def write_package(
     package_id: str,
-    entries: Sequence[FileRecord],
+    chosen: ChosenEntries,
     directory: Path,
-    read: _Read,
-    read_many: _ReadMany,
+    read: Read,
+    read_many: ReadMany,
     progress: Callable[[IngestProgress], None] | None,
+    *,
+    update: bool = False,
+    keep_going: bool = False,
 ) -> ExportReport:
     """Write the entries of a package below a directory, or continue an interrupted export.
 
     Args:
         package_id: id of the package.
-        entries: all its files, symbolic links and empty directories. The links are created last.
+        chosen: its files, symbolic links and empty directories that are exported. The links are created last.
         directory: a new or an empty directory, or one that holds an unfinished export of this package.
-        read: opens the object of a content address for reading. A damaged object raises an error before its last bytes.
-        read_many: reads and verifies the objects of many content addresses.
+        read: reads one object.
+        read_many: reads small objects.
         progress: called with the progress of the export.
+        update: whether the directory may hold anything; files and links that differ from the package are replaced.
+        keep_going: whether to write the other files if objects are damaged or missing.
 
     Raises:
         PathRefused: a package may not hold the path or the link target of an entry; nothing was written.
         TargetRefused: the directory cannot be used, or accepts no more. A repeated call continues the export.
-        ExportIncomplete: the directory rejected some entries; all others are written.
+        ExportIncomplete: the directory rejected some entries, or they could not be read; all others are written.
     """
-    target = await in_thread(partial(_opened, package_id, entries, directory))
+    target = await in_thread(partial(_opened, package_id, chosen.entries, directory, update=update))
     try:
-        return await _Export(package_id, entries, directory, target, read, read_many, progress).run()
+        export = _Export(package_id, chosen, directory, target, read, read_many, progress)
+        return await export.run(update=update, keep_going=keep_going)
     finally:
         target.close()
 
 
-def _opened(package_id: str, entries: Sequence[FileRecord], directory: Path) -> ExportTarget:
+def _opened(package_id: str, entries: Sequence[FileRecord], directory: Path, *, update: bool) -> ExportTarget:
     """Check the paths and links of all entries, and open the target."""
-    # Check the entries again: their tables may be edited, or come from a log that was written by hand.
-    for entry in entries:
-        check_path(entry.path)
-    links = {entry.path: entry.target for entry in entries if entry.kind == "link"}
-    for path, link_target in links.items():
-        check_target(path, link_target)
-    for path in escaping_links(links, (entry.path for entry in entries if entry.kind != "link")):
-        raise PathRefused(path, f"the link leads to {links[path][:80]!r}, out of the tree")
-    return ExportTarget.open(directory, package_id)
+    check_entries(entries)
+    return ExportTarget.open(directory, package_id, update=update)
 
 
 class _Export:
-    """One export: the entries, the target, the rejected entries and the progress."""
+    """One export: the entries, the target, the entries that are not written, and the progress."""
 
     def __init__(
         self,
         package_id: str,
-        entries: Sequence[FileRecord],
+        chosen: ChosenEntries,
         directory: Path,
         target: ExportTarget,
-        read: _Read,
-        read_many: _ReadMany,
+        read: Read,
+        read_many: ReadMany,
         progress: Callable[[IngestProgress], None] | None,
     ) -> None:
         self._package_id = package_id
-        self._entries = entries
-        self._files = [entry for entry in entries if entry.kind == "file"]
+        self._chosen = chosen
+        self._files = [entry for entry in chosen.entries if entry.kind == "file"]
         self._directory = directory
         self._target = target
         self._read = read
         self._read_many = read_many
         self._progress = progress
         self._refused: dict[str, str] = {}
+        self._unreadable: dict[str, str] = {}
+        self._unchanged = set[str]()
+        self._replaced = frozenset[str]()
+        self._others: tuple[str, ...] = ()
+        self._keep_going = False
         self._done = IngestProgress(0, len(self._files), 0, sum(file.size_bytes for file in self._files))
 
-    async def run(self) -> ExportReport:
+    async def run(self, *, update: bool, keep_going: bool) -> ExportReport:
+        self._keep_going = keep_going
         complete = frozenset[str]()
-        if self._target.resumed:
-            complete = await self._on_target(partial(complete_files, self._target, self._entries, check_cancelled))
+        if self._target.used:
+            complete = await self._on_target(partial(self._compare, update=update))
         self._tell([file for file in self._files if file.path in complete])
         await self._write_files(file for file in self._files if file.path not in complete)
         await self._on_target(self._place_entries)
-        report = await self._on_target(partial(self._report, len(complete)))
-        if report.refused:
+        report = await self._on_target(self._report)
+        if not report.refused:  # with an unreadable object, an update continues
+            await self._on_target(self._target.finish)
+        if not report.complete:
             raise ExportIncomplete(report)
-        await self._on_target(self._target.finish)
         return report
+
+    def _compare(self, *, update: bool) -> frozenset[str]:
+        """Return the paths of the files that are complete, and note what else the target holds."""
+        entries = self._chosen.entries
+        if not update:
+            complete = complete_files(self._target, entries, check_cancelled)
+        else:
+            complete, corrected, differing, self._others = compare(self._target, entries, check_cancelled)
+            self._replaced = differing | corrected
+        self._unchanged |= complete - self._replaced
+        return complete
 
     async def _write_files(self, files: Iterable[FileRecord]) -> None:
         """Write small files in batches, and read the next batch meanwhile; then write large files one by one."""
@@ -124,8 +141,11 @@ class _Export:
             await for_each_concurrent(steps, lambda step: step(), at_once=len(steps))
             ready = read
         for file in large:
-            async with self._read(file.content_address) as chunks:
-                await self._write_large(file, chunks)
+            try:
+                async with self._read(file.content_address) as chunks:
+                    await self._write_large(file, chunks)
+            except (ObjectMissing, ObjectDamaged) as error:
+                self._note_unreadable(file, error)
 
     async def _fetch(self, files: Sequence[FileRecord], into: _Batch) -> None:
         """Read the objects of a batch, and append them to `into`."""
@@ -139,9 +159,15 @@ class _Export:
             return
         sound = [(file, content) for file, content in batch if isinstance(content, bytes)]
         self._tell(await self._on_target(partial(self._write_small, sound)))
-        for _file, content in batch:
+        for file, content in batch:
             if isinstance(content, StorageError):
-                raise content
+                self._note_unreadable(file, content)
+
+    def _note_unreadable(self, file: FileRecord, error: StorageError) -> None:
+        """Note a file that is damaged or missing, and raise any other error, or also this one without `keep_going`."""
+        if not self._keep_going or not isinstance(error, ObjectMissing | ObjectDamaged):
+            raise error
+        self._unreadable[file.path] = str(error)
 
     def _write_small(self, batch: Sequence[tuple[FileRecord, bytes]]) -> list[FileRecord]:
         written: list[FileRecord] = []
@@ -149,7 +175,8 @@ class _Export:
             new = self._target.new_file(executable=file.executable)
             try:
                 new.write(content)
-                self._target.place(new, parts_of(file.path), executable=file.executable)
+                replace_file = file.path in self._replaced
+                self._target.place(new, parts_of(file.path), executable=file.executable, replace=replace_file)
                 written.append(file)
             except FileRefused as refusal:
                 self._refused[file.path] = refusal.reason
@@ -159,12 +186,15 @@ class _Export:
 
     def _place_entries(self) -> None:
         """Create the empty directories, then the links."""
-        others = (entry for entry in self._entries if entry.kind != "file")
+        others = (entry for entry in self._chosen.entries if entry.kind != "file")
         for entry in sorted(others, key=lambda entry: entry.kind == "link"):
             check_cancelled()
             try:
                 if entry.kind == "link":
-                    self._target.place_link(parts_of(entry.path), entry.target.encode())
+                    replace_link = entry.path in self._replaced
+                    target = entry.target.encode()
+                    if not self._target.place_link(parts_of(entry.path), target, replace=replace_link):
+                        self._unchanged.add(entry.path)
                 else:
                     self._target.place_directory(parts_of(entry.path))
             except FileRefused as refusal:
@@ -176,7 +206,8 @@ class _Export:
         try:
             async for chunk in chunks:
                 await self._on_target(partial(new.write, chunk))
-            place = partial(self._target.place, new, parts_of(file.path), executable=file.executable)
+            parts, replace_file = parts_of(file.path), file.path in self._replaced
+            place = partial(self._target.place, new, parts, executable=file.executable, replace=replace_file)
             await self._on_target(place)
             self._tell([file])
         except FileRefused as refusal:
@@ -199,14 +230,15 @@ class _Export:
         if written and self._progress is not None:
             self._progress(self._done)
 
-    def _report(self, resumed_files: int) -> ExportReport:
+    def _report(self) -> ExportReport:
         """Compare the target with the package, and return the report."""
-        written = [entry for entry in self._entries if entry.path not in self._refused]
+        lacking = self._refused.keys() | self._unreadable.keys()
+        written = [entry for entry in self._chosen.entries if entry.path not in lacking]
         misnamed = misnamed_files(self._target, written, check_cancelled)
-        files, links, directories, size_bytes = entry_totals(
-            (entry.kind, entry.size_bytes) for entry in written if entry.path not in misnamed
-        )
-        refused = sorted({**self._refused, **misnamed}.items())
+        there = [entry for entry in written if entry.path not in misnamed]
+        files, links, directories, size_bytes = entry_totals((entry.kind, entry.size_bytes) for entry in there)
+        unchanged = sum(entry.path in self._unchanged for entry in there)
+        replaced = sum(entry.path in self._replaced for entry in there)
         return ExportReport(
             package_id=self._package_id,
             directory=str(self._directory),
@@ -214,11 +246,21 @@ class _Export:
             bytes=size_bytes,
             links=links,
             directories=directories,
-            resumed_files=resumed_files,
-            refused=tuple(RefusedFile(path, reason) for path, reason in refused),
+            unchanged=unchanged,
+            replaced=replaced,
+            new=files + links - unchanged - replaced,
+            refused=_named({**self._refused, **misnamed}),
+            unreadable=_named(self._unreadable),
+            left_out=self._chosen.escaping,
+            vanished=self._chosen.vanished,
+            others=self._others,
             limits=self._target.limits.noted(),
             wrong_executable_bits=self._target.wrong_executable_bits,
         )
+
+
+def _named(reasons: Mapping[str, str]) -> tuple[RefusedFile, ...]:
+    return tuple(RefusedFile(path, reason) for path, reason in sorted(reasons.items()))
 
 
 def _batches(files: Iterable[FileRecord], large: list[FileRecord]) -> Iterator[list[FileRecord]]:

@@ -1,15 +1,20 @@
 """Export as a user has it: killed at any step and continued by the same command, and what could not be kept is said."""
 
 import errno
+import io
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
+from artifactstore_protocols.archives import TAR_END
 from integration.cli.harness import Cli
 from odd_mount import OddMount
+from stored_objects import object_in, overwrite
 
 FILES = {f"dir {number % 3}/file {number}": b"content %d" % number for number in range(9)}
 
@@ -87,7 +92,7 @@ def test_an_export_that_is_killed_is_continued_by_the_same_command(
         assert complete == files
         return
     report = cli.json("export", "p", out)
-    assert (report["files"], report["resumed_files"]) == (len(files), len(complete))
+    assert (report["files"], report["unchanged"]) == (len(files), len(complete))
     assert _found(out) == files
 
 
@@ -115,7 +120,7 @@ def test_what_a_target_cannot_keep_is_said(
     assert ran.json["refused"] == [
         {"path": "dir 1/file 4", "reason": "the target does not take the name: Invalid argument"}
     ]
-    assert (ran.json["resumed_files"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
+    assert (ran.json["unchanged"], ran.json["limits"], ran.json["wrong_executable_bits"]) == (9, ["modes"], 1)
 
 
 @pytest.mark.slow
@@ -130,4 +135,129 @@ def test_an_interrupted_export_says_what_is_true(cli: Cli, files: dict[str, byte
     assert (ran.returncode, ran.stdout) == (130, b"")
     assert b"run the same command again to continue" in ran.stderr
     assert cli.json("export", "p", "out")["files"] == len(files)
+    assert _found(tmp_path / "out") == files
+
+
+# Parts of packages, updates, archives and copies.
+
+
+def test_a_subtree_and_a_list_of_paths(
+    cli: Cli, files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli.ok("export", "p:dir 1/", "part").text == "wrote 3 files, 27 B, to part\n"
+    assert _found(tmp_path / "part") == {
+        path.removeprefix("dir 1/"): content for path, content in files.items() if path.startswith("dir 1/")
+    }
+    (tmp_path / "list").write_bytes(b"dir 0\r\n\ndir 1/file 4\n")
+    cli.ok("export", "p", "listed", "--files-from", "list", "--strip-components", "1")
+    assert sorted(_found(tmp_path / "listed")) == ["file 0", "file 3", "file 4", "file 6"]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"nope\ndir 0\ndir 9/x\n")))
+    ran = cli.run("export", "p", "unknown", "--files-from", "-")
+    assert (ran.code, "has no nope, dir 9/x; `artifactstore tree" in ran.err) == (1, True)
+    assert not (tmp_path / "unknown").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b"\xff", "not UTF-8"), (b"\n", "at least one path")]
+)
+def test_a_list_that_cannot_be_used_is_refused(
+    cli: Cli, files: dict[str, bytes], tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    assert files
+    if content is not None:
+        (tmp_path / "list").write_bytes(content)
+    ran = cli.run("export", "p", "out", "--files-from", "list")
+    assert (ran.code != 0, reason in ran.err) == (True, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_update_says_what_it_did(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
+    cli.ok("export", "p", "out")
+    ran = cli.run("export", "p", "out")
+    assert (ran.code, "add --update" in ran.err) == (1, True)
+    (tmp_path / "out" / "dir 0" / "file 0").write_bytes(b"edited")
+    (tmp_path / "out" / "dir 0" / "file 3").unlink()
+    (tmp_path / "out" / "notes").write_bytes(b"mine")
+    assert cli.ok("export", "p", "out", "--update").text.splitlines() == [
+        "wrote 9 files, 81 B, to out",
+        "7 of them unchanged, 1 replaced, 1 new",
+        "not in the package, and kept: notes",
+    ]
+    assert _found(tmp_path / "out") == {**files, "notes": b"mine"}
+
+
+def test_damage_is_listed_with_its_own_exit_code(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
+    (address,) = [each["content_address"] for each in cli.json("package", "show", "p")["file_list"][:1]]
+    overwrite(object_in(cli.objects, address), b"!")
+    ran = cli.run("export", "p", "strict")
+    assert (ran.code, "is damaged" in ran.err) == (1, True)
+    ran = cli.run("export", "p", "out", "--keep-going")
+    assert (ran.code, ran.err) == (3, "")
+    assert ran.text.splitlines()[1] == "damaged or missing: 1 file"
+    assert len(_found(tmp_path / "out")) == len(files) - 1
+    assert len(cli.run("export", "p", "again", "--keep-going", "--json").json["unreadable"]) == 1
+    ran = cli.run("export", "p", "p.tar", "--format", "tar")
+    assert (ran.code, (tmp_path / "p.tar").exists()) == (1, False)
+    ran = cli.run("export", "p", "-", "--format", "tar")
+    assert (ran.code, ran.out.endswith(TAR_END), "is damaged" in ran.err) == (1, False, True)
+
+
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_an_archive_is_the_same_in_a_file_and_on_stdout(
+    cli: Cli, files: dict[str, bytes], tmp_path: Path, form: str
+) -> None:
+    ran = cli.ok("export", "p", f"p.{form}", "--format", form, "--json")
+    content = (tmp_path / f"p.{form}").read_bytes()
+    assert ran.json == {"file": f"p.{form}", "format": form, "bytes": len(content), "vanished": []}
+    assert cli.ok("export", "p", "-", "--format", form).out == content
+    assert cli.ok("export", "p", "again", "--format", form).text.startswith("wrote again, ")
+    assert (tmp_path / "again").read_bytes() == content
+    if form == "tar":
+        shutil.unpack_archive(tmp_path / "p.tar", tmp_path / "unpacked", filter="data")
+    else:
+        shutil.unpack_archive(tmp_path / "p.zip", tmp_path / "unpacked")
+    assert _found(tmp_path / "unpacked") == files
+
+
+def test_paths_without_a_name_are_named_beside_an_archive(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "files" / "top").write_bytes(b"top")
+    cli.ok("ingest", tmp_path / "files", "--name", "q")
+    ran = cli.run("export", "q", "-", "--format", "tar", "--strip-components", "1")
+    assert (ran.code, ran.err) == (0, "artifactstore: not written, since no name is left: 1 path: top\n")
+    with tarfile.open(fileobj=io.BytesIO(ran.out)) as archive:
+        assert sorted(archive.getnames()) == sorted(path.partition("/")[2] for path in files)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("out", "--format", "tar", "--update"),
+        ("out", "--format", "zip", "--keep-going"),
+        ("-", "--format", "tar", "--json"),
+        ("out", "--format", "rar"),
+        ("out", "--strip-components", "-1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    cli: Cli, files: dict[str, bytes], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    assert files
+    assert cli.run("export", "p", *options).code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_archive_is_not_for_a_terminal(cli: Cli, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert files
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    ran = cli.run("export", "p", "-", "--format", "zip")
+    assert (ran.code, "not for a terminal" in ran.err, ran.out) == (2, True, b"")
+
+
+def test_a_package_is_copied_to_another_store(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
+    said = cli.ok("package", "copy", "p", "--to", "elsewhere").text
+    assert f"copied           {len(files)} objects, 81 B\n" in said
+    again = cli.json("package", "copy", "p", "--to", "elsewhere")
+    assert (again["new_objects"], again["files"]) == (0, len(files))
+    assert cli.json("package", "show", "p", "--store", "elsewhere")["tree_digest"] == again["tree_digest"]
+    cli.ok("export", "p", "out", "--store", "elsewhere")
     assert _found(tmp_path / "out") == files

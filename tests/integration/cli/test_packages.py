@@ -198,7 +198,7 @@ COMMANDS = [
     ("ls",),
     ("tree",),
     ("diff",),
-    *(("package", step) for step in ("create", "add", "finalize", "list", "show")),
+    *(("package", step) for step in ("create", "add", "finalize", "list", "show", "copy")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
 ]
 GROUPS = ("package", "tag")

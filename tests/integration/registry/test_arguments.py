@@ -60,6 +60,8 @@ WRONG: dict[str, tuple[object, ...]] = {
     "selection": (5, "*.log", ["*.log"], {"exclude": []}, EntryFilter(path="p"), Fragile()),
     "sources": ("p", b"p", 5, [], [5], ["p"], {"a": b""}, Path("a\0b"), Fragile()),
     "sort": ("age", "Created", b"name", 1, True, Fragile()),
+    "texts": (5, "p", b"p", {"a": "b"}, [5], ["a", None], Fragile()),
+    "settings": (5, "s", Path("s"), {"database_url": "sqlite:///x"}, Fragile()),
     "source": ("p", b"p", 5, bytearray(b"p"), {"a": b""}, Path("a\0b"), Fragile()),
 }
 """Wrong values, by what is wanted. None is tried where it is no value of its own."""
@@ -103,6 +105,12 @@ KINDS = {
     "sort": "sort",
     "selection": "selection",
     "reverse": "bool",
+    "subtree": "str",
+    "paths": "texts",
+    "strip_components": "int",
+    "update": "bool",
+    "keep_going": "bool",
+    "to": "settings",
 }
 
 
@@ -121,6 +129,8 @@ def right_values(tree: Path) -> dict[str, object]:
         "sources": tree,
         "directory": tree,
         "file": tree,
+        "form": "tar",
+        "to": Settings(),
     }
 
 

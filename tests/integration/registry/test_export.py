@@ -16,6 +16,7 @@ from artifactstore import Registry, Settings
 from artifactstore.errors import ExportIncomplete, TargetRefused
 from artifactstore.ids import new_id
 from artifactstore.package_export import write_package, writing
+from artifactstore_protocols.export_choice import ChosenEntries
 from artifactstore_protocols.paths import PathRefused
 from artifactstore_protocols.records import ExportReport, IngestProgress
 from artifactstore_protocols.storage import StorageError
@@ -229,7 +230,8 @@ async def test_a_batch_is_read_while_the_one_before_it_is_written(registry: Regi
         return [contents[address] for address in addresses]
 
     read = partial(registry.get_file, package)
-    await write_package(package, records, out, read, read_many, lambda _counts: when_written.append(reads))
+    chosen = ChosenEntries(records)
+    await write_package(package, chosen, out, read, read_many, lambda _counts: when_written.append(reads))
     assert when_written == [2, 3, 3]
     assert found(out) == files
 
@@ -311,7 +313,7 @@ async def test_an_interrupted_export_continues_with_what_is_missing(
     (out / UNFINISHED / new_id()).write_bytes(b"half")  # left by a dead process
     before = inodes(out)
     report = await registry.export_package(package, out)
-    assert (report.files, report.resumed_files, report.bytes) == (5, files, 15)
+    assert (report.files, report.unchanged, report.bytes) == (5, files, 15)
     assert found(out) == FILES
     assert not (out / UNFINISHED).exists()
     assert os.access(out / "b" / "one", os.X_OK)
@@ -385,7 +387,7 @@ PLANTED = {
     "": ["FIFO", "link", "file"],
     "package": ["FIFO", "link", "hard link", "directory"],
     "notes": ["FIFO", "link", "hard link", "directory", "file"],
-    LEFTOVER: ["FIFO", "link", "directory"],
+    LEFTOVER: ["FIFO", "directory"],
 }
 
 
@@ -424,7 +426,7 @@ async def test_files_that_are_named_as_the_export_names_its_own_are_refused_each
     for resumed in (0, 1):
         report = await incomplete(registry, package, out)
         assert refused_paths(report) == [name]
-        assert (report.files, report.resumed_files) == (1, resumed)
+        assert (report.files, report.unchanged) == (1, resumed)
 
 
 @pytest.mark.slow
@@ -454,7 +456,7 @@ async def test_an_empty_file_that_a_loss_of_power_leaves_is_written_again(
 ) -> None:
     package = await interrupted(registry, tree, out)
     os.truncate(out / "b" / "two", 0)
-    assert (await registry.export_package(package, out)).resumed_files == 2
+    assert (await registry.export_package(package, out)).unchanged == 2
     assert found(out) == FILES
 
 
@@ -474,7 +476,7 @@ async def test_an_export_that_ran_out_of_room_continues_when_there_is_some(
         full.setattr(os, "write", write)
         with pytest.raises(TargetRefused, match="No space left on device; export again to continue"):
             await registry.export_package(package, out)
-    assert (await registry.export_package(package, out)).resumed_files == 3
+    assert (await registry.export_package(package, out)).unchanged == 3
     assert found(out) == FILES
 
 

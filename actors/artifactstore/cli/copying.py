@@ -1,0 +1,46 @@
+"""The command `package copy`, which copies a package to another store."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore.cli.options import Json, Package, Quiet
+from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
+from artifactstore.cli.runner import CONTINUES, invoker, on_store
+from artifactstore.json_output import to_json
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
+    from artifactstore_protocols.records import CopyReport
+
+__all__ = ["copy"]
+
+
+def copy(
+    package: Package,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="DIR", help="The directory of the other store, as --store names it."),
+    ],
+    *,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore package copy`."""
+    from artifactstore.config import find_settings  # noqa: PLC0415 - commands without settings must start fast
+
+    other = find_settings(store=to).settings
+    with progress_bar("copy") as progress:
+
+        async def work(registry: "Registry") -> "CopyReport":
+            return await registry.copy_package(package, other, principal=invoker(), progress=progress)
+
+        report = on_store(work, interrupted=f"what was copied is kept; {CONTINUES}")
+    if json:
+        say_json(to_json(report))
+        return
+    say(f"package          {report.package_id}  {report.name}, in {to}")
+    say(f"copied from      {report.copied_from}")
+    say(f"tree digest      {report.tree_digest}")
+    say(f"content          {entries_text(report)}, {size_text(report.bytes)}")
+    say(f"copied           {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")

@@ -1,0 +1,214 @@
+"""The command `export`: a package, or a part of it, to a directory or as one tar or zip file."""
+
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+
+import typer
+
+from artifactstore.cli.destination import deliver, file_of, refuse_terminal
+from artifactstore.cli.options import Json, Quiet, package_names
+from artifactstore.cli.output import counted, entries_text, note, progress_bar, say, say_json, size_text
+from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store
+from artifactstore.cli.targets import say_limits
+from artifactstore.json_output import to_json
+from artifactstore.refusals import ExportIncomplete
+from artifactstore_protocols.export_choice import ExportChoice, choose_entries
+from artifactstore_protocols.package_subtrees import split_subtree
+from artifactstore_protocols.paths import listed_paths
+from artifactstore_protocols.records import ExportReport, RefusedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from artifactstore.registry import Registry
+
+__all__ = ["export"]
+
+_LIST_BYTES_MAX: Final = 64 << 20
+"""Maximum length of a list of paths."""
+
+_DASH: Final = Path("-")
+
+
+class ArchiveFormat(StrEnum):
+    """The form of one file with a package."""
+
+    TAR = "tar"
+    ZIP = "zip"
+
+
+def export(
+    package: Annotated[
+        str,
+        typer.Argument(
+            metavar="PACKAGE[:SUBTREE]",
+            help="A package, in any form that names one; and a directory, a file or a link in it.",
+            autocompletion=package_names,
+        ),
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="A new or an empty directory; with --format, a file, or - for stdout."),
+    ],
+    form: Annotated[
+        ArchiveFormat | None, typer.Option("--format", help="Write one archive, the same bytes every time.")
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--files-from", metavar="FILE", help="Take only these files and directories, a path a line; - is stdin."
+        ),
+    ] = None,
+    strip_components: Annotated[
+        int, typer.Option("--strip-components", metavar="N", min=0, help="Remove the first N names of each path.")
+    ] = 0,
+    *,
+    update: Annotated[
+        bool, typer.Option("--update", help="DIR may hold anything: write what differs, keep what is not in PACKAGE.")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Leave out damaged files and links that lead out, and list them.")
+    ] = False,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore export`."""
+    if form is not None and (update or keep_going):
+        raise typer.BadParameter("--update and --keep-going are for a directory; an archive is whole or not written")
+    text, subtree = split_subtree(package)
+    paths = None if files_from is None else _paths_in(files_from)
+    choice = ExportChoice(subtree, paths, strip_components)
+    if form is None:
+        _to_directory(text, target, choice, update=update, keep_going=keep_going, json=json)
+    else:
+        _to_archive(text, target, choice, form, json=json)
+
+
+def _to_directory(
+    package: str, directory: Path, choice: ExportChoice, *, update: bool, keep_going: bool, json: bool
+) -> None:
+    with progress_bar("export") as progress:
+
+        async def work(registry: "Registry") -> ExportReport:
+            try:
+                return await registry.export_package(
+                    package,
+                    directory,
+                    subtree=choice.subtree,
+                    paths=choice.paths,
+                    strip_components=choice.strip_components,
+                    update=update,
+                    keep_going=keep_going,
+                    progress=progress,
+                )
+            except ExportIncomplete as incomplete:
+                return incomplete.report
+
+        report = on_store(work, interrupted=f"what was written is kept; {CONTINUES}")
+    if json:
+        say_json(to_json(report))
+    else:
+        _say_exported(report)
+    if not report.complete:
+        raise NonzeroExit(EXIT_DIFFERENT)
+
+
+def _say_exported(report: ExportReport) -> None:
+    say(f"wrote {entries_text(report)}, {size_text(report.bytes)}, to {report.directory}")
+    if report.unchanged or report.replaced:
+        say(f"{report.unchanged} of them unchanged, {report.replaced} replaced, {report.new} new")
+    if report.others:
+        say(f"not in the package, and kept: {listed_paths(report.others)}")
+    if report.vanished:
+        say(_vanished_text(report.vanished))
+    say_limits(report.limits)
+    if report.wrong_executable_bits:
+        say(f"not kept: the executable bit of {counted(report.wrong_executable_bits, 'file')}")
+    if report.left_out:
+        say(f"left out, since they lead out: {listed_paths(report.left_out)}")
+    _say_paths("damaged or missing", "file", report.unreadable)
+    _say_paths("not written", "path", report.refused)
+
+
+def _say_paths(what: str, thing: str, paths: "Sequence[RefusedFile]") -> None:
+    if paths:
+        say(f"{what}: {counted(len(paths), thing)}")
+    for each in paths:
+        say(f"  {each.path}: {each.reason}")
+
+
+def _vanished_text(paths: "Sequence[str]") -> str:
+    return f"not written, since no name is left: {counted(len(paths), 'path')}: {listed_paths(paths)}"
+
+
+def _to_archive(package: str, target: Path, choice: ExportChoice, form: ArchiveFormat, *, json: bool) -> None:
+    file = file_of(target)
+    if file is None:
+        if json:
+            raise typer.BadParameter("the archive itself is on stdout; name a file", param_hint="--json")
+        refuse_terminal("an archive", "DIR")
+    written = 0
+
+    async def counting(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        nonlocal written
+        async for chunk in chunks:
+            written += len(chunk)
+            yield chunk
+
+    with progress_bar("export") as progress:
+
+        async def work(registry: "Registry") -> tuple[str, ...]:
+            record = await registry.get_package(package)
+            streaming = registry.export_archive(
+                record.package_id,
+                form.value,
+                subtree=choice.subtree,
+                paths=choice.paths,
+                strip_components=choice.strip_components,
+                progress=progress,
+            )
+            async with streaming as chunks, aclosing(counting(chunks)) as counted_chunks:
+                await deliver(counted_chunks, file)
+            if not choice.strip_components:
+                return ()
+            entries = await registry.list_files(record.package_id)
+            return choose_entries(record.package_id, entries, choice).vanished
+
+        vanished = on_store(work, interrupted="the archive is not complete; run the same command again")
+    if vanished:
+        note(_vanished_text(vanished))
+    if json:
+        say_json({"file": str(target), "format": form.value, "bytes": written, "vanished": vanished})
+    elif file is not None:
+        say(f"wrote {target}, {size_text(written)}")
+
+
+def _paths_in(file: Path) -> tuple[str, ...]:
+    """Return the paths in a file, one a line. Empty lines count for nothing.
+
+    Raises:
+        typer.BadParameter: the file cannot be read, is too large or is not UTF-8.
+    """
+    try:
+        if file == _DASH:
+            text = _read(sys.stdin.buffer)
+        else:
+            with file.open("rb") as opened:
+                text = _read(opened)
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror or error}", param_hint="--files-from") from error
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"{file}: it is not UTF-8", param_hint="--files-from") from error
+    lines = (line.removesuffix("\r") for line in text.split("\n"))
+    return tuple(line for line in lines if line)
+
+
+def _read(stream: BinaryIO) -> str:
+    content = stream.read(_LIST_BYTES_MAX + 1)
+    if len(content) > _LIST_BYTES_MAX:
+        raise typer.BadParameter(f"a list has at most {size_text(_LIST_BYTES_MAX)}", param_hint="--files-from")
+    return content.decode()

@@ -1,0 +1,98 @@
+"""The steps of a copy: create it, fill it, compare it, finalize it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from artifactstore.package_copy.filling import Filling, OtherStore
+from artifactstore.package_copy.original import Original, check_tree_digest
+from artifactstore.package_export.reading import Read, ReadMany
+from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.event_store import EventStore
+from artifactstore_protocols.event_types import PackageCreated
+from artifactstore_protocols.events import IdempotencyConflict
+from artifactstore_protocols.packages import PackageFinalizedAlready
+from artifactstore_protocols.records import CopyReport, IngestProgress, PackageRecord
+
+__all__ = ["SameStore", "copy_package"]
+
+
+@dataclass(eq=False)
+class SameStore(ArtifactStoreError):
+    """A package would be copied into the store that it is in.
+
+    Attributes:
+        store: the database of the store.
+    """
+
+    store: str
+    template = "{self.store} is the database of both stores; name another store to copy to"
+
+
+async def copy_package(
+    store: EventStore,
+    source: Original,
+    other: OtherStore,
+    read: Read,
+    read_many: ReadMany,
+    principal: str,
+    progress: Callable[[IngestProgress], None] | None,
+) -> CopyReport:
+    """Copy a package to another store.
+
+    Raises:
+        SameStore: both stores are one.
+        CopyDiffers: the copy does not have the tree digest. It stays open.
+        ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open, and a repeated call continues it.
+    """
+    package, entries = source.package, source.entries
+    store_id = (await store.probe()).store_id
+    if store_id is not None and store_id == (await other.store.probe()).store_id:
+        raise SameStore(store.name)
+    opened = await _opened(source, other, principal)
+    copy = Filling(opened.package_id, entries, other, read, read_many, principal, progress)
+    with suppress(PackageFinalizedAlready):  # by another call that made the same copy
+        await copy.fill()
+    _record, copied = await other.store.files(opened.package_id)
+    await check_tree_digest(opened.package_id, copied, source.tree_digest)
+    finalized = await other.registry.finalize_package(opened.package_id, principal=principal)
+    return CopyReport(
+        package_id=finalized.package_id,
+        copied_from=package.package_id,
+        name=finalized.name,
+        manifest_digest=finalized.manifest_digest,
+        tree_digest=finalized.tree_digest,
+        files=finalized.files,
+        links=finalized.links,
+        directories=finalized.directories,
+        bytes=finalized.bytes,
+        new_objects=copy.new_objects,
+        new_bytes=copy.new_bytes,
+        sequence=finalized.sequence,
+    )
+
+
+async def _opened(source: Original, other: OtherStore, principal: str) -> PackageRecord:
+    """Create the copy, or find the one that an earlier call created, also for another principal.
+
+    Raises:
+        IdempotencyConflict: somebody used the key for something else.
+    """
+    package = source.package
+    try:
+        return await other.registry.create_package(
+            package.name,
+            retention=package.retention_class,
+            metadata=package.metadata,
+            principal=principal,
+            idempotency_key=f"copy of {source.manifest_digest}",
+        )
+    except IdempotencyConflict as conflict:  # the principal is a part of what a key means
+        found = await other.store.read_events(after=conflict.sequence - 1, limit=1)
+        if not found or not isinstance(found[0].decode(), PackageCreated):
+            raise
+        record = await other.store.package(found[0].event.subject)
+        made = record.name, record.retention_class, record.metadata
+        if made != (package.name, package.retention_class, package.metadata):
+            raise
+        return record

@@ -1,0 +1,175 @@
+"""Copies of packages: the same tree in another store, every byte checked, and one copy however often it is made."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from artifactstore import Registry, Settings, aio, blocking, open_registry
+from artifactstore.errors import CopyDiffers, IdempotencyConflict, NotFinalized, ObjectDamaged, SameStore
+from artifactstore_protocols.records import IngestProgress
+from integration.registry.samples import CHUNK, by_hand, check_sound, content_of, object_file, plant, settings_in
+from stored_objects import overwrite
+
+FILES = {"a": b"1", "dir/b": b"22", "twin": b"1", "bin/run": b"#!", "large": b"l" * (CHUNK + 5)}
+
+
+class Interrupt(Exception):
+    """What ends a copy here."""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Settings:
+    """The store to copy to, which does not exist yet."""
+    return settings_in(tmp_path / "other")
+
+
+async def nightly(registry: Registry, tree: Path) -> str:
+    plant(tree, FILES)
+    (tree / "bin" / "run").chmod(0o755)
+    (tree / "dir" / "up").symlink_to("../a")
+    (tree / "empty").mkdir()
+    summary = await registry.ingest_tree(tree, name="nightly", retention="long", metadata={"branch": "main"})
+    return summary.package_id
+
+
+async def test_a_copy_has_all_but_its_id_and_times_in_common(registry: Registry, tree: Path, other: Settings) -> None:
+    package = await nightly(registry, tree)
+    told: list[IngestProgress] = []
+    report = await registry.copy_package("nightly", other, principal="ci", progress=told.append)
+    original = await registry.get_package(package)
+    assert (report.copied_from, report.tree_digest, report.files) == (package, original.tree_digest, len(FILES))
+    assert (report.new_objects, report.new_bytes) == (len(set(FILES.values())), sum(map(len, set(FILES.values()))))
+    assert (told[-1].files, told[-1].bytes) == (len(FILES), sum(map(len, FILES.values())))
+    async with open_registry(other) as copied:
+        copy = await copied.get_package("nightly")
+        assert copy.package_id == report.package_id != package
+        same = "name", "retention_class", "metadata", "files", "links", "directories", "bytes", "tree_digest"
+        assert [getattr(copy, name) for name in same] == [getattr(original, name) for name in same]
+        assert [replace(each, package_id="", sequence=0) for each in await copied.list_files(copy.package_id)] == [
+            replace(each, package_id="", sequence=0) for each in await registry.list_files(package)
+        ]
+        for path, content in FILES.items():
+            assert await content_of(copied, copy.package_id, path) == content
+        assert (await copied.verify()).mismatches == ()
+        assert {stored.event.principal for stored in (await check_sound(copied))[1:]} == {"ci"}
+
+
+async def test_a_repeated_copy_finds_the_first_one(registry: Registry, tree: Path, other: Settings) -> None:
+    package = await nightly(registry, tree)
+    first = await registry.copy_package(package, other)
+    async with open_registry(other) as copied:
+        events = len(await check_sound(copied))
+    second = await registry.copy_package(package, other, principal="somebody else")
+    assert second == replace(first, new_objects=0, new_bytes=0)
+    async with open_registry(other) as copied:
+        assert len(await check_sound(copied)) == events
+
+
+async def test_contents_that_the_other_store_has_are_not_read(
+    registry: Registry, settings: Settings, tree: Path, other: Settings
+) -> None:
+    package = await nightly(registry, tree)
+    async with open_registry(other) as copied:
+        await copied.ingest_tree(tree, name="another name")
+    for path in FILES:
+        stored = object_file(settings, (await registry.get_file_record(package, path)).content_address)
+        stored.unlink(missing_ok=True)
+    report = await registry.copy_package(package, other)
+    assert (report.new_objects, report.files) == (0, len(FILES))
+
+
+async def test_an_interrupted_copy_is_continued(registry: Registry, tree: Path, other: Settings) -> None:
+    for number in range(600):
+        plant(tree, {f"many/{number}": b"%d" % number})
+    package = await nightly(registry, tree)
+
+    def stop(_done: IngestProgress) -> None:
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        await registry.copy_package(package, other, progress=stop)
+    async with open_registry(other) as copied:
+        begun = await copied.get_package("nightly")
+        assert (begun.status, 0 < begun.files < 600) == ("open", True)
+    report = await registry.copy_package(package, other)
+    assert report.package_id == begun.package_id
+    assert report.tree_digest == (await registry.get_package(package)).tree_digest
+
+
+@pytest.mark.parametrize("path", ["a", "large"])
+async def test_a_damaged_object_leaves_an_open_copy_that_is_continued_after_its_repair(
+    registry: Registry, settings: Settings, tree: Path, other: Settings, path: str
+) -> None:
+    package = await nightly(registry, tree)
+    stored = object_file(settings, (await registry.get_file_record(package, path)).content_address)
+    overwrite(stored, b"?" * len(FILES[path]))
+    with pytest.raises(ObjectDamaged):
+        await registry.copy_package(package, other)
+    async with open_registry(other) as copied:
+        assert (await copied.get_package("nightly")).status == "open"
+    overwrite(stored, FILES[path])
+    await registry.copy_package(package, other)
+    async with open_registry(other) as copied:
+        assert (await copied.get_package("nightly")).status == "finalized"
+
+
+async def test_a_copy_that_somebody_added_to_is_not_finalized(registry: Registry, tree: Path, other: Settings) -> None:
+    package = await nightly(registry, tree)
+
+    def stop(_done: IngestProgress) -> None:
+        raise Interrupt
+
+    with pytest.raises(Interrupt):
+        await registry.copy_package(package, other, progress=stop)
+    async with open_registry(other) as copied:
+        await copied.ingest_file("nightly", "theirs", tree / "a")
+    with pytest.raises(CopyDiffers):
+        await registry.copy_package(package, other)
+    async with open_registry(other) as copied:
+        assert (await copied.get_package("nightly")).status == "open"
+
+
+async def test_what_cannot_be_copied_makes_no_store(
+    registry: Registry, settings: Settings, tree: Path, other: Settings, tmp_path: Path
+) -> None:
+    await registry.create_package("begun")
+    with pytest.raises(NotFinalized):
+        await registry.copy_package("begun", other)
+    package = await nightly(registry, tree)
+    by_hand(settings, "UPDATE artifact_files SET executable = NOT executable WHERE path_key = 'a'")
+    with pytest.raises(CopyDiffers, match=package):
+        await registry.copy_package(package, other)
+    assert not (tmp_path / "other").exists()
+
+
+async def test_a_store_is_not_copied_into_itself(registry: Registry, settings: Settings, tree: Path) -> None:
+    package = await nightly(registry, tree)
+    events = len(await registry.read_events())
+    with pytest.raises(SameStore):
+        await registry.copy_package(package, settings)
+    assert len(await registry.read_events()) == events
+
+
+async def test_a_key_that_somebody_else_used_is_a_conflict(registry: Registry, tree: Path, other: Settings) -> None:
+    package = await nightly(registry, tree)
+    key = f"copy of {(await registry.get_package(package)).manifest_digest}"
+    async with open_registry(other) as copied:
+        await copied.create_package("something else", idempotency_key=key)
+    with pytest.raises(IdempotencyConflict):
+        await registry.copy_package(package, other)
+
+
+@pytest.mark.slow
+def test_every_kind_of_program_copies(settings: Settings, tree: Path, other: Settings) -> None:
+    plant(tree, {"a": b"1"})
+    with blocking.open_registry(settings) as registry:
+        registry.ingest_tree(tree, name="nightly")
+        first = registry.copy_package("nightly", other)
+
+    async def on_asyncio() -> object:
+        async with aio.open_registry(settings) as registry:
+            return await registry.copy_package("nightly", other)
+
+    assert asyncio.run(on_asyncio()) == replace(first, new_objects=0, new_bytes=0)
