@@ -115,15 +115,22 @@ class PackageTree:
         return sorted(self._directories[directory.path].values())
 
     def below(self, directory: Place) -> Iterator[str]:
-        """Yield the paths of everything below a directory, relative to it. Links are not followed."""
-        waiting = [(directory.path, "")]
+        """Yield the paths of everything below a directory, relative to it, in the order of their parts.
+
+        Links are not followed.
+        """
+        waiting = self._items(directory.path, "")
         while waiting:
-            at, prefix = waiting.pop()
-            for key, name in sorted(self._directories[at].items()):
-                yield prefix + name
-                key_below = f"{at}/{key}" if at else key
-                if key_below in self._directories:
-                    waiting.append((key_below, f"{prefix}{name}/"))
+            key, path = waiting.pop()
+            yield path
+            if key in self._directories:
+                waiting += self._items(key, f"{path}/")
+
+    def _items(self, directory: str, prefix: str) -> list[tuple[str, str]]:
+        """Return the key and the relative path of what a directory contains, the last name first."""
+        names = sorted(self._directories[directory].items(), key=lambda item: item[1], reverse=True)
+        above = f"{directory}/" if directory else ""
+        return [(above + key, prefix + name) for key, name in names]
 
     def matching(self, directory: Place, pattern: str) -> Iterator[str]:
         """Yield the paths below a directory that a pattern of `globs` for paths matches, relative to the directory.
