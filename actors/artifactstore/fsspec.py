@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from io import RawIOBase
 from pathlib import Path
-from typing import Any, ClassVar, Final, NoReturn, override
+from typing import Any, ClassVar, Final, override
 from urllib.parse import quote, unquote
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
@@ -268,7 +268,7 @@ class ArtifactStoreFileSystem(AbstractFileSystem):
         with _errors_of_os(path):
             return self.shared.package(package).path(inside)
 
-    def _refuse(self, *args: object, **_: object) -> NoReturn:
+    def _refuse(self, *args: object, **_: object) -> None:
         raise ReadOnlyFileSystem(str(args[0]) if args else "")
 
     # What fsspec's own classes do by opening a file for writing is refused by `_open`.

@@ -13,6 +13,7 @@ from typing import Literal
 import pytest
 import trio
 from hypothesis import given
+from hypothesis import settings as bounds
 from hypothesis import strategies as st
 
 from artifactstore import Package, PathStat, Registry, Settings, aio, blocking
@@ -218,6 +219,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Generator[BlockingPackage
 
 
 @pytest.mark.slow
+@bounds(max_examples=25)
 @given(seeks=SEEKS, sequentially=st.booleans())
 def test_any_part_of_a_large_file_can_be_read_in_any_order(
     large: BlockingPackage, seeks: list[tuple[int, int]], sequentially: bool
