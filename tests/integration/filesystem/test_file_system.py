@@ -226,6 +226,7 @@ def test_instances_of_all_threads_share_one_store_that_can_be_closed(fs: Artifac
     assert store_threads() == before
 
 
+@pytest.mark.slow
 def test_an_instance_is_sent_to_another_process_by_its_options(fs: ArtifactStoreFileSystem, package: str) -> None:
     sent = pickle.dumps(fs)
     program = "import pickle, sys; print(len(pickle.load(sys.stdin.buffer).cat('nightly/data/a.bin')))"
@@ -252,6 +253,7 @@ print("parent", status, len(fs.cat("nightly/data/a.bin")), opened.read(1))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_opens_the_store_again(package: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORK, str(tmp_path / "store")], capture_output=True, text=True, check=True
@@ -259,13 +261,14 @@ def test_a_forked_process_opens_the_store_again(package: str, tmp_path: Path) ->
     assert done.stdout.splitlines() == [f"child {len(CONTENT)}", f"parent 0 {len(CONTENT)} b'1'"]
 
 
+@pytest.mark.slow
 def test_a_program_that_closes_nothing_ends_well(package: str, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom artifactstore.fsspec import ArtifactStoreFileSystem\n"
         "file = ArtifactStoreFileSystem(store=sys.argv[1]).open('nightly/data/a.bin')\nprint(file.read(3))"
     )
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(tmp_path / "store")],
+        [sys.executable, "-W", "error", "-c", program, str(tmp_path / "store")],
         capture_output=True,
         text=True,
         check=True,
