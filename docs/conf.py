@@ -80,6 +80,7 @@ docs/how-to/finding
 docs/how-to/ingesting
 docs/how-to/leaving-out
 docs/how-to/exporting
+docs/how-to/reading-packages
 docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql

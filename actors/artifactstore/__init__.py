@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # type checkers take it as true; importing `typing` would
 if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.open import open_registry, run_registry
+    from artifactstore.package_paths import Package, PackageFile, PackagePath, PathStat
     from artifactstore.registry import Registry
     from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
     from artifactstore_protocols.selection import Selection
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EntryFilter",
+    "Package",
+    "PackageFile",
     "PackageFilter",
+    "PackagePath",
+    "PathStat",
     "Registry",
     "Selection",
     "Settings",
@@ -27,7 +32,11 @@ __all__ = [
 
 _HOMES = {
     "EntryFilter": "artifactstore_protocols.package_listing",
+    "Package": "artifactstore.package_paths",
+    "PackageFile": "artifactstore.package_paths",
     "PackageFilter": "artifactstore_protocols.package_listing",
+    "PackagePath": "artifactstore.package_paths",
+    "PathStat": "artifactstore.package_paths",
     "Registry": "artifactstore.registry",
     "Selection": "artifactstore_protocols.selection",
     "Settings": "artifactstore.config",

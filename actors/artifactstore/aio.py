@@ -25,6 +25,7 @@ import trio
 from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.host_loop import must_be_asyncio
+from artifactstore.package_paths import Package
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
@@ -257,6 +258,15 @@ class AsyncioRegistry:
     def history(self, package: str | None = None) -> AsyncGenerator[HistoryEntry]:
         """Iterate over the history of one package or of the whole store, in log order."""
         return _items(self.portal.iterate(lambda registry: registry.history(package)))
+
+    async def open_package(self, package: str) -> Package:
+        """Open a package for reading by paths like those of `pathlib`."""
+
+        async def run[T](work: Callable[[], Awaitable[T]]) -> T:
+            return await _answer(lambda: self.portal.submit(lambda _registry: work()))
+
+        opened = await _answer(lambda: self.portal.submit(lambda registry: registry.open_package(package)))
+        return opened.reached_by(run)
 
     @asynccontextmanager
     async def get_file(

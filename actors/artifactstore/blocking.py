@@ -13,7 +13,7 @@ such as KeyboardInterrupt, withdraws the call. Progress callbacks run in the sto
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import update_wrapper
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,9 @@ import trio
 from artifactstore.arguments import checked
 from artifactstore.config import Settings
 from artifactstore.host_loop import check_may_block
+from artifactstore.package_paths import BlockingAccess, BlockingPackage, BlockingPackagePath, Opened
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
+from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
@@ -32,7 +34,7 @@ from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
-__all__ = ["BlockingRegistry", "open_registry"]
+__all__ = ["BlockingPackage", "BlockingPackagePath", "BlockingRegistry", "open_registry"]
 
 
 def _ask[T](portal: Portal, begin: Callable[[], Call[T]]) -> T:
@@ -201,6 +203,23 @@ class BlockingRegistry:
     def history(self, package: str | None = None) -> Generator[HistoryEntry]:
         """Iterate over the history of one package or of the whole store, in log order."""
         return _items(self.portal, self.portal.iterate(lambda registry: registry.history(package)))
+
+    def open_package(self, package: str) -> BlockingPackage:
+        """Open a package for reading by paths like those of `pathlib`."""
+
+        def ask[T](work: Callable[[], Awaitable[T]]) -> T:
+            return _ask(self.portal, lambda: self.portal.submit(lambda _registry: work()))
+
+        def tell(work: Callable[[], None]) -> None:
+            async def run(_registry: Registry) -> None:
+                work()
+
+            with suppress(StoreClosed, WrongProcess):
+                self.portal.send(run)
+
+        opened = _ask(self.portal, lambda: self.portal.submit(lambda registry: registry.open_package(package))).opened
+        access = BlockingAccess(opened.access.contents, ask, tell)
+        return BlockingPackage(Opened(opened.record, opened.tree, access))
 
     @contextmanager
     def get_file(

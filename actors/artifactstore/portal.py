@@ -67,7 +67,8 @@ class Portal:
         self._opened, self._ended = Future[Registry](), Future[None]()
         for future in (self._opened, self._ended):
             future.set_running_or_notify_cancel()  # so that a caller that stops waiting cannot cancel it
-        self._lock = threading.Lock()
+        # A finalizer that the garbage collector runs while this thread holds the lock may send something, too.
+        self._lock = threading.RLock()
         self._closing = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._stop = trio.Event()

@@ -15,8 +15,10 @@ __all__ = [
     "BlocksEventLoop",
     "ExportIncomplete",
     "FileNotInPackage",
+    "LinkLeadsNowhere",
     "LogFilePartial",
     "NoThreadLeft",
+    "NotADirectory",
     "NotAFile",
     "StoreClosed",
     "TargetRefused",
@@ -37,8 +39,42 @@ class FileNotInPackage(ArtifactStoreError):
 
 
 @dataclass(eq=False)
+class LinkLeadsNowhere(ArtifactStoreError):
+    """A symbolic link on the way of a path leads to nothing in the package.
+
+    Attributes:
+        package_id: the package.
+        path: the path as the caller gave it.
+        link: the path of the last link that was followed.
+        is_loop: whether following it would never end, or take more links than a file system follows.
+    """
+
+    package_id: str
+    path: str
+    link: str
+    is_loop: bool
+
+    @override
+    def __str__(self) -> str:
+        why = "is part of a loop" if self.is_loop else "has no target there"
+        return (
+            f"{self.path!r} in package {self.package_id} leads to nothing: the symbolic link {self.link!r} {why}; "
+            f"`artifactstore tree {self.package_id}` shows the links with their targets"
+        )
+
+
+@dataclass(eq=False)
+class NotADirectory(ArtifactStoreError):
+    """The path in a package leads to a file, which has no items."""
+
+    package_id: str
+    path: str
+    template = "{self.path!r} is a file of package {self.package_id}, not a directory"
+
+
+@dataclass(eq=False)
 class NotAFile(ArtifactStoreError):
-    """The path is a symbolic link or an empty directory, which has no bytes.
+    """The path is a symbolic link or a directory, which has no bytes.
 
     Attributes:
         package_id: the package.
@@ -56,7 +92,7 @@ class NotAFile(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
-        what = f"a symbolic link to {self.target!r}" if self.kind == "link" else "an empty directory"
+        what = f"a symbolic link to {self.target!r}" if self.kind == "link" else "a directory"
         return f"{self.path!r} in package {self.package_id} is {what}, not a file; export the package to restore it"
 
 

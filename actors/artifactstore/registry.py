@@ -7,7 +7,7 @@ offer the same methods to other programs.
 A method that needs a large module, such as export or backup, imports it when called, so that short commands start fast.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
 from artifactstore.os_paths import path_text
+from artifactstore.package_paths import AsyncAccess, Opened, Package, PackageContents
 from artifactstore.refusals import (
     FileNotInPackage,
     NotAFile,
@@ -79,6 +80,7 @@ from artifactstore_protocols.package_listing import (
     PackageListing,
     SortKey,
 )
+from artifactstore_protocols.package_tree import PackageTree
 from artifactstore_protocols.packages import NotFinalized, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
@@ -585,17 +587,33 @@ class Registry:
         async with self._object(record.content_address, offset=offset, length=length) as stream:
             yield stream
 
+    @checked
+    async def open_package(self, package: str) -> Package:
+        """Open a package for reading by paths like those of `pathlib`.
+
+        Its entries are read once and kept in memory: about 1 KB for each. Later changes of an open package, and newer
+        packages of the name, do not show. The package needs no closing.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        record, entries = await self._store.files(await self._package_id(package))
+        tree = await in_thread(lambda: PackageTree(entries))
+        return Package(Opened(record, tree, AsyncAccess(PackageContents(self._open_object), _here)))
+
     @asynccontextmanager
     async def _object(
         self, content_address: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[Stream[bytes]]:
-        (known,) = await self._known([content_address])
-        message = ServeObject(known, offset, length)
-        stream = await self._actors.storage.ask(message, timeout=NO_TIME_LIMIT)
+        stream = await self._open_object(content_address, offset, length)
         try:
             yield stream
         finally:
             stream.close()
+
+    async def _open_object(self, content_address: str, offset: int, length: int | None) -> Stream[bytes]:
+        (known,) = await self._known([content_address])
+        return await self._actors.storage.ask(ServeObject(known, offset, length), timeout=NO_TIME_LIMIT)
 
     async def _contents(self, content_addresses: Sequence[str]) -> tuple[bytes | StorageError, ...]:
         message = ReadObjects(tuple(await self._known(content_addresses)))
@@ -974,3 +992,8 @@ class Registry:
         return await self._actors.writer.ask(
             Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
+
+
+async def _here[T](work: Callable[[], Awaitable[T]]) -> T:
+    """Run the work of a caller that is in the run of the store."""
+    return await work()

@@ -1,7 +1,8 @@
 """Tools to test your own actors: a harness for one actor, probes for its collaborators, and seeded scheduling.
 
-`artifactstore.testing.backend_conformance` has the tests that every storage backend must pass. This package does not
-import that module, because the module needs pytest. `docs/how-to/testing-actors.md` describes all these tools.
+`artifactstore.testing.backend_conformance` has the tests that every storage backend must pass, and
+`artifactstore.testing.fixtures` a store for each test of your own. This package does not import these modules, because
+they need pytest. `docs/how-to/testing-actors.md` describes the tools for actors.
 """
 
 from artifactstore.testing.harness import Harness, open_actor

@@ -9,9 +9,9 @@ from typing import get_type_hints
 
 import pytest
 
-from artifactstore import Registry, aio, blocking, open_registry
+from artifactstore import Package, PackagePath, Registry, aio, blocking, open_registry
 from artifactstore.aio import AsyncioRegistry
-from artifactstore.blocking import BlockingRegistry
+from artifactstore.blocking import BlockingPackage, BlockingPackagePath, BlockingRegistry
 
 FACES = {"aio": AsyncioRegistry, "blocking": BlockingRegistry}
 AT_ONCE_IN_TRIO = {"snapshot"}
@@ -24,7 +24,8 @@ def methods(kind: type) -> dict[str, Callable[..., object]]:
 
 def plain(annotation: object) -> str:
     """An annotation as a plain program would have it: `AsyncIterator` and `Iterator` are one."""
-    return re.sub(r"\bAsync(?=Iter|Gen)", "", str(annotation)).replace("contextlib._Async", "contextlib._")
+    text = re.sub(r"\bAsync(?=Iter|Gen)", "", str(annotation)).replace("contextlib._Async", "contextlib._")
+    return re.sub(r"\.(?:asynchronous|blocking)\.(?:Blocking)?(?=Package)", ".", text)
 
 
 def shape(method: Callable[..., object]) -> list[tuple[object, ...]]:
@@ -81,6 +82,21 @@ def test_blocks_and_iterations_are_told_apart() -> None:
     }
 
 
+OPENED = [(Package, BlockingPackage), (PackagePath, BlockingPackagePath)]
+"""What `open_package` returns to programs with an event loop, and what it leads to; and the same for plain ones."""
+RETURNS_A_FILE = {"open"}
+OF_THE_LIBRARY = {"reached_by"}
+
+
+@pytest.mark.parametrize(("original", "same"), OPENED)
+def test_an_opened_package_has_the_same_methods_everywhere(original: type, same: type) -> None:
+    assert set(methods(same)) == set(methods(original)) - OF_THE_LIBRARY
+    for name, method in methods(same).items():
+        other = shape(methods(original)[name])
+        assert shape(method)[:-1] == other[:-1]
+        assert name in RETURNS_A_FILE or shape(method)[-1] == other[-1]
+
+
 @pytest.mark.parametrize("opening", [aio.open_registry, blocking.open_registry])
 def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> None:
     assert shape(opening)[:-1] == shape(open_registry)[:-1]
@@ -89,4 +105,4 @@ def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> N
 def test_whatever_takes_a_package_calls_it_so() -> None:
     parameters = {name: list(inspect.signature(method).parameters) for name, method in methods(Registry).items()}
     assert [name for name, names in parameters.items() if "package_id" in names] == []
-    assert len([name for name, names in parameters.items() if "package" in names]) == 15
+    assert len([name for name, names in parameters.items() if "package" in names]) == 16
