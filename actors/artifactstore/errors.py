@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StoreReadOnly,
     )
     from artifactstore.ingest.actor import PackageBusy
+    from artifactstore.ingest.archives.refusals import ArchiveRefused
     from artifactstore.ingest.refusals import (
         IgnoreFileRefused,
         LinksRefused,
@@ -123,6 +124,7 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "AmbiguousPackage",
+    "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",
     "AskError",
@@ -241,6 +243,7 @@ _MODULES = (
     "artifactstore.database.errors",
     "artifactstore.ingest.actor",
     "artifactstore.ingest.refusals",
+    "artifactstore.ingest.archives.refusals",
 )
 """The modules that define the errors. Modules that load fast come first."""
 
