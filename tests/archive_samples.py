@@ -4,7 +4,7 @@ import struct
 import zlib
 from typing import NamedTuple
 
-__all__ = ["END", "Part", "block", "long_name", "pax", "record", "tar", "tar_member", "zip_archive"]
+__all__ = ["END", "Part", "block", "long_name", "pax", "record", "tar", "tar_member", "zip64", "zip_archive"]
 
 END = bytes(1024)
 """The end marker of a tar archive."""
@@ -78,6 +78,7 @@ class Part(NamedTuple):
     local_size: int | None = None
     local_crc: int | None = None
     descriptor: bytes = b""
+    local_extra: bool = False
 
 
 def zip_archive(
@@ -112,9 +113,12 @@ def zip_archive(
         sizes = len(packed), local_size
         if part.descriptor:
             local_crc, sizes = 0, (0, 0)
+        extra = part.extra if part.local_extra else b""
         offset = len(members) if part.offset is None else part.offset
-        members += struct.pack("<4s5H3L2H", b"PK\3\4", 20, flags, method, 0, 33, local_crc, *sizes, len(name), 0)
-        members += name + packed + part.descriptor
+        members += struct.pack(
+            "<4s5H3L2H", b"PK\3\4", 20, flags, method, 0, 33, local_crc, *sizes, len(name), len(extra)
+        )
+        members += name + extra + packed + part.descriptor
         fields = b"PK\1\2", part.host << 8 | 20, 20, part.flags, part.method, 0, 33, crc, len(packed), size
         lengths = len(part.name), len(part.extra), 0
         directory += struct.pack("<4s6H3L5H2L", *fields, *lengths, 0, 0, part.mode << 16, offset)
@@ -123,6 +127,23 @@ def zip_archive(
     place = len(directory), len(members) + moved
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, *place, len(comment))
     return members + directory + gap + end + comment
+
+
+def zip64(archive: bytes, *, entries: int | None = None, gap: bytes = b"", disks: int = 1) -> bytes:
+    """A zip archive without a comment, with a zip64 end record.
+
+    Args:
+        archive: the archive without one.
+        entries: the number of entries that the new record says.
+        gap: what comes after the new record.
+        disks: the number of volumes.
+    """
+    *_disks, count, size, offset, _comment = struct.unpack("<4s4H2LH", archive[-22:])
+    count = count if entries is None else entries
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, len(archive) - 22, disks)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    return archive[:-22] + record + gap + locator + end
 
 
 def _deflated(content: bytes) -> bytes:

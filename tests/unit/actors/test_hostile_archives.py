@@ -6,15 +6,16 @@ import lzma
 import os
 import struct
 import tempfile
+import zlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from archive_samples import END, Part, block, long_name, pax, record, tar, tar_member, zip_archive
+from archive_samples import END, Part, block, long_name, pax, record, tar, tar_member, zip64, zip_archive
 from artifactstore.errors import (
     ArchiveRefused,
     ArtifactStoreError,
@@ -264,6 +265,41 @@ REFUSED: dict[str, tuple[bytes, type[ArtifactStoreError], str]] = {
     "zip cut extra field": (zip_archive(Part(extra=b"\1\0\x10\0")), ArchiveRefused, "its extra field is damaged"),
     "zip two extra fields": (zip_archive(Part(extra=b"\1\0\0\0" * 2)), ArchiveRefused, "an extra field twice"),
     "zip two names": (zip_archive(Part(extra=b"\x75\x70\6\0\1\0\0\0\0g")), ArchiveRefused, "two names that do not"),
+    "zip64 gap": (zip64(zip_archive(Part()), gap=b"gap"), ArchiveRefused, "bytes are between its end records"),
+    "zip64 volumes": (zip64(zip_archive(Part()), disks=2), ArchiveRefused, "it has several volumes"),
+    "zip64 many entries": (
+        zip64(zip_archive(Part()), entries=1 << 40),
+        ArchiveRefused,
+        "1099511627776 members, 20000 at most",
+    ),
+    "zip64 record elsewhere": (
+        zip64(zip_archive(Part())).replace(b"PK\6\6", b"PK\6\5"),
+        ArchiveRefused,
+        "not where its locator says",
+    ),
+    "zip64 that differs": (
+        zip64(zip_archive(Part()))[:-14] + b"\2\0\2\0" + b"\xff" * 8 + b"\0\0",
+        ArchiveRefused,
+        "its two end records differ",
+    ),
+    "zip64 short field": (
+        zip_archive(Part(size=0xFFFFFFFF, extra=b"\1\0\4\0\1\0\0\0")),
+        ArchiveRefused,
+        "its zip64 field is too short",
+    ),
+    "zip64 size in one header": (
+        zip_archive(Part(size=0xFFFFFFFF, extra=b"\1\0\x08\0" + struct.pack("<Q", 1))),
+        ArchiveRefused,
+        "differ in sizes",
+    ),
+    "zip volumes": (zip_archive(Part())[:-18] + b"\1\0" + zip_archive(Part())[-16:], ArchiveRefused, "several volumes"),
+    "zip damaged directory": (
+        zip_archive(Part()).replace(b"PK\1\2", b"PK\1\3"),
+        ArchiveRefused,
+        "directory is damaged",
+    ),
+    "zip patch": (zip_archive(Part(flags=32)), ArchiveRefused, "a patch of another file"),
+    "zip long name": (zip_archive(Part(b"x" * 5000)), ArchiveRefused, "its name has 5000 bytes"),
     "zip of many bytes": (
         zip_archive(*(Part(b"%d" % n, ZEROS, 8) for n in range(17))),
         ArchiveRefused,
@@ -310,6 +346,14 @@ RIGHT: dict[str, tuple[bytes, dict[str, bytes]]] = {
         zip_archive(DESCRIPTOR._replace(descriptor=DESCRIPTOR.descriptor[4:])),
         {"f": b"x"},
     ),
+    "zip64": (zip64(zip_archive(Part())), {"f": b"x"}),
+    "zip Unicode name": (
+        zip_archive(
+            Part(b"x", extra=b"\x75\x70\7\0\1" + struct.pack("<L", zlib.crc32(b"x")) + "é".encode(), local_extra=True)
+        ),
+        {"é": b"x"},
+    ),
+    "zip aligned by zeros": (zip_archive(Part(extra=bytes(3))), {"f": b"x"}),
     "zip in zip": (zip_archive(Part(b"f", zip_archive(Part(b"g")))), {"f": zip_archive(Part(b"g"))}),
     "zip with a gap": (zip_archive(Part(), before=b"PK\3\4 gap"), {"f": b"x"}),
     "zip name in UTF-8": (zip_archive(Part("é".encode(), flags=1 << 11)), {"é": b"x"}),
@@ -389,11 +433,8 @@ def mutated(draw: st.DrawFn) -> bytes:
 @settings(max_examples=150)
 @given(data=mutated(), piped=st.booleans())
 def test_a_mutated_archive_is_read_or_refused_with_an_error_of_ours(data: bytes, piped: bool) -> None:
-    try:
-        with opened(data, piped=piped) as archive:
-            found = contents(archive)
-            assert [len(found[file.path]) for file in archive.scan.files] == [
-                file.size_bytes for file in archive.scan.files
-            ]
-    except ArtifactStoreError as error:
-        assert str(error)
+    with suppress(ArtifactStoreError), opened(data, piped=piped) as archive:
+        found = contents(archive)
+        assert [len(found[file.path]) for file in archive.scan.files] == [
+            file.size_bytes for file in archive.scan.files
+        ]
