@@ -257,6 +257,7 @@ _MODULES = (
     "artifactstore.package_copy.copying",
     "artifactstore.package_copy.original",
     "artifactstore.ingest.refusals",
+    "artifactstore.ingest.archives.refusals",
 )
 """The modules that define the errors. Modules that load fast come first."""
 

@@ -118,7 +118,8 @@ def unpacked(packed: Iterable[bytes], start: Callable[[], Decompressor], archive
                 data = stream.unused_data.lstrip(b"\0")
                 stream, began, several = start(), False, True
     if began:
-        raise ArchiveRefused(archive, "", "its compressed data ends too early; get a complete copy")
+        more = ", or other bytes follow it" if several else ""
+        raise ArchiveRefused(archive, "", f"its compressed data ends too early{more}; get another copy")
 
 
 def inflated(packed: Iterable[bytes], stream: Decompressor) -> Iterator[bytes]:

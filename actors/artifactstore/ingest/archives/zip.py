@@ -40,6 +40,9 @@ __all__ = ["ZipFile", "ZipMember", "add_members", "read_directory"]
 
 _STORED: Final = 0
 
+_HEADER_BYTES: Final = 256
+"""The size in bytes of nearly every local header, with its name and extra field."""
+
 _SPECIAL: Final = {
     stat.S_IFIFO: "FIFO",
     stat.S_IFSOCK: "socket",
@@ -107,8 +110,9 @@ def read_directory(file: ZipFile, names_max: int, meter: Meter) -> list[ZipMembe
     try:
         end = _end(file, names_max)
         entries = sorted(_entries(file, end), key=lambda entry: entry.offset)
+        limits = [*(entry.offset for entry in entries), end.offset][1:]
         members: list[ZipMember] = []
-        for entry, limit in zip(entries, [*(entry.offset for entry in entries[1:]), end.offset], strict=True):
+        for entry, limit in zip(entries, limits, strict=True):
             path = entry.path
             meter.count(packed=entry.packed_bytes, unpacked=entry.size_bytes)
             members.append(ZipMember(entry, _content_at(file, entry, limit)))
@@ -234,11 +238,15 @@ def _content_at(file: ZipFile, entry: CentralEntry, limit: int) -> int:
         raise ValueError("it is not compressed and has two sizes; make the archive again")
     if entry.is_directory and entry.size_bytes:
         raise ValueError("it is a directory with content; make the archive again")
-    header_bytes = LOCAL_BYTES + sum(local_lengths(file.read(entry.offset, LOCAL_BYTES)))
-    entry.agrees_with(file.read(entry.offset, header_bytes))
+    header = file.read(entry.offset, max(LOCAL_BYTES, min(_HEADER_BYTES, limit - entry.offset)))
+    header_bytes = LOCAL_BYTES + sum(local_lengths(header[:LOCAL_BYTES]))
+    if header_bytes > len(header):
+        header = file.read(entry.offset, header_bytes)
+    entry.agrees_with(header[:header_bytes])
     start = entry.offset + header_bytes
     end = start + entry.packed_bytes
-    after = file.read(end, min(DESCRIPTOR_BYTES_MAX, limit - end)) if end <= limit else b""
-    if end + entry.descriptor_bytes(after) > limit:
+    if end <= limit and entry.is_described_after:
+        end += entry.descriptor_bytes(file.read(end, min(DESCRIPTOR_BYTES_MAX, limit - end)))
+    if end > limit:
         raise ValueError("it overlaps the next member or the central directory, as in archives that fill disks")
     return start

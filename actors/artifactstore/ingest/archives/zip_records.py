@@ -76,6 +76,7 @@ _UNICODE_PATH: Final = 0x7075
 _UNIX: Final = frozenset({3, 19})
 """The systems whose archives have a mode in the external attributes: Unix and macOS."""
 
+_NO_DIRECTORIES: Final = frozenset({stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK})
 _VOLUMES: Final = "it has several volumes; join them first"
 
 
@@ -114,16 +115,21 @@ class CentralEntry(NamedTuple):
 
     @property
     def is_directory(self) -> bool:
-        """Return whether the member is a directory.
+        """Return whether the member is a directory. Old Java tools give some directories a mode without meaning.
 
         Raises:
             ValueError: its path and its mode do not agree.
         """
         kind = stat.S_IFMT(self.mode)
         named = self.path.endswith("/")
-        if (kind == stat.S_IFDIR and not named) or (named and kind not in {0, stat.S_IFDIR}):
+        if (kind == stat.S_IFDIR and not named) or (named and kind in _NO_DIRECTORIES):
             raise ValueError("its name and its mode disagree on whether it is a directory; make the archive again")
         return named
+
+    @property
+    def is_described_after(self) -> bool:
+        """Return whether a data descriptor with the sizes and the checksum follows the content."""
+        return bool(self.flags & _DESCRIBED_AFTER)
 
     def agrees_with(self, local: bytes) -> None:
         """Compare the entry with the local header of the same member, including its name and extra field.
@@ -142,19 +148,16 @@ class CentralEntry(NamedTuple):
         if said != (self.path, self.method, self.flags & ~_OF_DEFLATE):
             raise _differ("name, method or flags")
         expected = self.crc, self.packed_bytes, self.size_bytes
-        later = bool(self.flags & _DESCRIBED_AFTER)
         pairs = zip((crc, packed, size), expected, strict=True)
-        if not all(found == wanted or (later and found == 0) for found, wanted in pairs):
+        if not all(found == wanted or (self.is_described_after and found == 0) for found, wanted in pairs):
             raise _differ("sizes or checksum")
 
     def descriptor_bytes(self, after: bytes) -> int:
-        """Return the size of the data descriptor at the beginning of the bytes after the content; 0 without one.
+        """Return the size of the data descriptor at the beginning of the bytes after the content.
 
         Raises:
             ValueError: the descriptor does not agree with the entry.
         """
-        if not self.flags & _DESCRIBED_AFTER:
-            return 0
         signed = len(_DESCRIPTOR_SIGNATURE) if after.startswith(_DESCRIPTOR_SIGNATURE) else 0
         expected = self.crc, self.packed_bytes, self.size_bytes
         for start in (signed, 0):  # a checksum may look like the signature
