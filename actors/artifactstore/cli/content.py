@@ -23,6 +23,7 @@ from artifactstore.cli.options import (
     NoIgnoreFiles,
     Output,
     Package,
+    Progress,
     Quiet,
     Retention,
     metadata_of,
@@ -80,6 +81,7 @@ def ingest(
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore ingest`."""
     metadata = metadata_of(meta)
@@ -188,6 +190,7 @@ def export(
     *,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore export`."""
     with progress_bar("export") as progress:

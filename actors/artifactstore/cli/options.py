@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from artifactstore.cli.output import silence
+from artifactstore.cli.output import ProgressForm, show_progress, silence
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
 from artifactstore_protocols.selection import Selection
@@ -27,6 +27,7 @@ __all__ = [
     "OptionalPackage",
     "Output",
     "Package",
+    "Progress",
     "Quiet",
     "Retention",
     "SecondPackage",
@@ -38,6 +39,10 @@ __all__ = [
 def _silence(quiet: bool) -> None:
     if quiet:
         silence()
+
+
+def _show_progress(form: ProgressForm) -> None:
+    show_progress(form)
 
 
 def _package_names(incomplete: str) -> list[str]:
@@ -55,6 +60,16 @@ Quiet = Annotated[
     bool,
     typer.Option(
         "-q", "--quiet", callback=_silence, help="Print no progress and no text. Errors, --json and exit codes stay."
+    ),
+]
+Progress = Annotated[
+    Literal["auto", "bar", "plain", "json", "none"],
+    typer.Option(
+        "--progress",
+        envvar="ARTIFACTSTORE_PROGRESS",
+        callback=_show_progress,
+        help="Show progress on stderr: a bar, a line every 5 seconds, or JSON for tools. auto is a bar on a terminal, "
+        "else lines.",
     ),
 ]
 _FORMS = (

@@ -20,6 +20,7 @@ from artifactstore.cli.options import (
     NoIgnoreFiles,
     OpenPackage,
     Package,
+    Progress,
     Quiet,
     Retention,
     metadata_of,
@@ -91,6 +92,7 @@ def add(
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore package add`."""
     directory = path.is_dir()
@@ -101,7 +103,7 @@ def add(
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
-    with progress_bar("add") as progress:
+    with progress_bar("package add") as progress:
 
         async def work(registry: "Registry") -> DirectoryIngest | FileRecord:
             if directory:

@@ -158,6 +158,7 @@ def test_progress_is_shown_on_a_terminal_with_rate_and_remaining_time(
     cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     cli.ok("ingest", tree, "--name", "n")
+    monkeypatch.delenv("ARTIFACTSTORE_PROGRESS")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
