@@ -26,6 +26,7 @@ from artifactstore.cli.options import (
     Progress,
     Quiet,
     Retention,
+    complete_paths,
     metadata_of,
     selection_of,
 )
@@ -150,7 +151,9 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
 
 def get(
     package: Package,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The file's path in the package.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The file's path in the package.", autocompletion=complete_paths)
+    ],
     output: Output = None,
 ) -> None:
     """Run `artifactstore get`."""

@@ -31,6 +31,11 @@ __all__ = [
     "Quiet",
     "Retention",
     "SecondPackage",
+    "complete_names",
+    "complete_packages",
+    "complete_paths",
+    "complete_retention",
+    "complete_tags",
     "metadata_of",
     "selection_of",
 ]
@@ -45,13 +50,44 @@ def _show_progress(form: ProgressForm) -> None:
     show_progress(form)
 
 
-def _package_names(incomplete: str) -> list[str]:
-    from artifactstore.cli.completion import package_names  # noqa: PLC0415 - needed only for shell completion
+def complete_packages(context: typer.Context, incomplete: str) -> list[str]:
+    """Return texts that name a package; for `export`, also PACKAGE:PATH."""
+    from artifactstore.cli import completion  # noqa: PLC0415 - needed only for shell completion, as below
+
+    complete = completion.packages_and_paths if context.info_name == "export" else completion.packages_and_tags
+    return complete(incomplete)
+
+
+def complete_names(incomplete: str) -> list[str]:
+    """Return names of packages."""
+    from artifactstore.cli.completion import package_names  # noqa: PLC0415
 
     return package_names(incomplete)
 
 
-def _retention_classes(incomplete: str) -> list[str]:
+def _open_names(incomplete: str) -> list[str]:
+    from artifactstore.cli.completion import package_names  # noqa: PLC0415
+
+    return package_names(incomplete, status="open")
+
+
+def complete_paths(context: typer.Context, incomplete: str) -> list[str]:
+    """Return paths in the package that the command line names."""
+    from artifactstore.cli.completion import paths  # noqa: PLC0415
+
+    package = context.params.get("package")
+    return paths(package, incomplete) if isinstance(package, str) else []
+
+
+def complete_tags(incomplete: str) -> list[str]:
+    """Return tags."""
+    from artifactstore.cli.completion import tags  # noqa: PLC0415
+
+    return tags(incomplete)
+
+
+def complete_retention(incomplete: str) -> list[str]:
+    """Return retention classes."""
     return [name for name in RETENTION_CLASSES if name.startswith(incomplete)]
 
 
@@ -78,17 +114,17 @@ _FORMS = (
 )
 _HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
 
-Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=_package_names)]
-FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=_package_names)]
+Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=complete_packages)]
+FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=complete_packages)]
 SecondPackage = Annotated[
-    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=_package_names)
+    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=complete_packages)
 ]
 OpenPackage = Annotated[
     str,
     typer.Argument(
         metavar="PACKAGE",
         help="An open package: NAME, its id, or 6 or more characters of one end of it.",
-        autocompletion=_package_names,
+        autocompletion=_open_names,
     ),
 ]
 OptionalPackage = Annotated[
@@ -96,7 +132,7 @@ OptionalPackage = Annotated[
     typer.Argument(
         metavar="PACKAGE",
         help=f"{_HELP} Default: all packages.",
-        autocompletion=_package_names,
+        autocompletion=complete_packages,
     ),
 ]
 Retention = Annotated[
@@ -105,7 +141,7 @@ Retention = Annotated[
         "--retention",
         metavar="CLASS",
         help="ephemeral, short, standard, long or permanent.",
-        autocompletion=_retention_classes,
+        autocompletion=complete_retention,
     ),
 ]
 Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="Metadata of the package; repeatable.")]
