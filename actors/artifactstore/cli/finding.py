@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["list_packages", "register"]
 
 _LIMIT = 50
+_LIMIT_MAX = 1_000_000_000
+"""More than a store lists in a day. A larger number is a mistake."""
 
 
 def _complete_principals(incomplete: str) -> list[str]:
@@ -45,7 +47,9 @@ _Until = Annotated[
 _Tag = Annotated[
     str | None, typer.Option("--tag", metavar="GLOB", help="With such a tag.", autocompletion=complete_tags)
 ]
-_Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most N; 0 prints all.")]
+_Limit = Annotated[
+    int, typer.Option("--limit", metavar="N", min=0, max=_LIMIT_MAX, help="Print at most N; 0 prints all.")
+]
 
 
 def list_packages(

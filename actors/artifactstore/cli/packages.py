@@ -1,5 +1,6 @@
 """Commands that build and show packages step by step: package create, add, finalize, show."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -33,8 +34,8 @@ from artifactstore.cli.output import (
     say,
     say_json,
     size_text,
-    text_of,
 )
+from artifactstore.cli.package_text import package_fields
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
@@ -163,8 +164,8 @@ def show(package: Package, *, json: Json = False) -> None:
     if json:
         say_json({**shown, "file_list": to_json(entries)})
         return
-    for key, value in shown.items():
-        say(f"{key:18} {text_of(value)}")
+    for name, text in package_fields(record, shown, time.time_ns() // 1000):
+        say(f"{name:18} {text}")
     for entry in entries:
         say(_entry_text(entry))
 
