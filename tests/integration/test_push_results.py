@@ -59,7 +59,8 @@ def pushed(run: Run, *arguments: str) -> str:
 
 
 def shown(run: Run, package: str) -> dict[str, object]:
-    return json.loads(run("artifactstore", "package", "show", package, "--json").stdout)
+    found: dict[str, object] = json.loads(run("artifactstore", "package", "show", package, "--json").stdout)
+    return found
 
 
 def test_results_are_stored_and_the_id_is_printed(run: Run) -> None:
@@ -76,7 +77,7 @@ def test_a_tag_names_the_new_package_and_options_are_those_of_ingest(run: Run) -
 
 
 @pytest.mark.parametrize("directory", ["nothing", "empty"])
-def test_a_job_without_results_goes_on(run: Run, tmp_path: Path, directory: str) -> None:
+def test_a_job_without_results_continues(run: Run, tmp_path: Path, directory: str) -> None:
     (tmp_path / "empty").mkdir()
     ran = run("sh", "ci/push-results.sh", directory, "nightly", "green")
     assert (ran.returncode, ran.stdout) == (0, "")

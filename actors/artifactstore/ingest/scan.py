@@ -53,7 +53,7 @@ _ASK_EVERY: Final = 128
 
 _IGNORE_FILE: Final = IGNORE_FILE.encode()
 
-_TELL_EVERY: Final = 1000
+_TELL_EVERY: Final = 100
 """Number of files between two progress reports."""
 
 
@@ -163,7 +163,7 @@ def scan_directory(
         selection: which entries to take.
         own: the store's own files, which are left out.
         check_cancelled: raises when the caller is cancelled.
-        tell: called every 1,000 files with the number of files so far and their total size in bytes.
+        tell: called every 100 files with the number of files so far and their total size in bytes.
 
     Raises:
         NotADirectory: the path is not a directory, or a directory cannot be listed.
