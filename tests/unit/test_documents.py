@@ -236,7 +236,7 @@ def constant(node: ast.expr) -> set[str]:
 
 
 OF_COMPLETION = {"COMP_WORDS", "COMP_CWORD", "_TYPER_COMPLETE_ARGS", "VARIABLE"}
-"""What the script of a shell sets for one completion, and no user. `VARIABLE` is the constant that names another one."""
+"""What the script of a shell sets for one completion. `VARIABLE` is the constant that names another such variable."""
 
 
 @pytest.mark.slow
