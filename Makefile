@@ -76,6 +76,7 @@ performance: setup ## measure every row, for a long time, and write the figures 
 	@$(RUN) python -m bench $(BENCH) --profile --json docs/performance.json
 	@$(RUN) python -m bench.page
 
-docs: setup ## write docs/reference/ from the code, then build the site into site/; warnings are errors
+docs: setup ## write docs/reference/ and docs/man/ from the code, then build the site into site/; warnings are errors
 	@$(RUN) python tests/reference_pages.py
+	@$(RUN) python tests/man_pages.py
 	@$(RUN) --group docs sphinx-build -q -E -W --keep-going -c docs -d site/.doctrees . site && echo "built site/index.html"

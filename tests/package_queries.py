@@ -1,6 +1,6 @@
 """What the queries for packages must find, found by looking at every package."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ def find_among(
 ) -> PackageRecord:
     """What `search_package` finds among these packages and tags; raises what it raises."""
     packages = list(packages)
-    search = search_package(text, prefer_open=prefer_open)
+    search: Generator[PackageQuery, list[PackageRecord], PackageRecord] = search_package(text, prefer_open=prefer_open)
     try:
         wanted = next(search)
         while True:

@@ -29,7 +29,7 @@ from artifactstore_protocols.supervision.lifecycle import mermaid
 from documents import ROOT
 from otp_cases import CASES
 
-__all__ = ["PAGES", "REFERENCE", "settings_page", "texts_in"]
+__all__ = ["PAGES", "REFERENCE", "commands_of", "settings_page", "texts_in"]
 
 REFERENCE: Final = ROOT / "docs" / "reference"
 ROOMS: Final = (ROOT / "actors", ROOT / "protocols")
@@ -108,10 +108,11 @@ def _prose(docstring: str | None) -> tuple[str, dict[str, str]]:
     return " ".join(text.split()), {name: " ".join(said.split()) for name, said in attributes}
 
 
-def _commands(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCommand]]:
+def commands_of(group: TyperGroup, prefix: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    """Every command below a group, by its name as it is typed."""
     for name, command in group.commands.items():
         if isinstance(command, TyperGroup):
-            yield from _commands(command, f"{prefix}{name} ")
+            yield from commands_of(command, f"{prefix}{name} ")
         elif isinstance(command, TyperCommand):
             yield f"{prefix}{name}", command
 
@@ -135,10 +136,11 @@ def _option(parameter: object) -> tuple[str, str]:
     return f"`{', '.join(sorted(parameter.opts, key=len))}{values}`", _cell(parameter.help or "") + said
 
 
-_SHARED: Final = frozenset({"help", "store", "_quiet", "json"})
+_SHARED: Final = frozenset({"help", "store", "_quiet", "_progress", "json"})
 _CLI_TEXT: Final = """\
 Every command takes `-h`, `--help` and `--store DIR`. With `-q`, `--quiet` a command prints no progress and no text for
-people; errors, `--json` and exit codes stay. `--json` prints the keys that are listed; a list prints a line each.
+people; errors, `--json` and exit codes stay. A long command takes `--progress auto|bar|plain|json|none`; see
+[progress](../OPERATOR.md#progress). `--json` prints the keys that are listed; a list prints a line each.
 Times in JSON are RFC 3339 in UTC with microseconds.
 """
 
@@ -146,7 +148,7 @@ Times in JSON are RFC 3339 in UTC with microseconds.
 def cli_page() -> str:
     """Every command with its arguments, options, JSON keys and examples."""
     parts = [_CLI_TEXT]
-    for name, command in _commands(typer.main.get_group(command_line())):
+    for name, command in commands_of(typer.main.get_group(command_line())):
         rows = [_option(each) for each in command.params if each.name not in _SHARED]
         parts += [f"## {name}\n", cleandoc(command.help or "").strip() + "\n"]
         if rows:

@@ -2,6 +2,7 @@
 
 from artifactstore_protocols.event_types import event_type
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.records import HistoryEntry
 
 __all__ = ["history_entry"]
@@ -13,12 +14,13 @@ def history_entry(stored: StoredEvent) -> HistoryEntry:
     Raises:
         UnknownEventType: a newer release wrote the event.
     """
-    event = stored.event
+    event, payload = stored.event, stored.decode()
     return HistoryEntry(
         sequence=stored.sequence,
         recorded_at_us=event.recorded_at_us,
         principal=event.principal,
         type=event.type,
         subject=event.subject,
-        detail=event_type(event.type).describe(stored.decode()),
+        detail=event_type(event.type).describe(payload),
+        package_id=event.subject if is_id(event.subject) else getattr(payload, "package_id", None),
     )

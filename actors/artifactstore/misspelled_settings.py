@@ -9,10 +9,13 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["PREFIX", "suggested_settings", "unknown_variables"]
+__all__ = ["OF_COMMANDS", "PREFIX", "suggested_settings", "unknown_variables"]
 
 PREFIX: Final = "ARTIFACTSTORE_"
 """The prefix of the names of all settings."""
+
+OF_COMMANDS: Final = frozenset({"ARTIFACTSTORE_PROGRESS"})
+"""Variables that set an option of commands. They are no settings of a store."""
 
 _EDITS_MAX: Final = 2
 _SERVICE_LINK: Final = re.compile(
@@ -52,11 +55,14 @@ def unknown_variables(environment: Mapping[str, str], settings: Collection[str])
 
 
 def _others(environment: Mapping[str, str], settings: Collection[str]) -> list[str]:
-    """Return the names of variables that are neither empty nor settings nor addresses from Kubernetes."""
+    """Return the names of variables that are neither empty nor known nor addresses from Kubernetes."""
     return [
         name
         for name, value in environment.items()
-        if value and name not in settings and not _is_service_link(name.removeprefix(PREFIX), value)
+        if value
+        and name not in settings
+        and name not in OF_COMMANDS
+        and not _is_service_link(name.removeprefix(PREFIX), value)
     ]
 
 

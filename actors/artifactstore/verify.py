@@ -59,7 +59,7 @@ class Verification:
         store: the event store, which says which objects and packages should exist.
         storage: the actor that reads the objects.
         package_id: the package to verify, or None for the whole store.
-        progress: called after every object.
+        progress: called with the totals first, then after every object.
         record: records findings in the log. It is called only with findings that the log does not have yet.
     """
 
@@ -92,6 +92,8 @@ class Verification:
         """
         count, size = await self._store.location_totals(package_id=self._package_id)
         self._done = VerifyProgress(0, count, 0, size)
+        if self._progress is not None:
+            self._progress(self._done)  # the totals, before the first object, which may be large
         try:
             await self._objects()
         except BaseException:

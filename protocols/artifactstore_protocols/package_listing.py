@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _SHOWN_CHARACTERS = 60
+_UNLIKELY = frozenset({"", ".", ".."})
 
 type SortKey = Literal["created", "name", "size"]
 """`created` is the order in the log. `name` and `size` compare code points and bytes, and equal ones as created."""
@@ -136,6 +137,11 @@ class EntryFilter(Struct, frozen=True):
         for pattern in (self.path, self.name):
             if pattern is not None:
                 check_glob(pattern)
+        if self.path is not None and not _UNLIKELY.isdisjoint(self.path.split("/")):
+            plain = "/".join(part for part in self.path.split("/") if part not in _UNLIKELY)
+            hint = f"{plain} or {plain}/**" if plain else "**"
+            reason = f"no path in a package begins or ends with / or has a part . or ..; write {hint}"
+            raise InvalidValue("path", self.path[:_SHOWN_CHARACTERS], reason)
         if self.name is not None and "/" in self.name:
             raise InvalidValue("name", self.name[:_SHOWN_CHARACTERS], "a name has no /; search by path")
         if self.digest is not None:

@@ -19,7 +19,7 @@ changes an open package prefers the open packages of a NAME. A text that several
 
 import re
 from collections.abc import Generator, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -28,7 +28,6 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import is_id
 from artifactstore_protocols.moments import span_of
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
-from artifactstore_protocols.records import PackageRecord
 
 __all__ = [
     "CANDIDATES_MAX",
@@ -38,6 +37,7 @@ __all__ = [
     "ByName",
     "ByPartOfId",
     "ByTag",
+    "Candidate",
     "OpenByName",
     "PackageQuery",
     "search_package",
@@ -104,9 +104,26 @@ class ByDigest(Struct, frozen=True):
 type PackageQuery = ById | ByPartOfId | ByName | OpenByName | ByTag | ByDigest
 
 
-def search_package(
-    text: str, *, prefer_open: bool = False
-) -> Generator[PackageQuery, Sequence[PackageRecord], PackageRecord]:
+class Candidate(Protocol):
+    """What a search needs to know of a package."""
+
+    @property
+    def package_id(self) -> str:
+        """The id of the package."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """Whether it is open or finalized."""
+        ...
+
+
+def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Generator[PackageQuery, Sequence[C], C]:
     """Find the package that a text names. The module docstring has the rules.
 
     Args:
@@ -143,9 +160,7 @@ def search_package(
     return found[0]
 
 
-def _by_name(
-    name: str, *, prefer_open: bool
-) -> Generator[PackageQuery, Sequence[PackageRecord], Sequence[PackageRecord]]:
+def _by_name[C: Candidate](name: str, *, prefer_open: bool) -> Generator[PackageQuery, Sequence[C], Sequence[C]]:
     finalized, opened = ByName(name), OpenByName(name)
     first, second = (opened, finalized) if prefer_open else (finalized, opened)
     return (yield first) or (yield second)

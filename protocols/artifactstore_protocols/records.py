@@ -578,7 +578,17 @@ class BackupCheck(Struct, frozen=True):
 
 
 class HistoryEntry(Struct, frozen=True):
-    """An event of a package's or an object's history: who did what, and when. `principal` is the event's principal."""
+    """An event of a package's or an object's history: who did what, and when.
+
+    Attributes:
+        sequence: the sequence of the event.
+        recorded_at_us: when it was recorded.
+        principal: who did it.
+        type: its type.
+        subject: what it is about: the id of a package, a tag after `tag:`, or a kind of thing.
+        detail: what was done, as text for people.
+        package_id: the package that the event is about, or that it names; None without one.
+    """
 
     sequence: int
     recorded_at_us: int
@@ -586,6 +596,7 @@ class HistoryEntry(Struct, frozen=True):
     type: str
     subject: str
     detail: str
+    package_id: str | None = None
 
 
 class Tag(Struct, frozen=True):

@@ -42,7 +42,7 @@ def run(directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ARTIFACTSTORE_")}
     # The Python of this run, and the `artifactstore` that is installed beside it; b3sum where the machine has none.
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:{stand_in(directory)}"
-    environment |= {"PATH": path, "PYTHONWARNINGS": "error"}
+    environment |= {"PATH": path, "PYTHONWARNINGS": "error", "ARTIFACTSTORE_PROGRESS": "none"}
     return subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )

@@ -16,11 +16,12 @@ from typing import Final
 
 from artifactstore.backends.filesystem_type import network_filesystem
 from artifactstore.backends.os_errors import translated_os_errors
-from artifactstore.database.access import Access, obstacle_to_writing, side_files, to_read, to_write
+from artifactstore.database.access import obstacle_to_writing, to_read, to_write
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
 from artifactstore.database.file_guard import FileGuard, SnapshotGuard
 from artifactstore.database.translation import write_obstacle
 from artifactstore.durable import fsync_directory
+from artifactstore.sqlite_access import Access, side_files
 from artifactstore_protocols.storage import StorageDenied, StorageFailed, StorageFault, StorageFull
 
 __all__ = ["SmallFile", "file_below", "is_damage", "log_without_file"]

@@ -15,8 +15,9 @@ from msgspec import Struct
 from artifactstore.backends.filesystem_type import network_filesystem
 from artifactstore.backends.os_errors import error_name
 from artifactstore.backends.small_file import file_below, log_without_file
-from artifactstore.database.access import obstacle_to_writing, side_files, to_read
+from artifactstore.database.access import obstacle_to_writing, to_read
 from artifactstore.database.errors import DatabaseUnavailable
+from artifactstore.sqlite_access import side_files
 
 __all__ = ["SmallInspection", "inspect_small_objects"]
 

@@ -13,6 +13,7 @@ import typer
 from artifactstore.cli.examples import add_help_texts
 from artifactstore.cli.output import printable, quiet_restored
 from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit
+from artifactstore.cli.shell_completion import VARIABLE, complete
 from artifactstore.cli.store_option import add_store_option, isolated_store_option
 from artifactstore.cli.streams import answer
 from artifactstore.signals import Interrupted
@@ -95,6 +96,8 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if os.environ.get(VARIABLE):
+        return complete(lambda words: command_line(_modules_for(words)))
     try:
         command_line(_modules_for(arguments))(list(arguments), prog_name="artifactstore")
     except SystemExit as leave:  # typer always raises it, also after help or a usage error

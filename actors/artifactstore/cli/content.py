@@ -23,8 +23,10 @@ from artifactstore.cli.options import (
     NoIgnoreFiles,
     Output,
     Package,
+    Progress,
     Quiet,
     Retention,
+    complete_paths,
     metadata_of,
     selection_of,
 )
@@ -82,6 +84,7 @@ def ingest(
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore ingest`."""
     metadata = metadata_of(meta)
@@ -173,7 +176,9 @@ def _name_asked_for(*, given: bool) -> Generator[None]:
 
 def get(
     package: Package,
-    path: Annotated[str, typer.Argument(metavar="PATH", help="The file's path in the package.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="The file's path in the package.", autocompletion=complete_paths)
+    ],
     output: Output = None,
 ) -> None:
     """Run `artifactstore get`."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, Package, Quiet
+from artifactstore.cli.options import Json, Package, Progress, Quiet
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, invoker, on_store
 from artifactstore.json_output import to_json
@@ -25,12 +25,13 @@ def copy(
     *,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore package copy`."""
     from artifactstore.config import find_settings  # noqa: PLC0415 - commands without settings must start fast
 
     other = find_settings(store=to).settings
-    with progress_bar("copy") as progress:
+    with progress_bar("package copy") as progress:
 
         async def work(registry: "Registry") -> "CopyReport":
             return await registry.copy_package(package, other, principal=invoker(), progress=progress)

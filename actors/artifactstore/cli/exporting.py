@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
-from artifactstore.cli.options import Json, Quiet, package_names
+from artifactstore.cli.options import Json, Progress, Quiet, complete_packages
 from artifactstore.cli.output import counted, entries_text, note, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.cli.targets import say_limits
@@ -47,7 +47,7 @@ def export(
         typer.Argument(
             metavar="PACKAGE[:SUBTREE]",
             help="A package, in any form that names one; and a directory, a file or a link in it.",
-            autocompletion=package_names,
+            autocompletion=complete_packages,
         ),
     ],
     target: Annotated[
@@ -75,6 +75,7 @@ def export(
     ] = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore export`."""
     if form is not None and (update or keep_going):

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from artifactstore.cli.options import Json, metadata_of
+from artifactstore.cli.options import (
+    Json,
+    complete_names,
+    complete_packages,
+    complete_retention,
+    complete_tags,
+    metadata_of,
+)
 from artifactstore.cli.output import PAGE_BYTES, entries_text, flush_output, note, say, say_json, size_text
 from artifactstore.cli.runner import on_store
 from artifactstore.json_output import to_json
@@ -21,6 +28,15 @@ if TYPE_CHECKING:
 __all__ = ["list_packages", "register"]
 
 _LIMIT = 50
+_LIMIT_MAX = 1_000_000_000
+"""More than a store lists in a day. A larger number is a mistake."""
+
+
+def _complete_principals(incomplete: str) -> list[str]:
+    from artifactstore.cli.completion import principals  # noqa: PLC0415 - needed only for shell completion
+
+    return principals(incomplete)
+
 
 _Since = Annotated[
     str | None, typer.Option("--since", metavar="TIME", help="Created since: 7d (or m, h, w), or 2026-11-28[T14:30].")
@@ -28,18 +44,33 @@ _Since = Annotated[
 _Until = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Created until then; a day counts to its end.")
 ]
-_Tag = Annotated[str | None, typer.Option("--tag", metavar="GLOB", help="With such a tag.")]
-_Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="Print at most N; 0 prints all.")]
+_Tag = Annotated[
+    str | None, typer.Option("--tag", metavar="GLOB", help="With such a tag.", autocompletion=complete_tags)
+]
+_Limit = Annotated[
+    int, typer.Option("--limit", metavar="N", min=0, max=_LIMIT_MAX, help="Print at most N; 0 prints all.")
+]
 
 
 def list_packages(
-    name: Annotated[str | None, typer.Option("--name", metavar="GLOB", help="With such a name: 'nightly*'.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="GLOB", help="With such a name: 'nightly*'.", autocompletion=complete_names),
+    ] = None,
     state: Annotated[Literal["open", "finalized"] | None, typer.Option("--state", help="In this state.")] = None,
     since: _Since = None,
     until: _Until = None,
-    by: Annotated[str | None, typer.Option("--by", metavar="PRINCIPAL", help="Created by this principal.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", metavar="PRINCIPAL", help="Created by this principal.", autocompletion=_complete_principals
+        ),
+    ] = None,
     retention: Annotated[
-        str | None, typer.Option("--retention", metavar="CLASS", help="Of this retention class.")
+        str | None,
+        typer.Option(
+            "--retention", metavar="CLASS", help="Of this retention class.", autocompletion=complete_retention
+        ),
     ] = None,
     tag: _Tag = None,
     meta: Annotated[
@@ -50,7 +81,13 @@ def list_packages(
     ] = "created",
     limit: _Limit = _LIMIT,
     after: Annotated[
-        str | None, typer.Option("--after", metavar="PACKAGE", help="Continue after this package of the list.")
+        str | None,
+        typer.Option(
+            "--after",
+            metavar="PACKAGE",
+            help="Continue after this package of the list.",
+            autocompletion=complete_packages,
+        ),
     ] = None,
     *,
     reverse: Annotated[bool, typer.Option("--reverse", help="Reverse the order.")] = False,
@@ -99,7 +136,13 @@ def find(
         str | None, typer.Option("--digest", metavar="DIGEST", help="With this content: its BLAKE3 or SHA-256 digest.")
     ] = None,
     package: Annotated[
-        str | None, typer.Option("--package", metavar="GLOB", help="In packages of such a name: 'nightly*'.")
+        str | None,
+        typer.Option(
+            "--package",
+            metavar="GLOB",
+            help="In packages of such a name: 'nightly*'.",
+            autocompletion=complete_names,
+        ),
     ] = None,
     since: _Since = None,
     until: _Until = None,

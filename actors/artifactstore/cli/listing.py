@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage
+from artifactstore.cli.options import FirstPackage, Json, Package, SecondPackage, complete_paths
 from artifactstore.cli.output import say, say_json, size_text
 from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
 from artifactstore.json_output import to_json
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_Path = Annotated[str, typer.Argument(metavar="PATH", help="A directory or a file in the package. Default: its root.")]
+_Path = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="A directory or a file in the package. Default: its root.",
+        autocompletion=complete_paths,
+    ),
+]
 
 
 def ls(

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, OptionalPackage, Quiet
+from artifactstore.cli.options import Json, OptionalPackage, Progress, Quiet
 from artifactstore.cli.output import (
     PAGE_BYTES,
     counted,
-    events_bar,
     flush_output,
     progress_bar,
     say,
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
-def verify(package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False) -> None:
+def verify(
+    package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False, _progress: Progress = "auto"
+) -> None:
     """Run `artifactstore verify`."""
     with progress_bar("verify") as progress:
         report = on_store(lambda registry: registry.verify(package, principal=invoker(), progress=progress))
@@ -68,9 +69,10 @@ def replay(
     check: Annotated[bool, typer.Option("--check", help="Only compare; exit 3 if they differ.")] = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore replay`."""
-    with events_bar("replay") as progress:
+    with progress_bar("replay") as progress:
         report = on_store(lambda registry: registry.replay(check=check, progress=progress))
     if json:
         say_json(replay_to_json(report))
@@ -98,6 +100,7 @@ def events(
         Path | None, typer.Option("--import", metavar="FILE", help="Import the log in such a file; - is stdin.")
     ] = None,
     json: Json = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore events`."""
     if [since > 0 or follow, export is not None, imported is not None].count(True) > 1:

@@ -2,11 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from artifactstore.cli.output import silence
+from artifactstore.cli.output import ProgressForm, show_progress, silence
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
 from artifactstore_protocols.selection import Selection
@@ -27,11 +27,16 @@ __all__ = [
     "OptionalPackage",
     "Output",
     "Package",
+    "Progress",
     "Quiet",
     "Retention",
     "SecondPackage",
+    "complete_names",
+    "complete_packages",
+    "complete_paths",
+    "complete_retention",
+    "complete_tags",
     "metadata_of",
-    "package_names",
     "selection_of",
 ]
 
@@ -41,14 +46,48 @@ def _silence(quiet: bool) -> None:
         silence()
 
 
-def package_names(incomplete: str) -> list[str]:
-    """Return the completions of a package's name."""
-    from artifactstore.cli import completion  # noqa: PLC0415 - needed only for shell completion
-
-    return completion.package_names(incomplete)
+def _show_progress(form: ProgressForm) -> None:
+    show_progress(form)
 
 
-def _retention_classes(incomplete: str) -> list[str]:
+def complete_packages(context: typer.Context, incomplete: str) -> list[str]:
+    """Return texts that name a package; for `export`, also PACKAGE:PATH."""
+    from artifactstore.cli import completion  # noqa: PLC0415 - needed only for shell completion, as below
+
+    complete = completion.packages_and_paths if context.info_name == "export" else completion.packages_and_tags
+    return complete(incomplete)
+
+
+def complete_names(incomplete: str) -> list[str]:
+    """Return names of packages."""
+    from artifactstore.cli.completion import package_names  # noqa: PLC0415
+
+    return package_names(incomplete)
+
+
+def _open_names(incomplete: str) -> list[str]:
+    from artifactstore.cli.completion import package_names  # noqa: PLC0415
+
+    return package_names(incomplete, status="open")
+
+
+def complete_paths(context: typer.Context, incomplete: str) -> list[str]:
+    """Return paths in the package that the command line names."""
+    from artifactstore.cli.completion import paths  # noqa: PLC0415
+
+    package = context.params.get("package")
+    return paths(package, incomplete) if isinstance(package, str) else []
+
+
+def complete_tags(incomplete: str) -> list[str]:
+    """Return tags."""
+    from artifactstore.cli.completion import tags  # noqa: PLC0415
+
+    return tags(incomplete)
+
+
+def complete_retention(incomplete: str) -> list[str]:
+    """Return retention classes."""
     return [name for name in RETENTION_CLASSES if name.startswith(incomplete)]
 
 
@@ -59,23 +98,33 @@ Quiet = Annotated[
         "-q", "--quiet", callback=_silence, help="Print no progress and no text. Errors, --json and exit codes stay."
     ),
 ]
+Progress = Annotated[
+    Literal["auto", "bar", "plain", "json", "none"],
+    typer.Option(
+        "--progress",
+        envvar="ARTIFACTSTORE_PROGRESS",
+        callback=_show_progress,
+        help="Show progress on stderr: a bar, a line every 5 seconds, or JSON for tools. auto is a bar on a terminal, "
+        "else lines.",
+    ),
+]
 _FORMS = (
     "NAME@latest, NAME@{n} (n back), NAME@2026-11-28 (finalized by then), tag:TAG, manifest:DIGEST, tree:DIGEST, "
     "its id, or 6 or more characters of one end of it."
 )
 _HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
 
-Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=package_names)]
-FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=package_names)]
+Package = Annotated[str, typer.Argument(metavar="PACKAGE", help=_HELP, autocompletion=complete_packages)]
+FirstPackage = Annotated[str, typer.Argument(metavar="A", help=_HELP, autocompletion=complete_packages)]
 SecondPackage = Annotated[
-    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=package_names)
+    str, typer.Argument(metavar="B", help="Another package, named like A.", autocompletion=complete_packages)
 ]
 OpenPackage = Annotated[
     str,
     typer.Argument(
         metavar="PACKAGE",
         help="An open package: NAME, its id, or 6 or more characters of one end of it.",
-        autocompletion=package_names,
+        autocompletion=_open_names,
     ),
 ]
 OptionalPackage = Annotated[
@@ -83,7 +132,7 @@ OptionalPackage = Annotated[
     typer.Argument(
         metavar="PACKAGE",
         help=f"{_HELP} Default: all packages.",
-        autocompletion=package_names,
+        autocompletion=complete_packages,
     ),
 ]
 Retention = Annotated[
@@ -92,7 +141,7 @@ Retention = Annotated[
         "--retention",
         metavar="CLASS",
         help="ephemeral, short, standard, long or permanent.",
-        autocompletion=_retention_classes,
+        autocompletion=complete_retention,
     ),
 ]
 Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="Metadata of the package; repeatable.")]

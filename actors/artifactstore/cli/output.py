@@ -1,29 +1,24 @@
-"""Output of commands: JSON for scripts, lines for people, and progress bars while a person watches."""
+"""Output of commands: JSON for scripts, lines for people, and the progress of long commands."""
 
+import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from artifactstore.cli.streams import answer
 from artifactstore.json_output import Json, json_text
-from artifactstore_protocols.records import (
-    CopyReport,
-    DirectoryIngest,
-    ExportReport,
-    IngestPreview,
-    IngestProgress,
-    PackageRecord,
-    ReplayProgress,
-)
+from artifactstore_protocols.records import CopyReport, DirectoryIngest, ExportReport, IngestPreview, PackageRecord
+
+if TYPE_CHECKING:
+    from msgspec import Struct
 
 __all__ = [
     "PAGE_BYTES",
-    "ProgressCounts",
+    "ProgressForm",
     "counted",
     "entries_text",
-    "events_bar",
     "flush_output",
     "note",
     "output_held",
@@ -32,6 +27,7 @@ __all__ = [
     "quiet_restored",
     "say",
     "say_json",
+    "show_progress",
     "silence",
     "size_text",
     "text_of",
@@ -42,18 +38,8 @@ PAGE_BYTES = 1 << 16
 """Bytes that a command with long output collects before it waits for the reader."""
 
 
-class ProgressCounts(Protocol):
-    """Progress of a long command while it runs."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes processed so far."""
-        ...
-
-    @property
-    def bytes_total(self) -> int | None:
-        """Bytes in total; None while the total is unknown."""
-        ...
+type ProgressForm = Literal["auto", "bar", "plain", "json", "none"]
+"""How progress is shown. `auto` is `bar` on a terminal, else `plain`."""
 
 
 def printable(text: str) -> str:
@@ -62,21 +48,28 @@ def printable(text: str) -> str:
 
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+_form: ContextVar[ProgressForm] = ContextVar("form", default="auto")
 
 
 @contextmanager
 def quiet_restored() -> Generator[None]:
-    """Print lines for people in the block, and undo after it any `silence` in it."""
-    token = _quiet.set(False)
+    """Print lines for people in the block, and undo after it any `silence` and `show_progress` in it."""
+    quiet, form = _quiet.set(False), _form.set("auto")
     try:
         yield
     finally:
-        _quiet.reset(token)
+        _quiet.reset(quiet)
+        _form.reset(form)
 
 
 def silence() -> None:
     """Print no lines for people and no progress from now on."""
     _quiet.set(True)
+
+
+def show_progress(form: ProgressForm) -> None:
+    """Show progress in this form from now on."""
+    _form.set(form)
 
 
 def say(text: str) -> None:
@@ -175,36 +168,25 @@ def size_text(size: int) -> str:
     return f"{amount:.1f} TiB"
 
 
-def _is_watched() -> bool:
-    return not _quiet.get() and sys.stderr.isatty()
-
-
-def _found(counts: ProgressCounts) -> str:
-    """Return what an ingest has found so far, while it scans; an empty text afterwards."""
-    if isinstance(counts, IngestProgress) and counts.scanning:
-        return f"{counts.files_total} files found, {size_text(counts.bytes_total)}"
-    return ""
-
-
 @contextmanager
-def progress_bar(what: str) -> Generator[Callable[[ProgressCounts], None] | None]:
-    """Show a progress bar on stderr and yield its callback; yield None if no person watches, or after `silence`."""
-    if not _is_watched():
+def progress_bar(command: str) -> "Generator[Callable[[Struct], None] | None]":
+    """Show the progress of a command on stderr in the chosen form, and yield the callback for its counts.
+
+    Yield None if nothing is shown, as after `silence`. `artifactstore.cli.progress_lines` says what the counts are.
+    """
+    form = "none" if _quiet.get() else _form.get()
+    if form == "auto":  # a dumb terminal cannot move its cursor
+        form = "bar" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else "plain"
+    # Imported here, since most commands show no progress.
+    if form == "bar":
+        from artifactstore.cli.progress import bar  # noqa: PLC0415
+
+        with bar(command) as show:
+            yield show
+    elif form == "none":
         yield None
-        return
-    from artifactstore.cli.progress import progress_bar  # noqa: PLC0415 - loaded only to show a bar
+    else:
+        from artifactstore.cli.progress_lines import progress_lines  # noqa: PLC0415
 
-    with progress_bar(what, size_text) as show:
-        yield lambda counts: show(counts.bytes, counts.bytes_total, _found(counts))
-
-
-@contextmanager
-def events_bar(what: str) -> Generator[Callable[[ReplayProgress], None] | None]:
-    """Show a progress bar that counts events; like `progress_bar`."""
-    if not _is_watched():
-        yield None
-        return
-    from artifactstore.cli.progress import progress_bar  # noqa: PLC0415 - likewise
-
-    with progress_bar(what, lambda count: f"{count} events") as show:
-        yield lambda counts: show(counts.events, counts.events_total, "")
+        with progress_lines(command, form) as show:
+            yield show

@@ -1,5 +1,6 @@
 """Commands that build and show packages step by step: package create, add, finalize, show."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -21,6 +22,7 @@ from artifactstore.cli.options import (
     NoIgnoreFiles,
     OpenPackage,
     Package,
+    Progress,
     Quiet,
     Retention,
     metadata_of,
@@ -33,8 +35,8 @@ from artifactstore.cli.output import (
     say,
     say_json,
     size_text,
-    text_of,
 )
+from artifactstore.cli.package_text import package_fields
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
 from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, Unpack, read_stdin, sources_of
 from artifactstore.json_output import to_json
@@ -103,6 +105,7 @@ def add(
     no_files_cache: NoFilesCache = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore package add`."""
     single = len(paths) == 1 and not unpack and not paths[0].is_dir()
@@ -118,7 +121,7 @@ def add(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
     sources = sources_of(paths, as_path if paths == [STDIN] else None, unpack=unpack)
-    with progress_bar("add") as progress:
+    with progress_bar("package add") as progress:
 
         async def work(registry: "Registry") -> DirectoryIngest | FileRecord:
             if not single:
@@ -183,8 +186,8 @@ def show(package: Package, *, json: Json = False) -> None:
     if json:
         say_json({**shown, "file_list": to_json(entries)})
         return
-    for key, value in shown.items():
-        say(f"{key:18} {text_of(value)}")
+    for name, text in package_fields(record, shown, time.time_ns() // 1000):
+        say(f"{name:18} {text}")
     for entry in entries:
         say(_entry_text(entry))
 

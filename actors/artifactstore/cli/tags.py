@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, Package
+from artifactstore.cli.options import Json, Package, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import timestamp, to_json
@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 
-def _tags(incomplete: str) -> list[str]:
-    from artifactstore.cli.completion import tags  # noqa: PLC0415 - needed only for shell completion
-
-    return tags(incomplete)
-
-
-_Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.", autocompletion=_tags)]
+_Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.", autocompletion=complete_tags)]
 
 
 def set_tag(

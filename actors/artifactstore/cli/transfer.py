@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
-from artifactstore.cli.options import Json, Quiet
+from artifactstore.cli.options import Json, Progress, Quiet
 from artifactstore.cli.output import counted, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, EXIT_DIFFERENT, NonzeroExit, on_store, on_trio
 from artifactstore.cli.targets import say_limits
@@ -42,7 +42,7 @@ def export_events(target: Path, *, json: bool) -> None:
         refuse_terminal("a log", "--export")
         on_store(_to_stdout)
         return
-    with progress_bar("export") as progress:
+    with progress_bar("events --export") as progress:
         report = on_store(lambda registry: registry.export_events(file, progress=progress))
     if json:
         say_json(to_json(report))
@@ -59,7 +59,7 @@ async def _to_stdout(registry: "Registry") -> None:
 
 def import_events(source: Path, *, json: bool) -> None:
     """Import the log from a file, or from stdin."""
-    with _as_file(source) as file, progress_bar("import") as progress:
+    with _as_file(source) as file, progress_bar("events --import") as progress:
         report = on_store(
             lambda registry: registry.import_events(file, progress=progress),
             create=True,
@@ -121,6 +121,7 @@ def backup(
     ] = False,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore backup`."""
     if check:
@@ -148,7 +149,7 @@ def backup(
 def _check(directory: Path, *, json: bool) -> None:
     from artifactstore.transfer.check import check_backup  # noqa: PLC0415 - it loads trio and the storage
 
-    with progress_bar("check") as progress:
+    with progress_bar("backup --check") as progress:
         report = on_trio(lambda: check_backup(directory, progress))
     if json:
         say_json(to_json(report))
@@ -167,6 +168,7 @@ def restore(
     *,
     json: Json = False,
     _quiet: Quiet = False,
+    _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore restore`."""
     with progress_bar("restore") as progress:

@@ -1,69 +1,25 @@
 """The ways to open a SQLite file: read-write, or read-only with the reason why it cannot be written.
 
 SQLite reads a file in WAL mode only if it can create the `-shm` file beside it. It cannot on a read-only mount, without
-permission or on a full disk. Three ways to read remain (sqlite.org/uri.html), and none of them writes:
-
-- If both `-wal` and `-shm` exist, SQLite reads the `-shm`, or rebuilds it in memory if no process uses it.
-- If only a non-empty `-wal` exists, SQLite builds its index in memory and takes no locks. No process is writing then,
-  since every writer has a `-shm`.
-- Otherwise the database file is complete by itself, and SQLite reads it as an immutable file.
+permission or on a full disk. `artifactstore.sqlite_access` has the ways to read that remain.
 """
 
 import asyncio
 import os
-import sqlite3
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from msgspec import Struct
-
 from artifactstore.database.errors import DatabaseUnavailable
 from artifactstore.database.translation import DRIVER_ERRORS, write_obstacle
 from artifactstore.permissions import may, owner_of
+from artifactstore.sqlite_access import Access, reading, side_files, size_of
 
-__all__ = ["Access", "obstacle_to_writing", "side_files", "to_read", "to_write", "with_access"]
+__all__ = ["obstacle_to_writing", "to_read", "to_write", "with_access"]
 
-_LOG: Final = "-wal"
-_INDEX: Final = "-shm"
 _PROTECTED_REGULAR: Final = Path("/proc/sys/fs/protected_regular")
-
-
-class Access(Struct, frozen=True):
-    """One way to open a file.
-
-    Attributes:
-        uri: the URI for `sqlite3.connect`.
-        read_only: the reason why the file cannot be written; None if it can.
-        is_locked: whether readers take locks, which keep other processes from changing the data during a read.
-        is_private: whether each connection has its own index of the write-ahead log in memory.
-    """
-
-    uri: str
-    read_only: str | None = None
-    is_locked: bool = True
-    is_private: bool = False
-
-    def connect(self, *, timeout_s: float) -> sqlite3.Connection:
-        """Return a connection in autocommit mode, which any thread may use, one at a time."""
-        connection = sqlite3.connect(
-            self.uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
-        )
-        for statement in self.first_statements():
-            connection.execute(statement)
-        return connection
-
-    def first_statements(self) -> tuple[str, ...]:
-        """Return the statements that each connection must execute first."""
-        return ("PRAGMA locking_mode = EXCLUSIVE",) if self.is_private else ()
-
-
-def side_files(path: Path) -> tuple[str, str]:
-    """Return the paths of the write-ahead log and its index. SQLite keeps them beside the target of a link."""
-    real = os.path.realpath(path)
-    return real + _LOG, real + _INDEX
 
 
 async def with_access[T](path: Path | None, work: Callable[[Access | None], Awaitable[T]]) -> T:
@@ -123,14 +79,7 @@ def _is_protected(file: str, directory: os.stat_result) -> bool:
 
 
 def _holds_something(path: Path) -> bool:
-    return any(_size(file) for file in (str(path), side_files(path)[0]))
-
-
-def _size(file: str) -> int:
-    try:
-        return os.stat(file).st_size  # noqa: PTH116 - a path as text
-    except OSError:
-        return 0
+    return any(size_of(file) for file in (str(path), side_files(path)[0]))
 
 
 def to_write(path: Path, *, make: bool = False) -> Access:
@@ -148,9 +97,4 @@ def to_read(path: Path, why: str) -> Access:
     for file in (str(path), log, index):
         if os.path.exists(file) and not may(file, os.R_OK):  # noqa: PTH110 - paths as text
             raise DatabaseUnavailable(str(path), f"this user may not read {file}, which belongs to {owner_of(file)}")
-    uri = f"file:{quote(os.fsencode(path))}?mode=ro"
-    if os.path.exists(log) and os.path.exists(index):  # noqa: PTH110 - paths as text
-        return Access(f"{uri}&readonly_shm=1", why)
-    if _size(log):
-        return Access(f"{uri}&vfs=unix-none", why, is_locked=False, is_private=True)
-    return Access(f"{uri}&immutable=1", why, is_locked=False)
+    return reading(path, why)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from artifactstore.database import events, migrate
-from artifactstore.database.access import Access, obstacle_to_writing, with_access
+from artifactstore.database.access import obstacle_to_writing, with_access
 from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine, AsyncTransaction
 from artifactstore.database.asyncio_thread import AsyncioThread, DatabaseClosed
 from artifactstore.database.engines import (
@@ -29,6 +29,7 @@ from artifactstore.database.file_guard import FileGuard, SnapshotGuard
 from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.stuck import end_stuck_writers
 from artifactstore.database.translation import DRIVER_ERRORS, reason_of, translated, was_undone
+from artifactstore.sqlite_access import Access
 
 if TYPE_CHECKING:
     from artifactstore.database.listener import Listener

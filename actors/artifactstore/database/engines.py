@@ -20,7 +20,6 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, StaticPool
 
-from artifactstore.database.access import Access
 from artifactstore.database.asyncio_core import (
     AsyncConnection,
     AsyncEngine,
@@ -29,6 +28,7 @@ from artifactstore.database.asyncio_core import (
     finished,
 )
 from artifactstore.database.location import DatabaseLocation
+from artifactstore.sqlite_access import Access
 
 if TYPE_CHECKING:
     from artifactstore.database.listener import Listener

@@ -17,8 +17,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from artifactstore.database.access import Access, side_files
 from artifactstore.database.errors import DatabaseReplaced, DatabaseUnavailable
+from artifactstore.sqlite_access import Access, side_files
 
 __all__ = ["FileGuard", "SnapshotGuard"]
 

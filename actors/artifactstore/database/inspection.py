@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from sqlalchemy import func, select, text
 
 from artifactstore.database import queries
-from artifactstore.database.access import Access, with_access
+from artifactstore.database.access import with_access
 from artifactstore.database.asyncio_core import AsyncConnection, AsyncEngine
 from artifactstore.database.engines import connected, reader_engine, writer_engine
 from artifactstore.database.errors import DatabaseBusy, LogDamaged
@@ -17,6 +17,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
 from artifactstore.database.translation import translated
+from artifactstore.sqlite_access import Access
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.unfinished_import import ImportUnfinished, admit_command
 from artifactstore_protocols.views import FILES, PACKAGES

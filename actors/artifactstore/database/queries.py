@@ -1,6 +1,6 @@
 """Queries of the views for packages, files and objects. Every function reads in the caller's snapshot."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any, cast
@@ -156,7 +156,9 @@ async def package(connection: AsyncConnection, package_id: str) -> PackageRecord
 
 async def find_package(connection: AsyncConnection, text: str, *, prefer_open: bool) -> PackageRecord:
     """Return the package that a text names; see `package_references.search_package`."""
-    search = search_package(text, prefer_open=prefer_open)
+    search: Generator[PackageQuery, Sequence[PackageRecord], PackageRecord] = search_package(
+        text, prefer_open=prefer_open
+    )
     try:
         wanted = next(search)
         while True:

@@ -55,7 +55,7 @@ REFUSED_MAX: Final = 1000
 
 _IGNORE_FILE: Final = IGNORE_FILE.encode()
 
-_TELL_EVERY: Final = 1000
+_TELL_EVERY: Final = 100
 """Number of files between two progress reports."""
 
 
@@ -171,7 +171,7 @@ def scan_directory(
         skip_unreadable: leave out entries that cannot be read.
         own: the store's own files, which are left out.
         check_cancelled: raises when the caller is cancelled.
-        tell: called every 1,000 files with the number of files so far and their total size in bytes.
+        tell: called every 100 files with the number of files so far and their total size in bytes.
 
     Raises:
         PathUnusable: the path is not a directory, or cannot be listed.

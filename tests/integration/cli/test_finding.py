@@ -82,6 +82,19 @@ def test_a_wrong_search_is_refused(cli: Cli) -> None:
     assert "invalid pattern" in cli.refused_without_a_trace("package", "list", "--name", "")
 
 
+def test_a_path_that_no_package_can_have_is_refused_with_one_that_it_can(cli: Cli) -> None:
+    for path, plain in (("./a", "a"), ("/docs/*", "docs/*"), ("docs/", "docs"), ("a//b/../*", "a/b/*")):
+        assert cli.refused("find", "--path", path).endswith(f"; write {plain} or {plain}/**"), path
+    assert cli.refused("find", "--path", ".").endswith("; write **")
+
+
+@pytest.mark.parametrize("command", [("package", "list"), ("find", "--name", "a")], ids=lambda command: command[0])
+def test_a_limit_that_is_a_mistake_is_refused(cli: Cli, command: tuple[str, ...]) -> None:
+    ran = cli.run(*command, "--limit", "9" * 30)
+    assert (ran.code, ran.out) == (2, b"")
+    assert "1000000000" in ran.err
+
+
 @pytest.mark.usefixtures("runs")
 def test_a_tag_without_its_prefix_gets_a_hint(cli: Cli) -> None:
     assert "but a tag: write 'tag:release-1'" in cli.refused_without_a_trace("package", "show", "release-1")

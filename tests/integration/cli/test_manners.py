@@ -91,37 +91,6 @@ def test_completion_is_installed_for_the_user_who_asks(
     assert "artifactstore" in (tmp_path / "home" / ".bashrc").read_text()
 
 
-def completed(cli: Cli, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-    """What a shell would offer for the last word."""
-    line = " ".join(["artifactstore", *words])
-    with monkeypatch.context() as patch:
-        patch.setenv("_ARTIFACTSTORE_COMPLETE", "complete_bash")
-        patch.setenv("COMP_WORDS", line)
-        patch.setenv("COMP_CWORD", str(len(words)))
-        return cli.run().text.split()
-
-
-@pytest.mark.slow
-def test_commands_options_and_packages_are_completed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert completed(cli, monkeypatch, "ing") == ["ingest"]
-    assert completed(cli, monkeypatch, "ingest", "--ret") == ["--retention"]
-    assert completed(cli, monkeypatch, "ingest", "x", "--retention", "l") == ["long"]
-    assert completed(cli, monkeypatch, "manifest", "nig") == []
-    assert not cli.database.exists(), "completing makes no store"
-    for name in ("nightly-1", "weekly", "nightly-2", "nightly-1"):
-        cli.ok("package", "create", name)
-    assert completed(cli, monkeypatch, "manifest", "nig") == ["nightly-1", "nightly-2"], "newest first, each once"
-    assert completed(cli, monkeypatch, "verify", "w") == ["weekly"]
-    cli.ok("package", "finalize", "weekly")
-    cli.ok("tag", "set", "release-1", "weekly")
-    cli.ok("tag", "set", "release-2", "weekly")
-    assert completed(cli, monkeypatch, "tag", "log", "re") == ["release-2", "release-1"]
-    monkeypatch.setenv("ARTIFACTSTORE_DATABASE_URL", "postgresql://localhost:1/x")
-    assert completed(cli, monkeypatch, "verify", "w") == []
-    monkeypatch.setenv("ARTIFACTSTORE_LOG_LEVEL", "LOUD")
-    assert completed(cli, monkeypatch, "verify", "w") == []
-
-
 @pytest.mark.slow
 def test_quiet_says_nothing_to_people_and_everything_to_scripts(cli: Cli, tree: Path) -> None:
     assert {name for name, command in COMMANDS.items() if "--quiet" in str([p.opts for p in command.params])} >= {
@@ -158,6 +127,7 @@ def test_progress_is_shown_on_a_terminal_with_rate_and_remaining_time(
     cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     cli.ok("ingest", tree, "--name", "n")
+    monkeypatch.delenv("ARTIFACTSTORE_PROGRESS")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")

@@ -153,7 +153,8 @@ class Terminal:
 def test_a_progress_bar_is_for_a_terminal_and_leaves_stdout_alone(
     cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    cli.ok("ingest", tree)  # elsewhere, where stderr is no terminal, no bar is drawn: `ok` sees to that
+    cli.ok("ingest", tree)
+    monkeypatch.delenv("ARTIFACTSTORE_PROGRESS")
     monkeypatch.setenv("TERM", "xterm")
     with (
         Terminal() as terminal,

@@ -25,6 +25,8 @@ def test_a_release_is_tagged_found_and_protected(cli: Cli, tree: Path) -> None:
     cli.ok("tag", "delete", "release-4")
     assert cli.ok("tag", "list").text == ""
     told = cli.ok("tag", "log", "release-4").text.splitlines()
+    entries = cli.json_lines("tag", "log", "release-4")
+    assert [entry["package_id"] for entry in entries] == [first, first, second, None]
     assert [line.split("  ")[2] for line in told] == [
         f"set tag 'release-4' to {first}, protected",
         f"set tag 'release-4' to {first}",

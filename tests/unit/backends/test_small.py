@@ -14,8 +14,8 @@ import pytest
 from artifactstore.backends import small_file
 from artifactstore.backends.small import OBJECT_BYTES_MAX, SmallBackend
 from artifactstore.backends.small_file import SmallFile
-from artifactstore.database.access import Access
 from artifactstore.database.file_guard import FileGuard
+from artifactstore.sqlite_access import Access
 from artifactstore.testing.backend_conformance import delete, key_of, keys_in, put, put_of, read, write
 from artifactstore_protocols.storage import (
     KeyTaken,
