@@ -242,6 +242,20 @@ def test_a_page_whose_service_does_not_answer_is_grey_and_says_since_when(cli: C
         visit.is_accessible()
 
 
+def test_a_stream_that_is_refused_is_opened_again(cli: Cli) -> None:
+    """A browser gives up a stream that gets 503, as the 33rd one does."""
+    cli.ok("package", "create", "before")
+    with serving(cli) as (_process, base), browsing() as browser:
+        page = browser.new_context().new_page()
+        page.set_default_timeout(GUARD_MS)
+        page.route("**/events/stream*", lambda route: route.fulfill(status=503))
+        page.goto(base)
+        page.locator("#live.stale #broken", has_text="No new events since").wait_for()
+        page.unroute("**/events/stream*")
+        page.locator("#log b", has_text="before").wait_for()
+        page.locator("#live:not(.stale) #broken:empty").wait_for(state="attached")
+
+
 def test_everybody_can_read_it(cli: Cli, tree: Path) -> None:
     cli.ok("package", "create", "x" * 200)
     cli.ok("ingest", tree, "--name", "nightly")
