@@ -263,6 +263,7 @@ REFUSED: dict[str, tuple[bytes, type[ArtifactStoreError], str]] = {
         "differ in data descriptor",
     ),
     "zip cut extra field": (zip_archive(Part(extra=b"\1\0\x10\0")), ArchiveRefused, "its extra field is damaged"),
+    "zip odd extra field": (zip_archive(Part(extra=b"x")), ArchiveRefused, "its extra field is damaged"),
     "zip two extra fields": (zip_archive(Part(extra=b"\1\0\0\0" * 2)), ArchiveRefused, "an extra field twice"),
     "zip two names": (zip_archive(Part(extra=b"\x75\x70\6\0\1\0\0\0\0g")), ArchiveRefused, "two names that do not"),
     "zip64 gap": (zip64(zip_archive(Part()), gap=b"gap"), ArchiveRefused, "bytes are between its end records"),
@@ -359,6 +360,7 @@ RIGHT: dict[str, tuple[bytes, dict[str, bytes]]] = {
     "zip name in UTF-8": (zip_archive(Part("é".encode(), flags=1 << 11)), {"é": b"x"}),
     "zip name of Unix": (zip_archive(Part("é".encode())), {"é": b"x"}),
     "zip name in code page 437": (zip_archive(Part(b"\x82", host=0)), {"é": b"x"}),
+    "zip name of Unix that is not UTF-8": (zip_archive(Part(b"\x82")), {"é": b"x"}),
     "zip cases": (zip_archive(Part(b"a"), Part(b"A")), {"a": b"x", "A": b"x"}),
     "zip directory without meaning": (zip_archive(Part(b"d/", b"", mode=0o177777), Part(b"d/f")), {"d/f": b"x"}),
 }
