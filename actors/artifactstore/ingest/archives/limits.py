@@ -13,8 +13,9 @@ _RATIO_MAX: Final = 500
 """The maximum ratio of unpacked to packed bytes. Logs and text reach 10 to 100; the most that deflate can reach, with
 zeros only, is 1,032."""
 
-_FREE_BYTES: Final = 64 << 20
-"""The number of unpacked bytes from which on the ratio counts. Small archives of zeros or of equal lines are common."""
+_FREE_BYTES: Final = 256 << 20
+"""The number of unpacked bytes from which on the ratio counts: what a disk has left, and a file of zeros may begin an
+archive that is packed less later."""
 
 _INSTEAD: Final = "if you trust it, unpack it yourself and ingest the directory"
 

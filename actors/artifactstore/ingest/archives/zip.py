@@ -110,11 +110,12 @@ def read_directory(file: ZipFile, names_max: int, meter: Meter) -> list[ZipMembe
     try:
         end = _end(file, names_max)
         entries = sorted(_entries(file, end), key=lambda entry: entry.offset)
+        packed = sum(entry.packed_bytes for entry in entries)
+        meter.count(packed=packed, unpacked=sum(entry.size_bytes for entry in entries))
         limits = [*(entry.offset for entry in entries), end.offset][1:]
         members: list[ZipMember] = []
         for entry, limit in zip(entries, limits, strict=True):
             path = entry.path
-            meter.count(packed=entry.packed_bytes, unpacked=entry.size_bytes)
             members.append(ZipMember(entry, _content_at(file, entry, limit)))
     except ValueError as error:
         raise ArchiveRefused(file.archive, path, str(error)) from error
