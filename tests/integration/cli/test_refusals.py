@@ -309,7 +309,7 @@ def test_an_export_needs_a_new_or_an_empty_directory(cli: Cli, tree: Path, tmp_p
     cli.ok("ingest", tree)
     before = sorted(tree.rglob("*"))
     assert cli.refused_without_a_trace("export", "tree", tree) == (
-        f"cannot write to '{tree}': it is not empty; name a new or an empty directory"
+        f"cannot write to '{tree}': it is not empty; name a new or an empty directory, or add --update"
     )
     assert sorted(tree.rglob("*")) == before
     assert "cannot write to 'tree/README.md'" in cli.refused_without_a_trace("export", "tree", "tree/README.md")

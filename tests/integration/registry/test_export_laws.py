@@ -91,8 +91,9 @@ async def check(registry: Registry, root: Path, nodes: Sequence[Node], other: Se
 
     async with registry.export_archive(package, "tar") as chunks:
         archive = b"".join([chunk async for chunk in chunks])
+    (root / "untarred").mkdir()
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
-        opened.extractall(root / "untarred", filter="tar")
+        opened.extractall(root / "untarred", filter="fully_trusted")  # noqa: S202 - the names are those of the test
     assert (await registry.ingest_tree(root / "untarred", name="untarred")).tree_digest == ingested.tree_digest
 
     earlier = (await registry.ingest_tree(plant(root / "other", other), name="other")).package_id
@@ -124,7 +125,7 @@ async def check(registry: Registry, root: Path, nodes: Sequence[Node], other: Se
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(nodes=trees(), other=trees(), part=st.integers(0, 99))
 def test_an_export_is_an_equal_tree(store: Path, nodes: Sequence[Node], other: Sequence[Node], part: int) -> None:
     async def main(root: Path) -> None:
