@@ -599,7 +599,7 @@ class Registry:
         """
         record, entries = await self._store.files(await self._package_id(package))
         tree = await in_thread(lambda: PackageTree(entries))
-        return Package(Opened(record, tree, AsyncAccess(PackageContents(self._open_object), _here)))
+        return Package(Opened(record, tree, AsyncAccess(PackageContents(self._open_object, self._contents), _here)))
 
     @asynccontextmanager
     async def _object(

@@ -5,18 +5,25 @@ kept while it is open, and every read of it is checked. A larger file is checked
 its end without a jump.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 import trio
 
 from artifactstore_protocols.messages import Stream
 from artifactstore_protocols.records import FileRecord
+from artifactstore_protocols.storage import StorageError
 
-__all__ = ["KEPT_BYTES_MAX", "FileContent", "OpenObject", "PackageContents", "Run"]
+__all__ = ["KEPT_BYTES_MAX", "FileContent", "OpenObject", "PackageContents", "ReadObjects", "Run"]
 
 KEPT_BYTES_MAX: Final = 8 << 20
 """The size of the largest file that is read whole and kept in memory while it is open; the size of one piece."""
+
+_SMALL_BYTES_MAX: Final = 1 << 20
+"""The size of the largest file that is read by one request. A stream, which larger files need, takes several."""
+
+type ReadObjects = Callable[[Sequence[str]], Awaitable[Sequence[bytes | StorageError]]]
+"""Reads whole objects by their content addresses, and compares them with their digests."""
 
 type OpenObject = Callable[[str, int, int | None], Awaitable[Stream[bytes]]]
 """Opens a stream of an object or of a range: content address, offset, length (None: to the end)."""
@@ -35,14 +42,16 @@ class PackageContents:
 
     Args:
         open_object: opens an object of the store.
+        read_objects: reads small objects of the store.
     """
 
-    def __init__(self, open_object: OpenObject) -> None:
+    def __init__(self, open_object: OpenObject, read_objects: ReadObjects) -> None:
         self._open_object = open_object
+        self._read_objects = read_objects
 
     def open(self, file: FileRecord) -> "FileContent":
         """Return the content of a file. Nothing is opened before the first read."""
-        return FileContent(self._open_object, file)
+        return FileContent(self, self._open_object, file)
 
     async def read(self, file: FileRecord) -> bytes:
         """Return all bytes of a file, after they were compared with its digest.
@@ -50,6 +59,11 @@ class PackageContents:
         Raises:
             ObjectMissing, ObjectDamaged: the object is missing or damaged.
         """
+        if file.size_bytes <= _SMALL_BYTES_MAX:
+            (content,) = await self._read_objects([file.content_address])
+            if isinstance(content, bytes):
+                return content
+            raise content
         stream = await self._open_object(file.content_address, 0, None)
         try:
             return b"".join([piece async for piece in stream])
@@ -60,9 +74,10 @@ class PackageContents:
 class FileContent:
     """The content of one file. It holds at most one open stream, and two pieces of `KEPT_BYTES_MAX` in memory."""
 
-    def __init__(self, open_object: OpenObject, file: FileRecord) -> None:
+    def __init__(self, contents: PackageContents, open_object: OpenObject, file: FileRecord) -> None:
+        self._contents = contents
         self._open_object = open_object
-        self._address = file.content_address
+        self._file = file
         self._size_bytes = file.size_bytes
         self._whole: bytes | None = None
         self._stream: Stream[bytes] | None = None
@@ -83,7 +98,7 @@ class FileContent:
                 return b""
             if self._size_bytes <= KEPT_BYTES_MAX:
                 if self._whole is None:
-                    self._whole = await self._read_on(0, self._size_bytes)
+                    self._whole = await self._contents.read(self._file)
                 return self._whole[offset : offset + count]
             return await self._read_on(offset, count)
 
@@ -93,7 +108,9 @@ class FileContent:
             # The place after the last read is where a reader probably continues: open the stream to the end.
             self._continues = offset in {0, self._position}
             self.close()
-            self._stream = await self._open_object(self._address, offset, None if self._continues else count)
+            self._stream = await self._open_object(
+                self._file.content_address, offset, None if self._continues else count
+            )
         pieces: list[memoryview] = []
         missing = count
         self._position = offset + count
