@@ -138,6 +138,7 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
     # UTF-8 holds no lone surrogate and PostgreSQL text no NUL. No name has either; a query with one can fail.
     if "\0" in text or text.encode(errors="ignore").decode() != text:
         raise PackageNotFound(text)
+    found: Sequence[C]
     if is_id(text):
         found = yield ById(text)
     elif ":" in text.partition("@")[0]:
@@ -145,7 +146,8 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
     elif "@" in text:
         found = yield _selected(text)
     else:
-        found = yield from _by_name(text, prefer_open=prefer_open)
+        by_name: Generator[PackageQuery, Sequence[C], Sequence[C]] = _by_name(text, prefer_open=prefer_open)
+        found = yield from by_name
         if not found and _PART.fullmatch(text):
             found = yield ByPartOfId(text)
         if not found and (yield ByTag(text)):
