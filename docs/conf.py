@@ -78,6 +78,7 @@ docs/RULES
 docs/how-to/naming-packages
 docs/how-to/finding
 docs/how-to/leaving-out
+docs/how-to/metadata
 docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql

@@ -6,7 +6,7 @@ What is drawn is a `Step`: data that says what somebody tries. Which command tha
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -49,6 +49,7 @@ from artifactstore_protocols.event_types import (
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.judging import decide
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
@@ -164,7 +165,7 @@ def created(
     *,
     name: str = "nightly",
     retention_class: str = DEFAULT_RETENTION,
-    metadata: Mapping[str, str] | None = None,
+    metadata: Metadata | None = None,
 ) -> CreatePackage:
     """A command that opens a package."""
     return CreatePackage(package_id_of(package), name, retention_class, metadata or {})
@@ -247,7 +248,7 @@ class Create:
 
     package: int
     retention_class: str
-    metadata: Mapping[str, str] = field(hash=False)
+    metadata: Metadata = field(hash=False)
 
 
 @dataclass(frozen=True, slots=True)

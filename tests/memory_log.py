@@ -1,5 +1,7 @@
 """A whole store in memory: decisions, a log and views, without a database. What tests compare replays with."""
 
+from typing import cast
+
 from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
@@ -23,6 +25,7 @@ from artifactstore_protocols.manifest import (
     ManifestPackage,
     Producer,
 )
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.views import (
     FILES,
@@ -131,8 +134,7 @@ class MemoryLog:
         stored = {row["digest_primary"] for row in files}
         metadata = package["metadata"]
         assert isinstance(metadata, bytes)
-        labels = decode(metadata)
-        assert isinstance(labels, dict)
+        labels = cast("Metadata", decode(metadata))
         duration_us = retention["duration_us"]
         assert duration_us is None or isinstance(duration_us, int)
         return Manifest.build(
@@ -141,7 +143,7 @@ class MemoryLog:
                 text_of(package, "name"),
                 number_of(package, "created_at"),
                 1_000_000 + len(self.events),
-                {key: str(value) for key, value in labels.items()},
+                labels,
             ),
             entries=[self.views.manifest_entry(row) for row in files],
             storage_receipts=[

@@ -66,6 +66,7 @@ from artifactstore_protocols.messages import (
     ServeObject,
     Stream,
 )
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.package_listing import (
     ALL,
     EntryFilter,
@@ -162,7 +163,7 @@ class Registry:
         name: str,
         *,
         retention: str = DEFAULT_RETENTION,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata | None = None,
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> PackageRecord:
@@ -287,7 +288,7 @@ class Registry:
         *,
         name: str | None = None,
         retention: str = DEFAULT_RETENTION,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata | None = None,
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
         principal: str = DEFAULT_PRINCIPAL,

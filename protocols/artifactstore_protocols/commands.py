@@ -7,9 +7,9 @@ a caller that starts over creates anew, and not whether bytes were stored or ded
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never, cast
 
 import blake3
 from msgspec import Struct
@@ -36,6 +36,7 @@ from artifactstore_protocols.manifest import (
     manifest_digest,
     read_jcs,
 )
+from artifactstore_protocols.metadata import Metadata, check_metadata
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
 
@@ -67,8 +68,6 @@ __all__ = [
 ]
 
 _NAME_CHARACTERS_MAX = 200
-_METADATA_ENTRIES_MAX = 256
-_METADATA_TEXT_MAX = 4096
 _SCHEMA_BYTES_MAX = 1 << 20
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
@@ -122,22 +121,13 @@ class CreatePackage(Struct, frozen=True):
     package_id: str
     name: str
     retention_class: str
-    metadata: Mapping[str, str]
+    metadata: Metadata
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_id("package id", self.package_id)
         _check_reference("package name", self.name)
-        if len(self.metadata) > _METADATA_ENTRIES_MAX:
-            raise InvalidValue("metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}")
-        for key, value in self.metadata.items():
-            _check_name("metadata key", key)
-            if len(value) > _METADATA_TEXT_MAX:
-                raise InvalidValue("metadata value", value[:60], f"use at most {_METADATA_TEXT_MAX} characters")
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise InvalidValue("metadata value", ascii(value[:60]), "use text that UTF-8 can hold") from None
+        check_metadata(self.metadata)
 
 
 class OnExisting(StrEnum):
@@ -440,7 +430,7 @@ def command_digest(command: Command, principal: str) -> str:
     asked: RecordValue
     match command:
         case CreatePackage():
-            metadata: dict[str, RecordValue] = dict(command.metadata)
+            metadata = cast("dict[str, RecordValue]", dict(command.metadata))
             asked = ["create", command.name, command.retention_class, metadata]
         case IngestFiles():
             entries: list[RecordValue] = [encode_entry(entry) for entry in command.entries]

@@ -35,6 +35,7 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.metadata import Metadata, metadata_bytes
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -243,7 +244,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
             case commands.FinalizePackage(manifest=manifest):
                 return _EVENT_BYTES + len(manifest)
             case CreatePackage(metadata=metadata):
-                return _EVENT_BYTES + sum(len(key) + len(value) for key, value in metadata.items())
+                return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
             case SetTag() | DeleteTag():
@@ -334,7 +335,7 @@ class OpenPackage(_Checked, Request[PackageRecord, IngestRole], Struct, frozen=T
 
     name: str
     retention_class: str
-    metadata: Mapping[str, str]
+    metadata: Metadata
     principal: str
     idempotency_key: str | None
 
@@ -387,7 +388,7 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     directory: str
     name: str | None
     retention_class: str
-    metadata: Mapping[str, str]
+    metadata: Metadata
     principal: str
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None

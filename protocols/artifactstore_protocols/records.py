@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from artifactstore_protocols.metadata import Metadata
+
 __all__ = [
     "BackupCheck",
     "BackupReport",
@@ -92,7 +94,7 @@ class PackageRecord(Struct, frozen=True):
     retention_class: str
     retention_duration_us: int | None
     expires_at_us: int | None
-    metadata: Mapping[str, str]
+    metadata: Metadata
     created_by: str
     created_at_us: int
     finalized_at_us: int | None

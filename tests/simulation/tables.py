@@ -14,6 +14,7 @@ from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
@@ -87,7 +88,7 @@ class Tables(MemoryViews):
             retention_class=text_of(row, "retention_class"),
             retention_duration_us=cast("int | None", retention["duration_us"]),
             expires_at_us=cast("int | None", retention["expires_at"]),
-            metadata=cast("dict[str, str]", canonical.decode(cast("bytes", row["metadata"]))),
+            metadata=cast("Metadata", canonical.decode(cast("bytes", row["metadata"]))),
             created_by=text_of(row, "created_by"),
             created_at_us=number_of(row, "created_at"),
             finalized_at_us=cast("int | None", row["finalized_at"]),

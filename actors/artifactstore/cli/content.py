@@ -1,7 +1,7 @@
 """Commands that move content: ingest, get, manifest, export."""
 
 import os
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
+from artifactstore.cli.metadata_options import Meta, MetaFile, metadata_of
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -18,14 +19,12 @@ from artifactstore.cli.options import (
     Key,
     Links,
     MaxFileSize,
-    Meta,
     NoFilesCache,
     NoIgnoreFiles,
     Output,
     Package,
     Quiet,
     Retention,
-    metadata_of,
     selection_of,
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
@@ -43,6 +42,7 @@ from artifactstore.json_output import to_json
 from artifactstore.refusals import ExportIncomplete
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import ExportReport
 from artifactstore_protocols.retention import DEFAULT_RETENTION
@@ -69,6 +69,7 @@ def ingest(
     ] = None,
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
+    meta_file: MetaFile = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
     include: Include = None,
@@ -82,7 +83,7 @@ def ingest(
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore ingest`."""
-    metadata = metadata_of(meta)
+    metadata = metadata_of(meta, meta_file)
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
@@ -123,9 +124,7 @@ def ingest(
     say(f"sequence         {summary.sequence}")
 
 
-async def _check_source(
-    path: Path, name: str | None, retention: str, metadata: Mapping[str, str], key: str | None
-) -> None:
+async def _check_source(path: Path, name: str | None, retention: str, metadata: Metadata, key: str | None) -> None:
     from artifactstore.environment import in_thread  # noqa: PLC0415
     from artifactstore.ingest.scan import directory_at  # noqa: PLC0415 - it loads trio, as do these
     from artifactstore.os_paths import path_text  # noqa: PLC0415

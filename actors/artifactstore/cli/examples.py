@@ -22,7 +22,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore manifest nightly --format cbor | b3sum    # the manifest digest",
         ),
         "export": ("artifactstore export nightly restored",),
-        "package create": ("artifactstore package create nightly --retention long --meta branch=main",),
+        "package create": ("artifactstore package create nightly --meta branch=main --meta tests:=412",),
         "package add": (
             "artifactstore package add nightly reports",
             "artifactstore package add nightly notes.txt --as docs/notes.txt --replace",

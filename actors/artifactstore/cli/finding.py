@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from artifactstore.cli.options import Json, metadata_of
+from artifactstore.cli.metadata_options import metadata_of
+from artifactstore.cli.options import Json
 from artifactstore.cli.output import PAGE_BYTES, entries_text, flush_output, note, say, say_json, size_text
 from artifactstore.cli.runner import on_store
 from artifactstore.json_output import to_json

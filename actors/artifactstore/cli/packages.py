@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from artifactstore.cli.finding import list_packages
+from artifactstore.cli.metadata_options import Meta, MetaFile, metadata_of, metadata_text
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -15,14 +16,12 @@ from artifactstore.cli.options import (
     Key,
     Links,
     MaxFileSize,
-    Meta,
     NoFilesCache,
     NoIgnoreFiles,
     OpenPackage,
     Package,
     Quiet,
     Retention,
-    metadata_of,
     selection_of,
 )
 from artifactstore.cli.output import (
@@ -52,13 +51,14 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label; several packages may share one.")],
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
+    meta_file: MetaFile = None,
     key: Key = None,
     *,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore package create`."""
-    metadata = metadata_of(meta)
+    metadata = metadata_of(meta, meta_file)
     record = on_store(
         lambda registry: registry.create_package(
             name, retention=retention, metadata=metadata, principal=invoker(), idempotency_key=key
@@ -162,7 +162,7 @@ def show(package: Package, *, json: Json = False) -> None:
         say_json({**shown, "file_list": to_json(entries)})
         return
     for key, value in shown.items():
-        say(f"{key:18} {text_of(value)}")
+        say(f"{key:18} {metadata_text(record.metadata) if key == 'metadata' else text_of(value)}")
     for entry in entries:
         say(_entry_text(entry))
 

@@ -33,6 +33,7 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.metadata import Metadata, is_metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
     EntryListing,
@@ -584,14 +585,14 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
     )
 
 
-def _metadata(row: Row[tuple[object, ...]]) -> dict[str, str]:
+def _metadata(row: Row[tuple[object, ...]]) -> Metadata:
     try:
         metadata = canonical.decode(row.metadata)
     except NotCanonical as error:
         raise DamagedCell(f"the metadata of package {row.package_id} is {error}") from error
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise DamagedCell(f"the metadata of package {row.package_id} is no map of text")
-    return cast("dict[str, str]", metadata)
+    if not is_metadata(metadata):
+        raise DamagedCell(f"the metadata of package {row.package_id} is no map of values")
+    return cast("Metadata", metadata)
 
 
 def _location(row: Sequence[Any]) -> Location:

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import override
+from typing import cast, override
 
 import trio
 from msgspec.structs import replace
@@ -430,6 +430,6 @@ def _check_size(expected: int | None, received: int) -> None:
 def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
     identity = new_hasher("blake3")
-    metadata: CanonicalValue = dict(asked.metadata)
+    metadata = cast("CanonicalValue", dict(asked.metadata))
     identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
     return identity.hexdigest()

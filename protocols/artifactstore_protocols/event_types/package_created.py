@@ -1,13 +1,13 @@
 """`v1.package.created`: a package was created."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from artifactstore_protocols import canonical
 from artifactstore_protocols.commands import CreatePackage
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
+from artifactstore_protocols.metadata import Metadata, metadata_bytes
 from artifactstore_protocols.packages import PackageExists
 from artifactstore_protocols.retention import retention_class
 from artifactstore_protocols.state import LogState, Needs, PackageState
@@ -27,14 +27,14 @@ class PackageCreated(Struct, frozen=True):
         name: the label of the package.
         retention_class: the retention class of the package.
         retention_duration_us: the duration of that class in microseconds; null if it never expires.
-        metadata: a map of text to text.
+        metadata: a map of text to values; see `metadata`.
     """
 
     package_id: str
     name: str
     retention_class: str
     retention_duration_us: int | None
-    metadata: Mapping[str, str]
+    metadata: Metadata
 
 
 def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
@@ -69,7 +69,7 @@ def _evolve(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> 
         number=stored.sequence,
         name=payload.name,
         retention_class=payload.retention_class,
-        metadata=canonical.encode(dict(payload.metadata)),
+        metadata=metadata_bytes(payload.metadata),
         created_at_us=stored.event.recorded_at_us,
     )
 
@@ -85,7 +85,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         0,  # directory_count
         0,  # total_bytes
         payload.retention_class,
-        canonical.encode(dict(payload.metadata)),
+        metadata_bytes(payload.metadata),
         stored.event.principal,
         stored.event.recorded_at_us,
         None,  # finalized_at

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, override
 
 from msgspec import Struct
 
-from artifactstore_protocols import canonical, manifest
+from artifactstore_protocols import manifest
 from artifactstore_protocols.commands import FinalizePackage
 from artifactstore_protocols.entries import Entry, Place
 from artifactstore_protocols.errors import InvalidValue
@@ -17,6 +17,7 @@ from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.manifest.summary import ManifestSummary
+from artifactstore_protocols.metadata import metadata_bytes
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageChanged, PackageNotFound
 from artifactstore_protocols.paths import path_key
@@ -116,7 +117,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     if package.finalized:
         raise InvalidValue("event", package.package_id, "the package is finalized already")
     check_equal("name in the manifest", decoded.package.name, package.name)
-    check_equal("metadata in the manifest", canonical.encode(dict(decoded.package.metadata)), package.metadata)
+    check_equal("metadata in the manifest", metadata_bytes(decoded.package.metadata), package.metadata)
     check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
     kept, promised = decoded.retention_summary, retention_class(package.retention_class)
     check_equal("retention class in the manifest", kept.retention_class, promised.name)

@@ -4,7 +4,6 @@
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple, Never, override
@@ -15,6 +14,7 @@ from msgspec.structs import force_setattr
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.metadata import Metadata, check_metadata
 
 __all__ = [
     "LABEL_BYTES_MAX",
@@ -96,14 +96,14 @@ class ManifestPackage(Struct, frozen=True):
         name: the package's label.
         created_at_us: the time of creation, in microseconds since 1970 UTC.
         finalized_at_us: the time of finalization, likewise. It can be before the creation, since clocks can step.
-        metadata: text values by text keys, in ascending order of the keys.
+        metadata: values by key, in ascending order of the keys; see `metadata`.
     """
 
     package_id: str
     name: str
     created_at_us: int
     finalized_at_us: int
-    metadata: Mapping[str, str]
+    metadata: Metadata
 
     def __post_init__(self) -> None:
         try:
@@ -113,9 +113,10 @@ class ManifestPackage(Struct, frozen=True):
         check_label("name", self.name)
         _check_count("created_at_us", self.created_at_us)
         _check_count("finalized_at_us", self.finalized_at_us)
-        for key, text in self.metadata.items():
-            check_label("metadata", key)
-            _utf8(f"metadata.{key}", text)
+        try:
+            check_metadata(self.metadata)
+        except InvalidValue as error:
+            raise ManifestInvalid("metadata", f"{error.value!r}: {error.reason}") from error
         force_setattr(self, "metadata", MappingProxyType(dict(sorted(self.metadata.items()))))
 
     @override

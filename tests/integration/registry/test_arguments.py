@@ -50,7 +50,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "int": ("1", 1.0, True, -1, 2**63, 10**5000, math.nan, b"1", Fragile()),
     "bool": (1, 0, "yes", [], Fragile()),
     "float": ("1", math.nan, -1, -0.5, True, 1j, Fragile()),
-    "mapping": (5, "k=v", [("k", "v")], {"n": 1}, {1: "n"}, {"n": None}, {"n": b"v"}, {None: "v"}, {"n": Liar()}),
+    "mapping": (5, "k=v", [("k", "v")], {"n": 1.5}, {1: "n"}, {"n": None}, {"n": b"v"}, {None: "v"}, {"n": Liar()}),
     "schema": (5, "{}", [], {1: 2}, {"a": 1.5}, {"a": b""}, {"a": "\ud800"}, {"a": {"b": {1}}}, {"a": Fragile()}),
     "callable": (5, "print", asynchronous, Fragile()),
     "policy": ("keep", b"keep", 1, True, [], Fragile()),
