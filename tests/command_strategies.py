@@ -37,6 +37,7 @@ from artifactstore_protocols.event_types import (
     ObjectsRestored,
     ObjectsRetired,
     ObjectsStored,
+    PackageAnnotated,
     PackageCreated,
     PackageFinalized,
     Payload,
@@ -54,11 +55,12 @@ from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 from artifactstore_protocols.state import LogState
-from strategies import paths
+from strategies import metadata_maps, paths
 
 __all__ = [
     "BACKEND_ID",
     "LOG_BEGUN",
+    "Annotate",
     "Condemn",
     "Create",
     "DeleteATag",
@@ -340,19 +342,31 @@ class SetATag:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotate:
+    """Somebody annotates a package."""
+
+    package: int
+    annotations: Metadata = field(hash=False)
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
     tag: str
 
 
-type Step = Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag
+type Step = (
+    Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag | Annotate
+)
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
 _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
 _TAGS = st.sampled_from(["release", "best"])
+_KEYS = st.sampled_from(["branch", "reviewed", "score"])
 
 
 def colliding_paths() -> st.SearchStrategy[str]:
@@ -390,6 +404,12 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(
+        Annotate,
+        _PACKAGES,
+        st.dictionaries(_KEYS, st.sampled_from(["", 1, True, "1", [1], {"a": []}]), min_size=1, max_size=2),
+    ),
+    st.builds(Annotate, _PACKAGES, st.just({}), _KEYS.map(lambda key: (key,))),
     st.builds(
         Find,
         st.lists(
@@ -452,8 +472,10 @@ def payloads() -> st.SearchStrategy[Payload]:
             removed=tuple(draw(st.lists(text, max_size=2))),
         )
 
+    uuids = st.uuids().map(str)
+    metadata = metadata_maps().filter(bool)
     return st.one_of(
-        st.builds(LogCreated, st.uuids().map(str)),
+        st.builds(LogCreated, uuids),
         st.builds(PackageCreated, text, text, text, st.none() | number, st.dictionaries(text, text, max_size=3)),
         st.builds(ObjectsStored, text, st.lists(stored, min_size=1, max_size=3).map(tuple)),
         ingests(),
@@ -461,6 +483,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
+        st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
+        st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),
         st.builds(ObjectsRestored, findings("intact")),
         st.builds(CommandNoted, text),

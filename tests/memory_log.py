@@ -5,6 +5,7 @@ from typing import cast
 from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CondemnObjects,
     DeleteTag,
@@ -35,6 +36,7 @@ from artifactstore_protocols.views import (
 )
 from command_strategies import (
     LOG_BEGUN,
+    Annotate,
     Condemn,
     Create,
     DeleteATag,
@@ -111,6 +113,8 @@ class MemoryLog:
                 return SetTag(step.tag, package_id_of(step.package), step.protected)
             case DeleteATag():
                 return DeleteTag(step.tag)
+            case Annotate():
+                return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
                 return found(*step.objects, as_of=len(self.events))
             case Condemn() | Retire() | Remove() | Replace():

@@ -3,8 +3,9 @@
 Nothing of it is shared with the code under test.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from artifactstore_protocols import manifest
@@ -32,6 +33,7 @@ from artifactstore_protocols.views import (
     PACKAGES,
     SCHEMAS,
     TAGS,
+    VALUES,
     VIEWS,
     Delete,
     NamedCells,
@@ -124,6 +126,7 @@ class MemoryViews:
             state.set_place(bytes_of(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
+        self._annotate(numbered)
         for row in self.rows(TAGS):
             state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
         for row in self.rows(FILES):
@@ -132,6 +135,13 @@ class MemoryViews:
                 state.references[digest] = state.references.get(digest, 0) + 1
         state.counts = self.counts()
         return state
+
+    def _annotate(self, packages: Mapping[int, PackageState]) -> None:
+        """Give packages their annotations."""
+        for row in self.rows(VALUES):
+            package = packages.get(number_of(row, "package_number"))
+            if package is not None and row["annotation"] is not None:
+                package.annotations[text_of(row, "key")] = json.loads(text_of(row, "annotation"))
 
     def counts(self) -> tuple[EntryCounts, EntryCounts]:
         """All entries: counted, and as the packages' totals state them."""

@@ -7,6 +7,7 @@ from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from command_strategies import (
+    Annotate,
     Condemn,
     Create,
     DeleteATag,
@@ -85,6 +86,13 @@ STORY: list[Step] = [
     SetATag("release", 1, None),
     Finalize(1, late=False),
     SetATag("release", 1, True),
+    Annotate(1, {"reviewed": "é\n", "score": 4, "hosts": ["a", {"b": True}]}),
+    Annotate(1, {"score": 4, "branch": "other"}),
+    Annotate(1, {"score": True}),
+    Annotate(1, {"score": True}),
+    Annotate(1, {}, ("reviewed",)),
+    Annotate(1, {}, ("reviewed",)),
+    Annotate(4, {"early": ""}),
     SetATag("release", 1, None),
     DeleteATag("release"),
     SetATag("best", 1, None),

@@ -159,6 +159,7 @@ class AsyncioRegistry:
     ingest_tree = _awaitable(Registry.ingest_tree)
     finalize_package = _awaitable(Registry.finalize_package)
     register_metadata_schema = _awaitable(Registry.register_metadata_schema)
+    annotate_package = _awaitable(Registry.annotate_package)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)

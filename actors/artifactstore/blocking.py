@@ -103,6 +103,7 @@ class BlockingRegistry:
     ingest_tree = _blocking(Registry.ingest_tree)
     finalize_package = _blocking(Registry.finalize_package)
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
+    annotate_package = _blocking(Registry.annotate_package)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)

@@ -35,6 +35,7 @@ from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CommandRequest,
     DeleteTag,
@@ -346,6 +347,34 @@ class Registry:
         # From the event, not from the table: a repeated call returns the version that the first call created.
         registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
+
+    @checked
+    async def annotate_package(
+        self,
+        package: str,
+        annotations: Metadata | None = None,
+        *,
+        remove: Sequence[str] = (),
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> PackageRecord:
+        """Set and remove annotations of an open or finalized package, and return the package.
+
+        Annotations stand beside the manifest, which does not change. Their history is in `history`.
+
+        Args:
+            package: the package; see the class.
+            annotations: values by key, as metadata has them. No key may be one of the metadata.
+            remove: the keys of annotations to remove.
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            MetadataKeyTaken: the package's metadata has one of the keys.
+            AnnotationNotFound: the package lacks an annotation that should be removed.
+        """
+        package_id = await self._package_id(package)
+        await self._commit(AnnotatePackage(package_id, annotations or {}, tuple(remove)), principal, None)
+        return await self._store.package(package_id)
 
     @checked
     async def set_tag(

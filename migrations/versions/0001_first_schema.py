@@ -200,9 +200,22 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
     )
 
+    op.create_table(
+        "artifact_values",
+        integer("package_number"),
+        text("key"),
+        text("annotation", nullable=True),
+        text("term", nullable=True),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_number", "key", name="pk_artifact_values"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_artifact_values_term_package_number", "artifact_values", ["term", "package_number"])
+
 
 def downgrade() -> None:
     for table in (
+        "artifact_values",
         "artifact_tags",
         "metadata_schemas",
         "retention_state",

@@ -36,7 +36,7 @@ from artifactstore_protocols.manifest import (
     manifest_digest,
     read_jcs,
 )
-from artifactstore_protocols.metadata import Metadata, check_metadata
+from artifactstore_protocols.metadata import Metadata, check_keys, check_metadata
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
 
@@ -44,6 +44,7 @@ __all__ = [
     "ENTRIES_BYTES_MAX",
     "ENTRIES_MAX",
     "OBJECTS_MAX",
+    "AnnotatePackage",
     "Command",
     "CommandRequest",
     "CondemnObjects",
@@ -266,6 +267,31 @@ class DeleteTag(Struct, frozen=True):
         _check_reference("tag", self.tag)
 
 
+class AnnotatePackage(Struct, frozen=True):
+    """A command that sets and removes annotations of a package, either all of them or none.
+
+    Attributes:
+        package_id: the id of the package, which may be open or finalized.
+        annotations: the annotations to set, with values as metadata has them.
+        removed: the keys of the annotations to remove. Each occurs once, and is not set by the same command.
+    """
+
+    package_id: str
+    annotations: Metadata
+    removed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_id("package id", self.package_id)
+        check_metadata(self.annotations, "annotation")
+        check_keys(self.removed, "annotation key")
+        if not self.annotations and not self.removed:
+            raise InvalidValue("annotations", "", "name at least one to set or to remove")
+        if len({*self.removed, *self.annotations}) != len(self.removed) + len(self.annotations):
+            reason = "each key is set or removed once"
+            raise InvalidValue("annotations", ", ".join(self.removed)[:60], reason)
+
+
 class ObjectFinding(NamedTuple):
     """The result of verifying one object. `integrity` is `intact`, `damaged` or `missing`."""
 
@@ -397,6 +423,7 @@ type Command = (
     | RemoveObjects
     | SetTag
     | DeleteTag
+    | AnnotatePackage
 )
 
 
@@ -444,6 +471,9 @@ def command_digest(command: Command, principal: str) -> str:
             asked = ["tag", command.tag, command.package_id, command.protected]
         case DeleteTag():
             asked = ["untag", command.tag]
+        case AnnotatePackage():
+            annotations = cast("dict[str, RecordValue]", dict(command.annotations))
+            asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
         case RecordFindings():
             findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
             asked = ["findings", findings]

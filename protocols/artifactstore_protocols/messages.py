@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     CommandRequest,
     CondemnObjects,
     CreatePackage,
@@ -249,6 +250,8 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(schema)
             case SetTag() | DeleteTag():
                 return _EVENT_BYTES
+            case AnnotatePackage(annotations=annotations, removed=removed):
+                return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))
             case RecordFindings(findings=findings):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
             case ReplaceObjects(stored=objects) | CondemnObjects(contents=objects):

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Final, Never, cast
 
+from blake3 import blake3
+
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import INTEGER_MAX, CanonicalValue
 from artifactstore_protocols.errors import InvalidValue
@@ -22,13 +24,17 @@ __all__ = [
     "METADATA_TEXT_MAX",
     "Metadata",
     "MetadataValue",
+    "check_keys",
     "check_metadata",
     "is_metadata",
     "metadata_bytes",
     "metadata_from_json",
     "metadata_from_pairs",
+    "pair_text",
     "pointer_to",
     "scalar_text",
+    "search_term",
+    "value_from_json",
     "value_matches",
 ]
 
@@ -55,12 +61,23 @@ _SHOWN_CHARACTERS = 60
 _JSON_CHARACTERS_MAX = 16 * METADATA_BYTES_MAX
 """The most characters of JSON that are parsed. JSON can take several for one byte: spaces, and escapes."""
 
+_TERM_BYTES = 16
 _INTEGER_CHARACTERS_MAX = len(str(-INTEGER_MAX))
 
 
 def metadata_bytes(metadata: Metadata) -> bytes:
     """Return metadata as canonical CBOR."""
     return canonical.encode(cast("dict[str, CanonicalValue]", dict(metadata)))
+
+
+def check_keys(keys: Iterable[str], what: str) -> None:
+    """Refuse a text that is no key.
+
+    Raises:
+        InvalidValue: a text is not 1 to 200 printable characters, or has a space at an end.
+    """
+    for key in keys:
+        _check_key(what, key)
 
 
 def check_metadata(metadata: Metadata, what: str = "metadata") -> None:
@@ -139,6 +156,33 @@ def scalar_text(value: MetadataValue) -> str | None:
             return str(value)
         case _:
             return None
+
+
+def search_term(key: str, value: MetadataValue) -> str | None:
+    """Return the digest by which an index finds a key with a value; None for a list or a map.
+
+    A digest, since values can be longer than an index allows. Equal texts of different types have the same term. A
+    search compares the values that it finds, so 128 bits are enough.
+    """
+    text = scalar_text(value)
+    return None if text is None else blake3(canonical.encode([key, text])).hexdigest(length=_TERM_BYTES)
+
+
+def pair_text(key: str, value: MetadataValue) -> str:
+    """Return a key and its value as `metadata_from_pairs` takes them."""
+    return f"{key}={value}" if isinstance(value, str) else f"{key}:={json.dumps(value, ensure_ascii=False)}"
+
+
+def value_from_json(text: str) -> MetadataValue:
+    """Return a value whose JSON artifactstore wrote.
+
+    Raises:
+        InvalidValue: the text is no JSON of a value.
+    """
+    value = _parse(text, "value")
+    if not is_metadata({"value": value}):
+        raise InvalidValue("value", text[:_SHOWN_CHARACTERS], "metadata has no such value")
+    return cast("MetadataValue", value)
 
 
 def value_matches(wanted: MetadataValue, value: MetadataValue | None) -> bool:

@@ -50,8 +50,8 @@ class PackageFilter(Struct, frozen=True):
         tag: a glob for tags, of which at least one names the package.
         since_us: the earliest time of creation, in microseconds since 1970 UTC.
         until_us: the time before which they were created.
-        metadata: keys and values that their metadata contains: text, integers and booleans. A text also matches an
-            integer or a boolean that is written like it: `412`, `true`.
+        metadata: keys and values that their metadata or annotations contain: text, integers and booleans. A text also
+            matches an integer or a boolean that is written like it: `412`, `true`.
     """
 
     name: str | None = None
@@ -78,6 +78,7 @@ class PackageFilter(Struct, frozen=True):
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""
+        values = package.values if self.metadata else {}
         return (
             (self.name is None or glob_matcher(self.name)(package.name))
             and self.status in {None, package.status}
@@ -86,7 +87,7 @@ class PackageFilter(Struct, frozen=True):
             and (self.tag is None or any(map(glob_matcher(self.tag), package.tags)))
             and (self.since_us is None or package.created_at_us >= self.since_us)
             and (self.until_us is None or package.created_at_us < self.until_us)
-            and all(value_matches(value, package.metadata.get(key)) for key, value in self.metadata.items())
+            and all(value_matches(value, values.get(key)) for key, value in self.metadata.items())
         )
 
 

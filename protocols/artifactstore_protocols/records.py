@@ -7,9 +7,9 @@ Times are int64 microseconds since 1970 UTC. Sizes are in bytes. Digests and con
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.metadata import Metadata, MetadataValue
 
 __all__ = [
     "BackupCheck",
@@ -81,6 +81,7 @@ class PackageRecord(Struct, frozen=True):
         created_sequence: the sequence of the event that created it.
         finalized_sequence: the sequence of the event that finalized it; None while the package is open.
         tags: the tags that name it, sorted.
+        annotations: what was said about it since it was created, beside the metadata and the manifest.
     """
 
     package_id: str
@@ -103,6 +104,12 @@ class PackageRecord(Struct, frozen=True):
     created_sequence: int
     finalized_sequence: int | None
     tags: Sequence[str] = ()
+    annotations: Metadata = field(default_factory=dict[str, MetadataValue])
+
+    @property
+    def values(self) -> Metadata:
+        """The metadata and the annotations. They have no key in common."""
+        return {**self.metadata, **self.annotations}
 
 
 class FileRecord(Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.metadata import MetadataValue
 
 __all__ = [
     "ContentState",
@@ -46,6 +47,7 @@ class Needs(Struct, frozen=True):
         schemas: the names of the needed metadata schemas.
         tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
+        annotations: the ids of needed packages whose annotations are needed, too.
         counts: whether to count the entries of all packages.
     """
 
@@ -56,13 +58,14 @@ class Needs(Struct, frozen=True):
     schemas: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
+    annotations: frozenset[str] = frozenset()
     counts: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references")
+        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "annotations")
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
@@ -77,6 +80,7 @@ class Needs(Struct, frozen=True):
             self.schemas | other.schemas,
             self.tags | other.tags,
             self.references | other.references,
+            self.annotations | other.annotations,
             self.counts or other.counts,
         )
 
@@ -99,6 +103,7 @@ class PackageState(Struct):
         total_bytes: the total size of its files.
         entries: its entries by path key; at least the needed entries that exist.
         below: for each needed path key with entries below it, the path of one of these entries.
+        annotations: its annotations; empty if not requested.
     """
 
     package_id: str
@@ -115,6 +120,7 @@ class PackageState(Struct):
     total_bytes: int = 0
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     below: dict[str, str] = field(default_factory=dict[str, str])
+    annotations: dict[str, MetadataValue] = field(default_factory=dict[str, MetadataValue])
 
     @property
     def is_empty(self) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "RETENTION",
     "SCHEMAS",
     "TAGS",
+    "VALUES",
     "VIEWS",
     "Cell",
     "Delete",
@@ -162,7 +163,14 @@ SCHEMAS = ViewTable(
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
-VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS)
+VALUES = ViewTable("artifact_values", ("package_number", "key", "annotation", "term", "sequence"), key_columns=2)
+"""The annotations of packages, and the metadata that is searched: text, integers and booleans.
+
+`annotation` is the JSON (RFC 8785) of an annotation's value; it is null for metadata, which `artifact_packages` has.
+`term` is the `metadata.search_term` of key and value; it is null for lists and maps.
+"""
+
+VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS, VALUES)
 
 _HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
 

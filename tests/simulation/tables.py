@@ -4,6 +4,7 @@ Rows are what `views.project` says, applied as `views.coalesce` folds them. Ever
 is one snapshot.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import cast, override
@@ -30,6 +31,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    VALUES,
     VIEWS,
     NamedCells,
     RowOperation,
@@ -96,6 +98,11 @@ class Tables(MemoryViews):
             tree_digest=cast("str | None", row["tree_digest"]),
             created_sequence=number_of(row, "created_sequence"),
             finalized_sequence=cast("int | None", row["finalized_sequence"]),
+            annotations={
+                text_of(each, "key"): json.loads(text_of(each, "annotation"))
+                for each in self.rows(VALUES)
+                if each["package_number"] == row["created_sequence"] and each["annotation"] is not None
+            },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
         )
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 import reference_cbor
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CommandRequest,
     DeleteTag,
@@ -70,6 +71,7 @@ NAMED: dict[str, Make] = {
     "package name": lambda text: replace(CREATE, name=text),
     "metadata key": lambda text: replace(CREATE, metadata={"branch": "main", text: ""}),
     "tag": lambda text: SetTag(text, ID),
+    "annotation key": lambda text: AnnotatePackage(ID, {"a": 1}, (text,)) if text != "a" else None,
     "metadata schema name": lambda text: replace(REGISTER, name=text),
     "principal": lambda text: replace(REQUEST, principal=text),
     "idempotency key": lambda text: replace(REQUEST, idempotency_key=text),
@@ -78,6 +80,7 @@ IDENTIFIED: dict[str, tuple[str, Make]] = {
     "create": ("package id", lambda text: replace(CREATE, package_id=text)),
     "ingest": ("package id", lambda text: replace(INGEST, package_id=text)),
     "tag": ("package id", lambda text: SetTag("release", text)),
+    "annotate": ("package id", lambda text: AnnotatePackage(text, {"a": 1})),
     "finalize": ("package id", lambda text: replace(FINALIZE, package_id=text)),
     "request": ("command id", lambda text: replace(REQUEST, command_id=text)),
 }
@@ -267,6 +270,7 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
     "register": (REGISTER, ["schema", "build", '{"type":"object"}']),
     "set a tag": (SetTag("release", ID, protected=True), ["tag", "release", ID, True]),
     "delete a tag": (DeleteTag("release"), ["untag", "release"]),
+    "annotate": (AnnotatePackage(ID, {"a": [1]}, ("b",)), ["annotate", ID, {"a": [1]}, ["b"]]),
     "findings": (
         FINDINGS,
         ["findings", [[X.digest, *place_of(b"x"), "damaged"], [YY.digest, *place_of(b"yy"), "missing"]]],
@@ -330,6 +334,8 @@ DIFFERENT: list[Command] = [
     SetTag("release", OTHER_ID),
     SetTag("best", ID),
     DeleteTag("best"),
+    AnnotatePackage(ID, {"a": [True]}, ("b",)),
+    AnnotatePackage(ID, {"a": [1]}),
     replace(REGISTER, name="model"),
     replace(REGISTER, schema="{}"),
     replace(FINDINGS, findings=(FINDING,)),

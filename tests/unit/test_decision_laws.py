@@ -58,6 +58,7 @@ def known(state: LogState, needed: Needs) -> LogState:
                     path: entry for path, entry in package.entries.items() if (key, path) in needed.entries | needed.at
                 },
                 below={path: below for path, below in package.below.items() if (key, path) in needed.entries},
+                annotations=package.annotations if key in needed.annotations else {},
             )
             for key, package in deepcopy(state.packages).items()
             if key in needed.packages

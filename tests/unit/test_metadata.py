@@ -65,7 +65,7 @@ def test_metadata_survives_command_event_and_manifest(metadata: Metadata) -> Non
 
 
 def test_every_type_has_one_form() -> None:
-    assert metadata_bytes(EVERY_TYPE) == metadata_bytes(dict(reversed(EVERY_TYPE.items())))
+    assert metadata_bytes(EVERY_TYPE) == metadata_bytes(dict(reversed(list(EVERY_TYPE.items()))))
     manifest = replace(sample_manifest(), package=replace(sample_package(), metadata=EVERY_TYPE))
     assert b'"build":{"a":{"deep":["\xc3\xa9","\\u0000"]},"zz":1}' in jcs(manifest)
 

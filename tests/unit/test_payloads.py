@@ -28,6 +28,7 @@ from artifactstore_protocols.event_types import (
     ObjectsRestored,
     ObjectsRetired,
     ObjectsStored,
+    PackageAnnotated,
     PackageCreated,
     PackageFinalized,
     Payload,
@@ -52,6 +53,8 @@ ONE, TWO, SHA256 = b"\x01" * 32, b"\x02" * 32, b"\x03" * 32
 FIRST_KEY = f"blake3/01/01/{'01' * 32}"
 
 LOG_ID = "0198f3a0-7c00-7000-8000-000000000001"
+
+PACKAGE_ID = "0198f3a0-7c00-7000-8000-000000000001"
 
 # What is in logs already: a name or a field that changes here has to become a new version of its type.
 FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
@@ -121,6 +124,15 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.tag.set": (TagSet("release", "p", True), {"tag": "release", "package_id": "p", "protected": True}),
     "v1.tag.deleted": (TagDeleted("release"), {"tag": "release"}),
+    "v1.package.annotated": (
+        PackageAnnotated(PACKAGE_ID, 2, {"score": 4, "hosts": ["a"]}, ("old",)),
+        {
+            "package_id": PACKAGE_ID,
+            "package_number": 2,
+            "annotations": {"score": 4, "hosts": ["a"]},
+            "removed": ["old"],
+        },
+    ),
     "v1.objects.flagged": (
         ObjectsFlagged(
             (ObjectFinding(ONE, Place("local", "k"), "missing"), ObjectFinding(TWO, Place("s3", "k"), "damaged"))

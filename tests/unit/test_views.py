@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from artifactstore_protocols.event_types import (
     ObjectsRestored,
     ObjectsRetired,
     ObjectsStored,
+    PackageAnnotated,
     PackageCreated,
     PackageFinalized,
     Payload,
@@ -45,6 +47,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    VALUES,
     VIEWS,
     Cell,
     Delete,
@@ -160,6 +163,10 @@ TAG_ROW: NamedCells = {
     "set_at": 70,
     "sequence": 7,
 }
+TERM = blake3(reference_cbor.encode(["branch", "main"])).hexdigest(length=16)
+VALUE_ROW: NamedCells = {"package_number": 7, "key": "branch", "annotation": None, "term": TERM, "sequence": 7}
+SCORE_TERM = blake3(reference_cbor.encode(["score", "4"])).hexdigest(length=16)
+SCORE_ROW: NamedCells = {**VALUE_ROW, "key": "score", "annotation": "4", "term": SCORE_TERM}
 ROWS = {
     PACKAGES: PACKAGE_ROW,
     CONTENTS: CONTENT_ROW,
@@ -168,6 +175,7 @@ ROWS = {
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
     TAGS: TAG_ROW,
+    VALUES: VALUE_ROW,
 }
 TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
 BARE: NamedCells = {"path": None, "executable": 0, "media_type": None, "digest_primary": None}
@@ -202,11 +210,11 @@ KEYS: list[Row] = [(DIGEST, *FIRST), (OTHER, *SECOND)]
 PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     "created": (
         PackageCreated("p", "nightly", "short", 5, {"branch": "main"}),
-        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, RETENTION_ROW)],
+        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, RETENTION_ROW), put(VALUES, VALUE_ROW)],
     ),
     "created for ever": (
         PackageCreated("p", "nightly", "short", None, {"branch": "main"}),
-        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, {**RETENTION_ROW, "duration_us": None})],
+        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, {**RETENTION_ROW, "duration_us": None}), put(VALUES, VALUE_ROW)],
     ),
     "stored": (
         ObjectsStored("blake3", (OBJECT, OBJECT._replace(digest=OTHER), OBJECT._replace(place=Place("s3", "k")))),
@@ -249,6 +257,13 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     ),
     "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [put(SCHEMAS, SCHEMA_ROW)]),
     "tag set": (TagSet("release", "p", True), [put(TAGS, TAG_ROW)]),
+    "annotated": (
+        PackageAnnotated("p", 7, {"score": 4, "hosts": ["é"]}, ("old",)),
+        [
+            Delete(VALUES, ((7, "old"),)),
+            put(VALUES, {**VALUE_ROW, "key": "hosts", "annotation": '["é"]', "term": None}, SCORE_ROW),
+        ],
+    ),
     "tag deleted": (TagDeleted("release"), [Delete(TAGS, (("release",),))]),
     "flagged": (
         ObjectsFlagged(
@@ -353,6 +368,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),
         ("artifact_tags", ("tag",)),
+        ("artifact_values", ("package_number", "key")),
     ]
     # The rows above are written in that order by hand.
     assert [view.columns for view in VIEWS] == [tuple(ROWS[view]) for view in VIEWS]

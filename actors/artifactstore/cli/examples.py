@@ -28,6 +28,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore package add nightly notes.txt --as docs/notes.txt --replace",
         ),
         "package finalize": ("artifactstore package finalize nightly",),
+        "package annotate": (
+            "artifactstore package annotate nightly reviewed=alice score:=4",
+            "artifactstore package annotate nightly --remove score",
+        ),
         "package list": (
             "artifactstore package list --name 'night*' --since 7d",
             "artifactstore package list --limit 0 --json | jq -r .name",

@@ -24,6 +24,9 @@ Exits 3 if the file system rejects some entries; the others are written.""",
         "package create": "Create an open package, to be filled step by step.",
         "package add": "Put a file or a directory into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
+        "package annotate": """Say something about a package, also after it was finalized.
+
+The manifest does not change, and `artifactstore history PACKAGE` shows who said what.""",
         "package list": """List packages, newest first.
 
 Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c] one of a set; quote it.""",

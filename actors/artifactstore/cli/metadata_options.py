@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from artifactstore.json_output import json_text, to_json
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.metadata import (
     METADATA_BYTES_MAX,
@@ -13,6 +12,7 @@ from artifactstore_protocols.metadata import (
     MetadataValue,
     metadata_from_json,
     metadata_from_pairs,
+    pair_text,
 )
 
 __all__ = ["Meta", "MetaFile", "metadata_of", "metadata_text"]
@@ -36,7 +36,9 @@ MetaFile = Annotated[
 ]
 
 
-def metadata_of(pairs: list[str] | None, file: Path | None = None) -> dict[str, MetadataValue]:
+def metadata_of(
+    pairs: list[str] | None, file: Path | None = None, *, given_by: str = "--meta"
+) -> dict[str, MetadataValue]:
     """Return the metadata that options state: that of the file, and over it that of `K=V` texts.
 
     Raises:
@@ -46,16 +48,12 @@ def metadata_of(pairs: list[str] | None, file: Path | None = None) -> dict[str, 
     try:
         return {**metadata, **metadata_from_pairs(pairs or ())}
     except InvalidValue as error:
-        raise typer.BadParameter(f"{error.value!r}: {error.reason}", param_hint="--meta") from error
+        raise typer.BadParameter(f"{error.value!r}: {error.reason}", param_hint=given_by) from error
 
 
 def metadata_text(metadata: Metadata) -> str:
     """Return metadata as one line for people, each value as `--meta` takes it."""
-    pairs = (
-        f"{key}={value}" if isinstance(value, str) else f"{key}:={json_text(to_json(value))}"
-        for key, value in metadata.items()
-    )
-    return ", ".join(pairs) or "-"
+    return ", ".join(pair_text(key, value) for key, value in metadata.items()) or "-"
 
 
 def _of_file(file: Path) -> dict[str, MetadataValue]:

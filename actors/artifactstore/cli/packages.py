@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from artifactstore.cli.annotations import annotate
 from artifactstore.cli.finding import list_packages
 from artifactstore.cli.metadata_options import Meta, MetaFile, metadata_of, metadata_text
 from artifactstore.cli.options import (
@@ -162,7 +163,8 @@ def show(package: Package, *, json: Json = False) -> None:
         say_json({**shown, "file_list": to_json(entries)})
         return
     for key, value in shown.items():
-        say(f"{key:18} {metadata_text(record.metadata) if key == 'metadata' else text_of(value)}")
+        values = {"metadata": record.metadata, "annotations": record.annotations}.get(key)
+        say(f"{key:18} {text_of(value) if values is None else metadata_text(values)}")
     for entry in entries:
         say(_entry_text(entry))
 
@@ -185,6 +187,7 @@ def register(app: typer.Typer) -> None:
         ("create", create),
         ("add", add),
         ("finalize", finalize),
+        ("annotate", annotate),
         ("list", list_packages),
         ("show", show),
     ):

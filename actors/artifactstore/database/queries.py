@@ -20,6 +20,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from artifactstore.database.annotations import annotations_column, annotations_in
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
@@ -33,7 +34,7 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.metadata import Metadata, is_metadata
+from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
     EntryListing,
@@ -59,7 +60,7 @@ from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FoundEntry, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS, TAGS
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS, TAGS, VALUES
 
 __all__ = [
     "IS_CURRENT",
@@ -92,7 +93,8 @@ _TAG_SEPARATOR = "\n"
 """A character that no tag contains."""
 
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
-_retention, _schemas, _tags = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS]
+_retention, _schemas, _tags, _values = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS], LIVE[VALUES]
+_others = _values.alias("others")
 
 # Literals, not parameters: only with literals can a planner use the partial index of flagged objects.
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
@@ -135,8 +137,8 @@ def _package_query() -> Select[tuple[object, ...]]:
     tags = select(func.aggregate_strings(_tags.c.tag, _TAG_SEPARATOR)).where(
         _tags.c.package_id == _packages.c.package_id
     )
-    columns = (_packages, _retention.c.expires_at, _retention.c.duration_us, tags.scalar_subquery().label("tags"))
-    return select(*columns).select_from(joined)
+    further = (_retention.c.expires_at, _retention.c.duration_us, tags.scalar_subquery().label("tags"))
+    return select(_packages, *further, annotations_column(_packages.c.created_sequence)).select_from(joined)
 
 
 def _number_of(package_id: str) -> ScalarSelect[int]:
@@ -228,19 +230,30 @@ async def packages(connection: AsyncConnection, page: PackageListing) -> Sequenc
 def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
     """Return the SQL query for a page of a list, which may also select packages that the filter rejects."""
     columns = _packages.c
-    query = _package_query().where(*_conditions(page.where, page.sort))
-    value = {"created": columns.created_sequence, "name": columns.name, "size": columns.total_bytes}[page.sort]
-    keys = [columns.created_sequence] if page.sort == "created" else [value, columns.created_sequence]
+    query = _package_query().where(*_conditions(page.where, page.sort, joined=1))
+    number: ColumnElement[int] = columns.created_sequence
+    terms = _terms(page.where)
+    if terms and page.sort == "created":
+        # An index has the packages with this term in the order of the list.
+        query = query.join(_values, _values.c.package_number == number).where(_values.c.term == terms[0])
+        number = _values.c.package_number
+    value = {"created": number, "name": columns.name, "size": columns.total_bytes}[page.sort]
+    keys = [number] if page.sort == "created" else [value, number]
     if page.after is not None:
         position, bound = tuple_(*keys), tuple_(*page.after[-len(keys) :])
         query = query.where(position > bound if page.ascending else position < bound)
     return query.order_by(*(key if page.ascending else key.desc() for key in keys)).limit(page.limit)
 
 
-def _conditions(where: PackageFilter, sort: SortKey) -> list[ColumnElement[bool]]:
+def _conditions(where: PackageFilter, sort: SortKey, *, joined: int = 0) -> list[ColumnElement[bool]]:
     """Return conditions that hold for every package which a filter accepts, and maybe for others.
 
     A condition may use an index only if that is in the order of the list: otherwise each page would sort all matches.
+
+    Args:
+        where: the filter.
+        sort: the order of the list.
+        joined: the number of terms that the caller's query states by itself if the list is in order of creation.
     """
     columns = _packages.c
     found: list[ColumnElement[bool]] = []
@@ -256,11 +269,20 @@ def _conditions(where: PackageFilter, sort: SortKey) -> list[ColumnElement[bool]
             found.append((column if sort == "created" else column.concat("")) == value)
     if where.tag is not None:
         found.append(columns.package_id.in_(select(_tags.c.package_id).where(_like(_tags.c.tag, where.tag))))
+    for term in _terms(where)[joined if sort == "created" else 0 :]:
+        has_term = _others.c.term == term, _others.c.package_number == columns.created_sequence
+        found.append(select(_others.c.key).where(*has_term).exists())
     if where.since_us is not None:
         found.append(columns.created_at >= where.since_us)
     if where.until_us is not None:
         found.append(columns.created_at < where.until_us)
     return found
+
+
+def _terms(where: PackageFilter) -> list[str]:
+    """Return the terms of the metadata that a filter wants."""
+    terms = (search_term(key, value) for key, value in where.metadata.items())
+    return [term for term in terms if term is not None]
 
 
 def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
@@ -582,6 +604,7 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         created_sequence=row.created_sequence,
         finalized_sequence=row.finalized_sequence,
         tags=tuple(sorted(row.tags.split(_TAG_SEPARATOR))) if row.tags is not None else (),
+        annotations=annotations_in(row.annotations),
     )
 
 

@@ -232,6 +232,18 @@ Table(
     Index(None, "package_id"),
 )
 
+Table(
+    "artifact_values",
+    METADATA,
+    _integer("package_number", key=True),
+    _text("key", key=True),
+    _text("annotation", nullable=True),
+    _text("term", nullable=True),
+    _integer("sequence"),
+    Index(None, "term", "package_number"),
+    sqlite_with_rowid=False,
+)
+
 type ViewTables = Mapping[ViewTable, Table]
 
 LIVE: ViewTables = MappingProxyType({view: METADATA.tables[view.name] for view in VIEWS})

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select, type_coerce
 
+from artifactstore.database.annotations import annotation_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.state import ContentState, EntryCounts, LogState, Needs, PackageState, PlaceState, TagState
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS, TAGS
+from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS, TAGS, VALUES
 
 __all__ = ["load_state"]
 
@@ -30,6 +31,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
+    yield from _load_annotations(state, tables[VALUES], needs.annotations, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
     if needs.counts:
@@ -50,6 +52,15 @@ def _load_packages(state: LogState, packages: Table, package_ids: Iterable[str],
         state.packages[package_id] = PackageState(
             package_id, number, name, retention, metadata, created_at_us, status == "finalized", *totals
         )
+
+
+def _load_annotations(state: LogState, values: Table, package_ids: Iterable[str], database: str) -> Steps[None]:
+    packages = {each.number: each for package_id in package_ids if (each := state.packages.get(package_id))}
+    if not packages:
+        return
+    keys = [(number,) for number in sorted(packages)]
+    for number, key, annotation in (yield lookup(_annotations(values, database), keys)):
+        packages[number].annotations[key] = annotation_in(key, annotation)
 
 
 def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes], database: str) -> Steps[None]:
@@ -115,6 +126,16 @@ def _packages(packages: Table, database: str) -> Query:
         columns.total_bytes,
     )
     return query(selected.where(columns.package_id == values["package_id"]), values, database)
+
+
+@cache
+def _annotations(values_of: Table, database: str) -> Query:
+    values = wanted(database, number=int)
+    columns = values_of.c
+    selected = select(columns.package_number, columns.key, columns.annotation)
+    return query(
+        selected.where(columns.package_number == values["number"], columns.annotation.is_not(None)), values, database
+    )
 
 
 @cache

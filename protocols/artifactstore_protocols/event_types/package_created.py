@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from artifactstore_protocols.commands import CreatePackage
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
-from artifactstore_protocols.metadata import Metadata, metadata_bytes
+from artifactstore_protocols.metadata import Metadata, metadata_bytes, search_term
 from artifactstore_protocols.packages import PackageExists
 from artifactstore_protocols.retention import retention_class
 from artifactstore_protocols.state import LogState, Needs, PackageState
-from artifactstore_protocols.views import PACKAGES, RETENTION, Put, Row, RowOperation
+from artifactstore_protocols.views import PACKAGES, RETENTION, VALUES, Put, Row, RowOperation
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import Event, StoredEvent
@@ -102,7 +102,13 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         None,  # retained_from
         None,  # expires_at
     )
-    return (Put(PACKAGES, (package,)), Put(RETENTION, (retention,)))
+    searched: list[Row] = [
+        (stored.sequence, key, None, term, stored.sequence)
+        for key, value in payload.metadata.items()
+        if (term := search_term(key, value)) is not None
+    ]
+    puts = (Put(PACKAGES, (package,)), Put(RETENTION, (retention,)))
+    return (*puts, Put(VALUES, searched)) if searched else puts
 
 
 _NAME: Final = "v1.package.created"

@@ -69,3 +69,37 @@ def test_packages_are_found_by_text_and_by_type(cli: Cli) -> None:
     assert found("--meta", 'n:="412"') == ["text", "number"]
     assert found("--meta", "n=[412]") == []
     assert "search for text" in cli.refused_without_a_trace("package", "list", "--meta", "n:=[412]")
+
+
+def test_annotations_stand_beside_the_manifest(cli: Cli, tree: Path) -> None:
+    package = cli.json("ingest", tree, "--meta", "branch=main")["package_id"]
+    manifest = cli.ok("manifest", package).out
+    assert cli.json("package", "annotate", package, "reviewed=alice", "score:=4")["annotations"] == {
+        "reviewed": "alice",
+        "score": 4,
+    }
+    said = cli.ok("package", "annotate", package, "score:=5", "hosts:=[1]", "--remove", "reviewed").text
+    assert said == f"{package}  tree  hosts:=[1], score:=5\n"
+    shown = cli.ok("package", "show", package).text
+    assert "annotations        hosts:=[1], score:=5\n" in shown
+    assert cli.json("package", "show", package)["metadata"] == {"branch": "main"}
+    assert cli.ok("manifest", package).out == manifest
+    details = [line["detail"] for line in cli.json_lines("history", package)]
+    assert details[-2:] == [
+        "annotated score:=4, reviewed=alice",
+        "annotated hosts:=[1], score:=5; removed annotation 'reviewed'",
+    ]
+    for condition, found in (("score=5", 1), ("score:=5", 1), ("score=4", 0), ("reviewed=alice", 0)):
+        assert len(cli.json_lines("package", "list", "--meta", condition, "--meta", "branch=main")) == found
+    assert cli.json("replay")["repaired_rows"] == 0
+
+
+def test_an_annotation_that_cannot_be_is_refused(cli: Cli, tree: Path) -> None:
+    package = cli.json("ingest", tree, "--meta", "branch=main")["package_id"]
+    refused = cli.refused_without_a_trace("package", "annotate", "tree", "branch=dev")
+    assert refused == f"the metadata of package {package} has 'branch' and cannot change; annotate with another key"
+    assert "has no annotation 'x'" in cli.refused_without_a_trace("package", "annotate", "tree", "--remove", "x")
+    for arguments, reason in (((), "give K=V or --remove K"), (("x",), "write KEY=TEXT, or KEY:=JSON")):
+        ran = cli.run("package", "annotate", "tree", *arguments)
+        assert (ran.code, ran.out) == (2, b"")
+        assert reason in ran.err

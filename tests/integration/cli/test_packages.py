@@ -28,6 +28,7 @@ PACKAGE_KEYS = [
     "created_sequence",
     "finalized_sequence",
     "tags",
+    "annotations",
 ]
 FILE_KEYS = [
     "package_id",
@@ -114,7 +115,9 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     assert [*first[:2], *first[4:]] == [package, "finalized", "7", "files", "67", "B", "tester", "steps"]
     assert [first[3], second[1]] == ["s", "open"]
     assert second[4:] == ["0", "files", "0", "B", "tester", "other"]
-    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:20])
+    lines = dict(
+        line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[: len(PACKAGE_KEYS)]
+    )
     assert list(lines) == PACKAGE_KEYS
     assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "os=linux, branch=main")
 
@@ -197,7 +200,7 @@ COMMANDS = [
     ("ls",),
     ("tree",),
     ("diff",),
-    *(("package", step) for step in ("create", "add", "finalize", "list", "show")),
+    *(("package", step) for step in ("create", "add", "finalize", "annotate", "list", "show")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
 ]
 GROUPS = ("package", "tag")

@@ -87,6 +87,10 @@ LISTS = [
     PackageListing(PackageFilter(created_by="ci")),
     PackageListing(PackageFilter(retention_class="long")),
     PackageListing(PackageFilter(status="open")),
+    PackageListing(PackageFilter(metadata={"branch": "main"})),
+    PackageListing(PackageFilter(metadata={"branch": "main", "tests": 412}, status="finalized"), after=(7, 7)),
+    PackageListing(PackageFilter(metadata={"branch": "main"}), ascending=True, after=(7, 7)),
+    PackageListing(PackageFilter(metadata={"branch": "main"}), "name"),
 ]
 SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md")),
@@ -115,6 +119,18 @@ async def test_a_beginning_limits_what_is_read(database: Database) -> None:
         steps = await database.read(partial(plan_in_order, selected=selected))
         conditions = [step for step in steps if step.startswith("SEARCH") or "Index Cond" in step]
         assert any(f"{column}>" in step.replace(" ", "") and "<" in step for step in conditions), steps
+
+
+async def test_metadata_is_searched_by_key_and_value(database: Database) -> None:
+    for page in (
+        PackageListing(PackageFilter(metadata={"branch": "main"})),
+        PackageListing(PackageFilter(metadata={"branch": "main", "tests": 412}), after=(7, 7)),
+    ):
+        steps = await database.read(partial(plan_in_order, selected=listing_query(page)))
+        conditions = [step for step in steps if "(term=" in step.replace(" ", "") or "Index Cond: ((term =" in step]
+        assert conditions, steps
+        # The packages are found from the values: only what matches is read.
+        assert not any("ix_artifact_packages_created_sequence" in step and step.startswith("SCAN") for step in steps)
 
 
 async def test_a_content_is_searched_by_its_digest(database: Database) -> None:

@@ -34,6 +34,7 @@ from artifactstore_protocols.views import (
     RETENTION,
     SCHEMAS,
     TAGS,
+    VALUES,
     VIEWS,
     Cell,
     NamedCells,
@@ -67,6 +68,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     RETENTION: {"expires_at": None, "duration_us": 1, "status": "lost"},
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
     TAGS: {"package_id": "another", "protected": 7},
+    VALUES: {"annotation": "5", "term": None},
 }
 
 
