@@ -251,6 +251,8 @@ class Create:
     package: int
     retention_class: str
     metadata: Metadata = field(hash=False)
+    schema: str | None = None
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +400,9 @@ _STEPS = st.one_of(
         Create,
         _PACKAGES,
         st.sampled_from([*RETENTION_CLASSES, "forever"]),
-        st.dictionaries(st.sampled_from(["branch", "commit"]), st.text(max_size=3)),
+        st.dictionaries(st.sampled_from(["branch", "commit"]), st.text(max_size=3) | st.integers(0, 1)),
+        st.sampled_from([None, None, "build", "build@1", "build@2", "model"]),
+        st.sampled_from([(), (), (1,), (2,), (1, 2)]),
     ),
     st.builds(Finalize, _PACKAGES, st.booleans()),
     st.builds(Register, st.sampled_from(["build", "model"])),
@@ -476,7 +480,16 @@ def payloads() -> st.SearchStrategy[Payload]:
     metadata = metadata_maps().filter(bool)
     return st.one_of(
         st.builds(LogCreated, uuids),
-        st.builds(PackageCreated, text, text, text, st.none() | number, st.dictionaries(text, text, max_size=3)),
+        st.builds(
+            PackageCreated,
+            text,
+            text,
+            text,
+            st.none() | number,
+            metadata_maps(),
+            st.none() | text,
+            st.dictionaries(text, text),
+        ),
         st.builds(ObjectsStored, text, st.lists(stored, min_size=1, max_size=3).map(tuple)),
         ingests(),
         st.builds(PackageFinalized, st.binary(max_size=8)),

@@ -2,6 +2,8 @@
 
 from typing import cast
 
+from msgspec import structs
+
 from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
@@ -32,6 +34,7 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
 )
 from command_strategies import (
@@ -100,7 +103,8 @@ class MemoryLog:
         """The command that the step is now."""
         match step:
             case Create():
-                return created(step.package, retention_class=step.retention_class, metadata=step.metadata)
+                command = created(step.package, retention_class=step.retention_class, metadata=step.metadata)
+                return structs.replace(command, schema=step.schema, parents=tuple(map(package_id_of, step.parents)))
             case Ingest():
                 files = [file.ingested() for file in step.files]
                 entries, stored = tuple(file.entry for file in files), tuple(file.stored for file in files)
@@ -108,7 +112,8 @@ class MemoryLog:
             case Finalize():
                 return self.finalize(package_id_of(step.package), late=step.late)
             case Register():
-                return RegisterMetadataSchema(step.name, '{"type":"object"}')
+                schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
+                return RegisterMetadataSchema(step.name, schema)
             case SetATag():
                 return SetTag(step.tag, package_id_of(step.package), step.protected)
             case DeleteATag():
@@ -148,6 +153,12 @@ class MemoryLog:
                 number_of(package, "created_at"),
                 1_000_000 + len(self.events),
                 labels,
+                cast("str | None", package["metadata_schema"]),
+                {
+                    text_of(row, "parent_id"): text_of(row, "manifest_digest")
+                    for row in self.views.rows(PARENTS)
+                    if row["package_number"] == package["created_sequence"]
+                },
             ),
             entries=[self.views.manifest_entry(row) for row in files],
             storage_receipts=[

@@ -31,6 +31,7 @@ from artifactstore_protocols.views import (
     KIND_LINK,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     SCHEMAS,
     TAGS,
     VALUES,
@@ -107,6 +108,8 @@ class MemoryViews:
                 links=number_of(row, "link_count"),
                 directories=number_of(row, "directory_count"),
                 total_bytes=number_of(row, "total_bytes"),
+                manifest_digest=cast("str | None", row["manifest_digest"]),
+                schema=cast("str | None", row["metadata_schema"]),
             )
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
@@ -126,7 +129,8 @@ class MemoryViews:
             state.set_place(bytes_of(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
-        self._annotate(numbered)
+            state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
+        self._describe(numbered)
         for row in self.rows(TAGS):
             state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
         for row in self.rows(FILES):
@@ -136,8 +140,12 @@ class MemoryViews:
         state.counts = self.counts()
         return state
 
-    def _annotate(self, packages: Mapping[int, PackageState]) -> None:
-        """Give packages their annotations."""
+    def _describe(self, packages: Mapping[int, PackageState]) -> None:
+        """Give packages their annotations and parents."""
+        for row in self.rows(PARENTS):
+            package = packages.get(number_of(row, "package_number"))
+            if package is not None:
+                package.parents[text_of(row, "parent_id")] = text_of(row, "manifest_digest")
         for row in self.rows(VALUES):
             package = packages.get(number_of(row, "package_number"))
             if package is not None and row["annotation"] is not None:

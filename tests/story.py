@@ -99,7 +99,10 @@ STORY: list[Step] = [
     DeleteATag("best"),
     DeleteATag("best"),
     Ingest(1, (FileStep("late", b"", False),), OnExisting.REFUSE),
-    Create(4, "long", {}),
+    Create(4, "long", {"branch": 1}, "build"),
+    Create(4, "long", {"branch": "main"}, "build@3"),
+    Create(4, "long", {"branch": "main"}, "build", (3,)),
+    Create(4, "long", {"branch": "main"}, "build@1", (1,)),
     Ingest(
         4,
         (
@@ -109,6 +112,9 @@ STORY: list[Step] = [
         ),
         OnExisting.REFUSE,
     ),
+    Annotate(4, {"score": "x"}),
+    Finalize(4, late=False),
+    Annotate(4, {"score": 1}),
     Finalize(4, late=False),
     SetATag("release", 4, False),
     SetATag("latest", 4, None),

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         WrongStorageRoot,
     )
     from artifactstore_protocols.canonical import NotCanonical, NotEncodable
+    from artifactstore_protocols.ci import NoCiFound
     from artifactstore_protocols.dataplane import (
         RangeRefused,
         SourceChanged,
@@ -71,8 +72,11 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
+    from artifactstore_protocols.metadata_schema import SchemaNotFound, SchemaViolated
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
+        AnnotationNotFound,
+        MetadataKeyTaken,
         NotFinalized,
         ObjectsNotStored,
         PackageChanged,
@@ -123,6 +127,7 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "AmbiguousPackage",
+    "AnnotationNotFound",
     "ArtifactStoreError",
     "AskCycle",
     "AskError",
@@ -156,6 +161,8 @@ __all__ = [
     "LogNotEmpty",
     "MailboxFull",
     "ManifestInvalid",
+    "MetadataKeyTaken",
+    "NoCiFound",
     "NoTemporaryDirectory",
     "NoThreadLeft",
     "NotADirectory",
@@ -183,8 +190,10 @@ __all__ = [
     "RecordInvalid",
     "Refusal",
     "Refused",
+    "SchemaNotFound",
     "SchemaTooNew",
     "SchemaTooOld",
+    "SchemaViolated",
     "SourceChanged",
     "SourceDiffers",
     "SourceError",
@@ -232,6 +241,8 @@ _MODULES = (
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",
+    "artifactstore_protocols.metadata_schema",
+    "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.root_markers",

@@ -14,6 +14,7 @@ from typing import Literal, cast
 
 import rfc8785
 import trio
+from msgspec.structs import replace
 
 from artifactstore import finding
 from artifactstore.arguments import checked
@@ -68,6 +69,7 @@ from artifactstore_protocols.messages import (
     Stream,
 )
 from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
 from artifactstore_protocols.package_listing import (
     ALL,
     EntryFilter,
@@ -165,17 +167,32 @@ class Registry:
         *,
         retention: str = DEFAULT_RETENTION,
         metadata: Metadata | None = None,
+        schema: str | None = None,
+        parents: Sequence[str] = (),
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> PackageRecord:
         """Create an open package.
 
+        Args:
+            name: the name of the package.
+            retention: the name of its retention class.
+            metadata: values by key: text, integers, booleans, lists and maps.
+            schema: the schema that the metadata must fit, as `NAME` or `NAME@VERSION`. It must also fit, together with
+                the annotations, when the package is finalized.
+            parents: the finalized packages that this one is made from.
+            principal: the principal.
+            idempotency_key: see the class.
+
         Raises:
+            SchemaNotFound, SchemaViolated: there is no such schema, or the metadata does not fit it.
+            PackageNotFound, AmbiguousPackage, NotFinalized: a parent is no finalized package.
             UnknownRetentionClass: the retention class does not exist.
             InvalidValue: a value breaks a rule.
             IdempotencyConflict: the key belongs to a different call.
         """
-        message = OpenPackage(name, retention, dict(metadata or {}), principal, idempotency_key)
+        ids = await self._package_ids(parents)
+        message = OpenPackage(name, retention, dict(metadata or {}), principal, idempotency_key, schema, ids)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
@@ -290,6 +307,8 @@ class Registry:
         name: str | None = None,
         retention: str = DEFAULT_RETENTION,
         metadata: Metadata | None = None,
+        schema: str | None = None,
+        parents: Sequence[str] = (),
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
         principal: str = DEFAULT_PRINCIPAL,
@@ -299,15 +318,18 @@ class Registry:
     ) -> IngestSummary:
         """Create a package, put a directory into it and finalize it. By default the package has the directory's name.
 
-        See `ingest_directory` for what is stored, and for `links` and `selection`. After an interruption, the same call
-        continues with the package of the interrupted call if it has an idempotency key. Without a key it does so with
-        `files_cache`, unless the directory has lost a path that the package holds: then it creates a new package.
+        See `create_package` for `metadata`, `schema` and `parents`, and `ingest_directory` for the other arguments.
+
+        After an interruption, the same call continues with the package of the interrupted call if it has an idempotency
+        key. Without a key it does so with `files_cache`, unless the directory has lost a path that the package holds:
+        then it creates a new package.
 
         Raises:
             Exception: the errors of `create_package`, `ingest_directory` and `finalize_package`. A rejected directory
                 creates no package. A later failure leaves an open package behind, with one exception: if the first
                 batch of files fails and no idempotency key could find the package again, there is no package.
         """
+        ids = await self._package_ids(parents)
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
             message = IngestTree(
@@ -321,6 +343,8 @@ class Registry:
                 files_cache=files_cache,
                 links=links,
                 selection=selection,
+                schema=schema,
+                parents=ids,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
@@ -335,9 +359,12 @@ class Registry:
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> MetadataSchema:
-        """Add the next version of a named JSON schema for package metadata. The schema is recorded, not enforced.
+        """Add the next version of a named JSON Schema, which packages that name it must fit.
+
+        A part of JSON Schema 2020-12 is supported; see `artifactstore_protocols.metadata_schema`.
 
         Raises:
+            InvalidValue: the schema has a keyword that is not supported, such as `pattern`. The error has its place.
             NotEncodable: the schema holds a float or a value that JSON cannot represent.
         """
         value = dict(schema)
@@ -347,6 +374,29 @@ class Registry:
         # From the event, not from the table: a repeated call returns the version that the first call created.
         registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
+
+    @checked
+    async def get_metadata_schema(self, schema: str) -> MetadataSchema:
+        """Return a metadata schema: `NAME` is its latest version, and `NAME@VERSION` another one.
+
+        Raises:
+            SchemaNotFound: there is no such schema.
+        """
+        name, version = parse_reference(schema)
+        found = await self._store.metadata_schema(name, version)
+        if found is None:
+            latest = await self._store.metadata_schema(name)
+            raise SchemaNotFound(schema, 0 if latest is None else latest.version)
+        return found
+
+    @checked
+    async def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
+        """Yield every version of every metadata schema in the order of names and versions, read in pages."""
+        after = ("", 0)
+        while page := await self._store.metadata_schemas(after=after, limit=_PAGE):
+            for each in page:
+                yield each
+            after = (page[-1].name, page[-1].version)
 
     @checked
     async def annotate_package(
@@ -447,6 +497,14 @@ class Registry:
         """
         return await self._store.find_package(package)
 
+    async def _package_ids(self, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return the ids of packages; of a package that is named twice, one."""
+        return tuple(dict.fromkeys([await self._package_id(each) for each in packages]))
+
+    async def _resolved(self, where: PackageFilter) -> PackageFilter:
+        """Return a filter with the id of the package that it names."""
+        return where if where.made_from is None else replace(where, made_from=await self._package_id(where.made_from))
+
     async def _package_id(self, package: str, *, prefer_open: bool = False) -> str:
         return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
 
@@ -474,7 +532,7 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage: no package is `after`, or several are.
         """
-        page = PackageListing(where, sort, ascending=(sort == "name") != reverse)
+        page = PackageListing(await self._resolved(where), sort, ascending=(sort == "name") != reverse)
         async with aclosing(finding.list_packages(self._store, page, after=after, limit=limit)) as packages:
             async for each in packages:
                 yield each
@@ -497,7 +555,8 @@ class Registry:
             packages: in which packages.
             limit: the maximum number of entries.
         """
-        async with aclosing(finding.find_entries(self._store, EntryListing(wanted, packages), limit=limit)) as found:
+        page = EntryListing(wanted, await self._resolved(packages))
+        async with aclosing(finding.find_entries(self._store, page, limit=limit)) as found:
             async for each in found:
                 yield each
 

@@ -37,6 +37,7 @@ from artifactstore_protocols.manifest import (
     read_jcs,
 )
 from artifactstore_protocols.metadata import Metadata, check_keys, check_metadata
+from artifactstore_protocols.metadata_schema import SCHEMA_BYTES_MAX, check_schema, parse_reference
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
 
@@ -44,6 +45,7 @@ __all__ = [
     "ENTRIES_BYTES_MAX",
     "ENTRIES_MAX",
     "OBJECTS_MAX",
+    "PARENTS_MAX",
     "AnnotatePackage",
     "Command",
     "CommandRequest",
@@ -69,7 +71,6 @@ __all__ = [
 ]
 
 _NAME_CHARACTERS_MAX = 200
-_SCHEMA_BYTES_MAX = 1 << 20
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
 _REFERENCE_CHARACTERS = re.compile("[@:{}]")  # see `package_references`
@@ -80,6 +81,9 @@ ENTRIES_MAX: Final = 256
 
 ENTRIES_BYTES_MAX: Final = 1 << 20
 """The most bytes of the entries in one command, as `entry_bytes` counts them."""
+
+PARENTS_MAX: Final = 100
+"""The most packages that a package can be made from."""
 
 OBJECTS_MAX: Final = 256
 """The most findings, contents or objects in one command, and the most objects that one event stores."""
@@ -117,18 +121,35 @@ def _check_reference(what: str, text: str) -> None:
 
 
 class CreatePackage(Struct, frozen=True):
-    """A command that creates an open package. The name is a label and need not be unique; `package_id` is unique."""
+    """A command that creates an open package.
+
+    Attributes:
+        package_id: the id of the package, which is unique.
+        name: a label, which need not be unique.
+        retention_class: the name of its retention class.
+        metadata: values by key.
+        schema: the schema that the metadata fits, as `NAME` (its latest version) or `NAME@VERSION`; None for none.
+        parents: the ids of the finalized packages that this one is made from, at most `PARENTS_MAX`.
+    """
 
     package_id: str
     name: str
     retention_class: str
     metadata: Metadata
+    schema: str | None = None
+    parents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_id("package id", self.package_id)
         _check_reference("package name", self.name)
         check_metadata(self.metadata)
+        if self.schema is not None:
+            _check_name("metadata schema name", parse_reference(self.schema)[0])
+        if len(self.parents) > PARENTS_MAX or len(set(self.parents)) != len(self.parents):
+            raise InvalidValue("parents", str(len(self.parents)), f"name at most {PARENTS_MAX} packages, each once")
+        for parent in self.parents:
+            check_id("package id", parent)
 
 
 class OnExisting(StrEnum):
@@ -232,8 +253,10 @@ class RegisterMetadataSchema(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_fields(self)
         _check_name("metadata schema name", self.name)
+        if "@" in self.name:
+            raise InvalidValue("metadata schema name", self.name[:60], "leave out @, which selects a version")
         try:
-            read_jcs(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
+            check_schema(read_jcs(self.schema.encode(), max_bytes=SCHEMA_BYTES_MAX))
         except (UnicodeEncodeError, NotCanonicalJson) as error:
             raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
 
@@ -458,7 +481,8 @@ def command_digest(command: Command, principal: str) -> str:
     match command:
         case CreatePackage():
             metadata = cast("dict[str, RecordValue]", dict(command.metadata))
-            asked = ["create", command.name, command.retention_class, metadata]
+            parents = sorted(command.parents)
+            asked = ["create", command.name, command.retention_class, metadata, command.schema, [*parents]]
         case IngestFiles():
             entries: list[RecordValue] = [encode_entry(entry) for entry in command.entries]
             checked: list[RecordValue] = [principal, ["ingest", command.package_id, command.on_existing.value, entries]]

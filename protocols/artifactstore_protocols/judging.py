@@ -48,7 +48,7 @@ from artifactstore_protocols.event_types.objects_reprieved import reprieve_objec
 from artifactstore_protocols.event_types.objects_retired import SUPERSEDED, retire_objects
 from artifactstore_protocols.event_types.objects_stored import new_objects, superseded
 from artifactstore_protocols.event_types.package_annotated import annotate_package
-from artifactstore_protocols.event_types.package_created import create_package
+from artifactstore_protocols.event_types.package_created import create_package, creation_needs
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_registered import register_schema
@@ -92,8 +92,8 @@ def command_needs(commands: Sequence[Command]) -> Needs:
 
 def _needs(command: Command) -> Needs:
     match command:
-        case CreatePackage() | FinalizePackage():
-            return Needs(packages=frozenset({command.package_id}))
+        case CreatePackage():
+            return creation_needs(command)
         case IngestFiles():
             brought = frozenset(stored.digest for stored in command.stored)
             return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
@@ -102,8 +102,8 @@ def _needs(command: Command) -> Needs:
         case SetTag() | DeleteTag():
             named = {command.package_id} if isinstance(command, SetTag) else set[str]()
             return Needs(packages=frozenset(named), tags=frozenset({command.tag}))
-        case AnnotatePackage():
-            return Needs(packages=frozenset({command.package_id}), annotations=frozenset({command.package_id}))
+        case AnnotatePackage() | FinalizePackage():
+            return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
         case ReplaceObjects():

@@ -341,6 +341,8 @@ class OpenPackage(_Checked, Request[PackageRecord, IngestRole], Struct, frozen=T
     metadata: Metadata
     principal: str
     idempotency_key: str | None
+    schema: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
@@ -398,6 +400,8 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     files_cache: bool = True
     links: LinkPolicy = LinkPolicy.KEEP
     selection: Selection = EVERYTHING
+    schema: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 class GetHealth(_Checked, Request[HealthReport, HealthRole], Struct, frozen=True):

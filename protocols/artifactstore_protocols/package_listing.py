@@ -52,6 +52,7 @@ class PackageFilter(Struct, frozen=True):
         until_us: the time before which they were created.
         metadata: keys and values that their metadata or annotations contain: text, integers and booleans. A text also
             matches an integer or a boolean that is written like it: `412`, `true`.
+        made_from: a package that they are made from: an id, and for the methods of the registry whatever names it.
     """
 
     name: str | None = None
@@ -62,6 +63,7 @@ class PackageFilter(Struct, frozen=True):
     since_us: int | None = None
     until_us: int | None = None
     metadata: Metadata = field(default_factory=dict[str, MetadataValue])
+    made_from: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -72,7 +74,11 @@ class PackageFilter(Struct, frozen=True):
             if scalar_text(value) is None:
                 raise InvalidValue("metadata", key[:_SHOWN_CHARACTERS], "search for text, an integer, true or false")
         check_metadata(self.metadata)
-        for what, text in (("principal", self.created_by), ("retention class", self.retention_class)):
+        for what, text in (
+            ("principal", self.created_by),
+            ("retention class", self.retention_class),
+            ("package", self.made_from),
+        ):
             if text is not None and not is_unicode(text):
                 raise InvalidValue(what, text[:_SHOWN_CHARACTERS], "write Unicode text without NUL")
 
@@ -87,6 +93,7 @@ class PackageFilter(Struct, frozen=True):
             and (self.tag is None or any(map(glob_matcher(self.tag), package.tags)))
             and (self.since_us is None or package.created_at_us >= self.since_us)
             and (self.until_us is None or package.created_at_us < self.until_us)
+            and (self.made_from is None or self.made_from in package.parents)
             and all(value_matches(value, values.get(key)) for key, value in self.metadata.items())
         )
 

@@ -82,6 +82,8 @@ class PackageRecord(Struct, frozen=True):
         finalized_sequence: the sequence of the event that finalized it; None while the package is open.
         tags: the tags that name it, sorted.
         annotations: what was said about it since it was created, beside the metadata and the manifest.
+        schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
+        parents: the manifest digests of the packages that it is made from, by their ids.
     """
 
     package_id: str
@@ -105,6 +107,8 @@ class PackageRecord(Struct, frozen=True):
     finalized_sequence: int | None
     tags: Sequence[str] = ()
     annotations: Metadata = field(default_factory=dict[str, MetadataValue])
+    schema: str | None = None
+    parents: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def values(self) -> Metadata:

@@ -47,7 +47,9 @@ class Needs(Struct, frozen=True):
         schemas: the names of the needed metadata schemas.
         tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
-        annotations: the ids of needed packages whose annotations are needed, too.
+        described: the ids of needed packages whose annotations, parents and schema are needed, too.
+        schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
+            `schemas`.
         counts: whether to count the entries of all packages.
     """
 
@@ -58,14 +60,15 @@ class Needs(Struct, frozen=True):
     schemas: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
-    annotations: frozenset[str] = frozenset()
+    described: frozenset[str] = frozenset()
+    schema_texts: frozenset[str] = frozenset()
     counts: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "annotations")
+        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "described", "schema_texts")
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
@@ -80,7 +83,8 @@ class Needs(Struct, frozen=True):
             self.schemas | other.schemas,
             self.tags | other.tags,
             self.references | other.references,
-            self.annotations | other.annotations,
+            self.described | other.described,
+            self.schema_texts | other.schema_texts,
             self.counts or other.counts,
         )
 
@@ -103,7 +107,10 @@ class PackageState(Struct):
         total_bytes: the total size of its files.
         entries: its entries by path key; at least the needed entries that exist.
         below: for each needed path key with entries below it, the path of one of these entries.
+        manifest_digest: the digest of its manifest; None while it is open.
+        schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
         annotations: its annotations; empty if not requested.
+        parents: the manifest digests of the packages that it is made from, by their ids; empty if not requested.
     """
 
     package_id: str
@@ -118,9 +125,12 @@ class PackageState(Struct):
     links: int = 0
     directories: int = 0
     total_bytes: int = 0
+    manifest_digest: str | None = None
+    schema: str | None = None
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     below: dict[str, str] = field(default_factory=dict[str, str])
     annotations: dict[str, MetadataValue] = field(default_factory=dict[str, MetadataValue])
+    parents: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def is_empty(self) -> bool:
@@ -188,6 +198,7 @@ class LogState(Struct):
         references: by primary digest, the number of entries of packages that refer to the content.
         counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
+        schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
@@ -199,6 +210,7 @@ class LogState(Struct):
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
     counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
+    schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None

@@ -26,6 +26,7 @@ __all__ = [
     "KIND_LINK",
     "LOCATIONS",
     "PACKAGES",
+    "PARENTS",
     "RETENTION",
     "SCHEMAS",
     "TAGS",
@@ -96,6 +97,7 @@ PACKAGES = ViewTable(
         "tree_digest",
         "created_sequence",
         "finalized_sequence",
+        "metadata_schema",
     ),
 )
 CONTENTS = ViewTable(
@@ -170,7 +172,10 @@ VALUES = ViewTable("artifact_values", ("package_number", "key", "annotation", "t
 `term` is the `metadata.search_term` of key and value; it is null for lists and maps.
 """
 
-VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS, VALUES)
+PARENTS = ViewTable("artifact_parents", ("package_number", "parent_id", "manifest_digest"), key_columns=2)
+"""The packages that packages are made from."""
+
+VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS, VALUES, PARENTS)
 
 _HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
 

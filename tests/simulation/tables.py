@@ -28,6 +28,7 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -102,6 +103,12 @@ class Tables(MemoryViews):
                 text_of(each, "key"): json.loads(text_of(each, "annotation"))
                 for each in self.rows(VALUES)
                 if each["package_number"] == row["created_sequence"] and each["annotation"] is not None
+            },
+            schema=cast("str | None", row["metadata_schema"]),
+            parents={
+                text_of(each, "parent_id"): text_of(each, "manifest_digest")
+                for each in self.rows(PARENTS)
+                if each["package_number"] == row["created_sequence"]
             },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
         )
@@ -221,10 +228,14 @@ class Tables(MemoryViews):
             for row in self.rows(TAGS)
         ]
 
-    def schema(self, name: str) -> MetadataSchema | None:
+    def schemas(self) -> list[MetadataSchema]:
+        """See `EventStore.metadata_schemas`."""
+        return [_schema(row) for row in self.rows(SCHEMAS)]
+
+    def schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """See `EventStore.metadata_schema`."""
-        rows = [row for row in self.rows(SCHEMAS) if row["name"] == name]
-        return _schema(rows[-1]) if rows else None
+        found = [each for each in self.schemas() if each.name == name and version in {None, each.version}]
+        return found[-1] if found else None
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

@@ -249,7 +249,11 @@ def test_findings_are_as_of_a_sequence(as_of: int) -> None:
 
 # What digests cover, written out in full, since logs hold them.
 FORMS: dict[str, tuple[Command, list[object]]] = {
-    "create": (CREATE, ["create", "nightly", "standard", {"branch": "main"}]),
+    "create": (CREATE, ["create", "nightly", "standard", {"branch": "main"}, None, []]),
+    "create from others": (
+        replace(CREATE, schema="build@2", parents=(OTHER_ID, ID)),
+        ["create", "nightly", "standard", {"branch": "main"}, "build@2", [ID, OTHER_ID]],
+    ),
     "ingest": (
         INGEST,
         [
@@ -313,6 +317,8 @@ DIFFERENT: list[Command] = [
     replace(CREATE, name="weekly"),
     replace(CREATE, retention_class="short"),
     replace(CREATE, metadata={}),
+    replace(CREATE, schema="build"),
+    replace(CREATE, parents=(OTHER_ID,)),
     replace(CREATE, metadata={"branch": "other"}),
     replace(CREATE, metadata={"branch": "main", "more": ""}),
     of(FILE.entry),
@@ -372,7 +378,7 @@ def test_a_command_s_digest_tells_what_the_step_asks(tried: list[Step]) -> None:
         (of(link_entry("a", "b")), of(link_entry("a", "b" * 1000)), 999),
         (FINALIZE, replace(FINALIZE, manifest=bytes(1000)), 992),
         (CREATE, replace(CREATE, metadata={"k": "x" * 1000}), 990),
-        (REGISTER, replace(REGISTER, schema='"' + "x" * 1000 + '"'), 983),
+        (REGISTER, replace(REGISTER, schema='{"title":"' + "x" * 1000 + '"}'), 983),
         (replace(FINDINGS, findings=(FINDING,)), FINDINGS, 64),
     ],
 )

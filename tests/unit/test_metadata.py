@@ -120,6 +120,7 @@ def test_the_bounds_are_reached() -> None:
 def test_an_event_or_a_manifest_with_another_type_is_refused(value: RecordValue) -> None:
     metadata = cast("Metadata", {"k": value})
     form: dict[str, RecordValue] = {"package_id": "p", "name": "n", "retention_class": "c", "retention_duration_us": 1}
+    form |= {"schema": None, "parents": {}}
     with pytest.raises(PayloadInvalid, match="metadata has the wrong type"):
         decode_payload(PACKAGE_CREATED.name, encode_record({**form, "metadata": {"k": value}}))
     with pytest.raises(ManifestInvalid, match=r"invalid manifest at metadata"):

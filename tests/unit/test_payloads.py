@@ -67,6 +67,8 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
             "retention_class": "short",
             "retention_duration_us": 5,
             "metadata": {"é": "ü", "b": ""},
+            "schema": None,
+            "parents": {},
         },
     ),
     "v1.objects.stored": (
@@ -249,6 +251,8 @@ def _may_be(example: object, key: str, stranger: object) -> bool:
     """The types by hand: those of the examples above, a map holds metadata, and one duration may be null."""
     if isinstance(stranger, dict):
         return isinstance(example, dict) and stranger in ({}, {"k": "v"}, {"k": 1})
+    if example is None:
+        return stranger is None or isinstance(stranger, str)
     return type(stranger) is type(example) or (stranger is None and key == "retention_duration_us")
 
 

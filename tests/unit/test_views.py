@@ -44,6 +44,7 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -139,6 +140,7 @@ PACKAGE_ROW: NamedCells = {
     "tree_digest": None,
     "created_sequence": 7,
     "finalized_sequence": None,
+    "metadata_schema": None,
 }
 RETENTION_ROW: NamedCells = {
     "package_id": "p",
@@ -167,6 +169,7 @@ TERM = blake3(reference_cbor.encode(["branch", "main"])).hexdigest(length=16)
 VALUE_ROW: NamedCells = {"package_number": 7, "key": "branch", "annotation": None, "term": TERM, "sequence": 7}
 SCORE_TERM = blake3(reference_cbor.encode(["score", "4"])).hexdigest(length=16)
 SCORE_ROW: NamedCells = {**VALUE_ROW, "key": "score", "annotation": "4", "term": SCORE_TERM}
+PARENT_ROW: NamedCells = {"package_number": 7, "parent_id": "q", "manifest_digest": "blake3:1"}
 ROWS = {
     PACKAGES: PACKAGE_ROW,
     CONTENTS: CONTENT_ROW,
@@ -176,6 +179,7 @@ ROWS = {
     SCHEMAS: SCHEMA_ROW,
     TAGS: TAG_ROW,
     VALUES: VALUE_ROW,
+    PARENTS: PARENT_ROW,
 }
 TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
 BARE: NamedCells = {"path": None, "executable": 0, "media_type": None, "digest_primary": None}
@@ -257,6 +261,14 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     ),
     "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [put(SCHEMAS, SCHEMA_ROW)]),
     "tag set": (TagSet("release", "p", True), [put(TAGS, TAG_ROW)]),
+    "created from another": (
+        PackageCreated("p", "nightly", "short", 5, {}, "build@3", {"q": "blake3:1"}),
+        [
+            put(PACKAGES, {**PACKAGE_ROW, "metadata": reference_cbor.encode({}), "metadata_schema": "build@3"}),
+            put(RETENTION, RETENTION_ROW),
+            put(PARENTS, PARENT_ROW),
+        ],
+    ),
     "annotated": (
         PackageAnnotated("p", 7, {"score": 4, "hosts": ["é"]}, ("old",)),
         [
@@ -369,6 +381,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("metadata_schemas", ("name", "version")),
         ("artifact_tags", ("tag",)),
         ("artifact_values", ("package_number", "key")),
+        ("artifact_parents", ("package_number", "parent_id")),
     ]
     # The rows above are written in that order by hand.
     assert [view.columns for view in VIEWS] == [tuple(ROWS[view]) for view in VIEWS]

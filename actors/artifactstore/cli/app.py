@@ -38,6 +38,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "packages": ("package",),
         "listing": ("ls", "tree", "diff"),
         "finding": ("find",),
+        "schemas": ("schema",),
         "tags": ("tag",),
         "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),

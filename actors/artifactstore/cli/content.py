@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
-from artifactstore.cli.metadata_options import Meta, MetaFile, metadata_of
+from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -70,12 +70,15 @@ def ingest(
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
     meta_file: MetaFile = None,
+    schema: Schema = None,
+    parents: From = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
     include: Include = None,
     max_file_size: MaxFileSize = None,
     key: Key = None,
     *,
+    ci: Ci = False,
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
     no_files_cache: NoFilesCache = False,
@@ -83,7 +86,7 @@ def ingest(
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore ingest`."""
-    metadata = metadata_of(meta, meta_file)
+    metadata = metadata_of(meta, meta_file, ci=ci)
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
@@ -94,6 +97,8 @@ def ingest(
                 name=name,
                 retention=retention,
                 metadata=metadata,
+                schema=schema,
+                parents=parents or (),
                 links=links,
                 selection=selection,
                 principal=invoker(),
@@ -101,7 +106,7 @@ def ingest(
                 progress=progress,
                 files_cache=not no_files_cache,
             ),
-            create=True,
+            create=not (schema or parents),  # a new store has neither schemas nor packages
             check=lambda: _check_source(path, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )

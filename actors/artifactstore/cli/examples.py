@@ -14,6 +14,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ingest": (
             "artifactstore ingest build",
             "artifactstore ingest reports --name nightly --retention short --meta branch=main",
+            "artifactstore ingest reports --ci --schema build --from inputs",
             "artifactstore ingest reports --json --quiet | jq -r .manifest_digest",
         ),
         "get": ("artifactstore get nightly index.html", "artifactstore get nightly bin/run.sh -o run.sh"),
@@ -34,6 +35,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "package list": (
             "artifactstore package list --name 'night*' --since 7d",
+            "artifactstore package list --meta branch=main --from inputs",
             "artifactstore package list --limit 0 --json | jq -r .name",
         ),
         "package show": ("artifactstore package show nightly",),
@@ -54,6 +56,9 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tag delete": ("artifactstore tag delete release-4",),
         "tag list": ("artifactstore tag list", "artifactstore tag list --json | jq -r .tag"),
         "tag log": ("artifactstore tag log release-4",),
+        "schema add": ("artifactstore schema add build build.schema.json",),
+        "schema list": ("artifactstore schema list",),
+        "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),
         "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (

@@ -46,6 +46,7 @@ def list_packages(
     meta: Annotated[
         list[str] | None, typer.Option("--meta", metavar="K=V", help="With this metadata; repeatable.")
     ] = None,
+    made_from: Annotated[str | None, typer.Option("--from", metavar="PACKAGE", help="Made from this package.")] = None,
     sort: Annotated[
         Literal["created", "name", "size"], typer.Option("--sort", help="Newest first, by name, or largest first.")
     ] = "created",
@@ -67,6 +68,7 @@ def list_packages(
         since_us=_moment(since, end=False),
         until_us=_moment(until, end=True),
         metadata=metadata_of(meta),
+        made_from=made_from,
     )
 
     async def work(registry: "Registry") -> None:

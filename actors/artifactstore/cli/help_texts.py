@@ -50,6 +50,11 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
+        "schema add": """Register the next version of a metadata schema.
+
+Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
+        "schema list": "List all metadata schemas.",
+        "schema show": "Print a metadata schema.",
         "verify": """Read every object again and compare it with the log.
 
 Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",

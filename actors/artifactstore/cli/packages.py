@@ -8,7 +8,7 @@ import typer
 
 from artifactstore.cli.annotations import annotate
 from artifactstore.cli.finding import list_packages
-from artifactstore.cli.metadata_options import Meta, MetaFile, metadata_of, metadata_text
+from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of, metadata_text
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -53,18 +53,27 @@ def create(
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
     meta_file: MetaFile = None,
+    schema: Schema = None,
+    parents: From = None,
     key: Key = None,
     *,
+    ci: Ci = False,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore package create`."""
-    metadata = metadata_of(meta, meta_file)
+    metadata = metadata_of(meta, meta_file, ci=ci)
     record = on_store(
         lambda registry: registry.create_package(
-            name, retention=retention, metadata=metadata, principal=invoker(), idempotency_key=key
+            name,
+            retention=retention,
+            metadata=metadata,
+            schema=schema,
+            parents=parents or (),
+            principal=invoker(),
+            idempotency_key=key,
         ),
-        create=True,
+        create=not (schema or parents),  # a new store has neither schemas nor packages
         check=lambda: check_package(name, retention, metadata, key),
         interrupted=MAY_BE_DONE,
     )

@@ -208,6 +208,7 @@ class IngestActor(Actor[IngestRole]):
         seen = await self._scan(message)
         name = seen.root.rpartition("/")[2] if message.name is None else message.name
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
+        asked = replace(asked, schema=message.schema, parents=message.parents)
         creation = _creation(asked)
         identity = _identity(asked, message.links)
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
@@ -405,7 +406,9 @@ def check_creation(message: OpenPackage) -> None:
 def _creation(message: OpenPackage) -> CreatePackage:
     """Return the command that creates the package of a request, with a new id."""
     retention_class(message.retention_class)
-    return CreatePackage(new_id(), message.name, message.retention_class, dict(message.metadata))
+    return CreatePackage(
+        new_id(), message.name, message.retention_class, dict(message.metadata), message.schema, message.parents
+    )
 
 
 def _examine(source: FileSource, places: StorePlaces) -> bool:
@@ -431,5 +434,8 @@ def _identity(asked: OpenPackage, links: LinkPolicy) -> str:
     """Return a digest of the values that two ingests of a directory must share to fill the same package."""
     identity = new_hasher("blake3")
     metadata = cast("CanonicalValue", dict(asked.metadata))
-    identity.update(canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value]))
+    lineage: list[CanonicalValue] = [asked.schema, *sorted(asked.parents)]
+    identity.update(
+        canonical.encode([asked.name, asked.retention_class, metadata, asked.principal, links.value, lineage])
+    )
     return identity.hexdigest()

@@ -1,6 +1,7 @@
 """`v1.package.annotated`: annotations of a package were set or removed, before or after it was finalized."""
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final, cast
 
 import rfc8785
@@ -146,7 +147,7 @@ def _rows(payload: PackageAnnotated, stored: "StoredEvent") -> Iterable[RowOpera
                 search_term(key, value),
                 stored.sequence,
             )
-            for key, value in payload.annotations.items()
+            for key, value in sorted(payload.annotations.items(), key=itemgetter(0))
         ]
         yield Put(VALUES, rows)
 
@@ -164,7 +165,7 @@ PACKAGE_ANNOTATED: Final = EventType(
     name=_NAME,
     codec=Codec(_encode, _decode),
     subject=lambda payload: payload.package_id,
-    needs=lambda payload: Needs(packages=frozenset({payload.package_id}), annotations=frozenset({payload.package_id})),
+    needs=lambda payload: Needs(packages=frozenset({payload.package_id}), described=frozenset({payload.package_id})),
     check=_check,
     judge=_judge,
     evolve=_evolve,

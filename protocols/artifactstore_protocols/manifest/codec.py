@@ -186,6 +186,12 @@ def _metadata(value: RecordValue) -> Metadata:
     return cast("Metadata", value)
 
 
+def _texts(value: RecordValue) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise ManifestInvalid("", "expected a map of text to text")
+    return {key: _within(key[:_SHOWN_CHARS], _text, text) for key, text in value.items()}
+
+
 def _entry(value: RecordValue, shared: _Shared) -> Entry:
     row = _array(value)
     name = row[0] if row and isinstance(row[0], str) else ""
@@ -275,6 +281,8 @@ _READERS: Mapping[object, Callable[[Any], object]] = {
     int: _integer,
     int | None: lambda value: None if value is None else _integer(value),
     Metadata: _metadata,
+    Mapping[str, str]: _texts,
+    str | None: lambda value: None if value is None else _text(value),
     tuple[Entry, ...]: partial(_loaded_rows, _entry),
     tuple[ManifestReceipt, ...]: partial(_loaded_rows, _receipt),
 }

@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple, Never, override
@@ -97,6 +98,8 @@ class ManifestPackage(Struct, frozen=True):
         created_at_us: the time of creation, in microseconds since 1970 UTC.
         finalized_at_us: the time of finalization, likewise. It can be before the creation, since clocks can step.
         metadata: values by key, in ascending order of the keys; see `metadata`.
+        schema: the schema that the metadata fits, as `NAME@VERSION`; None for none.
+        parents: the manifest digests of the packages that this one is made from, by their ids, in ascending order.
     """
 
     package_id: str
@@ -104,6 +107,8 @@ class ManifestPackage(Struct, frozen=True):
     created_at_us: int
     finalized_at_us: int
     metadata: Metadata
+    schema: str | None = None
+    parents: Mapping[str, str] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         try:
@@ -117,6 +122,12 @@ class ManifestPackage(Struct, frozen=True):
             check_metadata(self.metadata)
         except InvalidValue as error:
             raise ManifestInvalid("metadata", f"{error.value!r}: {error.reason}") from error
+        if self.schema is not None:
+            check_label("schema", self.schema)
+        for package_id, digest in self.parents.items():
+            check_label("parents", package_id)
+            check_label(f"parents.{package_id}", digest)
+        force_setattr(self, "parents", MappingProxyType(dict(sorted(self.parents.items()))))
         force_setattr(self, "metadata", MappingProxyType(dict(sorted(self.metadata.items()))))
 
     @override

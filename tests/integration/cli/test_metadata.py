@@ -3,6 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from artifactstore_protocols.ci import CI_SYSTEMS
 from integration.cli.harness import Cli
 
 VALUES = {"branch": "main", "tests": 412, "passed": True, "hosts": ["a", {"b": 1}], "build": {"os": {"name": "linux"}}}
@@ -103,3 +106,99 @@ def test_an_annotation_that_cannot_be_is_refused(cli: Cli, tree: Path) -> None:
         ran = cli.run("package", "annotate", "tree", *arguments)
         assert (ran.code, ran.out) == (2, b"")
         assert reason in ran.err
+
+
+SCHEMA = {
+    "type": "object",
+    "required": ["branch"],
+    "properties": {"branch": {"type": "string"}, "score": {"type": "integer", "minimum": 1}},
+    "additionalProperties": False,
+}
+
+
+def test_a_schema_is_registered_shown_and_kept(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    file = written(tmp_path / "schema.json", SCHEMA)
+    assert cli.ok("schema", "add", "build", file).text == "build@1\n"
+    assert cli.json("schema", "add", "build", written(file, {"type": "object"}))["version"] == 2
+    assert cli.ok("schema", "list").text == "build@1\nbuild@2\n"
+    assert [each["version"] for each in cli.json_lines("schema", "list")] == [1, 2]
+    assert json.loads(cli.ok("schema", "show", "build@1").out) == SCHEMA
+    assert json.loads(cli.json("schema", "show", "build")["schema"]) == {"type": "object"}
+    assert "the latest version is 2" in cli.refused_without_a_trace("schema", "show", "build@3")
+    assert "there is no metadata schema 'x'" in cli.refused_without_a_trace("schema", "show", "x")
+    package = cli.json("ingest", tree, "--schema", "build@1", "--meta", "branch=main")["package_id"]
+    assert cli.json("package", "show", package)["schema"] == "build@1"
+    assert json.loads(cli.ok("manifest", package).out)["package"]["schema"] == "build@1"
+    assert cli.json("ingest", tree, "--schema", "build", "--meta", "x=y")["package_id"]
+    refused = cli.refused_without_a_trace("ingest", tree, "--schema", "build@1", "--meta", "branch:=1", "--meta", "x=y")
+    assert refused == (
+        "the metadata does not fit schema build@1: /branch: expected string, found 1; "
+        "/x: this key is not allowed; allowed are branch, score"
+    )
+    assert cli.json("replay", "--check")["identical"] is True
+    assert cli.json("verify")["manifest_mismatches"] == []
+
+
+def test_annotations_must_fit_when_the_package_is_finalized(cli: Cli, tmp_path: Path) -> None:
+    cli.ok("schema", "add", "build", written(tmp_path / "schema.json", SCHEMA))
+    cli.ok("package", "create", "p", "--schema", "build", "--meta", "branch=main")
+    cli.ok("package", "annotate", "p", "score:=0")
+    refused = cli.refused_without_a_trace("package", "finalize", "p")
+    assert refused == "the metadata does not fit schema build@1: /score: expected at least 1, found 0"
+    cli.ok("package", "annotate", "p", "score:=1")
+    cli.ok("package", "finalize", "p")
+    cli.ok("package", "annotate", "p", "score:=0")
+    cli.ok("events", "--export", tmp_path / "log.cborseq")
+    there = ("--store", tmp_path / "there")
+    cli.ok(*there, "events", "--import", tmp_path / "log.cborseq")
+    assert cli.json(*there, "package", "show", "p")["annotations"] == {"score": 0}
+
+
+def test_a_schema_that_is_not_supported_is_refused(cli: Cli, tmp_path: Path) -> None:
+    file = written(tmp_path / "schema.json", {"properties": {"branch": {"pattern": "^(a+)+$"}}})
+    refused = cli.refused_without_a_trace("schema", "add", "build", file)
+    assert refused == (
+        "invalid metadata schema 'at /properties/branch/pattern': 'pattern' is refused: "
+        "an expression can take a very long time; use enum, minLength or maxLength"
+    )
+    assert "invalid metadata schema name 'a@1'" in cli.refused_without_a_trace(
+        "schema", "add", "a@1", written(file, {})
+    )
+
+
+def test_neither_a_schema_nor_a_parent_makes_a_store(cli: Cli, tree: Path) -> None:
+    for options in (("--schema", "build"), ("--from", "nightly")):
+        assert "there is no store" in cli.refused("ingest", tree, *options)
+        assert "there is no store" in cli.refused("package", "create", "p", *options)
+    assert not cli.database.exists()
+
+
+def test_lineage_is_recorded_shown_and_followed(cli: Cli, tree: Path) -> None:
+    sources = [cli.json("ingest", tree, "--name", name) for name in ("source", "model")]
+    child = cli.json("ingest", tree, "--name", "result", "--from", "source", "--from", sources[1]["package_id"])
+    parents = {each["package_id"]: each["manifest_digest"] for each in sources}
+    assert cli.json("package", "show", "result")["parents"] == parents
+    assert json.loads(cli.ok("manifest", "result").out)["package"]["parents"] == parents
+    shown = cli.ok("package", "show", "result").text
+    for parent, digest in parents.items():
+        assert f"{parent}={digest}" in shown
+    found = [each["package_id"] for each in cli.json_lines("package", "list", "--from", "source")]
+    assert found == [child["package_id"]]
+    assert cli.json_lines("package", "list", "--from", "result") == []
+    cli.ok("package", "create", "open")
+    refused = cli.refused_without_a_trace("package", "create", "p", "--from", "open")
+    assert "is still open and has no manifest" in refused
+    assert "there is no package 'x'" in cli.refused_without_a_trace("package", "create", "p", "--from", "x")
+    assert cli.json("replay")["repaired_rows"] == 0
+
+
+def test_ci_metadata_is_read_from_the_environment(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for system in CI_SYSTEMS:
+        monkeypatch.delenv(system.marker, raising=False)
+    assert "no CI system was found" in cli.refused("package", "create", "p", "--ci")
+    assert not cli.database.exists()
+    for name, value in {"BUILDKITE": "true", "BUILDKITE_COMMIT": "4f2a", "BUILDKITE_BRANCH": "main"}.items():
+        monkeypatch.setenv(name, value)
+    created = cli.json("package", "create", "p", "--ci", "--meta", "ci.branch=dev")
+    assert created["metadata"] == {"ci.provider": "buildkite", "ci.commit": "4f2a", "ci.branch": "dev"}
+    assert len(cli.json_lines("package", "list", "--meta", "ci.commit=4f2a")) == 1

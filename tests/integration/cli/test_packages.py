@@ -29,6 +29,8 @@ PACKAGE_KEYS = [
     "finalized_sequence",
     "tags",
     "annotations",
+    "schema",
+    "parents",
 ]
 FILE_KEYS = [
     "package_id",
@@ -201,9 +203,10 @@ COMMANDS = [
     ("tree",),
     ("diff",),
     *(("package", step) for step in ("create", "add", "finalize", "annotate", "list", "show")),
+    *(("schema", step) for step in ("add", "list", "show")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
 ]
-GROUPS = ("package", "tag")
+GROUPS = ("package", "schema", "tag")
 BYTES_ONLY = {("get",), ("manifest",), ("dev",), ("serve",)}
 
 

@@ -31,6 +31,7 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
@@ -69,6 +70,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
     TAGS: {"package_id": "another", "protected": 7},
     VALUES: {"annotation": "5", "term": None},
+    PARENTS: {"manifest_digest": "another"},
 }
 
 

@@ -80,6 +80,7 @@ KINDS = {
     "annotations": "mapping",
     "remove": "keys",
     "schema": "schema",
+    "parents": "keys",
     "source": "source",
     "directory": "Path",
     "file": "Path",

@@ -74,6 +74,7 @@ def test_blocks_and_iterations_are_told_apart() -> None:
     assert {name for name, kind in found.items() if kind == "items"} == {
         "find",
         "list_packages",
+        "list_metadata_schemas",
         "list_tags",
         "tag_history",
         "exported_events",
