@@ -122,7 +122,7 @@ def _check_value(value: object, what: str, pointer: str, depth: int) -> None:
     elif isinstance(value, list | dict):
         if depth == METADATA_DEPTH_MAX:
             reason = f"nest at most {METADATA_DEPTH_MAX} lists and maps at {pointer}"
-            raise InvalidValue(f"{what} value", type(value).__name__, reason)
+            raise InvalidValue(f"{what} value", "map" if isinstance(value, dict) else "list", reason)
         if isinstance(value, dict):
             _check_map(cast("Metadata", value), what, pointer, depth + 1)
         else:

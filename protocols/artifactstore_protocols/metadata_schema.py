@@ -6,6 +6,7 @@ which the standard does not check. A schema has a bounded size and depth, and a 
 """
 
 import json
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -245,19 +246,19 @@ def _boolean(at: str, value: object) -> None:
         _refuse(at, "give true or false")
 
 
-def _list(at: str, value: object) -> list[Any]:
+def _list(at: str, value: Any) -> list[Any]:  # noqa: ANN401 - it has any type that JSON has
     if type(value) is not list or not value:
         _refuse(at, "give a list of at least one")
-    return value
+    return cast("list[Any]", value)  # type: ignore[redundant-cast] # only mypy infers it
 
 
 def _texts(at: str, value: object) -> None:
-    if type(value) is not list or not all(type(each) is str for each in value):
+    if not isinstance(value, list) or not all(type(each) is str for each in cast("list[object]", value)):
         _refuse(at, "give a list of texts")
 
 
 def _type(at: str, value: object) -> None:
-    for each in _list(at, value) if type(value) is list else [value]:
+    for each in _list(at, value) if isinstance(value, list) else [value]:
         if type(each) is not str or each not in _TYPES:
             _refuse(at, f"use {', '.join(_TYPES)}")
 
@@ -374,6 +375,7 @@ class _Evaluation:
             name = reference.removeprefix("#/$defs/").replace("~1", "/").replace("~0", "~")
             yield from self.apply(self._definitions[name], value, at)
         yield from _of_any(schema, value, at)
+        yield from self._of_schemas(schema, value, at)
         if type(value) is str:
             yield from _of_text(schema, value, at)
         elif type(value) is int:
@@ -382,7 +384,6 @@ class _Evaluation:
             yield from self._of_list(schema, cast("list[object]", value), at)
         elif type(value) is dict:
             yield from self._of_map(schema, cast("dict[str, object]", value), at)
-        yield from self._of_schemas(schema, value, at)
 
     def _count(self, steps: int) -> None:
         self._steps += steps
@@ -441,9 +442,19 @@ class _Evaluation:
                 yield from self.apply(schema["additionalProperties"], value, pointer_to(at, key))
 
 
+_BOUNDS: Final[Mapping[str, tuple[Callable[[int, int], bool], str]]] = {
+    "minimum": (operator.ge, "at least"),
+    "maximum": (operator.le, "at most"),
+    "exclusiveMinimum": (operator.gt, "more than"),
+    "exclusiveMaximum": (operator.lt, "less than"),
+    "multipleOf": (lambda number, bound: number % bound == 0, "a multiple of"),
+}
+
+
 def _of_any(schema: dict[str, Any], value: object, at: str) -> Iterator[str]:
     if "type" in schema:
-        names = schema["type"] if type(schema["type"]) is list else [schema["type"]]
+        allowed_types = schema["type"]
+        names = [allowed_types] if isinstance(allowed_types, str) else cast("list[str]", allowed_types)
         if not any(_TYPES[name](value) for name in names):
             yield f"{at or '/'}: expected {' or '.join(names)}, found {_shown(value)}"
     if "enum" in schema and not any(_equal(value, each) for each in schema["enum"]):
@@ -459,14 +470,8 @@ def _of_text(schema: dict[str, Any], text: str, at: str) -> Iterator[str]:
 
 
 def _of_integer(schema: dict[str, Any], number: int, at: str) -> Iterator[str]:
-    for keyword, fits, words in (
-        ("minimum", lambda bound: number >= bound, "at least"),
-        ("maximum", lambda bound: number <= bound, "at most"),
-        ("exclusiveMinimum", lambda bound: number > bound, "more than"),
-        ("exclusiveMaximum", lambda bound: number < bound, "less than"),
-        ("multipleOf", lambda bound: number % bound == 0, "a multiple of"),
-    ):
-        if keyword in schema and not cast("Callable[[int], bool]", fits)(schema[keyword]):
+    for keyword, (fits, words) in _BOUNDS.items():
+        if keyword in schema and not fits(number, schema[keyword]):
             yield f"{at or '/'}: expected {words} {schema[keyword]}, found {number}"
 
 

@@ -84,7 +84,7 @@ class PackageFilter(Struct, frozen=True):
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""
-        values = package.values if self.metadata else {}
+        values: Metadata = package.values if self.metadata else self.metadata
         return (
             (self.name is None or glob_matcher(self.name)(package.name))
             and self.status in {None, package.status}

@@ -44,8 +44,8 @@ def found(schema: Schema, metadata: Metadata) -> tuple[str, ...]:
     return violations(schema, metadata)
 
 
-def of(schema: Schema, value: MetadataValue) -> tuple[str, ...]:
-    return found({"properties": {"v": schema}}, {"v": value})
+def of(schema: Schema, value: object) -> tuple[str, ...]:
+    return found({"properties": {"v": schema}}, {"v": cast("MetadataValue", value)})
 
 
 def test_what_fits_has_no_violation() -> None:

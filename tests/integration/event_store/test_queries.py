@@ -280,8 +280,12 @@ async def test_flagged_objects_are_listed_until_they_are_repaired(store: EventSt
 
 async def test_the_latest_version_of_a_schema_is_given(store: EventStore, scribe: Scribe) -> None:
     assert await store.metadata_schema("build") is None
-    await scribe.tell(*(RegisterMetadataSchema("build", f'{{"version":{i}}}') for i in range(1, 12)))
-    assert await store.metadata_schema("build") == MetadataSchema("build", 11, '{"version":11}')
+    await scribe.tell(*(RegisterMetadataSchema("build", f'{{"minLength":{i}}}') for i in range(1, 12)))
+    assert await store.metadata_schema("build") == MetadataSchema("build", 11, '{"minLength":11}')
+    assert await store.metadata_schema("build", 2) == MetadataSchema("build", 2, '{"minLength":2}')
+    assert await store.metadata_schema("build", 12) is None
+    page = await store.metadata_schemas(after=("build", 9), limit=9)
+    assert [(each.name, each.version) for each in page] == [("build", 10), ("build", 11)]
 
 
 async def test_events_are_read_in_pages_and_by_subject(store: EventStore, scribe: Scribe) -> None:
