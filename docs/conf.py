@@ -79,6 +79,7 @@ docs/how-to/naming-packages
 docs/how-to/finding
 docs/how-to/ingesting
 docs/how-to/leaving-out
+docs/how-to/metadata
 docs/how-to/exporting
 docs/how-to/reading-packages
 docs/how-to/embedding

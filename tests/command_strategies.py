@@ -6,7 +6,7 @@ What is drawn is a `Step`: data that says what somebody tries. Which command tha
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -37,6 +37,7 @@ from artifactstore_protocols.event_types import (
     ObjectsRestored,
     ObjectsRetired,
     ObjectsStored,
+    PackageAnnotated,
     PackageCreated,
     PackageFinalized,
     Payload,
@@ -49,15 +50,17 @@ from artifactstore_protocols.event_types import (
 from artifactstore_protocols.events import CommandStamp, Event, StoredEvent
 from artifactstore_protocols.identity import ContentAddress, ContentDigests, Digest
 from artifactstore_protocols.judging import decide
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 from artifactstore_protocols.state import LogState
-from strategies import paths
+from strategies import metadata_maps, paths
 
 __all__ = [
     "BACKEND_ID",
     "LOG_BEGUN",
+    "Annotate",
     "Condemn",
     "Create",
     "DeleteATag",
@@ -164,7 +167,7 @@ def created(
     *,
     name: str = "nightly",
     retention_class: str = DEFAULT_RETENTION,
-    metadata: Mapping[str, str] | None = None,
+    metadata: Metadata | None = None,
 ) -> CreatePackage:
     """A command that opens a package."""
     return CreatePackage(package_id_of(package), name, retention_class, metadata or {})
@@ -247,7 +250,9 @@ class Create:
 
     package: int
     retention_class: str
-    metadata: Mapping[str, str] = field(hash=False)
+    metadata: Metadata = field(hash=False)
+    schema: str | None = None
+    parents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,19 +344,31 @@ class SetATag:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotate:
+    """Somebody annotates a package."""
+
+    package: int
+    annotations: Metadata = field(hash=False)
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
     tag: str
 
 
-type Step = Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag
+type Step = (
+    Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag | Annotate
+)
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
 _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
 _TAGS = st.sampled_from(["release", "best"])
+_KEYS = st.sampled_from(["branch", "reviewed", "score"])
 
 
 def colliding_paths() -> st.SearchStrategy[str]:
@@ -383,12 +400,20 @@ _STEPS = st.one_of(
         Create,
         _PACKAGES,
         st.sampled_from([*RETENTION_CLASSES, "forever"]),
-        st.dictionaries(st.sampled_from(["branch", "commit"]), st.text(max_size=3)),
+        st.dictionaries(st.sampled_from(["branch", "commit"]), st.text(max_size=3) | st.integers(0, 1)),
+        st.sampled_from([None, None, "build", "build@1", "build@2", "model"]),
+        st.sampled_from([(), (), (1,), (2,), (1, 2)]),
     ),
     st.builds(Finalize, _PACKAGES, st.booleans()),
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(
+        Annotate,
+        _PACKAGES,
+        st.dictionaries(_KEYS, st.sampled_from(["", 1, True, "1", [1], {"a": []}]), min_size=1, max_size=2),
+    ),
+    st.builds(Annotate, _PACKAGES, st.just({}), _KEYS.map(lambda key: (key,))),
     st.builds(
         Find,
         st.lists(
@@ -451,15 +476,28 @@ def payloads() -> st.SearchStrategy[Payload]:
             removed=tuple(draw(st.lists(text, max_size=2))),
         )
 
+    uuids = st.uuids().map(str)
+    metadata = metadata_maps().filter(bool)
     return st.one_of(
-        st.builds(LogCreated, st.uuids().map(str)),
-        st.builds(PackageCreated, text, text, text, st.none() | number, st.dictionaries(text, text, max_size=3)),
+        st.builds(LogCreated, uuids),
+        st.builds(
+            PackageCreated,
+            text,
+            text,
+            text,
+            st.none() | number,
+            metadata_maps(),
+            st.none() | text,
+            st.dictionaries(text, text),
+        ),
         st.builds(ObjectsStored, text, st.lists(stored, min_size=1, max_size=3).map(tuple)),
         ingests(),
         st.builds(PackageFinalized, st.binary(max_size=8)),
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
+        st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
+        st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),
         st.builds(ObjectsRestored, findings("intact")),
         st.builds(CommandNoted, text),

@@ -1,8 +1,13 @@
 """A whole store in memory: decisions, a log and views, without a database. What tests compare replays with."""
 
+from typing import cast
+
+from msgspec import structs
+
 from artifactstore_protocols import manifest
 from artifactstore_protocols.canonical import decode
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CondemnObjects,
     DeleteTag,
@@ -23,15 +28,18 @@ from artifactstore_protocols.manifest import (
     ManifestPackage,
     Producer,
 )
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
 )
 from command_strategies import (
     LOG_BEGUN,
+    Annotate,
     Condemn,
     Create,
     DeleteATag,
@@ -96,7 +104,8 @@ class MemoryLog:
         """The command that the step is now."""
         match step:
             case Create():
-                return created(step.package, retention_class=step.retention_class, metadata=step.metadata)
+                command = created(step.package, retention_class=step.retention_class, metadata=step.metadata)
+                return structs.replace(command, schema=step.schema, parents=tuple(map(package_id_of, step.parents)))
             case Ingest():
                 files = [file.ingested() for file in step.files]
                 entries, stored = tuple(file.entry for file in files), tuple(file.stored for file in files)
@@ -104,11 +113,14 @@ class MemoryLog:
             case Finalize():
                 return self.finalize(package_id_of(step.package), late=step.late)
             case Register():
-                return RegisterMetadataSchema(step.name, '{"type":"object"}')
+                schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
+                return RegisterMetadataSchema(step.name, schema)
             case SetATag():
                 return SetTag(step.tag, package_id_of(step.package), step.protected)
             case DeleteATag():
                 return DeleteTag(step.tag)
+            case Annotate():
+                return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
                 return found(*step.objects, as_of=len(self.events))
             case Condemn() | Retire() | Remove() | Replace():
@@ -132,8 +144,7 @@ class MemoryLog:
         stored = {row["digest_primary"] for row in files}
         metadata = package["metadata"]
         assert isinstance(metadata, bytes)
-        labels = decode(metadata)
-        assert isinstance(labels, dict)
+        labels = cast("Metadata", decode(metadata))
         duration_us = retention["duration_us"]
         assert duration_us is None or isinstance(duration_us, int)
         return Manifest.build(
@@ -142,7 +153,13 @@ class MemoryLog:
                 text_of(package, "name"),
                 number_of(package, "created_at"),
                 1_000_000 + len(self.events),
-                {key: str(value) for key, value in labels.items()},
+                labels,
+                cast("str | None", package["metadata_schema"]),
+                {
+                    text_of(row, "parent_id"): text_of(row, "manifest_digest")
+                    for row in self.views.rows(PARENTS)
+                    if row["package_number"] == package["created_sequence"]
+                },
             ),
             entries=[self.views.manifest_entry(row) for row in files],
             storage_receipts=[

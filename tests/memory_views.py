@@ -3,8 +3,9 @@
 Nothing of it is shared with the code under test.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from artifactstore_protocols import manifest
@@ -31,9 +32,11 @@ from artifactstore_protocols.views import (
     KIND_LINK,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     SCHEMAS,
     TAGS,
     TOTALS,
+    VALUES,
     VIEWS,
     Delete,
     NamedCells,
@@ -107,6 +110,8 @@ class MemoryViews:
                 links=number_of(row, "link_count"),
                 directories=number_of(row, "directory_count"),
                 total_bytes=number_of(row, "total_bytes"),
+                manifest_digest=cast("str | None", row["manifest_digest"]),
+                schema=cast("str | None", row["metadata_schema"]),
             )
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
@@ -126,6 +131,8 @@ class MemoryViews:
             state.load_place(bytes_of(row, "digest_primary"), place, status)
         for row in self.rows(SCHEMAS):
             state.schema_versions[text_of(row, "name")] = number_of(row, "version")
+            state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
+        self._describe(numbered)
         for row in self.rows(TAGS):
             state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
         for row in self.rows(FILES):
@@ -165,6 +172,17 @@ class MemoryViews:
             sum(contents.get(row["digest_primary"], 0) for row in held),
         )
         self.apply([Put(TOTALS, [row])])
+
+    def _describe(self, packages: Mapping[int, PackageState]) -> None:
+        """Give packages their annotations and parents."""
+        for row in self.rows(PARENTS):
+            package = packages.get(number_of(row, "package_number"))
+            if package is not None:
+                package.parents[text_of(row, "parent_id")] = text_of(row, "manifest_digest")
+        for row in self.rows(VALUES):
+            package = packages.get(number_of(row, "package_number"))
+            if package is not None and row["annotation"] is not None:
+                package.annotations[text_of(row, "key")] = json.loads(text_of(row, "annotation"))
 
     def counts(self) -> tuple[EntryCounts, EntryCounts]:
         """All entries: counted, and as the packages' totals state them."""

@@ -7,6 +7,7 @@ from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from command_strategies import (
+    Annotate,
     Condemn,
     Create,
     DeleteATag,
@@ -85,13 +86,23 @@ STORY: list[Step] = [
     SetATag("release", 1, None),
     Finalize(1, late=False),
     SetATag("release", 1, True),
+    Annotate(1, {"reviewed": "é\n", "score": 4, "hosts": ["a", {"b": True}]}),
+    Annotate(1, {"score": 4, "branch": "other"}),
+    Annotate(1, {"score": True}),
+    Annotate(1, {"score": True}),
+    Annotate(1, {}, ("reviewed",)),
+    Annotate(1, {}, ("reviewed",)),
+    Annotate(4, {"early": ""}),
     SetATag("release", 1, None),
     DeleteATag("release"),
     SetATag("best", 1, None),
     DeleteATag("best"),
     DeleteATag("best"),
     Ingest(1, (FileStep("late", b"", False),), OnExisting.REFUSE),
-    Create(4, "long", {}),
+    Create(4, "long", {"branch": 1}, "build"),
+    Create(4, "long", {"branch": "main"}, "build@3"),
+    Create(4, "long", {"branch": "main"}, "build", (3,)),
+    Create(4, "long", {"branch": "main"}, "build@1", (1,)),
     Ingest(
         4,
         (
@@ -101,6 +112,9 @@ STORY: list[Step] = [
         ),
         OnExisting.REFUSE,
     ),
+    Annotate(4, {"score": "x"}),
+    Finalize(4, late=False),
+    Annotate(4, {"score": 1}),
     Finalize(4, late=False),
     SetATag("release", 4, False),
     SetATag("latest", 4, None),

@@ -21,6 +21,7 @@ from artifactstore_protocols.manifest import (
     check_tree,
 )
 from artifactstore_protocols.media_types import DEFAULT_MEDIA_TYPE, MEDIA_TYPES
+from artifactstore_protocols.metadata import MetadataValue
 from artifactstore_protocols.paths import PathRefused
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "labels",
     "manifest_entries",
     "manifests",
+    "metadata_maps",
     "mutations",
     "paths",
     "record_values",
@@ -86,8 +88,20 @@ def tree_paths(draw: st.DrawFn) -> list[str]:
 
 
 def labels() -> st.SearchStrategy[str]:
-    """Names, actors and metadata keys."""
+    """Names and principals."""
     return st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20)
+
+
+def metadata_maps() -> st.SearchStrategy[dict[str, MetadataValue]]:
+    """Metadata of every type, nested at most three deep."""
+    keys = st.text(max_size=10).filter(lambda key: key and key == key.strip() and key.isprintable())
+    scalars = st.text(max_size=20) | st.integers(-INTEGER_MAX, INTEGER_MAX) | st.booleans()
+    values = st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+        max_leaves=6,
+    )
+    return cast("st.SearchStrategy[dict[str, MetadataValue]]", st.dictionaries(keys, values, max_size=4))
 
 
 def contents() -> st.SearchStrategy[tuple[bytes, bytes, int]]:
@@ -135,7 +149,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
             name=draw(labels()),
             created_at_us=draw(instants),
             finalized_at_us=draw(instants),
-            metadata=draw(st.dictionaries(labels(), st.text(max_size=20), max_size=4)),
+            metadata=draw(metadata_maps()),
         ),
         entries=entries,
         storage_receipts=[ManifestReceipt(entry.digest, "local", None) for entry in entries if entry.kind == "file"],

@@ -30,7 +30,15 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
-from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, IngestProgress, PackageRecord, Tag
+from artifactstore_protocols.records import (
+    FileRecord,
+    FoundEntry,
+    HistoryEntry,
+    IngestProgress,
+    MetadataSchema,
+    PackageRecord,
+    Tag,
+)
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -161,6 +169,8 @@ class AsyncioRegistry:
     preview_ingest = _awaitable(Registry.preview_ingest)
     finalize_package = _awaitable(Registry.finalize_package)
     register_metadata_schema = _awaitable(Registry.register_metadata_schema)
+    annotate_package = _awaitable(Registry.annotate_package)
+    get_metadata_schema = _awaitable(Registry.get_metadata_schema)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)
@@ -246,6 +256,10 @@ class AsyncioRegistry:
     def exported_events(self) -> AsyncGenerator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
         return _items(self.portal.iterate(Registry.exported_events))
+
+    def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
+        """Iterate over every version of every metadata schema, in the order of names and versions."""
+        return _items(self.portal.iterate(Registry.list_metadata_schemas))
 
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""

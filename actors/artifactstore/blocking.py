@@ -30,7 +30,15 @@ from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
-from artifactstore_protocols.records import FileRecord, FoundEntry, HistoryEntry, IngestProgress, PackageRecord, Tag
+from artifactstore_protocols.records import (
+    FileRecord,
+    FoundEntry,
+    HistoryEntry,
+    IngestProgress,
+    MetadataSchema,
+    PackageRecord,
+    Tag,
+)
 from artifactstore_protocols.storage import StorageBackend
 from artifactstore_protocols.supervision import SupervisorSnapshot
 
@@ -106,6 +114,8 @@ class BlockingRegistry:
     preview_ingest = _blocking(Registry.preview_ingest)
     finalize_package = _blocking(Registry.finalize_package)
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
+    annotate_package = _blocking(Registry.annotate_package)
+    get_metadata_schema = _blocking(Registry.get_metadata_schema)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)
@@ -191,6 +201,10 @@ class BlockingRegistry:
     def exported_events(self) -> Generator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""
         return _items(self.portal, self.portal.iterate(Registry.exported_events))
+
+    def list_metadata_schemas(self) -> Generator[MetadataSchema]:
+        """Iterate over every version of every metadata schema, in the order of names and versions."""
+        return _items(self.portal, self.portal.iterate(Registry.list_metadata_schemas))
 
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         WrongStorageRoot,
     )
     from artifactstore_protocols.canonical import NotCanonical, NotEncodable
+    from artifactstore_protocols.ci import NoCiFound
     from artifactstore_protocols.dataplane import (
         RangeRefused,
         SourceChanged,
@@ -76,8 +77,11 @@ if TYPE_CHECKING:
     from artifactstore_protocols.export_choice import LinksLeadOut, PathsCollide, PathsNotInPackage
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
+    from artifactstore_protocols.metadata_schema import SchemaNotFound, SchemaViolated
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
+        AnnotationNotFound,
+        MetadataKeyTaken,
         NotFinalized,
         ObjectsNotStored,
         PackageChanged,
@@ -128,6 +132,7 @@ __all__ = [
     "ActorCrashed",
     "ActorStopped",
     "AmbiguousPackage",
+    "AnnotationNotFound",
     "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",
@@ -165,6 +170,8 @@ __all__ = [
     "LogNotEmpty",
     "MailboxFull",
     "ManifestInvalid",
+    "MetadataKeyTaken",
+    "NoCiFound",
     "NoTemporaryDirectory",
     "NoThreadLeft",
     "NotADirectory",
@@ -196,8 +203,10 @@ __all__ = [
     "Refusal",
     "Refused",
     "SameStore",
+    "SchemaNotFound",
     "SchemaTooNew",
     "SchemaTooOld",
+    "SchemaViolated",
     "SourceChanged",
     "SourceDiffers",
     "SourceError",
@@ -245,6 +254,8 @@ _MODULES = (
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",
+    "artifactstore_protocols.metadata_schema",
+    "artifactstore_protocols.ci",
     "artifactstore_protocols.paths",
     "artifactstore_protocols.retention",
     "artifactstore_protocols.root_markers",

@@ -16,6 +16,7 @@ from typing import Literal, cast
 import outcome
 import rfc8785
 import trio
+from msgspec.structs import replace
 
 from artifactstore import finding
 from artifactstore.arguments import Sources, checked, source_tree
@@ -39,6 +40,7 @@ from artifactstore.tree import Actors
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CommandRequest,
     DeleteTag,
@@ -72,6 +74,8 @@ from artifactstore_protocols.messages import (
     ServeObject,
     Stream,
 )
+from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
 from artifactstore_protocols.package_listing import (
     ALL,
     EntryFilter,
@@ -172,18 +176,33 @@ class Registry:
         name: str,
         *,
         retention: str = DEFAULT_RETENTION,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata | None = None,
+        schema: str | None = None,
+        parents: Sequence[str] = (),
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> PackageRecord:
         """Create an open package.
 
+        Args:
+            name: the name of the package.
+            retention: the name of its retention class.
+            metadata: values by key: text, integers, booleans, lists and maps.
+            schema: the schema that the metadata must fit, as `NAME` or `NAME@VERSION`. It must also fit, together with
+                the annotations, when the package is finalized.
+            parents: the finalized packages that this one is made from.
+            principal: the principal.
+            idempotency_key: see the class.
+
         Raises:
+            SchemaNotFound, SchemaViolated: there is no such schema, or the metadata does not fit it.
+            PackageNotFound, AmbiguousPackage, NotFinalized: a parent is no finalized package.
             UnknownRetentionClass: the retention class does not exist.
             InvalidValue: a value breaks a rule.
             IdempotencyConflict: the key belongs to a different call.
         """
-        message = OpenPackage(name, retention, dict(metadata or {}), principal, idempotency_key)
+        ids = await self._package_ids(parents)
+        message = OpenPackage(name, retention, dict(metadata or {}), principal, idempotency_key, schema, ids)
         return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
     @checked
@@ -302,7 +321,9 @@ class Registry:
         name: str | None = None,
         prefix: str = "",
         retention: str = DEFAULT_RETENTION,
-        metadata: Mapping[str, str] | None = None,
+        metadata: Metadata | None = None,
+        schema: str | None = None,
+        parents: Sequence[str] = (),
         links: LinkPolicy = LinkPolicy.KEEP,
         selection: Selection = EVERYTHING,
         skip_unreadable: bool = False,
@@ -313,10 +334,12 @@ class Registry:
     ) -> IngestSummary:
         """Create a package, put a directory into it and finalize it. By default the package has the directory's name.
 
-        See `ingest_directory` for the other sources, and for what is stored. Several sources need a `name`. After an
-        interruption, the same call continues with the package of the interrupted call if it has an idempotency key.
-        Without a key it does so with `files_cache`, unless the sources have lost a path that the package holds: then it
-        creates a new package.
+        See `create_package` for `metadata`, `schema` and `parents`, and `ingest_directory` for the other arguments.
+        Several sources need a `name`.
+
+        After an interruption, the same call continues with the package of the interrupted call if it has an idempotency
+        key. Without a key it does so with `files_cache`, unless the sources have lost a path that the package holds:
+        then it creates a new package.
 
         Raises:
             Exception: the errors of `create_package`, `ingest_directory` and `finalize_package`. A rejected directory
@@ -324,6 +347,7 @@ class Registry:
                 batch of files fails and no idempotency key could find the package again, there is no package.
         """
         tree = source_tree(sources, prefix, links, selection, skip_unreadable=skip_unreadable)
+        ids = await self._package_ids(parents)
 
         async def ingest(tell: Callable[[IngestProgress], None] | None) -> IngestSummary:
             message = IngestTree(
@@ -335,6 +359,8 @@ class Registry:
                 idempotency_key=idempotency_key,
                 progress=tell,
                 files_cache=files_cache,
+                schema=schema,
+                parents=ids,
             )
             return await self._actors.ingest.ask(message, timeout=NO_TIME_LIMIT)
 
@@ -369,9 +395,12 @@ class Registry:
         principal: str = DEFAULT_PRINCIPAL,
         idempotency_key: str | None = None,
     ) -> MetadataSchema:
-        """Add the next version of a named JSON schema for package metadata. The schema is recorded, not enforced.
+        """Add the next version of a named JSON Schema, which packages that name it must fit.
+
+        A part of JSON Schema 2020-12 is supported; see `artifactstore_protocols.metadata_schema`.
 
         Raises:
+            InvalidValue: the schema has a keyword that is not supported, such as `pattern`. The error has its place.
             NotEncodable: the schema holds a float or a value that JSON cannot represent.
         """
         value = dict(schema)
@@ -381,6 +410,57 @@ class Registry:
         # From the event, not from the table: a repeated call returns the version that the first call created.
         registered = cast("MetadataSchemaRegistered", committed.payloads()[0])
         return MetadataSchema(registered.name, registered.version, registered.schema)
+
+    @checked
+    async def get_metadata_schema(self, schema: str) -> MetadataSchema:
+        """Return a metadata schema: `NAME` is its latest version, and `NAME@VERSION` another one.
+
+        Raises:
+            SchemaNotFound: there is no such schema.
+        """
+        name, version = parse_reference(schema)
+        found = await self._store.metadata_schema(name, version)
+        if found is None:
+            latest = await self._store.metadata_schema(name)
+            raise SchemaNotFound(schema, 0 if latest is None else latest.version)
+        return found
+
+    @checked
+    async def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
+        """Yield every version of every metadata schema in the order of names and versions, read in pages."""
+        after = ("", 0)
+        while page := await self._store.metadata_schemas(after=after, limit=_PAGE):
+            for each in page:
+                yield each
+            after = (page[-1].name, page[-1].version)
+
+    @checked
+    async def annotate_package(
+        self,
+        package: str,
+        annotations: Metadata | None = None,
+        *,
+        remove: Sequence[str] = (),
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> PackageRecord:
+        """Set and remove annotations of an open or finalized package, and return the package.
+
+        Annotations stand beside the manifest, which does not change. Their history is in `history`.
+
+        Args:
+            package: the package; see the class.
+            annotations: values by key, as metadata has them. No key may be one of the metadata.
+            remove: the keys of annotations to remove.
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            MetadataKeyTaken: the package's metadata has one of the keys.
+            AnnotationNotFound: the package lacks an annotation that should be removed.
+        """
+        package_id = await self._package_id(package)
+        await self._commit(AnnotatePackage(package_id, annotations or {}, tuple(remove)), principal, None)
+        return await self._store.package(package_id)
 
     @checked
     async def set_tag(
@@ -453,6 +533,14 @@ class Registry:
         """
         return await self._store.find_package(package)
 
+    async def _package_ids(self, packages: Sequence[str]) -> tuple[str, ...]:
+        """Return the ids of packages; of a package that is named twice, one."""
+        return tuple(dict.fromkeys([await self._package_id(each) for each in packages]))
+
+    async def _resolved(self, where: PackageFilter) -> PackageFilter:
+        """Return a filter with the id of the package that it names."""
+        return where if where.made_from is None else replace(where, made_from=await self._package_id(where.made_from))
+
     async def _package_id(self, package: str, *, prefer_open: bool = False) -> str:
         return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
 
@@ -480,7 +568,7 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage: no package is `after`, or several are.
         """
-        page = PackageListing(where, sort, ascending=(sort == "name") != reverse)
+        page = PackageListing(await self._resolved(where), sort, ascending=(sort == "name") != reverse)
         async with aclosing(finding.list_packages(self._store, page, after=after, limit=limit)) as packages:
             async for each in packages:
                 yield each
@@ -503,7 +591,8 @@ class Registry:
             packages: in which packages.
             limit: the maximum number of entries.
         """
-        async with aclosing(finding.find_entries(self._store, EntryListing(wanted, packages), limit=limit)) as found:
+        page = EntryListing(wanted, await self._resolved(packages))
+        async with aclosing(finding.find_entries(self._store, page, limit=limit)) as found:
             async for each in found:
                 yield each
 

@@ -106,6 +106,7 @@ def upgrade() -> None:
         text("tree_digest", nullable=True),
         integer("created_sequence"),
         integer("finalized_sequence", nullable=True),
+        text("metadata_schema", nullable=True),
         sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
     )
     op.create_index("ix_artifact_packages_name_finalized_sequence", "artifact_packages", ["name", "finalized_sequence"])
@@ -217,11 +218,34 @@ def upgrade() -> None:
         *map(integer, totals),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
+    op.create_table(
+        "artifact_values",
+        integer("package_number"),
+        text("key"),
+        text("annotation", nullable=True),
+        text("term", nullable=True),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_number", "key", name="pk_artifact_values"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_artifact_values_term_package_number", "artifact_values", ["term", "package_number"])
+
+    op.create_table(
+        "artifact_parents",
+        integer("package_number"),
+        text("parent_id"),
+        text("manifest_digest"),
+        sa.PrimaryKeyConstraint("package_number", "parent_id", name="pk_artifact_parents"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
 
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "artifact_parents",
+        "artifact_values",
         "artifact_tags",
         "metadata_schemas",
         "retention_state",

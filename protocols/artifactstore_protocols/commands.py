@@ -7,9 +7,9 @@ a caller that starts over creates anew, and not whether bytes were stored or ded
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never, cast
 
 import blake3
 from msgspec import Struct
@@ -36,6 +36,8 @@ from artifactstore_protocols.manifest import (
     manifest_digest,
     read_jcs,
 )
+from artifactstore_protocols.metadata import Metadata, check_keys, check_metadata
+from artifactstore_protocols.metadata_schema import SCHEMA_BYTES_MAX, check_schema, parse_reference
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
 
@@ -43,6 +45,8 @@ __all__ = [
     "ENTRIES_BYTES_MAX",
     "ENTRIES_MAX",
     "OBJECTS_MAX",
+    "PARENTS_MAX",
+    "AnnotatePackage",
     "Command",
     "CommandRequest",
     "CondemnObjects",
@@ -67,9 +71,6 @@ __all__ = [
 ]
 
 _NAME_CHARACTERS_MAX = 200
-_METADATA_ENTRIES_MAX = 256
-_METADATA_TEXT_MAX = 4096
-_SCHEMA_BYTES_MAX = 1 << 20
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
 _REFERENCE_CHARACTERS = re.compile("[@:{}]")  # see `package_references`
@@ -80,6 +81,9 @@ ENTRIES_MAX: Final = 256
 
 ENTRIES_BYTES_MAX: Final = 1 << 20
 """The most bytes of the entries in one command, as `entry_bytes` counts them."""
+
+PARENTS_MAX: Final = 100
+"""The most packages that a package can be made from."""
 
 OBJECTS_MAX: Final = 256
 """The most findings, contents or objects in one command, and the most objects that one event stores."""
@@ -117,27 +121,35 @@ def _check_reference(what: str, text: str) -> None:
 
 
 class CreatePackage(Struct, frozen=True):
-    """A command that creates an open package. The name is a label and need not be unique; `package_id` is unique."""
+    """A command that creates an open package.
+
+    Attributes:
+        package_id: the id of the package, which is unique.
+        name: a label, which need not be unique.
+        retention_class: the name of its retention class.
+        metadata: values by key.
+        schema: the schema that the metadata fits, as `NAME` (its latest version) or `NAME@VERSION`; None for none.
+        parents: the ids of the finalized packages that this one is made from, at most `PARENTS_MAX`.
+    """
 
     package_id: str
     name: str
     retention_class: str
-    metadata: Mapping[str, str]
+    metadata: Metadata
+    schema: str | None = None
+    parents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_id("package id", self.package_id)
         _check_reference("package name", self.name)
-        if len(self.metadata) > _METADATA_ENTRIES_MAX:
-            raise InvalidValue("metadata", f"{len(self.metadata)} entries", f"use at most {_METADATA_ENTRIES_MAX}")
-        for key, value in self.metadata.items():
-            _check_name("metadata key", key)
-            if len(value) > _METADATA_TEXT_MAX:
-                raise InvalidValue("metadata value", value[:60], f"use at most {_METADATA_TEXT_MAX} characters")
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                raise InvalidValue("metadata value", ascii(value[:60]), "use text that UTF-8 can hold") from None
+        check_metadata(self.metadata)
+        if self.schema is not None:
+            _check_name("metadata schema name", parse_reference(self.schema)[0])
+        if len(self.parents) > PARENTS_MAX or len(set(self.parents)) != len(self.parents):
+            raise InvalidValue("parents", str(len(self.parents)), f"name at most {PARENTS_MAX} packages, each once")
+        for parent in self.parents:
+            check_id("package id", parent)
 
 
 class OnExisting(StrEnum):
@@ -241,8 +253,10 @@ class RegisterMetadataSchema(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_fields(self)
         _check_name("metadata schema name", self.name)
+        if "@" in self.name:
+            raise InvalidValue("metadata schema name", self.name[:60], "leave out @, which selects a version")
         try:
-            read_jcs(self.schema.encode(), max_bytes=_SCHEMA_BYTES_MAX)
+            check_schema(read_jcs(self.schema.encode(), max_bytes=SCHEMA_BYTES_MAX))
         except (UnicodeEncodeError, NotCanonicalJson) as error:
             raise InvalidValue("metadata schema", self.schema[:60], str(error)) from error
 
@@ -274,6 +288,31 @@ class DeleteTag(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_fields(self)
         _check_reference("tag", self.tag)
+
+
+class AnnotatePackage(Struct, frozen=True):
+    """A command that sets and removes annotations of a package, either all of them or none.
+
+    Attributes:
+        package_id: the id of the package, which may be open or finalized.
+        annotations: the annotations to set, with values as metadata has them.
+        removed: the keys of the annotations to remove. Each occurs once, and is not set by the same command.
+    """
+
+    package_id: str
+    annotations: Metadata
+    removed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_id("package id", self.package_id)
+        check_metadata(self.annotations, "annotation")
+        check_keys(self.removed, "annotation key")
+        if not self.annotations and not self.removed:
+            raise InvalidValue("annotations", "", "name at least one to set or to remove")
+        if len({*self.removed, *self.annotations}) != len(self.removed) + len(self.annotations):
+            reason = "each key is set or removed once"
+            raise InvalidValue("annotations", ", ".join(self.removed)[:60], reason)
 
 
 class ObjectFinding(NamedTuple):
@@ -407,6 +446,7 @@ type Command = (
     | RemoveObjects
     | SetTag
     | DeleteTag
+    | AnnotatePackage
 )
 
 
@@ -440,8 +480,9 @@ def command_digest(command: Command, principal: str) -> str:
     asked: RecordValue
     match command:
         case CreatePackage():
-            metadata: dict[str, RecordValue] = dict(command.metadata)
-            asked = ["create", command.name, command.retention_class, metadata]
+            metadata = cast("dict[str, RecordValue]", dict(command.metadata))
+            parents = sorted(command.parents)
+            asked = ["create", command.name, command.retention_class, metadata, command.schema, [*parents]]
         case IngestFiles():
             entries: list[RecordValue] = [encode_entry(entry) for entry in command.entries]
             checked: list[RecordValue] = [principal, ["ingest", command.package_id, command.on_existing.value, entries]]
@@ -454,6 +495,9 @@ def command_digest(command: Command, principal: str) -> str:
             asked = ["tag", command.tag, command.package_id, command.protected]
         case DeleteTag():
             asked = ["untag", command.tag]
+        case AnnotatePackage():
+            annotations = cast("dict[str, RecordValue]", dict(command.annotations))
+            asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
         case RecordFindings():
             findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
             asked = ["findings", findings]

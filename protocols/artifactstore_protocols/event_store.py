@@ -295,6 +295,10 @@ class EventStore(Protocol):
         """Return up to `limit` tags after a name, in the bytewise order of their names."""
         ...
 
-    async def metadata_schema(self, name: str) -> MetadataSchema | None:
-        """Return the latest version of a metadata schema, or None."""
+    async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
+        """Return a version of a metadata schema, by default the latest one, or None."""
+        ...
+
+    async def metadata_schemas(self, *, after: tuple[str, int], limit: int) -> Sequence[MetadataSchema]:
+        """Return up to `limit` metadata schemas after a name and a version, in the order of names and versions."""
         ...

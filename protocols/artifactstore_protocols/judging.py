@@ -11,6 +11,7 @@ from typing import assert_never
 from msgspec import Struct, field
 
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CommandRequest,
     CondemnObjects,
@@ -46,7 +47,8 @@ from artifactstore_protocols.event_types.objects_removed import remove_objects
 from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
 from artifactstore_protocols.event_types.objects_retired import SUPERSEDED, retire_objects
 from artifactstore_protocols.event_types.objects_stored import new_objects, superseded
-from artifactstore_protocols.event_types.package_created import create_package
+from artifactstore_protocols.event_types.package_annotated import annotate_package
+from artifactstore_protocols.event_types.package_created import create_package, creation_needs
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_registered import register_schema
@@ -91,17 +93,18 @@ def command_needs(commands: Sequence[Command]) -> Needs:
 
 def _needs(command: Command) -> Needs:
     match command:
-        case CreatePackage() | FinalizePackage():
-            return Needs(packages=frozenset({command.package_id}))
+        case CreatePackage():
+            return creation_needs(command)
         case IngestFiles():
             brought = frozenset(stored.digest for stored in command.stored)
             return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
         case RegisterMetadataSchema():
             return Needs(schemas=frozenset({command.name}))
-        case SetTag():
-            return Needs(packages=frozenset({command.package_id}), tags=frozenset({command.tag}))
-        case DeleteTag():
-            return Needs(tags=frozenset({command.tag}))
+        case SetTag() | DeleteTag():
+            named = {command.package_id} if isinstance(command, SetTag) else set[str]()
+            return Needs(packages=frozenset(named), tags=frozenset({command.tag}))
+        case AnnotatePackage() | FinalizePackage():
+            return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
         case ReplaceObjects():
@@ -139,10 +142,10 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (finalize_package(command, state),)
         case RegisterMetadataSchema():
             made = (register_schema(command, state),)
-        case SetTag():
-            made = (set_tag(command, state),)
-        case DeleteTag():
-            made = (delete_tag(command, state),)
+        case SetTag() | DeleteTag():
+            made = (set_tag(command, state) if isinstance(command, SetTag) else delete_tag(command, state),)
+        case AnnotatePackage():
+            made = (annotate_package(command, state),)
         case RecordFindings():
             made = judge_findings(command, state)
         case ReplaceObjects():

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from artifactstore_protocols import commands
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     CommandRequest,
     CondemnObjects,
     CreatePackage,
@@ -34,6 +35,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.metadata import Metadata, metadata_bytes
 from artifactstore_protocols.records import (
     DirectoryIngest,
     FileRecord,
@@ -244,11 +246,13 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
             case commands.FinalizePackage(manifest=manifest):
                 return _EVENT_BYTES + len(manifest)
             case CreatePackage(metadata=metadata):
-                return _EVENT_BYTES + sum(len(key) + len(value) for key, value in metadata.items())
+                return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
             case SetTag() | DeleteTag():
                 return _EVENT_BYTES
+            case AnnotatePackage(annotations=annotations, removed=removed):
+                return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))
             case RecordFindings(findings=findings):
                 return _EVENT_BYTES + _OBJECT_BYTES * len(findings)
             case ReplaceObjects(stored=objects) | CondemnObjects(contents=objects):
@@ -335,9 +339,11 @@ class OpenPackage(_Checked, Request[PackageRecord, IngestRole], Struct, frozen=T
 
     name: str
     retention_class: str
-    metadata: Mapping[str, str]
+    metadata: Metadata
     principal: str
     idempotency_key: str | None
+    schema: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 class AddFile(_Checked, Request[FileRecord, IngestRole], Struct, frozen=True):
@@ -384,11 +390,13 @@ class IngestTree(_Checked, Request[IngestSummary, IngestRole], Struct, frozen=Tr
     tree: SourceTree
     name: str | None
     retention_class: str
-    metadata: Mapping[str, str]
+    metadata: Metadata
     principal: str
     idempotency_key: str | None
     progress: Callable[[IngestProgress], None] | None
     files_cache: bool = True
+    schema: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 class PreviewIngest(_Checked, Request[IngestPreview, IngestRole], Struct, frozen=True):

@@ -5,7 +5,7 @@ the order of their creation, so no package is skipped or repeated while others a
 open package that grows may come twice.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.globs import check_glob, glob_matcher, is_unicode
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.metadata import Metadata, MetadataValue, check_metadata, scalar_text, value_matches
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import PackageRecord, PackageStatus
 from artifactstore_protocols.typed import check_fields
@@ -50,7 +51,9 @@ class PackageFilter(Struct, frozen=True):
         tag: a glob for tags, of which at least one names the package.
         since_us: the earliest time of creation, in microseconds since 1970 UTC.
         until_us: the time before which they were created.
-        metadata: keys and values that their metadata contains.
+        metadata: keys and values that their metadata or annotations contain: text, integers and booleans. A text also
+            matches an integer or a boolean that is written like it: `412`, `true`.
+        made_from: a package that they are made from: an id, and for the methods of the registry whatever names it.
     """
 
     name: str | None = None
@@ -60,19 +63,29 @@ class PackageFilter(Struct, frozen=True):
     tag: str | None = None
     since_us: int | None = None
     until_us: int | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+    metadata: Metadata = field(default_factory=dict[str, MetadataValue])
+    made_from: str | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
         for pattern in (self.name, self.tag):
             if pattern is not None:
                 check_glob(pattern)
-        for what, text in (("principal", self.created_by), ("retention class", self.retention_class)):
+        for key, value in self.metadata.items():
+            if scalar_text(value) is None:
+                raise InvalidValue("metadata", key[:_SHOWN_CHARACTERS], "search for text, an integer, true or false")
+        check_metadata(self.metadata)
+        for what, text in (
+            ("principal", self.created_by),
+            ("retention class", self.retention_class),
+            ("package", self.made_from),
+        ):
             if text is not None and not is_unicode(text):
                 raise InvalidValue(what, text[:_SHOWN_CHARACTERS], "write Unicode text without NUL")
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""
+        values: Metadata = package.values if self.metadata else self.metadata
         return (
             (self.name is None or glob_matcher(self.name)(package.name))
             and self.status in {None, package.status}
@@ -81,7 +94,8 @@ class PackageFilter(Struct, frozen=True):
             and (self.tag is None or any(map(glob_matcher(self.tag), package.tags)))
             and (self.since_us is None or package.created_at_us >= self.since_us)
             and (self.until_us is None or package.created_at_us < self.until_us)
-            and self.metadata.items() <= package.metadata.items()
+            and (self.made_from is None or self.made_from in package.parents)
+            and all(value_matches(value, values.get(key)) for key, value in self.metadata.items())
         )
 
 

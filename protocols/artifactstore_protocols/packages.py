@@ -10,6 +10,8 @@ from artifactstore_protocols.storage import Place
 
 __all__ = [
     "AmbiguousPackage",
+    "AnnotationNotFound",
+    "MetadataKeyTaken",
     "NotFinalized",
     "ObjectsNotStored",
     "PackageChanged",
@@ -104,6 +106,27 @@ class NotFinalized(ArtifactStoreError):
 
     package_id: str
     template = "package {self.package_id} is still open and has no manifest; finalize it first"
+
+
+@dataclass(eq=False)
+class MetadataKeyTaken(ArtifactStoreError):
+    """The metadata of the package has this key, so no annotation can have it."""
+
+    package_id: str
+    key: str
+    template = "the metadata of package {self.package_id} has {self.key!r} and cannot change; annotate with another key"
+
+
+@dataclass(eq=False)
+class AnnotationNotFound(ArtifactStoreError):
+    """The package has no such annotation."""
+
+    package_id: str
+    key: str
+    template = (
+        "package {self.package_id} has no annotation {self.key!r}; "
+        "`artifactstore package show {self.package_id}` shows those that it has"
+    )
 
 
 @dataclass(eq=False)

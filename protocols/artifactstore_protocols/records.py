@@ -7,7 +7,9 @@ Times are int64 microseconds since 1970 UTC. Sizes are in bytes. Digests and con
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
+
+from artifactstore_protocols.metadata import Metadata, MetadataValue
 
 __all__ = [
     "BackupCheck",
@@ -80,6 +82,9 @@ class PackageRecord(Struct, frozen=True):
         created_sequence: the sequence of the event that created it.
         finalized_sequence: the sequence of the event that finalized it; None while the package is open.
         tags: the tags that name it, sorted.
+        annotations: what was said about it since it was created, beside the metadata and the manifest.
+        schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
+        parents: the manifest digests of the packages that it is made from, by their ids.
     """
 
     package_id: str
@@ -93,7 +98,7 @@ class PackageRecord(Struct, frozen=True):
     retention_class: str
     retention_duration_us: int | None
     expires_at_us: int | None
-    metadata: Mapping[str, str]
+    metadata: Metadata
     created_by: str
     created_at_us: int
     finalized_at_us: int | None
@@ -102,6 +107,14 @@ class PackageRecord(Struct, frozen=True):
     created_sequence: int
     finalized_sequence: int | None
     tags: Sequence[str] = ()
+    annotations: Metadata = field(default_factory=dict[str, MetadataValue])
+    schema: str | None = None
+    parents: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def values(self) -> Metadata:
+        """The metadata and the annotations. They have no key in common."""
+        return {**self.metadata, **self.annotations}
 
 
 class FileRecord(Struct, frozen=True, gc=False):

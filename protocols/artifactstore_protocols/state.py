@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.metadata import MetadataValue
 
 __all__ = [
     "ContentState",
@@ -47,6 +48,9 @@ class Needs(Struct, frozen=True):
         schemas: the names of the needed metadata schemas.
         tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
+        described: the ids of needed packages whose annotations, parents and schema are needed, too.
+        schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
+            `schemas`.
         counts: whether to count the entries of all packages.
     """
 
@@ -57,13 +61,15 @@ class Needs(Struct, frozen=True):
     schemas: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
+    described: frozenset[str] = frozenset()
+    schema_texts: frozenset[str] = frozenset()
     counts: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references")
+        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "described", "schema_texts")
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
@@ -78,6 +84,8 @@ class Needs(Struct, frozen=True):
             self.schemas | other.schemas,
             self.tags | other.tags,
             self.references | other.references,
+            self.described | other.described,
+            self.schema_texts | other.schema_texts,
             self.counts or other.counts,
         )
 
@@ -100,6 +108,10 @@ class PackageState(Struct):
         total_bytes: the total size of its files.
         entries: its entries by path key; at least the needed entries that exist.
         below: for each needed path key with entries below it, the path of one of these entries.
+        manifest_digest: the digest of its manifest; None while it is open.
+        schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
+        annotations: its annotations; empty if not requested.
+        parents: the manifest digests of the packages that it is made from, by their ids; empty if not requested.
     """
 
     package_id: str
@@ -114,8 +126,12 @@ class PackageState(Struct):
     links: int = 0
     directories: int = 0
     total_bytes: int = 0
+    manifest_digest: str | None = None
+    schema: str | None = None
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     below: dict[str, str] = field(default_factory=dict[str, str])
+    annotations: dict[str, MetadataValue] = field(default_factory=dict[str, MetadataValue])
+    parents: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def is_empty(self) -> bool:
@@ -209,6 +225,7 @@ class LogState(Struct):
         references: by primary digest, the number of entries of packages that refer to the content.
         counts: the counts of the entries themselves, and the sum of the packages' totals; None if not requested.
         schema_versions: the latest version of each schema, by name.
+        schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
@@ -221,6 +238,7 @@ class LogState(Struct):
     references: dict[bytes, int] = field(default_factory=dict[bytes, int])
     counts: tuple[EntryCounts, EntryCounts] | None = None
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
+    schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
@@ -261,9 +279,10 @@ class LogState(Struct):
         package.version = version
         package.files, package.links, package.directories, package.total_bytes = counts
 
-    def finalize_package(self, package: PackageState) -> None:
+    def finalize_package(self, package: PackageState, manifest_digest: str) -> None:
         """Finalize a package after an event, and count it in the totals. Its entries are no longer needed."""
         package.finalized = True
+        package.manifest_digest = manifest_digest
         package.entries, package.below = {}, {}
         self.totals.finalized += 1
         self.totals.changed = True

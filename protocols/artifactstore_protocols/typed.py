@@ -18,8 +18,9 @@ from typing import Literal, TypeAliasType, Union, cast, get_args, get_origin, ge
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from artifactstore_protocols.canonical import CanonicalValue
+from artifactstore_protocols.canonical import INTEGER_MAX, CanonicalValue
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.metadata import METADATA_DEPTH_MAX, MetadataValue
 
 __all__ = ["Fit", "Misfit", "Special", "check_fields", "checked_value", "fit_of"]
 
@@ -169,6 +170,29 @@ def _instance(kind: type, reason: str = "") -> Fit:
     return fit
 
 
+def _metadata_value(value: object, depth: int = 0) -> MetadataValue:
+    kind = type(value)
+    if kind is str or kind is bool:
+        return cast("str | bool", value)
+    if issubclass(kind, str):
+        return _text(value)
+    if issubclass(kind, int):
+        number = int.__int__(cast("int", value))
+        if not -INTEGER_MAX <= number <= INTEGER_MAX:
+            raise Misfit(number, "give an integer within ±(2^53-1)", of_kind=True)
+        return number
+    is_map = issubclass(kind, Mapping)
+    if not is_map and (not issubclass(kind, Sequence) or issubclass(kind, _BYTES_LIKE)):
+        raise Misfit(value, "give text, an integer, True, False, a list or a mapping")
+    if depth == METADATA_DEPTH_MAX:
+        raise Misfit(value, f"nest at most {METADATA_DEPTH_MAX} lists and mappings", of_kind=True)
+    inside = partial(_metadata_value, depth=depth + 1)
+    if is_map:
+        return cast("MetadataValue", _mapping(_text, inside)(value))
+    items = enumerate(tuple(cast("Sequence[object]", value)))
+    return [cast("MetadataValue", _within(f"[{index}]", inside, item)) for index, item in items]
+
+
 _nothing = _instance(NoneType, "give None")
 _asynchronous = _instance(AsyncIterable, "give an asynchronous iterable of chunks, such as an async generator")
 
@@ -193,6 +217,7 @@ _PLAIN: dict[object, Fit] = {
     bytes: _bytes,
     NoneType: _nothing,
     object: _as_it_is,
+    MetadataValue: _metadata_value,
     CanonicalValue: _as_it_is,  # a recursive type; `canonical.encode` reports errors and their places
     Callable: _callable,
     Iterable: _iterable,

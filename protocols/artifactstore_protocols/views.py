@@ -27,10 +27,12 @@ __all__ = [
     "KIND_LINK",
     "LOCATIONS",
     "PACKAGES",
+    "PARENTS",
     "RETENTION",
     "SCHEMAS",
     "TAGS",
     "TOTALS",
+    "VALUES",
     "VIEWS",
     "Cell",
     "Delete",
@@ -97,6 +99,7 @@ PACKAGES = ViewTable(
         "tree_digest",
         "created_sequence",
         "finalized_sequence",
+        "metadata_schema",
     ),
 )
 CONTENTS = ViewTable(
@@ -180,7 +183,28 @@ TOTALS = ViewTable(
 )
 """The totals of the store, in one row with the id 1, so that nobody counts rows. `totals.totals_rows` writes it."""
 
-VIEWS: tuple[ViewTable, ...] = (PACKAGES, CONTENTS, FILES, LOCATIONS, RETENTION, SCHEMAS, TAGS, TOTALS)
+VALUES = ViewTable("artifact_values", ("package_number", "key", "annotation", "term", "sequence"), key_columns=2)
+"""The annotations of packages, and the metadata that is searched: text, integers and booleans.
+
+`annotation` is the JSON (RFC 8785) of an annotation's value; it is null for metadata, which `artifact_packages` has.
+`term` is the `metadata.search_term` of key and value; it is null for lists and maps.
+"""
+
+PARENTS = ViewTable("artifact_parents", ("package_number", "parent_id", "manifest_digest"), key_columns=2)
+"""The packages that packages are made from."""
+
+VIEWS: tuple[ViewTable, ...] = (
+    PACKAGES,
+    CONTENTS,
+    FILES,
+    LOCATIONS,
+    RETENTION,
+    SCHEMAS,
+    TAGS,
+    VALUES,
+    PARENTS,
+    TOTALS,
+)
 
 _HEADS = ((24, 1), (1 << 8, 2), (1 << 16, 3), (1 << 32, 5))
 

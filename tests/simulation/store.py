@@ -404,9 +404,17 @@ class SimulatedEventStore:
         """A page of tags."""
         return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
 
-    async def metadata_schema(self, name: str) -> MetadataSchema | None:
-        """The latest version of a schema."""
-        return await self._read("schema", lambda: self._log.tables.schema(name))
+    async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
+        """A version of a schema."""
+        return await self._read("schema", lambda: self._log.tables.schema(name, version))
+
+    async def metadata_schemas(self, *, after: tuple[str, int], limit: int) -> Sequence[MetadataSchema]:
+        """A page of schemas."""
+
+        def page() -> list[MetadataSchema]:
+            return [each for each in self._log.tables.schemas() if (each.name, each.version) > after][:limit]
+
+        return await self._read("schemas", page)
 
     async def _read[T](self, what: str, answer: Callable[[], T]) -> T:
         """Answer from one instant, after a while. A cancelled caller leaves at once."""

@@ -4,6 +4,7 @@ Rows are what `views.project` says, applied as `views.coalesce` folds them. Ever
 is one snapshot.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from typing import cast, override
@@ -14,6 +15,7 @@ from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
@@ -27,9 +29,11 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
+    VALUES,
     VIEWS,
     NamedCells,
     RowOperation,
@@ -103,7 +107,7 @@ class Tables(MemoryViews):
             retention_class=text_of(row, "retention_class"),
             retention_duration_us=cast("int | None", retention["duration_us"]),
             expires_at_us=cast("int | None", retention["expires_at"]),
-            metadata=cast("dict[str, str]", canonical.decode(cast("bytes", row["metadata"]))),
+            metadata=cast("Metadata", canonical.decode(cast("bytes", row["metadata"]))),
             created_by=text_of(row, "created_by"),
             created_at_us=number_of(row, "created_at"),
             finalized_at_us=cast("int | None", row["finalized_at"]),
@@ -111,6 +115,17 @@ class Tables(MemoryViews):
             tree_digest=cast("str | None", row["tree_digest"]),
             created_sequence=number_of(row, "created_sequence"),
             finalized_sequence=cast("int | None", row["finalized_sequence"]),
+            annotations={
+                text_of(each, "key"): json.loads(text_of(each, "annotation"))
+                for each in self.rows(VALUES)
+                if each["package_number"] == row["created_sequence"] and each["annotation"] is not None
+            },
+            schema=cast("str | None", row["metadata_schema"]),
+            parents={
+                text_of(each, "parent_id"): text_of(each, "manifest_digest")
+                for each in self.rows(PARENTS)
+                if each["package_number"] == row["created_sequence"]
+            },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
         )
 
@@ -229,10 +244,14 @@ class Tables(MemoryViews):
             for row in self.rows(TAGS)
         ]
 
-    def schema(self, name: str) -> MetadataSchema | None:
+    def schemas(self) -> list[MetadataSchema]:
+        """See `EventStore.metadata_schemas`."""
+        return [_schema(row) for row in self.rows(SCHEMAS)]
+
+    def schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """See `EventStore.metadata_schema`."""
-        rows = [row for row in self.rows(SCHEMAS) if row["name"] == name]
-        return _schema(rows[-1]) if rows else None
+        found = [each for each in self.schemas() if each.name == name and version in {None, each.version}]
+        return found[-1] if found else None
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 import reference_cbor
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     CommandRequest,
     DeleteTag,
@@ -70,6 +71,7 @@ NAMED: dict[str, Make] = {
     "package name": lambda text: replace(CREATE, name=text),
     "metadata key": lambda text: replace(CREATE, metadata={"branch": "main", text: ""}),
     "tag": lambda text: SetTag(text, ID),
+    "annotation key": lambda text: AnnotatePackage(ID, {"a": 1}, (text,)) if text != "a" else None,
     "metadata schema name": lambda text: replace(REGISTER, name=text),
     "principal": lambda text: replace(REQUEST, principal=text),
     "idempotency key": lambda text: replace(REQUEST, idempotency_key=text),
@@ -78,6 +80,7 @@ IDENTIFIED: dict[str, tuple[str, Make]] = {
     "create": ("package id", lambda text: replace(CREATE, package_id=text)),
     "ingest": ("package id", lambda text: replace(INGEST, package_id=text)),
     "tag": ("package id", lambda text: SetTag("release", text)),
+    "annotate": ("package id", lambda text: AnnotatePackage(text, {"a": 1})),
     "finalize": ("package id", lambda text: replace(FINALIZE, package_id=text)),
     "request": ("command id", lambda text: replace(REQUEST, command_id=text)),
 }
@@ -112,7 +115,7 @@ def test_a_name_that_is_looked_for_has_no_character_that_selects(make: Make, cha
 
 
 def test_metadata_is_bounded() -> None:
-    full = {f"key {number}": "x" * 4096 for number in range(256)}
+    full = {f"key {number}": "x" * 200 for number in range(256)}
     assert replace(CREATE, metadata=full).metadata == full
     with pytest.raises(InvalidValue, match="257 entries"):
         replace(CREATE, metadata={**full, "one more": ""})
@@ -246,7 +249,11 @@ def test_findings_are_as_of_a_sequence(as_of: int) -> None:
 
 # What digests cover, written out in full, since logs hold them.
 FORMS: dict[str, tuple[Command, list[object]]] = {
-    "create": (CREATE, ["create", "nightly", "standard", {"branch": "main"}]),
+    "create": (CREATE, ["create", "nightly", "standard", {"branch": "main"}, None, []]),
+    "create from others": (
+        replace(CREATE, schema="build@2", parents=(OTHER_ID, ID)),
+        ["create", "nightly", "standard", {"branch": "main"}, "build@2", [ID, OTHER_ID]],
+    ),
     "ingest": (
         INGEST,
         [
@@ -267,6 +274,7 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
     "register": (REGISTER, ["schema", "build", '{"type":"object"}']),
     "set a tag": (SetTag("release", ID, protected=True), ["tag", "release", ID, True]),
     "delete a tag": (DeleteTag("release"), ["untag", "release"]),
+    "annotate": (AnnotatePackage(ID, {"a": [1]}, ("b",)), ["annotate", ID, {"a": [1]}, ["b"]]),
     "findings": (
         FINDINGS,
         ["findings", [[X.digest, *place_of(b"x"), "damaged"], [YY.digest, *place_of(b"yy"), "missing"]]],
@@ -309,6 +317,8 @@ DIFFERENT: list[Command] = [
     replace(CREATE, name="weekly"),
     replace(CREATE, retention_class="short"),
     replace(CREATE, metadata={}),
+    replace(CREATE, schema="build"),
+    replace(CREATE, parents=(OTHER_ID,)),
     replace(CREATE, metadata={"branch": "other"}),
     replace(CREATE, metadata={"branch": "main", "more": ""}),
     of(FILE.entry),
@@ -330,6 +340,8 @@ DIFFERENT: list[Command] = [
     SetTag("release", OTHER_ID),
     SetTag("best", ID),
     DeleteTag("best"),
+    AnnotatePackage(ID, {"a": [True]}, ("b",)),
+    AnnotatePackage(ID, {"a": [1]}),
     replace(REGISTER, name="model"),
     replace(REGISTER, schema="{}"),
     replace(FINDINGS, findings=(FINDING,)),
@@ -366,7 +378,7 @@ def test_a_command_s_digest_tells_what_the_step_asks(tried: list[Step]) -> None:
         (of(link_entry("a", "b")), of(link_entry("a", "b" * 1000)), 999),
         (FINALIZE, replace(FINALIZE, manifest=bytes(1000)), 992),
         (CREATE, replace(CREATE, metadata={"k": "x" * 1000}), 990),
-        (REGISTER, replace(REGISTER, schema='"' + "x" * 1000 + '"'), 983),
+        (REGISTER, replace(REGISTER, schema='{"title":"' + "x" * 1000 + '"}'), 983),
         (replace(FINDINGS, findings=(FINDING,)), FINDINGS, 64),
     ],
 )

@@ -59,6 +59,8 @@ def known(state: LogState, needed: Needs) -> LogState:
                     path: entry for path, entry in package.entries.items() if (key, path) in needed.entries | needed.at
                 },
                 below={path: below for path, below in package.below.items() if (key, path) in needed.entries},
+                annotations=package.annotations if key in needed.described else {},
+                parents=package.parents if key in needed.described else {},
             )
             for key, package in deepcopy(state.packages).items()
             if key in needed.packages
@@ -68,6 +70,13 @@ def known(state: LogState, needed: Needs) -> LogState:
         references={key: count for key, count in state.references.items() if key in needed.references},
         counts=state.counts if needed.counts else None,
         tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
+        schemas={
+            key: schema
+            for key, schema in state.schemas.items()
+            if key in needed.schema_texts
+            or key in {state.packages[each].schema for each in needed.described if each in state.packages}
+            or (key.partition("@")[0] in needed.schema_texts)
+        },
         schema_versions={key: version for key, version in state.schema_versions.items() if key in needed.schemas},
         totals=replace(state.totals),
     )

@@ -28,6 +28,7 @@ from artifactstore_protocols.event_types import (
     ObjectsRestored,
     ObjectsRetired,
     ObjectsStored,
+    PackageAnnotated,
     PackageCreated,
     PackageFinalized,
     Payload,
@@ -53,6 +54,8 @@ FIRST_KEY = f"blake3/01/01/{'01' * 32}"
 
 LOG_ID = "0198f3a0-7c00-7000-8000-000000000001"
 
+PACKAGE_ID = "0198f3a0-7c00-7000-8000-000000000001"
+
 # What is in logs already: a name or a field that changes here has to become a new version of its type.
 FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     "v1.log.created": (LogCreated(LOG_ID), {"log_id": LOG_ID}),
@@ -64,6 +67,8 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
             "retention_class": "short",
             "retention_duration_us": 5,
             "metadata": {"é": "ü", "b": ""},
+            "schema": None,
+            "parents": {},
         },
     ),
     "v1.objects.stored": (
@@ -121,6 +126,15 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.tag.set": (TagSet("release", "p", True), {"tag": "release", "package_id": "p", "protected": True}),
     "v1.tag.deleted": (TagDeleted("release"), {"tag": "release"}),
+    "v1.package.annotated": (
+        PackageAnnotated(PACKAGE_ID, 2, {"score": 4, "hosts": ["a"]}, ("old",)),
+        {
+            "package_id": PACKAGE_ID,
+            "package_number": 2,
+            "annotations": {"score": 4, "hosts": ["a"]},
+            "removed": ["old"],
+        },
+    ),
     "v1.objects.flagged": (
         ObjectsFlagged(
             (ObjectFinding(ONE, Place("local", "k"), "missing"), ObjectFinding(TWO, Place("s3", "k"), "damaged"))
@@ -234,9 +248,11 @@ def test_a_field_takes_its_own_type_only(name: str, key: str, stranger: object) 
 
 
 def _may_be(example: object, key: str, stranger: object) -> bool:
-    """The types by hand: those of the examples above, a map holds text, and one duration may be null."""
+    """The types by hand: those of the examples above, a map holds metadata, and one duration may be null."""
     if isinstance(stranger, dict):
-        return isinstance(example, dict) and stranger in ({}, {"k": "v"})
+        return isinstance(example, dict) and stranger in ({}, {"k": "v"}, {"k": 1})
+    if example is None:
+        return stranger is None or isinstance(stranger, str)
     return type(stranger) is type(example) or (stranger is None and key == "retention_duration_us")
 
 

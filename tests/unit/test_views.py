@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from artifactstore_protocols.event_types import (
     ObjectsRestored,
     ObjectsRetired,
     ObjectsStored,
+    PackageAnnotated,
     PackageCreated,
     PackageFinalized,
     Payload,
@@ -42,10 +44,12 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
     TOTALS,
+    VALUES,
     VIEWS,
     Cell,
     Delete,
@@ -137,6 +141,7 @@ PACKAGE_ROW: NamedCells = {
     "tree_digest": None,
     "created_sequence": 7,
     "finalized_sequence": None,
+    "metadata_schema": None,
 }
 RETENTION_ROW: NamedCells = {
     "package_id": "p",
@@ -172,6 +177,11 @@ TOTALS_ROW: NamedCells = {
     "objects": 6,
     "object_bytes": 88,
 }
+TERM = blake3(reference_cbor.encode(["branch", "main"])).hexdigest(length=16)
+VALUE_ROW: NamedCells = {"package_number": 7, "key": "branch", "annotation": None, "term": TERM, "sequence": 7}
+SCORE_TERM = blake3(reference_cbor.encode(["score", "4"])).hexdigest(length=16)
+SCORE_ROW: NamedCells = {**VALUE_ROW, "key": "score", "annotation": "4", "term": SCORE_TERM}
+PARENT_ROW: NamedCells = {"package_number": 7, "parent_id": "q", "manifest_digest": "blake3:1"}
 ROWS = {
     PACKAGES: PACKAGE_ROW,
     CONTENTS: CONTENT_ROW,
@@ -180,6 +190,8 @@ ROWS = {
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
     TAGS: TAG_ROW,
+    VALUES: VALUE_ROW,
+    PARENTS: PARENT_ROW,
     TOTALS: TOTALS_ROW,
 }
 PACKAGE_TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
@@ -215,11 +227,11 @@ KEYS: list[Row] = [(DIGEST, *FIRST), (OTHER, *SECOND)]
 PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     "created": (
         PackageCreated("p", "nightly", "short", 5, {"branch": "main"}),
-        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, RETENTION_ROW)],
+        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, RETENTION_ROW), put(VALUES, VALUE_ROW)],
     ),
     "created for ever": (
         PackageCreated("p", "nightly", "short", None, {"branch": "main"}),
-        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, {**RETENTION_ROW, "duration_us": None})],
+        [put(PACKAGES, PACKAGE_ROW), put(RETENTION, {**RETENTION_ROW, "duration_us": None}), put(VALUES, VALUE_ROW)],
     ),
     "stored": (
         ObjectsStored("blake3", (OBJECT, OBJECT._replace(digest=OTHER), OBJECT._replace(place=Place("s3", "k")))),
@@ -262,6 +274,21 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
     ),
     "registered": (MetadataSchemaRegistered("build", 3, '{"a":"é"}'), [put(SCHEMAS, SCHEMA_ROW)]),
     "tag set": (TagSet("release", "p", True), [put(TAGS, TAG_ROW)]),
+    "created from another": (
+        PackageCreated("p", "nightly", "short", 5, {}, "build@3", {"q": "blake3:1"}),
+        [
+            put(PACKAGES, {**PACKAGE_ROW, "metadata": reference_cbor.encode({}), "metadata_schema": "build@3"}),
+            put(RETENTION, RETENTION_ROW),
+            put(PARENTS, PARENT_ROW),
+        ],
+    ),
+    "annotated": (
+        PackageAnnotated("p", 7, {"score": 4, "hosts": ["é"]}, ("old",)),
+        [
+            Delete(VALUES, ((7, "old"),)),
+            put(VALUES, {**VALUE_ROW, "key": "hosts", "annotation": '["é"]', "term": None}, SCORE_ROW),
+        ],
+    ),
     "tag deleted": (TagDeleted("release"), [Delete(TAGS, (("release",),))]),
     "flagged": (
         ObjectsFlagged(
@@ -366,6 +393,8 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("retention_state", ("package_id",)),
         ("metadata_schemas", ("name", "version")),
         ("artifact_tags", ("tag",)),
+        ("artifact_values", ("package_number", "key")),
+        ("artifact_parents", ("package_number", "parent_id")),
         ("store_totals", ("id",)),
     ]
     # The rows above are written in that order by hand.

@@ -39,6 +39,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "packages": ("package",),
         "listing": ("ls", "tree", "diff"),
         "finding": ("find",),
+        "schemas": ("schema",),
         "tags": ("tag",),
         "stats": ("stats",),
         "log_commands": ("verify", "replay", "events", "history"),

@@ -1,6 +1,6 @@
 """Commands that move content: ingest, get, manifest. `exporting` has export."""
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +10,7 @@ import typer
 
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.exporting import export
+from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -18,7 +19,6 @@ from artifactstore.cli.options import (
     Key,
     Links,
     MaxFileSize,
-    Meta,
     NoFilesCache,
     NoIgnoreFiles,
     Output,
@@ -27,7 +27,6 @@ from artifactstore.cli.options import (
     Quiet,
     Retention,
     complete_paths,
-    metadata_of,
     selection_of,
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
@@ -36,6 +35,7 @@ from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack,
 from artifactstore.json_output import to_json
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import listed_paths
 from artifactstore_protocols.records import IngestPreview
 from artifactstore_protocols.retention import DEFAULT_RETENTION
@@ -70,6 +70,9 @@ def ingest(
     stdin_name: StdinName = None,
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
+    meta_file: MetaFile = None,
+    schema: Schema = None,
+    parents: From = None,
     links: Links = LinkPolicy.KEEP,
     exclude: Exclude = None,
     include: Include = None,
@@ -77,6 +80,7 @@ def ingest(
     key: Key = None,
     *,
     unpack: Unpack = False,
+    ci: Ci = False,
     exclude_caches: ExcludeCaches = False,
     no_ignore_files: NoIgnoreFiles = False,
     skip_unreadable: SkipUnreadable = False,
@@ -87,7 +91,7 @@ def ingest(
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore ingest`."""
-    metadata = metadata_of(meta)
+    metadata = metadata_of(meta, meta_file, ci=ci)
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
@@ -104,6 +108,8 @@ def ingest(
                 prefix=prefix,
                 retention=retention,
                 metadata=metadata,
+                schema=schema,
+                parents=parents or (),
                 links=links,
                 selection=selection,
                 skip_unreadable=skip_unreadable,
@@ -112,7 +118,7 @@ def ingest(
                 progress=progress,
                 files_cache=not no_files_cache,
             ),
-            create=True,
+            create=not (schema or parents),  # a new store has neither schemas nor packages
             check=lambda: _check_sources(sources, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )
@@ -138,7 +144,7 @@ def ingest(
 
 
 async def _check_sources(
-    sources: Sequence[Source], name: str | None, retention: str, metadata: Mapping[str, str], key: str | None
+    sources: Sequence[Source], name: str | None, retention: str, metadata: Metadata, key: str | None
 ) -> None:
     from artifactstore.environment import in_thread  # noqa: PLC0415
     from artifactstore.ingest.sources import default_name  # noqa: PLC0415 - it loads trio, as does `in_thread`

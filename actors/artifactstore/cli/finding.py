@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from artifactstore.cli.options import (
-    Json,
-    complete_names,
-    complete_packages,
-    complete_retention,
-    complete_tags,
-    metadata_of,
-)
+from artifactstore.cli.metadata_options import metadata_of
+from artifactstore.cli.options import Json, complete_names, complete_packages, complete_retention, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, entries_text, flush_output, note, say, say_json, size_text
 from artifactstore.cli.runner import on_store
 from artifactstore.json_output import to_json
@@ -76,6 +70,7 @@ def list_packages(
     meta: Annotated[
         list[str] | None, typer.Option("--meta", metavar="K=V", help="With this metadata; repeatable.")
     ] = None,
+    made_from: Annotated[str | None, typer.Option("--from", metavar="PACKAGE", help="Made from this package.")] = None,
     sort: Annotated[
         Literal["created", "name", "size"], typer.Option("--sort", help="Newest first, by name, or largest first.")
     ] = "created",
@@ -103,6 +98,7 @@ def list_packages(
         since_us=_moment(since, end=False),
         until_us=_moment(until, end=True),
         metadata=metadata_of(meta),
+        made_from=made_from,
     )
 
     async def work(registry: "Registry") -> None:

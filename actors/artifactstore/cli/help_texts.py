@@ -24,6 +24,9 @@ Exits 3 if some entries are not written, and lists them; the others are.""",
         "package create": "Create an open package, to be filled step by step.",
         "package add": "Put files, directories or archives into an open package.",
         "package finalize": "Finalize a package; repeating the command gives the same answer.",
+        "package annotate": """Say something about a package, also after it was finalized.
+
+The manifest does not change, and `artifactstore history PACKAGE` shows who said what.""",
         "package list": """List packages, newest first.
 
 Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c] one of a set; quote it.""",
@@ -53,6 +56,11 @@ Wherever a package is named, tag:TAG then names this one.""",
         "stats": """Print what the store holds: packages, files and bytes.
 
 Also says when the store was last backed up and verified. Reads a few rows, however large the store is.""",
+        "schema add": """Register the next version of a metadata schema.
+
+Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
+        "schema list": "List all metadata schemas.",
+        "schema show": "Print a metadata schema.",
         "verify": """Read every object again and compare it with the log.
 
 Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",

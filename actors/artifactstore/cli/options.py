@@ -20,7 +20,6 @@ __all__ = [
     "Key",
     "Links",
     "MaxFileSize",
-    "Meta",
     "NoFilesCache",
     "NoIgnoreFiles",
     "OpenPackage",
@@ -36,7 +35,6 @@ __all__ = [
     "complete_paths",
     "complete_retention",
     "complete_tags",
-    "metadata_of",
     "selection_of",
 ]
 
@@ -144,7 +142,6 @@ Retention = Annotated[
         autocompletion=complete_retention,
     ),
 ]
-Meta = Annotated[list[str] | None, typer.Option("--meta", metavar="K=V", help="Metadata of the package; repeatable.")]
 Key = Annotated[
     str | None,
     typer.Option(
@@ -211,20 +208,3 @@ def selection_of(
             raise typer.BadParameter(f"{max_file_size!r} is no size: 500K, 20M, 2G", param_hint="--max-file-size")
         limit = int(found[1]) * _UNITS[found[2]]
     return Selection(exclude or (), include or (), ignore_files, exclude_caches, limit)
-
-
-def metadata_of(pairs: list[str] | None) -> dict[str, str]:
-    """Return `K=V` texts as a mapping.
-
-    Raises:
-        typer.BadParameter: a text has no `=` or no key, or a key is repeated.
-    """
-    metadata: dict[str, str] = {}
-    for pair in pairs or ():
-        key, separator, value = pair.partition("=")
-        if not separator or not key:
-            raise typer.BadParameter(f"{pair!r} is not K=V", param_hint="--meta")
-        if key in metadata:
-            raise typer.BadParameter(f"{key!r} is given twice", param_hint="--meta")
-        metadata[key] = value
-    return metadata

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Final
 
+from artifactstore.cli.metadata_options import metadata_text
 from artifactstore.cli.output import size_text, text_of
 from artifactstore_protocols.moments import age_text
 
@@ -24,11 +25,14 @@ def package_fields(record: "PackageRecord", shown: "Mapping[str, Json]", now_us:
         shown: its fields as JSON.
         now_us: the time in microseconds since 1970 UTC.
     """
+    described = {"metadata": record.metadata, "annotations": record.annotations}
     for name, value in shown.items():
         at_us = getattr(record, f"{name}_us", None)
         if name in _LEFT_OUT:
             continue
-        if name == "bytes":
+        if name in described:
+            yield name, metadata_text(described[name])
+        elif name == "bytes":
             yield name, size_text(record.bytes)
         elif name == "retention_duration_us":
             duration_us = record.retention_duration_us

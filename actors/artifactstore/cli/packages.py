@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from artifactstore.cli.annotations import annotate
 from artifactstore.cli.copying import copy
 from artifactstore.cli.finding import list_packages
+from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
 from artifactstore.cli.options import (
     Exclude,
     ExcludeCaches,
@@ -17,7 +19,6 @@ from artifactstore.cli.options import (
     Key,
     Links,
     MaxFileSize,
-    Meta,
     NoFilesCache,
     NoIgnoreFiles,
     OpenPackage,
@@ -25,7 +26,6 @@ from artifactstore.cli.options import (
     Progress,
     Quiet,
     Retention,
-    metadata_of,
     selection_of,
 )
 from artifactstore.cli.output import (
@@ -56,18 +56,28 @@ def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A label; several packages may share one.")],
     retention: Retention = DEFAULT_RETENTION,
     meta: Meta = None,
+    meta_file: MetaFile = None,
+    schema: Schema = None,
+    parents: From = None,
     key: Key = None,
     *,
+    ci: Ci = False,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
     """Run `artifactstore package create`."""
-    metadata = metadata_of(meta)
+    metadata = metadata_of(meta, meta_file, ci=ci)
     record = on_store(
         lambda registry: registry.create_package(
-            name, retention=retention, metadata=metadata, principal=invoker(), idempotency_key=key
+            name,
+            retention=retention,
+            metadata=metadata,
+            schema=schema,
+            parents=parents or (),
+            principal=invoker(),
+            idempotency_key=key,
         ),
-        create=True,
+        create=not (schema or parents),  # a new store has neither schemas nor packages
         check=lambda: check_package(name, retention, metadata, key),
         interrupted=MAY_BE_DONE,
     )
@@ -210,6 +220,7 @@ def register(app: typer.Typer) -> None:
         ("create", create),
         ("add", add),
         ("finalize", finalize),
+        ("annotate", annotate),
         ("list", list_packages),
         ("show", show),
         ("copy", copy),

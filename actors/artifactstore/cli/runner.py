@@ -3,7 +3,7 @@
 import getpass
 import os
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from artifactstore.cli.store_option import named_store
 if TYPE_CHECKING:
     from artifactstore.config import Settings
     from artifactstore.registry import Registry
+    from artifactstore_protocols.metadata import Metadata
     from artifactstore_protocols.records import IngestPreview
     from artifactstore_protocols.sources import SourceTree
 
@@ -157,7 +158,7 @@ def logged() -> "Generator[Settings]":
         yield found.settings
 
 
-async def check_package(name: str, retention: str, metadata: "Mapping[str, str]", key: str | None) -> None:
+async def check_package(name: str, retention: str, metadata: "Metadata", key: str | None) -> None:
     """Reject an invalid package before a store is created for it."""
     from artifactstore.ingest import check_creation  # noqa: PLC0415 - as above
     from artifactstore_protocols.messages import OpenPackage  # noqa: PLC0415

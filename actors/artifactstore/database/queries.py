@@ -20,6 +20,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from artifactstore.database.annotations import annotations_column, annotations_in, parents_column, parents_in, text_in
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Query, Steps, lookup, query, run, wanted
 from artifactstore.database.cells import DamagedCell, time_in
@@ -33,6 +34,7 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
 from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.package_listing import (
     EntryListing,
@@ -58,7 +60,17 @@ from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import FileRecord, FoundEntry, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.storage import KeyRefused, KnownObject, Place
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, RETENTION, SCHEMAS, TAGS
+from artifactstore_protocols.views import (
+    CONTENTS,
+    FILES,
+    LOCATIONS,
+    PACKAGES,
+    PARENTS,
+    RETENTION,
+    SCHEMAS,
+    TAGS,
+    VALUES,
+)
 
 __all__ = [
     "IS_CURRENT",
@@ -79,6 +91,7 @@ __all__ = [
     "locations",
     "manifest_bytes",
     "metadata_schema",
+    "metadata_schemas",
     "package",
     "packages",
     "queries_for",
@@ -91,7 +104,9 @@ _TAG_SEPARATOR = "\n"
 """A character that no tag contains."""
 
 _packages, _contents, _files, _locations = LIVE[PACKAGES], LIVE[CONTENTS], LIVE[FILES], LIVE[LOCATIONS]
-_retention, _schemas, _tags = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS]
+_retention, _schemas, _tags, _values = LIVE[RETENTION], LIVE[SCHEMAS], LIVE[TAGS], LIVE[VALUES]
+_parents = LIVE[PARENTS]
+_others = _values.alias("others")
 
 # Literals, not parameters: only with literals can a planner use the partial index of flagged objects.
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
@@ -134,8 +149,9 @@ def _package_query() -> Select[tuple[object, ...]]:
     tags = select(func.aggregate_strings(_tags.c.tag, _TAG_SEPARATOR)).where(
         _tags.c.package_id == _packages.c.package_id
     )
-    columns = (_packages, _retention.c.expires_at, _retention.c.duration_us, tags.scalar_subquery().label("tags"))
-    return select(*columns).select_from(joined)
+    further = (_retention.c.expires_at, _retention.c.duration_us, tags.scalar_subquery().label("tags"))
+    number = _packages.c.created_sequence
+    return select(_packages, *further, annotations_column(number), parents_column(number)).select_from(joined)
 
 
 def _number_of(package_id: str) -> ScalarSelect[int]:
@@ -229,19 +245,34 @@ async def packages(connection: AsyncConnection, page: PackageListing) -> Sequenc
 def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
     """Return the SQL query for a page of a list, which may also select packages that the filter rejects."""
     columns = _packages.c
-    query = _package_query().where(*_conditions(page.where, page.sort))
-    value = {"created": columns.created_sequence, "name": columns.name, "size": columns.total_bytes}[page.sort]
-    keys = [columns.created_sequence] if page.sort == "created" else [value, columns.created_sequence]
+    query = _package_query().where(*_conditions(page.where, page.sort, joined=True))
+    number: ColumnElement[int] = columns.created_sequence
+    # An index has the packages that are made from another one, or that have a value, in the order of the list.
+    if page.where.made_from is not None and page.sort == "created":
+        parent = _parents.c.parent_id == page.where.made_from
+        query = query.join(_parents, _parents.c.package_number == number).where(parent)
+        number = _parents.c.package_number
+    elif page.where.metadata and page.sort == "created":
+        query = query.join(_values, _values.c.package_number == number).where(_values.c.term == _terms(page.where)[0])
+        number = _values.c.package_number
+    value = {"created": number, "name": columns.name, "size": columns.total_bytes}[page.sort]
+    keys = [number] if page.sort == "created" else [value, number]
     if page.after is not None:
         position, bound = tuple_(*keys), tuple_(*page.after[-len(keys) :])
         query = query.where(position > bound if page.ascending else position < bound)
     return query.order_by(*(key if page.ascending else key.desc() for key in keys)).limit(page.limit)
 
 
-def _conditions(where: PackageFilter, sort: SortKey) -> list[ColumnElement[bool]]:
+def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) -> list[ColumnElement[bool]]:
     """Return conditions that hold for every package which a filter accepts, and maybe for others.
 
     A condition may use an index only if that is in the order of the list: otherwise each page would sort all matches.
+
+    Args:
+        where: the filter.
+        sort: the order of the list.
+        joined: whether the caller's query states the first of these conditions itself, if the list is in order of
+            creation: the parent, and the metadata.
     """
     columns = _packages.c
     found: list[ColumnElement[bool]] = []
@@ -257,11 +288,24 @@ def _conditions(where: PackageFilter, sort: SortKey) -> list[ColumnElement[bool]
             found.append((column if sort == "created" else column.concat("")) == value)
     if where.tag is not None:
         found.append(columns.package_id.in_(select(_tags.c.package_id).where(_like(_tags.c.tag, where.tag))))
+    joins = int(joined and sort == "created")
+    if where.made_from is not None and not joins:
+        is_child = _parents.c.parent_id == where.made_from, _parents.c.package_number == columns.created_sequence
+        found.append(select(_parents.c.parent_id).where(*is_child).exists())
+    for term in _terms(where)[joins if where.made_from is None else 0 :]:
+        has_term = _others.c.term == term, _others.c.package_number == columns.created_sequence
+        found.append(select(_others.c.key).where(*has_term).exists())
     if where.since_us is not None:
         found.append(columns.created_at >= where.since_us)
     if where.until_us is not None:
         found.append(columns.created_at < where.until_us)
     return found
+
+
+def _terms(where: PackageFilter) -> list[str]:
+    """Return the terms of the metadata that a filter wants."""
+    terms = (search_term(key, value) for key, value in where.metadata.items())
+    return [term for term in terms if term is not None]
 
 
 def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
@@ -487,14 +531,26 @@ def _tag(row: Row[tuple[object, ...]]) -> Tag:
     return Tag(row.tag, row.package_id, bool(row.protected), row.set_by, time_in("set_at", row.set_at), row.sequence)
 
 
-async def metadata_schema(connection: AsyncConnection, name: str) -> MetadataSchema | None:
-    """Return the latest version of a metadata schema; None if there is none."""
+async def metadata_schema(connection: AsyncConnection, name: str, version: int | None = None) -> MetadataSchema | None:
+    """Return a version of a metadata schema, by default the latest one; None if there is none."""
     query = select(_schemas).where(_schemas.c.name == name).order_by(_schemas.c.version.desc()).limit(1)
+    if version is not None:
+        query = query.where(_schemas.c.version == version)
     row = (await connection.execute(query)).one_or_none()
-    try:
-        return None if row is None else MetadataSchema(row.name, row.version, row.schema.decode())
-    except UnicodeDecodeError as error:
-        raise DamagedCell(f"metadata schema {name!r} is not UTF-8") from error
+    return None if row is None else _schema(row)
+
+
+async def metadata_schemas(
+    connection: AsyncConnection, *, after: tuple[str, int], limit: int
+) -> Sequence[MetadataSchema]:
+    """Return up to `limit` metadata schemas after a name and a version, in the order of names and versions."""
+    keys = _schemas.c.name, _schemas.c.version
+    query = select(_schemas).where(tuple_(*keys) > tuple_(*after)).order_by(*keys).limit(limit)
+    return [_schema(row) for row in await connection.execute(query)]
+
+
+def _schema(row: Row[tuple[object, ...]]) -> MetadataSchema:
+    return MetadataSchema(row.name, row.version, text_in(row.name, row.schema))
 
 
 async def list_files(connection: AsyncConnection, package: PackageRecord) -> list[FileRecord]:
@@ -583,17 +639,20 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         created_sequence=row.created_sequence,
         finalized_sequence=row.finalized_sequence,
         tags=tuple(sorted(row.tags.split(_TAG_SEPARATOR))) if row.tags is not None else (),
+        annotations=annotations_in(row.annotations),
+        schema=row.metadata_schema,
+        parents=parents_in(row.parents),
     )
 
 
-def _metadata(row: Row[tuple[object, ...]]) -> dict[str, str]:
+def _metadata(row: Row[tuple[object, ...]]) -> Metadata:
     try:
         metadata = canonical.decode(row.metadata)
     except NotCanonical as error:
         raise DamagedCell(f"the metadata of package {row.package_id} is {error}") from error
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise DamagedCell(f"the metadata of package {row.package_id} is no map of text")
-    return cast("dict[str, str]", metadata)
+    if not is_metadata(metadata):
+        raise DamagedCell(f"the metadata of package {row.package_id} is no map of values")
+    return cast("Metadata", metadata)
 
 
 def _location(row: Sequence[Any]) -> Location:

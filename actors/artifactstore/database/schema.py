@@ -148,6 +148,7 @@ Table(
     _text("tree_digest", nullable=True),
     _integer("created_sequence"),
     _integer("finalized_sequence", nullable=True),
+    _text("metadata_schema", nullable=True),
     Index(None, "name", "finalized_sequence"),
     Index(None, "name", "created_sequence"),
     Index(None, "created_by", "created_sequence"),
@@ -242,6 +243,28 @@ Table(
     _integer("set_at"),
     _integer("sequence"),
     Index(None, "package_id"),
+)
+
+Table(
+    "artifact_values",
+    METADATA,
+    _integer("package_number", key=True),
+    _text("key", key=True),
+    _text("annotation", nullable=True),
+    _text("term", nullable=True),
+    _integer("sequence"),
+    Index(None, "term", "package_number"),
+    sqlite_with_rowid=False,
+)
+
+Table(
+    "artifact_parents",
+    METADATA,
+    _integer("package_number", key=True),
+    _text("parent_id", key=True),
+    _text("manifest_digest"),
+    Index(None, "parent_id", "package_number"),
+    sqlite_with_rowid=False,
 )
 
 Table(

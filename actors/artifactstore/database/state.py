@@ -6,11 +6,13 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal_column, select, type_coerce
 
+from artifactstore.database.annotations import annotation_in, text_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
+from artifactstore_protocols.metadata_schema import parse_reference
 from artifactstore_protocols.state import (
     ContentState,
     EntryCounts,
@@ -22,7 +24,17 @@ from artifactstore_protocols.state import (
     TagState,
 )
 from artifactstore_protocols.totals import TOTALS_ID
-from artifactstore_protocols.views import CONTENTS, FILES, LOCATIONS, PACKAGES, SCHEMAS, TAGS, TOTALS
+from artifactstore_protocols.views import (
+    CONTENTS,
+    FILES,
+    LOCATIONS,
+    PACKAGES,
+    PARENTS,
+    SCHEMAS,
+    TAGS,
+    TOTALS,
+    VALUES,
+)
 
 __all__ = ["load_state"]
 
@@ -42,6 +54,8 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
+    yield from _load_descriptions(state, tables, needs.described, database)
+    yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
     if needs.counts:
@@ -67,6 +81,33 @@ def _load_packages(state: LogState, packages: Table, package_ids: Iterable[str],
         state.packages[package_id] = PackageState(
             package_id, number, name, retention, metadata, created_at_us, status == "finalized", *totals
         )
+
+
+def _load_descriptions(state: LogState, tables: ViewTables, package_ids: Iterable[str], database: str) -> Steps[None]:
+    """Load the annotations and the parents of packages."""
+    packages = {each.number: each for package_id in package_ids if (each := state.packages.get(package_id))}
+    if not packages:
+        return
+    keys = [(number,) for number in sorted(packages)]
+    for number, key, annotation in (yield lookup(_annotations(tables[VALUES], database), keys)):
+        packages[number].annotations[key] = annotation_in(key, annotation)
+    for number, parent_id, digest in (yield lookup(_parents(tables[PARENTS], database), keys)):
+        packages[number].parents[parent_id] = digest
+
+
+def _load_schemas(state: LogState, schemas: Table, needs: Needs, database: str) -> Steps[None]:
+    """Load the needed schemas, and those of the packages whose description is needed."""
+    references = set(needs.schema_texts)
+    for package_id in needs.described:
+        package = state.packages.get(package_id)
+        if package is not None and package.schema is not None:
+            references.add(package.schema)
+    keys = set[tuple[str, int]]()
+    for name, version in map(parse_reference, references):
+        keys.add((name, version or state.schema_versions.get(name, 0)))
+    if keys:
+        for name, version, schema in (yield lookup(_schemas(schemas, database), sorted(keys))):
+            state.schemas[f"{name}@{version}"] = text_in(name, schema)
 
 
 def _load_contents(state: LogState, tables: ViewTables, digests: Iterable[bytes], database: str) -> Steps[None]:
@@ -136,8 +177,36 @@ def _packages(packages: Table, database: str) -> Query:
         columns.link_count,
         columns.directory_count,
         columns.total_bytes,
+        columns.manifest_digest,
+        columns.metadata_schema,
     )
     return query(selected.where(columns.package_id == values["package_id"]), values, database)
+
+
+@cache
+def _annotations(values_of: Table, database: str) -> Query:
+    values = wanted(database, number=int)
+    columns = values_of.c
+    selected = select(columns.package_number, columns.key, columns.annotation)
+    return query(
+        selected.where(columns.package_number == values["number"], columns.annotation.is_not(None)), values, database
+    )
+
+
+@cache
+def _parents(parents: Table, database: str) -> Query:
+    values = wanted(database, number=int)
+    columns = parents.c
+    selected = select(columns.package_number, columns.parent_id, columns.manifest_digest)
+    return query(selected.where(columns.package_number == values["number"]), values, database)
+
+
+@cache
+def _schemas(schemas: Table, database: str) -> Query:
+    values = wanted(database, name=str, version=int)
+    columns = schemas.c
+    selected = select(columns.name, columns.version, columns.schema)
+    return query(selected.where(columns.name == values["name"], columns.version == values["version"]), values, database)
 
 
 @cache

@@ -254,6 +254,12 @@ class SqlEventStore:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
 
-    async def metadata_schema(self, name: str) -> MetadataSchema | None:
-        """Return the latest version of a metadata schema, or None."""
-        return await self._database.read(lambda connection: queries.metadata_schema(connection, name))
+    async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
+        """Return a version of a metadata schema, or None."""
+        return await self._database.read(lambda connection: queries.metadata_schema(connection, name, version))
+
+    async def metadata_schemas(self, *, after: tuple[str, int], limit: int) -> Sequence[MetadataSchema]:
+        """Return a page of metadata schemas."""
+        return await self._database.read(
+            lambda connection: queries.metadata_schemas(connection, after=after, limit=limit)
+        )

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import override
+from typing import cast, override
 
 import trio
 from msgspec.structs import replace
@@ -213,6 +213,7 @@ class IngestActor(Actor[IngestRole]):
             name = await in_thread(partial(default_name, message.tree.sources))
         seen = await self._scan(message.tree, message.progress)
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
+        asked = replace(asked, schema=message.schema, parents=message.parents)
         creation = _creation(asked)
         identity = _identity(asked, message.tree)
         async with self._files_cache(seen, wanted=message.files_cache) as cache:
@@ -414,7 +415,9 @@ def check_creation(message: OpenPackage) -> None:
 def _creation(message: OpenPackage) -> CreatePackage:
     """Return the command that creates the package of a request, with a new id."""
     retention_class(message.retention_class)
-    return CreatePackage(new_id(), message.name, message.retention_class, dict(message.metadata))
+    return CreatePackage(
+        new_id(), message.name, message.retention_class, dict(message.metadata), message.schema, message.parents
+    )
 
 
 def _examine(source: FileSource, places: StorePlaces) -> bool:
@@ -439,7 +442,8 @@ def _check_size(expected: int | None, received: int) -> None:
 def _identity(asked: OpenPackage, tree: SourceTree) -> str:
     """Return a digest of the values that two ingests of the same sources must share to fill the same package."""
     identity = new_hasher("blake3")
-    metadata: CanonicalValue = dict(asked.metadata)
-    of_package = [asked.name, asked.retention_class, metadata, asked.principal]
+    metadata = cast("CanonicalValue", dict(asked.metadata))
+    lineage: list[CanonicalValue] = [asked.schema, *sorted(asked.parents)]
+    of_package = [asked.name, asked.retention_class, metadata, asked.principal, lineage]
     identity.update(canonical.encode([*of_package, tree.links.value, tree.prefix]))
     return identity.hexdigest()

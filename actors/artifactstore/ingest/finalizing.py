@@ -46,7 +46,13 @@ def build_manifest(
         raise ManifestInvalid("digest_algorithm", f"the files have digests of {', '.join(sorted(algorithms))}")
     built = Manifest.build(
         package=ManifestPackage(
-            package.package_id, package.name, package.created_at_us, finalized_at_us, package.metadata
+            package.package_id,
+            package.name,
+            package.created_at_us,
+            finalized_at_us,
+            package.metadata,
+            package.schema,
+            package.parents,
         ),
         entries=_cancellable(contents.entries, check_cancelled),
         storage_receipts=_cancellable(contents.receipts, check_cancelled),

@@ -41,6 +41,8 @@ def created_package(committed: Committed) -> PackageRecord:
         tree_digest=None,
         created_sequence=created.sequence,
         finalized_sequence=None,
+        schema=payload.schema,
+        parents=dict(payload.parents),
     )
 
 

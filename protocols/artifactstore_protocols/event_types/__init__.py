@@ -25,6 +25,7 @@ from artifactstore_protocols.event_types.objects_removed import OBJECTS_REMOVED,
 from artifactstore_protocols.event_types.objects_reprieved import OBJECTS_REPRIEVED, ObjectsReprieved
 from artifactstore_protocols.event_types.objects_retired import OBJECTS_RETIRED, ObjectsRetired
 from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
+from artifactstore_protocols.event_types.package_annotated import PACKAGE_ANNOTATED, PackageAnnotated
 from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
@@ -44,6 +45,7 @@ __all__ = [
     "OBJECTS_RESTORED",
     "OBJECTS_RETIRED",
     "OBJECTS_STORED",
+    "PACKAGE_ANNOTATED",
     "PACKAGE_CREATED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
@@ -61,6 +63,7 @@ __all__ = [
     "ObjectsRestored",
     "ObjectsRetired",
     "ObjectsStored",
+    "PackageAnnotated",
     "PackageCreated",
     "PackageFinalized",
     "Payload",
@@ -91,6 +94,7 @@ type Payload = (
     | ObjectsRemoved
     | TagSet
     | TagDeleted
+    | PackageAnnotated
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -110,6 +114,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         ObjectsRemoved: OBJECTS_REMOVED,
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
+        PackageAnnotated: PACKAGE_ANNOTATED,
     }
 )
 

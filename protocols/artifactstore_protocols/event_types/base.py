@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from msgspec import Struct
 
 from artifactstore_protocols import canonical
-from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.canonical import CanonicalValue, RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
+from artifactstore_protocols.metadata import is_metadata
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import RowOperation
 
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _PAYLOAD_BYTES_MAX = 8 << 20
-"""The size limit of every payload except a manifest. The maximum metadata of a package takes 5 MB."""
+"""The size limit of every payload except a manifest. Most have less than 100 KB."""
 
 _SHOWN_CHARACTERS = 80
 
@@ -129,7 +130,7 @@ def fields_of(
         raise PayloadInvalid(name, f"expected a map with exactly the keys {', '.join(sorted(kinds))}")
     for key, allowed in kinds.items():
         held = value[key]
-        if type(held) not in allowed and not (type(held) is dict and Mapping in allowed and _is_of_text(held)):
+        if type(held) not in allowed and not (Mapping in allowed and is_metadata(held)):
             raise PayloadInvalid(name, f"{key} has the wrong type")
     return value
 
@@ -147,7 +148,7 @@ def require_shortest(name: str, payload: bytes, encoded: bytes, reason: str) -> 
 
 
 def record_codec[P: Struct](name: str, payload: type[P]) -> Codec[P]:
-    """Return the codec of a struct of texts, numbers and maps of text. The payload is a map of the struct's fields."""
+    """Return the codec of a struct of texts, numbers and metadata. The payload is a map of the struct's fields."""
     hints = typing.get_type_hints(payload)
     names = payload.__struct_fields__
     kinds = {field: _kinds_of(hints[field]) for field in names}
@@ -156,7 +157,7 @@ def record_codec[P: Struct](name: str, payload: type[P]) -> Codec[P]:
         held: dict[str, Any] = {field: getattr(value, field) for field in names}
         return canonical.encode(
             {
-                field: dict(cast("Mapping[str, str]", cell)) if isinstance(cell, Mapping) else cell
+                field: dict(cast("Mapping[str, CanonicalValue]", cell)) if isinstance(cell, Mapping) else cell
                 for field, cell in held.items()
             }
         )
@@ -169,9 +170,7 @@ def record_codec[P: Struct](name: str, payload: type[P]) -> Codec[P]:
 
 def _kinds_of(hint: object) -> frozenset[type]:
     """Return the types that a decoded value of a field with this annotation may have; a bool is no int here."""
+    if isinstance(hint, typing.TypeAliasType):
+        hint = hint.__value__
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     return frozenset(cast("type", typing.get_origin(option) or option) for option in options)
-
-
-def _is_of_text(value: Mapping[str, RecordValue]) -> bool:
-    return all(type(item) is str for item in value.values())

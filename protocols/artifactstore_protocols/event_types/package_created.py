@@ -1,22 +1,24 @@
 """`v1.package.created`: a package was created."""
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from artifactstore_protocols import canonical
 from artifactstore_protocols.commands import CreatePackage
 from artifactstore_protocols.event_types.base import EventType, check_equal, record_codec
-from artifactstore_protocols.packages import PackageExists
+from artifactstore_protocols.metadata import Metadata, metadata_bytes, search_term
+from artifactstore_protocols.metadata_schema import SchemaNotFound, check_with_schema, parse_reference
+from artifactstore_protocols.packages import NotFinalized, PackageExists, PackageNotFound
 from artifactstore_protocols.retention import retention_class
 from artifactstore_protocols.state import LogState, Needs, PackageState
-from artifactstore_protocols.views import PACKAGES, RETENTION, Put, Row, RowOperation
+from artifactstore_protocols.views import PACKAGES, PARENTS, RETENTION, VALUES, Put, Row, RowOperation
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import Event, StoredEvent
 
-__all__ = ["PACKAGE_CREATED", "PackageCreated", "create_package"]
+__all__ = ["PACKAGE_CREATED", "PackageCreated", "create_package", "creation_needs"]
 
 
 class PackageCreated(Struct, frozen=True):
@@ -27,14 +29,27 @@ class PackageCreated(Struct, frozen=True):
         name: the label of the package.
         retention_class: the retention class of the package.
         retention_duration_us: the duration of that class in microseconds; null if it never expires.
-        metadata: a map of text to text.
+        metadata: a map of text to values; see `metadata`.
+        schema: the schema that the metadata fits, as `NAME@VERSION`; null for none.
+        parents: the manifest digests of the packages that this one is made from, by their ids.
     """
 
     package_id: str
     name: str
     retention_class: str
     retention_duration_us: int | None
-    metadata: Mapping[str, str]
+    metadata: Metadata
+    schema: str | None = None
+    parents: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def creation_needs(command: CreatePackage) -> Needs:
+    """Return the state that the creation of a package needs."""
+    packages = frozenset({command.package_id, *command.parents})
+    if command.schema is None:
+        return Needs(packages=packages)
+    name, _version = parse_reference(command.schema)
+    return Needs(packages=packages, schemas=frozenset({name}), schema_texts=frozenset({command.schema}))
 
 
 def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
@@ -43,15 +58,42 @@ def create_package(command: CreatePackage, state: LogState) -> PackageCreated:
     Raises:
         PackageExists: another package has the id.
         UnknownRetentionClass: there is no such retention class.
+        SchemaNotFound: there is no such schema.
+        SchemaViolated: the metadata does not fit the schema.
+        PackageNotFound, NotFinalized: a parent is missing, or open.
     """
     if command.package_id in state.packages:
         raise PackageExists(command.package_id)
     kept = retention_class(command.retention_class)
-    return PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, dict(command.metadata))
+    schema = None if command.schema is None else _schema(command.schema, state)
+    if schema is not None:
+        check_with_schema(state.schemas[schema], schema, command.metadata)
+    parents = {package_id: _manifest_digest(package_id, state) for package_id in sorted(command.parents)}
+    metadata = dict(command.metadata)
+    return PackageCreated(command.package_id, command.name, kept.name, kept.duration_us, metadata, schema, parents)
+
+
+def _schema(reference: str, state: LogState) -> str:
+    """Return a schema that exists as `NAME@VERSION`."""
+    name, version = parse_reference(reference)
+    latest = state.schema_versions.get(name, 0)
+    if not 1 <= (version or latest) <= latest:
+        raise SchemaNotFound(reference, latest)
+    return f"{name}@{version or latest}"
+
+
+def _manifest_digest(package_id: str, state: LogState) -> str:
+    package = state.packages.get(package_id)
+    if package is None:
+        raise PackageNotFound(package_id)
+    if package.manifest_digest is None:
+        raise NotFinalized(package_id)
+    return package.manifest_digest
 
 
 def _command(payload: PackageCreated) -> CreatePackage:
-    return CreatePackage(payload.package_id, payload.name, payload.retention_class, dict(payload.metadata))
+    metadata, parents = dict(payload.metadata), tuple(payload.parents)
+    return CreatePackage(payload.package_id, payload.name, payload.retention_class, metadata, payload.schema, parents)
 
 
 def _check(payload: PackageCreated, _event: "Event") -> None:
@@ -61,6 +103,8 @@ def _check(payload: PackageCreated, _event: "Event") -> None:
 def _judge(payload: PackageCreated, _stored: "StoredEvent", state: LogState) -> None:
     decided = create_package(_command(payload), state)
     check_equal("retention duration", payload.retention_duration_us, decided.retention_duration_us)
+    check_equal("schema", payload.schema, decided.schema)
+    check_equal("manifest digests of parents", dict(payload.parents), decided.parents)
 
 
 def _evolve(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> None:
@@ -69,8 +113,10 @@ def _evolve(payload: PackageCreated, stored: "StoredEvent", state: LogState) -> 
         number=stored.sequence,
         name=payload.name,
         retention_class=payload.retention_class,
-        metadata=canonical.encode(dict(payload.metadata)),
+        metadata=metadata_bytes(payload.metadata),
         created_at_us=stored.event.recorded_at_us,
+        schema=payload.schema,
+        parents=dict(payload.parents),
     )
     state.add_package(package)
 
@@ -86,7 +132,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         0,  # directory_count
         0,  # total_bytes
         payload.retention_class,
-        canonical.encode(dict(payload.metadata)),
+        metadata_bytes(payload.metadata),
         stored.event.principal,
         stored.event.recorded_at_us,
         None,  # finalized_at
@@ -94,6 +140,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         None,  # tree_digest
         stored.sequence,
         None,  # finalized_sequence
+        payload.schema,
     )
     retention: Row = (
         payload.package_id,
@@ -103,7 +150,18 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         None,  # retained_from
         None,  # expires_at
     )
-    return (Put(PACKAGES, (package,)), Put(RETENTION, (retention,)))
+    searched: list[Row] = [
+        (stored.sequence, key, None, term, stored.sequence)
+        for key, value in sorted(payload.metadata.items(), key=itemgetter(0))
+        if (term := search_term(key, value)) is not None
+    ]
+    parents: list[Row] = [(stored.sequence, *parent) for parent in sorted(payload.parents.items())]
+    yield Put(PACKAGES, (package,))
+    yield Put(RETENTION, (retention,))
+    if searched:
+        yield Put(VALUES, searched)
+    if parents:
+        yield Put(PARENTS, parents)
 
 
 _NAME: Final = "v1.package.created"
@@ -111,7 +169,7 @@ PACKAGE_CREATED: Final = EventType(
     name=_NAME,
     codec=record_codec(_NAME, PackageCreated),
     subject=lambda payload: payload.package_id,
-    needs=lambda payload: Needs(packages=frozenset({payload.package_id})),
+    needs=lambda payload: creation_needs(_command(payload)),
     check=_check,
     judge=_judge,
     evolve=_evolve,

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import batched
-from typing import TYPE_CHECKING, Final, override
+from typing import TYPE_CHECKING, Final, cast, override
 
 from msgspec import Struct
 
@@ -17,6 +17,8 @@ from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.manifest.summary import ManifestSummary
+from artifactstore_protocols.metadata import Metadata, metadata_bytes
+from artifactstore_protocols.metadata_schema import check_with_schema
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageChanged, PackageNotFound
 from artifactstore_protocols.paths import path_key
@@ -61,12 +63,14 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
     Raises:
         PackageNotFound: no package has this id.
         PackageChanged: the manifest was built for another version of the package.
+        SchemaViolated: the metadata and the annotations do not fit the package's schema.
     """
     package = _package(command.package_id, state)
     if package.finalized:
         return None
     if package.version != command.expected_version:
         raise PackageChanged(command.package_id, command.expected_version, package.version)
+    _check_schema(package, state)
     return PackageFinalized(command.manifest, command.summary)
 
 
@@ -89,6 +93,12 @@ def _package(package_id: str, state: LogState) -> PackageState:
     return package
 
 
+def _check_schema(package: PackageState, state: LogState) -> None:
+    if package.schema is not None:
+        metadata = cast("Metadata", canonical.decode(package.metadata))
+        check_with_schema(state.schemas[package.schema], package.schema, {**metadata, **package.annotations})
+
+
 def _summary(payload: PackageFinalized) -> ManifestSummary:
     return payload.summary or manifest.summarize(payload.manifest)
 
@@ -98,7 +108,8 @@ def _decoded_manifest(payload: PackageFinalized) -> Manifest:
 
 
 def _needs(payload: PackageFinalized) -> Needs:
-    return Needs(packages=frozenset({_summary(payload).package_id}))
+    package_id = frozenset({_summary(payload).package_id})
+    return Needs(packages=package_id, described=package_id)
 
 
 def _check(payload: PackageFinalized, event: "Event") -> None:
@@ -116,7 +127,10 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     if package.finalized:
         raise InvalidValue("event", package.package_id, "the package is finalized already")
     check_equal("name in the manifest", decoded.package.name, package.name)
-    check_equal("metadata in the manifest", canonical.encode(dict(decoded.package.metadata)), package.metadata)
+    check_equal("metadata in the manifest", metadata_bytes(decoded.package.metadata), package.metadata)
+    check_equal("schema in the manifest", decoded.package.schema, package.schema)
+    check_equal("parents in the manifest", dict(decoded.package.parents), package.parents)
+    _check_schema(package, state)
     check_equal("created_at_us in the manifest", decoded.package.created_at_us, package.created_at_us)
     kept, promised = decoded.retention_summary, retention_class(package.retention_class)
     check_equal("retention class in the manifest", kept.retention_class, promised.name)
@@ -169,7 +183,8 @@ def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
 
 
 def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
-    state.finalize_package(state.packages[_summary(payload).package_id])
+    summary = _summary(payload)
+    state.finalize_package(state.packages[summary.package_id], summary.manifest_digest)
 
 
 def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:

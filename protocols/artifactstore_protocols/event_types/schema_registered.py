@@ -46,6 +46,7 @@ def _judge(payload: MetadataSchemaRegistered, _stored: "StoredEvent", state: Log
 
 def _evolve(payload: MetadataSchemaRegistered, _stored: "StoredEvent", state: LogState) -> None:
     state.schema_versions[payload.name] = payload.version
+    state.schemas[f"{payload.name}@{payload.version}"] = payload.schema
 
 
 def _rows(payload: MetadataSchemaRegistered, stored: "StoredEvent") -> Iterable[RowOperation]:

@@ -28,6 +28,7 @@ from artifactstore_protocols.manifest.parts import (
     RetentionSummary,
     refuse,
 )
+from artifactstore_protocols.metadata import Metadata, is_metadata
 
 __all__ = ["MANIFEST_BYTES_MAX", "decode", "decode_summary", "encode", "manifest_digest", "to_value"]
 
@@ -152,6 +153,8 @@ def _ordered(value: object) -> object:
     if isinstance(value, Mapping):
         fields = cast("Mapping[str, object]", value)
         return {key: _ordered(fields[key]) for key in _in_order(fields)}
+    if isinstance(value, list):  # only metadata has lists
+        return [_ordered(item) for item in cast("list[object]", value)]
     return value
 
 
@@ -177,7 +180,13 @@ def _part[T: Struct](kind: type[T], value: RecordValue) -> T:
     return cast("T", cast("Any", kind)(**parts))
 
 
-def _metadata(value: RecordValue) -> dict[str, str]:
+def _metadata(value: RecordValue) -> Metadata:
+    if not is_metadata(value):
+        raise ManifestInvalid("", "expected a map of text to text, integers, booleans, lists and maps")
+    return cast("Metadata", value)
+
+
+def _texts(value: RecordValue) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise ManifestInvalid("", "expected a map of text to text")
     return {key: _within(key[:_SHOWN_CHARS], _text, text) for key, text in value.items()}
@@ -271,7 +280,9 @@ _READERS: Mapping[object, Callable[[Any], object]] = {
     str: _text,
     int: _integer,
     int | None: lambda value: None if value is None else _integer(value),
-    Mapping[str, str]: _metadata,
+    Metadata: _metadata,
+    Mapping[str, str]: _texts,
+    str | None: lambda value: None if value is None else _text(value),
     tuple[Entry, ...]: partial(_loaded_rows, _entry),
     tuple[ManifestReceipt, ...]: partial(_loaded_rows, _receipt),
 }

@@ -15,6 +15,7 @@ from msgspec.structs import force_setattr
 from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.metadata import Metadata, check_metadata
 
 __all__ = [
     "LABEL_BYTES_MAX",
@@ -96,14 +97,18 @@ class ManifestPackage(Struct, frozen=True):
         name: the package's label.
         created_at_us: the time of creation, in microseconds since 1970 UTC.
         finalized_at_us: the time of finalization, likewise. It can be before the creation, since clocks can step.
-        metadata: text values by text keys, in ascending order of the keys.
+        metadata: values by key, in ascending order of the keys; see `metadata`.
+        schema: the schema that the metadata fits, as `NAME@VERSION`; None for none.
+        parents: the manifest digests of the packages that this one is made from, by their ids, in ascending order.
     """
 
     package_id: str
     name: str
     created_at_us: int
     finalized_at_us: int
-    metadata: Mapping[str, str]
+    metadata: Metadata
+    schema: str | None = None
+    parents: Mapping[str, str] = MappingProxyType({})
 
     def __post_init__(self) -> None:
         try:
@@ -113,9 +118,16 @@ class ManifestPackage(Struct, frozen=True):
         check_label("name", self.name)
         _check_count("created_at_us", self.created_at_us)
         _check_count("finalized_at_us", self.finalized_at_us)
-        for key, text in self.metadata.items():
-            check_label("metadata", key)
-            _utf8(f"metadata.{key}", text)
+        try:
+            check_metadata(self.metadata)
+        except InvalidValue as error:
+            raise ManifestInvalid("metadata", f"{error.value!r}: {error.reason}") from error
+        if self.schema is not None:
+            check_label("schema", self.schema)
+        for package_id, digest in self.parents.items():
+            check_label("parents", package_id)
+            check_label(f"parents.{package_id}", digest)
+        force_setattr(self, "parents", MappingProxyType(dict(sorted(self.parents.items()))))
         force_setattr(self, "metadata", MappingProxyType(dict(sorted(self.metadata.items()))))
 
     @override

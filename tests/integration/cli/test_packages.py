@@ -28,6 +28,9 @@ PACKAGE_KEYS = [
     "created_sequence",
     "finalized_sequence",
     "tags",
+    "annotations",
+    "schema",
+    "parents",
 ]
 FILE_KEYS = [
     "package_id",
@@ -114,9 +117,11 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     assert [*first[:2], *first[4:]] == [package, "finalized", "7", "files", "67", "B", "tester", "steps"]
     assert [first[3], second[1]] == ["s", "open"]
     assert second[4:] == ["0", "files", "0", "B", "tester", "other"]
-    lines = dict(line.split(maxsplit=1) for line in cli.ok("package", "show", package).text.splitlines()[:19])
     only_json = {"retention_duration_us": "retention_duration", "version": None}
-    assert list(lines) == [name for key in PACKAGE_KEYS if (name := only_json.get(key, key)) is not None]
+    names = [name for key in PACKAGE_KEYS if (name := only_json.get(key, key)) is not None]
+    shown = cli.ok("package", "show", package).text.splitlines()[: len(names)]
+    lines = dict(line.split(maxsplit=1) for line in shown)
+    assert list(lines) == names
     assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "os=linux, branch=main")
 
 
@@ -199,10 +204,11 @@ COMMANDS = [
     ("ls",),
     ("tree",),
     ("diff",),
-    *(("package", step) for step in ("create", "add", "finalize", "list", "show", "copy")),
+    *(("package", step) for step in ("create", "add", "finalize", "annotate", "list", "show", "copy")),
+    *(("schema", step) for step in ("add", "list", "show")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
 ]
-GROUPS = ("package", "tag")
+GROUPS = ("package", "schema", "tag")
 BYTES_ONLY = {("get",), ("manifest",), ("dev",), ("serve",)}
 
 

@@ -98,6 +98,13 @@ LISTS = [
     PackageListing(PackageFilter(created_by="ci")),
     PackageListing(PackageFilter(retention_class="long")),
     PackageListing(PackageFilter(status="open")),
+    PackageListing(PackageFilter(metadata={"branch": "main"})),
+    PackageListing(PackageFilter(metadata={"branch": "main", "tests": 412}, status="finalized"), after=(7, 7)),
+    PackageListing(PackageFilter(metadata={"branch": "main"}), ascending=True, after=(7, 7)),
+    PackageListing(PackageFilter(metadata={"branch": "main"}), "name"),
+    PackageListing(PackageFilter(made_from="p")),
+    PackageListing(PackageFilter(made_from="p", metadata={"branch": "main"}), after=(7, 7)),
+    PackageListing(PackageFilter(made_from="p"), "size"),
 ]
 SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md")),
@@ -126,6 +133,21 @@ async def test_a_beginning_limits_what_is_read(database: Database) -> None:
         steps = await database.read(partial(plan_in_order, selected=selected))
         conditions = [step for step in steps if step.startswith("SEARCH") or "Index Cond" in step]
         assert any(f"{column}>" in step.replace(" ", "") and "<" in step for step in conditions), steps
+
+
+async def test_metadata_is_searched_by_key_and_value(database: Database) -> None:
+    for page in (
+        PackageListing(PackageFilter(metadata={"branch": "main"})),
+        PackageListing(PackageFilter(metadata={"branch": "main", "tests": 412}), after=(7, 7)),
+    ):
+        steps = await database.read(partial(plan_in_order, selected=listing_query(page)))
+        assert any("(term=" in step.replace(" ", "") for step in steps), steps
+
+
+async def test_what_a_package_was_made_into_is_found_by_its_id(database: Database) -> None:
+    selected = listing_query(PackageListing(PackageFilter(made_from="p")))
+    steps = await database.read(partial(plan_in_order, selected=selected))
+    assert any("(parent_id=" in step.replace(" ", "") for step in steps), steps
 
 
 async def test_a_content_is_searched_by_its_digest(database: Database) -> None:

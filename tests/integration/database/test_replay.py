@@ -31,10 +31,12 @@ from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
     PACKAGES,
+    PARENTS,
     RETENTION,
     SCHEMAS,
     TAGS,
     TOTALS,
+    VALUES,
     VIEWS,
     Cell,
     NamedCells,
@@ -69,6 +71,8 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
     TAGS: {"package_id": "another", "protected": 7},
     TOTALS: {"files": 99, "object_bytes": 1},
+    VALUES: {"annotation": "5", "term": None},
+    PARENTS: {"manifest_digest": "another"},
 }
 
 

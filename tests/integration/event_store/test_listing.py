@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from artifactstore.ingest.finalizing import build_manifest
-from artifactstore_protocols.commands import FinalizePackage, SetTag
+from artifactstore_protocols.commands import AnnotatePackage, FinalizePackage, SetTag
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.package_listing import (
@@ -45,6 +45,9 @@ FILTERS = [
     PackageFilter(since_us=EPOCH_US + 5, until_us=EPOCH_US + 20),
     PackageFilter(metadata={"branch": "main"}),
     PackageFilter(metadata={"branch": "main", "run": "4"}),
+    PackageFilter(metadata={"score": "4"}),
+    PackageFilter(metadata={"score": 4, "passed": True}),
+    PackageFilter(metadata={"branch": "dev", "passed": "true"}),
     PackageFilter(name="nightly-*", status="finalized", tag="release-*"),
 ]
 SEARCHES = [
@@ -83,6 +86,8 @@ async def fill(store: EventStore, scribe: Scribe) -> tuple[Sequence[PackageRecor
         contents = await store.contents(package_id_of(number))
         payload, summary = build_manifest(contents, principal=ACTOR, finalized_at_us=EPOCH_US + number)
         await scribe.tell(FinalizePackage(package_id_of(number), contents.package.version, payload, summary))
+    await scribe.tell(AnnotatePackage(package_id_of(2), {"score": 4, "passed": True, "hosts": ["a"]}))
+    await scribe.tell(AnnotatePackage(package_id_of(9), {"score": "4", "passed": False}))
     for tag, number in (("release-1", 2), ("release-2", 2), ("é", 9)):
         await scribe.tell(SetTag(tag, package_id_of(number)))
     packages = await store.packages(PackageListing(ascending=True))
@@ -137,7 +142,8 @@ async def test_a_search_finds_what_looking_at_all_finds(store: EventStore, scrib
         {"retention_class": "\ud800"},
         {"status": "done"},
         {"since_us": "1d"},
-        {"metadata": {"a": 1}},
+        {"metadata": {"a": 1.5}},
+        {"metadata": {"a": [1]}},
     ],
 )
 def test_a_wrong_filter_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:

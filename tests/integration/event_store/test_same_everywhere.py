@@ -49,7 +49,7 @@ async def _tell_of_a_package(number: int, store: EventStore, scribe: Scribe) -> 
     repaired = ingested("repaired", f"replaced in {number}".encode(), generation=2)
     await scribe.send(scribe.ask(replaced), scribe.ask(flawed), files_per_package_max=FILES)
     await scribe.send(scribe.ask(ingest(repaired, package=number)), files_per_package_max=FILES + 1)
-    await scribe.tell(RegisterMetadataSchema(NAMES[number % 16], f'{{"version":{number}}}'))
+    await scribe.tell(RegisterMetadataSchema(NAMES[number % 16], f'{{"minLength":{number}}}'))
     if number % 2:
         contents = await store.contents(package_id_of(number))
         payload, summary = build_manifest(contents, principal=ACTOR, finalized_at_us=EPOCH_US)

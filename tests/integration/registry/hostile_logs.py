@@ -31,6 +31,7 @@ from artifactstore_protocols.event_types import (
     ObjectsFlagged,
     ObjectsRestored,
     ObjectsStored,
+    PackageAnnotated,
     PackageFinalized,
     Payload,
     TagDeleted,
@@ -399,6 +400,11 @@ _APPENDED: dict[str, Callable[[Log], Payload]] = {
     "a finalization of no package": lambda log: PackageFinalized(_manifest_of(log, _ID.format(99))),
     "a flag that was set twice": _flagged_twice,
     "a second beginning": lambda _log: LogCreated(_ID.format(4)),
+    "an annotation of no package": lambda _log: PackageAnnotated(_ID.format(99), 2, {"a": 1}, ()),
+    "an annotation of another number": lambda log: PackageAnnotated(log[_OTHER - 1].event.subject, 1, {"a": 1}, ()),
+    "an annotation that is removed and was never set": lambda log: PackageAnnotated(
+        log[_OTHER - 1].event.subject, _OTHER, {}, ("a",)
+    ),
     "a tag of an open package": lambda log: TagSet("t", log[_OTHER - 1].event.subject, protected=False),
     "a tag of no package": lambda _log: TagSet("t", _ID.format(99), protected=False),
     "a tag that looks like a selector": lambda log: TagSet("t@{1}", log[_CREATED - 1].event.subject, protected=False),

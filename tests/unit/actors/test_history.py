@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from artifactstore.history import history_entry
 from artifactstore_protocols.commands import (
+    AnnotatePackage,
     Command,
     DeleteTag,
     IngestFiles,
@@ -65,6 +66,16 @@ def entries(*given: Entry) -> IngestFiles:
         (RegisterMetadataSchema("build", "{}"), LogState(), ["registered metadata schema 'build' version 1"]),
         (SetTag("best", package_id_of(1)), finalized(), [f"set tag 'best' to {package_id_of(1)}"]),
         (SetTag("best", package_id_of(1), True), finalized(), [f"set tag 'best' to {package_id_of(1)}, protected"]),
+        (
+            AnnotatePackage(package_id_of(1), {"score": 4, "by": "é", "hosts": ["a", {"b": True}]}),
+            finalized(),
+            ['annotated by=é, hosts:=["a", {"b": true}], score:=4'],
+        ),
+        (
+            AnnotatePackage(package_id_of(1), {"a": "x" * 300}, ("score",)),
+            evolved(finalized(), AnnotatePackage(package_id_of(1), {"score": 4})),
+            [f"annotated a={'x' * 198}…; removed annotation 'score'"],
+        ),
         (DeleteTag("best"), evolved(finalized(), SetTag("best", package_id_of(1))), ["deleted tag 'best'"]),
         (
             found((b"x", "missing"), (b"", "damaged")),
@@ -87,6 +98,8 @@ def entries(*given: Entry) -> IngestFiles:
         "registered",
         "tag",
         "protected",
+        "annotate",
+        "annotate and remove",
         "untag",
         "flagged",
         "restored",

@@ -75,6 +75,7 @@ def test_blocks_and_iterations_are_told_apart() -> None:
     assert {name for name, kind in found.items() if kind == "items"} == {
         "find",
         "list_packages",
+        "list_metadata_schemas",
         "list_tags",
         "tag_history",
         "exported_events",
@@ -105,4 +106,4 @@ def test_a_store_is_opened_alike_everywhere(opening: Callable[..., object]) -> N
 def test_whatever_takes_a_package_calls_it_so() -> None:
     parameters = {name: list(inspect.signature(method).parameters) for name, method in methods(Registry).items()}
     assert [name for name, names in parameters.items() if "package_id" in names] == []
-    assert len([name for name, names in parameters.items() if "package" in names]) == 16
+    assert len([name for name, names in parameters.items() if "package" in names]) == 17

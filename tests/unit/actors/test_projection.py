@@ -86,12 +86,12 @@ async def test_a_tail_holds_few_bytes_for_a_reader_that_does_not_read_on(
 
     monkeypatch.setattr(SimulatedEventStore, "read_events", noted)
     async with simulated_parts() as parts, open_actor("projection", lambda: ProjectionActor(parts.store)) as harness:
-        await write(parts, 20, {f"{number}": "x" * 4096 for number in range(60)})
+        await write(parts, 80, {f"{number}": "x" * 4000 for number in range(16)})
         tail = await harness.ref.ask(OpenTail(0))
         assert await take(tail, 1) == [1]
         await trio.sleep(1)
         assert len(held) == 1
-        assert await take(tail, 19) == list(range(2, 21))
+        assert await take(tail, 79) == list(range(2, 81))
         assert len(held) > 1
         assert max(held) <= 1 << 20
         tail.close()
