@@ -23,7 +23,7 @@ __all__ = ["register"]
 
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the schema.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A JSON Schema (2020-12).")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON Schema (2020-12).")],
     *,
     json: Json = False,
     _quiet: Quiet = False,

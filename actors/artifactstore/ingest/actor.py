@@ -30,7 +30,14 @@ from artifactstore.ingest.filling import Seen, fill
 from artifactstore.ingest.finalizing import build_manifest, finalized_package, newly_finalized
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
-from artifactstore.ingest.results import created_package, entries_sequence, file_record, preview_of
+from artifactstore.ingest.results import (
+    UNREADABLE,
+    created_package,
+    entries_sequence,
+    file_record,
+    preview_of,
+    unreadable_value,
+)
 from artifactstore.ingest.sources import default_name, gather
 from artifactstore.ingest.steps import Steps, ingest_command, ingested
 from artifactstore.os_paths import path_bytes
@@ -183,6 +190,7 @@ class IngestActor(Actor[IngestRole]):
             seen = await self._scan(message.tree, message.progress)
             async with self._files_cache(seen, wanted=message.files_cache) as cache:
                 done = await fill(self._steps, seen, message, opened, message.on_existing, cache)
+            await self._note_unreadable(package.package_id, seen, message.principal)
         return DirectoryIngest(
             package_id=message.package_id,
             files=len(seen.files),
@@ -239,6 +247,7 @@ class IngestActor(Actor[IngestRole]):
                 try:
                     if package is None or package.status == "open":
                         reused = (await fill(self._steps, seen, message, opened, taken, cache)).reused
+                        await self._note_unreadable((await opened()).package_id, seen, message.principal)
                 except PackageFinalizedAlready:
                     if message.idempotency_key is None:
                         raise
@@ -374,6 +383,14 @@ class IngestActor(Actor[IngestRole]):
         if found.scan.unreadable:
             _logger.info("left out what cannot be read: %s", listed_paths(found.scan.unreadable))
         return Seen(found, looked_at_us)
+
+    async def _note_unreadable(self, package_id: str, seen: Seen, principal: str) -> None:
+        """Record in an annotation of the package which paths were left out because they cannot be read."""
+        if not seen.scan.unreadable:
+            return
+        package = await self._store.package(package_id)
+        value = unreadable_value(seen.scan.unreadable, package.annotations.get(UNREADABLE))
+        await self._steps.commit(commands.AnnotatePackage(package_id, {UNREADABLE: value}), principal, None)
 
     async def _require_open(self, package_id: str) -> PackageRecord:
         """Return the package if it is open. This check precedes all reads; the writer checks again in a transaction."""

@@ -5,17 +5,32 @@ or file may have changed after the first call.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from artifactstore.ingest.scan import Scan
 from artifactstore_protocols.entries import Entry
 from artifactstore_protocols.event_types import FILES_INGESTED, FilesIngested, PackageCreated
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
+from artifactstore_protocols.metadata import MetadataValue
 from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, IngestPreview, PackageRecord, PreviewedEntry
 
-__all__ = ["created_package", "entries_sequence", "file_record", "files_written", "preview_of"]
+__all__ = [
+    "UNREADABLE",
+    "created_package",
+    "entries_sequence",
+    "file_record",
+    "files_written",
+    "preview_of",
+    "unreadable_value",
+]
+
+UNREADABLE: Final = "artifactstore.unreadable"
+"""The annotation of a package whose ingest left out paths because they could not be read."""
+
+_UNREADABLE_CHARACTERS: Final = 16_000
+_PATH_CHARACTERS: Final = 1000
 
 
 def created_package(committed: Committed) -> PackageRecord:
@@ -95,3 +110,25 @@ def preview_of(scan: Scan) -> IngestPreview:
         excluded=scan.excluded,
         unreadable=scan.unreadable,
     )
+
+
+def unreadable_value(paths: Sequence[str], before: MetadataValue | None) -> MetadataValue:
+    """Return the value of the annotation `UNREADABLE`: the number of the paths, and as many of them as fit.
+
+    Args:
+        paths: the paths of one ingest. A byte of a name that is not UTF-8 is shown as an escape.
+        before: the value that an earlier ingest into the package recorded.
+    """
+    noted = before if isinstance(before, dict) else {}
+    names = cast("list[str]", noted.get("paths", []))
+    new = [path.encode(errors="backslashreplace").decode()[:_PATH_CHARACTERS] for path in paths]
+    every = sorted({*names, *new})
+    shown: list[MetadataValue] = []
+    size = 0
+    for path in every:
+        size += len(path)
+        if size > _UNREADABLE_CHARACTERS:
+            break
+        shown.append(path)
+    dropped = cast("int", noted.get("count", len(names))) - len(names)
+    return {"count": len(every) + dropped, "paths": shown}

@@ -67,6 +67,7 @@ def test_a_package_is_created_filled_and_finalized_step_by_step(cli: Cli, tree: 
         "unchanged_files": 1,
         "reused_files": 0,
         "excluded": [],
+        "unreadable": [],
         "sequence": 8,
     }
 
@@ -119,8 +120,8 @@ def test_every_step_tells_a_person_what_it_did(cli: Cli, tree: Path) -> None:
     assert second[4:] == ["0", "files", "0", "B", "tester", "other"]
     only_json = {"retention_duration_us": "retention_duration", "version": None}
     names = [name for key in PACKAGE_KEYS if (name := only_json.get(key, key)) is not None]
-    shown = cli.ok("package", "show", package).text.splitlines()[: len(names)]
-    lines = dict(line.split(maxsplit=1) for line in shown)
+    text = cli.ok("package", "show", package).text.splitlines()[: len(names)]
+    lines = dict(line.split(maxsplit=1) for line in text)
     assert list(lines) == names
     assert (lines["name"], lines["created_by"], lines["metadata"]) == ("steps", "tester", "os=linux, branch=main")
 

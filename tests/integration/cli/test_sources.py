@@ -113,7 +113,16 @@ def test_what_cannot_be_read_is_named_and_left_out_if_asked(
     assert advice in cli.run("ingest", tree).err
     assert "not readable     secret" in cli.run("ingest", tree, "--skip-unreadable").text
     assert "secret" not in paths_in(cli, "tree")
+    assert cli.json("package", "show", "tree")["annotations"] == {
+        "artifactstore.unreadable": {"count": 1, "paths": ["secret"]}
+    }
     assert cli.json("ingest", tree, "--skip-unreadable")["unreadable"] == ["secret"]
+    (tree / "bin" / "secret").touch(0o600)
+    package = cli.json("package", "create", "more")["package_id"]
+    cli.ok("package", "add", package, tree, "--skip-unreadable")
+    cli.ok("package", "add", package, tree / "bin", "--skip-unreadable", "--prefix", "x")
+    noted = cli.json("package", "show", package)["annotations"]["artifactstore.unreadable"]
+    assert noted == {"count": 3, "paths": ["bin/secret", "secret", "x/secret"]}
 
 
 def test_every_refusal_is_a_line_and_the_advice_is_said_once(cli: Cli, tree: Path) -> None:

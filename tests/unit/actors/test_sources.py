@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -21,9 +22,11 @@ from artifactstore.errors import (
     TreeTooLarge,
 )
 from artifactstore.ingest.archives.reading import everything_in
+from artifactstore.ingest.results import unreadable_value
 from artifactstore.ingest.scan import ScannedFile
 from artifactstore.ingest.sources import Gathered, default_name, gather
 from artifactstore_protocols.links import LinkPolicy
+from artifactstore_protocols.metadata import check_metadata
 from artifactstore_protocols.selection import EVERYTHING, Selection
 from artifactstore_protocols.sources import Source, SourceTree
 
@@ -248,3 +251,14 @@ def test_an_archive_that_is_written_meanwhile_is_a_change(here: Path) -> None:
         archive.write(b"more")
     with pytest.raises(SourceChanged, match="was written"):
         contents(found)
+
+
+def test_what_is_noted_as_unreadable_is_bounded_and_adds_up() -> None:
+    first = unreadable_value(["a\udcff", *(f"{number:03}-{'x' * 990}" for number in range(50))], None)
+    assert isinstance(first, dict)
+    assert first["count"] == 51
+    assert 10 < len(cast("list[str]", first["paths"])) < 20
+    again = unreadable_value(["a\udcff", "b"], first)
+    assert isinstance(again, dict)
+    assert again["count"] == 53
+    check_metadata({"k": again}, "annotation")
