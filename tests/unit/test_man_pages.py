@@ -48,8 +48,8 @@ def test_a_page_says_what_the_help_says() -> None:
         pytest.skip("groff is not installed")
     command = ["groff", "-man", "-Tascii", "-P-cbou", "-rLL=200n", str(MAN / "artifactstore-ingest.1")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "artifactstore-ingest - Store a directory as a finalized package" in shown
-    assert "artifactstore ingest [OPTIONS] PATH" in shown
+    assert "artifactstore-ingest - Store directories, files or archives as a finalized package" in shown
+    assert "artifactstore ingest [OPTIONS] PATH..." in shown
     assert "--progress auto|bar|plain|json|none" in shown
     for example in EXAMPLES["ingest"]:
         assert f"  {example}\n" in shown, "as it can be typed"

@@ -96,8 +96,10 @@ def ingest(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
     sources = sources_of(paths, stdin_name, unpack=unpack)
+    tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable)
+    if name is None and len(sources) > 1 and not dry_run:
+        raise typer.BadParameter("several sources have no name in common; name the package with --name")
     if dry_run:
-        tree = SourceTree(tuple(sources), prefix, links, selection, skip_unreadable)
         _say_preview(preview(tree), json=json)
         return
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):
@@ -147,8 +149,9 @@ async def _check_sources(
     sources: Sequence[Source], name: str | None, retention: str, metadata: Metadata, key: str | None
 ) -> None:
     from artifactstore.environment import in_thread  # noqa: PLC0415
-    from artifactstore.ingest.sources import default_name  # noqa: PLC0415 - it loads trio, as does `in_thread`
+    from artifactstore.ingest.sources import check_sources, default_name  # noqa: PLC0415 - they load trio, as above
 
+    await in_thread(lambda: check_sources(sources))
     if name is None:
         name = await in_thread(lambda: default_name(sources))
     await check_package(name, retention, metadata, key)

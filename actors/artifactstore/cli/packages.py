@@ -150,7 +150,7 @@ def add(
             [path] = paths
             return await registry.ingest_file(
                 package,
-                f"{prefix}/{path.name}" if prefix else as_path or path.name,
+                as_path if as_path is not None else f"{prefix}/{path.name}" if prefix else path.name,
                 read_stdin() if path == STDIN else path,
                 replace=replace,
                 principal=invoker(),

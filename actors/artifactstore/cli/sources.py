@@ -51,7 +51,9 @@ def sources_of(paths: Sequence[Path], stdin_name: str | None, *, unpack: bool) -
     if dashes and sys.stdin.isatty():
         raise typer.BadParameter("stdin is a terminal; pipe something into the command", param_hint="PATH")
     return [
-        Source(stdin_name or "-", _STDIN, unpack) if path == STDIN else Source(path_text(path), None, unpack)
+        Source("-" if stdin_name is None else stdin_name, _STDIN, unpack)
+        if path == STDIN
+        else Source(path_text(path), None, unpack)
         for path in paths
     ]
 

@@ -7,7 +7,6 @@ import typer
 from artifactstore.cli.options import Json
 from artifactstore.cli.output import say, say_json
 from artifactstore.cli.runner import on_store
-from artifactstore.ids import now_us
 from artifactstore.json_output import to_json
 from artifactstore.stats_text import stats_lines
 
@@ -23,6 +22,8 @@ def stats(*, json: Json = False) -> None:
 
     async def read(registry: "Registry") -> "StoreStats":
         return await registry.stats()
+
+    from artifactstore.ids import now_us  # noqa: PLC0415 - it loads trio, which `--help` does not need
 
     found = on_store(read)
     if json:

@@ -6,6 +6,7 @@ from typing import Final, Literal, NamedTuple, override
 from artifactstore_protocols.errors import ArtifactStoreError
 
 __all__ = [
+    "REFUSED_MAX",
     "EntriesRefused",
     "IgnoreFileRefused",
     "PathUnusable",
@@ -13,6 +14,9 @@ __all__ = [
     "SourceInsideStore",
     "TreeTooLarge",
 ]
+
+REFUSED_MAX: Final = 1000
+"""Maximum number of refused entries that an error lists."""
 
 
 @dataclass(eq=False)
@@ -63,7 +67,7 @@ class EntriesRefused(ArtifactStoreError):
 
     Attributes:
         source: the path of the source.
-        entries: all these entries, in the order of their paths; at most 1,000.
+        entries: all these entries, in the order of their paths; the first `REFUSED_MAX` if there are more.
     """
 
     source: str
@@ -80,12 +84,13 @@ class EntriesRefused(ArtifactStoreError):
         kinds = {entry.kind for entry in self.entries}
         advice = ", or ".join(option for kind, option in _OPTIONS.items() if kind in kinds)
         if others:
-            return f"{len(self.entries)} entries of {self.source!r} cannot be stored; {advice}"
+            count = f"{REFUSED_MAX} or more" if len(self.entries) == REFUSED_MAX else len(self.entries)
+            return f"{count} entries of {self.source!r} cannot be stored; {advice}"
         return f"{self.source!r} cannot be stored: {first.path!r} {first.reason}; {advice}"
 
 
 _OPTIONS: Final = {
-    "link": "leave links out with --links skip",
+    "link": "leave links out with --links skip or --exclude",
     "unreadable": "leave out what cannot be read with --skip-unreadable",
     "special": "leave files out with --exclude",
     "name": "rename what a package cannot name",

@@ -21,6 +21,7 @@ from artifactstore.ingest.exclusions import Exclusions, RulesAbove, is_cache, ru
 from artifactstore.ingest.links import GONE, LeadsNowhere, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
+    REFUSED_MAX,
     EntriesRefused,
     IgnoreFileRefused,
     PathUnusable,
@@ -35,7 +36,7 @@ from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, RULES_MAX, Selection
 
-__all__ = ["REFUSED_MAX", "STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory", "stamp_of"]
+__all__ = ["STAMP", "Scan", "ScannedFile", "directory_at", "scan_directory", "stamp_of"]
 
 _ENTRIES_A_FILE: Final = 10
 _ENTRIES_MORE: Final = 10_000
@@ -49,9 +50,6 @@ Links to directories that hold such links multiply: two links on each of thirty 
 
 _ASK_EVERY: Final = 128
 """Number of entries between two checks for cancellation: a few milliseconds."""
-
-REFUSED_MAX: Final = 1000
-"""Maximum number of refused entries that an error lists."""
 
 _IGNORE_FILE: Final = IGNORE_FILE.encode()
 

@@ -22,7 +22,7 @@ from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.sources import Source, SourceTree
 
-__all__ = ["Gathered", "default_name", "gather"]
+__all__ = ["Gathered", "check_sources", "default_name", "gather"]
 
 _SUFFIX: Final = re.compile(r"(?<=.)\.(?:tar(?:\.(?:gz|bz2|xz))?|tgz|tbz2|txz|zip)\Z", re.IGNORECASE)
 
@@ -77,6 +77,20 @@ def gather(
         limits = _less(limits, one.scan, source)
         ones.append(one)
     return _together(tree, ones) if several else ones[0]
+
+
+def check_sources(sources: Sequence[Source]) -> None:
+    """Reject sources that no ingest can read. Blocks.
+
+    Raises:
+        PathUnusable: a source is neither a file nor a directory, or cannot be found.
+        EntriesRefused: a package cannot hold a file with the name that an open file or pipe has.
+    """
+    for source in sources:
+        if source.descriptor is None:
+            _found(source)
+        elif not source.unpack:
+            _checked(source, source.path)
 
 
 def default_name(sources: Sequence[Source]) -> str:

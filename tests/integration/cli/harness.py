@@ -96,13 +96,20 @@ class Cli:
 
     def refused(self, *arguments: Argument, code: int = 1) -> str:
         """Run a command that must be refused: the one line on stderr that says so, without its newline."""
+        line, notes = self._refused(*arguments, code=code)
+        assert notes == []
+        return line
+
+    def _refused(self, *arguments: Argument, code: int = 1) -> tuple[str, list[str]]:
+        """Run a command that must be refused: the line on stderr that says so, and the indented notes below it."""
         ran = self.run(*arguments)
         assert (ran.code, ran.out) == (code, b""), ran
         assert ran.err.startswith("artifactstore: "), ran.err
         assert ran.err.endswith("\n"), ran.err
-        line = ran.err.removeprefix("artifactstore: ").removesuffix("\n")
-        assert line.isprintable(), ran.err
-        return line
+        line, *notes = ran.err.removeprefix("artifactstore: ").removesuffix("\n").split("\n")
+        assert all(each.isprintable() for each in (line, *notes)), ran.err
+        assert all(note.startswith("  ") for note in notes), ran.err
+        return line, [note.removeprefix("  ") for note in notes]
 
     def create(self) -> None:
         """Set the store up, if it is not there yet, with an empty log."""
@@ -116,6 +123,14 @@ class Cli:
         line = self.refused(*arguments)
         assert self.state() == before
         return line
+
+    def refused_entries(self, *arguments: Argument) -> tuple[str, list[str]]:
+        """As `refused_without_a_trace`, for several entries at once: the line, and the note about each entry."""
+        self.create()
+        before = self.state()
+        line, notes = self._refused(*arguments)
+        assert self.state() == before
+        return line, notes
 
     def refused_but_for_bytes(self, *arguments: Argument) -> str:
         """As `refused_without_a_trace`, but contents that no package has may have been stored on the way."""

@@ -23,6 +23,7 @@ INGEST_KEYS = [
     "deduplicated_bytes",
     "reused_files",
     "excluded",
+    "unreadable",
     "sequence",
 ]
 SMALL_FILES = 10_000
@@ -44,6 +45,7 @@ def test_ingest_prints_the_facts_that_scripts_rely_on(cli: Cli, tree: Path) -> N
     assert list(answer) == INGEST_KEYS
     assert answer["name"] == "tree"
     assert (answer["files"], answer["bytes"], answer["deduplicated_bytes"]) == (5, 51, 13)
+    assert answer["excluded"] == answer["unreadable"] == []
     assert answer["sequence"] == 5  # log created, package created, objects stored, files ingested, finalized
     assert len(answer["manifest_digest"]) == len(answer["tree_digest"]) == len("blake3:") + 64
 

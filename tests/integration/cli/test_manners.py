@@ -41,8 +41,9 @@ def test_the_help_of_a_command_shows_examples_that_can_be_typed(cli: Cli, name: 
     shown = cli.ok(*name.split(), "--help").text
     for example in EXAMPLES[name]:
         assert f"  {example}\n" in shown, "it was wrapped or left out"
-        words = shlex.split(example.split("|")[0], comments=True)
+        piped = [shlex.split(part, comments=True) for part in example.split(" | ")]
         own = ["artifactstore", *name.split()]
+        (words,) = [words for words in piped if words[0] == "artifactstore"]
         assert words[: len(own)] == own
         with quiet_restored():
             assert COMMANDS[name].make_context(name, words[len(own) :]).params is not None

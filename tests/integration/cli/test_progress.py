@@ -14,6 +14,7 @@ ALWAYS = {"command", "phase", "files_done", "files_total", "bytes_done", "bytes_
 LONG = {
     "ingest": ("ingest", "tree", "--name", "again"),
     "package add": ("package", "add", "open", "tree"),
+    "package copy": ("package", "copy", "n", "--to", "other"),
     "export": ("export", "n", "out"),
     "verify": ("verify",),
     "replay": ("replay",),

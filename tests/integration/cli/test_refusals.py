@@ -133,18 +133,27 @@ def test_an_unknown_retention_class(cli: Cli, tree: Path) -> None:
         assert line == "unknown retention class 'forever'; use one of ephemeral, short, standard, long, permanent"
 
 
-NO_DIRECTORY = {
-    "nothing": "missing",
-    "a file": "tree/README.md",
-    "below a file": "tree/README.md/x",
-    "a device": "/dev/null",
+NO_SOURCE = {
+    "nothing": ("missing", "No such file or directory"),
+    "below a file": ("tree/README.md/x", "Not a directory"),
+    "a device": ("/dev/null", "it is neither a file nor a directory; give a pipe as '-'"),
+    "a FIFO": ("fifo", "it is neither a file nor a directory; give a pipe as '-'"),
 }
 
 
-@pytest.mark.parametrize("path", NO_DIRECTORY.values(), ids=NO_DIRECTORY.keys())
-def test_what_is_no_directory_cannot_be_ingested(cli: Cli, tree: Path, path: str) -> None:
-    line = cli.refused_without_a_trace("ingest", path)
-    assert line.startswith(f"'{path}' cannot be read as a directory: ")
+@pytest.mark.parametrize(("path", "reason"), NO_SOURCE.values(), ids=NO_SOURCE.keys())
+def test_what_is_neither_a_file_nor_a_directory_cannot_be_ingested(
+    cli: Cli, tree: Path, path: str, reason: str
+) -> None:
+    os.mkfifo("fifo")
+    for sources in ([path], [path, "tree", "--name", "n"], ["tree", path, "--name", "n"], [path, "--unpack"]):
+        line = cli.refused_without_a_trace("ingest", *sources)
+        assert line == f"'{path}' cannot be ingested: {reason}"
+
+
+def test_two_sources_of_one_name_are_refused(cli: Cli, tree: Path) -> None:
+    line = cli.refused_without_a_trace("ingest", tree, tree, "--name", "n")
+    assert line == "path 'tree/README.md' refused: it occurs twice"
 
 
 def deny(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -182,7 +191,11 @@ def test_a_file_that_may_not_be_read(cli: Cli, tree: Path, monkeypatch: pytest.M
 def test_a_directory_that_may_not_be_listed(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deny(monkeypatch, "data")
     line = cli.refused_without_a_trace("ingest", tree)
-    assert line == "'data' cannot be read as a directory: Permission denied"
+    advice = "leave out what cannot be read with --skip-unreadable"
+    assert line == f"'{tree}' cannot be stored: 'data' cannot be listed: Permission denied; {advice}"
+    assert cli.json("ingest", tree, "--skip-unreadable")["unreadable"] == ["data"]
+    deny(monkeypatch, "tree")
+    assert cli.refused_without_a_trace("ingest", tree) == f"'{tree}' cannot be ingested: Permission denied"
 
 
 def test_a_file_that_grows_while_it_is_read(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +221,8 @@ USAGE = {
     "no such command": (("igest",), "No such command 'igest'"),
     "no such option": (("ingest", "tree", "--jsn"), "No such option"),
     "no argument": (("ingest",), "Missing argument"),
-    "one argument too many": (("ingest", "tree", "tree"), "unexpected extra argument"),
+    "one argument too many": (("get", "tree", "README.md", "out"), "unexpected extra argument"),
+    "several sources without a name": (("ingest", "tree", "tree"), "no name in common; name the package with --name"),
     "metadata without a value": (("ingest", "tree", "--meta", "nonsense"), "'nonsense': write KEY=TEXT, or KEY:=JSON"),
     "metadata without a key": (("ingest", "tree", "--meta", "=v"), "'=v': write KEY=TEXT"),
     "metadata that is no JSON": (("ingest", "tree", "--meta", "a:=main"), "'main': it is no JSON"),

@@ -73,6 +73,17 @@ def test_stdin_needs_one_name(cli: Cli, tree: Path, arguments: tuple[str, ...], 
     assert says in " ".join(ran.err.replace("│", " ").split())
 
 
+@pytest.mark.parametrize(("name", "reason"), [("", "it is empty"), ("/x", "it is absolute"), ("x/", "an empty part")])
+def test_a_name_of_stdin_that_no_package_can_hold_leaves_no_store_behind(
+    cli: Cli, stdin: Callable[[bytes], None], name: str, reason: str
+) -> None:
+    stdin(b"content")
+    assert reason in cli.refused("ingest", "-", "--stdin-name", name, "--name", "n")
+    assert not cli.database.exists()
+    cli.ok("package", "create", "p")
+    assert reason in cli.refused_without_a_trace("package", "add", "p", "-", "--as", name)
+
+
 def test_several_things_are_added_at_once(cli: Cli, tree: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_bytes(b"notes")
     cli.ok("package", "create", "p")
@@ -130,7 +141,9 @@ def test_every_refusal_is_a_line_and_the_advice_is_said_once(cli: Cli, tree: Pat
     os.mkfifo(tree / "a\npipe")
     ran = cli.run("ingest", tree)
     first, *lines = ran.err.splitlines()
-    assert first.endswith("cannot be stored; leave links out with --links skip, or rename what a package cannot name")
+    assert first.endswith(
+        "cannot be stored; leave links out with --links skip or --exclude, or rename what a package cannot name"
+    )
     assert lines == [
         "  'a\\npipe' is no path of a package: control character U+000A is not allowed; rename the file",
         "  'out' -> '/etc' is absolute; make it relative",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from artifactstore.ingest.refusals import REFUSED_MAX
 from integration.cli.harness import Cli, make_tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make device files")
@@ -95,7 +96,7 @@ def test_what_has_no_bytes_cannot_be_got(cli: Cli, tree: Path) -> None:
     (tree / "run").symlink_to("bin/run.sh")
     (tree / "empty").mkdir()
     package = cli.json("ingest", tree)["package_id"]
-    for path, what in {"run": "a symbolic link to 'bin/run.sh'", "empty": "an empty directory"}.items():
+    for path, what in {"run": "a symbolic link to 'bin/run.sh'", "empty": "a directory"}.items():
         line = cli.refused_without_a_trace("get", "tree", path)
         assert line == f"'{path}' in package {package} is {what}, not a file; export the package to restore it"
 
@@ -108,18 +109,45 @@ def test_every_link_that_leaves_the_tree_is_named_at_once(cli: Cli, tree: Path) 
     (tree / "x" / "y").mkdir(parents=True)
     for path, target in {**ESCAPING, "x/y/d": "../..", "fine": "bin"}.items():
         (tree / path).symlink_to(target)
-    line = cli.refused_without_a_trace("ingest", tree)
+    line, notes = cli.refused_entries("ingest", tree)
+    assert line == f"4 entries of '{tree}' cannot be stored; leave links out with --links skip or --exclude"
     named = [f"'{path}' -> '{target}'" for path, target in ESCAPING.items()]
-    assert line == (
-        f"4 symbolic links: {named[0]} leaves the tree, {named[1]} leaves the tree, {named[2]} is absolute; "
-        f"make it relative, {named[3]} leaves the tree; remove them, or put what they lead to inside the tree"
-    )
+    assert notes == [
+        f"{named[0]} leaves the tree",
+        f"{named[1]} leaves the tree",
+        f"{named[2]} is absolute; make it relative",
+        f"{named[3]} leaves the tree",
+    ]
+
+
+def test_links_that_leave_the_tree_are_left_out_as_the_error_says(cli: Cli, tree: Path) -> None:
+    """`--exclude` keeps the other links, and `--links skip` leaves out all of them."""
+    (tree / "out").symlink_to("/etc")
+    (tree / "run").symlink_to("bin/run.sh")
+    assert cli.refused_without_a_trace("ingest", tree).endswith("leave links out with --links skip or --exclude")
+    excluded = cli.json("ingest", tree, "--exclude", "/out")
+    assert (excluded["links"], excluded["excluded"]) == (1, ["out"])
+    skipped = cli.json("ingest", tree, "--links", "skip")
+    assert (skipped["links"], skipped["excluded"]) == (0, ["out", "run"])
+
+
+@pytest.mark.slow
+def test_an_error_names_a_limited_number_of_entries_and_says_so(cli: Cli, tree: Path) -> None:
+    for number in range(REFUSED_MAX - 1):
+        (tree / f"{number:04}").symlink_to("/etc")
+    assert cli.refused_entries("ingest", tree)[0].startswith(f"{REFUSED_MAX - 1} entries of ")
+    for number in range(REFUSED_MAX - 1, REFUSED_MAX + 1):
+        (tree / f"{number:04}").symlink_to("/etc")
+    line, notes = cli.refused_entries("ingest", tree)
+    assert line.startswith(f"{REFUSED_MAX} or more entries of ")
+    assert notes == [f"'{number:04}' -> '/etc' is absolute; make it relative" for number in range(REFUSED_MAX)]
 
 
 def test_links_can_be_refused(cli: Cli, tree: Path) -> None:
-    plant_links(tree)
-    line = cli.refused_without_a_trace("ingest", tree, "--links", "refuse")
-    assert line.startswith("6 symbolic links: 'data/up' -> '../bin' is a link, ")
+    links = plant_links(tree)
+    line, notes = cli.refused_entries("ingest", tree, "--links", "refuse")
+    assert line.startswith("6 entries of ")
+    assert notes == [f"'{path}' -> '{links[path]}' is a link" for path in sorted(links)]
 
 
 def test_links_can_be_left_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
@@ -181,15 +209,19 @@ def test_a_link_that_cannot_be_followed_is_named_with_its_reason(
     (tmp_path / "tree-of-another").mkdir()
     (tree / "link").symlink_to(target)
     line = cli.refused_without_a_trace("ingest", tree, "--links", "follow")
-    assert line == (f"symbolic link 'link' -> '{target}' {reason}; remove it, or put what it leads to inside the tree")
+    assert line == (
+        f"'{tree}' cannot be stored: 'link' -> '{target}' {reason}; leave links out with --links skip or --exclude"
+    )
 
 
 def test_a_circle_of_links_is_refused(cli: Cli, tree: Path) -> None:
     (tree / "data/one").symlink_to("../two")
     (tree / "two").symlink_to("data/one")
-    assert "'data/one' -> '../two' goes round in a circle" in cli.refused_without_a_trace(
-        "ingest", tree, "--links", "follow"
-    )
+    _line, notes = cli.refused_entries("ingest", tree, "--links", "follow")
+    assert notes == [
+        "'data/one' -> '../two' goes round in a circle",
+        "'two' -> 'data/one' goes round in a circle",
+    ]
 
 
 def test_a_link_back_to_an_ancestor_is_refused_however_deep_it_lies(cli: Cli, tree: Path) -> None:
@@ -203,20 +235,28 @@ def test_directories_that_lead_into_each_other_are_refused(cli: Cli, tmp_path: P
     tree = make_tree(tmp_path / "crossed", {"one/file": b"1", "two/file": b"2"})
     (tree / "one/two").symlink_to("../two")
     (tree / "two/one").symlink_to("../one")
-    assert "'one/two/one' -> '../one' leads back" in cli.refused_without_a_trace("ingest", tree, "--links", "follow")
+    _line, notes = cli.refused_entries("ingest", tree, "--links", "follow")
+    assert notes == [
+        "'one/two/one' -> '../one' leads back to a directory above itself",
+        "'two/one/two' -> '../two' leads back to a directory above itself",
+    ]
 
 
 def test_what_a_link_leads_to_is_refused_by_its_own_kind(cli: Cli, tree: Path, tmp_path: Path) -> None:
     os.mkfifo(tree / "queue")
     (tree / "a-link").symlink_to("queue")
-    assert cli.refused_without_a_trace("ingest", tree, "--links", "follow").startswith("'a-link' is a FIFO;")
+    line, notes = cli.refused_entries("ingest", tree, "--links", "follow")
+    assert line == f"2 entries of '{tree}' cannot be stored; leave files out with --exclude"
+    assert notes == ["'a-link' -> 'queue' is a FIFO", "'queue' is a FIFO"]
+    assert cli.json("ingest", tree, "--links", "follow", "--exclude", "a-link", "--exclude", "queue")["files"] == 5
 
 
 def test_a_fifo_is_refused_and_not_waited_for(cli: Cli, tree: Path) -> None:
     os.mkfifo(tree / "data" / "queue")
     assert cli.refused_without_a_trace("ingest", tree) == (
-        "'data/queue' is a FIFO; only files can be ingested, so remove it or leave it out with --exclude"
+        f"'{tree}' cannot be stored: 'data/queue' is a FIFO; leave files out with --exclude"
     )
+    assert cli.json("ingest", tree, "--exclude", "/data/queue")["excluded"] == ["data/queue"]
 
 
 def test_a_socket_is_refused(cli: Cli, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +312,10 @@ def test_what_is_left_out_is_named_and_stays_out(cli: Cli, tmp_path: Path) -> No
     (tree / "obj" / ".artifactignore").write_bytes(b"\xff")
     assert "'obj/.artifactignore' cannot be used: it is not UTF-8" in cli.refused_without_a_trace("ingest", tree)
     assert "is no size" in cli.run("ingest", tree, "--max-file-size", "1X").err
-    assert "are for a directory" in cli.run("package", "add", "open", tree / "a.txt", "--exclude", "b").err
+    for option in (("--exclude", "b"), ("--skip-unreadable",)):
+        refused = cli.run("package", "add", "open", tree / "a.txt", *option)
+        assert refused.code == 2
+        assert "--exclude-caches and --skip-unreadable are for directories" in refused.err
     cli.ok("ingest", tree, "--exclude", "obj", "--exclude", "\udcff", "--max-file-size", "9000T")
 
 

@@ -90,7 +90,10 @@ def test_the_other_commands_create_the_store(unnamed: Cli, tree: Path, command: 
     ("command", "reason"),
     [
         (("ingest", "nowhere"), "No such file"),
-        (("ingest", "file"), "it is not a directory"),
+        (("ingest", "pipe"), "it is neither a file nor a directory"),
+        (("ingest", "file", "nowhere", "--name", "n"), "'nowhere' cannot be ingested: No such file"),
+        (("ingest", "tree", "--prefix", "a//b"), "it has an empty part"),
+        (("ingest", "tree", "--name", "n", "--prefix", "../b"), "part '..' is not allowed"),
         (("restore", "nowhere"), "there is no artifactstore-backup in it"),
         (("restore", "file"), "cannot use 'file' as a backup"),
         (("events", "--import", "nowhere"), "cannot be read: no such file or directory; check its path"),
@@ -280,7 +283,7 @@ def test_a_shell_completes_names_of_the_store_that_the_line_names(
     def completed(*words: str) -> list[str]:
         with monkeypatch.context() as patch:
             patch.setenv("_ARTIFACTSTORE_COMPLETE", "complete_bash")
-            patch.setenv("COMP_WORDS", " ".join(["artifactstore", *words]))
+            patch.setenv("COMP_WORDS", "\n".join(["artifactstore", *words]))
             patch.setenv("COMP_CWORD", str(len(words)))
             ran = unnamed.run()
             assert ran.err == ""

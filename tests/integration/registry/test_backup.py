@@ -29,7 +29,7 @@ from artifactstore_protocols.events import PayloadDiffers, StoredEvent
 from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid, LogFileReader
 from artifactstore_protocols.messages import ImportEvents
 from artifactstore_protocols.records import TransferProgress
-from artifactstore_protocols.storage import StorageError, StorageFull
+from artifactstore_protocols.storage import StorageError, StorageFailed, StorageFull
 from integration.registry.samples import (
     CHUNK,
     add,
@@ -396,8 +396,9 @@ async def test_a_store_is_not_put_where_nothing_can_be_made_durable(
 ) -> None:
     async with another(tmp_path / "store") as store:
         OddMount(tmp_path / "store", monkeypatch).failing["fsync"] = errno.EINVAL
-        with pytest.raises(StorageError, match="EINVAL"):
+        with pytest.raises(StorageFailed, match="the system does not accept the request") as failed:
             await fill(store)
+        assert (failed.value.cause, failed.value.operation) == ("EINVAL", "storing objects")
 
 
 async def test_the_root_of_an_empty_disk_is_an_empty_directory(registry: Registry, target: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from artifactstore import Registry, Settings, aio, blocking
 from artifactstore.errors import AmbiguousPackage, InvalidValue, PackageNotFound
-from integration.registry.samples import plant
+from integration.registry.samples import plant, settings_in
 from integration.registry.test_arguments import drain, use_blocking
 
 TAKERS = [
@@ -24,7 +24,15 @@ TAKERS = [
 
 def arguments(name: str, tree: Path, package: str) -> Mapping[str, object]:
     """What a method needs beside a package."""
-    needed: dict[str, object] = {"tag": "release", "path": "f", "source": tree / "f", "directory": tree}
+    needed: dict[str, object] = {
+        "tag": "release",
+        "path": "f",
+        "source": tree / "f",
+        "sources": tree,
+        "directory": tree,
+        "form": "tar",
+        "to": settings_in(tree.with_name("other")),
+    }
     parameters = inspect.signature(getattr(Registry, name)).parameters.values()
     found = {each.name: needed[each.name] for each in parameters if each.default is each.empty and each.name in needed}
     if name == "export_package":
@@ -63,6 +71,7 @@ async def test_a_name_that_several_have_or_none_is_refused_by_all(registry: Regi
             await drain(getattr(registry, name)(**arguments(name, tree, "weekly")))
         assert missing.value.package == "weekly"
     assert len(await registry.read_events()) == 3
+    assert not tree.with_name("other").exists()
 
 
 async def test_an_id_is_no_name_and_a_name_comes_before_a_part_of_an_id(registry: Registry) -> None:

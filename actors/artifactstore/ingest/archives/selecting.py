@@ -18,8 +18,14 @@ from artifactstore.ingest.exclusions import (
     RulesAbove,
     read_rules,
 )
-from artifactstore.ingest.refusals import EntriesRefused, IgnoreFileRefused, RefusedEntry, TreeTooLarge
-from artifactstore.ingest.scan import REFUSED_MAX, Scan, ScannedFile
+from artifactstore.ingest.refusals import (
+    REFUSED_MAX,
+    EntriesRefused,
+    IgnoreFileRefused,
+    RefusedEntry,
+    TreeTooLarge,
+)
+from artifactstore.ingest.scan import Scan, ScannedFile
 from artifactstore.os_paths import path_bytes
 from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
 from artifactstore_protocols.manifest import check_tree
