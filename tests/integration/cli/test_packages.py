@@ -64,6 +64,7 @@ def test_a_package_is_created_filled_and_finalized_step_by_step(cli: Cli, tree: 
         "unchanged_files": 1,
         "reused_files": 0,
         "excluded": [],
+        "unreadable": [],
         "sequence": 8,
     }
 
