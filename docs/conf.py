@@ -73,6 +73,7 @@ NAVIGATION = """
 :caption: Use it
 
 docs/TUTORIAL
+docs/TOUR
 docs/OPERATOR
 docs/RULES
 docs/how-to/naming-packages

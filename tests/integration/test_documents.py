@@ -22,6 +22,7 @@ from documents import DOCUMENTS, ROOT, Block, blocks, named
 from postgres_server import PostgresServer
 
 OPERATOR = ROOT / "docs" / "OPERATOR.md"
+TOUR = ROOT / "docs" / "TOUR.md"
 TUTORIAL = ROOT / "docs" / "TUTORIAL.md"
 BLUEPRINT = ROOT / "docs" / "ARCHITECTURE-BLUEPRINT.md"
 
@@ -177,6 +178,21 @@ def test_the_tutorial_runs_from_its_first_command_to_its_last(tmp_path: Path) ->
     assert moved.count("all sound\n") == 2
     digest = re.compile(r"^projection digest .*$", re.MULTILINE)
     assert digest.findall(moved) == digest.findall(proven)
+
+
+_DIFFERS = re.compile(
+    r"[0-9a-f]{64}|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z| UTC)|\b\d+ (?:s|min|h|d)\b| +"
+)
+"""What differs between two runs of the tour: ids, digests, times, ages, and the width of columns."""
+
+
+@pytest.mark.slow
+def test_the_tour_prints_what_it_shows_from_its_first_command_to_its_last(tmp_path: Path) -> None:
+    script(TOUR, "night.sh", tmp_path)
+    for step in ("tour-1.sh", "tour-2.sh", "tour-3.sh", "tour-4.sh", "tour-5.sh", "tour-6.sh"):
+        printed = printed_by(tmp_path, "sh", "-eu", str(script(TOUR, step, tmp_path)))
+        printed = re.sub(rf"\b{re.escape(getpass.getuser())}\b", "alice", printed)
+        assert _DIFFERS.sub(" ", printed) == _DIFFERS.sub(" ", shown_after(TOUR, step)), step
 
 
 def shown_after(document: Path, name: str) -> str:
