@@ -130,6 +130,8 @@ def add(
     selection = selection_of(
         exclude, include, max_file_size, ignore_files=not no_ignore_files, exclude_caches=exclude_caches
     )
+    if paths == [STDIN] and as_path is None and not unpack:
+        raise typer.BadParameter("- reads stdin, which has no name; name the file with --as", param_hint="PATH")
     sources = sources_of(paths, as_path if paths == [STDIN] else None, unpack=unpack)
     with progress_bar("package add") as progress:
 

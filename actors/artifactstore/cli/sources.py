@@ -16,7 +16,17 @@ _STDIN = 0
 _READ_BYTES = 1 << 20
 STDIN = Path("-")
 
-Prefix = Annotated[str, typer.Option("--prefix", metavar="DIR", help="Put everything below this path of the package.")]
+
+def _without_last_slash(prefix: str) -> str:
+    return prefix if prefix == "/" else prefix.removesuffix("/")
+
+
+Prefix = Annotated[
+    str,
+    typer.Option(
+        "--prefix", metavar="DIR", callback=_without_last_slash, help="Put everything below this path of the package."
+    ),
+]
 StdinName = Annotated[
     str | None, typer.Option("--stdin-name", metavar="NAME", help="The name of the file that PATH - reads from stdin.")
 ]

@@ -88,9 +88,10 @@ def test_several_things_are_added_at_once(cli: Cli, tree: Path, tmp_path: Path) 
     (tmp_path / "notes.txt").write_bytes(b"notes")
     cli.ok("package", "create", "p")
     cli.ok("package", "add", "p", tree / "bin", "notes.txt", "--prefix", "x")
-    cli.ok("package", "add", "p", "notes.txt", "--prefix", "y")
+    cli.ok("package", "add", "p", "notes.txt", "--prefix", "y/")
     assert paths_in(cli, "p") == ["x/bin/run.sh", "x/notes.txt", "y/notes.txt"]
     assert cli.run("package", "add", "p", tree, "notes.txt", "--as", "z").code == 2
+    assert "name the file with --as" in cli.run("package", "add", "p", "-").err
     assert cli.run("package", "add", "p", "notes.txt", "--as", "z", "--prefix", "x").code == 2
 
 
