@@ -22,6 +22,7 @@ __all__ = [
     "METADATA_DEPTH_MAX",
     "METADATA_KEYS_MAX",
     "METADATA_TEXT_MAX",
+    "UNREADABLE",
     "Metadata",
     "MetadataValue",
     "check_keys",
@@ -43,6 +44,12 @@ type MetadataValue = bool | int | str | list[MetadataValue] | dict[str, Metadata
 
 type Metadata = Mapping[str, MetadataValue]
 """Values by key."""
+
+UNREADABLE: Final = "artifactstore.unreadable"
+"""The annotation of a package whose ingest left out paths because they could not be read.
+
+It is a map of their number, `count`, and of as many of them as fit, `paths`. Schemas do not apply to it.
+"""
 
 METADATA_KEYS_MAX: Final = 256
 """The most keys of the metadata, and of each map in it."""

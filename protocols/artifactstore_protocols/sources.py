@@ -12,6 +12,8 @@ from artifactstore_protocols.typed import check_fields
 
 __all__ = ["SOURCES_MAX", "Source", "SourceTree"]
 
+_DESCRIPTOR_MAX: Final = 2**31 - 1
+
 SOURCES_MAX: Final = 1000
 """The maximum number of sources of one ingest."""
 
@@ -32,6 +34,8 @@ class Source(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.descriptor is not None and self.descriptor > _DESCRIPTOR_MAX:
+            raise InvalidValue("descriptor", str(self.descriptor), "no file has such a number")
 
 
 class SourceTree(Struct, frozen=True):

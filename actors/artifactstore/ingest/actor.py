@@ -31,12 +31,11 @@ from artifactstore.ingest.finalizing import build_manifest, finalized_package, n
 from artifactstore.ingest.own_files import NOWHERE, OwnFiles, StorePlaces
 from artifactstore.ingest.refusals import SourceInsideStore
 from artifactstore.ingest.results import (
-    UNREADABLE,
     created_package,
     entries_sequence,
     file_record,
     preview_of,
-    unreadable_value,
+    unreadable_note,
 )
 from artifactstore.ingest.sources import default_name, gather
 from artifactstore.ingest.steps import Steps, ingest_command, ingested
@@ -46,7 +45,7 @@ from artifactstore_protocols import canonical, commands
 from artifactstore_protocols.canonical import CanonicalValue
 from artifactstore_protocols.commands import CreatePackage, OnExisting
 from artifactstore_protocols.dataplane import FileSource, SourceOverrun, SourceTruncated
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.events import IdempotencyConflict
 from artifactstore_protocols.identity import new_hasher
@@ -63,6 +62,7 @@ from artifactstore_protocols.messages import (
     StoreStream,
     WriterRole,
 )
+from artifactstore_protocols.metadata import UNREADABLE, Metadata
 from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
 from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key
 from artifactstore_protocols.records import (
@@ -188,9 +188,10 @@ class IngestActor(Actor[IngestRole]):
                 return package
 
             seen = await self._scan(message.tree, message.progress)
+            _check_note(package.metadata, seen)
             async with self._files_cache(seen, wanted=message.files_cache) as cache:
                 done = await fill(self._steps, seen, message, opened, message.on_existing, cache)
-            await self._note_unreadable(package.package_id, seen, message.principal)
+            await self._note_unreadable(package, seen, message.principal)
         return DirectoryIngest(
             package_id=message.package_id,
             files=len(seen.files),
@@ -220,6 +221,7 @@ class IngestActor(Actor[IngestRole]):
         if name is None:
             name = await in_thread(partial(default_name, message.tree.sources))
         seen = await self._scan(message.tree, message.progress)
+        _check_note(message.metadata, seen)
         asked = OpenPackage(name, message.retention_class, message.metadata, message.principal, message.idempotency_key)
         asked = replace(asked, schema=message.schema, parents=message.parents)
         creation = _creation(asked)
@@ -247,7 +249,7 @@ class IngestActor(Actor[IngestRole]):
                 try:
                     if package is None or package.status == "open":
                         reused = (await fill(self._steps, seen, message, opened, taken, cache)).reused
-                        await self._note_unreadable((await opened()).package_id, seen, message.principal)
+                        await self._note_unreadable(await opened(), seen, message.principal)
                 except PackageFinalizedAlready:
                     if message.idempotency_key is None:
                         raise
@@ -304,9 +306,9 @@ class IngestActor(Actor[IngestRole]):
 
     async def _refuse_excluded(self, package: PackageRecord, seen: Seen, key: str | None) -> None:
         """Refuse a package that an earlier call with the caller's key gave an entry which this call leaves out."""
-        if key is None or not seen.scan.excluded:
+        excluded = {*seen.scan.excluded, *seen.scan.unreadable}
+        if key is None or not excluded:
             return
-        excluded = set(seen.scan.excluded)
         _package, entries = await self._store.files(package.package_id)
         if any(path in excluded for entry in entries for path in (entry.path, *ancestors(entry.path))):
             raise IdempotencyConflict(key, package.created_sequence)
@@ -384,13 +386,19 @@ class IngestActor(Actor[IngestRole]):
             _logger.info("left out what cannot be read: %s", listed_paths(found.scan.unreadable))
         return Seen(found, looked_at_us)
 
-    async def _note_unreadable(self, package_id: str, seen: Seen, principal: str) -> None:
-        """Record in an annotation of the package which paths were left out because they cannot be read."""
-        if not seen.scan.unreadable:
+    async def _note_unreadable(self, package: PackageRecord, seen: Seen, principal: str) -> None:
+        """Record in an annotation of the package which paths were left out because they cannot be read.
+
+        The package is as it was before it was filled. Its paths may be those of two ingests at the same time; then one
+        of them may note only its own.
+        """
+        note = unreadable_note(seen.scan.unreadable, seen.scan.paths(), package.annotations)
+        before = package.annotations.get(UNREADABLE)
+        if note.get(UNREADABLE) == before:
             return
-        package = await self._store.package(package_id)
-        value = unreadable_value(seen.scan.unreadable, package.annotations.get(UNREADABLE))
-        await self._steps.commit(commands.AnnotatePackage(package_id, {UNREADABLE: value}), principal, None)
+        removed = () if note else (UNREADABLE,)
+        command = commands.AnnotatePackage(package.package_id, note, removed)
+        await self._steps.commit(command, principal, None)
 
     async def _require_open(self, package_id: str) -> PackageRecord:
         """Return the package if it is open. This check precedes all reads; the writer checks again in a transaction."""
@@ -446,6 +454,12 @@ def _examine(source: FileSource, places: StorePlaces) -> bool:
         return bool(os.lstat(path).st_mode & 0o100)
     except OSError:
         return False  # the read that follows reports the error
+
+
+def _check_note(metadata: Metadata, seen: Seen) -> None:
+    """Refuse to skip paths, before anything is stored, if the package's metadata has the key that would note them."""
+    if seen.scan.unreadable and UNREADABLE in metadata:
+        raise InvalidValue("metadata key", UNREADABLE, "this name is for an annotation; choose another one")
 
 
 def _check_size(expected: int | None, received: int) -> None:

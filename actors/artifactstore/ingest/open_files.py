@@ -14,6 +14,7 @@ class OpenFile(HasDescriptor):
     __slots__ = ("_fd",)
 
     def __init__(self, descriptor: int) -> None:
+        self._fd = -1  # for `__del__`, if the next line fails
         self._fd = os.dup(descriptor)
 
     @override
@@ -22,4 +23,5 @@ class OpenFile(HasDescriptor):
         return self._fd
 
     def __del__(self) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)

@@ -4,7 +4,7 @@ A read costs as much as a small commit, mostly for thread hops. Only a repeated 
 or file may have changed after the first call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from artifactstore.ingest.scan import Scan
@@ -12,24 +12,31 @@ from artifactstore_protocols.entries import Entry
 from artifactstore_protocols.event_types import FILES_INGESTED, FilesIngested, PackageCreated
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
-from artifactstore_protocols.metadata import MetadataValue
+from artifactstore_protocols.metadata import (
+    METADATA_BYTES_MAX,
+    METADATA_KEYS_MAX,
+    UNREADABLE,
+    Metadata,
+    MetadataValue,
+    metadata_bytes,
+)
 from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, IngestPreview, PackageRecord, PreviewedEntry
 
 __all__ = [
-    "UNREADABLE",
     "created_package",
     "entries_sequence",
     "file_record",
     "files_written",
     "preview_of",
-    "unreadable_value",
+    "unreadable_note",
 ]
 
-UNREADABLE: Final = "artifactstore.unreadable"
-"""The annotation of a package whose ingest left out paths because they could not be read."""
+_NOTE_BYTES: Final = 16_000
+_FRAME_BYTES: Final = 200
+_HEAD_BYTES: Final = 5
+"""The bytes of a note's paths, of what stands around them, and of what stands before each path, at most."""
 
-_UNREADABLE_CHARACTERS: Final = 16_000
 _PATH_CHARACTERS: Final = 1000
 
 
@@ -112,23 +119,38 @@ def preview_of(scan: Scan) -> IngestPreview:
     )
 
 
-def unreadable_value(paths: Sequence[str], before: MetadataValue | None) -> MetadataValue:
-    """Return the value of the annotation `UNREADABLE`: the number of the paths, and as many of them as fit.
+def unreadable_note(unreadable: Sequence[str], present: Iterable[str], before: Metadata) -> Metadata:
+    """Return the annotation `UNREADABLE` after an ingest into a package; an empty map for none.
 
     Args:
-        paths: the paths of one ingest. A byte of a name that is not UTF-8 is shown as an escape.
-        before: the value that an earlier ingest into the package recorded.
+        unreadable: the paths that this ingest left out. A byte of a name that is not UTF-8 is shown as an escape.
+        present: the paths that it stored, which are not missing any more.
+        before: all annotations of the package before. An earlier note that is none of ours is replaced.
     """
-    noted = before if isinstance(before, dict) else {}
-    names = cast("list[str]", noted.get("paths", []))
-    new = [path.encode(errors="backslashreplace").decode()[:_PATH_CHARACTERS] for path in paths]
-    every = sorted({*names, *new})
+    count, names = _noted(before.get(UNREADABLE))
+    here = set(present) if names else set[str]()
+    every = {*(name for name in names if name not in here)}
+    every |= {path.encode(errors="backslashreplace").decode()[:_PATH_CHARACTERS] for path in unreadable}
+    if not every:
+        return {}
+    others = {key: value for key, value in before.items() if key != UNREADABLE}
+    room = min(_NOTE_BYTES, METADATA_BYTES_MAX - len(metadata_bytes(others)) - _FRAME_BYTES)
+    if room < 0 or len(others) == METADATA_KEYS_MAX:
+        return {}  # the caller's annotations leave no room; the answer of the ingest has the paths
     shown: list[MetadataValue] = []
-    size = 0
-    for path in every:
-        size += len(path)
-        if size > _UNREADABLE_CHARACTERS:
+    for path in sorted(every):
+        room -= len(path.encode()) + _HEAD_BYTES
+        if room < 0:
             break
         shown.append(path)
-    dropped = cast("int", noted.get("count", len(names))) - len(names)
-    return {"count": len(every) + dropped, "paths": shown}
+    return {UNREADABLE: {"count": max(len(every), count if unreadable else 0), "paths": shown}}
+
+
+def _noted(value: MetadataValue | None) -> tuple[int, list[str]]:
+    """Return the count and the paths of an earlier note; nothing if a user wrote something else there."""
+    if not isinstance(value, Mapping):
+        return 0, []
+    count, paths = value.get("count"), value.get("paths")
+    if type(count) is not int or not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        return 0, []
+    return count, cast("list[str]", paths)

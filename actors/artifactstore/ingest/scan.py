@@ -151,6 +151,7 @@ def scan_directory(
     *,
     files_max: int,
     prefix: str = "",
+    root_prefix: str | None = None,
     links: LinkPolicy = LinkPolicy.KEEP,
     selection: Selection = EVERYTHING,
     skip_unreadable: bool = False,
@@ -164,6 +165,8 @@ def scan_directory(
         directory: path of the directory, as `path_text` returns it.
         files_max: maximum number of entries.
         prefix: the directory of the package that the tree is for: empty, or with a final slash.
+        root_prefix: the beginning of `prefix` that links may not leave; the whole prefix by default. With several
+            sources, a link may lead from one to another.
         links: what to do with symbolic links.
         selection: which entries to take; its rules are about paths in the directory.
         skip_unreadable: leave out entries that cannot be read.
@@ -187,7 +190,8 @@ def scan_directory(
     exclusions = Exclusions(selection, len(prefix))
     walk = _Walk(directory, root, files_max, links, exclusions, own, check_cancelled, tell, skip_unreadable)
     walk.run(_Directory(root, prefix, "", _inode(found), None, linked=False))
-    refused = sorted((*walk.refused, *walk.refused_links()), key=lambda entry: tree_order(entry.path))
+    start = len(prefix if root_prefix is None else root_prefix)
+    refused = sorted((*walk.refused, *walk.refused_links(start)), key=lambda entry: tree_order(entry.path))
     if refused:
         raise EntriesRefused(directory, tuple(refused[:REFUSED_MAX]))
     check_tree(chain(walk.paths(), walk.links))
@@ -259,14 +263,19 @@ class _Walk:
         """Return the paths of all entries except links."""
         return chain((file.path for file in self.files), self.directories)
 
-    def refused_links(self) -> tuple[RefusedEntry, ...]:
-        """Return the links that the package cannot hold, each with the reason."""
+    def refused_links(self, start: int) -> tuple[RefusedEntry, ...]:
+        """Return the links that the package cannot hold, each with the reason.
+
+        They may not leave the directory that the first `start` characters of all paths name.
+        """
         if self._policy is LinkPolicy.REFUSE:
             flaws = dict.fromkeys(self.links, "is a link")
         else:
             flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
-            sound = {path: target for path, target in self.links.items() if path not in flaws}
-            flaws |= dict.fromkeys(escaping_links(sound, chain(self.paths(), flaws)), "leaves the tree")
+            sound = {path[start:]: target for path, target in self.links.items() if path not in flaws}
+            others = (path[start:] for path in chain(self.paths(), flaws))
+            prefix = next(iter(self.links), "")[:start]
+            flaws |= dict.fromkeys((prefix + path for path in escaping_links(sound, others)), "leaves the tree")
         return tuple(RefusedEntry(path, "link", f"-> {self.links[path]!r} {flaw}") for path, flaw in flaws.items())
 
     def _listed(self, directory: _Directory) -> tuple[_Directory, Iterator["os.DirEntry[bytes]"]]:

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 from typing import Final, NamedTuple
@@ -12,14 +13,21 @@ from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.links import reason
 from artifactstore.ingest.open_files import OpenFile
 from artifactstore.ingest.own_files import OwnFiles
-from artifactstore.ingest.refusals import EntriesRefused, PathUnusable, RefusedEntry, SourceInsideStore, TreeTooLarge
+from artifactstore.ingest.refusals import (
+    REFUSED_MAX,
+    EntriesRefused,
+    PathUnusable,
+    RefusedEntry,
+    SourceInsideStore,
+    TreeTooLarge,
+)
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import FileSource, Piece
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import escaping_links
 from artifactstore_protocols.manifest import check_tree
-from artifactstore_protocols.paths import PathRefused, check_path, tree_order
+from artifactstore_protocols.paths import PathRefused, check_path, listed_paths, tree_order
 from artifactstore_protocols.sources import Source, SourceTree
 
 __all__ = ["Gathered", "check_sources", "default_name", "gather"]
@@ -69,14 +77,34 @@ def gather(
         TreeTooLarge: the sources have too many entries together.
         Exception: the errors of `scan_directory`.
     """
-    several = len(tree.sources) > 1
+    if len(tree.sources) == 1:
+        return _one(tree.sources[0], tree, _Limits(files_max, own, check_cancelled, tell), several=False)
     ones: list[Gathered] = []
-    limits = _Limits(files_max, own, check_cancelled, tell)
+    refused: list[RefusedEntry] = []
+    left, files, size_bytes = files_max, 0, 0
+
+    def tell_all(more: int, bigger: int) -> None:
+        tell(files + more, size_bytes + bigger)
+
     for source in tree.sources:
-        one = _one(source, tree, limits, several=several)
-        limits = _less(limits, one.scan, source)
+        try:
+            one = _one(source, tree, _Limits(left, own, check_cancelled, tell_all), several=True)
+        except EntriesRefused as error:
+            refused += error.entries
+            continue
         ones.append(one)
-    return _together(tree, ones) if several else ones[0]
+        left -= len(one.scan.files) + len(one.scan.links) + len(one.scan.directories)
+        if left < 0:
+            raise TreeTooLarge(source.path, files_max, "entries together with the other sources", "split the ingest")
+        files += len(one.scan.files)
+        size_bytes += sum(file.size_bytes for file in one.scan.files)
+    if refused:
+        raise EntriesRefused(_names_of(tree), tuple(refused[:REFUSED_MAX]))
+    return _together(tree, ones)
+
+
+def _names_of(tree: SourceTree) -> str:
+    return listed_paths([source.path for source in tree.sources])
 
 
 def check_sources(sources: Sequence[Source]) -> None:
@@ -97,14 +125,16 @@ def default_name(sources: Sequence[Source]) -> str:
     """Return the name that a package of these sources has by default. Blocks.
 
     Raises:
-        InvalidValue: there are several sources.
+        InvalidValue: there are several sources, or it is an archive from stdin.
         PathUnusable: the source is neither a file nor a directory, or cannot be read.
     """
     if len(sources) > 1:
         raise InvalidValue("package name", "", "several sources have no name in common")
     [source] = sources
     if source.descriptor is not None:
-        return _last(source.path)
+        if source.unpack and source.path == "-":
+            raise InvalidValue("package name", "", "stdin has none")
+        return _SUFFIX.sub("", _last(source.path)) if source.unpack else _last(source.path)
     real, found = _found(source)
     if source.unpack and stat.S_ISREG(found.st_mode):
         return _SUFFIX.sub("", _last(source.path))
@@ -127,6 +157,7 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
             source.path,
             files_max=limits.files_max,
             prefix=below,
+            root_prefix=prefix if several else None,
             links=tree.links,
             selection=tree.selection,
             skip_unreadable=tree.skip_unreadable,
@@ -143,6 +174,11 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
         return _opened(source, real, tree, limits)
     path = _checked(source, f"{prefix}{_last(source.path)}")
     root = path_text(os.path.dirname(real))  # noqa: PTH120 - bytes
+    if not os.access(real, os.R_OK, effective_ids=True):
+        if not tree.skip_unreadable:
+            entry = RefusedEntry(path, "unreadable", "cannot be read: Permission denied")
+            raise EntriesRefused(source.path, (entry,))
+        return Gathered(Scan(root, (), (), (), (), (path,)), partial(_below, root), path_text(real))
     file = ScannedFile(path, name, bool(found.st_mode & stat.S_IXUSR), found.st_size, stamp_of(found))
     scan = Scan(root, (file,), (), (), ())
     return Gathered(scan, partial(_below, root), path_text(real))
@@ -164,19 +200,25 @@ def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits)
     """Read an open archive. Its contents can be read as long as the result exists."""
     from artifactstore.ingest.archives import open_archive  # noqa: PLC0415 - it loads five unpackers
 
-    with open_archive(
-        descriptor,
-        source.path,
-        files_max=limits.files_max,
-        links=tree.links,
-        selection=tree.selection,
-        prefix=tree.prefix,
-        check_cancelled=limits.check_cancelled,
-        tell=limits.tell,
-    ) as opened:
-        change = change_of(os.fstat(opened.descriptor))
-        opened.check_unchanged()
-        return Gathered(opened.scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(
+                open_archive(
+                    descriptor,
+                    source.path,
+                    files_max=limits.files_max,
+                    links=tree.links,
+                    selection=tree.selection,
+                    prefix=tree.prefix,
+                    check_cancelled=limits.check_cancelled,
+                    tell=limits.tell,
+                )
+            )
+            change = change_of(os.fstat(opened.descriptor))
+            opened.check_unchanged()
+            return Gathered(opened.scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
+        except OSError as error:  # such as too many open files
+            raise PathUnusable(source.path, reason(error)) from error
 
 
 def _in_archive(held: OpenFile, change: tuple[int, int, int], file: ScannedFile) -> FileSource:
@@ -221,19 +263,6 @@ def _last(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2]
 
 
-def _less(limits: _Limits, scan: Scan, source: Source) -> _Limits:
-    """Return the limits for the next source, and report its files after those of the sources before it."""
-    left = limits.files_max - len(scan.files) - len(scan.links) - len(scan.directories)
-    if left < 0:
-        raise TreeTooLarge(source.path, limits.files_max, "entries together with the other sources", "split the ingest")
-    files, size_bytes, tell = len(scan.files), sum(file.size_bytes for file in scan.files), limits.tell
-
-    def tell_all(more: int, bigger: int) -> None:
-        tell(files + more, size_bytes + bigger)
-
-    return limits._replace(files_max=left, tell=tell_all)
-
-
 def _together(tree: SourceTree, ones: Sequence[Gathered]) -> Gathered:
     """Return the scans of several sources as one. A file's source begins with the number of its own source."""
     files = [
@@ -246,7 +275,7 @@ def _together(tree: SourceTree, ones: Sequence[Gathered]) -> Gathered:
     check_tree(chain(paths, *([path for path, _target in one.scan.links] for one in ones)))
     if escaping := escaping_links(links, paths):
         refused = tuple(RefusedEntry(path, "link", f"-> {links[path]!r} leaves the tree") for path in escaping)
-        raise EntriesRefused(tree.sources[0].path, refused)
+        raise EntriesRefused(_names_of(tree), refused[:REFUSED_MAX])
 
     def source_of(file: ScannedFile) -> FileSource:
         number, _, source = file.source.partition("/")

@@ -17,7 +17,7 @@ from artifactstore_protocols.identity import ContentAddress, Digest
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.manifest.summary import ManifestSummary
-from artifactstore_protocols.metadata import Metadata, metadata_bytes
+from artifactstore_protocols.metadata import UNREADABLE, Metadata, metadata_bytes
 from artifactstore_protocols.metadata_schema import check_with_schema
 from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.packages import PackageChanged, PackageNotFound
@@ -96,7 +96,9 @@ def _package(package_id: str, state: LogState) -> PackageState:
 def _check_schema(package: PackageState, state: LogState) -> None:
     if package.schema is not None:
         metadata = cast("Metadata", canonical.decode(package.metadata))
-        check_with_schema(state.schemas[package.schema], package.schema, {**metadata, **package.annotations})
+        described = {**metadata, **package.annotations}
+        described.pop(UNREADABLE, None)  # not the caller's
+        check_with_schema(state.schemas[package.schema], package.schema, described)
 
 
 def _summary(payload: PackageFinalized) -> ManifestSummary:

@@ -173,3 +173,28 @@ def test_a_damaged_archive_makes_no_package(cli: Cli, tree: Path, tmp_path: Path
     archive = Path(shutil.make_archive(str(tmp_path / "a"), "tar", tree))
     archive.write_bytes(archive.read_bytes()[:3000])
     assert "archive" in cli.refused_without_a_trace("ingest", archive, "--unpack")
+
+
+def test_a_note_of_what_could_not_be_read_never_ends_an_ingest(
+    cli: Cli, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "secret").touch()
+    (tree / "secret").chmod(0o600)
+    allows = os.access
+
+    def denies(path: bytes, mode: int, **how: bool) -> bool:
+        return b"secret" not in os.fsencode(path) and allows(path, mode, **how)
+
+    monkeypatch.setattr(os, "access", denies)
+    meta = ("--meta", "artifactstore.unreadable=x")
+    assert "is for an annotation" in cli.refused_without_a_trace("ingest", tree, "--skip-unreadable", *meta)
+    (tmp_path / "closed.json").write_text('{"type": "object", "additionalProperties": false}')
+    cli.ok("schema", "add", "closed", "closed.json")
+    cli.ok("ingest", tree, "--skip-unreadable", "--schema", "closed")
+    cli.ok("package", "create", "p")
+    cli.ok("package", "annotate", "p", 'artifactstore.unreadable:={"paths": 5}')
+    cli.ok("package", "add", "p", tree, "--skip-unreadable")
+    assert cli.json("package", "show", "p")["annotations"]["artifactstore.unreadable"]["paths"] == ["secret"]
+    monkeypatch.setattr(os, "access", allows)
+    cli.ok("package", "add", "p", tree)
+    assert cli.json("package", "show", "p")["annotations"] == {}

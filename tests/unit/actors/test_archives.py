@@ -427,3 +427,14 @@ def test_an_error_names_the_archive_and_the_member() -> None:
         pass
     assert (refused.value.archive, refused.value.member) == ("a.tar", "PaxHeaders/f")
     assert str(refused.value).startswith("archive 'a.tar' refused: 'PaxHeaders/f': it is a sparse file; make")
+
+
+def test_hard_links_count_as_what_they_unpack_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artifactstore.ingest.archives.limits._FREE_BYTES", 100_000)
+    links = [tar_member(f"l{number}".encode(), kind=b"1", target=b"f") for number in range(1200)]
+    data = tar(tar_member(b"f", bytes(1000)), *links[:50])
+    with opened(data) as archive:
+        assert len(archive.scan.files) == 51
+    data = tar(tar_member(b"f", bytes(600_000)), *links)
+    with pytest.raises(ArchiveRefused, match="it unpacks to more than 500 times its size"), opened(data):
+        pass

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from artifactstore.dataplane.source import open_source
 from artifactstore.errors import (
@@ -22,13 +23,13 @@ from artifactstore.errors import (
     TreeTooLarge,
 )
 from artifactstore.ingest.archives.reading import everything_in
-from artifactstore.ingest.results import unreadable_value
+from artifactstore.ingest.results import unreadable_note
 from artifactstore.ingest.scan import ScannedFile
 from artifactstore.ingest.sources import Gathered, default_name, gather
 from artifactstore_protocols.links import LinkPolicy
-from artifactstore_protocols.metadata import check_metadata
+from artifactstore_protocols.metadata import UNREADABLE, Metadata, MetadataValue, check_metadata
 from artifactstore_protocols.selection import EVERYTHING, Selection
-from artifactstore_protocols.sources import Source, SourceTree
+from artifactstore_protocols.sources import SOURCES_MAX, Source, SourceTree
 
 
 @pytest.fixture
@@ -253,12 +254,83 @@ def test_an_archive_that_is_written_meanwhile_is_a_change(here: Path) -> None:
         contents(found)
 
 
-def test_what_is_noted_as_unreadable_is_bounded_and_adds_up() -> None:
-    first = unreadable_value(["a\udcff", *(f"{number:03}-{'x' * 990}" for number in range(50))], None)
-    assert isinstance(first, dict)
-    assert first["count"] == 51
-    assert 10 < len(cast("list[str]", first["paths"])) < 20
-    again = unreadable_value(["a\udcff", "b"], first)
-    assert isinstance(again, dict)
-    assert again["count"] == 53
-    check_metadata({"k": again}, "annotation")
+def noted(note: Metadata) -> dict[str, MetadataValue]:
+    check_metadata(note, "annotation")
+    return cast("dict[str, MetadataValue]", note[UNREADABLE])
+
+
+def test_what_is_noted_as_unreadable_adds_up_and_is_forgotten_when_it_is_there() -> None:
+    first = unreadable_note(["b\udcff", "a"], [], {})
+    assert noted(first) == {"count": 2, "paths": ["a", "b\\udcff"]}
+    assert unreadable_note(["b\udcff", "a"], [], first) == first
+    assert noted(unreadable_note(["c"], ["a"], first)) == {"count": 2, "paths": ["b\\udcff", "c"]}
+    assert unreadable_note([], ["a", "x"], unreadable_note(["a"], [], {})) == {}
+    assert unreadable_note([], ["a"], {}) == {}
+
+
+def test_a_note_fits_beside_all_other_annotations_whatever_the_paths_are() -> None:
+    names = [f"{number:04}-{'\U0001f600' * 200}" for number in range(3000)]
+    note = unreadable_note(names, [], {})
+    assert noted(note)["count"] == 3000
+    assert 10 < len(cast("list[str]", noted(note)["paths"])) < 100
+    assert unreadable_note(names, [], note) == note
+    large: Metadata = {f"k{number}": "x" * 4000 for number in range(15)}
+    check_metadata({**large, **unreadable_note(names, [], large)}, "annotation")
+    full: Metadata = {f"k{number}": "" for number in range(256)}
+    assert unreadable_note(names, [], full) == {}
+
+
+@pytest.mark.parametrize(
+    "other", ["text", {"paths": 5}, {"paths": [1], "count": 1}, {"paths": ["a"], "count": "x"}, {"count": True}, [1]]
+)
+def test_a_note_that_somebody_else_wrote_is_replaced(other: MetadataValue) -> None:
+    assert noted(unreadable_note(["a"], [], {UNREADABLE: other})) == {"count": 1, "paths": ["a"]}
+
+
+def test_the_refusals_of_all_sources_are_named_at_once(here: Path) -> None:
+    for name in "ab":
+        os.mkfifo(here / name / "pipe")
+    with pytest.raises(EntriesRefused) as refused:
+        several(here, "a", "b")
+    assert [entry.path for entry in refused.value.entries] == ["a/pipe", "b/pipe"]
+
+
+def test_a_link_stays_in_its_directory_under_a_prefix_too(here: Path) -> None:
+    (here / "a" / "l").symlink_to("../out")
+    for prefix in ("", "p", "p/q"):
+        with pytest.raises(EntriesRefused, match="leaves the tree") as refused:
+            several(here, "a", prefix=prefix)
+        assert [entry.path for entry in refused.value.entries] == [f"{prefix}/l" if prefix else "l"]
+
+
+def test_a_file_without_a_size_is_read_to_its_end() -> None:
+    with Path("/proc/version").open("rb") as file:
+        found = gather(SourceTree((Source("version", file.fileno()),)), files_max=1)
+    assert read(found, found.scan.files[0]) == Path("/proc/version").read_bytes()
+
+
+def test_a_file_that_may_not_be_read_is_refused_or_left_out_before_anything_is_stored(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_arguments, **_options: False)
+    tree = SourceTree((Source(str(here / "note.txt")), Source(str(here / "a"))))
+    with pytest.raises(EntriesRefused, match="cannot be read: Permission denied"):
+        gather(tree, files_max=9)
+    found = gather(replace(tree, skip_unreadable=True), files_max=9)
+    assert ([file.path for file in found.scan.files], found.scan.unreadable) == (["a/f", "a/sub/g"], ("note.txt",))
+
+
+def test_very_many_sources_need_no_deep_stack(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("artifactstore.ingest.scan._TELL_EVERY", 1)
+    told: list[int] = []
+    for number in range(SOURCES_MAX):
+        (here / f"d{number}").mkdir()
+        (here / f"d{number}" / "f").touch()
+    sources = tuple(Source(str(here / f"d{number}")) for number in range(SOURCES_MAX))
+    gather(SourceTree(sources), files_max=2000, tell=lambda files, _size: told.append(files))
+    assert told == list(range(1, SOURCES_MAX + 1))
+
+
+def test_a_descriptor_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="no file has such a number"):
+        Source("x", 2**31)

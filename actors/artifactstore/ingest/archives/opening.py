@@ -147,12 +147,13 @@ class _Opening(NamedTuple):
             raise ArchiveRefused(archive, "", "it is no tar or zip archive; give one, also packed by gzip, bzip2 or xz")
         if begun is None:
             return self._spooled_tar(_counted(pieces, self.meter), stack)
-        read_tar(InPlace(descriptor, begun.size_bytes, archive), self.tree, self.check_cancelled)
+        self.meter.count(packed=begun.size_bytes, unpacked=begun.size_bytes)
+        read_tar(InPlace(descriptor, begun.size_bytes, archive), self.tree, self.meter, self.check_cancelled)
         return descriptor, begun
 
     def _spooled_tar(self, pieces: Iterable[bytes], stack: ExitStack) -> tuple[int, _Times]:
         spool = stack.enter_context(Spool.open(self.directory))
-        read_tar(Streamed(pieces, spool), self.tree, self.check_cancelled)
+        read_tar(Streamed(pieces, spool), self.tree, self.meter, self.check_cancelled)
         return spool.descriptor, _times(spool.descriptor)
 
     def _spooled_zip(self, pieces: Iterable[bytes], stack: ExitStack) -> tuple[int, _Times]:

@@ -65,15 +65,18 @@ def everything_in(descriptor: int, name: str, check_cancelled: Callable[[], None
     """
     try:
         found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode):
-            start = os.lseek(descriptor, 0, os.SEEK_CUR)
-            return Piece(OpenFile(descriptor), start, max(found.st_size - start, 0), change_of(found))
+        start = os.lseek(descriptor, 0, os.SEEK_CUR) if stat.S_ISREG(found.st_mode) else 0
+        if stat.S_ISREG(found.st_mode) and found.st_size > start:  # files of /proc have no size, and still a content
+            return Piece(OpenFile(descriptor), start, found.st_size - start, change_of(found))
     except OSError as error:
         raise unreadable(name, error) from error
     with Spool.open(None) as copy:
         for piece in pieces_of(descriptor, name, check_cancelled):
             copy.write(piece)
-        return Piece(OpenFile(copy.descriptor), 0, copy.size_bytes, change_of(os.fstat(copy.descriptor)))
+        try:
+            return Piece(OpenFile(copy.descriptor), 0, copy.size_bytes, change_of(os.fstat(copy.descriptor)))
+        except OSError as error:
+            raise unreadable(name, error) from error
 
 
 def slice_of(

@@ -4,11 +4,11 @@ The rules, the link policies and the checks are those of `artifactstore.ingest.s
 the same entries as the directory. A link may lead to any place in the archive, and not to what else the package holds.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
 
+from artifactstore.ingest.archives.reading import slice_of
 from artifactstore.ingest.archives.tree import Directory, Kind, Member
 from artifactstore.ingest.exclusions import (
     CACHE_SIGNATURE,
@@ -201,7 +201,9 @@ class _Walk:
         return self._beginning(found, len(CACHE_SIGNATURE)) == CACHE_SIGNATURE
 
     def _beginning(self, file: Member, limit: int) -> bytes:
-        return os.pread(self._descriptor, min(limit, file.size_bytes), file.offset)
+        size_bytes = min(limit, file.size_bytes)
+        pieces = slice_of(self._descriptor, file.offset, size_bytes, self._archive, self._check_cancelled)
+        return b"".join(pieces)
 
     def _count_entry(self) -> None:
         self._entries += 1

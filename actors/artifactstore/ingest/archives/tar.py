@@ -8,6 +8,7 @@ headers from `artifactstore_protocols.tar_format`, and rejects an archive that e
 from collections.abc import Callable
 from typing import Final
 
+from artifactstore.ingest.archives.limits import Meter
 from artifactstore.ingest.archives.reading import PIECE_BYTES, Source
 from artifactstore.ingest.archives.refusals import ArchiveRefused
 from artifactstore.ingest.archives.tree import ArchiveTree, Kind, Member
@@ -28,12 +29,13 @@ _CUT: Final = "the archive ends in it; get a complete copy"
 _ASK_EVERY: Final = 128
 
 
-def read_tar(source: Source, tree: ArchiveTree, check_cancelled: Callable[[], None]) -> None:
+def read_tar(source: Source, tree: ArchiveTree, meter: Meter, check_cancelled: Callable[[], None]) -> None:
     """Add the members of a tar archive to a tree.
 
     Args:
         source: the archive.
         tree: the tree, which is empty.
+        meter: counts the bytes of hard links, each of which is read like a file.
         check_cancelled: raises when the caller is cancelled.
 
     Raises:
@@ -52,7 +54,7 @@ def read_tar(source: Source, tree: ArchiveTree, check_cancelled: Callable[[], No
             if header.extends:
                 members.extend(header, _content(source, header, tree))
             else:
-                _add(members.member(header), source, tree)
+                _add(members.member(header), source, tree, meter)
     except InvalidValue as error:
         raise ArchiveRefused(tree.archive, error.value, error.reason) from error
     if members.waits:
@@ -82,7 +84,7 @@ def _content(source: Source, header: TarHeader, tree: ArchiveTree) -> bytes:
     return content[: header.size_bytes]
 
 
-def _add(member: TarMember, source: Source, tree: ArchiveTree) -> None:
+def _add(member: TarMember, source: Source, tree: ArchiveTree, meter: Meter) -> None:
     """Add a member to the tree, and keep its content."""
     path = member.path
     match member.kind:
@@ -100,6 +102,7 @@ def _add(member: TarMember, source: Source, tree: ArchiveTree) -> None:
             if (found := tree.find(member.target)) is None:
                 reason = f"it is a hard link to {member.target!r}, which is no earlier file; make the archive with it"
                 raise ArchiveRefused(tree.archive, path, reason)
+            meter.count(unpacked=found.size_bytes)
             tree.add(path, found)
         case _:
             tree.add(path, Member(Kind.SPECIAL, text=str(member.kind)))
