@@ -93,7 +93,7 @@ class NotAFile(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         what = f"a symbolic link to {self.target!r}" if self.kind == "link" else "a directory"
-        return f"{self.path!r} in package {self.package_id} is {what}, not a file; export the package to restore it"
+        return f"{self.path!r} in package {self.package_id} is {what}, not a file; use `artifactstore export` for it"
 
 
 class NoThreadLeft(ArtifactStoreError):

@@ -648,11 +648,17 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PathRefused: the path breaks a rule.
+            NotAFile: it is a directory with entries.
             FileNotInPackage: the package has no such entry.
         """
         package_id = await self._package_id(package)
         record = await self._store.file(package_id, path_key(check_path(path)))
         if record is None:
+            from artifactstore_protocols.directories import list_directory  # noqa: PLC0415 - see above
+
+            _package, entries = await self._store.files(package_id)
+            if await in_thread(lambda: list_directory(entries, path)):
+                raise NotAFile(package_id, path, "directory", "")
             raise FileNotInPackage(package_id, path)
         return record
 

@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+_SHOWN_CHARACTERS = 100
+"""The characters that an error shows of a reference; that of a digest has fewer."""
+
+
 @dataclass(eq=False)
 class PackageNotFound(ArtifactStoreError):
     """No package matches.
@@ -41,7 +45,7 @@ class PackageNotFound(ArtifactStoreError):
 
     @override
     def __str__(self) -> str:
-        shown = self.package[:60]
+        shown = self.package if len(self.package) <= _SHOWN_CHARACTERS else f"{self.package[:_SHOWN_CHARACTERS]}…"
         if self.is_tag:
             return f"there is no package {shown!r}, but a tag: write 'tag:{shown}'"
         return f"there is no package {shown!r}; `artifactstore package list` shows those that are"

@@ -27,7 +27,8 @@ _HELP = """A content-addressed artifact store with one gapless event log.
 
 Where the store is: --store DIR, else ARTIFACTSTORE_DATABASE_URL and ARTIFACTSTORE_STORAGE_LOCAL_ROOT, else the project
 file artifactstore.toml here or in a directory above, else var/artifactstore.db and var/objects. Only ingest, package
-create, migrate, restore, events --import, serve and dev create a store.
+create, package copy, migrate, restore, events --import, serve and dev create
+a store.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 a difference was found, 70 a stuck service ended itself,
 129 hung up, 130 interrupted, 143 terminated.

@@ -100,6 +100,7 @@ def ingest(
     if name is None and len(sources) > 1 and not dry_run:
         raise typer.BadParameter("several sources have no name in common; name the package with --name")
     if dry_run:
+        on_trio(lambda: check_package(name or "unnamed", retention, metadata, key))
         _say_preview(preview(tree), json=json)
         return
     with progress_bar("ingest") as progress, _name_asked_for(given=name is not None):

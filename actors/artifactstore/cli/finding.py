@@ -68,7 +68,8 @@ def list_packages(
     ] = None,
     tag: _Tag = None,
     meta: Annotated[
-        list[str] | None, typer.Option("--meta", metavar="K=V", help="With this metadata; repeatable.")
+        list[str] | None,
+        typer.Option("--meta", metavar="K=V", help="With this metadata or annotation: K=TEXT or K:=JSON; repeatable."),
     ] = None,
     made_from: Annotated[str | None, typer.Option("--from", metavar="PACKAGE", help="Made from this package.")] = None,
     sort: Annotated[

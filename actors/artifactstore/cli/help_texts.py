@@ -18,8 +18,8 @@ After an interrupt, run the same command again to continue. It skips stored file
         "manifest": "Print the manifest of a finalized package.",
         "export": """Write a package to a directory, or as one tar or zip file.
 
-Checks every file. Restores links, empty directories and, within the umask, executable bits. Overwrites nothing without
---update. After an interrupt, run the same command again to continue.
+Checks every file. Restores links, empty directories and, within the umask, executable bits. Overwrites nothing in
+DIR without --update; an archive replaces FILE. After an interrupt, run the same command again to continue.
 Exits 3 if some entries are not written, and lists them; the others are.""",
         "package create": "Create an open package, to be filled step by step.",
         "package add": "Put files, directories or archives into an open package.",
@@ -32,6 +32,8 @@ The manifest does not change, and `artifactstore history PACKAGE` shows who said
 Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c] one of a set; quote it.""",
         "package copy": """Copy a finalized package to another store, and check every file.
 
+The copy has the same tree digest, name and metadata, but an id, times and a manifest of its own. Tags and annotations
+are not copied. To compare, show tree:DIGEST in both stores.
 The store is created if it does not exist. A repeated command finds the copy of the first one.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from artifactstore.registry import Registry
-    from artifactstore_protocols.records import DirectoryItem, FileRecord
+    from artifactstore_protocols.records import DirectoryItem, EntryChange, FileRecord
 
 __all__ = ["register"]
 
@@ -112,12 +112,20 @@ def diff(
         moved = change.before is not None and change.before.path != change.path
         renamed = f"{change.before.path} -> " if moved and change.before is not None else ""
         sizes = f"{_size(change.before):>10} -> {_size(change.after):>10}  " if stat else ""
-        say(f"{_LETTERS[change.kind]}  {sizes}{renamed}{change.path}")
+        say(f"{_LETTERS[change.kind]}  {sizes}{renamed}{change.path}{_mode_text(change)}")
     if stat and not json:
         counts = Counter[str](change.kind for change in changes)
         say(", ".join(f"{counts[kind]} {kind}" for kind in _LETTERS))
     if changes and exit_code:
         raise NonzeroExit(EXIT_DIFFERENT)
+
+
+def _mode_text(change: "EntryChange") -> str:
+    """Return what became of the executable bit, which no letter and no size shows."""
+    before, after = change.before, change.after
+    if before is None or after is None or before.kind != after.kind or before.executable == after.executable:
+        return ""
+    return "  (now executable)" if after.executable else "  (no longer executable)"
 
 
 def _size(entry: "FileRecord | None") -> str:

@@ -32,7 +32,7 @@ From = Annotated[
 ]
 Ci = Annotated[
     bool,
-    typer.Option("--ci", help="Add metadata about the run, from the variables of the CI system. --meta wins over it."),
+    typer.Option("--ci", help="Add ci.commit, ci.branch, ci.run_url, ci.run_id, ci.job, ci.provider. --meta wins."),
 ]
 Meta = Annotated[
     list[str] | None,

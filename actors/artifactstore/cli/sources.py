@@ -57,7 +57,7 @@ def sources_of(paths: Sequence[Path], stdin_name: str | None, *, unpack: bool) -
     if not dashes and stdin_name is not None:
         raise typer.BadParameter("it is for stdin; give - as a PATH too", param_hint="--stdin-name")
     if dashes and stdin_name is None and not unpack:
-        raise typer.BadParameter("- reads stdin, which has no name; give the file one", param_hint="PATH")
+        raise typer.BadParameter("- reads stdin; give --stdin-name, or --unpack for an archive", param_hint="PATH")
     if dashes and sys.stdin.isatty():
         raise typer.BadParameter("stdin is a terminal; pipe something into the command", param_hint="PATH")
     return [

@@ -61,7 +61,7 @@ def test_a_pipe_is_a_file_with_a_name(cli: Cli, stdin: Callable[[bytes], None], 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("-",), "give the file one"),
+        (("-",), "give --stdin-name, or --unpack"),
         (("-", "-", "--stdin-name", "x"), "only once"),
         (("tree", "--stdin-name", "x"), "give - as a PATH too"),
     ],
@@ -106,6 +106,7 @@ def test_a_dry_run_says_what_would_be_stored_and_makes_no_store(cli: Cli, tree: 
     assert [entry["path"] for entry in found["entries"]] == ["README.md", "bin/run.sh", "link"]
     assert not cli.objects.exists()
     assert not cli.database.exists()
+    assert "unknown retention class" in cli.run("ingest", tree, "--dry-run", "--retention", "ever").err
     (tree / "out").symlink_to("/etc")
     assert "leave links out with --links skip" in cli.run("ingest", tree, "--dry-run").err
 

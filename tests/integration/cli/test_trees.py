@@ -96,9 +96,9 @@ def test_what_has_no_bytes_cannot_be_got(cli: Cli, tree: Path) -> None:
     (tree / "run").symlink_to("bin/run.sh")
     (tree / "empty").mkdir()
     package = cli.json("ingest", tree)["package_id"]
-    for path, what in {"run": "a symbolic link to 'bin/run.sh'", "empty": "a directory"}.items():
+    for path, what in {"run": "a symbolic link to 'bin/run.sh'", "empty": "a directory", "bin": "a directory"}.items():
         line = cli.refused_without_a_trace("get", "tree", path)
-        assert line == f"'{path}' in package {package} is {what}, not a file; export the package to restore it"
+        assert line == f"'{path}' in package {package} is {what}, not a file; use `artifactstore export` for it"
 
 
 ESCAPING = {"m": "x/y/d/../etc", "n": "../outside", "o": "/etc/hostname", "p": "n/file"}

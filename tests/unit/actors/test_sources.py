@@ -312,7 +312,10 @@ def test_a_file_without_a_size_is_read_to_its_end() -> None:
 def test_a_file_that_may_not_be_read_is_refused_or_left_out_before_anything_is_stored(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "access", lambda *_arguments, **_options: False)
+    def denies(_path: bytes, _mode: int, **_how: bool) -> bool:
+        return False
+
+    monkeypatch.setattr(os, "access", denies)
     tree = SourceTree((Source(str(here / "note.txt")), Source(str(here / "a"))))
     with pytest.raises(EntriesRefused, match="cannot be read: Permission denied"):
         gather(tree, files_max=9)
