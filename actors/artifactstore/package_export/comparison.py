@@ -9,9 +9,9 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from artifactstore.package_export.layout import PackageDirectory, directories_of, found_directory, has_content
+from artifactstore.package_export.layout import PackageDirectory, directories_in, has_content
 from artifactstore.package_export.marker import ENTRIES_OF_OTHERS, OWN_DIRECTORY
-from artifactstore.package_export.names import Parts, link_at, listed_as, names_in, paths_text
+from artifactstore.package_export.names import link_at, listed_as, paths_text
 from artifactstore.package_export.target import ExportTarget
 from artifactstore_protocols.records import FileRecord
 
@@ -50,16 +50,7 @@ def compare(target: ExportTarget, entries: Sequence[FileRecord], check_cancelled
     complete, corrected, differing = set[str](), set[str](), set[str]()
     others: list[str] = []
     blocked: list[str] = []
-    beyond: Parts | None = None  # a missing directory; all directories below it are missing too
-    for parts, expected in directories_of(entries):
-        check_cancelled()
-        if beyond is not None and parts[: len(beyond)] == beyond:
-            continue
-        fd = found_directory(target, parts, blocked)
-        if fd is None:
-            beyond = parts
-            continue
-        listing = names_in(fd)
+    for parts, expected, fd, listing in directories_in(target, entries, blocked, check_cancelled):
         known = {listed_as(name, listing) for name in (*expected.files, *expected.links, *expected.directories)}
         known |= ENTRIES_OF_OTHERS if not parts else set()
         others += [os.fsdecode(b"/".join((*parts, name))) for name in sorted(listing - known)]

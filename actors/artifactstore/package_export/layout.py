@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from msgspec import Struct, field
 
 from artifactstore.dataplane.ingest import CHUNK_BYTES
-from artifactstore.package_export.names import Parts, parts_of
+from artifactstore.package_export.names import Parts, names_in, parts_of
 from artifactstore.package_export.target import ExportTarget
 from artifactstore_protocols.identity import ContentAddress, new_hasher
 from artifactstore_protocols.records import FileRecord
 
-__all__ = ["NO_DIRECTORY", "PackageDirectory", "directories_of", "found_directory", "has_content"]
+__all__ = ["NO_DIRECTORY", "PackageDirectory", "directories_in", "directories_of", "has_content"]
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
@@ -63,8 +63,31 @@ def directories_of(entries: Sequence[FileRecord]) -> Iterator[tuple[Parts, Packa
             levels.pop()
 
 
-def found_directory(target: ExportTarget, parts: Parts, changed: list[str]) -> int | None:
-    """Open a directory; None if no file of the package can be in it. Add a file in its place to `changed`."""
+def directories_in(
+    target: ExportTarget, entries: Sequence[FileRecord], blocked: list[str], check_cancelled: Callable[[], None]
+) -> Iterator[tuple[Parts, PackageDirectory, int, frozenset[bytes]]]:
+    """Yield the package's directories that the target has, each with its descriptor and the names that it lists.
+
+    Below a missing directory, nothing is looked for. The path of a file in the place of a directory is added to
+    `blocked`.
+
+    Raises:
+        OSError: the target cannot be read.
+    """
+    missing: Parts | None = None
+    for parts, expected in directories_of(entries):
+        check_cancelled()
+        if missing is not None and parts[: len(missing)] == missing:
+            continue
+        fd = _found(target, parts, blocked)
+        if fd is None:
+            missing = parts
+        else:
+            yield parts, expected, fd, names_in(fd)
+
+
+def _found(target: ExportTarget, parts: Parts, blocked: list[str]) -> int | None:
+    """Open a directory; None if no file of the package can be in it."""
     try:
         fd = target.directories.at(parts, make=False)
     except FileNotFoundError:
@@ -72,7 +95,7 @@ def found_directory(target: ExportTarget, parts: Parts, changed: list[str]) -> i
     except OSError as error:
         if error.errno not in NO_DIRECTORY:
             raise
-        changed.append(os.fsdecode(b"/".join(parts)))
+        blocked.append(os.fsdecode(b"/".join(parts)))
         return None
     return None if target.marker.is_at(fd) else fd
 

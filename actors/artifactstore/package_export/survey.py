@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from artifactstore.package_export.layout import NO_DIRECTORY, directories_of, found_directory, has_content
+from artifactstore.package_export.layout import NO_DIRECTORY, directories_in, directories_of, has_content
 from artifactstore.package_export.marker import ENTRIES_OF_OTHERS, OWN_DIRECTORY
 from artifactstore.package_export.names import Parts, link_at, listed_as, names_in, paths_text
 from artifactstore.package_export.target import ExportTarget
@@ -36,16 +36,7 @@ def complete_files(
     complete = set[str]()
     changed: list[str] = []
     foreign: list[str] = []
-    beyond: Parts | None = None  # a missing directory; all directories below it are missing too
-    for parts, expected in directories_of(entries):
-        check_cancelled()
-        if beyond is not None and parts[: len(beyond)] == beyond:
-            continue
-        fd = found_directory(target, parts, changed)
-        if fd is None:
-            beyond = parts
-            continue
-        listing = names_in(fd)
+    for parts, expected, fd, listing in directories_in(target, entries, changed, check_cancelled):
         names = {listed: name for name in expected.files if (listed := listed_as(name, listing)) is not None}
         known = names.keys() | {listed_as(name, listing) for name in (*expected.directories, *expected.links)}
         if not parts:
