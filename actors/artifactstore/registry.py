@@ -338,8 +338,9 @@ class Registry:
         Several sources need a `name`.
 
         After an interruption, the same call continues with the package of the interrupted call if it has an idempotency
-        key. Without a key it does so with `files_cache`, unless the sources have lost a path that the package holds:
-        then it creates a new package.
+        key. The key covers the package and not the sources. Without a key it does so with `files_cache`, unless a source
+        is an archive or a descriptor, or the sources have lost a path that the package holds: then it creates a new
+        package.
 
         Raises:
             Exception: the errors of `create_package`, `ingest_directory` and `finalize_package`. A rejected directory
