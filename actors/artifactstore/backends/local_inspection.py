@@ -118,7 +118,7 @@ def _with_marker(found: RootInspection, root: Path) -> RootInspection:
 def _is_there(path: str, size_bytes: int) -> bool:
     """Return whether an object exists with this size; also true if this user may not find out."""
     try:
-        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - paths are text in this package
+        found = os.stat(path, follow_symlinks=False)  # noqa: PTH116 - plain text in this package
     except PermissionError:
         return True
     except OSError:
@@ -136,7 +136,7 @@ def _closed(files: LocalFiles, writable: bool, expected: Mapping[str, int]) -> I
             yield _closed_path(directory, "cleared of the files of others, since it is sticky,")
     for key in expected:
         path = files.path_of(key)
-        if os.path.exists(path) and not may(path, os.R_OK):  # noqa: PTH110 - paths are text in this package
+        if os.path.exists(path) and not may(path, os.R_OK):  # noqa: PTH110 - plain text in this package
             yield _closed_path(path, "read")
 
 
@@ -153,7 +153,7 @@ def _directories(directory: str, levels: int) -> Iterator[str]:
 
 
 def _is_sticky_for_us(directory: str) -> bool:
-    found = os.stat(directory)  # noqa: PTH116 - paths are text in this package
+    found = os.stat(directory)  # noqa: PTH116 - plain text in this package
     return bool(found.st_mode & stat.S_ISVTX) and os.geteuid() not in {0, found.st_uid}
 
 
