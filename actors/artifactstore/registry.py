@@ -338,8 +338,8 @@ class Registry:
         Several sources need a `name`.
 
         After an interruption, the same call continues with the package of the interrupted call if it has an idempotency
-        key. The key covers the package, not the sources. Without a key it does so with `files_cache`, unless a source is
-        an archive or a descriptor, or the sources have lost a path that the package holds: then it creates a new
+        key. The key covers the package, not the sources. Without a key it does so with `files_cache`, unless a source
+        is an archive or a descriptor, or the sources have lost a path that the package holds: then it creates a new
         package.
 
         Raises:
