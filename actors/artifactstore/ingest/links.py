@@ -16,6 +16,10 @@ GONE: Final = frozenset({errno.ENOENT, errno.ENOTDIR})
 """Error numbers of a path that does not exist any more."""
 
 
+_LINKS_FOLLOWED: Final = 41
+"""One more than the number of links that Linux follows in one path."""
+
+
 class LeadsNowhere(Exception):
     """A link cannot be followed; the text says where it leads and why that is no file or directory."""
 
@@ -63,15 +67,22 @@ def _link_reason(link: bytes, error: OSError) -> str:
 
 
 def _is_circle(link: bytes) -> bool:
-    """Return whether a chain of links is a circle. The system stops after about forty links in both cases."""
+    """Return whether a chain of links is a circle. The system stops after about forty links in both cases.
+
+    The work has a bound: a tree may hold many links, each of which leads through many others.
+    """
     seen: set[bytes] = set()
-    while link not in seen:
+    for _ in range(_LINKS_FOLLOWED):
         seen.add(link)
+        directory = os.path.dirname(link)  # noqa: PTH120 - bytes
         try:
-            link = os.path.join(os.path.realpath(os.path.dirname(link)), os.readlink(link))  # noqa: PTH115, PTH118, PTH120 - bytes
-        except (OSError, RecursionError):
+            os.stat(directory)  # noqa: PTH116 - bytes; it follows no more links than the system does, `realpath` does
+            link = os.path.join(os.path.realpath(directory), os.readlink(link))  # noqa: PTH115, PTH118 - bytes
+        except OSError:
             return False
-    return True
+        if link in seen:
+            return True
+    return False
 
 
 def refuse(path: str, error: OSError) -> NoReturn:

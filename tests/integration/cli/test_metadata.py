@@ -8,6 +8,8 @@ import pytest
 from artifactstore_protocols.ci import CI_SYSTEMS
 from integration.cli.harness import Cli
 
+pytestmark = pytest.mark.slow
+
 VALUES = {"branch": "main", "tests": 412, "passed": True, "hosts": ["a", {"b": 1}], "build": {"os": {"name": "linux"}}}
 
 

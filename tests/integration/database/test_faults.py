@@ -35,6 +35,8 @@ from artifactstore_protocols.events import Committed
 from command_strategies import Ids, created, ingest, ingested
 from database_tools import Gate, Scribe, by_hand, event, opened
 
+pytestmark = pytest.mark.slow
+
 _WORD = "geheim"
 
 
@@ -126,7 +128,6 @@ class TestLocks:
                 gate.open()
             assert await append(database, ids) == 1
 
-    @pytest.mark.slow
     async def test_a_writer_in_a_hurry_does_not_wait_for_the_head(self, location: DatabaseLocation) -> None:
         """A program that is to end; the one that waits already, and the next."""
         gate = Gate()
@@ -217,7 +218,6 @@ class TestCommit:
         assert outcome.repeated is landed
         assert [stored.sequence for stored in await store.read_events(after=0, limit=9)] == [1, 2]
 
-    @pytest.mark.slow
     async def test_a_deadline_that_passes_at_the_commit_leaves_the_outcome_unknown(
         self, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -290,7 +290,6 @@ class TestDeadlines:
             await database.write(endless, timeout_s=0.05)
         assert await append(database, ids) == 1
 
-    @pytest.mark.slow
     async def test_a_read_that_takes_too_long_gives_its_connection_back(self, database: Database) -> None:
         async def endless(connection: AsyncConnection) -> None:
             await events.head(connection)
@@ -301,7 +300,6 @@ class TestDeadlines:
                 await database.read(endless, timeout_s=0.05)
         assert await database.read(events.head) == 0
 
-    @pytest.mark.slow
     async def test_a_statement_is_cut_short_in_the_middle(self, database: Database) -> None:
         """The driver's own call is cancelled. A caller that keeps the error must not keep the locks with it."""
         ids = Ids()
@@ -322,7 +320,6 @@ class TestDeadlines:
         assert await append(database, ids) == 1
         assert kept
 
-    @pytest.mark.slow
     async def test_a_read_that_is_cut_short_keeps_no_snapshot(self, sqlite_location: DatabaseLocation) -> None:
         """Else the write-ahead log could not be folded back into the file until a garbage collection."""
 
@@ -453,7 +450,6 @@ class TestPostgresServer:
                 await Database(location).open()
             assert _WORD not in f"{caught.value!r} {caught.value} {location!r} {caught.value.__cause__}"
 
-    @pytest.mark.slow
     async def test_sessions_are_set_up_as_the_log_needs_them(self, postgres_location: DatabaseLocation) -> None:
         async def of_writer(transaction: Transaction) -> list[str]:
             return await _settings(transaction.connection)

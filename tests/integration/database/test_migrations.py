@@ -29,6 +29,8 @@ from artifactstore_protocols.views import SCHEMAS
 from command_strategies import Ids
 from database_tools import Gate, by_hand, event, opened
 
+pytestmark = pytest.mark.slow
+
 _CHECKOUT = Path(__file__).parents[3]
 
 
@@ -50,7 +52,6 @@ def _table_names(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names())
 
 
-@pytest.mark.slow
 async def test_a_bare_alembic_sets_up_what_the_store_opens(location: DatabaseLocation) -> None:
     await alembic(location, "upgrade", "head")
     assert await tables(location) == {*METADATA.tables, "alembic_version"}
@@ -173,7 +174,6 @@ async def test_an_older_schema_is_refused_with_the_command_that_helps(
     assert (caught.value.found, caught.value.needed) == ("0000", SCHEMA_REVISION)
 
 
-@pytest.mark.slow
 async def test_starting_afresh_spares_a_log_that_holds_events_unless_it_is_named(location: DatabaseLocation) -> None:
     database = Database(location)
     await database.start_afresh(destroy_log=None)  # there is nothing yet
@@ -244,7 +244,6 @@ async def test_opening_waits_for_no_writer(location: DatabaseLocation) -> None:
         gate.open()
 
 
-@pytest.mark.slow
 async def test_a_set_up_that_does_not_end_makes_others_give_up(location: DatabaseLocation) -> None:
     gate = Gate()
 

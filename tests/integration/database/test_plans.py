@@ -23,6 +23,8 @@ from artifactstore_protocols.package_references import (
     PackageQuery,
 )
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS: list[PackageQuery] = [
     ById("00000000-0000-0000-0000-000000000001"),
     ByPartOfId("000000000001"),
@@ -45,7 +47,6 @@ async def plan(connection: AsyncConnection, selected: Select[tuple[Any, ...]], *
     return [row[0] for row in (await connection.execute(text(f"EXPLAIN {sql}"))).all()]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("wanted", QUESTIONS, ids=repr)
 async def test_a_package_is_found_by_an_index(database: Database, wanted: PackageQuery) -> None:
     for selected in queries_for(wanted):
@@ -63,12 +64,10 @@ async def check_plan(database: Database, selected: Select[tuple[Any, ...]], tabl
             assert "Index Cond" in detail, steps  # otherwise it reads the whole index
 
 
-@pytest.mark.slow
 async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
     await check_plan(database, differing_entries(1, 2), " other ")
 
 
-@pytest.mark.slow
 async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two_rows(database: Database) -> None:
     of_totals, of_runs = stats_queries()
     await check_plan(database, of_totals, "store_totals")

@@ -95,6 +95,7 @@ async def fill(store: EventStore, scribe: Scribe) -> tuple[Sequence[PackageRecor
     return packages, {each.package_id: list((await store.files(each.package_id))[1]) for each in packages}
 
 
+@pytest.mark.slow
 async def test_a_list_is_the_one_that_looking_at_all_gives(store: EventStore, scribe: Scribe) -> None:
     packages, _files = await fill(store, scribe)
     assert packages[1].tags == ("release-1", "release-2")
@@ -115,6 +116,7 @@ async def test_a_list_is_the_one_that_looking_at_all_gives(store: EventStore, sc
     assert len(different) > 2 * len(SORTS)
 
 
+@pytest.mark.slow
 async def test_a_search_finds_what_looking_at_all_finds(store: EventStore, scribe: Scribe) -> None:
     packages, files = await fill(store, scribe)
     for wanted in SEARCHES:

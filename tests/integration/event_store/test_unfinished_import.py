@@ -19,6 +19,8 @@ from event_stores import SimulatedStores, Stores, end_of, log_of, run_of
 from memory_log import MemoryLog
 from story import tell_story
 
+pytestmark = pytest.mark.slow
+
 PIECE = 3
 
 
@@ -71,7 +73,6 @@ async def refused_to_all(stores: Stores, log: Sequence[StoredEvent], there: int)
         assert reading.unfinished == run_of(log).until
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", range(0, 18, PIECE))
 async def test_an_import_interrupted_at_any_step_keeps_others_out_until_it_is_finished(
     stores: Stores, log: Sequence[StoredEvent], step: int
@@ -149,7 +150,6 @@ async def test_what_fails_leaves_the_import_unfinished(stores: Stores, log: Sequ
         await refused_to_all(stores, log, 0)
 
 
-@pytest.mark.slow
 async def test_replay_repairs_tables_meanwhile(stores: Stores, log: Sequence[StoredEvent]) -> None:
     async with stores.opened() as store:
         await store.import_events(tuple(log[:PIECE]), run_of(log))
@@ -159,7 +159,6 @@ async def test_replay_repairs_tables_meanwhile(stores: Stores, log: Sequence[Sto
         assert (await store.probe()).unfinished == run_of(log).until
 
 
-@pytest.mark.slow
 async def test_writers_at_once_are_refused_or_come_before(stores: Stores, log: Sequence[StoredEvent]) -> None:
     """A command and an import race for the head. The log is one of the two, never a mixture."""
     results: list[object] = []

@@ -25,6 +25,8 @@ from artifactstore.fsspec import ArtifactStoreFileSystem, ReadOnlyFileSystem, pa
 from integration.filesystem.stores import ingested
 from integration.registry.samples import object_file, plant, store_threads
 
+pytestmark = pytest.mark.slow
+
 CONTENT = b"0123456789" * 10_000
 
 
@@ -226,7 +228,6 @@ def test_instances_of_all_threads_share_one_store_that_can_be_closed(fs: Artifac
     assert store_threads() == before
 
 
-@pytest.mark.slow
 def test_an_instance_is_sent_to_another_process_by_its_options(fs: ArtifactStoreFileSystem, package: str) -> None:
     sent = pickle.dumps(fs)
     program = "import pickle, sys; print(len(pickle.load(sys.stdin.buffer).cat('nightly/data/a.bin')))"
@@ -253,7 +254,6 @@ print("parent", status, len(fs.cat("nightly/data/a.bin")), opened.read(1))
 """
 
 
-@pytest.mark.slow
 def test_a_forked_process_opens_the_store_again(package: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FORK, str(tmp_path / "store")], capture_output=True, text=True, check=True
@@ -261,7 +261,6 @@ def test_a_forked_process_opens_the_store_again(package: str, tmp_path: Path) ->
     assert done.stdout.splitlines() == [f"child {len(CONTENT)}", f"parent 0 {len(CONTENT)} b'1'"]
 
 
-@pytest.mark.slow
 def test_a_program_that_closes_nothing_ends_well(package: str, tmp_path: Path) -> None:
     program = (
         "import sys\nfrom artifactstore.fsspec import ArtifactStoreFileSystem\n"

@@ -20,6 +20,8 @@ from artifactstore_protocols.views import PACKAGES, RETENTION
 from database_tools import surgery
 from integration.registry.samples import actors, add, by_hand, settings_in
 
+pytestmark = pytest.mark.slow
+
 
 async def fill(registry: Registry) -> str:
     package = (await registry.create_package("p", metadata={"k": "v"})).package_id
@@ -54,7 +56,6 @@ def crashes(registry: Registry) -> list[str]:
     return [actor.name for actor in actors(registry) if actor.last_failure is not None]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement",
     [
@@ -99,7 +100,6 @@ async def test_a_head_that_is_not_the_last_event_stops_writers_and_is_told_by_he
     assert [finding.check for finding in findings] == ["log"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "readers"),
     [
@@ -249,7 +249,6 @@ async def test_a_hole_in_the_log_is_told_when_a_reader_comes_to_it(
         assert crashes(registry) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("us", [2**63 - 1, -(2**63)])
 async def test_a_time_that_no_calendar_has_is_called_damage(
     tmp_path: Path, location: DatabaseLocation, us: int

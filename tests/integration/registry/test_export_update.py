@@ -13,6 +13,8 @@ from artifactstore_protocols.records import ExportReport, IngestProgress
 from integration.registry.samples import CHUNK, object_file, plant
 from stored_objects import overwrite
 
+pytestmark = pytest.mark.slow
+
 UNFINISHED = ".artifactstore-export"
 
 

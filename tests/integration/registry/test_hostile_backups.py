@@ -16,6 +16,8 @@ from artifactstore_protocols.storage import StorageFailed
 from integration.registry.samples import add, object_file, objects, settings_in, whole_log
 from stored_objects import Row
 
+pytestmark = pytest.mark.slow
+
 _MARK = "artifactstore-backup"
 _ENDLESS = 1 << 40
 
@@ -74,7 +76,6 @@ async def test_a_new_backup_overwrites_nothing_that_a_planted_link_leads_to(
     assert not (target / _MARK).is_symlink()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, endless])
 async def test_nobody_waits_for_or_reads_a_mark_or_lock_that_is_no_file(
     registry: Registry, backup: Path, make: Callable[[Path], object]
@@ -138,7 +139,6 @@ async def test_a_view_that_answers_as_the_table_of_objects_does_is_refused(regis
             await work(backup)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["row", "file"])
 async def test_an_object_that_is_too_long_is_damaged_and_not_read(
     registry: Registry, backup: Path, tmp_path: Path, form: str

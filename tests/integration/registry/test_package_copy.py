@@ -12,6 +12,8 @@ from artifactstore_protocols.records import IngestProgress
 from integration.registry.samples import CHUNK, by_hand, check_sound, content_of, object_file, plant, settings_in
 from stored_objects import overwrite
 
+pytestmark = pytest.mark.slow
+
 FILES = {"a": b"1", "dir/b": b"22", "twin": b"1", "bin/run": b"#!", "large": b"l" * (CHUNK + 5)}
 
 
@@ -161,7 +163,6 @@ async def test_a_key_that_somebody_else_used_is_a_conflict(registry: Registry, t
         await registry.copy_package(package, other)
 
 
-@pytest.mark.slow
 def test_every_kind_of_program_copies(settings: Settings, tree: Path, other: Settings) -> None:
     plant(tree, {"a": b"1"})
     with blocking.open_registry(settings) as registry:
