@@ -55,10 +55,12 @@ def matching(
             return [
                 record for record in created if record.package_id.startswith(text) or record.package_id.endswith(text)
             ]
-        case ByName(name, back, until_us):
+        case ByName(name, back, until_us, before):
             named = [record for record in finalized if record.name == name]
             if until_us is not None:
                 named = [record for record in named if (record.finalized_at_us or 0) < until_us]
+            if before is not None:
+                named = [record for record in named if (record.finalized_sequence or 0) < before]
             return named[back : back + 1]
         case OpenByName(name):
             return [record for record in created if record.name == name and record.status == "open"]

@@ -73,7 +73,7 @@ __all__ = [
 _NAME_CHARACTERS_MAX = 200
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
-_REFERENCE_CHARACTERS = re.compile("[@:{}]")  # see `package_references`
+_REFERENCE_CHARACTERS = re.compile(r"[@:{}]|~[0-9]*\Z")  # see `package_references`
 _RULE_CHARACTERS_MAX = 80
 
 ENTRIES_MAX: Final = 256
@@ -117,7 +117,7 @@ def _check_reference(what: str, text: str) -> None:
     if is_id(text):
         raise InvalidValue(what, text, "it is an id; take another name")
     if _REFERENCE_CHARACTERS.search(text) is not None:
-        raise InvalidValue(what, text[:60], "leave out @ : { and }, which select a package")
+        raise InvalidValue(what, text[:60], "leave out @ : { } and a final ~ or ~n, which select a package")
 
 
 class CreatePackage(Struct, frozen=True):

@@ -108,7 +108,7 @@ Progress = Annotated[
 ]
 _FORMS = (
     "NAME@latest, NAME@{n} (n back), NAME@2026-11-28 (finalized by then), tag:TAG, manifest:DIGEST, tree:DIGEST, "
-    "its id, or 6 or more characters of one end of it."
+    "its id, or 6 or more characters of one end of it; ~ or ~n after any of them: the one (n) before it."
 )
 _HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
 

@@ -208,10 +208,12 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
             return tuple(
                 _package_query().where(each).order_by(order).limit(CANDIDATES_MAX + 1) for each, order in newest_ids
             )
-        case ByName(name, back, until_us):
+        case ByName(name, back, until_us, before):
             query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None))
             if until_us is not None:
                 query = query.where(columns.finalized_at < until_us)
+            if before is not None:
+                query = query.where(columns.finalized_sequence < before)
             return (query.order_by(newest).limit(1).offset(back),)
         case OpenByName(name):
             query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None))

@@ -30,6 +30,7 @@ QUESTIONS: list[PackageQuery] = [
     ByPartOfId("000000000001"),
     ByName("nightly"),
     ByName("nightly", back=3, until_us=1),
+    ByName("nightly", back=3, before=7),
     OpenByName("nightly"),
     ByTag("release"),
     ByDigest("manifest", f"blake3:{'a' * 64}"),
