@@ -580,6 +580,7 @@ class Registry:
         wanted: EntryFilter,
         *,
         packages: PackageFilter = ALL,
+        reverse: bool = False,
         limit: int | None = None,
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first.
@@ -590,9 +591,10 @@ class Registry:
         Args:
             wanted: which entries.
             packages: in which packages.
+            reverse: whether the oldest package comes first.
             limit: the maximum number of entries.
         """
-        page = EntryListing(wanted, await self._resolved(packages))
+        page = EntryListing(wanted, await self._resolved(packages), ascending=reverse)
         async with aclosing(finding.find_entries(self._store, page, limit=limit)) as found:
             async for each in found:
                 yield each

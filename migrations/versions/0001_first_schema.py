@@ -229,6 +229,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_artifact_values_term_package_number", "artifact_values", ["term", "package_number"])
+    op.create_index("ix_artifact_values_key_package_number", "artifact_values", ["key", "package_number"])
 
     op.create_table(
         "artifact_parents",

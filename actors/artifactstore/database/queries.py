@@ -257,6 +257,9 @@ def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
     elif page.where.metadata and page.sort == "created":
         query = query.join(_values, _values.c.package_number == number).where(_values.c.term == _terms(page.where)[0])
         number = _values.c.package_number
+    elif page.where.has and page.sort == "created":
+        query = query.join(_values, _values.c.package_number == number).where(_values.c.key == page.where.has[0])
+        number = _values.c.package_number
     value = {"created": number, "name": columns.name, "size": columns.total_bytes}[page.sort]
     keys = [number] if page.sort == "created" else [value, number]
     if page.after is not None:
@@ -294,9 +297,12 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     if where.made_from is not None and not joins:
         is_child = _parents.c.parent_id == where.made_from, _parents.c.package_number == columns.created_sequence
         found.append(select(_parents.c.parent_id).where(*is_child).exists())
-    for term in _terms(where)[joins if where.made_from is None else 0 :]:
-        has_term = _others.c.term == term, _others.c.package_number == columns.created_sequence
-        found.append(select(_others.c.key).where(*has_term).exists())
+    joins = joins if where.made_from is None else 0
+    wanted = [_others.c.term == term for term in _terms(where)[joins:]]
+    wanted += [_others.c.key == key for key in where.has[0 if where.metadata else joins :]]
+    for each in wanted:
+        of_package = each, _others.c.package_number == columns.created_sequence
+        found.append(select(_others.c.key).where(*of_package).exists())
     if where.since_us is not None:
         found.append(columns.created_at >= where.since_us)
     if where.until_us is not None:
@@ -324,7 +330,7 @@ def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
 
 
 async def find_entries(connection: AsyncConnection, page: EntryListing) -> Sequence[FoundEntry]:
-    """Return one page of the entries that a search finds, the newest package first.
+    """Return one page of the entries that a search finds, in the order of its packages.
 
     SQL narrows the search as in `packages`, and the filters decide about the rest.
     """
@@ -373,8 +379,9 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
         query, order = query.where(one), number
     if page.after is not None:
         at, after = page.after
-        query = query.where(order <= at, or_(order < at, key > after))
-    return query.order_by(order.desc(), key).limit(page.limit)
+        start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)
+        query = query.where(start, or_(rest, key > after))
+    return query.order_by(order.asc() if page.ascending else order.desc(), key).limit(page.limit)
 
 
 async def _primary_digests(connection: AsyncConnection, digest: str) -> Sequence[bytes]:

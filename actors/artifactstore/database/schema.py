@@ -254,6 +254,7 @@ Table(
     _text("term", nullable=True),
     _integer("sequence"),
     Index(None, "term", "package_number"),
+    Index(None, "key", "package_number"),
     sqlite_with_rowid=False,
 )
 

@@ -105,6 +105,9 @@ LISTS = [
     PackageListing(PackageFilter(made_from="p")),
     PackageListing(PackageFilter(made_from="p", metadata={"branch": "main"}), after=(7, 7)),
     PackageListing(PackageFilter(made_from="p"), "size"),
+    PackageListing(PackageFilter(has=("skipped",))),
+    PackageListing(PackageFilter(has=("skipped", "branch"), metadata={"branch": "main"}), after=(7, 7)),
+    PackageListing(PackageFilter(has=("skipped", "branch")), ascending=True, after=(7, 7)),
 ]
 SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md")),
@@ -112,6 +115,7 @@ SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="nightly")),
     EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="night*")),
     EntryListing(EntryFilter(path="docs/a.md"), after=(7, "docs/a.md")),
+    EntryListing(EntryFilter(path="docs/a.md"), after=(7, "docs/a.md"), ascending=True),
 ]
 
 
@@ -142,6 +146,12 @@ async def test_metadata_is_searched_by_key_and_value(database: Database) -> None
     ):
         steps = await database.read(partial(plan_in_order, selected=listing_query(page)))
         assert any("(term=" in step.replace(" ", "") for step in steps), steps
+
+
+async def test_a_key_with_any_value_is_searched_by_its_index(database: Database) -> None:
+    selected = listing_query(PackageListing(PackageFilter(has=("skipped", "branch"))))
+    steps = await database.read(partial(plan_in_order, selected=selected))
+    assert any("(key=" in step.replace(" ", "") for step in steps), steps
 
 
 async def test_what_a_package_was_made_into_is_found_by_its_id(database: Database) -> None:
