@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
         AnnotationNotFound,
+        AnnotationsChanged,
         MetadataKeyTaken,
         NotFinalized,
         ObjectsNotStored,
@@ -133,6 +134,7 @@ __all__ = [
     "ActorStopped",
     "AmbiguousPackage",
     "AnnotationNotFound",
+    "AnnotationsChanged",
     "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",

@@ -780,12 +780,12 @@ class Registry:
         )
 
     async def _chosen(
-        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False
+        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False, may_leave_out: bool = True
     ) -> tuple[str, ChosenEntries]:
         package_id = await self._package_id(package)
         _package, entries = await self._store.files(package_id)
-        choose = partial(choose_entries, package_id, entries, choice, leave_out_links=leave_out_links)
-        return package_id, await in_thread(choose)
+        choose = partial(choose_entries, leave_out_links=leave_out_links, may_leave_out=may_leave_out)
+        return package_id, await in_thread(partial(choose, package_id, entries, choice))
 
     @checked
     @asynccontextmanager
@@ -811,7 +811,7 @@ class Registry:
             ObjectMissing, ObjectDamaged: while reading.
         """
         choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
-        _package_id, chosen = await self._chosen(package, choice)
+        _package_id, chosen = await self._chosen(package, choice, may_leave_out=False)
         from artifactstore.package_export import archive  # noqa: PLC0415 - see above
 
         async with aclosing(archive(chosen.entries, form, self._object, self._contents, progress)) as chunks:

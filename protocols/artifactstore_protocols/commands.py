@@ -297,11 +297,13 @@ class AnnotatePackage(Struct, frozen=True):
         package_id: the id of the package, which may be open or finalized.
         annotations: the annotations to set, with values as metadata has them.
         removed: the keys of the annotations to remove. Each occurs once, and is not set by the same command.
+        expected: what the package must have of all these keys, so that no other change is lost; None for anything.
     """
 
     package_id: str
     annotations: Metadata
     removed: tuple[str, ...] = ()
+    expected: Metadata | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

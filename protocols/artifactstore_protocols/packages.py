@@ -11,6 +11,7 @@ from artifactstore_protocols.storage import Place
 __all__ = [
     "AmbiguousPackage",
     "AnnotationNotFound",
+    "AnnotationsChanged",
     "MetadataKeyTaken",
     "NotFinalized",
     "ObjectsNotStored",
@@ -138,6 +139,19 @@ class AnnotationNotFound(ArtifactStoreError):
         "package {self.package_id} has no annotation {self.key!r}; "
         "`artifactstore package show {self.package_id}` shows those that it has"
     )
+
+
+@dataclass(eq=False)
+class AnnotationsChanged(ArtifactStoreError):
+    """Annotations of the package changed since they were read. Nothing was written; read them and try again."""
+
+    package_id: str
+    keys: tuple[str, ...]
+
+    @override
+    def __str__(self) -> str:
+        keys = ", ".join(self.keys)
+        return f"annotations of package {self.package_id} changed since they were read: {keys}; read them, and try again"
 
 
 @dataclass(eq=False)

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from inspect import getclosurevars
 
 import pytest
 from hypothesis import example, given, settings
@@ -125,3 +126,11 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
 )
 def test_the_texts_with_a_beginning_have_an_end(beginning: str, end: str | None) -> None:
     assert end_of_texts(beginning) == end
+
+
+def test_a_pattern_remembers_few_characters_of_the_texts_that_it_is_compared_with() -> None:
+    matches = glob_matcher("*a*b*c?")
+    step_of = getclosurevars(matches).nonlocals["step_of"]
+    for number in range(0x4E00, 0x5E00):
+        assert matches(f"{chr(number)}abc{chr(number)}")
+    assert step_of.cache_info().currsize <= 256

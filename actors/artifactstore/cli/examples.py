@@ -27,7 +27,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "export": (
             "artifactstore export nightly restored",
             "artifactstore export nightly:docs website --update",
-            "artifactstore export tag:release-4 release-4.tar --format tar",
+            "artifactstore export tag:release-4 release-4.tar",
             "artifactstore export 'nightly@{1}' - --format tar | tar -x -C before",
         ),
         "package create": ("artifactstore package create nightly --meta branch=main --meta tests:=412",),

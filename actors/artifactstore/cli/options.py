@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from artifactstore.cli.dash import DashText
 from artifactstore.cli.output import ProgressForm, show_progress, silence
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
@@ -162,7 +163,10 @@ NoFilesCache = Annotated[
     bool, typer.Option("--no-files-cache", help="Read every file, even if it has not changed since it was last read.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout; - is stdout.")
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE", path_type=DashText, help="Write to a file instead of stdout; - is stdout."
+    ),
 ]
 
 

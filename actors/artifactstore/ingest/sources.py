@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,6 +11,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from artifactstore.dataplane.source import change_of
+from artifactstore.ingest.link_judging import refused_links
 from artifactstore.ingest.links import reason
 from artifactstore.ingest.open_files import OpenFile
 from artifactstore.ingest.own_files import OwnFiles
@@ -25,7 +27,7 @@ from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_o
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import FileSource, Piece
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.links import escaping_links
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, listed_paths, tree_order
 from artifactstore_protocols.sources import Source, SourceTree
@@ -92,15 +94,23 @@ def gather(
         except EntriesRefused as error:
             refused += error.entries
             continue
+        except TreeTooLarge as error:
+            if error.limit != left or left == files_max:
+                raise
+            raise _too_large(source, files_max) from error
         ones.append(one)
         left -= len(one.scan.files) + len(one.scan.links) + len(one.scan.directories)
         if left < 0:
-            raise TreeTooLarge(source.path, files_max, "entries together with the other sources", "split the ingest")
+            raise _too_large(source, files_max)
         files += len(one.scan.files)
         size_bytes += sum(file.size_bytes for file in one.scan.files)
     if refused:
         raise EntriesRefused(_names_of(tree), tuple(refused[:REFUSED_MAX]))
     return _together(tree, ones)
+
+
+def _too_large(source: Source, files_max: int) -> TreeTooLarge:
+    return TreeTooLarge(source.path, files_max, "entries together with the sources before it", "split the ingest")
 
 
 def _names_of(tree: SourceTree) -> str:
@@ -165,8 +175,7 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
             check_cancelled=limits.check_cancelled,
             tell=limits.tell,
         )
-        if below and not (scan.files or scan.links or scan.directories or scan.excluded or scan.unreadable):
-            scan = scan._replace(directories=(_checked(source, below[:-1]),))
+        scan = _with_root(scan, source, below.removesuffix("/"))
         return Gathered(scan, partial(_below, scan.root), scan.root)
     if limits.own is not None and limits.own.hold(real):
         raise SourceInsideStore(source.path)
@@ -182,6 +191,13 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
     file = ScannedFile(path, name, bool(found.st_mode & stat.S_IXUSR), found.st_size, stamp_of(found))
     scan = Scan(root, (file,), (), (), ())
     return Gathered(scan, partial(_below, root), path_text(real))
+
+
+def _with_root(scan: Scan, source: Source, root: str) -> Scan:
+    """Return a scan with its root as an empty directory, if it has one in the package and nothing is in it."""
+    if not root or scan.files or scan.links or scan.directories or scan.excluded or scan.unreadable:
+        return scan
+    return scan._replace(directories=(_checked(source, root),))
 
 
 def _opened(source: Source, real: bytes, tree: SourceTree, limits: _Limits) -> Gathered:
@@ -216,7 +232,8 @@ def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits)
             )
             change = change_of(os.fstat(opened.descriptor))
             opened.check_unchanged()
-            return Gathered(opened.scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
+            scan = _with_root(opened.scan, source, tree.prefix)
+            return Gathered(scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
         except OSError as error:  # such as too many open files
             raise PathUnusable(source.path, reason(error)) from error
 
@@ -272,9 +289,12 @@ def _together(tree: SourceTree, ones: Sequence[Gathered]) -> Gathered:
     directories = sorted((path for one in ones for path in one.scan.directories), key=tree_order)
     files.sort(key=lambda file: tree_order(file.path))
     paths = [*(file.path for file in files), *directories]
-    check_tree(chain(paths, *([path for path, _target in one.scan.links] for one in ones)))
-    if escaping := escaping_links(links, paths):
-        refused = tuple(RefusedEntry(path, "link", f"-> {links[path]!r} leaves the tree") for path in escaping)
+    every = Counter(chain(paths, *([path for path, _target in one.scan.links] for one in ones)))
+    if twice := [path for path, count in every.items() if count > 1]:
+        advice = "rename one, or add the sources one by one: `artifactstore package add` takes --prefix and --as"
+        raise PathRefused(twice[0], f"it occurs twice in the sources; {advice}")
+    check_tree(every)
+    if refused := refused_links(links, paths, LinkPolicy.KEEP):
         raise EntriesRefused(_names_of(tree), refused[:REFUSED_MAX])
 
     def source_of(file: ScannedFile) -> FileSource:

@@ -119,8 +119,10 @@ def test_two_entries_of_one_name_are_refused(here: Path, names: tuple[str, ...])
 def test_the_limit_is_on_all_sources_together(here: Path) -> None:
     sources = (Source(str(here / "a")), Source(str(here / "b")))
     assert gather(SourceTree(sources), files_max=5)
-    with pytest.raises(TreeTooLarge):
-        gather(SourceTree(sources), files_max=4)
+    assert len(gather(SourceTree(sources[:1]), files_max=3).scan.paths()) == 3
+    for files_max in (3, 4):
+        with pytest.raises(TreeTooLarge, match=f"b' holds more than {files_max} entries together with the sources"):
+            gather(SourceTree(sources), files_max=files_max)
 
 
 def test_what_was_found_is_told_for_all_sources(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
