@@ -252,9 +252,7 @@ class AsyncioRegistry:
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
         return _items(
-            self.portal.iterate(
-                lambda registry: registry.find(wanted, packages=packages, reverse=reverse, limit=limit)
-            )
+            self.portal.iterate(lambda registry: registry.find(wanted, packages=packages, reverse=reverse, limit=limit))
         )
 
     def exported_events(self) -> AsyncGenerator[bytes]:

@@ -8,7 +8,7 @@ packages.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, override
@@ -24,7 +24,7 @@ __all__ = [
     "NOWHERE",
     "DataPlane",
     "FileSource",
-    "HasDescriptor",
+    "HeldFile",
     "IngestResult",
     "RangeRefused",
     "SourceChanged",
@@ -157,16 +157,16 @@ class RangeRefused(ArtifactStoreError):
         return f"cannot serve {wanted} from offset {self.offset}: the object has {self.size_bytes} bytes"
 
 
-class HasDescriptor(Protocol):
-    """An open file. It stays open as long as the object exists."""
+class HeldFile(Protocol):
+    """A file that can be read as long as the object exists."""
 
-    def fileno(self) -> int:
-        """Return the descriptor."""
+    def opened(self) -> AbstractContextManager[int]:
+        """Return a descriptor of the file for a block. Several threads may have one at the same time."""
         ...
 
 
 class Piece(NamedTuple):
-    """A part of an open regular file.
+    """A part of a regular file.
 
     Attributes:
         file: the file.
@@ -176,7 +176,7 @@ class Piece(NamedTuple):
             after a read, the file was written meanwhile.
     """
 
-    file: HasDescriptor
+    file: HeldFile
     offset: int
     size_bytes: int
     change: tuple[int, int, int]

@@ -89,7 +89,9 @@ class LinksLeadOut(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         links = [f"{path} -> {target}" for path, target in zip(self.paths, self.targets, strict=True)]
-        advice = "or leave them out with `--keep-going`" if self.may_stay_out else "or to a directory and not an archive"
+        advice = (
+            "or leave them out with `--keep-going`" if self.may_stay_out else "or to a directory and not an archive"
+        )
         return f"links lead out of what is exported: {listed_paths(links)}; export a directory above, {advice}"
 
 

@@ -151,7 +151,9 @@ class AnnotationsChanged(ArtifactStoreError):
     @override
     def __str__(self) -> str:
         keys = ", ".join(self.keys)
-        return f"annotations of package {self.package_id} changed since they were read: {keys}; read them, and try again"
+        return (
+            f"annotations of package {self.package_id} changed since they were read: {keys}; read them, and try again"
+        )
 
 
 @dataclass(eq=False)

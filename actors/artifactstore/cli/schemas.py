@@ -24,7 +24,9 @@ __all__ = ["register"]
 
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the schema.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", path_type=DashText, help="A JSON Schema (2020-12); - is stdin.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", path_type=DashText, help="A JSON Schema (2020-12); - is stdin.")
+    ],
     *,
     json: Json = False,
     _quiet: Quiet = False,

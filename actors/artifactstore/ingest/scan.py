@@ -18,8 +18,8 @@ from struct import Struct
 from typing import Final, Literal, NamedTuple
 
 from artifactstore.ingest.exclusions import Exclusions, RulesAbove, is_cache, rules_in
-from artifactstore.ingest.links import GONE, LeadsNowhere, follow, reason, refuse, target_of
 from artifactstore.ingest.link_judging import refused_links
+from artifactstore.ingest.links import GONE, LeadsNowhere, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.link_judging import refused_links
 from artifactstore.ingest.links import reason
-from artifactstore.ingest.open_files import OpenFile
+from artifactstore.ingest.open_files import FileAt, OpenFile, SharedSpool
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,
@@ -25,7 +25,7 @@ from artifactstore.ingest.refusals import (
 )
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
 from artifactstore.os_paths import path_bytes, path_text
-from artifactstore_protocols.dataplane import FileSource, Piece
+from artifactstore_protocols.dataplane import FileSource, HeldFile, Piece
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.manifest import check_tree
@@ -58,6 +58,7 @@ class _Limits(NamedTuple):
     own: OwnFiles | None
     check_cancelled: Callable[[], None]
     tell: _Tell
+    spool: SharedSpool
 
 
 def gather(
@@ -79,18 +80,24 @@ def gather(
         TreeTooLarge: the sources have too many entries together.
         Exception: the errors of `scan_directory`.
     """
+    with ExitStack() as stack:
+        return _gather(tree, _Limits(files_max, own, check_cancelled, tell, SharedSpool(stack)))
+
+
+def _gather(tree: SourceTree, limits: _Limits) -> Gathered:
     if len(tree.sources) == 1:
-        return _one(tree.sources[0], tree, _Limits(files_max, own, check_cancelled, tell), several=False)
+        return _one(tree.sources[0], tree, limits, several=False)
+    files_max = limits.files_max
     ones: list[Gathered] = []
     refused: list[RefusedEntry] = []
     left, files, size_bytes = files_max, 0, 0
 
     def tell_all(more: int, bigger: int) -> None:
-        tell(files + more, size_bytes + bigger)
+        limits.tell(files + more, size_bytes + bigger)
 
     for source in tree.sources:
         try:
-            one = _one(source, tree, _Limits(left, own, check_cancelled, tell_all), several=True)
+            one = _one(source, tree, limits._replace(files_max=left, tell=tell_all), several=True)
         except EntriesRefused as error:
             refused += error.entries
             continue
@@ -155,7 +162,7 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
     prefix = f"{tree.prefix}/" if tree.prefix else ""
     if source.descriptor is not None:
         if source.unpack:
-            return _archive(source, source.descriptor, tree, limits)
+            return _archive(source, source.descriptor, None, tree, limits)
         from artifactstore.ingest.archives.reading import everything_in  # noqa: PLC0415 - few ingests need it
 
         return _of_piece(source, prefix, everything_in(source.descriptor, source.path, limits.check_cancelled))
@@ -207,13 +214,16 @@ def _opened(source: Source, real: bytes, tree: SourceTree, limits: _Limits) -> G
     except OSError as error:
         raise PathUnusable(source.path, reason(error)) from error
     try:
-        return _archive(source, descriptor, tree, limits)
+        return _archive(source, descriptor, real, tree, limits)
     finally:
         os.close(descriptor)
 
 
-def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits) -> Gathered:
-    """Read an open archive. Its contents can be read as long as the result exists."""
+def _archive(source: Source, descriptor: int, real: bytes | None, tree: SourceTree, limits: _Limits) -> Gathered:
+    """Read an open archive. Its contents can be read as long as the result exists.
+
+    One at a path is closed and opened again to be read, and all of them unpack to one file: a process may open few.
+    """
     from artifactstore.ingest.archives import open_archive  # noqa: PLC0415 - it loads five unpackers
 
     with ExitStack() as stack:
@@ -226,19 +236,28 @@ def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits)
                     links=tree.links,
                     selection=tree.selection,
                     prefix=tree.prefix,
+                    spool=limits.spool.get,
                     check_cancelled=limits.check_cancelled,
                     tell=limits.tell,
                 )
             )
-            change = change_of(os.fstat(opened.descriptor))
             opened.check_unchanged()
             scan = _with_root(opened.scan, source, tree.prefix)
-            return Gathered(scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
+            if limits.spool.holds(opened.descriptor) and limits.spool.held is not None:
+                return Gathered(scan, partial(_in_spool, limits.spool.held), None)
+            in_place = opened.descriptor == descriptor
+            held = FileAt(real) if real is not None and in_place else OpenFile(opened.descriptor)
+            return Gathered(scan, partial(_in_archive, held, change_of(os.fstat(opened.descriptor))), None)
         except OSError as error:  # such as too many open files
             raise PathUnusable(source.path, reason(error)) from error
 
 
-def _in_archive(held: OpenFile, change: tuple[int, int, int], file: ScannedFile) -> FileSource:
+def _in_spool(held: OpenFile, file: ScannedFile) -> FileSource:
+    with held.opened() as descriptor:  # later archives have been unpacked to it as well, and nobody else writes to it
+        return _in_archive(held, change_of(os.fstat(descriptor)), file)
+
+
+def _in_archive(held: HeldFile, change: tuple[int, int, int], file: ScannedFile) -> FileSource:
     return FileSource(file.path, piece=Piece(held, int(file.source), file.size_bytes, change))
 
 

@@ -227,9 +227,7 @@ SCRIPTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_real_shell_completes_with_the_script_that_is_installed(
-    filled: Cli, shell: str
-) -> None:
+def test_a_real_shell_completes_with_the_script_that_is_installed(filled: Cli, shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     Path("script").write_text(filled.ok("--show-completion", shell).text)

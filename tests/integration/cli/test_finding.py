@@ -75,7 +75,11 @@ def test_a_search_from_the_oldest_on_finds_since_when_there_is_something(cli: Cl
 
 @pytest.mark.usefixtures("runs")
 def test_a_name_without_its_option_gets_a_hint(cli: Cli) -> None:
-    for text, told in (("crash.log", "--name crash.log"), ("*.log", "--name '*.log'"), ("docs/a b", "--path 'docs/a b'")):
+    for text, told in (
+        ("crash.log", "--name crash.log"),
+        ("*.log", "--name '*.log'"),
+        ("docs/a b", "--path 'docs/a b'"),
+    ):
         ran = cli.run("find", text)
         assert ran.code == 2
         assert f"{text!r} needs an option before it: {told}" in " ".join(ran.err.split())

@@ -103,7 +103,9 @@ def test_a_link_is_refused_for_its_real_reason(tmp_path: Path, reason: str) -> N
     with pytest.raises(EntriesRefused) as refused:
         _paths(tmp_path)
     assert refused.value.entries == (("link", "link", f"-> {target!r} {reason}"),)
-    assert str(refused.value).endswith(f"'link' -> {target!r} {reason}; leave links out with --links skip or --exclude: --exclude /link")
+    assert str(refused.value).endswith(
+        f"'link' -> {target!r} {reason}; leave links out with --links skip or --exclude: --exclude /link"
+    )
 
 
 @pytest.mark.parametrize(

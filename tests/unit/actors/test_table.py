@@ -41,11 +41,11 @@ def test_elsewhere_each_record_is_one_line_with_all_of_its_text(cell: str, last:
     [
         (
             None,
-            "01a227ac-c47d-7a7f-b16b-65c2db84c13d  open           12 KiB  a-very-long-principal  nightly  tag:release-4",
+            f"{PACKAGE_ID}  open           12 KiB  a-very-long-principal  nightly  tag:release-4",
         ),
         (
             100,
-            "01a227ac-c47d-7a7f-b16b-65c2db84c13d  open           12 KiB  a-very-long…  nightly  tag:release-4",
+            f"{PACKAGE_ID}  open           12 KiB  a-very-long…  nightly  tag:release-4",
         ),
         (60, "db84c13d  open         12 KiB  a-very-…  nightly\n" + " " * 41 + "tag:release-4"),
         (40, "db84c13d  open         12 KiB  a-very-…\n    nightly  tag:release-4"),
