@@ -230,7 +230,8 @@ def _condition(wanted: PackageQuery) -> tuple[str, *tuple[str | int, ...]]:
             bounds = {"finalized_at": until_us, "finalized_sequence": before}
             given = {column: bound for column, bound in bounds.items() if bound is not None}
             where = " AND ".join(["name = ? AND finalized_sequence IS NOT NULL", *(f"{each} < ?" for each in given)])
-            return f"{where} ORDER BY finalized_sequence DESC LIMIT 1 OFFSET ?", name, *given.values(), back
+            values: tuple[str | int, ...] = (name, *given.values(), back)
+            return f"{where} ORDER BY finalized_sequence DESC LIMIT 1 OFFSET ?", *values
         case OpenByName(name):
             return f"name = ? AND finalized_sequence IS NULL LIMIT {CANDIDATES_MAX + 1}", name
         case ByTag(tag):

@@ -136,7 +136,7 @@ def _package_texts(record: "PackageRecord", now_us: int) -> tuple[str, ...]:
 
 
 def find(
-    other: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    context: typer.Context,
     path: Annotated[
         str | None, typer.Option("--path", metavar="GLOB", help="With such a path: docs/a.txt, 'logs/**/*.log'.")
     ] = None,
@@ -164,9 +164,9 @@ def find(
     json: Json = False,
 ) -> None:
     """Run `artifactstore find`."""
-    if other:
-        option = "--path" if "/" in other[0] else "--name"
-        raise typer.BadParameter(f"{other[0]!r} needs an option before it: {option} {shlex.quote(other[0])}")
+    for text in context.args:
+        option = "--path" if "/" in text else "--name"
+        raise typer.BadParameter(f"{text!r} needs an option before it: {option} {shlex.quote(text)}")
     if path is None and name is None and digest is None:
         raise typer.BadParameter("give --path, --name or --digest")
     wanted = EntryFilter(path=path, name=name, digest=digest)
@@ -231,4 +231,4 @@ def _moment(text: str | None, *, end: bool) -> int | None:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module; `packages` adds the other one to its group."""
-    app.command()(find)
+    app.command(context_settings={"allow_extra_args": True})(find)  # `find` itself refuses them, and says what to do

@@ -100,6 +100,8 @@ class EntriesRefused(ArtifactStoreError):
         [first, *others] = self.entries
         kinds = {entry.kind for entry in self.entries}
         advice = ", or ".join(option for kind, option in _OPTIONS.items() if kind in kinds)
+        if "name" in kinds and self.rules_start is not None:
+            advice += ", or leave it out with --exclude"
         if others:
             count = f"{REFUSED_MAX} or more" if len(self.entries) == REFUSED_MAX else len(self.entries)
             return f"{count} entries of {self.source!r} cannot be stored; {advice}"
@@ -111,7 +113,7 @@ _OPTIONS: Final = {
     "link": "leave links out with --links skip or --exclude",
     "unreadable": "leave out what cannot be read with --skip-unreadable",
     "special": "leave files out with --exclude",
-    "name": "rename what a package cannot name, or leave it out with --exclude",
+    "name": "rename what a package cannot name",
 }
 """What a user can do about each kind of refused entry."""
 

@@ -21,9 +21,9 @@ def test_a_release_is_tagged_found_and_protected(cli: Cli, tree: Path) -> None:
     cli.ok("tag", "set", "release-4", first, "--unprotect")
     moved = cli.json("tag", "set", "release-4", "nightly")
     assert (moved["package_id"], moved["protected"]) == (second, False)
-    header, line = (line.split() for line in cli.ok("tag", "list").text.splitlines())
+    header, listed = (each.split() for each in cli.ok("tag", "list").text.splitlines())
     assert header == ["PACKAGE", "SET", "TAG"]
-    assert (line[0], line[-1]) == (second, "release-4")
+    assert (listed[0], listed[-1]) == (second, "release-4")
     assert cli.json("package", "show", f"{second}~")["package_id"] == first
     cli.ok("tag", "delete", "release-4")
     assert cli.ok("tag", "list").text == ""
