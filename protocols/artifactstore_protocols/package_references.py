@@ -162,8 +162,7 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
         wanted = _selected(text)
         found = yield wanted
         if not found and wanted.back:
-            count: Generator[PackageQuery, Sequence[C], int] = _count(wanted)
-            raise PackageNotFound(text, choices=(yield from count))
+            raise PackageNotFound(text, choices=(yield from _count(wanted)))
     else:
         by_name: Generator[PackageQuery, Sequence[C], Sequence[C]] = _by_name(text, prefer_open=prefer_open)
         found = yield from by_name
@@ -195,12 +194,11 @@ def _before[C: Candidate](package: C, text: str, steps: str) -> Generator[Packag
     wanted = ByName(package.name, back=back - 1, before=package.finalized_sequence)
     found = yield wanted
     if not found:
-        count: Generator[PackageQuery, Sequence[C], int] = _count(wanted)
-        raise PackageNotFound(text, choices=(yield from count))
+        raise PackageNotFound(text, choices=(yield from _count(wanted)))
     return found[0]
 
 
-def _count[C: Candidate](wanted: ByName) -> Generator[PackageQuery, Sequence[C], int]:
+def _count(wanted: ByName) -> Generator[PackageQuery, Sequence[Candidate], int]:
     """Return how many packages a query can select from. None of them is `wanted.back` steps back."""
     fewest, most = 0, wanted.back
     step = 1

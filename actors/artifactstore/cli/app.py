@@ -1,6 +1,7 @@
 """The command line with all commands, and its error reports: one line on stderr and an exit code for scripts."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
@@ -52,6 +53,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 """The commands of each module, in the order of the help."""
 
 
+_PARAMETER: Final = re.compile("[a-z]+(?:_[a-z]+)+")
 _OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"parents": "--from", "paths": "--files-from"})
 """Parameters of the library that have another name as an option. Any other with an underscore has dashes instead."""
 
@@ -129,7 +131,9 @@ def _as_typed(refusal: Refusal) -> Refusal:
     """Return the error for a value as a user of the command line knows it: a parameter of the library is an option."""
     if not isinstance(refusal, InvalidValue):
         return refusal
-    option = _OPTIONS.get(refusal.what) or (f"--{refusal.what.replace('_', '-')}" if "_" in refusal.what else None)
+    option = _OPTIONS.get(refusal.what) or (
+        f"--{refusal.what.replace('_', '-')}" if _PARAMETER.fullmatch(refusal.what) else None
+    )
     return refusal if option is None else InvalidValue(option, refusal.value, refusal.reason)
 
 

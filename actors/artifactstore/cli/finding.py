@@ -111,10 +111,13 @@ def list_packages(
 
     async def work(registry: "Registry") -> None:
         found = registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=_one_more(limit))
-        columns, advice = _PACKAGE_COLUMNS, lambda last: f", --after {last.package_id} the next"
-        await _say_all(found, columns, _package_texts, advice, limit=limit, json=json)
+        await _say_all(found, _PACKAGE_COLUMNS, _package_texts, _continue_after, limit=limit, json=json)
 
     on_store(work)
+
+
+def _continue_after(last: "PackageRecord") -> str:
+    return f", --after {last.package_id} the next"
 
 
 _AGE, _SIZE = Column("AGE", 7, 6, right=True), Column("SIZE", 10, 10, right=True)

@@ -105,7 +105,7 @@ class EntriesRefused(ArtifactStoreError):
         if others:
             count = f"{REFUSED_MAX} or more" if len(self.entries) == REFUSED_MAX else len(self.entries)
             return f"{count} entries of {self.source!r} cannot be stored; {advice}"
-        paste = f": {self._excluding}" if self._excluding else ""
+        paste = f": {self._excluding}" if self._excluding and first.kind != "unreadable" else ""
         return f"{self.source!r} cannot be stored: {first.path!r} {first.reason}; {advice}{paste}"
 
 
