@@ -34,6 +34,7 @@ from artifactstore_protocols.storage_errors import (
 
 __all__ = [
     "BackendHealth",
+    "HasDescriptor",
     "KeyRefused",
     "KeyTaken",
     "KnownObject",
@@ -41,6 +42,7 @@ __all__ = [
     "ObjectMissing",
     "ObjectReader",
     "ObjectWriter",
+    "OffersFiles",
     "Place",
     "PutOutcome",
     "RestoreStatus",
@@ -138,6 +140,14 @@ class BackendHealth(Struct, frozen=True):
     def writable(self) -> bool:
         """Whether the canary was written, synced and read back."""
         return self.failure is None
+
+
+class HasDescriptor(Protocol):
+    """An open file. It stays open as long as the object exists."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
 
 
 class ObjectWriter(Protocol):
@@ -305,4 +315,21 @@ class StorageBackend(Protocol):
 
     def close(self) -> None:
         """Release the backend's resources. No call may be in progress, and only `close` may be called afterwards."""
+        ...
+
+
+@runtime_checkable
+class OffersFiles(Protocol):
+    """An optional part of a backend: its objects are regular files. Then an export may make reflinks of them."""
+
+    def open_file(self, object_key: str) -> HasDescriptor:
+        """Open the file that holds the bytes of an object and nothing else, for reading only.
+
+        Like an `ObjectReader`, it stays readable and unchanged even if the key is deleted.
+
+        Raises:
+            KeyRefused: the key is invalid.
+            ObjectMissing: the backend has no object under this key.
+            StorageDenied, StorageFailed: the backend cannot be read.
+        """
         ...

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.links import reason
-from artifactstore.ingest.open_files import OpenFile
+from artifactstore.open_files import OpenFile
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,

@@ -1,15 +1,15 @@
-"""Open files that an ingest reads after it has listed what they contain."""
+"""Open files that stay open as long as somebody may read them: archives of an ingest, objects of an export."""
 
 import os
 from typing import override
 
-from artifactstore_protocols.dataplane import HasDescriptor
+from artifactstore_protocols.storage import HasDescriptor
 
 __all__ = ["OpenFile"]
 
 
 class OpenFile(HasDescriptor):
-    """A duplicate of a descriptor. It is closed with the last reference, since a thread may read after the ingest."""
+    """A duplicate of a descriptor. It is closed with the last reference, since a thread may read after its caller has left."""
 
     __slots__ = ("_fd",)
 
