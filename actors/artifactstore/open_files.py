@@ -9,7 +9,7 @@ __all__ = ["OpenFile"]
 
 
 class OpenFile(HasDescriptor):
-    """A duplicate of a descriptor. It is closed with the last reference, since a thread may read after its caller has left."""
+    """A duplicate of a descriptor. It is closed with the last reference: a thread may outlive its caller."""
 
     __slots__ = ("_fd",)
 

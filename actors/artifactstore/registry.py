@@ -585,8 +585,8 @@ class Registry:
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first.
 
-        An exact path, and a content, are found by an index; so is what begins with the same text. A pattern that begins
-        with `*` compares every path.
+        A content, a file name and a pattern that ends with one are found by an index. An exact path, and what begins
+        with the same text, are one search in each package. Only a pattern like `*.log` compares every path.
 
         Args:
             wanted: which entries.
@@ -628,9 +628,7 @@ class Registry:
         return items
 
     @checked
-    async def diff_packages(
-        self, before: str, after: str, *, other: Settings | None = None
-    ) -> Sequence[EntryChange]:
+    async def diff_packages(self, before: str, after: str, *, other: Settings | None = None) -> Sequence[EntryChange]:
         """Return the differences that lead from one package to another, in the order of their paths.
 
         Contents, executable bits, kinds and link targets count; media types do not. So there is no difference exactly

@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 
 from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.links import reason
-from artifactstore.open_files import OpenFile
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,
@@ -22,6 +21,7 @@ from artifactstore.ingest.refusals import (
     TreeTooLarge,
 )
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
+from artifactstore.open_files import OpenFile
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import FileSource, Piece
 from artifactstore_protocols.errors import InvalidValue

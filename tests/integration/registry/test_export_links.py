@@ -70,7 +70,9 @@ class Exporting:
         async def no_file(_address: str) -> None:
             return None
 
-        return await write_package(package, ChosenEntries([*files, *entries]), self._out, read, read_many, no_file, stop)
+        return await write_package(
+            package, ChosenEntries([*files, *entries]), self._out, read, read_many, no_file, stop
+        )
 
 
 @pytest.fixture
