@@ -5,8 +5,10 @@ It makes a store below ./zarr-store. It needs zarr, and artifactstore with the e
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
 from artifactstore import Settings
@@ -19,7 +21,7 @@ STORE = Path("zarr-store")
 def ingest_run(number: int) -> None:
     """Store what a simulation has computed, as a package with the name simulation."""
     results = STORE / f"run-{number}"
-    group = zarr.open_group(results, mode="w")
+    group = zarr.open_group(results, mode="w")  # pyright: ignore[reportUnknownMemberType] # zarr types not all of it
     heat = group.create_array("heat", shape=(400, 400), chunks=(100, 100), dtype="f8")
     heat[:] = np.arange(160_000.0).reshape(400, 400) * number
     heat.attrs["unit"] = "K"
@@ -28,21 +30,25 @@ def ingest_run(number: int) -> None:
         registry.ingest_tree(results, name="simulation", metadata={"run": number})
 
 
+def heat_of(package: str) -> zarr.Array[Any]:
+    """Open an array of a package. Only its description is read."""
+    url, options = package_url(package, "heat"), {"store": str(STORE)}
+    return zarr.open_array(url, mode="r", storage_options=options)  # pyright: ignore[reportUnknownMemberType] # as above
+
+
+def corner_of(heat: zarr.Array[Any]) -> npt.NDArray[np.float64]:
+    """Read one of the sixteen chunks."""
+    return np.asarray(heat[:2, :3], dtype=np.float64)
+
+
 def main() -> None:
     for number in (1, 2):
         ingest_run(number)
-    options = {"store": str(STORE)}
-
-    newest = zarr.open_group("artifactstore://simulation", mode="r", storage_options=options)
-    before = zarr.open_group(package_url("simulation@{1}"), mode="r", storage_options=options)
-    print("arrays:", sorted(newest))
-    heat = newest["heat"]
-    print("shape:", heat.shape, "in", heat.attrs["unit"])
-
-    # One of the sixteen chunks is read, of each package.
-    corner, corner_before = heat[:2, :3], before["heat"][:2, :3]
+    newest, before = heat_of("simulation"), heat_of("simulation@{1}")
+    print("shape:", newest.shape, "in", newest.attrs["unit"])
+    corner = corner_of(newest)
     print("corner:", corner.tolist())
-    print("twice as hot:", bool((corner == 2 * corner_before).all()))
+    print("twice as hot:", bool((corner == 2 * corner_of(before)).all()))
 
 
 if __name__ == "__main__":

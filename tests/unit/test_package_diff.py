@@ -12,7 +12,8 @@ from strategies import tree_paths
 
 def record(path: str, content: str = "x", kind: EntryKind = "file") -> FileRecord:
     size_bytes = len(content) if kind == "file" else 0
-    return FileRecord("p", path, kind, size_bytes, False, "", *[content if size_bytes else ""] * 2, "", 1)
+    digest = content if size_bytes else ""
+    return FileRecord("p", path, kind, size_bytes, False, "", digest, digest, "", 1)
 
 
 def changes(before: list[FileRecord], after: list[FileRecord]) -> list[tuple[str | None, ...]]:
