@@ -164,6 +164,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_artifact_files_digest_primary_package_number", "artifact_files", ["digest_primary", "package_number"]
     )
+    name = sa.text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)")
+    op.create_index("ix_artifact_files_name", "artifact_files", [name, sa.text("package_number")])
 
     op.create_table(
         "storage_locations",

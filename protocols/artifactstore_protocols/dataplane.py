@@ -8,7 +8,7 @@ packages.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, Protocol, override
@@ -17,14 +17,20 @@ from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
-from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError, StorageReceipt
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    HeldFile,
+    KnownObject,
+    Place,
+    StorageError,
+    StorageReceipt,
+)
 from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [
     "NOWHERE",
     "DataPlane",
     "FileSource",
-    "HeldFile",
     "IngestResult",
     "RangeRefused",
     "SourceChanged",
@@ -155,14 +161,6 @@ class RangeRefused(ArtifactStoreError):
     def __str__(self) -> str:
         wanted = "the rest" if self.length is None else f"{self.length} bytes"
         return f"cannot serve {wanted} from offset {self.offset}: the object has {self.size_bytes} bytes"
-
-
-class HeldFile(Protocol):
-    """A file that can be read as long as the object exists."""
-
-    def opened(self) -> AbstractContextManager[int]:
-        """Return a descriptor of the file for a block. Several threads may have one at the same time."""
-        ...
 
 
 class Piece(NamedTuple):
@@ -352,6 +350,14 @@ class DataPlane(Protocol):
 
     async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
         """Return the size of each object in bytes, without reading it; None for a missing object."""
+        ...
+
+    async def object_file(self, known: KnownObject) -> HeldFile | None:
+        """Open the file of an object, without reading it; None if its backend offers no file of it.
+
+        Raises:
+            ObjectMissing: the object does not exist.
+        """
         ...
 
     async def delete_object(self, known: KnownObject) -> bool:

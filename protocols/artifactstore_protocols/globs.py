@@ -21,6 +21,7 @@ __all__ = [
     "glob_matcher",
     "is_literal",
     "is_unicode",
+    "last_name",
     "like_pattern",
 ]
 
@@ -68,6 +69,13 @@ def is_literal(pattern: str) -> bool:
 def beginning_of(pattern: str) -> str:
     """Return the part of a pattern before its first wildcard. Every text that it matches begins with this part."""
     return _WILDCARD.split(pattern, maxsplit=1)[0]
+
+
+def last_name(pattern: str) -> str | None:
+    """Return the last part of every path that a pattern matches; None if it is not the same for all of them."""
+    above, _, name = pattern.rpartition("/")
+    # A slash within a set, or after a backslash, divides nothing.
+    return name if name and is_literal(name) and "[" not in above and "\\" not in above else None
 
 
 def end_of_texts(beginning: str) -> str | None:

@@ -16,6 +16,7 @@ from artifactstore_protocols.globs import (
     end_of_texts,
     glob_matcher,
     is_literal,
+    last_name,
     like_pattern,
 )
 
@@ -105,9 +106,18 @@ def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text
     end = end_of_texts(beginning)
     assert end is None or beginning <= text < end
     assert not is_literal(pattern) or text == pattern
+    assert last_name(pattern) in {None, text.rpartition("/")[2]}
     with closing(sqlite3.connect(":memory:")) as database:
         [[like]] = database.execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
     assert like
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("**/a.txt", "a.txt"), ("a", "a"), ("x*/a", "a"), ("a/", None), ("**/*.txt", None), ("**/x[a/b]", None)],
+)
+def test_the_last_part_of_a_pattern_is_a_name_if_it_has_no_wildcard(pattern: str, name: str | None) -> None:
+    assert last_name(pattern) == name
 
 
 def test_many_stars_take_no_longer_than_the_text() -> None:

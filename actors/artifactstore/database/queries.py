@@ -32,7 +32,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
-from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
+from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, last_name, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
 from artifactstore_protocols.object_keys import latest_key, next_key
@@ -115,6 +115,11 @@ _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
 
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
+
+_file_name: ColumnElement[str] = literal_column(
+    "substr(artifact_files.path_key, length(rtrim(artifact_files.path_key, "
+    "replace(artifact_files.path_key, '/', ''))) + 1)"
+)
 
 _LISTED_AT_ONCE = 500
 _KNOWN_AT_ONCE = 500
@@ -358,7 +363,8 @@ async def find_entries(connection: AsyncConnection, page: EntryListing) -> Seque
 def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select[tuple[Any, ...]]:
     """Return the SQL query for a page of a search, which may also select entries that the filters reject.
 
-    Without a digest, one search in each package finds an exact path, or the paths with the beginning of a pattern.
+    A digest is searched by an index. So is a file name in a pattern without an exact beginning, such as `**/a.txt`.
+    Otherwise one search in each package finds an exact path, or the paths with the beginning of a pattern.
 
     Args:
         page: the page.
@@ -377,6 +383,10 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
     if digests is not None:
         one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
         query, order = query.where(one), number
+    else:
+        names = [name for glob in page.entries.globs if not beginning_of(glob) and (name := last_name(glob))]
+        if names:
+            query, order = query.where(*(_file_name == name for name in names)), number
     if page.after is not None:
         at, after = page.after
         start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)

@@ -5,31 +5,13 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, override
 
-from artifactstore_protocols.dataplane import HeldFile
+from artifactstore.open_files import OpenFile
+from artifactstore_protocols.storage import HeldFile
 
 if TYPE_CHECKING:
     from artifactstore.ingest.archives.spool import Spool
 
-__all__ = ["FileAt", "OpenFile", "SharedSpool"]
-
-
-class OpenFile(HeldFile):
-    """A duplicate of a descriptor. It is closed with the last reference, since a thread may read after the ingest."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self, descriptor: int) -> None:
-        self._fd = -1  # for `__del__`, if the next line fails
-        self._fd = os.dup(descriptor)
-
-    @override
-    @contextmanager
-    def opened(self) -> Generator[int]:
-        yield self._fd
-
-    def __del__(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+__all__ = ["FileAt", "SharedSpool"]
 
 
 class FileAt(HeldFile):

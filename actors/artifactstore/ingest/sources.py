@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.link_judging import refused_links
 from artifactstore.ingest.links import reason
-from artifactstore.ingest.open_files import FileAt, OpenFile, SharedSpool
+from artifactstore.ingest.open_files import FileAt, SharedSpool
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,
@@ -24,13 +24,15 @@ from artifactstore.ingest.refusals import (
     TreeTooLarge,
 )
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
+from artifactstore.open_files import OpenFile
 from artifactstore.os_paths import path_bytes, path_text
-from artifactstore_protocols.dataplane import FileSource, HeldFile, Piece
+from artifactstore_protocols.dataplane import FileSource, Piece
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, listed_paths, tree_order
 from artifactstore_protocols.sources import Source, SourceTree
+from artifactstore_protocols.storage import HeldFile
 
 __all__ = ["Gathered", "check_sources", "default_name", "gather"]
 

@@ -164,6 +164,19 @@ async def test_a_content_is_searched_by_its_digest(database: Database) -> None:
     await check_order(database, entries_query(EntryListing(EntryFilter(digest="d" * 64)), [b"d" * 32]))
 
 
+@pytest.mark.parametrize("wanted", [EntryFilter(name="crash.log"), EntryFilter(path="**/logs/crash.log")], ids=repr)
+async def test_a_file_name_is_searched_by_its_index(database: Database, wanted: EntryFilter) -> None:
+    for page in (
+        EntryListing(wanted),
+        EntryListing(wanted, after=(7, "a/crash.log")),
+        EntryListing(wanted, PackageFilter(name="night*")),
+    ):
+        selected = entries_query(page, None)
+        await check_order(database, selected)
+        steps = await database.read(partial(plan_in_order, selected=selected))
+        assert any("ix_artifact_files_name" in step for step in steps), steps
+
+
 async def check_order(database: Database, selected: Select[tuple[Any, ...]]) -> None:
     """It reads packages in the order of the answer, by an index; at most the entries of one package are sorted."""
     steps = await database.read(partial(plan_in_order, selected=selected))

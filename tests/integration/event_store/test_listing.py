@@ -65,6 +65,11 @@ SEARCHES = [
     EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
     EntryFilter(name="a.*"),
     EntryFilter(name="a_b"),
+    EntryFilter(name="a.md"),
+    EntryFilter(name="e\u0301.log"),
+    EntryFilter(path="**/b/\u00e9.log"),
+    EntryFilter(path="**/[b/]/\u00e9.log"),
+    EntryFilter(name="a.md", path="*/*"),
     EntryFilter(name="*.md", path="docs/*"),
     EntryFilter(digest=f"blake3:{digests_of(b'x').primary.hex}"),
     EntryFilter(digest=digests_of(b"y").sha256.hex),
