@@ -26,6 +26,8 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
+    ClockObserved,
     CommandNoted,
     FilesIngested,
     HoldPlaced,
@@ -78,6 +80,7 @@ __all__ = [
     "Ids",
     "Ingest",
     "Ingested",
+    "Observe",
     "PlaceAHold",
     "Register",
     "Release",
@@ -415,6 +418,14 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """The service sees the clock, or somebody confirms it."""
+
+    at_us: int
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
@@ -440,6 +451,7 @@ type Step = (
     | Release
     | Retain
     | Extend
+    | Observe
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -489,6 +501,7 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
     st.builds(Release, st.integers(1, 3)),
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
@@ -590,6 +603,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
         st.builds(PackageDeleted, text, text),
+        st.builds(ClockObserved, number),
+        st.builds(ClockConfirmed, number),
         st.builds(HoldPlaced, text, text, text),
         st.builds(HoldReleased, text, text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),

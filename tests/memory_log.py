@@ -25,9 +25,11 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
+    ConfirmClock,
     DeletePackage,
     ExpirePackage,
     ExtendRetention,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -58,6 +60,7 @@ from command_strategies import (
     Finalize,
     Find,
     Ingest,
+    Observe,
     PlaceAHold,
     Register,
     Release,
@@ -106,6 +109,7 @@ class MemoryLog:
         self._now_us += bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
+            self.state.clock_us = self._now_us
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
@@ -115,7 +119,7 @@ class MemoryLog:
         self.state.counts = self.views.counts()
         return None
 
-    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911 - one case for each step
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911, PLR0912 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -140,6 +144,8 @@ class MemoryLog:
                 package = self.state.packages.get(package_id_of(step.package))
                 version = max(0 if package is None else package.version - step.late, 0)
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case Observe():
+                return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
             case PlaceAHold() | Release() | Retain() | Extend():
                 return _of_keeping(step)
             case Annotate():

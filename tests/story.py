@@ -18,6 +18,7 @@ from command_strategies import (
     Finalize,
     Find,
     Ingest,
+    Observe,
     PlaceAHold,
     Register,
     Release,
@@ -173,6 +174,13 @@ STORY: list[Step] = [
     Create(7, "short", {}),
     Expire(7, "abandoned", 0),
     Condemn((b"yy",)),
+    Observe(1),
+    Observe(2 * 10**12),
+    Observe(2 * 10**12 + 1),
+    Observe(10**15),
+    Observe(10**15, confirmed=True),
+    Observe(10**15 + 10**12),
+    Observe(10**12),
 ]
 
 

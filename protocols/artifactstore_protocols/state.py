@@ -55,6 +55,7 @@ class Needs(Struct, frozen=True):
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
         counts: whether to count the entries of all packages.
+        clock: whether the time that the store saw last is needed.
     """
 
     packages: frozenset[str] = frozenset()
@@ -69,16 +70,18 @@ class Needs(Struct, frozen=True):
     holds: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
     counts: bool = False
+    clock: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = tuple(name for name in cls.__struct_fields__ if name != "counts")
+        names = (name for name in cls.__struct_fields__ if name not in {"counts", "clock"})
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        return cls(**unions, counts=any(each.counts for each in all_needs))
+        counts, clock = (any(getattr(each, name) for each in all_needs) for name in ("counts", "clock"))
+        return cls(**unions, counts=counts, clock=clock)
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))
@@ -241,6 +244,8 @@ class LogState(Struct):
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
+        clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
+            empty log, or if not requested.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -255,6 +260,7 @@ class LogState(Struct):
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     holds: dict[str, str] = field(default_factory=dict[str, str])
+    clock_us: int | None = None
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)
