@@ -23,6 +23,17 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    ConfirmClock,
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    ObserveClock,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -42,13 +53,20 @@ from command_strategies import (
     Annotate,
     Condemn,
     Create,
+    Delete,
     DeleteATag,
+    Expire,
+    Extend,
     Finalize,
     Find,
     Ingest,
+    Observe,
+    PlaceAHold,
     Register,
+    Release,
     Remove,
     Replace,
+    Retain,
     Retire,
     SetATag,
     Step,
@@ -91,6 +109,7 @@ class MemoryLog:
         self._now_us += bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
+            self.state.clock_us = self._now_us
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
@@ -100,7 +119,7 @@ class MemoryLog:
         self.state.counts = self.views.counts()
         return None
 
-    def command(self, step: Step) -> Command:
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911, PLR0912 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -119,6 +138,16 @@ class MemoryLog:
                 return SetTag(step.tag, package_id_of(step.package), step.protected)
             case DeleteATag():
                 return DeleteTag(step.tag)
+            case Delete():
+                return DeletePackage(package_id_of(step.package), "no need", step.before_expiry, step.as_of_us)
+            case Expire():
+                package = self.state.packages.get(package_id_of(step.package))
+                version = max(0 if package is None else package.version - step.late, 0)
+                return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case Observe():
+                return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
+            case PlaceAHold() | Release() | Retain() | Extend():
+                return _of_keeping(step)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
@@ -172,6 +201,20 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             principal="ci",
         )
+
+
+def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:
+    match step:
+        case PlaceAHold():
+            return PlaceHold(package_id_of(1000 + step.hold), package_id_of(step.package), "a case")
+        case Release():
+            return ReleaseHold(package_id_of(1000 + step.hold))
+        case Retain():
+            if isinstance(step.retention, str):
+                return SetRetention(package_id_of(step.package), step.retention)
+            return SetRetention(package_id_of(step.package), CUSTOM, step.retention)
+        case Extend():
+            return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

@@ -23,7 +23,7 @@ from artifactstore.arguments import Sources, checked, source_tree
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.config import Settings
 from artifactstore.database.errors import DatabaseDamaged
-from artifactstore.environment import in_thread
+from artifactstore.environment import environment, in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
@@ -52,12 +52,24 @@ from artifactstore_protocols.commands import (
     SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import MetadataSchemaRegistered, TagSet
+from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    ConfirmClock,
+    DeletePackage,
+    ExtendRetention,
+    ObserveClock,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -77,6 +89,7 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
+from artifactstore_protocols.moments import duration_us
 from artifactstore_protocols.package_listing import (
     ALL,
     EntryFilter,
@@ -86,7 +99,7 @@ from artifactstore_protocols.package_listing import (
     SortKey,
 )
 from artifactstore_protocols.package_tree import PackageTree
-from artifactstore_protocols.packages import NotFinalized, TagNotFound
+from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
     BackupReport,
@@ -94,12 +107,14 @@ from artifactstore_protocols.records import (
     DirectoryIngest,
     DirectoryItem,
     EntryChange,
+    ExpiredPackage,
     ExportReport,
     FileRecord,
     FinalizedPackage,
     FoundEntry,
     HealthReport,
     HistoryEntry,
+    Hold,
     IngestPreview,
     IngestProgress,
     IngestSummary,
@@ -110,6 +125,8 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
     RestoreReport,
+    RetainedPackage,
+    RetentionReport,
     Tag,
     TransferProgress,
     VerifyProgress,
@@ -465,6 +482,224 @@ class Registry:
         return await self._store.package(package_id)
 
     @checked
+    async def delete_package(
+        self, package: str, *, reason: str, before_expiry: bool = False, principal: str = DEFAULT_PRINCIPAL
+    ) -> PackageRecord:
+        """Delete an open or finalized package, and return its record. A package that is gone already does not change.
+
+        The record stays, with name, counts, digests, metadata, tags and annotations, and so does the manifest. The
+        files cannot be read any more.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            reason: why, in 1 to 200 printable characters.
+            before_expiry: whether to delete a finalized package whose retention has not ended.
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageKept: a hold or a protected tag keeps it, or its retention has not ended.
+        """
+        package_id = await self._exact_id(package)
+        command = DeletePackage(package_id, reason, before_expiry, environment.get().now_us())
+        await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
+    async def place_hold(
+        self, package: str, *, reason: str, principal: str = DEFAULT_PRINCIPAL, idempotency_key: str | None = None
+    ) -> Hold:
+        """Place a hold on an open or finalized package. Until it is released, the package is not deleted and stays.
+
+        A package can have several holds.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            reason: why, in 1 to 200 printable characters.
+            principal: the principal.
+            idempotency_key: see the class.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone: the package was deleted or has expired.
+        """
+        command = PlaceHold(new_id(), await self._exact_id(package), reason)
+        committed = await self._commit(command, principal, idempotency_key)
+        [stored], [payload] = committed.events, committed.payloads()
+        placed, event = cast("HoldPlaced", payload), stored.event
+        return Hold(
+            placed.hold_id,
+            placed.package_id,
+            placed.reason,
+            event.principal,
+            event.recorded_at_us,
+            stored.sequence,
+        )
+
+    @checked
+    async def release_hold(self, hold: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Release a hold, which is named by its id.
+
+        Raises:
+            HoldNotFound: there is no such hold, or it was released before.
+        """
+        await self._commit(ReleaseHold(hold), principal, None)
+
+    @checked
+    async def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
+        """Yield the holds that were not released, of one package or of all, read in pages in the order of their ids.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        package_id = None if package is None else await self._package_id(package)
+        after = ""
+        while page := await self._store.holds(package_id=package_id, after=after, limit=_PAGE):
+            for each in page:
+                yield each
+            after = page[-1].hold_id
+
+    @checked
+    async def set_retention(self, package: str, retention: str, *, principal: str = DEFAULT_PRINCIPAL) -> PackageRecord:
+        """Set how long a finalized package is kept after it was finalized, and return its record.
+
+        This may also shorten its retention, unless a hold is on it. The manifest keeps the retention that the package
+        was finalized with.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            retention: a retention class, or a duration such as `30d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone, NotFinalized: the package is gone, or open.
+            PackageKept: its retention would become shorter, and a hold is on it.
+            UnknownRetentionClass: the text is no class and no duration.
+        """
+        package_id, duration = await self._exact_id(package), duration_us(retention)
+        command = SetRetention(package_id, retention if duration is None else CUSTOM, duration)
+        await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
+    async def extend_retention(
+        self, package: str, duration: str, *, principal: str = DEFAULT_PRINCIPAL, idempotency_key: str | None = None
+    ) -> PackageRecord:
+        """Keep a finalized package longer, and return its record.
+
+        The duration is added to the end of its retention, or to the present time if its retention has ended.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            duration: how much longer, such as `30d` (or m, h, w).
+            principal: the principal.
+            idempotency_key: see the class. Without one, a repeated call extends the retention once more.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone, NotFinalized: the package is gone, or open.
+            PackageKept: its retention is permanent.
+            InvalidValue: the duration is none.
+        """
+        longer_us = _duration_us(duration)
+        package_id = await self._exact_id(package)
+        command = ExtendRetention(package_id, longer_us, environment.get().now_us())
+        await self._commit(command, principal, idempotency_key)
+        return await self._store.package(package_id)
+
+    @checked
+    async def explain_retention(self, package: str) -> RetentionReport:
+        """Return what keeps a package and until when, or which rule or person let it go, with the events' sequences.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        package_id = await self._package_id(package)
+        from artifactstore.expiry import explain  # noqa: PLC0415 - see above
+
+        return await explain(self._store, package_id, environment.get().now_us())
+
+    @checked
+    async def list_retention(self, expiring_within: str = "0d") -> AsyncGenerator[RetainedPackage]:
+        """Yield the finalized packages whose retention ends within a time, first those that ended first.
+
+        They may be kept by a hold or a protected tag nevertheless.
+
+        Args:
+            expiring_within: a duration such as `7d` (or m, h, w); by default only packages whose retention has ended.
+
+        Raises:
+            InvalidValue: the duration is none.
+        """
+        until_us = environment.get().now_us() + _duration_us(expiring_within)
+        after = (0, "")
+        while page := await self._store.retained(until_us=until_us, after=after, limit=_PAGE, kept=True):
+            for each in page:
+                yield each
+            after = (page[-1].expires_at_us, page[-1].package_id)
+
+    @checked
+    async def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[ExpiredPackage]:
+        """Let go what is due, and yield each package that went.
+
+        These are finalized packages whose retention has ended, in the order of that end, and open packages that nobody
+        touched for long. A hold, a protected tag and the class `permanent` keep a package. Another run can go on at the
+        same time.
+
+        Args:
+            dry_run: whether to change nothing, and yield what would go.
+            yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
+            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+            InvalidValue: the duration is none.
+        """
+        from artifactstore.expiry import expire  # noqa: PLC0415 - see above
+
+        expired = expire(
+            self._store,
+            lambda command: self._commit(command, principal, None),
+            now_us=environment.get().now_us(),
+            abandoned_after_us=_duration_us(abandoned_after),
+            dry_run=dry_run,
+            confirmed=yes_expire,
+        )
+        async with aclosing(expired) as packages:
+            async for each in packages:
+                yield each
+
+    @checked
+    async def observe_clock(self, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Record the time by the clock, as the service does every hour. Within an hour of the last, nothing happens.
+
+        Raises:
+            ClockDoubtful: the clock differs too much from the time that the store saw last.
+        """
+        await self._commit(ObserveClock(environment.get().now_us()), principal, None)
+
+    @checked
+    async def confirm_clock(self, *, principal: str = DEFAULT_PRINCIPAL) -> int:
+        """Confirm that the clock is right, and return its time in microseconds since 1970 UTC."""
+        now_us = environment.get().now_us()
+        await self._commit(ConfirmClock(now_us), principal, None)
+        return now_us
+
+    @checked
     async def set_tag(
         self, tag: str, package: str, *, protect: bool | None = None, principal: str = DEFAULT_PRINCIPAL
     ) -> Tag:
@@ -542,6 +777,17 @@ class Registry:
     async def _resolved(self, where: PackageFilter) -> PackageFilter:
         """Return a filter with the id of the package that it names."""
         return where if where.made_from is None else replace(where, made_from=await self._package_id(where.made_from))
+
+    async def _exact_id(self, package: str) -> str:
+        """Return the id of a package that is named by its id.
+
+        Raises:
+            PackageIdNeeded: it is named in another way.
+        """
+        package_id = await self._package_id(package, prefer_open=True)
+        if package != package_id:
+            raise PackageIdNeeded(package, package_id)
+        return package_id
 
     async def _package_id(self, package: str, *, prefer_open: bool = False) -> str:
         return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
@@ -886,13 +1132,18 @@ class Registry:
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
         """Return the manifest of a finalized package, as canonical CBOR or as RFC 8785 JSON.
 
+        The log keeps the manifest of a package that is gone.
+
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
+            PackageGone: it was open when it was deleted or expired.
             PayloadDiffers: the bytes in the log do not match the manifest digest.
         """
         package_id = await self._package_id(package)
-        if (await self._store.package(package_id)).status == "open":
+        record = await self._store.package(package_id)
+        if record.manifest_digest is None:
+            record.check_not_gone()
             raise NotFinalized(package_id)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
@@ -1120,6 +1371,17 @@ class Registry:
         return await self._actors.writer.ask(
             Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
+
+
+def _duration_us(text: str) -> int:
+    """Return a duration in microseconds.
+
+    Raises:
+        InvalidValue: the text is none.
+    """
+    if (found := duration_us(text)) is None:
+        raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
+    return found
 
 
 async def _here[T](work: Callable[[], Awaitable[T]]) -> T:

@@ -107,9 +107,20 @@ def upgrade() -> None:
         integer("created_sequence"),
         integer("finalized_sequence", nullable=True),
         text("metadata_schema", nullable=True),
+        integer("gone_at", nullable=True),
+        text("gone_by", nullable=True),
+        text("gone_reason", nullable=True),
+        integer("gone_sequence", nullable=True),
         sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
     )
-    op.create_index("ix_artifact_packages_name_finalized_sequence", "artifact_packages", ["name", "finalized_sequence"])
+    not_gone = sa.text("gone_at IS NULL")
+    op.create_index(
+        "ix_artifact_packages_name_finalized_sequence",
+        "artifact_packages",
+        ["name", "finalized_sequence"],
+        sqlite_where=not_gone,
+        postgresql_where=not_gone,
+    )
     op.create_index("ix_artifact_packages_manifest_digest", "artifact_packages", ["manifest_digest"])
     op.create_index(
         "ix_artifact_packages_tree_digest_finalized_sequence",
@@ -200,8 +211,28 @@ def upgrade() -> None:
         text("status"),
         integer("retained_from", nullable=True),
         integer("expires_at", nullable=True),
+        integer("sequence"),
         sa.PrimaryKeyConstraint("package_id", name="pk_retention_state"),
     )
+    retained = sa.text("status = 'retained'")
+    op.create_index(
+        "ix_retention_state_expires_at_package_id",
+        "retention_state",
+        ["expires_at", "package_id"],
+        sqlite_where=retained,
+        postgresql_where=retained,
+    )
+    op.create_table(
+        "artifact_holds",
+        text("hold_id"),
+        text("package_id"),
+        text("reason"),
+        text("placed_by"),
+        integer("placed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("hold_id", name="pk_artifact_holds"),
+    )
+    op.create_index("ix_artifact_holds_package_id_hold_id", "artifact_holds", ["package_id", "hold_id"])
 
     op.create_table(
         "metadata_schemas",
@@ -219,6 +250,13 @@ def upgrade() -> None:
         integer("id"),
         *map(integer, totals),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
+    )
+    op.create_table(
+        "store_clock",
+        integer("id"),
+        integer("observed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("id", name="pk_store_clock"),
     )
     op.create_table(
         "artifact_values",
@@ -247,10 +285,12 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "store_clock",
         "artifact_parents",
         "artifact_values",
         "artifact_tags",
         "metadata_schemas",
+        "artifact_holds",
         "retention_state",
         "storage_locations",
         "artifact_files",

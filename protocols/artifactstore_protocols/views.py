@@ -20,8 +20,10 @@ from msgspec import Struct, field
 from artifactstore_protocols.identity import Digest
 
 __all__ = [
+    "CLOCK",
     "CONTENTS",
     "FILES",
+    "HOLDS",
     "KIND_DIRECTORY",
     "KIND_FILE",
     "KIND_LINK",
@@ -100,8 +102,14 @@ PACKAGES = ViewTable(
         "created_sequence",
         "finalized_sequence",
         "metadata_schema",
+        "gone_at",
+        "gone_by",
+        "gone_reason",
+        "gone_sequence",
     ),
 )
+"""The packages. The columns with `gone` are null while a package is `open` or `finalized`."""
+
 CONTENTS = ViewTable(
     "contents",
     ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),
@@ -157,8 +165,16 @@ backend when no row named it.
 
 RETENTION = ViewTable(
     "retention_state",
-    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at"),
+    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at", "sequence"),
 )
+"""The retention of packages as it is now. `status` is `open`, `retained`, `deleted` or `expired`.
+
+`sequence` is the sequence of the event that last set the retention.
+"""
+
+HOLDS = ViewTable("artifact_holds", ("hold_id", "package_id", "reason", "placed_by", "placed_at", "sequence"))
+"""The holds on packages that were not released."""
+
 SCHEMAS = ViewTable(
     "metadata_schemas",
     ("name", "version", "schema", "registered_at", "sequence"),
@@ -166,6 +182,9 @@ SCHEMAS = ViewTable(
 )
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
+
+CLOCK = ViewTable("store_clock", ("id", "observed_at", "sequence"))
+"""The time that was observed or confirmed last, in one row with the id 1; no row before the first."""
 
 TOTALS = ViewTable(
     "store_totals",
@@ -203,6 +222,8 @@ VIEWS: tuple[ViewTable, ...] = (
     TAGS,
     VALUES,
     PARENTS,
+    HOLDS,
+    CLOCK,
     TOTALS,
 )
 

@@ -19,14 +19,24 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.records import (
+    FileRecord,
+    Hold,
+    MetadataSchema,
+    PackageRecord,
+    PackageStatus,
+    RetainedPackage,
+    Tag,
+)
 from artifactstore_protocols.state import (
     LogState,
 )
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
+    HOLDS,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -98,7 +108,7 @@ class Tables(MemoryViews):
         return PackageRecord(
             package_id=text_of(row, "package_id"),
             name=text_of(row, "name"),
-            status="open" if row["status"] == "open" else "finalized",
+            status=cast("PackageStatus", row["status"]),
             version=number_of(row, "version"),
             files=number_of(row, "file_count"),
             links=number_of(row, "link_count"),
@@ -127,16 +137,26 @@ class Tables(MemoryViews):
                 if each["package_number"] == row["created_sequence"]
             },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
+            gone_at_us=cast("int | None", row["gone_at"]),
+            gone_by=cast("str | None", row["gone_by"]),
+            gone_reason=cast("str | None", row["gone_reason"]),
+            gone_sequence=cast("int | None", row["gone_sequence"]),
         )
+
+    def readable_package(self, package_id: str) -> PackageRecord:
+        """One package whose entries can be read."""
+        found = self.package(package_id)
+        found.check_not_gone()
+        return found
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        row = self.tables[FILES].get((self.package(package_id).created_sequence, path_key))
+        row = self.tables[FILES].get((self.readable_package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
-        self.package(package_id)
+        self.readable_package(package_id)
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:
@@ -229,6 +249,44 @@ class Tables(MemoryViews):
             if stored_at[file.content_address] + 1 == file.sequence
         }
         return sum(file.size_bytes for file in files) - sum(new.values())
+
+    def holds(self) -> list[Hold]:
+        """See `EventStore.holds`."""
+        return [
+            Hold(
+                text_of(row, "hold_id"),
+                text_of(row, "package_id"),
+                text_of(row, "reason"),
+                text_of(row, "placed_by"),
+                number_of(row, "placed_at"),
+                number_of(row, "sequence"),
+            )
+            for row in sorted(self.rows(HOLDS), key=lambda row: text_of(row, "hold_id"))
+        ]
+
+    def is_kept(self, package_id: str) -> bool:
+        """Whether a hold or a protected tag keeps a package."""
+        return any(each.package_id == package_id for each in self.holds()) or any(
+            each.package_id == package_id and each.protected for each in self.tags()
+        )
+
+    def retained(self, until_us: int) -> list[RetainedPackage]:
+        """Packages whose retention ends until a time, in the order of that end."""
+        found = [
+            RetainedPackage(each.package_id, each.name, each.version, each.expires_at_us, self.is_kept(each.package_id))
+            for each in self.packages()
+            if each.status == "finalized" and each.expires_at_us is not None and each.expires_at_us <= until_us
+        ]
+        return sorted(found, key=lambda each: (each.expires_at_us, each.package_id))
+
+    def observed_clock(self) -> int | None:
+        """The row of the clock, if there is one."""
+        return next((number_of(row, "observed_at") for row in self.rows(CLOCK)), None)
+
+    def retention_sequence(self, package_id: str) -> int:
+        """The event that last set the retention of a package."""
+        self.package(package_id)
+        return number_of(self.tables[RETENTION][package_id,], "sequence")
 
     def tags(self) -> list[Tag]:
         """See `EventStore.tags`."""

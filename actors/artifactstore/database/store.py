@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, queries, stats
+from artifactstore.database import events, keeping, queries, stats
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -19,10 +19,13 @@ from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import KnownObject, Place
@@ -166,7 +169,7 @@ class SqlEventStore:
         """Return the contents that a manifest lists."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
-            return await contents(connection, await queries.package(connection, package_id))
+            return await contents(connection, await queries.readable_package(connection, package_id))
 
         return await self._database.read(read)
 
@@ -174,7 +177,7 @@ class SqlEventStore:
         """Return an entry, or None."""
 
         async def read(connection: AsyncConnection) -> FileRecord | None:
-            await queries.package(connection, package_id)
+            await queries.readable_package(connection, package_id)
             return await queries.file(connection, package_id, path_key)
 
         return await self._database.read(read)
@@ -183,7 +186,7 @@ class SqlEventStore:
         """Return a package and all of its entries."""
 
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
-            package = await queries.package(connection, package_id)
+            package = await queries.readable_package(connection, package_id)
             return package, await queries.list_files(connection, package)
 
         return await self._database.read(read)
@@ -192,7 +195,7 @@ class SqlEventStore:
         """Return the entries at which two packages differ."""
 
         async def read(connection: AsyncConnection) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
-            packages = [await queries.package(connection, package_id) for package_id in (before, after)]
+            packages = [await queries.readable_package(connection, package_id) for package_id in (before, after)]
             return await queries.differences(connection, *packages)
 
         return await self._database.read(read)
@@ -253,6 +256,34 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return a page of holds."""
+        return await self._database.read(
+            lambda connection: keeping.holds(connection, package_id=package_id, after=after, limit=limit)
+        )
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """Return a page of packages whose retention ends."""
+        return await self._database.read(
+            lambda connection: keeping.retained(connection, until_us=until_us, after=after, limit=limit, kept=kept)
+        )
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """Return a page of open packages that nobody touched."""
+        return await self._database.read(
+            lambda connection: keeping.left_packages(connection, until_us=until_us, after=after, limit=limit)
+        )
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """Return the event of a package's retention, and its protected tags."""
+        return await self._database.read(lambda connection: keeping.kept_by(connection, package_id))
+
+    async def observed_clock(self) -> int | None:
+        """Return the time that was observed last."""
+        return await self._database.read(keeping.observed_clock)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""

@@ -27,8 +27,10 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
+    HOLDS,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -73,6 +75,8 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     TOTALS: {"files": 99, "object_bytes": 1},
     VALUES: {"annotation": "5", "term": None},
     PARENTS: {"manifest_digest": "another"},
+    CLOCK: {"observed_at": 0},
+    HOLDS: {"package_id": "another", "reason": "none"},
 }
 
 

@@ -115,6 +115,14 @@ KINDS = {
     "update": "bool",
     "keep_going": "bool",
     "to": "settings",
+    "hold": "str",
+    "reason": "str",
+    "before_expiry": "bool",
+    "duration": "str",
+    "expiring_within": "str",
+    "dry_run": "bool",
+    "yes_expire": "int",
+    "abandoned_after": "str",
 }
 
 
@@ -122,6 +130,9 @@ def right_values(tree: Path) -> dict[str, object]:
     """A value that would do for each parameter without a default."""
     return {
         "package": "p",
+        "hold": "h",
+        "reason": "r",
+        "duration": "1d",
         "before": "p",
         "after": "p",
         "tag": "t",
