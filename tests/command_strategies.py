@@ -28,6 +28,8 @@ from artifactstore_protocols.entries import Entry, Place, StoredObject, director
 from artifactstore_protocols.event_types import (
     CommandNoted,
     FilesIngested,
+    KeepPolicyDeleted,
+    KeepPolicySet,
     LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
@@ -63,6 +65,7 @@ __all__ = [
     "Annotate",
     "Condemn",
     "Create",
+    "DeleteAKeepPolicy",
     "DeleteATag",
     "FileStep",
     "Finalize",
@@ -74,6 +77,7 @@ __all__ = [
     "Remove",
     "Replace",
     "Retire",
+    "SetAKeepPolicy",
     "SetATag",
     "Step",
     "address_of",
@@ -344,6 +348,21 @@ class SetATag:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAKeepPolicy:
+    """Somebody sets the keep policy of a group."""
+
+    group: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAKeepPolicy:
+    """Somebody deletes the keep policy of a group."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
 class Annotate:
     """Somebody annotates a package."""
 
@@ -360,7 +379,20 @@ class DeleteATag:
 
 
 type Step = (
-    Create | Ingest | Finalize | Register | Find | Condemn | Retire | Remove | Replace | SetATag | DeleteATag | Annotate
+    Create
+    | Ingest
+    | Finalize
+    | Register
+    | Find
+    | Condemn
+    | Retire
+    | Remove
+    | Replace
+    | SetATag
+    | DeleteATag
+    | SetAKeepPolicy
+    | DeleteAKeepPolicy
+    | Annotate
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -368,6 +400,7 @@ _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
 _TAGS = st.sampled_from(["release", "best"])
+_GROUPS = st.sampled_from(["nightly", "night*"])
 _KEYS = st.sampled_from(["branch", "reviewed", "score"])
 
 
@@ -408,6 +441,8 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(SetAKeepPolicy, _GROUPS, st.integers(1, 2)),
+    st.builds(DeleteAKeepPolicy, _GROUPS),
     st.builds(
         Annotate,
         _PACKAGES,
@@ -468,7 +503,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         return FilesIngested(
             package_id=draw(text),
             package_number=draw(number),
-            totals=draw(st.builds(Totals, number, number, number, number, number)),
+            totals=draw(st.builds(Totals, number, number, number, number, number, number)),
             digest_algorithm=draw(text),
             entries=tuple(entries),
             path_keys=tuple(keys),
@@ -496,6 +531,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
+        st.builds(KeepPolicySet, text, metadata),
+        st.builds(KeepPolicyDeleted, text),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
         st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),

@@ -10,6 +10,7 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CondemnObjects,
+    DeleteKeepPolicy,
     DeleteTag,
     FinalizePackage,
     IngestFiles,
@@ -17,12 +18,14 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -42,6 +45,7 @@ from command_strategies import (
     Annotate,
     Condemn,
     Create,
+    DeleteAKeepPolicy,
     DeleteATag,
     Finalize,
     Find,
@@ -50,6 +54,7 @@ from command_strategies import (
     Remove,
     Replace,
     Retire,
+    SetAKeepPolicy,
     SetATag,
     Step,
     created,
@@ -115,10 +120,8 @@ class MemoryLog:
             case Register():
                 schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
                 return RegisterMetadataSchema(step.name, schema)
-            case SetATag():
-                return SetTag(step.tag, package_id_of(step.package), step.protected)
-            case DeleteATag():
-                return DeleteTag(step.tag)
+            case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy():
+                return _of_names(step)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
@@ -172,6 +175,18 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             principal="ci",
         )
+
+
+def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy) -> Command:
+    match step:
+        case SetATag():
+            return SetTag(step.tag, package_id_of(step.package), step.protected)
+        case DeleteATag():
+            return DeleteTag(step.tag)
+        case SetAKeepPolicy():
+            return SetKeepPolicy(step.group, KeepRules(last=step.last, tagged=("release-*",)))
+        case DeleteAKeepPolicy():
+            return DeleteKeepPolicy(step.group)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

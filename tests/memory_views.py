@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from artifactstore_protocols import manifest
+from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.manifest import DirectoryEntry, FileEntry, LinkEntry, ManifestReceipt
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import (
     ContentState,
@@ -27,6 +29,7 @@ from artifactstore_protocols.state import (
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KEEP_POLICIES,
     KIND_DIRECTORY,
     KIND_FILE,
     KIND_LINK,
@@ -110,6 +113,7 @@ class MemoryViews:
                 links=number_of(row, "link_count"),
                 directories=number_of(row, "directory_count"),
                 total_bytes=number_of(row, "total_bytes"),
+                stored_bytes=number_of(row, "stored_bytes"),
                 manifest_digest=cast("str | None", row["manifest_digest"]),
                 schema=cast("str | None", row["metadata_schema"]),
             )
@@ -135,6 +139,7 @@ class MemoryViews:
         self._describe(numbered)
         for row in self.rows(TAGS):
             state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
+        state.keep_policies.update(self.keep_rules())
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
                 digest = bytes_of(row, "digest_primary")
@@ -142,6 +147,13 @@ class MemoryViews:
         state.counts = self.counts()
         state.totals = self.totals()
         return state
+
+    def keep_rules(self) -> dict[str, KeepRules]:
+        """The rules of every keep policy, by its group."""
+        return {
+            text_of(row, "package_group"): KeepRules.of_map(cast("Metadata", canonical.decode(bytes_of(row, "rules"))))
+            for row in self.rows(KEEP_POLICIES)
+        }
 
     def totals(self) -> StoreTotals:
         """The row of totals; zeros where there is none."""
@@ -158,6 +170,7 @@ class MemoryViews:
         packages, kinds = self.rows(PACKAGES), Counter(row["kind"] for row in self.rows(FILES))
         contents = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
         held = [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
+        condemned = [row for row in held if row["state"] == "condemned"]
         if not packages and not self.rows(LOCATIONS):
             return
         row: Row = (
@@ -170,6 +183,8 @@ class MemoryViews:
             sum(number_of(package, "total_bytes") for package in packages),
             len(held),
             sum(contents.get(row["digest_primary"], 0) for row in held),
+            len(condemned),
+            sum(contents.get(row["digest_primary"], 0) for row in condemned),
         )
         self.apply([Put(TOTALS, [row])])
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         RecordInvalid,
     )
     from artifactstore_protocols.export_choice import LinksLeadOut, PathsCollide, PathsNotInPackage
+    from artifactstore_protocols.keep_policies import KeepPolicyNotFound
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.metadata_schema import SchemaNotFound, SchemaViolated
@@ -159,6 +160,7 @@ __all__ = [
     "IgnoreFileRefused",
     "ImportUnfinished",
     "InvalidValue",
+    "KeepPolicyNotFound",
     "KeyRefused",
     "KeyTaken",
     "LinkLeadsNowhere",
@@ -251,6 +253,7 @@ _MODULES = (
     "artifactstore_protocols.events",
     "artifactstore_protocols.export_choice",
     "artifactstore_protocols.unfinished_import",
+    "artifactstore_protocols.keep_policies",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",

@@ -43,12 +43,14 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CommandRequest,
+    DeleteKeepPolicy,
     DeleteTag,
     ObjectFinding,
     OnExisting,
     RecordFindings,
     RegisterMetadataSchema,
     ReplaceObjects,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
@@ -58,6 +60,8 @@ from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepPolicyNotFound
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -524,6 +528,55 @@ class Registry:
                 yield entry
         if not found:
             raise TagNotFound(tag)
+
+    @checked
+    async def set_keep_policy(self, group: str, rules: KeepRules, *, principal: str = DEFAULT_PRINCIPAL) -> KeepPolicy:
+        """Set the keep policy of a group, in place of the one before, and return it. The same policy does not change.
+
+        Setting a policy lets no package go; `apply_keep_policies` does.
+
+        Args:
+            group: a package name, or a glob of names.
+            rules: the rules that keep packages. A package of the group goes if no rule of any policy keeps it.
+            principal: the principal.
+        """
+        command = SetKeepPolicy(group, rules)
+        while not (committed := await self._commit(command, principal, None)).events:
+            current = await self._keep_policy(group)
+            if current is not None and current.rules == rules:
+                return current  # otherwise somebody has changed it meanwhile
+        [stored] = committed.events
+        return KeepPolicy(group, rules, stored.event.principal, stored.event.recorded_at_us, stored.sequence)
+
+    async def _keep_policy(self, group: str) -> KeepPolicy | None:
+        return next((each for each in await self._store.keep_policies() if each.group == group), None)
+
+    @checked
+    async def get_keep_policy(self, group: str) -> KeepPolicy:
+        """Return the keep policy of a group.
+
+        Raises:
+            KeepPolicyNotFound: the group has none.
+        """
+        found = await self._keep_policy(DeleteKeepPolicy(group).group)
+        if found is None:
+            raise KeepPolicyNotFound(group)
+        return found
+
+    @checked
+    async def delete_keep_policy(self, group: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Delete the keep policy of a group. Its packages stay.
+
+        Raises:
+            KeepPolicyNotFound: the group has none.
+        """
+        await self._commit(DeleteKeepPolicy(group), principal, None)
+
+    @checked
+    async def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
+        """Yield every keep policy in the order of the groups."""
+        for each in await self._store.keep_policies():
+            yield each
 
     @checked
     async def get_package(self, package: str) -> PackageRecord:

@@ -182,4 +182,4 @@ def _follow_command(event: Event, kind: EventType[Any], state: LogState) -> None
     elif command_id in state.commands:
         raise InvalidValue("command id", command_id, "the events of a command stand together, and it has others before")
     state.commands.add(command_id)
-    state.last = LastEvent(command_id, event.principal, kind.name)
+    state.previous, state.last = last, LastEvent(command_id, event.principal, kind.name)

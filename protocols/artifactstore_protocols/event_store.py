@@ -14,6 +14,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
@@ -293,6 +294,10 @@ class EventStore(Protocol):
 
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return up to `limit` tags after a name, in the bytewise order of their names."""
+        ...
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """Return all keep policies, in the bytewise order of their groups. There are at most `KEEP_POLICIES_MAX`."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

@@ -19,6 +19,7 @@ from artifactstore_protocols.commands import (
     CommandRequest,
     CondemnObjects,
     CreatePackage,
+    DeleteKeepPolicy,
     DeleteTag,
     IngestFiles,
     OnExisting,
@@ -27,6 +28,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetKeepPolicy,
     SetTag,
     entries_bytes,
 )
@@ -249,7 +251,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
-            case SetTag() | DeleteTag():
+            case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
                 return _EVENT_BYTES
             case AnnotatePackage(annotations=annotations, removed=removed):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.metadata import MetadataValue
 
 __all__ = [
@@ -51,6 +52,7 @@ class Needs(Struct, frozen=True):
         described: the ids of needed packages whose annotations, parents and schema are needed, too.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
+        keep_policies: whether all keep policies are needed.
         counts: whether to count the entries of all packages.
     """
 
@@ -63,6 +65,7 @@ class Needs(Struct, frozen=True):
     references: frozenset[bytes] = frozenset()
     described: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
+    keep_policies: bool = False
     counts: bool = False
 
     @classmethod
@@ -73,7 +76,8 @@ class Needs(Struct, frozen=True):
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        return cls(**unions, counts=any(each.counts for each in all_needs))
+        keep_policies = any(each.keep_policies for each in all_needs)
+        return cls(**unions, keep_policies=keep_policies, counts=any(each.counts for each in all_needs))
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs(
@@ -86,6 +90,7 @@ class Needs(Struct, frozen=True):
             self.references | other.references,
             self.described | other.described,
             self.schema_texts | other.schema_texts,
+            self.keep_policies or other.keep_policies,
             self.counts or other.counts,
         )
 
@@ -106,6 +111,7 @@ class PackageState(Struct):
         links: the number of its symbolic links.
         directories: the number of its empty directories.
         total_bytes: the total size of its files.
+        stored_bytes: the total size of the contents that its ingests stored, since the store did not have them.
         entries: its entries by path key; at least the needed entries that exist.
         below: for each needed path key with entries below it, the path of one of these entries.
         manifest_digest: the digest of its manifest; None while it is open.
@@ -126,6 +132,7 @@ class PackageState(Struct):
     links: int = 0
     directories: int = 0
     total_bytes: int = 0
+    stored_bytes: int = 0
     manifest_digest: str | None = None
     schema: str | None = None
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
@@ -193,6 +200,8 @@ class StoreTotals(Struct):
         total_bytes: the total size of the files in packages.
         objects: the number of live and condemned objects.
         object_bytes: the total size of these objects.
+        condemned: the number of condemned objects.
+        condemned_bytes: the total size of these objects.
         changed: whether an event has changed a package or an object since the totals were loaded.
     """
 
@@ -204,6 +213,8 @@ class StoreTotals(Struct):
     total_bytes: int = 0
     objects: int = 0
     object_bytes: int = 0
+    condemned: int = 0
+    condemned_bytes: int = 0
     changed: bool = False
 
 
@@ -240,8 +251,10 @@ class LogState(Struct):
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
+    keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
+    previous: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)
 
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
@@ -259,7 +272,11 @@ class LogState(Struct):
         content, totals = self.contents.get(digest), self.totals
         added = held.is_current - (before is not None and before.is_current)
         totals.objects += added
-        totals.object_bytes += 0 if content is None else added * content.size_bytes
+        size_bytes = 0 if content is None else content.size_bytes
+        totals.object_bytes += added * size_bytes
+        condemned = (held.state == "condemned") - (before is not None and before.state == "condemned")
+        totals.condemned += condemned
+        totals.condemned_bytes += condemned * size_bytes
         totals.changed = True
 
     def add_package(self, package: PackageState) -> None:

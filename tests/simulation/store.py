@@ -16,6 +16,7 @@ from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
+from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.paths import path_key
@@ -403,6 +404,10 @@ class SimulatedEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """A page of tags."""
         return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """All keep policies."""
+        return await self._read("keep policies", self._log.tables.keep_policies)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """A version of a schema."""

@@ -15,6 +15,7 @@ from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
@@ -27,6 +28,7 @@ from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -86,6 +88,8 @@ class Tables(MemoryViews):
             bytes=counted.total_bytes,
             objects=counted.objects,
             object_bytes=counted.object_bytes,
+            condemned=counted.condemned,
+            condemned_bytes=counted.condemned_bytes,
         )
 
     def packages(self) -> list[PackageRecord]:
@@ -242,6 +246,19 @@ class Tables(MemoryViews):
                 number_of(row, "sequence"),
             )
             for row in self.rows(TAGS)
+        ]
+
+    def keep_policies(self) -> list[KeepPolicy]:
+        """See `EventStore.keep_policies`."""
+        return [
+            KeepPolicy(
+                text_of(row, "package_group"),
+                self.keep_rules()[text_of(row, "package_group")],
+                text_of(row, "set_by"),
+                number_of(row, "set_at"),
+                number_of(row, "sequence"),
+            )
+            for row in self.rows(KEEP_POLICIES)
         ]
 
     def schemas(self) -> list[MetadataSchema]:

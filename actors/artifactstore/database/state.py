@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, literal_column, selec
 from artifactstore.database.annotations import annotation_in, text_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
+from artifactstore.database.keep_policies import rules_in
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
@@ -27,6 +28,7 @@ from artifactstore_protocols.totals import TOTALS_ID
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -54,6 +56,9 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
+    if needs.keep_policies:
+        for group, rules in (yield lookup(_keep_policies(tables[KEEP_POLICIES], database), [()])):
+            state.keep_policies[group] = rules_in(group, rules)
     yield from _load_descriptions(state, tables, needs.described, database)
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
@@ -177,6 +182,7 @@ def _packages(packages: Table, database: str) -> Query:
         columns.link_count,
         columns.directory_count,
         columns.total_bytes,
+        columns.stored_bytes,
         columns.manifest_digest,
         columns.metadata_schema,
     )
@@ -222,6 +228,11 @@ def _tags(tags: Table, database: str) -> Query:
     return query(
         select(tags.c.tag, tags.c.package_id, tags.c.protected).where(tags.c.tag == values["tag"]), values, database
     )
+
+
+@cache
+def _keep_policies(policies: Table, database: str) -> Query:
+    return query(select(policies.c.package_group, policies.c.rules), {}, database)
 
 
 @cache

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, queries, stats
+from artifactstore.database import events, keep_policies, queries, stats
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -15,6 +15,7 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
@@ -253,6 +254,10 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """Return all keep policies."""
+        return await self._database.read(keep_policies.keep_policies)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""

@@ -13,6 +13,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.keep_policy_deleted import KEEP_POLICY_DELETED, KeepPolicyDeleted
+from artifactstore_protocols.event_types.keep_policy_set import KEEP_POLICY_SET, KeepPolicySet
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
 from artifactstore_protocols.event_types.objects_flagged import (
@@ -37,6 +39,8 @@ __all__ = [
     "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
+    "KEEP_POLICY_DELETED",
+    "KEEP_POLICY_SET",
     "LOG_CREATED",
     "OBJECTS_CONDEMNED",
     "OBJECTS_FLAGGED",
@@ -54,6 +58,8 @@ __all__ = [
     "CommandNoted",
     "EventType",
     "FilesIngested",
+    "KeepPolicyDeleted",
+    "KeepPolicySet",
     "LogCreated",
     "MetadataSchemaRegistered",
     "ObjectsCondemned",
@@ -95,6 +101,8 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | KeepPolicySet
+    | KeepPolicyDeleted
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -115,6 +123,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        KeepPolicySet: KEEP_POLICY_SET,
+        KeepPolicyDeleted: KEEP_POLICY_DELETED,
     }
 )
 

@@ -29,6 +29,7 @@ from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -72,6 +73,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     TAGS: {"package_id": "another", "protected": 7},
     TOTALS: {"files": 99, "object_bytes": 1},
     VALUES: {"annotation": "5", "term": None},
+    KEEP_POLICIES: {"rules": b"\xa0", "set_by": "another"},
     PARENTS: {"manifest_digest": "another"},
 }
 
