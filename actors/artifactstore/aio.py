@@ -29,6 +29,7 @@ from artifactstore.package_paths import Package
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
     FileRecord,
@@ -192,6 +193,8 @@ class AsyncioRegistry:
     verify = _awaitable(Registry.verify)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
+    disk_usage = _awaitable(Registry.disk_usage)
+    unique_usage = _awaitable(Registry.unique_usage)
     health = _awaitable(Registry.health)
 
     @checked
@@ -267,6 +270,10 @@ class AsyncioRegistry:
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal.iterate(Registry.list_tags))
+
+    def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
+        """Iterate over all keep policies, in the order of their groups."""
+        return _items(self.portal.iterate(Registry.list_keep_policies))
 
     def tag_history(self, tag: str) -> AsyncGenerator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

@@ -29,6 +29,7 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
     FileRecord,
@@ -137,6 +138,8 @@ class BlockingRegistry:
     verify = _blocking(Registry.verify)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
+    disk_usage = _blocking(Registry.disk_usage)
+    unique_usage = _blocking(Registry.unique_usage)
     health = _blocking(Registry.health)
 
     @checked
@@ -212,6 +215,10 @@ class BlockingRegistry:
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal, self.portal.iterate(Registry.list_tags))
+
+    def list_keep_policies(self) -> Generator[KeepPolicy]:
+        """Iterate over all keep policies, in the order of their groups."""
+        return _items(self.portal, self.portal.iterate(Registry.list_keep_policies))
 
     def tag_history(self, tag: str) -> Generator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

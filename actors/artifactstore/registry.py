@@ -54,6 +54,8 @@ from artifactstore_protocols.commands import (
     SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.disk_usage import UNIQUE_PACKAGES_MAX, NameUsage, UniqueUsage
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import MetadataSchemaRegistered, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
@@ -1126,6 +1128,37 @@ class Registry:
         Reads a few rows, however large the store is.
         """
         return await self._store.stats()
+
+    @checked
+    async def disk_usage(self, name: str | None = None) -> Sequence[NameUsage]:
+        """Return the space that the packages of each name take, the largest first.
+
+        Reads one row of a table for each package, and no entries.
+
+        Args:
+            name: a name, or a glob of names; None for all.
+        """
+        matches = PackageFilter(name=name).matches_name
+        found: list[NameUsage] = []
+        after = ""
+        while page := await self._store.name_usage(name=name, after=after, limit=_PAGE):
+            found += (each for each in page if matches(each.name))
+            after = page[-1].name
+        return sorted(found, key=lambda each: (-each.bytes, each.name))
+
+    @checked
+    async def unique_usage(self, packages: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together, and no other package.
+
+        Args:
+            packages: 1 to `UNIQUE_PACKAGES_MAX` packages; see the class.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        if not 0 < len(packages) <= UNIQUE_PACKAGES_MAX:
+            raise InvalidValue("packages", str(len(packages)), f"name 1 to {UNIQUE_PACKAGES_MAX} packages")
+        return await self._store.unique_usage(await self._package_ids(packages))
 
     @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
@@ -298,6 +299,17 @@ class EventStore(Protocol):
 
     async def keep_policies(self) -> Sequence[KeepPolicy]:
         """Return all keep policies, in the bytewise order of their groups. There are at most `KEEP_POLICIES_MAX`."""
+        ...
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """Return the space that the packages of up to `limit` names after a name take, in the order of the names.
+
+        Names that a glob does not match may be among them.
+        """
+        ...
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together, at a cost that their files decide."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

@@ -43,7 +43,7 @@ PATTERNS_MAX: Final = 100
 """The most patterns for tags in one policy."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_UNITS_US: Final = {"w": 604_800_000_000, "d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000}
+_UNITS_US: Final = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "w": 604_800_000_000}
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
 _PERIODS: Final[Mapping[str, Callable[[datetime], object]]] = {
     "hourly": lambda time: (time.date(), time.hour),
@@ -199,8 +199,8 @@ def duration_us_of(text: str) -> int:
 
 
 def duration_text(duration_us: int) -> str:
-    """Return a duration as text, in the largest unit of which it is a multiple."""
-    for unit, unit_us in _UNITS_US.items():
-        if duration_us % unit_us == 0:
-            return f"{duration_us // unit_us}{unit}"
+    """Return a duration as text, in days, hours or minutes: the largest unit of which it is a multiple."""
+    for unit in "dhm":
+        if duration_us % _UNITS_US[unit] == 0:
+            return f"{duration_us // _UNITS_US[unit]}{unit}"
     return f"{duration_us} µs"

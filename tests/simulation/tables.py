@@ -6,11 +6,12 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
@@ -260,6 +261,37 @@ class Tables(MemoryViews):
             )
             for row in self.rows(KEEP_POLICIES)
         ]
+
+    def name_usage(self) -> list[NameUsage]:
+        """See `EventStore.name_usage`, for all names."""
+        found: dict[str, NameUsage] = {}
+        for row in self.tables[PACKAGES].values():
+            name = text_of(row, "name")
+            before = found.get(name) or NameUsage(name, 0, 0, 0, 0)
+            found[name] = NameUsage(
+                name,
+                before.packages + 1,
+                before.files + number_of(row, "file_count"),
+                before.bytes + number_of(row, "total_bytes"),
+                before.stored_bytes + number_of(row, "stored_bytes"),
+            )
+        return [found[name] for name in sorted(found)]
+
+    def unique_usage(self, package_ids: Collection[str]) -> UniqueUsage:
+        """See `EventStore.unique_usage`."""
+        packages = [row for key, row in self.tables[PACKAGES].items() if key[0] in package_ids]
+        numbers = {row["created_sequence"] for row in packages}
+        files = self.rows(FILES)
+        own = {row["digest_primary"] for row in files if row["package_number"] in numbers}
+        others = {row["digest_primary"] for row in files if row["package_number"] not in numbers}
+        objects = [row for row in self._current() if row["digest_primary"] in own - others]
+        return UniqueUsage(
+            len(packages),
+            sum(number_of(row, "file_count") for row in packages),
+            sum(number_of(row, "total_bytes") for row in packages),
+            len(objects),
+            sum(number_of(self._content_row(row), "size_bytes") for row in objects),
+        )
 
     def schemas(self) -> list[MetadataSchema]:
         """See `EventStore.metadata_schemas`."""

@@ -174,10 +174,11 @@ def test_a_map_that_no_rules_have_is_rejected(odd: dict[str, Any]) -> None:
         KeepRules.of_map(odd)
 
 
-@pytest.mark.parametrize(("text", "us"), [("30m", HOUR_US // 2), ("12h", 12 * HOUR_US), ("2w", 14 * DAY_US)])
+@pytest.mark.parametrize(("text", "us"), [("30m", HOUR_US // 2), ("12h", 12 * HOUR_US), ("14d", 14 * DAY_US)])
 def test_a_duration_is_written_as_it_is_read(text: str, us: int) -> None:
     assert duration_us_of(text) == us
     assert duration_text(us) == text
+    assert duration_us_of("2w") == 14 * DAY_US
 
 
 @pytest.mark.parametrize("text", ["", "7", "0d", "1.5h", "7 d", "1y", "-1d", "1234567d"])

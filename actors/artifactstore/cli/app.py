@@ -43,6 +43,8 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "schemas": ("schema",),
         "tags": ("tag",),
         "stats": ("stats",),
+        "usage": ("du",),
+        "keep_policies": ("retention",),
         "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),
         "operations": ("version", "migrate", "health", "actors", "dev", "serve"),

@@ -1,0 +1,147 @@
+"""Commands for keep policies: retention policy set, show, list, delete."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore.cli.options import Json, complete_names
+from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
+from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.json_output import Json as JsonValue
+from artifactstore.json_output import timestamp, to_json
+
+if TYPE_CHECKING:
+    from artifactstore.registry import Registry
+    from artifactstore_protocols.keep_policies import KeepPolicy
+
+__all__ = ["policy_commands", "register"]
+
+_Group = Annotated[
+    str,
+    typer.Argument(
+        metavar="GROUP", help="A package name, or a glob of names; quote a glob.", autocompletion=complete_names
+    ),
+]
+
+
+def _count(name: str, help_text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(f"--keep-{name}", metavar="N", help=help_text)
+    return option
+
+
+def set_policy(
+    group: _Group,
+    *,
+    keep_last: Annotated[int | None, _count("last", "Keep the N newest packages.")] = None,
+    keep_hourly: Annotated[
+        int | None, _count("hourly", "Keep the newest package of each of the N latest hours that have one.")
+    ] = None,
+    keep_daily: Annotated[int | None, _count("daily", "The same for days, in UTC.")] = None,
+    keep_weekly: Annotated[int | None, _count("weekly", "The same for weeks, which begin on Monday.")] = None,
+    keep_monthly: Annotated[int | None, _count("monthly", "The same for months.")] = None,
+    keep_yearly: Annotated[int | None, _count("yearly", "The same for years.")] = None,
+    keep_within: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="Keep packages that are at most this much older than the newest one: 30m, 12h, 7d, 2w.",
+        ),
+    ] = None,
+    keep_tagged: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GLOB", help="Keep packages with a tag that matches; repeat it for several patterns."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run `artifactstore retention policy set`."""
+    from artifactstore_protocols.keep_rules import KeepRules, duration_us_of  # noqa: PLC0415 - `--help` does not need it
+
+    rules = KeepRules(
+        last=keep_last,
+        hourly=keep_hourly,
+        daily=keep_daily,
+        weekly=keep_weekly,
+        monthly=keep_monthly,
+        yearly=keep_yearly,
+        within_us=None if keep_within is None else duration_us_of(keep_within),
+        tagged=tuple(keep_tagged or ()),
+    )
+    changed = on_store(
+        lambda registry: registry.set_keep_policy(group, rules, principal=invoker()), interrupted=MAY_BE_DONE
+    )
+    _say_policy(changed, json=json)
+
+
+def show(group: _Group, *, json: Json = False) -> None:
+    """Run `artifactstore retention policy show`."""
+    found = on_store(lambda registry: registry.get_keep_policy(group))
+    if json:
+        say_json(_to_json(found))
+        return
+    say(f"group  {found.group}")
+    for text in found.rules.texts():
+        say(f"keeps  {text}")
+    say(f"set    {timestamp(found.set_at_us)} by {found.set_by}, event {found.sequence}")
+
+
+def delete(group: _Group, *, json: Json = False) -> None:
+    """Run `artifactstore retention policy delete`."""
+    on_store(lambda registry: registry.delete_keep_policy(group, principal=invoker()), interrupted=MAY_BE_DONE)
+    if json:
+        say_json({"group": group})
+    else:
+        say(f"deleted the keep policy of {group}")
+
+
+def list_policies(*, json: Json = False) -> None:
+    """Run `artifactstore retention policy list`."""
+
+    async def work(registry: "Registry") -> None:
+        async with aclosing(registry.list_keep_policies()) as policies:
+            async for each in policies:
+                _say_policy(each, json=json)
+                await flush_output(least_bytes=PAGE_BYTES)
+
+    on_store(work)
+
+
+def _say_policy(policy: "KeepPolicy", *, json: bool) -> None:
+    if json:
+        say_json(_to_json(policy))
+    else:
+        say(f"{policy.group}  {_rules_text(policy.rules.texts())}")
+
+
+def _rules_text(texts: Sequence[str]) -> str:
+    return f"keeps {', '.join(texts)}"
+
+
+def _to_json(policy: "KeepPolicy") -> JsonValue:
+    """Return a policy as JSON, with only the rules that it has."""
+    return {
+        "group": policy.group,
+        "rules": to_json(policy.rules.to_map()),
+        "set_by": policy.set_by,
+        "set_at": timestamp(policy.set_at_us),
+        "sequence": policy.sequence,
+    }
+
+
+def policy_commands() -> typer.Typer:
+    """Return the group of the commands of this module."""
+    group = typer.Typer(
+        help="Set, apply and delete rules that keep packages of a name.", no_args_is_help=True, rich_markup_mode=None
+    )
+    commands = (("set", set_policy), ("show", show), ("list", list_policies), ("delete", delete))
+    for name, command in commands:
+        group.command(name)(command)
+    return group
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(help="Say how long packages are kept.", no_args_is_help=True, rich_markup_mode=None)
+    group.add_typer(policy_commands(), name="policy")
+    app.add_typer(group, name="retention")
