@@ -26,6 +26,7 @@ from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
 from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -45,8 +46,10 @@ from command_strategies import (
     Annotate,
     Condemn,
     Create,
+    Delete,
     DeleteAKeepPolicy,
     DeleteATag,
+    Expire,
     Finalize,
     Find,
     Ingest,
@@ -122,6 +125,12 @@ class MemoryLog:
                 return RegisterMetadataSchema(step.name, schema)
             case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy():
                 return _of_names(step)
+            case Delete():
+                return DeletePackage(package_id_of(step.package), "no need", step.before_expiry, step.as_of_us)
+            case Expire():
+                package = self.state.packages.get(package_id_of(step.package))
+                version = max(0 if package is None else package.version - step.late, 0)
+                return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():

@@ -117,6 +117,7 @@ class BlockingRegistry:
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
     annotate_package = _blocking(Registry.annotate_package)
     get_metadata_schema = _blocking(Registry.get_metadata_schema)
+    delete_package = _blocking(Registry.delete_package)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
     set_keep_policy = _blocking(Registry.set_keep_policy)

@@ -68,6 +68,8 @@ from artifactstore_protocols.events import (
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
+from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
@@ -95,7 +97,7 @@ def command_needs(commands: Sequence[Command]) -> Needs:
     return Needs.of_all(map(_needs, commands))
 
 
-def _needs(command: Command) -> Needs:
+def _needs(command: Command) -> Needs:  # noqa: PLR0911 - one case for each command
     match command:
         case CreatePackage():
             return creation_needs(command)
@@ -108,6 +110,8 @@ def _needs(command: Command) -> Needs:
             return _needs_of_name(command)
         case AnnotatePackage() | FinalizePackage():
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
+        case LifeCycleCommand():
+            return life_cycle_needs(command)
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
         case ReplaceObjects():
@@ -150,7 +154,9 @@ def _decide_name(command: _OfName, state: LogState) -> Payload | None:
             return delete_keep_policy(command, state)
 
 
-def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
+def decide(  # noqa: C901, PLR0912 - one case for each command
+    command: Command, state: LogState, *, entries_max: int
+) -> tuple[Payload, ...]:
     """Return the payloads of a command's events, in order; none if the command changes nothing.
 
     Args:
@@ -175,6 +181,8 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (_decide_name(command, state),)
         case AnnotatePackage():
             made = (annotate_package(command, state),)
+        case LifeCycleCommand():
+            made = (decide_life_cycle(command, state),)
         case RecordFindings():
             made = judge_findings(command, state)
         case ReplaceObjects():

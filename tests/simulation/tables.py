@@ -21,7 +21,7 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, PackageStatus, Tag
 from artifactstore_protocols.state import (
     LogState,
 )
@@ -103,7 +103,7 @@ class Tables(MemoryViews):
         return PackageRecord(
             package_id=text_of(row, "package_id"),
             name=text_of(row, "name"),
-            status="open" if row["status"] == "open" else "finalized",
+            status=cast("PackageStatus", row["status"]),
             version=number_of(row, "version"),
             files=number_of(row, "file_count"),
             links=number_of(row, "link_count"),
@@ -132,16 +132,26 @@ class Tables(MemoryViews):
                 if each["package_number"] == row["created_sequence"]
             },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
+            gone_at_us=cast("int | None", row["gone_at"]),
+            gone_by=cast("str | None", row["gone_by"]),
+            gone_reason=cast("str | None", row["gone_reason"]),
+            gone_sequence=cast("int | None", row["gone_sequence"]),
         )
+
+    def readable_package(self, package_id: str) -> PackageRecord:
+        """One package whose entries can be read."""
+        found = self.package(package_id)
+        found.check_not_gone()
+        return found
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        row = self.tables[FILES].get((self.package(package_id).created_sequence, path_key))
+        row = self.tables[FILES].get((self.readable_package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
-        self.package(package_id)
+        self.readable_package(package_id)
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:
@@ -266,6 +276,8 @@ class Tables(MemoryViews):
         """See `EventStore.name_usage`, for all names."""
         found: dict[str, NameUsage] = {}
         for row in self.tables[PACKAGES].values():
+            if row["gone_at"] is not None:
+                continue
             name = text_of(row, "name")
             before = found.get(name) or NameUsage(name, 0, 0, 0, 0)
             found[name] = NameUsage(
@@ -283,7 +295,8 @@ class Tables(MemoryViews):
         numbers = {row["created_sequence"] for row in packages}
         files = self.rows(FILES)
         own = {row["digest_primary"] for row in files if row["package_number"] in numbers}
-        others = {row["digest_primary"] for row in files if row["package_number"] not in numbers}
+        there = {row["created_sequence"] for row in self.tables[PACKAGES].values() if row["gone_at"] is None} - numbers
+        others = {row["digest_primary"] for row in files if row["package_number"] in there}
         objects = [row for row in self._current() if row["digest_primary"] in own - others]
         return UniqueUsage(
             len(packages),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import Select, and_, func, select
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.queries import IS_CURRENT, glob_condition
@@ -17,11 +17,6 @@ _packages, _files, _contents, _locations = LIVE[PACKAGES], LIVE[FILES], LIVE[CON
 _others, _owners = _files.alias("others"), _packages.alias("owners")
 
 
-def _is_there(status: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return whether a package is neither deleted nor expired. No index on the status is used."""
-    return status.concat("").in_(("open", "finalized"))
-
-
 def name_usage_query(name: str | None, after: str, limit: int) -> Select[*tuple[Any, ...]]:
     """Return the query for up to `limit` names after a name, in their order. It reads the packages by their names.
 
@@ -33,7 +28,7 @@ def name_usage_query(name: str | None, after: str, limit: int) -> Select[*tuple[
     columns = _packages.c
     totals = (columns.file_count, columns.total_bytes, columns.stored_bytes)
     query = select(columns.name, func.count(), *map(func.sum, totals)).where(
-        _is_there(columns.status), columns.name > after
+        columns.gone_at.is_(None), columns.name > after
     )
     if name is not None:
         query = query.where(glob_condition(columns.name, name))
@@ -61,7 +56,7 @@ def unique_usage_query(numbers: Sequence[int]) -> Select[*tuple[Any, ...]]:
     is_other = and_(
         _others.c.digest_primary == own.c.digest_primary,
         _others.c.package_number.not_in(numbers),
-        _is_there(_owners.c.status),
+        _owners.c.gone_at.is_(None),
     )
     joined = _others.join(_owners, _owners.c.created_sequence == _others.c.package_number)
     is_shared = select(_others.c.path_key).select_from(joined).where(is_other).exists()

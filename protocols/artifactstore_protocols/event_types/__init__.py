@@ -29,6 +29,8 @@ from artifactstore_protocols.event_types.objects_retired import OBJECTS_RETIRED,
 from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
 from artifactstore_protocols.event_types.package_annotated import PACKAGE_ANNOTATED, PackageAnnotated
 from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
+from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED, PackageDeleted
+from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
@@ -51,6 +53,8 @@ __all__ = [
     "OBJECTS_STORED",
     "PACKAGE_ANNOTATED",
     "PACKAGE_CREATED",
+    "PACKAGE_DELETED",
+    "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
@@ -71,6 +75,8 @@ __all__ = [
     "ObjectsStored",
     "PackageAnnotated",
     "PackageCreated",
+    "PackageDeleted",
+    "PackageExpired",
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
@@ -103,6 +109,8 @@ type Payload = (
     | PackageAnnotated
     | KeepPolicySet
     | KeepPolicyDeleted
+    | PackageDeleted
+    | PackageExpired
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -125,6 +133,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         PackageAnnotated: PACKAGE_ANNOTATED,
         KeepPolicySet: KEEP_POLICY_SET,
         KeepPolicyDeleted: KEEP_POLICY_DELETED,
+        PackageDeleted: PACKAGE_DELETED,
+        PackageExpired: PACKAGE_EXPIRED,
     }
 )
 

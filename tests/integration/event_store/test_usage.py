@@ -5,6 +5,7 @@ from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.keep_policies import KeepPolicy
 from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import DeletePackage
 from command_strategies import (
     Create,
     DeleteAKeepPolicy,
@@ -86,6 +87,14 @@ async def test_unique_bytes_are_those_that_no_other_package_needs(store: EventSt
     assert await unique(store, 2, 3) == (2, 2 + 3)
     assert await unique(store, 1, 2, 3) == (4, 1 + 5 + 2 + 3)
     assert await store.unique_usage([package_id_of(1)]) == UniqueUsage(1, 3, 11, 1, 1)
+
+
+async def test_what_is_gone_takes_nothing_and_shares_nothing(store: EventStore, scribe: Scribe) -> None:
+    await tell(scribe, *PACKAGES[:2], filled(1, a=b"12345"), filled(2, a=b"12345", b=b"1"))
+    assert await unique(store, 2) == (1, 1)
+    await scribe.tell(DeletePackage(package_id_of(1), "no need"))
+    assert await unique(store, 2) == (2, 6), "only a gone package needs the rest"
+    assert await store.name_usage(name=None, after="", limit=9) == [NameUsage("nightly", 1, 2, 6, 1)]
 
 
 async def test_keep_policies_are_listed_by_their_groups(store: EventStore, scribe: Scribe) -> None:
