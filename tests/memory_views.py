@@ -11,7 +11,7 @@ from typing import Literal, cast
 from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.identity import Digest
-from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.manifest import DirectoryEntry, FileEntry, LinkEntry, ManifestReceipt
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import ancestors
@@ -143,6 +143,7 @@ class MemoryViews:
         for row in self.rows(TAGS):
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
         state.keep_policies.update(self.keep_rules())
+        state.groups.update(self.groups())
         self._retain(state)
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
@@ -158,6 +159,17 @@ class MemoryViews:
             text_of(row, "package_group"): KeepRules.of_map(cast("Metadata", canonical.decode(bytes_of(row, "rules"))))
             for row in self.rows(KEEP_POLICIES)
         }
+
+    def groups(self) -> dict[str, dict[str, Candidate]]:
+        """Every finalized package that is there, by its name and its id, as keep policies see it."""
+        found: dict[str, dict[str, Candidate]] = {}
+        for row in self.rows(PACKAGES):
+            if row["status"] == "finalized":
+                package_id = text_of(row, "package_id")
+                tags = [text_of(tag, "tag") for tag in self.rows(TAGS) if tag["package_id"] == package_id]
+                times = number_of(row, "finalized_at"), number_of(row, "finalized_sequence")
+                found.setdefault(text_of(row, "name"), {})[package_id] = Candidate(package_id, *times, tuple(tags))
+        return found
 
     def totals(self) -> StoreTotals:
         """The row of totals; zeros where there is none."""

@@ -29,7 +29,7 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
-from artifactstore_protocols.keep_policies import KeepPolicy
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
     FileRecord,
@@ -220,6 +220,17 @@ class BlockingRegistry:
     def list_keep_policies(self) -> Generator[KeepPolicy]:
         """Iterate over all keep policies, in the order of their groups."""
         return _items(self.portal, self.portal.iterate(Registry.list_keep_policies))
+
+    def apply_keep_policies(
+        self, group: str | None = None, *, dry_run: bool = False, principal: str = DEFAULT_PRINCIPAL
+    ) -> Generator[KeepVerdict]:
+        """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
+        return _items(
+            self.portal,
+            self.portal.iterate(
+                lambda registry: registry.apply_keep_policies(group, dry_run=dry_run, principal=principal)
+            ),
+        )
 
     def tag_history(self, tag: str) -> Generator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

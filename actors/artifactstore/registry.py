@@ -62,7 +62,7 @@ from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.keep_policies import KeepPolicy, KeepPolicyNotFound
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies, KeepPolicy, KeepPolicyNotFound, KeepVerdict
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import DeletePackage
 from artifactstore_protocols.links import LinkPolicy
@@ -599,6 +599,41 @@ class Registry:
             KeepPolicyNotFound: the group has none.
         """
         await self._commit(DeleteKeepPolicy(group), principal, None)
+
+    @checked
+    async def apply_keep_policies(
+        self, group: str | None = None, *, dry_run: bool = False, principal: str = DEFAULT_PRINCIPAL
+    ) -> AsyncGenerator[KeepVerdict]:
+        """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
+
+        Yields the packages of each name newest first, once those that go are gone. A package whose name no policy
+        matches is not judged. Protected tags, holds and permanent retention always keep a package. The record of each
+        package that goes has the rule `policy:GROUP`. A repeated call continues an interrupted one.
+
+        Args:
+            group: the group of the policy; None for all policies. Other policies that match a name can keep packages.
+            dry_run: only judge, and let nothing go.
+            principal: the principal.
+
+        Raises:
+            KeepPolicyNotFound: the group has no policy.
+        """
+        from artifactstore.keeping_policies import apply_policies, verdicts  # noqa: PLC0415 - see above
+
+        store = self._store
+        if dry_run:
+            async with aclosing(verdicts(store, group)) as judged:
+                async for of_name in judged:
+                    for each in of_name:
+                        yield each
+            return
+
+        async def commit(command: ApplyKeepPolicies) -> Committed:
+            return await self._commit(command, principal, None)
+
+        async with aclosing(apply_policies(store, group, commit)) as applied:
+            async for verdict in applied:
+                yield verdict
 
     @checked
     async def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:

@@ -30,6 +30,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.globs import check_glob
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage, LifeCycleCommand
 from artifactstore_protocols.manifest import (
@@ -476,6 +477,7 @@ type Command = (
     | SetTag
     | DeleteTag
     | SetKeepPolicy
+    | ApplyKeepPolicies
     | DeleteKeepPolicy
     | AnnotatePackage
     | DeletePackage

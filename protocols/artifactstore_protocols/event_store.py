@@ -15,7 +15,7 @@ from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.keep_policies import KeepPolicy
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
@@ -313,6 +313,17 @@ class EventStore(Protocol):
 
     async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
         """Return what would be freed if these packages went together, at a cost that their files decide."""
+        ...
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of the first name after a name, without those that are gone; [] after the last.
+
+        A glob narrows the names. A name that it does not match may be returned.
+        """
+        ...
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return for each package that no policy can let go the reason."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

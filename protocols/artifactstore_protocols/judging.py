@@ -42,6 +42,7 @@ from artifactstore_protocols.event_types import (
 )
 from artifactstore_protocols.event_types.command_noted import note_command
 from artifactstore_protocols.event_types.files_ingested import add_stored_bytes, check_contents, ingest_files
+from artifactstore_protocols.event_types.keep_policies_applied import application_needs, apply_keep_policies
 from artifactstore_protocols.event_types.keep_policy_deleted import delete_keep_policy
 from artifactstore_protocols.event_types.keep_policy_set import set_keep_policy
 from artifactstore_protocols.event_types.object_places import digest_at
@@ -69,6 +70,7 @@ from artifactstore_protocols.events import (
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
@@ -97,7 +99,7 @@ def command_needs(commands: Sequence[Command]) -> Needs:
     return Needs.of_all(map(_needs, commands))
 
 
-def _needs(command: Command) -> Needs:  # noqa: PLR0911 - one case for each command
+def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one case for each command
     match command:
         case CreatePackage():
             return creation_needs(command)
@@ -110,6 +112,8 @@ def _needs(command: Command) -> Needs:  # noqa: PLR0911 - one case for each comm
             return _needs_of_name(command)
         case AnnotatePackage() | FinalizePackage():
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
+        case ApplyKeepPolicies():
+            return application_needs(command)
         case LifeCycleCommand():
             return life_cycle_needs(command)
         case RecordFindings():
@@ -181,6 +185,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = (_decide_name(command, state),)
         case AnnotatePackage():
             made = (annotate_package(command, state),)
+        case ApplyKeepPolicies():
+            made = apply_keep_policies(command, state)
         case LifeCycleCommand():
             made = (decide_life_cycle(command, state),)
         case RecordFindings():

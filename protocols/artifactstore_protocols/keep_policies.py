@@ -6,18 +6,37 @@ and no precedence exists, so a further policy never lets more of a name's packag
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, override
 
 from msgspec import Struct
 
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.canonical import RecordValue
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.globs import glob_matcher
+from artifactstore_protocols.ids import check_id
 from artifactstore_protocols.keep_rules import Candidate, KeepRules, judge_candidates
+from artifactstore_protocols.life_cycle import LifeCycleCommand
+from artifactstore_protocols.names import check_name
+from artifactstore_protocols.typed import check_fields
 
-__all__ = ["KEEP_POLICIES_MAX", "KeepPolicy", "KeepPolicyNotFound", "judge_group", "policies_for"]
+__all__ = [
+    "APPLIED_MAX",
+    "KEEP_POLICIES_MAX",
+    "ApplyKeepPolicies",
+    "GroupMember",
+    "KeepPolicy",
+    "KeepPolicyNotFound",
+    "KeepVerdict",
+    "judge_group",
+    "policies_for",
+]
 
 KEEP_POLICIES_MAX: Final = 1000
 """The most keep policies in one store. All of them are read to judge a package."""
+
+
+APPLIED_MAX: Final = 256
+"""The most packages that one command lets go."""
 
 
 class KeepPolicy(Struct, frozen=True):
@@ -36,6 +55,72 @@ class KeepPolicy(Struct, frozen=True):
     set_by: str
     set_at_us: int
     sequence: int
+
+
+class KeepVerdict(Struct, frozen=True):
+    """What keep policies say about one finalized package.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        finalized_at_us: the time of its finalizing, in microseconds since 1970 UTC.
+        bytes: the total size of its files.
+        tags: its tags.
+        kept_by: what keeps it: rules as `GROUP: RULE`, or the reason why no policy can let it go; empty if it goes.
+        rule: the rule by which it goes, `policy:GROUP`; empty if it is kept.
+    """
+
+    package_id: str
+    name: str
+    finalized_at_us: int
+    bytes: int
+    tags: tuple[str, ...]
+    kept_by: tuple[str, ...]
+    rule: str
+
+
+class GroupMember(Struct, frozen=True):
+    """A finalized package that is neither deleted nor expired, as keep policies see it."""
+
+    name: str
+    candidate: Candidate
+    bytes: int
+
+
+class ApplyKeepPolicies(LifeCycleCommand, frozen=True):
+    """A command that lets packages of one name go if, when it is committed, nothing keeps them.
+
+    Attributes:
+        group: the group of the policy by which they go. If other policies match the name, each of them can keep a
+            package.
+        name: the name of the packages.
+        package_ids: the ids of 1 to `APPLIED_MAX` packages. Those that something keeps stay.
+        as_of_us: the time of the call, in microseconds since 1970 UTC.
+    """
+
+    group: str
+    name: str
+    package_ids: tuple[str, ...]
+    as_of_us: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_name("group", self.group)
+        check_name("package name", self.name)
+        if not 0 < len(self.package_ids) <= APPLIED_MAX or len(set(self.package_ids)) != len(self.package_ids):
+            reason = f"name 1 to {APPLIED_MAX} packages, each once"
+            raise InvalidValue("packages", str(len(self.package_ids)), reason)
+        for package_id in self.package_ids:
+            check_id("package id", package_id)
+
+    @property
+    def rule(self) -> str:
+        """The rule by which packages go."""
+        return f"policy:{self.group}"
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["apply", self.group, self.name, [*self.package_ids]]
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
-from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.metadata import MetadataValue
 
 __all__ = [
@@ -54,6 +54,7 @@ class Needs(Struct, frozen=True):
         kept: the ids of needed packages whose retention and protected tags are needed, too.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
+        groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
         keep_policies: whether all keep policies are needed.
         counts: whether to count the entries of all packages.
     """
@@ -68,6 +69,7 @@ class Needs(Struct, frozen=True):
     described: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
     keep_policies: bool = False
     counts: bool = False
 
@@ -258,6 +260,7 @@ class LogState(Struct):
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
+    groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     previous: LastEvent | None = None
@@ -293,8 +296,16 @@ class LogState(Struct):
         if named is None:
             return
         self.tags[tag] = named
+        self._tag_candidate(tag, named)
         if named.protected and named.package_id in self.packages:
             self.packages[named.package_id].protected_tags.add(tag)
+
+    def _tag_candidate(self, tag: str, named: TagState) -> None:
+        """Add a tag to a package that keep policies judge in this batch. A tag that it has lost keeps it here."""
+        package = self.packages.get(named.package_id)
+        group = {} if package is None else self.groups.get(package.name, {})
+        if (candidate := group.get(named.package_id)) is not None and tag not in candidate.tags:
+            group[named.package_id] = candidate._replace(tags=(*candidate.tags, tag))
 
     def add_package(self, package: PackageState) -> None:
         """Add a new package, and count it in the totals."""
@@ -326,6 +337,7 @@ class LogState(Struct):
         counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
         package.gone = gone
         package.entries, package.below = {}, {}
+        self.groups.get(package.name, {}).pop(package.package_id, None)
         self._add_entries(EntryCounts(), counts)
         self.totals.packages -= 1
         self.totals.finalized -= package.finalized

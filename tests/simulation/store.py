@@ -14,10 +14,11 @@ from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
+from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
-from artifactstore_protocols.keep_policies import KeepPolicy
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.log_file import LogDiffers
 from artifactstore_protocols.package_listing import EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
@@ -423,6 +424,17 @@ class SimulatedEventStore:
     async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
         """What only these packages need."""
         return await self._read("unique usage", lambda: self._log.tables.unique_usage(package_ids))
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """The packages of the next name."""
+        where = PackageFilter(name=name)
+        return await self._read("group", lambda: self._log.tables.next_group(where, after))
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """What keeps packages."""
+        return await self._read(
+            "obstacles", lambda: obstacles(package_ids, self._log.tables.state(obstacle_needs(package_ids)))
+        )
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """A version of a schema."""

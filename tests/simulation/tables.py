@@ -16,9 +16,10 @@ from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.keep_policies import KeepPolicy
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
+from artifactstore_protocols.package_listing import PackageFilter
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, PackageStatus, Tag
@@ -271,6 +272,15 @@ class Tables(MemoryViews):
             )
             for row in self.rows(KEEP_POLICIES)
         ]
+
+    def next_group(self, where: PackageFilter, after: str) -> list[GroupMember]:
+        """See `EventStore.next_group`."""
+        groups = self.groups()
+        name = min((each for each in groups if each > after and where.matches_name(each)), default=None)
+        if name is None:
+            return []
+        sizes = {text_of(row, "package_id"): number_of(row, "total_bytes") for row in self.tables[PACKAGES].values()}
+        return [GroupMember(name, each, sizes[each.package_id]) for each in groups[name].values()]
 
     def name_usage(self) -> list[NameUsage]:
         """See `EventStore.name_usage`, for all names."""

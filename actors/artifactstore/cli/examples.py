@@ -82,6 +82,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "retention policy show": ("artifactstore retention policy show nightly",),
         "retention policy list": ("artifactstore retention policy list --json",),
         "retention policy delete": ("artifactstore retention policy delete 'build-*'",),
+        "retention policy apply": (
+            "artifactstore retention policy apply --dry-run",
+            "artifactstore retention policy apply nightly",
+        ),
         "schema add": ("artifactstore schema add build build.schema.json",),
         "schema list": ("artifactstore schema list",),
         "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),

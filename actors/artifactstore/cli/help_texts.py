@@ -73,6 +73,10 @@ its name keeps it. Only finalized packages are judged, by the time of their fina
         "retention policy show": "Show the keep policy of a group.",
         "retention policy list": "List all keep policies.",
         "retention policy delete": "Delete the keep policy of a group; its packages stay.",
+        "retention policy apply": """Let packages go that no keep policy and nothing else keeps.
+
+Prints for each package the rules that keep it, or the policy by which it goes. Protected tags, holds and permanent
+retention always keep a package. `--dry-run` changes nothing.""",
         "schema add": """Register the next version of a metadata schema.
 
 Supports a part of JSON Schema 2020-12, and refuses other keywords.""",

@@ -1,4 +1,4 @@
-"""Commands for keep policies: retention policy set, show, list, delete."""
+"""Commands for keep policies: retention policy set, show, list, delete, apply."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from artifactstore.cli.options import Json, complete_names
-from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
-from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.cli.options import Json, Quiet, complete_names
+from artifactstore.cli.output import PAGE_BYTES, counted, flush_output, say, say_json, size_text
+from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, invoker, on_store
 from artifactstore.json_output import Json as JsonValue
 from artifactstore.json_output import timestamp, to_json
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
-    from artifactstore_protocols.keep_policies import KeepPolicy
+    from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 
 __all__ = ["policy_commands", "register"]
 
@@ -107,6 +107,45 @@ def list_policies(*, json: Json = False) -> None:
     on_store(work)
 
 
+def apply(
+    group: Annotated[
+        str | None,
+        typer.Argument(metavar="[GROUP]", help="Apply only the policy of this group.", show_default=False),
+    ] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go; change nothing.")] = False,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore retention policy apply`."""
+
+    async def work(registry: "Registry") -> None:
+        going = kept = size_bytes = 0
+        verdicts = registry.apply_keep_policies(group, dry_run=dry_run, principal=invoker())
+        async with aclosing(verdicts):
+            async for each in verdicts:
+                if json:
+                    say_json(to_json(each))
+                else:
+                    say(_verdict_text(each, dry_run=dry_run))
+                await flush_output(least_bytes=PAGE_BYTES)
+                if each.rule:
+                    going, size_bytes = going + 1, size_bytes + each.bytes
+                else:
+                    kept += 1
+        if not json:
+            verb = "would go" if dry_run else "went"
+            say(f"{counted(going, 'package')} {verb}, with files of {size_text(size_bytes)}; {kept} kept")
+
+    on_store(work, interrupted="" if dry_run else CONTINUES)
+
+
+def _verdict_text(verdict: "KeepVerdict", *, dry_run: bool) -> str:
+    goes = "goes" if dry_run else "gone"
+    told = f"{goes}  {verdict.rule}" if verdict.rule else f"kept  {', '.join(verdict.kept_by)}"
+    return f"{verdict.package_id}  {timestamp(verdict.finalized_at_us)}  {verdict.name}  {told}"
+
+
 def _say_policy(policy: "KeepPolicy", *, json: bool) -> None:
     if json:
         say_json(_to_json(policy))
@@ -134,7 +173,13 @@ def policy_commands() -> typer.Typer:
     group = typer.Typer(
         help="Set, apply and delete rules that keep packages of a name.", no_args_is_help=True, rich_markup_mode=None
     )
-    commands = (("set", set_policy), ("show", show), ("list", list_policies), ("delete", delete))
+    commands = (
+        ("set", set_policy),
+        ("show", show),
+        ("list", list_policies),
+        ("delete", delete),
+        ("apply", apply),
+    )
     for name, command in commands:
         group.command(name)(command)
     return group

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, literal_column, selec
 from artifactstore.database.annotations import annotation_in, text_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
-from artifactstore.database.keep_policies import rules_in
+from artifactstore.database.keep_policies import load_keep_policies
 from artifactstore.database.keeping import load_keeping
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
@@ -30,7 +30,6 @@ from artifactstore_protocols.totals import TOTALS_ID
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
-    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -58,9 +57,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
-    if needs.keep_policies:
-        for group, rules in (yield lookup(_keep_policies(tables[KEEP_POLICIES], database), [()])):
-            state.keep_policies[group] = rules_in(group, rules)
+    yield from load_keep_policies(state, tables, needs, database)
     yield from _load_descriptions(state, tables, needs.described, database)
     yield from load_keeping(state, tables, needs.kept, database)
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
@@ -236,11 +233,6 @@ def _tags(tags: Table, database: str) -> Query:
     return query(
         select(tags.c.tag, tags.c.package_id, tags.c.protected).where(tags.c.tag == values["tag"]), values, database
     )
-
-
-@cache
-def _keep_policies(policies: Table, database: str) -> Query:
-    return query(select(policies.c.package_group, policies.c.rules), {}, database)
 
 
 @cache

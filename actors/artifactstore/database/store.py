@@ -11,12 +11,14 @@ from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
+from artifactstore.database.state import load_state
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
+from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.keep_policies import KeepPolicy
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
@@ -267,6 +269,19 @@ class SqlEventStore:
     async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
         """Return what would be freed if these packages went together."""
         return await self._database.read(lambda connection: usage.unique_usage(connection, package_ids))
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of the next name."""
+        return await self._database.read(lambda connection: keep_policies.next_group(connection, name, after))
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return what keeps packages from any policy."""
+
+        async def read(connection: AsyncConnection) -> Mapping[str, str]:
+            needs = obstacle_needs(package_ids)
+            return obstacles(package_ids, await run(connection, load_state(needs, connection.dialect.name)))
+
+        return await self._database.read(read)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""
