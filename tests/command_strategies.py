@@ -65,6 +65,7 @@ __all__ = [
     "BACKEND_ID",
     "LOG_BEGUN",
     "Annotate",
+    "ApplyKeepPolicy",
     "Condemn",
     "Create",
     "Delete",
@@ -367,6 +368,14 @@ class DeleteAKeepPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ApplyKeepPolicy:
+    """Somebody applies the keep policy of a group to some packages."""
+
+    group: str
+    packages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Annotate:
     """Somebody annotates a package."""
 
@@ -415,6 +424,7 @@ type Step = (
     | DeleteATag
     | SetAKeepPolicy
     | DeleteAKeepPolicy
+    | ApplyKeepPolicy
     | Annotate
     | Delete
     | Expire
@@ -470,6 +480,7 @@ _STEPS = st.one_of(
     st.builds(DeleteATag, _TAGS),
     st.builds(SetAKeepPolicy, _GROUPS, st.integers(1, 2)),
     st.builds(DeleteAKeepPolicy, _GROUPS),
+    st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
     st.builds(
         Expire,

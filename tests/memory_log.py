@@ -25,6 +25,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage
 from artifactstore_protocols.manifest import (
@@ -44,6 +45,7 @@ from artifactstore_protocols.views import (
 from command_strategies import (
     LOG_BEGUN,
     Annotate,
+    ApplyKeepPolicy,
     Condemn,
     Create,
     Delete,
@@ -106,6 +108,7 @@ class MemoryLog:
             self.views.apply(project(stored, payload))
         self.views.count_totals()
         self.state.counts = self.views.counts()
+        self.state.groups = self.views.groups()
         return None
 
     def command(self, step: Step) -> Command:
@@ -123,7 +126,7 @@ class MemoryLog:
             case Register():
                 schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
                 return RegisterMetadataSchema(step.name, schema)
-            case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy():
+            case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy() | ApplyKeepPolicy():
                 return _of_names(step)
             case Delete():
                 return DeletePackage(package_id_of(step.package), "no need", step.before_expiry, step.as_of_us)
@@ -186,7 +189,7 @@ class MemoryLog:
         )
 
 
-def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy) -> Command:
+def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy | ApplyKeepPolicy) -> Command:
     match step:
         case SetATag():
             return SetTag(step.tag, package_id_of(step.package), step.protected)
@@ -196,6 +199,8 @@ def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy) -
             return SetKeepPolicy(step.group, KeepRules(last=step.last, tagged=("release-*",)))
         case DeleteAKeepPolicy():
             return DeleteKeepPolicy(step.group)
+        case ApplyKeepPolicy():
+            return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 7)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

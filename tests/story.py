@@ -8,6 +8,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from command_strategies import (
     Annotate,
+    ApplyKeepPolicy,
     Condemn,
     Create,
     Delete,
@@ -134,6 +135,9 @@ STORY: list[Step] = [
     Expire(5, "retention", 2**52),
     Finalize(5, late=False),
     SetATag("keep", 5, True),
+    ApplyKeepPolicy("nightly", (1, 4, 5)),
+    SetAKeepPolicy("nightly", 1),
+    ApplyKeepPolicy("night*", (1,)),
     Delete(5, True),
     Expire(5, "policy:nightly", 0),
     SetATag("keep", 5, False),
@@ -152,6 +156,8 @@ STORY: list[Step] = [
     Ingest(6, (FileStep("b", b"yy", False),), OnExisting.REFUSE),
     Create(7, "short", {}),
     Expire(7, "abandoned", 0),
+    ApplyKeepPolicy("nightly", (1, 4)),
+    ApplyKeepPolicy("nightly", (1, 4)),
     Condemn((b"yy",)),
 ]
 

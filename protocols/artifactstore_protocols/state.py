@@ -291,21 +291,27 @@ class LogState(Struct):
     def set_tag(self, tag: str, named: TagState | None) -> None:
         """Set or delete a tag after an event, and note a protected tag with the package that it names."""
         before = self.tags.pop(tag, None)
+        self._move_tag(tag, before, named)
         if before is not None and before.package_id in self.packages:
             self.packages[before.package_id].protected_tags.discard(tag)
         if named is None:
             return
         self.tags[tag] = named
-        self._tag_candidate(tag, named)
         if named.protected and named.package_id in self.packages:
             self.packages[named.package_id].protected_tags.add(tag)
 
-    def _tag_candidate(self, tag: str, named: TagState) -> None:
-        """Add a tag to a package that keep policies judge in this batch. A tag that it has lost keeps it here."""
-        package = self.packages.get(named.package_id)
-        group = {} if package is None else self.groups.get(package.name, {})
-        if (candidate := group.get(named.package_id)) is not None and tag not in candidate.tags:
-            group[named.package_id] = candidate._replace(tags=(*candidate.tags, tag))
+    def _move_tag(self, tag: str, before: TagState | None, after: TagState | None) -> None:
+        """Move a tag between the packages that keep policies judge."""
+        for group in self.groups.values():
+            if before is not None and (old := group.get(before.package_id)) is not None:
+                group[before.package_id] = old._replace(tags=tuple(each for each in old.tags if each != tag))
+            if after is not None and (new := group.get(after.package_id)) is not None:
+                group[after.package_id] = new._replace(tags=tuple(sorted({*new.tags, tag})))
+
+    def add_candidate(self, package: PackageState, candidate: Candidate) -> None:
+        """Add a package that was finalized to those that keep policies judge, if its name is needed."""
+        if package.name in self.groups:
+            self.groups[package.name][candidate.package_id] = candidate
 
     def add_package(self, package: PackageState) -> None:
         """Add a new package, and count it in the totals."""

@@ -69,7 +69,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
         references={key: count for key, count in state.references.items() if key in needed.references},
         keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
-        groups={name: dict(group) for name, group in state.groups.items() if name in needed.groups},
+        groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
         counts=state.counts if needed.counts else None,
         tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
         schemas={

@@ -1,4 +1,4 @@
-"""The rules of keep policies: setting and deleting them, and judging packages again inside the commit that lets them go."""
+"""The rules of keep policies: to set and delete them, and to judge packages again inside the commit."""
 
 import pytest
 

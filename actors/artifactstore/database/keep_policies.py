@@ -39,8 +39,9 @@ def load_keep_policies(state: LogState, tables: ViewTables, needs: Needs, databa
     if needs.keep_policies:
         for group, rules in (yield lookup(_all_policies(tables[KEEP_POLICIES], database), [()])):
             state.keep_policies[group] = _rules_in(group, rules)
+    state.groups.update((name, {}) for name in needs.groups)
     for member in (yield from _members_of(needs.groups, tables, database)):
-        state.groups.setdefault(member.name, {})[member.candidate.package_id] = member.candidate
+        state.groups[member.name][member.candidate.package_id] = member.candidate
 
 
 def _members_of(names: Iterable[str], tables: ViewTables, database: str) -> Steps[list[GroupMember]]:

@@ -3,15 +3,11 @@
 from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.keep_policies import KeepPolicy
-from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import DeletePackage
 from command_strategies import (
     Create,
-    DeleteAKeepPolicy,
     FileStep,
     Ingest,
-    SetAKeepPolicy,
     Step,
     created,
     ingest,
@@ -95,14 +91,3 @@ async def test_what_is_gone_takes_nothing_and_shares_nothing(store: EventStore, 
     await scribe.tell(DeletePackage(package_id_of(1), "no need"))
     assert await unique(store, 2) == (2, 6), "only a gone package needs the rest"
     assert await store.name_usage(name=None, after="", limit=9) == [NameUsage("nightly", 1, 2, 6, 1)]
-
-
-async def test_keep_policies_are_listed_by_their_groups(store: EventStore, scribe: Scribe) -> None:
-    memory = await tell(
-        scribe, SetAKeepPolicy("b", 2), SetAKeepPolicy("a*", 1), SetAKeepPolicy("c", 1), DeleteAKeepPolicy("c")
-    )
-    [first, second] = await store.keep_policies()
-    assert (first.group, second.group) == ("a*", "b")
-    assert second == KeepPolicy("b", KeepRules(last=2, tagged=("release-*",)), "ci", second.set_at_us, 2)
-    assert (await store.replay(rebuild=False)).identical
-    assert len(memory.events) == 5
