@@ -95,6 +95,6 @@ async def test_two_who_apply_at_once_let_each_package_go_once(
     apply = ApplyKeepPolicies("nightly", "nightly", tuple(map(package_id_of, (1, 2, 3))), 7)
     async with stores.opened() as other, trio.open_nursery() as nursery:
         for each in (store, other):
-            nursery.start_soon(Scribe(each).tell, apply)
+            nursery.start_soon(Scribe(each).send, scribe.ask(apply))
     events = await store.read_events(after=0, limit=99)
     assert sum(each.event.type == "v1.package.expired" for each in events) == 2
