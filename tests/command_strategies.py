@@ -28,6 +28,8 @@ from artifactstore_protocols.entries import Entry, Place, StoredObject, director
 from artifactstore_protocols.event_types import (
     CommandNoted,
     FilesIngested,
+    HoldPlaced,
+    HoldReleased,
     KeepPolicyDeleted,
     KeepPolicySet,
     LogCreated,
@@ -45,6 +47,7 @@ from artifactstore_protocols.event_types import (
     PackageExpired,
     PackageFinalized,
     Payload,
+    RetentionChanged,
     TagDeleted,
     TagSet,
     Totals,
@@ -72,15 +75,19 @@ __all__ = [
     "DeleteAKeepPolicy",
     "DeleteATag",
     "Expire",
+    "Extend",
     "FileStep",
     "Finalize",
     "Find",
     "Ids",
     "Ingest",
     "Ingested",
+    "PlaceAHold",
     "Register",
+    "Release",
     "Remove",
     "Replace",
+    "Retain",
     "Retire",
     "SetAKeepPolicy",
     "SetATag",
@@ -404,6 +411,38 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceAHold:
+    """Somebody places a hold, perhaps with an id that another hold has."""
+
+    hold: int
+    package: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Somebody releases a hold."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """Somebody sets a retention: a class, or a duration in microseconds."""
+
+    package: int
+    retention: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Somebody extends a retention."""
+
+    package: int
+    duration_us: int
+    as_of_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
@@ -428,6 +467,10 @@ type Step = (
     | Annotate
     | Delete
     | Expire
+    | PlaceAHold
+    | Release
+    | Retain
+    | Extend
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -481,6 +524,10 @@ _STEPS = st.one_of(
     st.builds(SetAKeepPolicy, _GROUPS, st.integers(1, 2)),
     st.builds(DeleteAKeepPolicy, _GROUPS),
     st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
+    st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
+    st.builds(Release, st.integers(1, 3)),
+    st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
+    st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
     st.builds(
         Expire,
@@ -580,6 +627,9 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(KeepPolicySet, text, metadata),
         st.builds(KeepPolicyDeleted, text),
         st.builds(PackageDeleted, text, text),
+        st.builds(HoldPlaced, text, text, text),
+        st.builds(HoldReleased, text, text),
+        st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
         st.builds(PackageExpired, text, text, number, number),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
         st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),

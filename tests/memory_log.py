@@ -27,7 +27,15 @@ from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
-from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -52,12 +60,16 @@ from command_strategies import (
     DeleteAKeepPolicy,
     DeleteATag,
     Expire,
+    Extend,
     Finalize,
     Find,
     Ingest,
+    PlaceAHold,
     Register,
+    Release,
     Remove,
     Replace,
+    Retain,
     Retire,
     SetAKeepPolicy,
     SetATag,
@@ -111,7 +123,7 @@ class MemoryLog:
         self.state.groups = self.views.groups()
         return None
 
-    def command(self, step: Step) -> Command:
+    def command(self, step: Step) -> Command:  # noqa: PLR0911 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -134,6 +146,8 @@ class MemoryLog:
                 package = self.state.packages.get(package_id_of(step.package))
                 version = max(0 if package is None else package.version - step.late, 0)
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case PlaceAHold() | Release() | Retain() | Extend():
+                return _of_keeping(step)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
@@ -201,6 +215,20 @@ def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy | 
             return DeleteKeepPolicy(step.group)
         case ApplyKeepPolicy():
             return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 7)
+
+
+def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:
+    match step:
+        case PlaceAHold():
+            return PlaceHold(package_id_of(1000 + step.hold), package_id_of(step.package), "a case")
+        case Release():
+            return ReleaseHold(package_id_of(1000 + step.hold))
+        case Retain():
+            if isinstance(step.retention, str):
+                return SetRetention(package_id_of(step.package), step.retention)
+            return SetRetention(package_id_of(step.package), CUSTOM, step.retention)
+        case Extend():
+            return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
         AnnotationNotFound,
+        HoldNotFound,
         MetadataKeyTaken,
         NotFinalized,
         ObjectsNotStored,
@@ -159,6 +160,7 @@ __all__ = [
     "EventRefused",
     "ExportIncomplete",
     "FileNotInPackage",
+    "HoldNotFound",
     "IdempotencyConflict",
     "IgnoreFileRefused",
     "ImportUnfinished",

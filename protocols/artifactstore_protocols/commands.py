@@ -32,7 +32,15 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
-from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage, LifeCycleCommand
+from artifactstore_protocols.life_cycle import (
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    LifeCycleCommand,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
     ManifestSummary,
@@ -482,6 +490,10 @@ type Command = (
     | AnnotatePackage
     | DeletePackage
     | ExpirePackage
+    | PlaceHold
+    | ReleaseHold
+    | SetRetention
+    | ExtendRetention
 )
 
 

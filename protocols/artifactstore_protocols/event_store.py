@@ -21,6 +21,7 @@ from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
@@ -324,6 +325,10 @@ class EventStore(Protocol):
 
     async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
         """Return for each package that no policy can let go the reason."""
+        ...
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return up to `limit` holds after an id, in the order of their ids; of one package, or of all."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

@@ -22,6 +22,7 @@ from artifactstore_protocols.identity import Digest
 __all__ = [
     "CONTENTS",
     "FILES",
+    "HOLDS",
     "KEEP_POLICIES",
     "KIND_DIRECTORY",
     "KIND_FILE",
@@ -165,8 +166,16 @@ backend when no row named it.
 
 RETENTION = ViewTable(
     "retention_state",
-    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at"),
+    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at", "sequence"),
 )
+"""The retention of packages as it is now. `status` is `open`, `retained`, `deleted` or `expired`.
+
+`sequence` is the sequence of the event that last set the retention.
+"""
+
+HOLDS = ViewTable("artifact_holds", ("hold_id", "package_id", "reason", "placed_by", "placed_at", "sequence"))
+"""The holds on packages that were not released."""
+
 SCHEMAS = ViewTable(
     "metadata_schemas",
     ("name", "version", "schema", "registered_at", "sequence"),
@@ -217,6 +226,7 @@ VIEWS: tuple[ViewTable, ...] = (
     VALUES,
     PARENTS,
     KEEP_POLICIES,
+    HOLDS,
     TOTALS,
 )
 

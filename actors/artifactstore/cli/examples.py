@@ -69,6 +69,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "tag delete": ("artifactstore tag delete release-4",),
         "tag list": ("artifactstore tag list", "artifactstore tag list --json | jq -r .tag"),
         "tag log": ("artifactstore tag log release-4",),
+        "hold place": ("artifactstore hold place 0199c0de-7c6b-7000-8000-000000000001 --reason 'customer case 4711'",),
+        "hold release": ("artifactstore hold release 0199c0de-7c6b-7000-8000-00000000000a",),
+        "hold list": ("artifactstore hold list", "artifactstore hold list nightly --json"),
+        "retention set": (
+            "artifactstore retention set 0199c0de-7c6b-7000-8000-000000000001 long",
+            "artifactstore retention set 0199c0de-7c6b-7000-8000-000000000001 90d",
+        ),
+        "retention extend": ("artifactstore retention extend 0199c0de-7c6b-7000-8000-000000000001 30d",),
         "stats": ("artifactstore stats", "artifactstore stats --json | jq .object_bytes"),
         "du": (
             "artifactstore du",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from artifactstore.registry import Registry
     from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 
-__all__ = ["policy_commands", "register"]
+__all__ = ["policy_commands"]
 
 _Group = Annotated[
     str,
@@ -183,10 +183,3 @@ def policy_commands() -> typer.Typer:
     for name, command in commands:
         group.command(name)(command)
     return group
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    group = typer.Typer(help="Say how long packages are kept.", no_args_is_help=True, rich_markup_mode=None)
-    group.add_typer(policy_commands(), name="policy")
-    app.add_typer(group, name="retention")

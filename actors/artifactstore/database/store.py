@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, keep_policies, queries, stats, usage
+from artifactstore.database import events, keep_policies, keeping, queries, stats, usage
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -23,6 +23,7 @@ from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
@@ -282,6 +283,12 @@ class SqlEventStore:
             return obstacles(package_ids, await run(connection, load_state(needs, connection.dialect.name)))
 
         return await self._database.read(read)
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return a page of holds."""
+        return await self._database.read(
+            lambda connection: keeping.holds(connection, package_id=package_id, after=after, limit=limit)
+        )
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""

@@ -13,6 +13,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
+from artifactstore_protocols.event_types.hold_released import HOLD_RELEASED, HoldReleased
 from artifactstore_protocols.event_types.keep_policy_deleted import KEEP_POLICY_DELETED, KeepPolicyDeleted
 from artifactstore_protocols.event_types.keep_policy_set import KEEP_POLICY_SET, KeepPolicySet
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
@@ -33,6 +35,7 @@ from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED,
 from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
+from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
@@ -41,6 +44,8 @@ __all__ = [
     "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
+    "HOLD_PLACED",
+    "HOLD_RELEASED",
     "KEEP_POLICY_DELETED",
     "KEEP_POLICY_SET",
     "LOG_CREATED",
@@ -56,12 +61,15 @@ __all__ = [
     "PACKAGE_DELETED",
     "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
+    "RETENTION_CHANGED",
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
     "TAG_SET",
     "CommandNoted",
     "EventType",
     "FilesIngested",
+    "HoldPlaced",
+    "HoldReleased",
     "KeepPolicyDeleted",
     "KeepPolicySet",
     "LogCreated",
@@ -80,6 +88,7 @@ __all__ = [
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "RetentionChanged",
     "TagDeleted",
     "TagSet",
     "Totals",
@@ -111,6 +120,9 @@ type Payload = (
     | KeepPolicyDeleted
     | PackageDeleted
     | PackageExpired
+    | HoldPlaced
+    | HoldReleased
+    | RetentionChanged
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -135,6 +147,9 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         KeepPolicyDeleted: KEEP_POLICY_DELETED,
         PackageDeleted: PACKAGE_DELETED,
         PackageExpired: PACKAGE_EXPIRED,
+        HoldPlaced: HOLD_PLACED,
+        HoldReleased: HOLD_RELEASED,
+        RetentionChanged: RETENTION_CHANGED,
     }
 )
 

@@ -29,6 +29,7 @@ from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    HOLDS,
     KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
@@ -75,6 +76,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     VALUES: {"annotation": "5", "term": None},
     KEEP_POLICIES: {"rules": b"\xa0", "set_by": "another"},
     PARENTS: {"manifest_digest": "another"},
+    HOLDS: {"package_id": "another", "reason": "none"},
 }
 
 
