@@ -14,7 +14,6 @@ A package is as new as the time of its finalizing. Of packages of the same time,
 the log is newer. Hours, days, weeks, months and years are those of UTC; a week begins on Monday.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -32,7 +31,6 @@ __all__ = [
     "Candidate",
     "KeepRules",
     "duration_text",
-    "duration_us_of",
     "judge_candidates",
 ]
 
@@ -43,8 +41,7 @@ PATTERNS_MAX: Final = 100
 """The most patterns for tags in one policy."""
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
-_UNITS_US: Final = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "w": 604_800_000_000}
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([mhdw])")
+_UNITS_US: Final = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000}
 _PERIODS: Final[Mapping[str, Callable[[datetime], object]]] = {
     "hourly": lambda time: (time.date(), time.hour),
     "daily": lambda time: time.date(),
@@ -187,20 +184,9 @@ def _newest_of_periods(
     return list(newest.values())
 
 
-def duration_us_of(text: str) -> int:
-    """Return a duration such as 30m, 12h, 7d or 2w in microseconds.
-
-    Raises:
-        InvalidValue: the text is no such duration.
-    """
-    if (found := _DURATION.fullmatch(text)) is None:
-        raise InvalidValue("duration", text[:60], "write 7d (or m, h, w), a whole number from 1 to 999999 and a unit")
-    return int(found[1]) * _UNITS_US[found[2]]
-
-
 def duration_text(duration_us: int) -> str:
     """Return a duration as text, in days, hours or minutes: the largest unit of which it is a multiple."""
-    for unit in "dhm":
-        if duration_us % _UNITS_US[unit] == 0:
-            return f"{duration_us // _UNITS_US[unit]}{unit}"
+    for unit, unit_us in _UNITS_US.items():
+        if duration_us % unit_us == 0:
+            return f"{duration_us // unit_us}{unit}"
     return f"{duration_us} µs"

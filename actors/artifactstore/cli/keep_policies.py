@@ -56,7 +56,7 @@ def set_policy(
     json: Json = False,
 ) -> None:
     """Run `artifactstore retention policy set`."""
-    from artifactstore_protocols.keep_rules import KeepRules, duration_us_of  # noqa: PLC0415 - `--help` does not need it
+    from artifactstore_protocols.keep_rules import KeepRules  # noqa: PLC0415 - `--help` does not need it
 
     rules = KeepRules(
         last=keep_last,
@@ -65,13 +65,22 @@ def set_policy(
         weekly=keep_weekly,
         monthly=keep_monthly,
         yearly=keep_yearly,
-        within_us=None if keep_within is None else duration_us_of(keep_within),
+        within_us=None if keep_within is None else _duration_us(keep_within),
         tagged=tuple(keep_tagged or ()),
     )
     changed = on_store(
         lambda registry: registry.set_keep_policy(group, rules, principal=invoker()), interrupted=MAY_BE_DONE
     )
     _say_policy(changed, json=json)
+
+
+def _duration_us(text: str) -> int:
+    from artifactstore_protocols.errors import InvalidValue  # noqa: PLC0415 - as above
+    from artifactstore_protocols.moments import duration_us  # noqa: PLC0415
+
+    if (found := duration_us(text)) is None:
+        raise InvalidValue("duration", text[:60], "write 7d (or m, h, w)")
+    return found
 
 
 def show(group: _Group, *, json: Json = False) -> None:
