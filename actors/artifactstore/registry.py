@@ -1340,18 +1340,18 @@ class Registry:
         return sorted(found, key=lambda each: (-each.bytes, each.name))
 
     @checked
-    async def unique_usage(self, packages: Sequence[str]) -> UniqueUsage:
+    async def unique_usage(self, chosen: Sequence[str]) -> UniqueUsage:
         """Return what would be freed if these packages went together, and no other package.
 
         Args:
-            packages: 1 to `UNIQUE_PACKAGES_MAX` packages; see the class.
+            chosen: 1 to `UNIQUE_PACKAGES_MAX` packages; see the class.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
         """
-        if not 0 < len(packages) <= UNIQUE_PACKAGES_MAX:
-            raise InvalidValue("packages", str(len(packages)), f"name 1 to {UNIQUE_PACKAGES_MAX} packages")
-        return await self._store.unique_usage(await self._package_ids(packages))
+        if not 0 < len(chosen) <= UNIQUE_PACKAGES_MAX:
+            raise InvalidValue("chosen", str(len(chosen)), f"name 1 to {UNIQUE_PACKAGES_MAX} packages")
+        return await self._store.unique_usage(await self._package_ids(chosen))
 
     @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:

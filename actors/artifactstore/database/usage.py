@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, func, literal_column, select
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.queries import IS_CURRENT, glob_condition
@@ -59,12 +59,20 @@ def unique_usage_query(numbers: Sequence[int]) -> Select[*tuple[Any, ...]]:
         _owners.c.gone_at.is_(None),
     )
     joined = _others.join(_owners, _owners.c.created_sequence == _others.c.package_number)
-    is_shared = select(_others.c.path_key).select_from(joined).where(is_other).exists()
+    # One search for each content, by the index. A plain NOT EXISTS lets PostgreSQL read all entries instead.
+    sharer = (
+        select(_others.c.package_number)
+        .select_from(joined)
+        .where(is_other)
+        .limit(literal_column("1"))
+        .offset(literal_column("0"))
+        .scalar_subquery()
+    )
     objects = own.join(_locations, _locations.c.digest_primary == own.c.digest_primary).join(
         _contents, _contents.c.digest_primary == own.c.digest_primary
     )
     size = func.coalesce(func.sum(_contents.c.size_bytes), 0)
-    return select(func.count(), size).select_from(objects).where(IS_CURRENT, ~is_shared)
+    return select(func.count(), size).select_from(objects).where(IS_CURRENT, sharer.is_(None))
 
 
 async def unique_usage(connection: AsyncConnection, package_ids: Sequence[str]) -> UniqueUsage:

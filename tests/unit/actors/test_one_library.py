@@ -78,6 +78,8 @@ def test_blocks_and_iterations_are_told_apart() -> None:
         "list_metadata_schemas",
         "list_tags",
         "tag_history",
+        "list_keep_policies",
+        "apply_keep_policies",
         "exported_events",
         "history",
     }
