@@ -14,7 +14,7 @@ from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.globs import glob_matcher
 from artifactstore_protocols.ids import check_id
-from artifactstore_protocols.keep_rules import Candidate, KeepRules, judge_candidates
+from artifactstore_protocols.keep_rules import Candidate, KeepRules, newest_first, selections
 from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.names import check_name
 from artifactstore_protocols.typed import check_fields
@@ -145,9 +145,10 @@ def judge_group(policies: Mapping[str, KeepRules], packages: Iterable[Candidate]
         policies: the policies that match the name.
         packages: the finalized packages of the name.
     """
-    candidates = tuple(packages)
-    kept: dict[str, tuple[str, ...]] = {}
+    ordered = newest_first(packages)
+    kept: dict[str, tuple[str, ...]] = {each.package_id: () for each in ordered}
     for group, rules in policies.items():
-        for package_id, texts in judge_candidates(rules, candidates).items():
-            kept[package_id] = kept.get(package_id, ()) + tuple(f"{group}: {text}" for text in texts)
+        for text, keeps in selections(rules, ordered):
+            for each in keeps:
+                kept[each.package_id] += (f"{group}: {text}",)
     return kept

@@ -16,6 +16,8 @@ the log is newer. Hours, days, weeks, months and years are those of UTC; a week 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -32,6 +34,8 @@ __all__ = [
     "KeepRules",
     "duration_text",
     "judge_candidates",
+    "newest_first",
+    "selections",
 ]
 
 KEPT_COUNT_MAX: Final = 1_000_000
@@ -40,6 +44,7 @@ KEPT_COUNT_MAX: Final = 1_000_000
 PATTERNS_MAX: Final = 100
 """The most patterns for tags in one policy."""
 
+_AGE = attrgetter("finalized_at_us", "finalized_sequence")
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _UNITS_US: Final = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000}
 _PERIODS: Final[Mapping[str, Callable[[datetime], object]]] = {
@@ -145,38 +150,41 @@ def judge_candidates(rules: KeepRules, packages: Iterable[Candidate]) -> Mapping
 
     The texts are those of `KeepRules.texts`, in the same order.
     """
-    newest_first = sorted(packages, key=lambda each: (each.finalized_at_us, each.finalized_sequence), reverse=True)
-    kept: dict[str, list[str]] = {each.package_id: [] for each in newest_first}
-    for text, keeps in _selections(rules, newest_first):
+    ordered = newest_first(packages)
+    kept: dict[str, tuple[str, ...]] = {each.package_id: () for each in ordered}
+    for text, keeps in selections(rules, ordered):
         for each in keeps:
-            kept[each.package_id].append(text)
-    return {package_id: tuple(texts) for package_id, texts in kept.items()}
+            kept[each.package_id] += (text,)
+    return kept
 
 
-def _selections(rules: KeepRules, newest_first: Sequence[Candidate]) -> Iterable[tuple[str, Iterable[Candidate]]]:
-    """Yield the text of each rule with the packages that it keeps."""
+def newest_first(packages: Iterable[Candidate]) -> Sequence[Candidate]:
+    """Return packages in the order in which rules judge them."""
+    return sorted(packages, key=_AGE, reverse=True)
+
+
+def selections(rules: KeepRules, ordered: Sequence[Candidate]) -> Iterable[tuple[str, Iterable[Candidate]]]:
+    """Yield the text of each rule with the packages that it keeps, of packages in the order of `newest_first`."""
     if rules.last is not None:
-        yield f"last {rules.last}", newest_first[: rules.last]
+        yield f"last {rules.last}", ordered[: rules.last]
     for name, period_of in _PERIODS.items():
         count: int | None = getattr(rules, name)
         if count is not None:
-            yield f"{name} {count}", _newest_of_periods(newest_first, period_of, count)
-    if rules.within_us is not None and newest_first:
-        since_us = newest_first[0].finalized_at_us - rules.within_us
-        yield (
-            f"within {duration_text(rules.within_us)}",
-            [each for each in newest_first if each.finalized_at_us >= since_us],
-        )
+            yield f"{name} {count}", _newest_of_periods(ordered, period_of, count)
+    if rules.within_us is not None and ordered:
+        since_us = ordered[0].finalized_at_us - rules.within_us
+        kept = takewhile(lambda each: each.finalized_at_us >= since_us, ordered)
+        yield f"within {duration_text(rules.within_us)}", kept
     for pattern in rules.tagged:
         matches = glob_matcher(pattern)
-        yield f"tagged {pattern}", [each for each in newest_first if any(map(matches, each.tags))]
+        yield f"tagged {pattern}", (each for each in ordered if each.tags and any(map(matches, each.tags)))
 
 
 def _newest_of_periods(
-    newest_first: Sequence[Candidate], period_of: Callable[[datetime], object], count: int
+    ordered: Sequence[Candidate], period_of: Callable[[datetime], object], count: int
 ) -> list[Candidate]:
     newest: dict[object, Candidate] = {}
-    for each in newest_first:
+    for each in ordered:
         period = period_of(_EPOCH + timedelta(microseconds=each.finalized_at_us))
         if period not in newest and len(newest) == count:
             break
