@@ -26,6 +26,8 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
+    ClockObserved,
     CommandNoted,
     FilesIngested,
     HoldPlaced,
@@ -82,6 +84,7 @@ __all__ = [
     "Ids",
     "Ingest",
     "Ingested",
+    "Observe",
     "PlaceAHold",
     "Register",
     "Release",
@@ -443,6 +446,14 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
+class Observe:
+    """The service sees the clock, or somebody confirms it."""
+
+    at_us: int
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
@@ -471,6 +482,7 @@ type Step = (
     | Release
     | Retain
     | Extend
+    | Observe
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -524,6 +536,7 @@ _STEPS = st.one_of(
     st.builds(SetAKeepPolicy, _GROUPS, st.integers(1, 2)),
     st.builds(DeleteAKeepPolicy, _GROUPS),
     st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
+    st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
     st.builds(Release, st.integers(1, 3)),
     st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
@@ -627,6 +640,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(KeepPolicySet, text, metadata),
         st.builds(KeepPolicyDeleted, text),
         st.builds(PackageDeleted, text, text),
+        st.builds(ClockObserved, number),
+        st.builds(ClockConfirmed, number),
         st.builds(HoldPlaced, text, text, text),
         st.builds(HoldReleased, text, text),
         st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),

@@ -29,9 +29,11 @@ from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
+    ConfirmClock,
     DeletePackage,
     ExpirePackage,
     ExtendRetention,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -64,6 +66,7 @@ from command_strategies import (
     Finalize,
     Find,
     Ingest,
+    Observe,
     PlaceAHold,
     Register,
     Release,
@@ -113,6 +116,7 @@ class MemoryLog:
         self._now_us += bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
+            self.state.clock_us = self._now_us
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
@@ -123,7 +127,7 @@ class MemoryLog:
         self.state.groups = self.views.groups()
         return None
 
-    def command(self, step: Step) -> Command:  # noqa: PLR0911 - one case for each step
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -146,6 +150,8 @@ class MemoryLog:
                 package = self.state.packages.get(package_id_of(step.package))
                 version = max(0 if package is None else package.version - step.late, 0)
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case Observe():
+                return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
             case PlaceAHold() | Release() | Retain() | Extend():
                 return _of_keeping(step)
             case Annotate():

@@ -20,6 +20,7 @@ from command_strategies import (
     Finalize,
     Find,
     Ingest,
+    Observe,
     PlaceAHold,
     Register,
     Release,
@@ -187,6 +188,13 @@ STORY: list[Step] = [
     ApplyKeepPolicy("nightly", (1, 4)),
     ApplyKeepPolicy("nightly", (1, 4)),
     Condemn((b"yy",)),
+    Observe(1),
+    Observe(2 * 10**12),
+    Observe(2 * 10**12 + 1),
+    Observe(10**15),
+    Observe(10**15, confirmed=True),
+    Observe(10**15 + 10**12),
+    Observe(10**12),
 ]
 
 

@@ -251,6 +251,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
     op.create_table(
+        "store_clock",
+        integer("id"),
+        integer("observed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("id", name="pk_store_clock"),
+    )
+    op.create_table(
         "artifact_values",
         integer("package_number"),
         text("key"),
@@ -287,6 +294,7 @@ def downgrade() -> None:
     for table in (
         "store_totals",
         "keep_policies",
+        "store_clock",
         "artifact_parents",
         "artifact_values",
         "artifact_tags",

@@ -33,10 +33,12 @@ from artifactstore_protocols.ids import check_id, is_id
 from artifactstore_protocols.keep_policies import ApplyKeepPolicies
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
+    ConfirmClock,
     DeletePackage,
     ExpirePackage,
     ExtendRetention,
     LifeCycleCommand,
+    ObserveClock,
     PlaceHold,
     ReleaseHold,
     SetRetention,
@@ -494,6 +496,8 @@ type Command = (
     | ReleaseHold
     | SetRetention
     | ExtendRetention
+    | ObserveClock
+    | ConfirmClock
 )
 
 

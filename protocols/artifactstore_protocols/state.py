@@ -58,6 +58,7 @@ class Needs(Struct, frozen=True):
         groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
         keep_policies: whether all keep policies are needed.
         counts: whether to count the entries of all packages.
+        clock: whether the time that the store saw last is needed.
     """
 
     packages: frozenset[str] = frozenset()
@@ -74,17 +75,18 @@ class Needs(Struct, frozen=True):
     groups: frozenset[str] = frozenset()
     keep_policies: bool = False
     counts: bool = False
+    clock: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = tuple(name for name in cls.__struct_fields__ if name not in {"counts", "keep_policies"})
+        flags = ("counts", "clock", "keep_policies")
+        names = (name for name in cls.__struct_fields__ if name not in flags)
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        keep_policies = any(each.keep_policies for each in all_needs)
-        return cls(**unions, keep_policies=keep_policies, counts=any(each.counts for each in all_needs))
+        return cls(**unions, **{name: any(getattr(each, name) for each in all_needs) for name in flags})
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))
@@ -253,6 +255,8 @@ class LogState(Struct):
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
         holds: the package of each hold, by the id of the hold.
+        clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
+            empty log, or if not requested.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -269,6 +273,7 @@ class LogState(Struct):
     keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
     groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
+    clock_us: int | None = None
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     previous: LastEvent | None = None

@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from artifactstore_protocols.identity import Digest
 
 __all__ = [
+    "CLOCK",
     "CONTENTS",
     "FILES",
     "HOLDS",
@@ -187,6 +188,9 @@ TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "
 KEEP_POLICIES = ViewTable("keep_policies", ("package_group", "rules", "set_by", "set_at", "sequence"))
 """The keep policies. `package_group` is a package name or a glob of names, and `rules` a CBOR map."""
 
+CLOCK = ViewTable("store_clock", ("id", "observed_at", "sequence"))
+"""The time that was observed or confirmed last, in one row with the id 1; no row before the first."""
+
 TOTALS = ViewTable(
     "store_totals",
     (
@@ -227,6 +231,7 @@ VIEWS: tuple[ViewTable, ...] = (
     PARENTS,
     KEEP_POLICIES,
     HOLDS,
+    CLOCK,
     TOTALS,
 )
 

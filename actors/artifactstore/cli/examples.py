@@ -77,6 +77,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore retention set 0199c0de-7c6b-7000-8000-000000000001 90d",
         ),
         "retention extend": ("artifactstore retention extend 0199c0de-7c6b-7000-8000-000000000001 30d",),
+        "retention list": ("artifactstore retention list --expiring-within 7d",),
+        "retention explain": ("artifactstore retention explain nightly",),
+        "expire": (
+            "artifactstore expire --dry-run",
+            "artifactstore expire",
+            "artifactstore expire --abandoned-after 30d --yes-expire 412",
+        ),
+        "clock confirm": ("artifactstore clock confirm",),
         "stats": ("artifactstore stats", "artifactstore stats --json | jq .object_bytes"),
         "du": (
             "artifactstore du",

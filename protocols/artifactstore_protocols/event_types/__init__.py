@@ -11,6 +11,7 @@ from typing import Any, Final, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
+from artifactstore_protocols.event_types.clock import CLOCK_CONFIRMED, CLOCK_OBSERVED, ClockConfirmed, ClockObserved
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
@@ -41,6 +42,8 @@ from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDele
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
 __all__ = [
+    "CLOCK_CONFIRMED",
+    "CLOCK_OBSERVED",
     "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
@@ -65,6 +68,8 @@ __all__ = [
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
     "TAG_SET",
+    "ClockConfirmed",
+    "ClockObserved",
     "CommandNoted",
     "EventType",
     "FilesIngested",
@@ -123,6 +128,8 @@ type Payload = (
     | HoldPlaced
     | HoldReleased
     | RetentionChanged
+    | ClockObserved
+    | ClockConfirmed
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -150,6 +157,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         HoldPlaced: HOLD_PLACED,
         HoldReleased: HOLD_RELEASED,
         RetentionChanged: RETENTION_CHANGED,
+        ClockObserved: CLOCK_OBSERVED,
+        ClockConfirmed: CLOCK_CONFIRMED,
     }
 )
 

@@ -119,8 +119,15 @@ KINDS = {
     "to": "settings",
     "group": "str",
     "rules": "rules",
-    "dry_run": "bool",
     "chosen": "texts",
+    "hold": "str",
+    "reason": "str",
+    "before_expiry": "bool",
+    "duration": "str",
+    "expiring_within": "str",
+    "dry_run": "bool",
+    "yes_expire": "int",
+    "abandoned_after": "str",
 }
 
 
@@ -128,6 +135,9 @@ def right_values(tree: Path) -> dict[str, object]:
     """A value that would do for each parameter without a default."""
     return {
         "package": "p",
+        "hold": "h",
+        "reason": "r",
+        "duration": "1d",
         "before": "p",
         "after": "p",
         "tag": "t",
