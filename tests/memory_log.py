@@ -220,7 +220,7 @@ def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy | 
         case DeleteAKeepPolicy():
             return DeleteKeepPolicy(step.group)
         case ApplyKeepPolicy():
-            return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 7)
+            return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 1 << 50)
 
 
 def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:

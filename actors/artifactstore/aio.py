@@ -314,12 +314,19 @@ class AsyncioRegistry:
         return _items(self.portal.iterate(Registry.list_keep_policies))
 
     def apply_keep_policies(
-        self, group: str | None = None, *, dry_run: bool = False, principal: str = DEFAULT_PRINCIPAL
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
     ) -> AsyncGenerator[KeepVerdict]:
         """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
         return _items(
             self.portal.iterate(
-                lambda registry: registry.apply_keep_policies(group, dry_run=dry_run, principal=principal)
+                lambda registry: registry.apply_keep_policies(
+                    group, dry_run=dry_run, yes_expire=yes_expire, principal=principal
+                )
             )
         )
 

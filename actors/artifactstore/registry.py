@@ -63,7 +63,7 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.keep_policies import ApplyKeepPolicies, KeepPolicy, KeepPolicyNotFound, KeepVerdict
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepPolicyNotFound, KeepVerdict
 from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
@@ -810,7 +810,12 @@ class Registry:
 
     @checked
     async def apply_keep_policies(
-        self, group: str | None = None, *, dry_run: bool = False, principal: str = DEFAULT_PRINCIPAL
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
     ) -> AsyncGenerator[KeepVerdict]:
         """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
 
@@ -821,27 +826,26 @@ class Registry:
         Args:
             group: the group of the policy; None for all policies. Other policies that match a name can keep packages.
             dry_run: only judge, and let nothing go.
+            yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
             principal: the principal.
 
         Raises:
             KeepPolicyNotFound: the group has no policy.
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
         """
-        from artifactstore.keeping_policies import apply_policies, verdicts  # noqa: PLC0415 - see above
+        from artifactstore.keeping_policies import apply_policies  # noqa: PLC0415 - see above
 
-        store = self._store
-        if dry_run:
-            async with aclosing(verdicts(store, group)) as judged:
-                async for of_name in judged:
-                    for each in of_name:
-                        yield each
-            return
-
-        async def commit(command: ApplyKeepPolicies) -> Committed:
-            return await self._commit(command, principal, None)
-
-        async with aclosing(apply_policies(store, group, commit)) as applied:
-            async for verdict in applied:
-                yield verdict
+        applied = apply_policies(
+            self._store,
+            group,
+            lambda command: self._commit(command, principal, None),
+            dry_run=dry_run,
+            confirmed=yes_expire,
+        )
+        async with aclosing(applied) as verdicts:
+            async for each in verdicts:
+                yield each
 
     @checked
     async def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:

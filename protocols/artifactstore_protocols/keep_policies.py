@@ -21,6 +21,7 @@ from artifactstore_protocols.typed import check_fields
 
 __all__ = [
     "APPLIED_MAX",
+    "IN_THE_FUTURE",
     "KEEP_POLICIES_MAX",
     "ApplyKeepPolicies",
     "GroupMember",
@@ -30,6 +31,9 @@ __all__ = [
     "judge_group",
     "policies_for",
 ]
+
+IN_THE_FUTURE: Final = "it was finalized in the future, by a wrong clock"
+"""What keeps a package that is newer than the time of judging."""
 
 KEEP_POLICIES_MAX: Final = 1000
 """The most keep policies in one store. All of them are read to judge a package."""
@@ -138,17 +142,25 @@ def policies_for(name: str, policies: Mapping[str, KeepRules]) -> Mapping[str, K
     return {group: policies[group] for group in sorted(policies) if glob_matcher(group)(name)}
 
 
-def judge_group(policies: Mapping[str, KeepRules], packages: Iterable[Candidate]) -> Mapping[str, tuple[str, ...]]:
+def judge_group(
+    policies: Mapping[str, KeepRules], packages: Iterable[Candidate], as_of_us: int
+) -> Mapping[str, tuple[str, ...]]:
     """Return for each package of one name, newest first, what keeps it, as `GROUP: RULE`; nothing if it goes.
+
+    A package that was finalized in the future, by a wrong clock, is kept. It does not count for the others: beside it,
+    they would all be old. So the time of judging can only keep more.
 
     Args:
         policies: the policies that match the name.
         packages: the finalized packages of the name.
+        as_of_us: the time of judging, in microseconds since 1970 UTC.
     """
     ordered = newest_first(packages)
     kept: dict[str, tuple[str, ...]] = {each.package_id: () for each in ordered}
+    first = next((index for index, each in enumerate(ordered) if each.finalized_at_us <= as_of_us), len(ordered))
+    kept.update((each.package_id, (IN_THE_FUTURE,)) for each in ordered[:first])
     for group, rules in policies.items():
-        for text, keeps in selections(rules, ordered):
+        for text, keeps in selections(rules, ordered[first:]):
             for each in keeps:
                 kept[each.package_id] += (f"{group}: {text}",)
     return kept

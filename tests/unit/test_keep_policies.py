@@ -1,6 +1,8 @@
 """The rules of keep policies: to set and delete them, and to judge packages again inside the commit."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from artifactstore_protocols.commands import Command, DeleteKeepPolicy, SetKeepPolicy, SetTag
 from artifactstore_protocols.errors import InvalidValue
@@ -8,6 +10,7 @@ from artifactstore_protocols.event_types import KeepPolicyDeleted, KeepPolicySet
 from artifactstore_protocols.event_types.keep_policies_applied import obstacles
 from artifactstore_protocols.judging import command_needs, decide
 from artifactstore_protocols.keep_policies import (
+    IN_THE_FUTURE,
     KEEP_POLICIES_MAX,
     ApplyKeepPolicies,
     KeepPolicyNotFound,
@@ -39,7 +42,7 @@ def decided(command: Command, state: LogState) -> tuple[Payload, ...]:
 
 
 def apply(*package_ids: str, group: str = "nightly") -> ApplyKeepPolicies:
-    return ApplyKeepPolicies(group, "nightly", package_ids or (FIRST, SECOND, THIRD), as_of_us=7)
+    return ApplyKeepPolicies(group, "nightly", package_ids or (FIRST, SECOND, THIRD), as_of_us=1000)
 
 
 def expired(command: ApplyKeepPolicies, state: LogState) -> list[str]:
@@ -69,8 +72,8 @@ def test_a_store_has_a_limited_number_of_policies() -> None:
 
 def test_a_package_goes_if_no_policy_that_matches_keeps_it() -> None:
     assert decided(apply(), nightlies()) == (
-        PackageExpired(FIRST, "policy:nightly", 7, 1),
-        PackageExpired(SECOND, "policy:nightly", 7, 1),
+        PackageExpired(FIRST, "policy:nightly", 1000, 1),
+        PackageExpired(SECOND, "policy:nightly", 1000, 1),
     )
     assert expired(apply(SECOND), nightlies()) == [SECOND]
 
@@ -89,7 +92,7 @@ def test_any_other_policy_that_matches_keeps_a_package() -> None:
 def test_what_says_what_keeps_a_package_names_policy_and_rule() -> None:
     policies = {"night*": KeepRules(last=2), "nightly": LAST}
     candidates = nightlies().groups["nightly"].values()
-    assert judge_group(policies, candidates) == {
+    assert judge_group(policies, candidates, 1000) == {
         THIRD: ("night*: last 2", "nightly: last 1"),
         SECOND: ("night*: last 2",),
         FIRST: (),
@@ -114,6 +117,24 @@ def test_protected_tags_and_permanent_retention_keep_a_package_from_every_policy
     assert "the protected tag 'best'" in reasons[FIRST]
     assert reasons[SECOND] == "its retention is permanent"
     assert THIRD not in reasons
+
+
+def test_a_package_from_the_future_stays_and_makes_no_other_one_old() -> None:
+    state = nightlies()
+    state.keep_policies["nightly"] = KeepRules(within_us=1)
+    assert expired(apply(), state) == [FIRST]
+    state.groups["nightly"][THIRD] = Candidate(THIRD, 1 << 50, 13)
+    assert expired(apply(), state) == []
+    kept = judge_group({"nightly": LAST}, state.groups["nightly"].values(), 1000)
+    assert kept == {THIRD: (IN_THE_FUTURE,), SECOND: ("nightly: last 1",), FIRST: ()}
+
+
+@given(st.sets(st.integers(0, 9), max_size=6), st.integers(0, 9), st.integers(1, 3), st.integers(1, 3))
+def test_the_time_of_judging_can_only_keep_more(times: set[int], as_of_us: int, last: int, within_us: int) -> None:
+    group = [Candidate(str(at_us), at_us, at_us) for at_us in times]
+    policies = {"a": KeepRules(last=last), "b": KeepRules(within_us=within_us)}
+    late, early = (judge_group(policies, group, time_us) for time_us in (9, as_of_us))
+    assert {each for each, texts in late.items() if texts} <= {each for each, texts in early.items() if texts}
 
 
 def test_applying_twice_lets_nothing_more_go() -> None:

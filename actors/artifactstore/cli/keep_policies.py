@@ -123,6 +123,10 @@ def apply(
     ] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would go; change nothing.")] = False,
+    yes_expire: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Let exactly N packages go, also if that is more than half of all."),
+    ] = None,
     json: Json = False,
     _quiet: Quiet = False,
 ) -> None:
@@ -130,7 +134,7 @@ def apply(
 
     async def work(registry: "Registry") -> None:
         going = kept = size_bytes = 0
-        verdicts = registry.apply_keep_policies(group, dry_run=dry_run, principal=invoker())
+        verdicts = registry.apply_keep_policies(group, dry_run=dry_run, yes_expire=yes_expire, principal=invoker())
         async with aclosing(verdicts):
             async for each in verdicts:
                 if json:

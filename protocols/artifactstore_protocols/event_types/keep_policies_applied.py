@@ -32,7 +32,7 @@ def apply_keep_policies(command: ApplyKeepPolicies, state: LogState) -> tuple[Pa
     policies = policies_for(command.name, state.keep_policies)
     if command.group not in policies:
         return ()
-    kept = judge_group(policies, state.groups.get(command.name, {}).values())
+    kept = judge_group(policies, state.groups.get(command.name, {}).values(), command.as_of_us)
     let_go = [package_id for package_id in command.package_ids if kept.get(package_id) == ()]
     expired = (_expired(package_id, command.rule, command.as_of_us, state) for package_id in let_go)
     return tuple(each for each in expired if isinstance(each, PackageExpired))

@@ -68,7 +68,7 @@ async def test_commands_of_one_batch_see_each_other(store: EventStore, scribe: S
         assert memory.commit(command) is None
         await scribe.tell(command)
     ids = tuple(map(package_id_of, (1, 2, 3)))
-    apply = ApplyKeepPolicies("nightly", "nightly", ids, 7)
+    apply = ApplyKeepPolicies("nightly", "nightly", ids, 1 << 50)
     rules = KeepRules(last=1, tagged=("release",))
     await scribe.send(
         *map(
@@ -92,7 +92,7 @@ async def test_two_who_apply_at_once_let_each_package_go_once(
     stores: Stores, store: EventStore, scribe: Scribe
 ) -> None:
     await tell_story(scribe, [*NIGHTLIES, SetAKeepPolicy("nightly", 1)])
-    apply = ApplyKeepPolicies("nightly", "nightly", tuple(map(package_id_of, (1, 2, 3))), 7)
+    apply = ApplyKeepPolicies("nightly", "nightly", tuple(map(package_id_of, (1, 2, 3))), 1 << 50)
     async with stores.opened() as other, trio.open_nursery() as nursery:
         for each in (store, other):
             nursery.start_soon(Scribe(each).send, scribe.ask(apply))

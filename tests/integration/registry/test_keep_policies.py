@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from artifactstore import Registry, Settings, blocking, open_registry
-from artifactstore.errors import InvalidValue, KeepPolicyNotFound, PackageGone
+from artifactstore.errors import InvalidValue, KeepPolicyNotFound, PackageGone, TooMuchExpires
 from artifactstore_protocols.keep_policies import KeepVerdict
 from artifactstore_protocols.keep_rules import KeepRules
 from integration.registry.samples import plant, settings_in
@@ -85,6 +85,18 @@ async def test_many_packages_go_in_several_commands(
     events = [each async for each in registry.history() if each.type == "v1.package.expired"]
     assert len(events) == 5
     assert (await registry.replay(check=True)).identical
+
+
+async def test_most_packages_go_only_by_their_exact_number(registry: Registry, tree: Path) -> None:
+    await nightlies(registry, tree, *["nightly"] * 12)
+    await registry.set_keep_policy("nightly", KeepRules(last=1))
+    assert sum(bool(each.rule) for each in await applied(registry, dry_run=True)) == 11
+    for confirmed in (None, 10, 12):
+        with pytest.raises(TooMuchExpires, match="--yes-expire 11"):
+            _ = [each async for each in registry.apply_keep_policies(yes_expire=confirmed)]
+    assert (await registry.stats()).packages == 12
+    assert sum([bool(each.rule) async for each in registry.apply_keep_policies(yes_expire=11)]) == 11
+    assert (await registry.stats()).packages == 1
 
 
 async def test_policies_are_in_a_backup_and_act_there(registry: Registry, tree: Path, tmp_path: Path) -> None:
