@@ -88,6 +88,8 @@ docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql
 docs/how-to/backup
+docs/how-to/policies
+docs/how-to/space
 docs/how-to/testing-actors
 examples/README
 protocols/README

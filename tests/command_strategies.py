@@ -32,6 +32,8 @@ from artifactstore_protocols.event_types import (
     FilesIngested,
     HoldPlaced,
     HoldReleased,
+    KeepPolicyDeleted,
+    KeepPolicySet,
     LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
@@ -68,9 +70,11 @@ __all__ = [
     "BACKEND_ID",
     "LOG_BEGUN",
     "Annotate",
+    "ApplyKeepPolicy",
     "Condemn",
     "Create",
     "Delete",
+    "DeleteAKeepPolicy",
     "DeleteATag",
     "Expire",
     "Extend",
@@ -88,6 +92,7 @@ __all__ = [
     "Replace",
     "Retain",
     "Retire",
+    "SetAKeepPolicy",
     "SetATag",
     "Step",
     "address_of",
@@ -358,6 +363,29 @@ class SetATag:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAKeepPolicy:
+    """Somebody sets the keep policy of a group."""
+
+    group: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAKeepPolicy:
+    """Somebody deletes the keep policy of a group."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyKeepPolicy:
+    """Somebody applies the keep policy of a group to some packages."""
+
+    group: str
+    packages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Annotate:
     """Somebody annotates a package."""
 
@@ -444,6 +472,9 @@ type Step = (
     | Replace
     | SetATag
     | DeleteATag
+    | SetAKeepPolicy
+    | DeleteAKeepPolicy
+    | ApplyKeepPolicy
     | Annotate
     | Delete
     | Expire
@@ -459,6 +490,7 @@ _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
 _TAGS = st.sampled_from(["release", "best"])
+_GROUPS = st.sampled_from(["nightly", "night*"])
 _KEYS = st.sampled_from(["branch", "reviewed", "score"])
 
 
@@ -501,6 +533,9 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(SetAKeepPolicy, _GROUPS, st.integers(1, 2)),
+    st.builds(DeleteAKeepPolicy, _GROUPS),
+    st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
     st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
     st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
     st.builds(Release, st.integers(1, 3)),
@@ -574,7 +609,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         return FilesIngested(
             package_id=draw(text),
             package_number=draw(number),
-            totals=draw(st.builds(Totals, number, number, number, number, number)),
+            totals=draw(st.builds(Totals, number, number, number, number, number, number)),
             digest_algorithm=draw(text),
             entries=tuple(entries),
             path_keys=tuple(keys),
@@ -602,6 +637,8 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
+        st.builds(KeepPolicySet, text, metadata),
+        st.builds(KeepPolicyDeleted, text),
         st.builds(PackageDeleted, text, text),
         st.builds(ClockObserved, number),
         st.builds(ClockConfirmed, number),

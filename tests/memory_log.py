@@ -10,6 +10,7 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CondemnObjects,
+    DeleteKeepPolicy,
     DeleteTag,
     FinalizePackage,
     IngestFiles,
@@ -17,12 +18,15 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
     ConfirmClock,
@@ -51,9 +55,11 @@ from artifactstore_protocols.views import (
 from command_strategies import (
     LOG_BEGUN,
     Annotate,
+    ApplyKeepPolicy,
     Condemn,
     Create,
     Delete,
+    DeleteAKeepPolicy,
     DeleteATag,
     Expire,
     Extend,
@@ -68,6 +74,7 @@ from command_strategies import (
     Replace,
     Retain,
     Retire,
+    SetAKeepPolicy,
     SetATag,
     Step,
     created,
@@ -117,9 +124,10 @@ class MemoryLog:
             self.views.apply(project(stored, payload))
         self.views.count_totals()
         self.state.counts = self.views.counts()
+        self.state.groups = self.views.groups()
         return None
 
-    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911, PLR0912 - one case for each step
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -134,10 +142,8 @@ class MemoryLog:
             case Register():
                 schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
                 return RegisterMetadataSchema(step.name, schema)
-            case SetATag():
-                return SetTag(step.tag, package_id_of(step.package), step.protected)
-            case DeleteATag():
-                return DeleteTag(step.tag)
+            case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy() | ApplyKeepPolicy():
+                return _of_names(step)
             case Delete():
                 return DeletePackage(package_id_of(step.package), "no need", step.before_expiry, step.as_of_us)
             case Expire():
@@ -201,6 +207,20 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             principal="ci",
         )
+
+
+def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy | ApplyKeepPolicy) -> Command:
+    match step:
+        case SetATag():
+            return SetTag(step.tag, package_id_of(step.package), step.protected)
+        case DeleteATag():
+            return DeleteTag(step.tag)
+        case SetAKeepPolicy():
+            return SetKeepPolicy(step.group, KeepRules(last=step.last, tagged=("release-*",)))
+        case DeleteAKeepPolicy():
+            return DeleteKeepPolicy(step.group)
+        case ApplyKeepPolicy():
+            return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 1 << 50)
 
 
 def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:

@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, cast
 
-from artifactstore_protocols import manifest
+from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.manifest import DirectoryEntry, FileEntry, LinkEntry, ManifestReceipt
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import (
     ContentState,
@@ -30,6 +32,7 @@ from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
     HOLDS,
+    KEEP_POLICIES,
     KIND_DIRECTORY,
     KIND_FILE,
     KIND_LINK,
@@ -114,6 +117,7 @@ class MemoryViews:
                 links=number_of(row, "link_count"),
                 directories=number_of(row, "directory_count"),
                 total_bytes=number_of(row, "total_bytes"),
+                stored_bytes=number_of(row, "stored_bytes"),
                 manifest_digest=cast("str | None", row["manifest_digest"]),
                 schema=cast("str | None", row["metadata_schema"]),
                 gone=gone_of(row),
@@ -140,6 +144,8 @@ class MemoryViews:
         self._describe(numbered)
         for row in self.rows(TAGS):
             state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
+        state.keep_policies.update(self.keep_rules())
+        state.groups.update(self.groups())
         self._retain(state)
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
@@ -148,6 +154,24 @@ class MemoryViews:
         state.counts = self.counts()
         state.totals = self.totals()
         return state
+
+    def keep_rules(self) -> dict[str, KeepRules]:
+        """The rules of every keep policy, by its group."""
+        return {
+            text_of(row, "package_group"): KeepRules.of_map(cast("Metadata", canonical.decode(bytes_of(row, "rules"))))
+            for row in self.rows(KEEP_POLICIES)
+        }
+
+    def groups(self) -> dict[str, dict[str, Candidate]]:
+        """Every finalized package that is there, by its name and its id, as keep policies see it."""
+        found: dict[str, dict[str, Candidate]] = {}
+        for row in self.rows(PACKAGES):
+            if row["status"] == "finalized":
+                package_id = text_of(row, "package_id")
+                tags = [text_of(tag, "tag") for tag in self.rows(TAGS) if tag["package_id"] == package_id]
+                times = number_of(row, "finalized_at"), number_of(row, "finalized_sequence")
+                found.setdefault(text_of(row, "name"), {})[package_id] = Candidate(package_id, *times, tuple(tags))
+        return found
 
     def totals(self) -> StoreTotals:
         """The row of totals; zeros where there is none."""
@@ -166,6 +190,7 @@ class MemoryViews:
         kinds = Counter(row["kind"] for row in self.rows(FILES) if row["package_number"] in numbers)
         contents = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
         held = [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
+        condemned = [row for row in held if row["state"] == "condemned"]
         if not self.rows(PACKAGES) and not self.rows(LOCATIONS):
             return
         row: Row = (
@@ -178,6 +203,8 @@ class MemoryViews:
             sum(number_of(package, "total_bytes") for package in packages),
             len(held),
             sum(contents.get(row["digest_primary"], 0) for row in held),
+            len(condemned),
+            sum(contents.get(row["digest_primary"], 0) for row in condemned),
         )
         self.apply([Put(TOTALS, [row])])
 

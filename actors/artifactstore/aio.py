@@ -30,6 +30,7 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
     ExpiredPackage,
@@ -185,6 +186,9 @@ class AsyncioRegistry:
     confirm_clock = _awaitable(Registry.confirm_clock)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
+    set_keep_policy = _awaitable(Registry.set_keep_policy)
+    get_keep_policy = _awaitable(Registry.get_keep_policy)
+    delete_keep_policy = _awaitable(Registry.delete_keep_policy)
     get_package = _awaitable(Registry.get_package)
     list_files = _awaitable(Registry.list_files)
     diff_packages = _awaitable(Registry.diff_packages)
@@ -201,6 +205,8 @@ class AsyncioRegistry:
     verify = _awaitable(Registry.verify)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
+    disk_usage = _awaitable(Registry.disk_usage)
+    unique_usage = _awaitable(Registry.unique_usage)
     health = _awaitable(Registry.health)
 
     @checked
@@ -304,6 +310,27 @@ class AsyncioRegistry:
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal.iterate(Registry.list_tags))
+
+    def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
+        """Iterate over all keep policies, in the order of their groups."""
+        return _items(self.portal.iterate(Registry.list_keep_policies))
+
+    def apply_keep_policies(
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[KeepVerdict]:
+        """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
+        return _items(
+            self.portal.iterate(
+                lambda registry: registry.apply_keep_policies(
+                    group, dry_run=dry_run, yes_expire=yes_expire, principal=principal
+                )
+            )
+        )
 
     def tag_history(self, tag: str) -> AsyncGenerator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

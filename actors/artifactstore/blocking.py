@@ -30,6 +30,7 @@ from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
     ExpiredPackage,
@@ -130,6 +131,9 @@ class BlockingRegistry:
     confirm_clock = _blocking(Registry.confirm_clock)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
+    set_keep_policy = _blocking(Registry.set_keep_policy)
+    get_keep_policy = _blocking(Registry.get_keep_policy)
+    delete_keep_policy = _blocking(Registry.delete_keep_policy)
     get_package = _blocking(Registry.get_package)
     list_files = _blocking(Registry.list_files)
     diff_packages = _blocking(Registry.diff_packages)
@@ -146,6 +150,8 @@ class BlockingRegistry:
     verify = _blocking(Registry.verify)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
+    disk_usage = _blocking(Registry.disk_usage)
+    unique_usage = _blocking(Registry.unique_usage)
     health = _blocking(Registry.health)
 
     @checked
@@ -250,6 +256,28 @@ class BlockingRegistry:
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal, self.portal.iterate(Registry.list_tags))
+
+    def list_keep_policies(self) -> Generator[KeepPolicy]:
+        """Iterate over all keep policies, in the order of their groups."""
+        return _items(self.portal, self.portal.iterate(Registry.list_keep_policies))
+
+    def apply_keep_policies(
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> Generator[KeepVerdict]:
+        """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
+        return _items(
+            self.portal,
+            self.portal.iterate(
+                lambda registry: registry.apply_keep_policies(
+                    group, dry_run=dry_run, yes_expire=yes_expire, principal=principal
+                )
+            ),
+        )
 
     def tag_history(self, tag: str) -> Generator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

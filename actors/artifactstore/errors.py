@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     )
     from artifactstore_protocols.expiry import ClockDoubtful, TooMuchExpires
     from artifactstore_protocols.export_choice import LinksLeadOut, PathsCollide, PathsNotInPackage
+    from artifactstore_protocols.keep_policies import KeepPolicyNotFound
     from artifactstore_protocols.log_file import LogDiffers, LogFileInvalid
     from artifactstore_protocols.manifest import ManifestInvalid, NotCanonicalJson
     from artifactstore_protocols.metadata_schema import SchemaNotFound, SchemaViolated
@@ -168,6 +169,7 @@ __all__ = [
     "IgnoreFileRefused",
     "ImportUnfinished",
     "InvalidValue",
+    "KeepPolicyNotFound",
     "KeyRefused",
     "KeyTaken",
     "LinkLeadsNowhere",
@@ -265,6 +267,7 @@ _MODULES = (
     "artifactstore_protocols.expiry",
     "artifactstore_protocols.export_choice",
     "artifactstore_protocols.unfinished_import",
+    "artifactstore_protocols.keep_policies",
     "artifactstore_protocols.log_file",
     "artifactstore_protocols.manifest",
     "artifactstore_protocols.packages",

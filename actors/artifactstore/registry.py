@@ -43,15 +43,18 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CommandRequest,
+    DeleteKeepPolicy,
     DeleteTag,
     ObjectFinding,
     OnExisting,
     RecordFindings,
     RegisterMetadataSchema,
     ReplaceObjects,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.disk_usage import UNIQUE_PACKAGES_MAX, NameUsage, UniqueUsage
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
 from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, TagSet
@@ -60,6 +63,8 @@ from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepPolicyNotFound, KeepVerdict
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     CUSTOM,
     ConfirmClock,
@@ -762,6 +767,94 @@ class Registry:
             raise TagNotFound(tag)
 
     @checked
+    async def set_keep_policy(self, group: str, rules: KeepRules, *, principal: str = DEFAULT_PRINCIPAL) -> KeepPolicy:
+        """Set the keep policy of a group, in place of the one before, and return it. The same policy does not change.
+
+        Setting a policy lets no package go; `apply_keep_policies` does.
+
+        Args:
+            group: a package name, or a glob of names.
+            rules: the rules that keep packages. A package of the group goes if no rule of any policy keeps it.
+            principal: the principal.
+        """
+        command = SetKeepPolicy(group, rules)
+        while not (committed := await self._commit(command, principal, None)).events:
+            current = await self._keep_policy(group)
+            if current is not None and current.rules == rules:
+                return current  # otherwise somebody has changed it meanwhile
+        [stored] = committed.events
+        return KeepPolicy(group, rules, stored.event.principal, stored.event.recorded_at_us, stored.sequence)
+
+    async def _keep_policy(self, group: str) -> KeepPolicy | None:
+        return next((each for each in await self._store.keep_policies() if each.group == group), None)
+
+    @checked
+    async def get_keep_policy(self, group: str) -> KeepPolicy:
+        """Return the keep policy of a group.
+
+        Raises:
+            KeepPolicyNotFound: the group has none.
+        """
+        found = await self._keep_policy(DeleteKeepPolicy(group).group)
+        if found is None:
+            raise KeepPolicyNotFound(group)
+        return found
+
+    @checked
+    async def delete_keep_policy(self, group: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Delete the keep policy of a group. Its packages stay.
+
+        Raises:
+            KeepPolicyNotFound: the group has none.
+        """
+        await self._commit(DeleteKeepPolicy(group), principal, None)
+
+    @checked
+    async def apply_keep_policies(
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[KeepVerdict]:
+        """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
+
+        Yields the packages of each name newest first, once those that go are gone. A package whose name no policy
+        matches is not judged. Protected tags, holds and permanent retention always keep a package. The record of each
+        package that goes has the rule `policy:GROUP`. A repeated call continues an interrupted one.
+
+        Args:
+            group: the group of the policy; None for all policies. Other policies that match a name can keep packages.
+            dry_run: only judge, and let nothing go.
+            yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
+            principal: the principal.
+
+        Raises:
+            KeepPolicyNotFound: the group has no policy.
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+        """
+        from artifactstore.keeping_policies import apply_policies  # noqa: PLC0415 - see above
+
+        applied = apply_policies(
+            self._store,
+            group,
+            lambda command: self._commit(command, principal, None),
+            dry_run=dry_run,
+            confirmed=yes_expire,
+        )
+        async with aclosing(applied) as verdicts:
+            async for each in verdicts:
+                yield each
+
+    @checked
+    async def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
+        """Yield every keep policy in the order of the groups."""
+        for each in await self._store.keep_policies():
+            yield each
+
+    @checked
     async def get_package(self, package: str) -> PackageRecord:
         """Return a package.
 
@@ -1356,6 +1449,37 @@ class Registry:
         Reads a few rows, however large the store is.
         """
         return await self._store.stats()
+
+    @checked
+    async def disk_usage(self, name: str | None = None) -> Sequence[NameUsage]:
+        """Return the space that the packages of each name take, the largest first.
+
+        Reads one row of a table for each package, and no entries.
+
+        Args:
+            name: a name, or a glob of names; None for all.
+        """
+        matches = PackageFilter(name=name).matches_name
+        found: list[NameUsage] = []
+        after = ""
+        while page := await self._store.name_usage(name=name, after=after, limit=_PAGE):
+            found += (each for each in page if matches(each.name))
+            after = page[-1].name
+        return sorted(found, key=lambda each: (-each.bytes, each.name))
+
+    @checked
+    async def unique_usage(self, chosen: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together, and no other package.
+
+        Args:
+            chosen: 1 to `UNIQUE_PACKAGES_MAX` packages; see the class.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        if not 0 < len(chosen) <= UNIQUE_PACKAGES_MAX:
+            raise InvalidValue("chosen", str(len(chosen)), f"name 1 to {UNIQUE_PACKAGES_MAX} packages")
+        return await self._store.unique_usage(await self._package_ids(chosen))
 
     @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:

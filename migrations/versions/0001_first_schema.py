@@ -97,6 +97,7 @@ def upgrade() -> None:
         integer("link_count"),
         integer("directory_count"),
         integer("total_bytes"),
+        integer("stored_bytes"),
         text("retention_class"),
         octets("metadata"),
         text("created_by"),
@@ -244,11 +245,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
     )
 
-    totals = ("packages", "finalized", "files", "links", "directories", "total_bytes", "objects", "object_bytes")
+    totals = "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes"
     op.create_table(
         "store_totals",
         integer("id"),
-        *map(integer, totals),
+        *map(integer, totals.split()),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
     )
     op.create_table(
@@ -281,10 +282,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
+    op.create_table(
+        "keep_policies",
+        text("package_group"),
+        octets("rules"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
+    )
+
 
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "keep_policies",
         "store_clock",
         "artifact_parents",
         "artifact_values",

@@ -27,8 +27,11 @@ from artifactstore_protocols.entries import (
     encode_entry,
 )
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.globs import check_glob
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.life_cycle import (
     ConfirmClock,
     DeletePackage,
@@ -63,6 +66,7 @@ __all__ = [
     "CommandRequest",
     "CondemnObjects",
     "CreatePackage",
+    "DeleteKeepPolicy",
     "DeleteTag",
     "FinalizePackage",
     "IngestFiles",
@@ -73,6 +77,7 @@ __all__ = [
     "RemoveObjects",
     "ReplaceObjects",
     "RetireObjects",
+    "SetKeepPolicy",
     "SetTag",
     "check_caller",
     "check_entries_bytes",
@@ -293,6 +298,38 @@ class DeleteTag(Struct, frozen=True):
         _check_reference("tag", self.tag)
 
 
+class SetKeepPolicy(Struct, frozen=True):
+    """A command that sets the keep policy of a group of packages, in place of the one before.
+
+    Attributes:
+        group: a package name, or a glob of names.
+        rules: the rules that keep packages of the group.
+    """
+
+    group: str
+    rules: KeepRules
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_group(self.group)
+
+
+class DeleteKeepPolicy(Struct, frozen=True):
+    """A command that deletes the keep policy of a group. The packages stay."""
+
+    group: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_group(self.group)
+
+
+def _check_group(group: str) -> None:
+    """Refuse a text that is neither a package name nor a glob of names."""
+    _check_reference("group", group)
+    check_glob(group)
+
+
 class AnnotatePackage(Struct, frozen=True):
     """A command that sets and removes annotations of a package, either all of them or none.
 
@@ -451,6 +488,9 @@ type Command = (
     | RemoveObjects
     | SetTag
     | DeleteTag
+    | SetKeepPolicy
+    | ApplyKeepPolicies
+    | DeleteKeepPolicy
     | AnnotatePackage
     | DeletePackage
     | ExpirePackage
@@ -484,7 +524,7 @@ class CommandRequest(Struct, frozen=True):
         check_caller(self.principal, self.idempotency_key)
 
 
-def command_digest(command: Command, principal: str) -> str:  # noqa: C901, PLR0912 - one case for each command
+def command_digest(command: Command, principal: str) -> str:
     """Return the BLAKE3 content address of a command's request and its principal.
 
     The digest leaves out values that can change when a caller repeats the request: the id of a new package, whether
@@ -505,10 +545,8 @@ def command_digest(command: Command, principal: str) -> str:  # noqa: C901, PLR0
             asked = ["finalize", command.package_id]
         case RegisterMetadataSchema():
             asked = ["schema", command.name, command.schema]
-        case SetTag():
-            asked = ["tag", command.tag, command.package_id, command.protected]
-        case DeleteTag():
-            asked = ["untag", command.tag]
+        case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
+            asked = _asked_of_name(command)
         case AnnotatePackage():
             annotations = cast("dict[str, RecordValue]", dict(command.annotations))
             asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
@@ -527,6 +565,19 @@ def command_digest(command: Command, principal: str) -> str:  # noqa: C901, PLR0
         case _:
             assert_never(command)
     return _digest_of(canonical.encode_record([principal, asked]))
+
+
+def _asked_of_name(command: SetTag | DeleteTag | SetKeepPolicy | DeleteKeepPolicy) -> RecordValue:
+    """Return the request of a command about a tag or a keep policy."""
+    match command:
+        case SetTag():
+            return ["tag", command.tag, command.package_id, command.protected]
+        case DeleteTag():
+            return ["untag", command.tag]
+        case SetKeepPolicy():
+            return ["keep", command.group, cast("dict[str, RecordValue]", command.rules.to_map())]
+        case DeleteKeepPolicy():
+            return ["unkeep", command.group]
 
 
 def _digest_of(asked: bytes) -> str:

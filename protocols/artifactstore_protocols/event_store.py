@@ -11,9 +11,11 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
@@ -299,6 +301,32 @@ class EventStore(Protocol):
 
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return up to `limit` tags after a name, in the bytewise order of their names."""
+        ...
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """Return all keep policies, in the bytewise order of their groups. There are at most `KEEP_POLICIES_MAX`."""
+        ...
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """Return the space that the packages of up to `limit` names after a name take, in the order of the names.
+
+        Names that a glob does not match may be among them.
+        """
+        ...
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together, at a cost that their files decide."""
+        ...
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of the first name after a name, without those that are gone; [] after the last.
+
+        A glob narrows the names. A name that it does not match may be returned.
+        """
+        ...
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return for each package that no policy can let go the reason."""
         ...
 
     async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:

@@ -85,11 +85,15 @@ class PackageFilter(Struct, frozen=True):
             if text is not None and not is_unicode(text):
                 raise InvalidValue(what, text[:_SHOWN_CHARACTERS], "write Unicode text without NUL")
 
+    def matches_name(self, name: str) -> bool:
+        """Return whether the condition on the name holds."""
+        return self.name is None or glob_matcher(self.name)(name)
+
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""
         values: Metadata = package.values if self.metadata or self.has else self.metadata
         return (
-            (self.name is None or glob_matcher(self.name)(package.name))
+            self.matches_name(package.name)
             and (not package.is_gone if self.status is None else self.status == package.status)
             and self.created_by in {None, package.created_by}
             and self.retention_class in {None, package.retention_class}

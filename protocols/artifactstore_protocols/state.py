@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.metadata import MetadataValue
 
 __all__ = [
@@ -54,6 +55,8 @@ class Needs(Struct, frozen=True):
         holds: the ids of the needed holds.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
+        groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
+        keep_policies: whether all keep policies are needed.
         counts: whether to count the entries of all packages.
         clock: whether the time that the store saw last is needed.
     """
@@ -69,6 +72,8 @@ class Needs(Struct, frozen=True):
     kept: frozenset[str] = frozenset()
     holds: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    keep_policies: bool = False
     counts: bool = False
     clock: bool = False
 
@@ -76,12 +81,12 @@ class Needs(Struct, frozen=True):
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = (name for name in cls.__struct_fields__ if name not in {"counts", "clock"})
+        flags = ("counts", "clock", "keep_policies")
+        names = (name for name in cls.__struct_fields__ if name not in flags)
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        counts, clock = (any(getattr(each, name) for each in all_needs) for name in ("counts", "clock"))
-        return cls(**unions, counts=counts, clock=clock)
+        return cls(**unions, **{name: any(getattr(each, name) for each in all_needs) for name in flags})
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))
@@ -112,6 +117,7 @@ class PackageState(Struct):
         links: the number of its symbolic links.
         directories: the number of its empty directories.
         total_bytes: the total size of its files.
+        stored_bytes: the total size of the contents that its ingests stored, since the store did not have them.
         entries: its entries by path key; at least the needed entries that exist.
         below: for each needed path key with entries below it, the path of one of these entries.
         manifest_digest: the digest of its manifest; None while it is open.
@@ -137,6 +143,7 @@ class PackageState(Struct):
     links: int = 0
     directories: int = 0
     total_bytes: int = 0
+    stored_bytes: int = 0
     manifest_digest: str | None = None
     schema: str | None = None
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
@@ -209,6 +216,8 @@ class StoreTotals(Struct):
         total_bytes: the total size of the files in packages.
         objects: the number of live and condemned objects.
         object_bytes: the total size of these objects.
+        condemned: the number of condemned objects.
+        condemned_bytes: the total size of these objects.
         changed: whether an event has changed a package or an object since the totals were loaded.
     """
 
@@ -220,6 +229,8 @@ class StoreTotals(Struct):
     total_bytes: int = 0
     objects: int = 0
     object_bytes: int = 0
+    condemned: int = 0
+    condemned_bytes: int = 0
     changed: bool = False
 
 
@@ -259,10 +270,13 @@ class LogState(Struct):
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
+    keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
+    groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
     holds: dict[str, str] = field(default_factory=dict[str, str])
     clock_us: int | None = None
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
+    previous: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)
 
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
@@ -280,12 +294,17 @@ class LogState(Struct):
         content, totals = self.contents.get(digest), self.totals
         added = held.is_current - (before is not None and before.is_current)
         totals.objects += added
-        totals.object_bytes += 0 if content is None else added * content.size_bytes
+        size_bytes = 0 if content is None else content.size_bytes
+        totals.object_bytes += added * size_bytes
+        condemned = (held.state == "condemned") - (before is not None and before.state == "condemned")
+        totals.condemned += condemned
+        totals.condemned_bytes += condemned * size_bytes
         totals.changed = True
 
     def set_tag(self, tag: str, named: TagState | None) -> None:
         """Set or delete a tag after an event, and note a protected tag with the package that it names."""
         before = self.tags.pop(tag, None)
+        self._move_tag(tag, before, named)
         if before is not None and before.package_id in self.packages:
             self.packages[before.package_id].protected_tags.discard(tag)
         if named is None:
@@ -293,6 +312,19 @@ class LogState(Struct):
         self.tags[tag] = named
         if named.protected and named.package_id in self.packages:
             self.packages[named.package_id].protected_tags.add(tag)
+
+    def _move_tag(self, tag: str, before: TagState | None, after: TagState | None) -> None:
+        """Move a tag between the packages that keep policies judge."""
+        for group in self.groups.values():
+            if before is not None and (old := group.get(before.package_id)) is not None:
+                group[before.package_id] = old._replace(tags=tuple(each for each in old.tags if each != tag))
+            if after is not None and (new := group.get(after.package_id)) is not None:
+                group[after.package_id] = new._replace(tags=tuple(sorted({*new.tags, tag})))
+
+    def add_candidate(self, package: PackageState, candidate: Candidate) -> None:
+        """Add a package that was finalized to those that keep policies judge, if its name is needed."""
+        if package.name in self.groups:
+            self.groups[package.name][candidate.package_id] = candidate
 
     def add_package(self, package: PackageState) -> None:
         """Add a new package, and count it in the totals."""
@@ -324,6 +356,7 @@ class LogState(Struct):
         counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
         package.gone = gone
         package.entries, package.below = {}, {}
+        self.groups.get(package.name, {}).pop(package.package_id, None)
         self._add_entries(EntryCounts(), counts)
         self.totals.packages -= 1
         self.totals.finalized -= package.finalized

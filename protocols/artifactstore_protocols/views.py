@@ -24,6 +24,7 @@ __all__ = [
     "CONTENTS",
     "FILES",
     "HOLDS",
+    "KEEP_POLICIES",
     "KIND_DIRECTORY",
     "KIND_FILE",
     "KIND_LINK",
@@ -92,6 +93,7 @@ PACKAGES = ViewTable(
         "link_count",
         "directory_count",
         "total_bytes",
+        "stored_bytes",
         "retention_class",
         "metadata",
         "created_by",
@@ -183,6 +185,9 @@ SCHEMAS = ViewTable(
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
 
+KEEP_POLICIES = ViewTable("keep_policies", ("package_group", "rules", "set_by", "set_at", "sequence"))
+"""The keep policies. `package_group` is a package name or a glob of names, and `rules` a CBOR map."""
+
 CLOCK = ViewTable("store_clock", ("id", "observed_at", "sequence"))
 """The time that was observed or confirmed last, in one row with the id 1; no row before the first."""
 
@@ -198,6 +203,8 @@ TOTALS = ViewTable(
         "total_bytes",
         "objects",
         "object_bytes",
+        "condemned",
+        "condemned_bytes",
     ),
 )
 """The totals of the store, in one row with the id 1, so that nobody counts rows. `totals.totals_rows` writes it."""
@@ -222,6 +229,7 @@ VIEWS: tuple[ViewTable, ...] = (
     TAGS,
     VALUES,
     PARENTS,
+    KEEP_POLICIES,
     HOLDS,
     CLOCK,
     TOTALS,

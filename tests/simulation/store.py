@@ -11,13 +11,16 @@ from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
+from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.package_listing import EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import (
     FileRecord,
@@ -406,6 +409,35 @@ class SimulatedEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """A page of tags."""
         return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """All keep policies."""
+        return await self._read("keep policies", self._log.tables.keep_policies)
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """A page of names."""
+        where = PackageFilter(name=name)
+
+        def page() -> list[NameUsage]:
+            found = self._log.tables.name_usage()
+            return [each for each in found if each.name > after and where.matches_name(each.name)][:limit]
+
+        return await self._read("usage", page)
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """What only these packages need."""
+        return await self._read("unique usage", lambda: self._log.tables.unique_usage(package_ids))
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """The packages of the next name."""
+        where = PackageFilter(name=name)
+        return await self._read("group", lambda: self._log.tables.next_group(where, after))
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """What keeps packages."""
+        return await self._read(
+            "obstacles", lambda: obstacles(package_ids, self._log.tables.state(obstacle_needs(package_ids)))
+        )
 
     async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
         """A page of holds."""

@@ -6,17 +6,20 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
+from artifactstore_protocols.package_listing import PackageFilter
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import (
@@ -37,6 +40,7 @@ from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
     HOLDS,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -96,6 +100,8 @@ class Tables(MemoryViews):
             bytes=counted.total_bytes,
             objects=counted.objects,
             object_bytes=counted.object_bytes,
+            condemned=counted.condemned,
+            condemned_bytes=counted.condemned_bytes,
         )
 
     def packages(self) -> list[PackageRecord]:
@@ -301,6 +307,62 @@ class Tables(MemoryViews):
             )
             for row in self.rows(TAGS)
         ]
+
+    def keep_policies(self) -> list[KeepPolicy]:
+        """See `EventStore.keep_policies`."""
+        return [
+            KeepPolicy(
+                text_of(row, "package_group"),
+                self.keep_rules()[text_of(row, "package_group")],
+                text_of(row, "set_by"),
+                number_of(row, "set_at"),
+                number_of(row, "sequence"),
+            )
+            for row in self.rows(KEEP_POLICIES)
+        ]
+
+    def next_group(self, where: PackageFilter, after: str) -> list[GroupMember]:
+        """See `EventStore.next_group`."""
+        groups = self.groups()
+        name = min((each for each in groups if each > after and where.matches_name(each)), default=None)
+        if name is None:
+            return []
+        sizes = {text_of(row, "package_id"): number_of(row, "total_bytes") for row in self.tables[PACKAGES].values()}
+        return [GroupMember(name, each, sizes[each.package_id]) for each in groups[name].values()]
+
+    def name_usage(self) -> list[NameUsage]:
+        """See `EventStore.name_usage`, for all names."""
+        found: dict[str, NameUsage] = {}
+        for row in self.tables[PACKAGES].values():
+            if row["gone_at"] is not None:
+                continue
+            name = text_of(row, "name")
+            before = found.get(name) or NameUsage(name, 0, 0, 0, 0)
+            found[name] = NameUsage(
+                name,
+                before.packages + 1,
+                before.files + number_of(row, "file_count"),
+                before.bytes + number_of(row, "total_bytes"),
+                before.stored_bytes + number_of(row, "stored_bytes"),
+            )
+        return [found[name] for name in sorted(found)]
+
+    def unique_usage(self, package_ids: Collection[str]) -> UniqueUsage:
+        """See `EventStore.unique_usage`."""
+        packages = [row for key, row in self.tables[PACKAGES].items() if key[0] in package_ids]
+        numbers = {row["created_sequence"] for row in packages}
+        files = self.rows(FILES)
+        own = {row["digest_primary"] for row in files if row["package_number"] in numbers}
+        there = {row["created_sequence"] for row in self.tables[PACKAGES].values() if row["gone_at"] is None} - numbers
+        others = {row["digest_primary"] for row in files if row["package_number"] in there}
+        objects = [row for row in self._current() if row["digest_primary"] in own - others]
+        return UniqueUsage(
+            len(packages),
+            sum(number_of(row, "file_count") for row in packages),
+            sum(number_of(row, "total_bytes") for row in packages),
+            len(objects),
+            sum(number_of(self._content_row(row), "size_bytes") for row in objects),
+        )
 
     def schemas(self) -> list[MetadataSchema]:
         """See `EventStore.metadata_schemas`."""

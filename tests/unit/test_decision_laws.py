@@ -72,6 +72,8 @@ def known(state: LogState, needed: Needs) -> LogState:
         contents={key: content for key, content in deepcopy(state.contents).items() if key in needed.contents},
         objects={key: places for key, places in deepcopy(state.objects).items() if key in needed.contents},
         references={key: count for key, count in state.references.items() if key in needed.references},
+        keep_policies=dict(state.keep_policies) if needed.keep_policies else {},
+        groups={name: dict(state.groups.get(name, {})) for name in needed.groups},
         counts=state.counts if needed.counts else None,
         tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
         holds={hold_id: package_id for hold_id, package_id in state.holds.items() if hold_id in needed.holds},

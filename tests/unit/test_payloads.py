@@ -23,6 +23,8 @@ from artifactstore_protocols.event_types import (
     FilesIngested,
     HoldPlaced,
     HoldReleased,
+    KeepPolicyDeleted,
+    KeepPolicySet,
     LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
@@ -97,7 +99,7 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
         FilesIngested(
             package_id="p",
             package_number=1,
-            totals=Totals(2, 3, 4, 5, 6),
+            totals=Totals(2, 3, 4, 5, 6, 7),
             digest_algorithm="blake3",
             entries=(
                 file_entry("e\u0301/run", True, "text/plain", 3, ONE),
@@ -116,6 +118,7 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
             "package_links": 4,
             "package_directories": 5,
             "package_bytes": 6,
+            "package_stored_bytes": 7,
             "digest_algorithm": "blake3",
             "entries": [
                 ["file", "e\u0301/run", True, "text/plain", 3, ONE],
@@ -133,6 +136,11 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.tag.set": (TagSet("release", "p", True), {"tag": "release", "package_id": "p", "protected": True}),
     "v1.tag.deleted": (TagDeleted("release"), {"tag": "release"}),
+    "v1.keep_policy.set": (
+        KeepPolicySet("nightly-*", {"last": 3, "tagged": ["release-*"]}),
+        {"group": "nightly-*", "rules": {"last": 3, "tagged": ["release-*"]}},
+    ),
+    "v1.keep_policy.deleted": (KeepPolicyDeleted("nightly-*"), {"group": "nightly-*"}),
     "v1.package.deleted": (PackageDeleted("p", "broken"), {"package_id": "p", "reason": "broken"}),
     "v1.package.expired": (
         PackageExpired("p", "retention", 5, 2),

@@ -47,6 +47,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "retention": ("retention",),
         "expiring": ("expire", "clock"),
         "stats": ("stats",),
+        "usage": ("du",),
         "log_commands": ("verify", "replay", "events", "history"),
         "transfer": ("backup", "restore"),
         "operations": ("version", "migrate", "health", "actors", "dev", "serve"),

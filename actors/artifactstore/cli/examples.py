@@ -87,6 +87,22 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "clock confirm": ("artifactstore clock confirm",),
         "stats": ("artifactstore stats", "artifactstore stats --json | jq .object_bytes"),
+        "du": (
+            "artifactstore du",
+            "artifactstore du 'night*' --json",
+            "artifactstore du --unique nightly 'nightly@{1}'",
+        ),
+        "retention policy set": (
+            "artifactstore retention policy set nightly --keep-last 10 --keep-daily 14 --keep-weekly 8",
+            "artifactstore retention policy set 'build-*' --keep-within 30d --keep-tagged 'release-*'",
+        ),
+        "retention policy show": ("artifactstore retention policy show nightly",),
+        "retention policy list": ("artifactstore retention policy list --json",),
+        "retention policy delete": ("artifactstore retention policy delete 'build-*'",),
+        "retention policy apply": (
+            "artifactstore retention policy apply --dry-run",
+            "artifactstore retention policy apply nightly",
+        ),
         "schema add": ("artifactstore schema add build build.schema.json",),
         "schema list": ("artifactstore schema list",),
         "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),

@@ -82,6 +82,21 @@ tags and permanent retention win. Stops if the clock is doubtful, or if most pac
         "stats": """Print what the store holds: packages, files and bytes.
 
 Also says when the store was last backed up and verified. Reads a few rows, however large the store is.""",
+        "du": """Print how much space packages take, by name, the largest first.
+
+size is what their files have, stored what their ingests added to the store, and ratio how many times size is larger.
+With --unique, prints what would be freed if exactly these packages went together.""",
+        "retention policy set": """Set the keep policy of a group, in place of the one before.
+
+Setting it lets no package go; `retention policy apply` does. A package is kept if any rule of any policy that matches
+its name keeps it. Only finalized packages are judged, by the time of their finalizing, in UTC.""",
+        "retention policy show": "Show the keep policy of a group.",
+        "retention policy list": "List all keep policies.",
+        "retention policy delete": "Delete the keep policy of a group; its packages stay.",
+        "retention policy apply": """Let packages go that no keep policy and nothing else keeps.
+
+Prints for each package the rules that keep it, or the policy by which it goes. Protected tags, holds and permanent
+retention always keep a package. `--dry-run` changes nothing.""",
         "schema add": """Register the next version of a metadata schema.
 
 Supports a part of JSON Schema 2020-12, and refuses other keywords.""",

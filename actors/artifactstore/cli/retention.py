@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.keep_policies import policy_commands
 from artifactstore.cli.options import Json, Key, Package, Quiet, complete_packages, complete_retention
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
@@ -110,4 +111,5 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Say how long packages are kept.", no_args_is_help=True, rich_markup_mode=None)
     for name, command in (("set", set_retention), ("extend", extend), ("list", list_retention), ("explain", explain)):
         group.command(name)(command)
+    group.add_typer(policy_commands(), name="policy")
     app.add_typer(group, name="retention")

@@ -84,6 +84,7 @@ __all__ = [
     "find_package",
     "flagged_counts",
     "flagged_objects",
+    "glob_condition",
     "known_objects",
     "list_files",
     "listing_query",
@@ -305,7 +306,7 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     found: list[ColumnElement[bool]] = []
     if where.name is not None:
         in_order = sort == "name" or (sort == "created" and is_literal(where.name))
-        found.append(_like(columns.name if in_order else columns.name.concat(""), where.name))
+        found.append(glob_condition(columns.name if in_order else columns.name.concat(""), where.name))
     if where.status is None:
         found.append(_IS_NOT_GONE)
     for column, value in (
@@ -316,7 +317,7 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
         if value is not None:
             found.append((column if sort == "created" else column.concat("")) == value)
     if where.tag is not None:
-        found.append(columns.package_id.in_(select(_tags.c.package_id).where(_like(_tags.c.tag, where.tag))))
+        found.append(columns.package_id.in_(select(_tags.c.package_id).where(glob_condition(_tags.c.tag, where.tag))))
     joins = int(joined and sort == "created")
     if where.made_from is not None and not joins:
         is_child = _parents.c.parent_id == where.made_from, _parents.c.package_number == columns.created_sequence
@@ -340,7 +341,7 @@ def _terms(where: PackageFilter) -> list[str]:
     return [term for term in terms if term is not None]
 
 
-def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
+def glob_condition(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
     """Return a condition that every text meets which the glob matches, and which an index on the column serves."""
     if is_literal(glob):
         return column == glob
@@ -396,7 +397,7 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
         .select_from(_packages)
         .join(_files, number == _packages.c.created_sequence)
         .outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary)
-        .where(*_conditions(page.packages, "created"), *(_like(key, glob) for glob in page.entries.globs))
+        .where(*_conditions(page.packages, "created"), *(glob_condition(key, glob) for glob in page.entries.globs))
     )
     order = _packages.c.created_sequence
     if digests is not None:

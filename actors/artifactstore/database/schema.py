@@ -139,6 +139,7 @@ Table(
     _integer("link_count"),
     _integer("directory_count"),
     _integer("total_bytes"),
+    _integer("stored_bytes"),
     _text("retention_class"),
     _bytes("metadata"),
     _text("created_by"),
@@ -290,6 +291,16 @@ Table(
     _text("manifest_digest"),
     Index(None, "parent_id", "package_number"),
     sqlite_with_rowid=False,
+)
+
+Table(
+    "keep_policies",
+    METADATA,
+    _text("package_group", key=True),
+    _bytes("rules"),
+    _text("set_by"),
+    _integer("set_at"),
+    _integer("sequence"),
 )
 
 Table(

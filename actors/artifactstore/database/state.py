@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, literal_column, selec
 from artifactstore.database.annotations import annotation_in, text_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
+from artifactstore.database.keep_policies import load_keep_policies
 from artifactstore.database.keeping import load_keeping
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
@@ -56,6 +57,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
             yield lookup(_tags(tables[TAGS], database), [(tag,) for tag in sorted(needs.tags)])
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
+    yield from load_keep_policies(state, tables, needs, database)
     yield from _load_descriptions(state, tables, needs.described, database)
     yield from load_keeping(state, tables, needs, database)
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
@@ -182,6 +184,7 @@ def _packages(packages: Table, database: str) -> Query:
         columns.link_count,
         columns.directory_count,
         columns.total_bytes,
+        columns.stored_bytes,
         columns.manifest_digest,
         columns.metadata_schema,
         columns.gone_at,

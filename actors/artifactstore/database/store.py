@@ -4,17 +4,21 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, keeping, queries, stats
+from artifactstore.database import events, keep_policies, keeping, queries, stats, usage
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
+from artifactstore.database.state import load_state
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
+from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
@@ -256,6 +260,31 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """Return all keep policies."""
+        return await self._database.read(keep_policies.keep_policies)
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """Return the space that the packages of some names take."""
+        return await self._database.read(lambda connection: usage.name_usage(connection, name, after, limit))
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together."""
+        return await self._database.read(lambda connection: usage.unique_usage(connection, package_ids))
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of the next name."""
+        return await self._database.read(lambda connection: keep_policies.next_group(connection, name, after))
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return what keeps packages from any policy."""
+
+        async def read(connection: AsyncConnection) -> Mapping[str, str]:
+            needs = obstacle_needs(package_ids)
+            return obstacles(package_ids, await run(connection, load_state(needs, connection.dialect.name)))
+
+        return await self._database.read(read)
 
     async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
         """Return a page of holds."""

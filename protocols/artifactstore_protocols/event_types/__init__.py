@@ -16,6 +16,8 @@ from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, Com
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
 from artifactstore_protocols.event_types.hold_released import HOLD_RELEASED, HoldReleased
+from artifactstore_protocols.event_types.keep_policy_deleted import KEEP_POLICY_DELETED, KeepPolicyDeleted
+from artifactstore_protocols.event_types.keep_policy_set import KEEP_POLICY_SET, KeepPolicySet
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
 from artifactstore_protocols.event_types.objects_flagged import (
@@ -47,6 +49,8 @@ __all__ = [
     "FILES_INGESTED",
     "HOLD_PLACED",
     "HOLD_RELEASED",
+    "KEEP_POLICY_DELETED",
+    "KEEP_POLICY_SET",
     "LOG_CREATED",
     "OBJECTS_CONDEMNED",
     "OBJECTS_FLAGGED",
@@ -71,6 +75,8 @@ __all__ = [
     "FilesIngested",
     "HoldPlaced",
     "HoldReleased",
+    "KeepPolicyDeleted",
+    "KeepPolicySet",
     "LogCreated",
     "MetadataSchemaRegistered",
     "ObjectsCondemned",
@@ -115,6 +121,8 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | KeepPolicySet
+    | KeepPolicyDeleted
     | PackageDeleted
     | PackageExpired
     | HoldPlaced
@@ -142,6 +150,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        KeepPolicySet: KEEP_POLICY_SET,
+        KeepPolicyDeleted: KEEP_POLICY_DELETED,
         PackageDeleted: PACKAGE_DELETED,
         PackageExpired: PACKAGE_EXPIRED,
         HoldPlaced: HOLD_PLACED,

@@ -131,6 +131,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         0,  # link_count
         0,  # directory_count
         0,  # total_bytes
+        0,  # stored_bytes
         payload.retention_class,
         metadata_bytes(payload.metadata),
         stored.event.principal,

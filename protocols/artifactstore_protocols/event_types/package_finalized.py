@@ -15,6 +15,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import Codec, EventType, Part, check_equal
 from artifactstore_protocols.event_types.ending import check_not_gone
 from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.keep_rules import Candidate
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.manifest.summary import ManifestSummary
@@ -188,12 +189,13 @@ def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
             return kind, path
 
 
-def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
+def _evolve(payload: PackageFinalized, stored: "StoredEvent", state: LogState) -> None:
     summary = _summary(payload)
     package = state.packages[summary.package_id]
     state.finalize_package(
         package, summary.manifest_digest, at_us=summary.finalized_at_us, expires_at_us=summary.expires_at_us
     )
+    state.add_candidate(package, Candidate(package.package_id, summary.finalized_at_us, stored.sequence))
 
 
 def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:

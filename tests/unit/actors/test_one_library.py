@@ -81,6 +81,8 @@ def test_blocks_and_iterations_are_told_apart() -> None:
         "list_retention",
         "list_tags",
         "tag_history",
+        "list_keep_policies",
+        "apply_keep_policies",
         "exported_events",
         "history",
     }
