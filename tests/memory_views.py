@@ -39,6 +39,7 @@ from artifactstore_protocols.views import (
     VALUES,
     VIEWS,
     Delete,
+    MarkVerified,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -72,6 +73,13 @@ class MemoryViews:
                 case Delete(_view, keys):
                     for key in keys:
                         table.pop(key, None)
+                case MarkVerified(first, last, arcs, sequence):
+                    for key, row in table.items():
+                        digest = bytes_of(row, "digest_primary")
+                        at = (number_of(row, "verified_sequence"), digest, row["backend_id"], row["object_key"])
+                        sampled = not arcs or any(low <= digest[28:32] <= high for low, high in arcs)
+                        if first <= at <= last and sampled and row["state"] in {"live", "condemned"}:  # type: ignore[operator]
+                            table[key] = {**row, "verified_sequence": sequence}
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:

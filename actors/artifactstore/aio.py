@@ -187,6 +187,7 @@ class AsyncioRegistry:
     backup = _awaitable(Registry.backup)
     restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
+    repair = _awaitable(Registry.repair)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     health = _awaitable(Registry.health)

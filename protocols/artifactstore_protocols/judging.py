@@ -20,6 +20,7 @@ from artifactstore_protocols.commands import (
     FinalizePackage,
     IngestFiles,
     RecordFindings,
+    RecordVerification,
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
@@ -52,6 +53,7 @@ from artifactstore_protocols.event_types.package_created import create_package, 
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_registered import register_schema
+from artifactstore_protocols.event_types.store_verified import record_verification
 from artifactstore_protocols.event_types.tag_deleted import delete_tag
 from artifactstore_protocols.event_types.tag_set import set_tag
 from artifactstore_protocols.events import (
@@ -107,6 +109,8 @@ def _needs(command: Command) -> Needs:
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
+        case RecordVerification():
+            return Needs()
         case ReplaceObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
         case CondemnObjects():
@@ -148,6 +152,8 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (annotate_package(command, state),)
         case RecordFindings():
             made = judge_findings(command, state)
+        case RecordVerification():
+            made = (record_verification(command),)
         case ReplaceObjects():
             made = _stored(new_objects(command.stored, state), state)
         case CondemnObjects():

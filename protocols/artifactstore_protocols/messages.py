@@ -23,6 +23,7 @@ from artifactstore_protocols.commands import (
     IngestFiles,
     OnExisting,
     RecordFindings,
+    RecordVerification,
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
@@ -249,7 +250,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
-            case SetTag() | DeleteTag():
+            case SetTag() | DeleteTag() | RecordVerification():
                 return _EVENT_BYTES
             case AnnotatePackage(annotations=annotations, removed=removed):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))

@@ -17,6 +17,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
 from artifactstore.database.translation import translated
+from artifactstore.database.verification import verification_state
 from artifactstore.sqlite_access import Access
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.unfinished_import import ImportUnfinished, admit_command
@@ -60,6 +61,8 @@ class DatabaseInspection(Struct, frozen=True):
         read_only: the reason why the database cannot be written; None if it can.
         store_id: the store id of the database; None without this release's schema, or if its row is damaged.
         head: the sequence of the last event in the log.
+        unverified_since_us: since when nothing has read the object that was not read for the longest time; None if there
+            are no objects.
     """
 
     revision: str | None
@@ -73,6 +76,7 @@ class DatabaseInspection(Struct, frozen=True):
     read_only: str | None = None
     store_id: str | None = None
     head: int = 0
+    unverified_since_us: int | None = None
 
 
 async def inspect_database(
@@ -116,6 +120,7 @@ async def _inspected(
                 locations=await _sample(connection, from_address, sample),
                 open_packages=await _open_packages(connection),
                 flagged=await queries.flagged_counts(connection),
+                unverified_since_us=(await verification_state(connection)).oldest_at_us,
                 unfinished_import=await _unfinished_import(connection),
                 log_damage=await _log_damage(connection),
                 read_only=read_only,

@@ -30,6 +30,7 @@ from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED,
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
@@ -49,6 +50,7 @@ __all__ = [
     "PACKAGE_CREATED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
+    "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
     "CommandNoted",
@@ -68,6 +70,7 @@ __all__ = [
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "StoreVerified",
     "TagDeleted",
     "TagSet",
     "Totals",
@@ -95,6 +98,7 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | StoreVerified
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -115,6 +119,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        StoreVerified: STORE_VERIFIED,
     }
 )
 

@@ -123,8 +123,10 @@ def _evolve(payload: _Findings, stored: "StoredEvent", state: LogState) -> None:
 
 
 def _rows(payload: _Findings, stored: "StoredEvent") -> Iterable[RowOperation]:
+    sequence = stored.sequence
     for digest, place, integrity in payload.findings:
-        yield Update(LOCATIONS, (digest, *place), {"integrity": integrity, "sequence": stored.sequence})
+        changed = {"integrity": integrity, "sequence": sequence, "verified_sequence": sequence}
+        yield Update(LOCATIONS, (digest, *place), changed)
 
 
 def _describe(payload: _Findings) -> str:
