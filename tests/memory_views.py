@@ -24,6 +24,7 @@ from artifactstore_protocols.state import (
     StoreTotals,
     TagState,
 )
+from artifactstore_protocols.verification import DueKey
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -74,12 +75,12 @@ class MemoryViews:
                     for key in keys:
                         table.pop(key, None)
                 case MarkVerified(first, last, arcs, sequence):
-                    for key, row in table.items():
-                        digest = bytes_of(row, "digest_primary")
-                        at = (number_of(row, "verified_sequence"), digest, row["backend_id"], row["object_key"])
+                    for key, cells in table.items():
+                        digest, place = bytes_of(cells, "digest_primary"), (cells["backend_id"], cells["object_key"])
+                        at = cast("DueKey", (cells["verified_sequence"], digest, *place))
                         sampled = not arcs or any(low <= digest[28:32] <= high for low, high in arcs)
-                        if first <= at <= last and sampled and row["state"] in {"live", "condemned"}:  # type: ignore[operator]
-                            table[key] = {**row, "verified_sequence": sequence}
+                        if first <= at <= last and sampled and cells["state"] in {"live", "condemned"}:
+                            table[key] = {**cells, "verified_sequence": sequence}
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:

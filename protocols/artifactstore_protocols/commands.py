@@ -541,13 +541,8 @@ def command_digest(command: Command, principal: str) -> str:
         case AnnotatePackage():
             annotations = cast("dict[str, RecordValue]", dict(command.annotations))
             asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
-        case RecordFindings():
-            findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
-            asked = ["findings", findings]
-        case RecordVerification():
-            keys: list[RecordValue] = [[key.sequence, *key.place] for key in (command.first, command.last)]
-            counts: list[RecordValue] = [command.objects, command.bytes, command.damaged, command.missing]
-            asked = ["verified", keys, command.sample.share_ppm, command.sample.seed, counts]
+        case RecordFindings() | RecordVerification():
+            asked = _asked_of_verification(command)
         case ReplaceObjects():
             asked = ["replace", [[each.digest, *each.place] for each in command.stored]]
         case CondemnObjects():
@@ -558,6 +553,15 @@ def command_digest(command: Command, principal: str) -> str:
         case _:
             assert_never(command)
     return _digest_of(canonical.encode_record([principal, asked]))
+
+
+def _asked_of_verification(command: RecordFindings | RecordVerification) -> RecordValue:
+    if isinstance(command, RecordFindings):
+        findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
+        return ["findings", findings]
+    keys: list[RecordValue] = [[key.sequence, *key.place] for key in (command.first, command.last)]
+    counts: list[RecordValue] = [command.objects, command.bytes, command.damaged, command.missing]
+    return ["verified", keys, command.sample.share_ppm, command.sample.seed, counts]
 
 
 def _digest_of(asked: bytes) -> str:

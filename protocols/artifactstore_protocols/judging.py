@@ -107,10 +107,9 @@ def _needs(command: Command) -> Needs:
             return Needs(packages=frozenset(named), tags=frozenset({command.tag}))
         case AnnotatePackage() | FinalizePackage():
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
-        case RecordFindings():
-            return Needs(contents=frozenset(finding.digest for finding in command.findings))
-        case RecordVerification():
-            return Needs()
+        case RecordFindings() | RecordVerification():
+            findings = command.findings if isinstance(command, RecordFindings) else ()
+            return Needs(contents=frozenset(finding.digest for finding in findings))
         case ReplaceObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
         case CondemnObjects():
@@ -150,10 +149,8 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (set_tag(command, state) if isinstance(command, SetTag) else delete_tag(command, state),)
         case AnnotatePackage():
             made = (annotate_package(command, state),)
-        case RecordFindings():
-            made = judge_findings(command, state)
-        case RecordVerification():
-            made = (record_verification(command),)
+        case RecordFindings() | RecordVerification():
+            made = _verified(command, state)
         case ReplaceObjects():
             made = _stored(new_objects(command.stored, state), state)
         case CondemnObjects():
@@ -165,6 +162,12 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
         case _:
             assert_never(command)
     return tuple(payload for payload in made if payload is not None)
+
+
+def _verified(command: RecordFindings | RecordVerification, state: LogState) -> tuple[Payload | None, ...]:
+    if isinstance(command, RecordFindings):
+        return judge_findings(command, state)
+    return (record_verification(command),)
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:

@@ -155,9 +155,8 @@ LOCATIONS = ViewTable(
 """The objects: the backends and keys where contents are or were stored. A content can have several objects.
 
 The row of a removed object stays. `changed_at` is the time when the object got its `state`, and `rule` is the reason;
-both are null while the object is live. `verified_sequence` is the
-event that stored the object or last verified it. `stored_at` is null if no event stored the object. Such an object was found in a
-backend when no row named it.
+both are null while the object is live. `stored_at` is null if no event stored the object. Such an object was found in a
+backend when no row named it. `verified_sequence` is the event that stored the object or last verified it.
 """
 
 RETENTION = ViewTable(

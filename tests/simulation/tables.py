@@ -26,7 +26,7 @@ from artifactstore_protocols.state import (
     LogState,
 )
 from artifactstore_protocols.store_stats import StoreStats
-from artifactstore_protocols.verification import DueKey, DueObjects, Sample
+from artifactstore_protocols.verification import DueKey, DueObjects
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -200,16 +200,11 @@ class Tables(MemoryViews):
 
     def due(self, due: DueObjects) -> list[Location]:
         """See `EventStore.due_objects`: all of them."""
-        current = [
-            (
-                row,
-                replace(_location(row, self._content_row(row)), verified_sequence=number_of(row, "verified_sequence")),
-            )
+        found = [
+            replace(_location(row, self._content_row(row)), verified_sequence=number_of(row, "verified_sequence"))
             for row in self._current()
-            if number_of(row, "verified_sequence") <= due.up_to
         ]
-        found = [at for row, at in current if _is_sampled(bytes_of(row, "digest_primary"), due.sample)]
-        return sorted(found, key=due_key)
+        return sorted((at for at in found if due_key(at)[0] <= due.up_to and _is_sampled(at, due)), key=due_key)
 
     def unused(self, addresses: Collection[ContentAddress]) -> dict[ContentAddress, Place]:
         """See `EventStore.unused_places`."""
@@ -287,8 +282,9 @@ def due_key(at: Location) -> DueKey:
     return at.verified_sequence, at.known.address.digest.raw, at.backend_id, at.object_key
 
 
-def _is_sampled(digest: bytes, sample: Sample) -> bool:
-    return not sample.arcs or any(first <= digest[28:] <= last for first, last in sample.arcs)
+def _is_sampled(at: Location, due: DueObjects) -> bool:
+    end, arcs = due_key(at)[1][28:], due.sample.arcs
+    return not arcs or any(first <= end <= last for first, last in arcs)
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

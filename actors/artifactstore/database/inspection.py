@@ -61,8 +61,8 @@ class DatabaseInspection(Struct, frozen=True):
         read_only: the reason why the database cannot be written; None if it can.
         store_id: the store id of the database; None without this release's schema, or if its row is damaged.
         head: the sequence of the last event in the log.
-        unverified_since_us: since when nothing has read the object that was not read for the longest time; None if there
-            are no objects.
+        unverified_since_us: since when nothing has read the object that was not read for the longest time; None without
+            objects.
     """
 
     revision: str | None

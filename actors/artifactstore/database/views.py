@@ -135,7 +135,7 @@ def _mark(table: Table, arcs: int, database: str) -> tuple[str, tuple[int, ...]]
         .where(tuple_(*columns) >= first, tuple_(*columns) <= last, is_current)
     )
     if ends:
-        statement = statement.where(or_(*(end.between(*each) for each in ends)))
+        statement = statement.where(or_(*(end.between(low, high) for low, high in ends)))
     parameters = (
         "new",
         *(f"{which}_{each.name}" for which in ("first", "last") for each in columns),

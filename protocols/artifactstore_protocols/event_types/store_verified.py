@@ -34,7 +34,9 @@ _FIELDS: Final = {
 
 
 class StoreVerified(Struct, frozen=True):
-    """A verification has read every object of a range that was due, or those of a sample. The subject is `verification`.
+    """A verification has read every object of a range that was due, or those of a sample.
+
+    The subject is `verification`.
 
     The range is in the order of verification: by the event that stored the object or verified it before, then by
     digest, backend and key. It holds only objects that are live or condemned. What was newly found is in the
