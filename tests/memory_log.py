@@ -142,8 +142,8 @@ class MemoryLog:
         ) or [(0, b"", place_of(b"x").object_key)]
         first = min(step.first, len(due) - 1)
         ends = due[first], due[min(first + step.count, len(due)) - 1]
-        keys = [VerifiedKey(sequence, Place(BACKEND_ID, key)) for sequence, _digest, key in ends]
-        return RecordVerification(len(self.events), *keys, step.sample, step.count, 0)
+        keys = (VerifiedKey(sequence, Place(BACKEND_ID, key)) for sequence, _digest, key in ends)
+        return RecordVerification(len(self.events), next(keys), next(keys), step.sample, step.count, 0)
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that finalizes a package, if there is one, as it stands in the views."""

@@ -390,13 +390,14 @@ class FlawedObject(Struct, frozen=True):
         content_address: the address of its content.
         size_bytes: the size that it should have.
         files: files that have its content, as `package id/path`.
-        file_count: the number of files that have its content, of which `files` can be the first ones.
+        file_count: the number of files that have its content, of which `files` can be the first ones; None if they were
+            not counted.
     """
 
     content_address: str
     size_bytes: int
     files: tuple[str, ...]
-    file_count: int = 0
+    file_count: int | None = None
 
 
 class AffectedPackage(Struct, frozen=True):

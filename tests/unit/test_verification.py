@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
+from artifactstore_protocols.canonical import RecordValue
 from artifactstore_protocols.commands import OnExisting, RecordVerification, command_digest
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types import (
@@ -86,7 +87,8 @@ def test_a_payload_of_another_form_is_refused() -> None:
     with pytest.raises(InvalidValue):
         decode_payload(STORE_VERIFIED.name, encode_payload(replace(payload, objects=0)))
     fields = cast("dict[str, Any]", canonical.decode_record(encode_payload(payload), max_bytes=1000))
-    for key in ([2, "local"], [2, "local", 3], ["2", "local", "k"]):
+    keys: list[list[RecordValue]] = [[2, "local"], [2, "local", 3], ["2", "local", "k"]]
+    for key in keys:
         with pytest.raises(PayloadInvalid, match="a sequence, a backend and a key"):
             decode_payload(STORE_VERIFIED.name, canonical.encode_record({**fields, "first": key}))
 

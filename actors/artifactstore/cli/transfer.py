@@ -213,7 +213,7 @@ def _say_flaws(flaws: ObjectFlaws) -> None:
 def flaw_text(problem: str, flaw: FlawedObject) -> str:
     """Return the line that describes a flawed object."""
     files = ", ".join(flaw.files[:_FILES_SHOWN]) or "no file"
-    more = max(flaw.file_count, len(flaw.files)) - _FILES_SHOWN
+    more = (flaw.file_count or len(flaw.files)) - _FILES_SHOWN
     return (
         f"{problem} {flaw.content_address}, {counted(flaw.size_bytes, 'byte')}, in {files}"
         f"{f' and {counted(more, "more file")}' if more > 0 else ''}"

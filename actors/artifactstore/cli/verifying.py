@@ -119,7 +119,7 @@ def _say_verified(report: VerifyReport, *, whole: bool) -> None:
 def _say_affected(report: VerifyReport) -> None:
     if not report.affected:
         return
-    files = sum(flaw.file_count for flaw in (*report.mismatches, *report.missing, *report.unreadable))
+    files = sum(flaw.file_count or 0 for flaw in (*report.mismatches, *report.missing, *report.unreadable))
     packages = counted(report.affected_packages, "package")
     say(f"this affects {counted(files, 'file')} in {packages}:")
     for package in report.affected[:_SHOWN]:

@@ -12,6 +12,8 @@ from artifactstore.database.database import Database
 from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
+from artifactstore.database.verification import due_query, state_queries
+from artifactstore.database.views import row_statements
 from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.package_references import (
     ByDigest,
@@ -22,6 +24,8 @@ from artifactstore_protocols.package_references import (
     OpenByName,
     PackageQuery,
 )
+from artifactstore_protocols.verification import SEED_MAX, DueKey, DueObjects, Sample
+from artifactstore_protocols.views import MarkVerified
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +78,44 @@ async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two
     steps = await database.read(partial(plan, selected=of_runs))
     assert [table for table in LIVE if any(table.name in step for step in steps)] == []
     assert any("last_runs" in step for step in steps)
+
+
+PARTS = [Sample(1_000_000), Sample(250_000, 7), Sample(500_000, SEED_MAX)]
+
+
+@pytest.mark.parametrize("sample", PARTS, ids=repr)
+@pytest.mark.parametrize("after", [None, (2, b"x", "local", "k")], ids=["first page", "next page"])
+async def test_what_is_due_is_read_in_the_order_of_an_index(
+    database: Database, sample: Sample, after: DueKey | None
+) -> None:
+    steps = await database.read(partial(plan_in_order, selected=due_query(DueObjects(7, sample), after, 10)))
+    assert any("ix_storage_locations_verified" in step for step in steps), steps
+    assert not any("TEMP B-TREE" in step or "Sort" in step for step in steps), steps
+
+
+async def test_the_age_of_a_verification_is_found_by_two_indexes(database: Database) -> None:
+    last, oldest = state_queries()
+    await check_plan(database, last, "events")
+    steps = await database.read(partial(plan_in_order, selected=oldest))
+    assert any("ix_storage_locations_verified" in step for step in steps), steps
+    assert not any("SCAN events" in step or "Seq Scan" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("sample", PARTS, ids=repr)
+async def test_a_range_is_marked_by_the_index(database: Database, sample: Sample) -> None:
+    first, last = (2, b"x", "local", "k"), (3, b"y", "local", "k")
+    [statement] = row_statements([MarkVerified(first, last, sample.arcs, 9)], LIVE, database.location.scheme)
+
+    async def explained(connection: AsyncConnection) -> list[str]:
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        if connection.dialect.name != "sqlite":
+            for way in ("seqscan", "bitmapscan"):
+                await connection.execute(text(f"SET LOCAL enable_{way} = off"))
+        found = await connection.exec_driver_sql(f"{explain} {statement.sql}", statement.parameters[0])
+        return [str(row) for row in found.all()]
+
+    steps = await database.read(explained)
+    assert any("ix_storage_locations_verified" in step for step in steps), steps
 
 
 async def plan_in_order(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:

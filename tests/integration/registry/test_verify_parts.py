@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from trio.testing import MockClock
 
 from artifactstore import Registry, Settings, open_registry
-from artifactstore.environment import Environment, environment
 from artifactstore.storage import StorageActor
 from artifactstore_protocols.dataplane import VerifyResult
 from artifactstore_protocols.errors import InvalidValue
@@ -24,17 +23,14 @@ DAY_S = 86_400
 
 
 class Calendar:
-    """An environment whose clock moves by days when a test says so."""
+    """The clock of this machine, which moves by days when a test says so."""
 
-    def __init__(self, real: Environment) -> None:
-        self._real = real
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.days = 0
+        patch.setattr("artifactstore.environment.time.time_ns", self._now_ns)
 
-    def now_us(self) -> int:
-        return 1_800_000_000_000_000 + self.days * DAY_S * 1_000_000
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._real, name)
+    def _now_ns(self) -> int:
+        return 1_800_000_000_000_000_000 + self.days * DAY_S * 10**9
 
 
 @pytest.fixture(params=[65536, 0], ids=["rows", "files"])
@@ -58,9 +54,10 @@ async def _objects(registry: Registry, tree: Path) -> list[str]:
     return [(await registry.list_files(name))[0].content_address for name in ("a", "b", "c")]
 
 
-async def test_only_what_was_not_read_for_so_long_is_read(settings: Settings, tree: Path) -> None:
-    calendar = Calendar(environment.get())
-    environment.set(calendar)  # type: ignore[arg-type] # of this test's task alone
+async def test_only_what_was_not_read_for_so_long_is_read(
+    settings: Settings, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calendar = Calendar(monkeypatch)
     async with open_registry(settings) as registry:
         await _ingest(registry, tree, "a", "b")
         calendar.days = 20
