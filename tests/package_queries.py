@@ -55,10 +55,12 @@ def matching(
             return [
                 record for record in created if record.package_id.startswith(text) or record.package_id.endswith(text)
             ]
-        case ByName(name, back, until_us):
+        case ByName(name, back, until_us, before):
             named = [record for record in finalized if record.name == name]
             if until_us is not None:
                 named = [record for record in named if (record.finalized_at_us or 0) < until_us]
+            if before is not None:
+                named = [record for record in named if (record.finalized_sequence or 0) < before]
             return named[back : back + 1]
         case OpenByName(name):
             return [record for record in created if record.name == name and record.status == "open"]
@@ -92,6 +94,7 @@ def select_entries(
     """One page of the entries that a search finds; `files` returns those of a package."""
     wanted = page.entries
     matches_path = wanted.path_matcher()
+    sign = 1 if page.ascending else -1
 
     def matches(entry: FileRecord) -> bool:
         digests = {
@@ -103,13 +106,13 @@ def select_entries(
 
     found = [
         FoundEntry(package, entry)
-        for package in sorted(packages, key=lambda each: -each.created_sequence)
+        for package in sorted(packages, key=lambda each: sign * each.created_sequence)
         if page.packages.matches(package)
         for entry in sorted(files(package.package_id), key=lambda each: path_key(each.path))
         if matches(entry)
     ]
     if page.after is not None:
         number, key = page.after
-        at = (-number, key)
-        found = [each for each in found if (-each.package.created_sequence, path_key(each.entry.path)) > at]
+        at = (sign * number, key)
+        found = [each for each in found if (sign * each.package.created_sequence, path_key(each.entry.path)) > at]
     return found[: page.limit]

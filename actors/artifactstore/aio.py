@@ -249,10 +249,12 @@ class AsyncioRegistry:
         )
 
     def find(
-        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, limit: int | None = None
+        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, reverse: bool = False, limit: int | None = None
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
-        return _items(self.portal.iterate(lambda registry: registry.find(wanted, packages=packages, limit=limit)))
+        return _items(
+            self.portal.iterate(lambda registry: registry.find(wanted, packages=packages, reverse=reverse, limit=limit))
+        )
 
     def exported_events(self) -> AsyncGenerator[bytes]:
         """Iterate over the bytes of the file that `export_events` writes; close the iterator if you stop early."""

@@ -192,11 +192,14 @@ class BlockingRegistry:
         )
 
     def find(
-        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, limit: int | None = None
+        self, wanted: EntryFilter, *, packages: PackageFilter = ALL, reverse: bool = False, limit: int | None = None
     ) -> Generator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first."""
         return _items(
-            self.portal, self.portal.iterate(lambda registry: registry.find(wanted, packages=packages, limit=limit))
+            self.portal,
+            self.portal.iterate(
+                lambda registry: registry.find(wanted, packages=packages, reverse=reverse, limit=limit)
+            ),
         )
 
     def exported_events(self) -> Generator[bytes]:

@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
         AnnotationNotFound,
+        AnnotationsChanged,
         MetadataKeyTaken,
         NotFinalized,
         ObjectsNotStored,
@@ -134,6 +135,7 @@ __all__ = [
     "ActorStopped",
     "AmbiguousPackage",
     "AnnotationNotFound",
+    "AnnotationsChanged",
     "ArchiveRefused",
     "ArtifactStoreError",
     "AskCycle",

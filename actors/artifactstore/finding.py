@@ -30,7 +30,7 @@ async def list_packages(
 
 
 async def find_entries(store: EventStore, page: EntryListing, *, limit: int | None) -> AsyncGenerator[FoundEntry]:
-    """Yield the entries that a search finds, the newest package first."""
+    """Yield the entries that a search finds."""
     left = sys.maxsize if limit is None else limit
     while left and (found := await store.find_entries(structs.replace(page, limit=min(left, _PAGE)))):
         for each in found:

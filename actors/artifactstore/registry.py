@@ -66,6 +66,7 @@ from artifactstore_protocols.messages import (
     FinalizePackage,
     GetHealth,
     IngestTree,
+    OpenObjectFile,
     OpenPackage,
     OpenTail,
     PreviewIngest,
@@ -117,7 +118,7 @@ from artifactstore_protocols.records import (
 )
 from artifactstore_protocols.retention import DEFAULT_RETENTION
 from artifactstore_protocols.selection import EVERYTHING, Selection
-from artifactstore_protocols.storage import KnownObject, StorageError
+from artifactstore_protocols.storage import HeldFile, KnownObject, StorageError
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.supervision import ActorStopped, SupervisorSnapshot
 
@@ -581,19 +582,21 @@ class Registry:
         wanted: EntryFilter,
         *,
         packages: PackageFilter = ALL,
+        reverse: bool = False,
         limit: int | None = None,
     ) -> AsyncGenerator[FoundEntry]:
         """Iterate over the entries with a path, a name or a content, and their packages: the newest package first.
 
-        An exact path, and a content, are found by an index; so is what begins with the same text. A pattern that begins
-        with `*` compares every path.
+        A content, a file name and a pattern that ends with one are found by an index. An exact path, and what begins
+        with the same text, are one search in each package. Only a pattern like `*.log` compares every path.
 
         Args:
             wanted: which entries.
             packages: in which packages.
+            reverse: whether the oldest package comes first.
             limit: the maximum number of entries.
         """
-        page = EntryListing(wanted, await self._resolved(packages))
+        page = EntryListing(wanted, await self._resolved(packages), ascending=reverse)
         async with aclosing(finding.find_entries(self._store, page, limit=limit)) as found:
             async for each in found:
                 yield each
@@ -628,20 +631,34 @@ class Registry:
         return items
 
     @checked
-    async def diff_packages(self, before: str, after: str) -> Sequence[EntryChange]:
+    async def diff_packages(self, before: str, after: str, *, other: Settings | None = None) -> Sequence[EntryChange]:
         """Return the differences that lead from one package to another, in the order of their paths.
 
         Contents, executable bits, kinds and link targets count; media types do not. So there is no difference exactly
         if the tree digests are equal. A file whose content was removed at another path counts as renamed.
 
+        Args:
+            before: the first package; see the class.
+            after: the second package.
+            other: the store of the second package, which must exist; None for this store.
+
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            Exception: the errors of `open_registry`, for the other store.
         """
-        ids = [await self._package_id(package) for package in (before, after)]
-        from artifactstore_protocols.package_diff import changes_between  # noqa: PLC0415 - see above
+        first = await self._package_id(before)
+        from artifactstore_protocols.package_diff import changes_between, differing_pairs  # noqa: PLC0415 - see above
 
-        pairs = await self._store.differences(*ids)
-        return await in_thread(lambda: changes_between(pairs))
+        if other is None:
+            pairs = await self._store.differences(first, await self._package_id(after))
+            return await in_thread(lambda: changes_between(pairs))
+        _package, entries = await self._store.files(first)
+        from artifactstore.open import open_registry  # noqa: PLC0415 - it imports this module
+
+        async with open_registry(other, create=False) as registry:
+            found = await outcome.acapture(registry.list_files, after)
+        theirs = found.unwrap()
+        return await in_thread(lambda: changes_between(differing_pairs(entries, theirs)))
 
     @checked
     async def get_file_record(self, package: str, path: str) -> FileRecord:
@@ -716,6 +733,10 @@ class Registry:
         message = ReadObjects(tuple(await self._known(content_addresses)))
         return await self._actors.storage.ask(message, timeout=NO_TIME_LIMIT)
 
+    async def _object_file(self, content_address: str) -> HeldFile | None:
+        (known,) = await self._known([content_address])
+        return await self._actors.storage.ask(OpenObjectFile(known), timeout=NO_TIME_LIMIT)
+
     async def _known(self, content_addresses: Sequence[str]) -> list[KnownObject]:
         addresses = [ContentAddress.parse(each) for each in content_addresses]
         known = await self._store.known_objects(set(addresses))
@@ -773,18 +794,19 @@ class Registry:
             directory,
             self._object,
             self._contents,
+            self._object_file,
             progress,
             update=update,
             keep_going=keep_going,
         )
 
     async def _chosen(
-        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False
+        self, package: str, choice: ExportChoice, *, leave_out_links: bool = False, may_leave_out: bool = True
     ) -> tuple[str, ChosenEntries]:
         package_id = await self._package_id(package)
         _package, entries = await self._store.files(package_id)
-        choose = partial(choose_entries, package_id, entries, choice, leave_out_links=leave_out_links)
-        return package_id, await in_thread(choose)
+        choose = partial(choose_entries, leave_out_links=leave_out_links, may_leave_out=may_leave_out)
+        return package_id, await in_thread(partial(choose, package_id, entries, choice))
 
     @checked
     @asynccontextmanager
@@ -810,7 +832,7 @@ class Registry:
             ObjectMissing, ObjectDamaged: while reading.
         """
         choice = ExportChoice(subtree, None if paths is None else tuple(paths), strip_components)
-        _package_id, chosen = await self._chosen(package, choice)
+        _package_id, chosen = await self._chosen(package, choice, may_leave_out=False)
         from artifactstore.package_export import archive  # noqa: PLC0415 - see above
 
         async with aclosing(archive(chosen.entries, form, self._object, self._contents, progress)) as chunks:
@@ -822,14 +844,23 @@ class Registry:
         package: str,
         to: Settings,
         *,
+        tags: bool = False,
         principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[IngestProgress], None] | None = None,
     ) -> CopyReport:
         """Copy a finalized package to another store, which is created if it does not exist.
 
-        The copy has the same name, metadata, retention class, entries and tree digest, and an id of its own. Contents
-        that the other store has are not read; every other byte is checked. A repeated call continues an interrupted
-        copy, and finds a finished one.
+        The copy has the same name, metadata, annotations, retention class, entries and tree digest, and an id of its
+        own. Contents that the other store has are not read; every other byte is checked. A repeated call continues an
+        interrupted copy, and finds a finished one. It carries over what annotations say now; annotations that only the
+        copy has stay.
+
+        Args:
+            package: the package; see the class.
+            to: the other store.
+            tags: also set the tags of the package to the copy, with their protection. A tag of the other store moves.
+            principal: the principal.
+            progress: is called after each batch.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
@@ -837,6 +868,7 @@ class Registry:
             SameStore: the other store is this one.
             ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open.
             CopyDiffers: the tables of a store are damaged. The copy stays open.
+            TagProtected: the other store protects one of the tags. The copy is finalized.
             Exception: the errors of `open_registry`, for the other store.
         """
         package_id = await self._package_id(package)
@@ -847,7 +879,7 @@ class Registry:
         async with open_registry(to) as other:
             actors, store = other._actors, other._store  # noqa: SLF001 - a registry reads the parts of another one
             target = OtherStore(other, store, actors.storage, actors.writer)
-            copying = partial(copy_package, self._store, source, target, self._object, self._contents)
+            copying = partial(copy_package, self._store, source, target, self._object, self._contents, tags=tags)
             done = await outcome.acapture(copying, principal, progress)
         return done.unwrap()
 

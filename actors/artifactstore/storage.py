@@ -14,6 +14,7 @@ from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefu
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.messages import (
     DeleteObject,
+    OpenObjectFile,
     ProbeStorage,
     ReadObjects,
     ServeObject,
@@ -24,7 +25,7 @@ from artifactstore_protocols.messages import (
     Stream,
     VerifyObjects,
 )
-from artifactstore_protocols.storage import BackendHealth, ObjectMissing, StorageError
+from artifactstore_protocols.storage import BackendHealth, HeldFile, ObjectMissing, StorageError
 
 __all__ = ["StorageActor"]
 
@@ -104,6 +105,11 @@ class StorageActor(Actor[StorageRole]):
     async def verify_objects(self, message: VerifyObjects) -> tuple[VerifyResult, ...]:
         """Read objects again and compare them with their digests."""
         return tuple(await self._plane.verify_objects(message.known))
+
+    @handles(OpenObjectFile, mode=Concurrent(_READS), on_cancel=OnCancel.CANCEL)
+    async def object_file(self, message: OpenObjectFile) -> HeldFile | None:
+        """Open the file of an object."""
+        return await self._plane.object_file(message.known)
 
     @handles(DeleteObject, mode=Concurrent(_READS), on_cancel=OnCancel.COMPLETE)
     async def delete_object(self, message: DeleteObject) -> bool:

@@ -164,6 +164,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_artifact_files_digest_primary_package_number", "artifact_files", ["digest_primary", "package_number"]
     )
+    name = sa.text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)")
+    op.create_index("ix_artifact_files_name", "artifact_files", [name, sa.text("package_number")])
 
     op.create_table(
         "storage_locations",
@@ -238,6 +240,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_artifact_values_term_package_number", "artifact_values", ["term", "package_number"])
+    op.create_index("ix_artifact_values_key_package_number", "artifact_values", ["key", "package_number"])
 
     op.create_table(
         "artifact_parents",

@@ -75,7 +75,7 @@ __all__ = [
 _NAME_CHARACTERS_MAX = 200
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
-_REFERENCE_CHARACTERS = re.compile("[@:{}]")  # see `package_references`
+_REFERENCE_CHARACTERS = re.compile(r"[@:{}]|~[0-9]*\Z")  # see `package_references`
 _RULE_CHARACTERS_MAX = 80
 
 ENTRIES_MAX: Final = 256
@@ -119,7 +119,7 @@ def _check_reference(what: str, text: str) -> None:
     if is_id(text):
         raise InvalidValue(what, text, "it is an id; take another name")
     if _REFERENCE_CHARACTERS.search(text) is not None:
-        raise InvalidValue(what, text[:60], "leave out @ : { and }, which select a package")
+        raise InvalidValue(what, text[:60], "leave out @ : { } and a final ~ or ~n, which select a package")
 
 
 class CreatePackage(Struct, frozen=True):
@@ -299,11 +299,13 @@ class AnnotatePackage(Struct, frozen=True):
         package_id: the id of the package, which may be open or finalized.
         annotations: the annotations to set, with values as metadata has them.
         removed: the keys of the annotations to remove. Each occurs once, and is not set by the same command.
+        expected: what the package must have of all these keys, so that no other change is lost; None for anything.
     """
 
     package_id: str
     annotations: Metadata
     removed: tuple[str, ...] = ()
+    expected: Metadata | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

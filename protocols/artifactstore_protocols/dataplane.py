@@ -17,14 +17,20 @@ from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
-from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError, StorageReceipt
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    HeldFile,
+    KnownObject,
+    Place,
+    StorageError,
+    StorageReceipt,
+)
 from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [
     "NOWHERE",
     "DataPlane",
     "FileSource",
-    "HasDescriptor",
     "IngestResult",
     "RangeRefused",
     "SourceChanged",
@@ -157,16 +163,8 @@ class RangeRefused(ArtifactStoreError):
         return f"cannot serve {wanted} from offset {self.offset}: the object has {self.size_bytes} bytes"
 
 
-class HasDescriptor(Protocol):
-    """An open file. It stays open as long as the object exists."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
-        ...
-
-
 class Piece(NamedTuple):
-    """A part of an open regular file.
+    """A part of a regular file.
 
     Attributes:
         file: the file.
@@ -176,7 +174,7 @@ class Piece(NamedTuple):
             after a read, the file was written meanwhile.
     """
 
-    file: HasDescriptor
+    file: HeldFile
     offset: int
     size_bytes: int
     change: tuple[int, int, int]
@@ -352,6 +350,14 @@ class DataPlane(Protocol):
 
     async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
         """Return the size of each object in bytes, without reading it; None for a missing object."""
+        ...
+
+    async def object_file(self, known: KnownObject) -> HeldFile | None:
+        """Open the file of an object, without reading it; None if its backend offers no file of it.
+
+        Raises:
+            ObjectMissing: the object does not exist.
+        """
         ...
 
     async def delete_object(self, known: KnownObject) -> bool:

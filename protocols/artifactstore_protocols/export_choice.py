@@ -78,16 +78,21 @@ class LinksLeadOut(ArtifactStoreError):
 
     Attributes:
         paths: the links, as the package has them.
+        targets: where each of them leads.
+        may_stay_out: whether the caller may have them left out.
     """
 
     paths: tuple[str, ...]
+    targets: tuple[str, ...]
+    may_stay_out: bool = True
 
     @override
     def __str__(self) -> str:
-        return (
-            f"links lead out of what is exported: {listed_paths(self.paths)}; export a directory above, "
-            "or leave them out (`--keep-going`, into a directory)"
+        links = [f"{path} -> {target}" for path, target in zip(self.paths, self.targets, strict=True)]
+        advice = (
+            "or leave them out with `--keep-going`" if self.may_stay_out else "or to a directory and not an archive"
         )
+        return f"links lead out of what is exported: {listed_paths(links)}; export a directory above, {advice}"
 
 
 class ExportChoice(Struct, frozen=True):
@@ -122,7 +127,12 @@ class ChosenEntries(NamedTuple):
 
 
 def choose_entries(
-    package_id: str, entries: Sequence[FileRecord], choice: ExportChoice, *, leave_out_links: bool = False
+    package_id: str,
+    entries: Sequence[FileRecord],
+    choice: ExportChoice,
+    *,
+    leave_out_links: bool = False,
+    may_leave_out: bool = True,
 ) -> ChosenEntries:
     """Return the entries of a package that an export takes.
 
@@ -131,6 +141,7 @@ def choose_entries(
         entries: all its entries.
         choice: what to take.
         leave_out_links: whether to leave out links that lead out of the export, instead of refusing them.
+        may_leave_out: whether the caller may ask for that; an archive is whole.
 
     Raises:
         PathRefused: a path is none.
@@ -144,7 +155,7 @@ def choose_entries(
     taken = _below(package_id, entries, choice.subtree)
     if choice.paths is not None:
         taken = _listed(package_id, taken, choice.paths, choice.subtree)
-    return _at_new_paths(taken, choice, leave_out_links=leave_out_links)
+    return _at_new_paths(taken, choice, leave_out_links=leave_out_links, may_leave_out=may_leave_out)
 
 
 def _below(package_id: str, entries: Sequence[FileRecord], subtree: str) -> list[FileRecord]:
@@ -179,7 +190,9 @@ def _listed(package_id: str, entries: Sequence[FileRecord], paths: Sequence[str]
     return found
 
 
-def _at_new_paths(taken: Sequence[FileRecord], choice: ExportChoice, *, leave_out_links: bool) -> ChosenEntries:
+def _at_new_paths(
+    taken: Sequence[FileRecord], choice: ExportChoice, *, leave_out_links: bool, may_leave_out: bool
+) -> ChosenEntries:
     """Remove the subtree's path and the stripped names from the paths, and check that the result is a tree."""
     above = choice.subtree.count("/") + 1 if choice.subtree else 0
     chosen: list[tuple[FileRecord, str]] = []
@@ -204,7 +217,8 @@ def _at_new_paths(taken: Sequence[FileRecord], choice: ExportChoice, *, leave_ou
     escaping = set(escaping_links(links, (entry.path for entry, _ in chosen if entry.kind != "link")))
     named = tuple(originals[path] for path in links if path in escaping)
     if escaping and not leave_out_links:
-        raise LinksLeadOut(named)
+        targets = tuple(links[path] for path in links if path in escaping)
+        raise LinksLeadOut(named, targets, may_leave_out)
     return ChosenEntries([entry for entry, _ in chosen if entry.path not in escaping], tuple(vanished), named)
 
 

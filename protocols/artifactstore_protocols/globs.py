@@ -21,6 +21,7 @@ __all__ = [
     "glob_matcher",
     "is_literal",
     "is_unicode",
+    "last_name",
     "like_pattern",
 ]
 
@@ -38,6 +39,8 @@ _LAST = "\U0010ffff"
 _SURROGATES = range(0xD800, 0xE000)
 _STARS_OF_REGEX = 2
 """A regular expression tries all places of its stars. Up to two of them are tried fast, on paths of any length."""
+_CHARACTERS_KEPT = 256
+"""The number of characters of which a pattern remembers where it takes them: as many bits as it is long."""
 _LIKE_ESCAPE = "\\"
 
 
@@ -66,6 +69,13 @@ def is_literal(pattern: str) -> bool:
 def beginning_of(pattern: str) -> str:
     """Return the part of a pattern before its first wildcard. Every text that it matches begins with this part."""
     return _WILDCARD.split(pattern, maxsplit=1)[0]
+
+
+def last_name(pattern: str) -> str | None:
+    """Return the last part of every path that a pattern matches; None if it is not the same for all of them."""
+    above, _, name = pattern.rpartition("/")
+    # A slash within a set, or after a backslash, divides nothing.
+    return name if name and is_literal(name) and "[" not in above and "\\" not in above else None
 
 
 def end_of_texts(beginning: str) -> str | None:
@@ -128,14 +138,15 @@ def _at_once(pattern: str, *, of_paths: bool) -> Callable[[str], bool]:
         else:
             takes.append(character[-1].__eq__)
     end = 1 << len(takes)
-    steps: dict[str, int] = {}
+
+    @lru_cache(maxsize=_CHARACTERS_KEPT)
+    def step_of(found: str) -> int:
+        return sum(1 << at for at, take in enumerate(takes) if take(found))
 
     def matches(text: str) -> bool:
         states = _reached(1, free, free_of_two)
         for found in text:
-            step = steps.get(found)
-            if step is None:
-                step = steps[found] = sum(1 << at for at, take in enumerate(takes) if take(found))
+            step = step_of(found)
             stays = stays_anywhere if found == stops else stays_anywhere | stays_in_part
             states = _reached((states & step) << 1 | states & stays, free, free_of_two)
             if not states:

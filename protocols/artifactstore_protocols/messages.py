@@ -50,7 +50,7 @@ from artifactstore_protocols.records import (
     ReplayReport,
 )
 from artifactstore_protocols.sources import SourceTree
-from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
+from artifactstore_protocols.storage import BackendHealth, HeldFile, KnownObject, Place, StorageError
 from artifactstore_protocols.supervision import Message, Request
 from artifactstore_protocols.typed import check_fields
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
@@ -69,6 +69,7 @@ __all__ = [
     "ImportEvents",
     "IngestRole",
     "IngestTree",
+    "OpenObjectFile",
     "OpenPackage",
     "OpenTail",
     "PreviewIngest",
@@ -220,6 +221,12 @@ class VerifyObjects(_Checked, Request[tuple[VerifyResult, ...], StorageRole], St
     """Read objects again and compare each with its address. Results are in order."""
 
     known: tuple[KnownObject, ...]
+
+
+class OpenObjectFile(_Checked, Request[HeldFile | None, StorageRole], Struct, frozen=True):
+    """Open the file of an object, for a reflink. The reply is None if its backend offers no file of it."""
+
+    known: KnownObject
 
 
 class DeleteObject(_Checked, Request[bool, StorageRole], Struct, frozen=True):

@@ -6,11 +6,14 @@ as changed. Media types do not count, as they do not count for the tree digest.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from operator import attrgetter
 
-from artifactstore_protocols.paths import tree_order
+from artifactstore_protocols.paths import path_key, tree_order
 from artifactstore_protocols.records import EntryChange, FileRecord
 
-__all__ = ["changes_between"]
+__all__ = ["changes_between", "differing_pairs"]
+
+_COMPARED = "path", "kind", "executable", "sha256", "target"
 
 
 def changes_between(pairs: Iterable[tuple[FileRecord | None, FileRecord | None]]) -> list[EntryChange]:
@@ -36,6 +39,19 @@ def changes_between(pairs: Iterable[tuple[FileRecord | None, FileRecord | None]]
     renamed = {change.before for change in changes if change.kind == "renamed"}
     changes += [EntryChange("removed", entry, None) for entry in removed if entry not in renamed]
     return sorted(changes, key=lambda change: tree_order(change.path))
+
+
+def differing_pairs(
+    before: Iterable[FileRecord], after: Iterable[FileRecord]
+) -> list[tuple[FileRecord | None, FileRecord | None]]:
+    """Return the entries of two packages at each path at which they differ, for `changes_between`.
+
+    Paths that are equal under NFC are one path. Contents are compared by SHA-256, which every store knows.
+    """
+    old, new = ({path_key(entry.path): entry for entry in entries} for entries in (before, after))
+    compared = attrgetter(*_COMPARED)
+    pairs = ((old.get(key), new.get(key)) for key in sorted(old.keys() | new.keys()))
+    return [pair for pair in pairs if None in pair or compared(pair[0]) != compared(pair[1])]
 
 
 def _order(entry: FileRecord) -> str:

@@ -54,6 +54,7 @@ class PackageFilter(Struct, frozen=True):
         metadata: keys and values that their metadata or annotations contain: text, integers and booleans. A text also
             matches an integer or a boolean that is written like it: `412`, `true`.
         made_from: a package that they are made from: an id, and for the methods of the registry whatever names it.
+        has: keys of which each is in their metadata or annotations, with any value.
     """
 
     name: str | None = None
@@ -65,6 +66,7 @@ class PackageFilter(Struct, frozen=True):
     until_us: int | None = None
     metadata: Metadata = field(default_factory=dict[str, MetadataValue])
     made_from: str | None = None
+    has: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -74,7 +76,7 @@ class PackageFilter(Struct, frozen=True):
         for key, value in self.metadata.items():
             if scalar_text(value) is None:
                 raise InvalidValue("metadata", key[:_SHOWN_CHARACTERS], "search for text, an integer, true or false")
-        check_metadata(self.metadata)
+        check_metadata({**dict.fromkeys(self.has, ""), **self.metadata})
         for what, text in (
             ("principal", self.created_by),
             ("retention class", self.retention_class),
@@ -85,7 +87,7 @@ class PackageFilter(Struct, frozen=True):
 
     def matches(self, package: PackageRecord) -> bool:
         """Return whether every condition holds for a package."""
-        values: Metadata = package.values if self.metadata else self.metadata
+        values: Metadata = package.values if self.metadata or self.has else self.metadata
         return (
             (self.name is None or glob_matcher(self.name)(package.name))
             and self.status in {None, package.status}
@@ -95,6 +97,7 @@ class PackageFilter(Struct, frozen=True):
             and (self.since_us is None or package.created_at_us >= self.since_us)
             and (self.until_us is None or package.created_at_us < self.until_us)
             and (self.made_from is None or self.made_from in package.parents)
+            and all(key in values for key in self.has)
             and all(value_matches(value, values.get(key)) for key, value in self.metadata.items())
         )
 
@@ -185,16 +188,18 @@ def raw_digest(text: str) -> tuple[str | None, bytes]:
 
 
 class EntryListing(Struct, frozen=True):
-    """One page of a list of entries: newest package first, and in each package by path key.
+    """One page of a list of entries: newest package first by default, and in each package by path key.
 
     Attributes:
         entries: which entries.
         packages: of which packages.
         after: the sequence of a package's creation and a path key, after which the page begins; None for the first one.
         limit: the maximum number of entries.
+        ascending: whether the oldest package comes first.
     """
 
     entries: EntryFilter
     packages: PackageFilter = ALL
     after: tuple[int, str] | None = None
     limit: int = 500
+    ascending: bool = False

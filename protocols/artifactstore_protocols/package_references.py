@@ -10,8 +10,10 @@
     manifest:DIGEST            the package with this manifest digest
     tree:DIGEST                the newest finalized package with this tree digest
     PART                       the package whose id begins or ends with PART, which has at least 6 characters
+    any of these and ~ or ~n   the one that was finalized before that one, under the same name; n finalizations before
 
-They are tried in this order. "Newest" is the one that was finalized last by the order of the log. A command that
+They are tried in this order. `X~~` is `X~2`. Before an open package comes the newest finalized one. No name and no tag
+ends with `~` or `~n`. "Newest" is the one that was finalized last by the order of the log. A command that
 changes an open package prefers the open packages of a NAME. A text that several packages match is ambiguous.
 
 `search_package` holds the rules. It is a generator that yields queries and receives the records that match them.
@@ -22,6 +24,7 @@ from collections.abc import Generator, Sequence
 from typing import Final, Literal, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
@@ -51,6 +54,7 @@ PART_LENGTH_MIN: Final = 6
 
 _PART = re.compile(rf"[0-9a-f-]{{{PART_LENGTH_MIN},35}}")
 _BACK = re.compile(r"\{([0-9]+)\}")
+_EARLIER = re.compile(r"(.*?)((?:~[0-9]*)+)", re.DOTALL)
 _BACK_DIGITS_MAX, _BACK_MAX = 9, 10**9
 _SHOWN_CHARACTERS = 60
 _DIGEST_ALGORITHMS = {"manifest": "blake3", "tree": "sha256"}
@@ -75,11 +79,13 @@ class ByName(Struct, frozen=True):
         name: the name.
         back: how many of the newest ones are skipped.
         until_us: if given, only packages count that were finalized before this time, in microseconds since 1970 UTC.
+        before: if given, only packages count that were finalized before the event with this sequence.
     """
 
     name: str
     back: int = 0
     until_us: int | None = None
+    before: int | None = None
 
 
 class OpenByName(Struct, frozen=True):
@@ -122,6 +128,11 @@ class Candidate(Protocol):
         """Whether it is open or finalized."""
         ...
 
+    @property
+    def finalized_sequence(self) -> int | None:
+        """The sequence of the event that finalized it; None if it is open."""
+        ...
+
 
 def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Generator[PackageQuery, Sequence[C], C]:
     """Find the package that a text names. The module docstring has the rules.
@@ -139,12 +150,19 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
     if "\0" in text or text.encode(errors="ignore").decode() != text:
         raise PackageNotFound(text)
     found: Sequence[C]
+    if (earlier := _EARLIER.fullmatch(text)) is not None:
+        start: Generator[PackageQuery, Sequence[C], C] = search_package(earlier[1], prefer_open=prefer_open)
+        before: Generator[PackageQuery, Sequence[C], C] = _before((yield from start), text, earlier[2])
+        return (yield from before)
     if is_id(text):
         found = yield ById(text)
     elif ":" in text.partition("@")[0]:
         found = yield _by_scheme(text)
     elif "@" in text:
-        found = yield _selected(text)
+        wanted = _selected(text)
+        found = yield wanted
+        if not found and wanted.back:
+            raise PackageNotFound(text, choices=(yield from _count(wanted)))
     else:
         by_name: Generator[PackageQuery, Sequence[C], Sequence[C]] = _by_name(text, prefer_open=prefer_open)
         found = yield from by_name
@@ -168,6 +186,36 @@ def _by_name[C: Candidate](name: str, *, prefer_open: bool) -> Generator[Package
     return (yield first) or (yield second)
 
 
+def _before[C: Candidate](package: C, text: str, steps: str) -> Generator[PackageQuery, Sequence[C], C]:
+    """Find the package that was finalized a number of steps before another one of its name."""
+    back = sum(_number(digits) if digits else 1 for digits in steps.split("~")[1:])
+    if not back:
+        return package
+    wanted = ByName(package.name, back=back - 1, before=package.finalized_sequence)
+    found = yield wanted
+    if not found:
+        raise PackageNotFound(text, choices=(yield from _count(wanted)))
+    return found[0]
+
+
+def _count(wanted: ByName) -> Generator[PackageQuery, Sequence[Candidate], int]:
+    """Return how many packages a query can select from. None of them is `wanted.back` steps back."""
+    fewest, most = 0, wanted.back
+    step = 1
+    while fewest < most:
+        middle = min(fewest + step, most) - 1
+        if (yield replace(wanted, back=middle)):
+            fewest, step = middle + 1, 2 * step
+        else:
+            most, step = middle, max(1, (middle - fewest) // 2)
+    return fewest
+
+
+def _number(digits: str) -> int:
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _BACK_DIGITS_MAX else _BACK_MAX
+
+
 def _by_scheme(text: str) -> ByTag | ByDigest:
     of, _, digest = text.partition(":")
     if of == "tag":
@@ -184,8 +232,7 @@ def _selected(text: str) -> ByName:
     if selector == "latest":
         return ByName(name)
     if (back := _BACK.fullmatch(selector)) is not None:
-        digits = back[1].lstrip("0") or "0"
-        return ByName(name, back=int(digits) if len(digits) <= _BACK_DIGITS_MAX else _BACK_MAX)
+        return ByName(name, back=_number(back[1]))
     if (span := span_of(selector)) is not None:
         return ByName(name, until_us=span[1])
     reason = "after @ write latest, {n}, a day such as 2026-11-28, or a time such as 2026-11-28T14:30"

@@ -7,6 +7,7 @@ the text:
     text                                    package                       subtree
     nightly:docs                            nightly                       docs
     nightly@{1}:a:b                         nightly@{1}                   a:b
+    nightly~1:docs                          nightly~1                     docs
     nightly@2026-11-28T14:30:docs           nightly@2026-11-28T14:30      docs
     tag:release-4:docs                      tag:release-4                 docs
     manifest:blake3:4f…:docs                manifest:blake3:4f…           docs
@@ -23,7 +24,7 @@ __all__ = ["split_subtree"]
 
 _SCHEME: Final = re.compile(r"(tag:[^:]*|(?:manifest|tree):(?:(?:blake3|sha256):)?[^:]*)(?::(.*))?", re.DOTALL)
 _MOMENT: Final = re.compile(
-    r"([^:@]*@[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?)"
+    r"([^:@]*@[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:[0-9]{2})?(?:~[0-9]*)*)"
     r"(?::(.*))?",
     re.DOTALL,
 )

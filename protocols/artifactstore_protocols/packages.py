@@ -11,6 +11,7 @@ from artifactstore_protocols.storage import Place
 __all__ = [
     "AmbiguousPackage",
     "AnnotationNotFound",
+    "AnnotationsChanged",
     "MetadataKeyTaken",
     "NotFinalized",
     "ObjectsNotStored",
@@ -38,16 +39,23 @@ class PackageNotFound(ArtifactStoreError):
     Attributes:
         package: the text that should name one.
         is_tag: whether there is a tag of this name.
+        choices: how many packages an `@{n}` or `~n` could select from; None if the text has none.
     """
 
     package: str
     is_tag: bool = False
+    choices: int | None = None
 
     @override
     def __str__(self) -> str:
         shown = self.package if len(self.package) <= _SHOWN_CHARACTERS else f"{self.package[:_SHOWN_CHARACTERS]}…"
         if self.is_tag:
             return f"there is no package {shown!r}, but a tag: write 'tag:{shown}'"
+        if self.choices is not None:
+            if not self.choices:
+                return f"there is no package {shown!r}: none of this name was finalized before that"
+            count = f"{self.choices} finalized package{'' if self.choices == 1 else 's'}"
+            return f"there is no package {shown!r}: it counts back further than the {count} of this name; write less"
         return f"there is no package {shown!r}; `artifactstore package list` shows those that are"
 
 
@@ -131,6 +139,21 @@ class AnnotationNotFound(ArtifactStoreError):
         "package {self.package_id} has no annotation {self.key!r}; "
         "`artifactstore package show {self.package_id}` shows those that it has"
     )
+
+
+@dataclass(eq=False)
+class AnnotationsChanged(ArtifactStoreError):
+    """Annotations of the package changed since they were read. Nothing was written; read them and try again."""
+
+    package_id: str
+    keys: tuple[str, ...]
+
+    @override
+    def __str__(self) -> str:
+        keys = ", ".join(self.keys)
+        return (
+            f"annotations of package {self.package_id} changed since they were read: {keys}; read them, and try again"
+        )
 
 
 @dataclass(eq=False)

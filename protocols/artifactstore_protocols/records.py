@@ -367,6 +367,8 @@ class CopyReport(Struct, frozen=True):
         new_objects: the number of contents that were copied; the other store had the others.
         new_bytes: the total size of these contents.
         sequence: the sequence of the event that finalized the copy.
+        annotations: the number of annotations that were carried over.
+        tags: the tags that were carried over.
     """
 
     package_id: str
@@ -381,6 +383,8 @@ class CopyReport(Struct, frozen=True):
     new_objects: int
     new_bytes: int
     sequence: int
+    annotations: int = 0
+    tags: Sequence[str] = ()
 
 
 class FlawedObject(Struct, frozen=True):

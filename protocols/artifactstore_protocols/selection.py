@@ -22,7 +22,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.globs import GLOB_LENGTH_MAX, check_glob, glob_matcher, is_literal
 from artifactstore_protocols.typed import check_fields
 
-__all__ = ["EVERYTHING", "IGNORE_FILE", "RULES_MAX", "Rules", "Selection"]
+__all__ = ["EVERYTHING", "IGNORE_FILE", "RULES_MAX", "Rules", "Selection", "rule_for"]
 
 RULES_MAX: Final = 2000
 """The maximum number of rules that may hold in one directory, apart from those of the caller."""
@@ -30,6 +30,7 @@ RULES_MAX: Final = 2000
 IGNORE_FILE: Final = ".artifactignore"
 """The name of a file with rules for the directory that holds it and for all below."""
 
+_SPECIAL = re.compile(r"[\\*?\[]")
 _STARS = re.compile(r"(\\.)|\*{2,}")
 _SHOWN_CHARACTERS = 60
 
@@ -100,6 +101,18 @@ def _rule(line: str) -> _Rule | None:
     if "[[:" in glob:
         raise InvalidValue("rule", line[:_SHOWN_CHARACTERS], "write out the characters of a set such as [[:digit:]]")
     return _Rule(excludes, directories, of_name, glob.__eq__ if is_literal(glob) else glob_matcher(glob, of_paths=True))
+
+
+def rule_for(path: str) -> str:
+    r"""Return a rule that matches a path, relative to the directory of the rules.
+
+    What is special in a rule has a backslash before it, so `a b*` gives `/a b\*`. A character that cannot be printed
+    becomes `?`, so that the rule can be copied; it then matches similar paths too.
+    """
+    plain = "".join(character if character.isprintable() else "?" for character in path)
+    rule = "".join("?" if was != now else _SPECIAL.sub(r"\\\g<0>", now) for was, now in zip(path, plain, strict=True))
+    kept = rule.rstrip(" ")
+    return f"/{kept}" + "\\ " * (len(rule) - len(kept))
 
 
 class Selection(Struct, frozen=True):

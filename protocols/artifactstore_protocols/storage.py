@@ -11,6 +11,7 @@ Only the data plane calls backends. It does the hashing and buffering, and provi
 """
 
 from collections.abc import Buffer, Iterable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, runtime_checkable
 
@@ -34,6 +35,7 @@ from artifactstore_protocols.storage_errors import (
 
 __all__ = [
     "BackendHealth",
+    "HeldFile",
     "KeyRefused",
     "KeyTaken",
     "KnownObject",
@@ -41,6 +43,7 @@ __all__ = [
     "ObjectMissing",
     "ObjectReader",
     "ObjectWriter",
+    "OffersFiles",
     "Place",
     "PutOutcome",
     "RestoreStatus",
@@ -138,6 +141,14 @@ class BackendHealth(Struct, frozen=True):
     def writable(self) -> bool:
         """Whether the canary was written, synced and read back."""
         return self.failure is None
+
+
+class HeldFile(Protocol):
+    """A file that can be read as long as the object exists."""
+
+    def opened(self) -> AbstractContextManager[int]:
+        """Return a descriptor of the file for a block. Several threads may have one at the same time."""
+        ...
 
 
 class ObjectWriter(Protocol):
@@ -305,4 +316,21 @@ class StorageBackend(Protocol):
 
     def close(self) -> None:
         """Release the backend's resources. No call may be in progress, and only `close` may be called afterwards."""
+        ...
+
+
+@runtime_checkable
+class OffersFiles(Protocol):
+    """An optional part of a backend: its objects are regular files. Then an export may make reflinks of them."""
+
+    def open_file(self, object_key: str) -> HeldFile:
+        """Open the file that holds the bytes of an object and nothing else, for reading only.
+
+        Like an `ObjectReader`, it stays readable and unchanged even if the key is deleted.
+
+        Raises:
+            KeyRefused: the key is invalid.
+            ObjectMissing: the backend has no object under this key.
+            StorageDenied, StorageFailed: the backend cannot be read.
+        """
         ...

@@ -27,7 +27,7 @@ _WORDS: Final[Mapping[str, SystemErrorWords]] = MappingProxyType(
     {
         name: SystemErrorWords(problem, remedy)
         for name, problem, remedy in (
-            ("EACCES", "permission denied", "give this user access to it and to its directories"),
+            ("EACCES", "Permission denied", "give this user access to it and to its directories"),
             ("EPERM", "the system does not permit it", "give it to this user, and check its flags"),
             ("EROFS", "the file system is read-only", "mount it writable"),
             ("ENOENT", "no such file or directory", f"{_CHECK_PATH} and its disk"),

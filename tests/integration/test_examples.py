@@ -41,10 +41,11 @@ PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
         [],
         ["slower by: {'load': 1.0, 'save': 2.0, 'sort': 0.0}", "parts: 3 rows, 9.5 s", "begins with b'PAR1'"],
     ),
+    "read_with_zarr.py": ([], ["shape: (400, 400) in K", "corner: [[0.0, 2.0, 4.0], [800.0,", "twice as hot: True"]),
     "sqlite_backend.py": (["reports"], ["reports: 2 files, blake3:", "2 objects in objects.db, all sound"]),
 }
 
-NEEDS = {"read_with_pandas.py": ("fsspec", "pandas", "pyarrow")}
+NEEDS = {"read_with_pandas.py": ("fsspec", "pandas", "pyarrow"), "read_with_zarr.py": ("fsspec", "zarr")}
 """What an example needs of the dependency group examples."""
 
 

@@ -9,7 +9,7 @@ from artifactstore_protocols.event_types import PackageAnnotated
 from artifactstore_protocols.event_types.package_annotated import annotate_package
 from artifactstore_protocols.events import EventRefused
 from artifactstore_protocols.metadata import METADATA_BYTES_MAX, Metadata, MetadataValue
-from artifactstore_protocols.packages import AnnotationNotFound, MetadataKeyTaken, PackageNotFound
+from artifactstore_protocols.packages import AnnotationNotFound, AnnotationsChanged, MetadataKeyTaken, PackageNotFound
 from artifactstore_protocols.state import LogState
 from command_strategies import created, evolved, finalized, package_id_of, stored_events
 
@@ -43,6 +43,18 @@ def test_what_is_not_there_is_not_removed() -> None:
         annotate_package(AnnotatePackage(ID, {}, ("a",)), finalized())
     with pytest.raises(PackageNotFound):
         annotate_package(AnnotatePackage(ID, {"a": 1}), LogState())
+
+
+def test_a_change_that_expects_other_annotations_is_refused() -> None:
+    state = evolved(finalized(), AnnotatePackage(ID, {"a": 1, "b": "x"}))
+    for expected in ({}, {"a": 2}, {"a": True}, {"a": 1, "c": 1}):
+        with pytest.raises(AnnotationsChanged, match="changed since they were read: a"):
+            annotate_package(AnnotatePackage(ID, {"a": 3}, (), expected), state)
+    assert annotate_package(AnnotatePackage(ID, {"a": 3}, (), {"a": 1}), state) is not None
+    assert annotate_package(AnnotatePackage(ID, {"c": 3}, (), {}), state) is not None
+    with pytest.raises(AnnotationsChanged):
+        annotate_package(AnnotatePackage(ID, {}, ("a",), {"a": 2}), state)
+    assert annotate_package(AnnotatePackage(ID, {}, ("a",), {"a": 1}), state) is not None
 
 
 def test_all_annotations_of_a_package_are_bounded_together() -> None:

@@ -110,8 +110,16 @@ def test_an_id_is_a_canonical_uuid(what: str, make: Make, text: str) -> None:
 @pytest.mark.parametrize("character", "@:{}")
 @pytest.mark.parametrize("make", [NAMED["package name"], NAMED["tag"], DeleteTag])
 def test_a_name_that_is_looked_for_has_no_character_that_selects(make: Make, character: str) -> None:
-    with pytest.raises(InvalidValue, match=r"leave out @ : \{ and \}"):
+    with pytest.raises(InvalidValue, match=r"leave out @ : \{ \}"):
         make(f"nightly{character}1")
+
+
+@pytest.mark.parametrize("end", ["~", "~1", "~~", "~1~012"])
+@pytest.mark.parametrize("make", [NAMED["package name"], NAMED["tag"], DeleteTag])
+def test_a_name_does_not_end_like_a_reference_to_the_package_before(make: Make, end: str) -> None:
+    with pytest.raises(InvalidValue, match="a final ~ or ~n"):
+        make(f"nightly{end}")
+    make(f"nightly{end}x")
 
 
 def test_metadata_is_bounded() -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from contextlib import closing
+from inspect import getclosurevars
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +16,7 @@ from artifactstore_protocols.globs import (
     end_of_texts,
     glob_matcher,
     is_literal,
+    last_name,
     like_pattern,
 )
 
@@ -104,9 +106,18 @@ def test_a_text_that_matches_has_the_beginning_and_is_like_it(pattern: str, text
     end = end_of_texts(beginning)
     assert end is None or beginning <= text < end
     assert not is_literal(pattern) or text == pattern
+    assert last_name(pattern) in {None, text.rpartition("/")[2]}
     with closing(sqlite3.connect(":memory:")) as database:
         [[like]] = database.execute("SELECT ? LIKE ? ESCAPE '\\'", (text, like_pattern(pattern)))
     assert like
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [("**/a.txt", "a.txt"), ("a", "a"), ("x*/a", "a"), ("a/", None), ("**/*.txt", None), ("**/x[a/b]", None)],
+)
+def test_the_last_part_of_a_pattern_is_a_name_if_it_has_no_wildcard(pattern: str, name: str | None) -> None:
+    assert last_name(pattern) == name
 
 
 def test_many_stars_take_no_longer_than_the_text() -> None:
@@ -125,3 +136,11 @@ def test_what_is_no_pattern_is_refused(pattern: str) -> None:
 )
 def test_the_texts_with_a_beginning_have_an_end(beginning: str, end: str | None) -> None:
     assert end_of_texts(beginning) == end
+
+
+def test_a_pattern_remembers_few_characters_of_the_texts_that_it_is_compared_with() -> None:
+    matches = glob_matcher("*a*b*c?")
+    step_of = getclosurevars(matches).nonlocals["step_of"]
+    for number in range(0x4E00, 0x5E00):
+        assert matches(f"{chr(number)}abc{chr(number)}")
+    assert step_of.cache_info().currsize <= 256

@@ -3,21 +3,21 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from artifactstore_protocols.package_diff import changes_between
+from artifactstore_protocols.package_diff import changes_between, differing_pairs
 from artifactstore_protocols.records import EntryKind, FileRecord
 from strategies import tree_paths
 
 
 def record(path: str, content: str = "x", kind: EntryKind = "file") -> FileRecord:
     size_bytes = len(content) if kind == "file" else 0
-    return FileRecord("p", path, kind, size_bytes, False, "", content if size_bytes else "", "", "", 1)
+    digest = content if size_bytes else ""
+    return FileRecord("p", path, kind, size_bytes, False, "", digest, digest, "", 1)
 
 
 def changes(before: list[FileRecord], after: list[FileRecord]) -> list[tuple[str | None, ...]]:
-    old, new = ({entry.path: entry for entry in entries} for entries in (before, after))
-    differing = [path for path in {**old, **new} if old.get(path) != new.get(path)]
-    found = changes_between((old.get(path), new.get(path)) for path in differing)
+    found = changes_between(differing_pairs(before, after))
     return [(each.kind, *(None if side is None else side.path for side in (each.before, each.after))) for each in found]
 
 
@@ -30,6 +30,12 @@ def test_what_happened_to_each_entry_is_said_in_the_order_of_paths() -> None:
         ("removed", "gone", None),
         ("added", None, "here"),
     ]
+
+
+def test_a_path_in_another_unicode_form_and_a_bit_are_changes_and_a_media_type_is_none() -> None:
+    before = [record("e\u0301"), record("run"), record("typed")]
+    after = [record("\u00e9"), replace(record("run"), executable=True), replace(record("typed"), media_type="x/y")]
+    assert changes(before, after) == [("changed", "run", "run"), ("changed", "e\u0301", "\u00e9")]
 
 
 def test_each_removed_file_is_the_source_of_one_rename() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.packages import AmbiguousPackage, PackageNotFound
@@ -79,6 +81,17 @@ FOUND = {
     "000008": 8,
     "100008": 100_008,
     "tag:release": 2,
+    "000003~": 2,
+    "000003~1": 2,
+    "000003~0": 3,
+    "000003~~": 1,
+    "000003~1~01": 1,
+    "000004~1": 3,  # it is open
+    "nightly@{1}~1": 1,
+    "nightly@2026-12-01T00:00~": 1,
+    "nightly~2": 1,
+    "tag:release~": 1,
+    f"manifest:{3:064}~1": 2,
     f"tree:{TREE}": 2,
     f"tree:{'b' * 64}": 100_008,
     f"manifest:blake3:{2:064}": 2,
@@ -102,6 +115,9 @@ def test_a_command_that_changes_a_package_means_an_open_one_of_a_name() -> None:
     [
         "weekly",
         "nightly@{3}",
+        "nightly~3",
+        "tag:release~2",
+        "draft~",
         "tag:none",
         "nightly@2026-11-29",
         "draft@latest",
@@ -134,6 +150,29 @@ def test_a_text_that_no_package_matches_is_not_found(text: str) -> None:
 def test_a_text_that_can_name_no_package_says_what_can(text: str) -> None:
     with pytest.raises(InvalidValue):
         find(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("nightly@{3}", 3), ("nightly@{9}", 3), ("nightly@{999999999999}", 3), ("nightly~3", 2), ("draft@{1}", 0)],
+)
+def test_counting_too_far_back_says_how_many_there_are(text: str, count: int) -> None:
+    told = f"further than the {count} finalized packages" if count else "none of this name was finalized"
+    with pytest.raises(PackageNotFound, match=told) as missing:
+        find(text)
+    assert missing.value.choices == count
+
+
+@given(finalized=st.integers(1, 40), back=st.integers(0, 60), steps=st.lists(st.integers(0, 30), max_size=3))
+def test_steps_before_a_package_add_up(finalized: int, back: int, steps: list[int]) -> None:
+    runs = [package(number, "run", number) for number in range(1, finalized + 1)]
+    text = f"run@{{{back}}}{''.join(f'~{step}' for step in steps)}"
+    if back + sum(steps) < finalized:
+        assert find(text, runs) == find(f"run@{{{back + sum(steps)}}}", runs) == finalized - back - sum(steps)
+    else:
+        with pytest.raises(PackageNotFound) as missing:
+            find(text, runs)
+        assert missing.value.choices == (finalized if back >= finalized else finalized - 1 - back)
 
 
 def test_several_packages_are_listed() -> None:

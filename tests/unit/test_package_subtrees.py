@@ -50,7 +50,17 @@ def test_the_package_ends_at_the_first_colon_that_is_not_its_own(text: str, pack
 PACKAGES = st.one_of(
     st.from_regex(r"[^@:{}\s]{1,9}", fullmatch=True).filter(lambda name: name not in {"tag", "manifest", "tree"}),
     st.sampled_from(
-        [f"tag:{'x' * 3}", f"tree:{HEX}", f"manifest:blake3:{HEX}", "n@{3}", "n@latest", "n@2026-01-01", ID]
+        [
+            f"tag:{'x' * 3}",
+            f"tree:{HEX}",
+            f"manifest:blake3:{HEX}",
+            "n@{3}",
+            "n@latest",
+            "n@2026-01-01",
+            "n@2026-01-01T10:00~2",
+            f"{ID}~",
+            ID,
+        ]
     ),
 )
 

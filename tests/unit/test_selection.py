@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.selection import Rules, Selection
+from artifactstore_protocols.selection import Rules, Selection, rule_for
 
 PARTS = ("a", "b", "]", "*a", "^", "ab", "a.log", "b.log", "#a", "!b", " c", "a b")
 PATHS = [f"{top}{middle}{name}" for top in ("", "a/", "ab/") for middle in ("", "b/", "a.log/") for name in PARTS]
@@ -108,3 +108,16 @@ def test_what_is_no_rule_is_refused(rule: str) -> None:
 def test_there_may_not_be_any_number_of_rules() -> None:
     with pytest.raises(InvalidValue, match="at most 2000"):
         Rules(["a"] * 2001)
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0\n\r"), min_size=1, max_size=9)
+
+
+@given(path=st.lists(NAMES, min_size=1, max_size=5).map("/".join))
+def test_a_rule_for_a_path_matches_it_and_no_path_that_can_be_printed_besides(path: str) -> None:
+    rules = Rules([rule_for(path)])
+    assert rules.excludes(path, directory=False) is True
+    assert rule_for(path).isprintable()
+    if path.isprintable():
+        for other in (f"{path} ", f"x/{path}", f"{path}/x", path[:-1], f"x{path}"):
+            assert rules.excludes(other, directory=False) is None

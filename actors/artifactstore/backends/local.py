@@ -19,6 +19,7 @@ from artifactstore.backends.local_writer import LocalWriter
 from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.backends.scratch import ScratchSpace
 from artifactstore.durable import fsync_directory, make_durable_directory
+from artifactstore.open_files import OpenFile
 from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.object_keys import check_object_key
 from artifactstore_protocols.storage import BackendHealth, KeyRefused, PutOutcome, StorageError
@@ -94,6 +95,11 @@ class LocalBackend:
     def open(self, object_key: str, offset: int = 0, length: int | None = None) -> LocalReader:
         """Open an object for reading."""
         return LocalReader(self._files, object_key, offset, length)
+
+    def open_file(self, object_key: str) -> OpenFile:
+        """Open the file of an object."""
+        with self.open(object_key) as reader:
+            return OpenFile(reader.fileno())
 
     def read_many(self, wanted: Sequence[tuple[str, int]]) -> Sequence[bytes | StorageError]:
         """Read objects one after another."""

@@ -53,15 +53,20 @@ class LocalReader:
         """Length of the object."""
         return self._size_bytes
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:
-        """Fill a buffer with the next bytes, up to the end of the range."""
+    def fileno(self) -> int:
+        """Return the descriptor of the file, which the reader closes."""
         if self._fd is None:
             raise RuntimeError("this reader is closed; open the object again")
+        return self._fd
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:
+        """Fill a buffer with the next bytes, up to the end of the range."""
+        fd = self.fileno()
         with memoryview(buffer) as view:
             wanted = max(0, min(len(view), self._end - self._position))
             done = 0
             while done < wanted:  # some file systems return short reads
-                count = self._preadv(self._fd, view[done:wanted])
+                count = self._preadv(fd, view[done:wanted])
                 if not count:
                     reason = f"it ends at {self._position} of {self._size_bytes} bytes"
                     raise ObjectDamaged(self._files.backend_id, self._object_key, reason)

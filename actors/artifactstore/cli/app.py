@@ -1,6 +1,7 @@
 """The command line with all commands, and its error reports: one line on stderr and an exit code for scripts."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
@@ -13,12 +14,12 @@ import typer
 from artifactstore.cli.examples import add_help_texts
 from artifactstore.cli.output import printable, quiet_restored
 from artifactstore.cli.runner import EXIT_FAILED, NonzeroExit
-from artifactstore.cli.shell_completion import VARIABLE, complete
+from artifactstore.cli.shell_completion import VARIABLE, complete, named_shell
 from artifactstore.cli.store_option import add_store_option, isolated_store_option
 from artifactstore.cli.streams import answer
 from artifactstore.signals import Interrupted
 from artifactstore.version import VERSION
-from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.supervision import Refusal, StartFailed
 
 __all__ = ["command_line", "run"]
@@ -51,6 +52,11 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     }
 )
 """The commands of each module, in the order of the help."""
+
+
+_PARAMETER: Final = re.compile("[a-z]+(?:_[a-z]+)+")
+_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({"parents": "--from", "paths": "--files-from"})
+"""Parameters of the library that have another name as an option. Any other with an underscore has dashes instead."""
 
 
 def command_line(modules: Iterable[str] = tuple(_MODULES)) -> typer.Typer:
@@ -102,7 +108,8 @@ def _run(arguments: Sequence[str]) -> int:
     if os.environ.get(VARIABLE):
         return complete(lambda words: command_line(_modules_for(words)))
     try:
-        command_line(_modules_for(arguments))(list(arguments), prog_name="artifactstore")
+        with named_shell(arguments):
+            command_line(_modules_for(arguments))(list(arguments), prog_name="artifactstore")
     except SystemExit as leave:  # typer always raises it, also after help or a usage error
         return leave.code if isinstance(leave.code, int) else EXIT_FAILED
     except Interrupted as interrupted:
@@ -115,10 +122,20 @@ def _run(arguments: Sequence[str]) -> int:
     except StartFailed as failure:
         return _complain(_root_cause(failure))
     except Refusal as refusal:
-        return _complain(str(refusal), *getattr(refusal, "__notes__", ()))
+        return _complain(str(_as_typed(refusal)), *getattr(refusal, "__notes__", ()))
     except OSError as error:
         return _complain(_told(error))
     return 0
+
+
+def _as_typed(refusal: Refusal) -> Refusal:
+    """Return the error for a value as a user of the command line knows it: a parameter of the library is an option."""
+    if not isinstance(refusal, InvalidValue):
+        return refusal
+    option = _OPTIONS.get(refusal.what) or (
+        f"--{refusal.what.replace('_', '-')}" if _PARAMETER.fullmatch(refusal.what) else None
+    )
+    return refusal if option is None else InvalidValue(option, refusal.value, refusal.reason)
 
 
 def _told(error: OSError) -> str:

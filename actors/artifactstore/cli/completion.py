@@ -66,7 +66,7 @@ _FINALIZED = (
 _FIRST_PATH = """
 SELECT path_key FROM artifact_files WHERE package_number = :number AND path_key >= :after ORDER BY path_key LIMIT 1
 """
-_PACKAGE = "SELECT package_id, name, status, created_sequence FROM artifact_packages WHERE "
+_PACKAGE = "SELECT package_id, name, status, created_sequence, finalized_sequence FROM artifact_packages WHERE "
 
 
 def package_names(incomplete: str, *, status: str | None = None) -> list[str]:
@@ -197,6 +197,7 @@ class _Found(NamedTuple):
     name: str
     status: str
     number: int
+    finalized_sequence: int | None
 
 
 def _find_package(database: sqlite3.Connection, text: str) -> _Found:
@@ -225,12 +226,12 @@ def _condition(wanted: PackageQuery) -> tuple[str, *tuple[str | int, ...]]:
             begins = "package_id >= ? AND package_id < ? || '~'"
             ends = "substr(package_id, 31) = ? AND substr(package_id, ?) = ?"
             return f"({begins}) OR ({ends}) LIMIT {CANDIDATES_MAX + 1}", text, text, end, -len(text), text
-        case ByName(name, back, until_us):
-            where = "name = ? AND finalized_sequence IS NOT NULL"
-            order = "ORDER BY finalized_sequence DESC LIMIT 1 OFFSET ?"
-            if until_us is None:
-                return f"{where} {order}", name, back
-            return f"{where} AND finalized_at < ? {order}", name, until_us, back
+        case ByName(name, back, until_us, before):
+            bounds = {"finalized_at": until_us, "finalized_sequence": before}
+            given = {column: bound for column, bound in bounds.items() if bound is not None}
+            where = " AND ".join(["name = ? AND finalized_sequence IS NOT NULL", *(f"{each} < ?" for each in given)])
+            values: tuple[str | int, ...] = (name, *given.values(), back)
+            return f"{where} ORDER BY finalized_sequence DESC LIMIT 1 OFFSET ?", *values
         case OpenByName(name):
             return f"name = ? AND finalized_sequence IS NULL LIMIT {CANDIDATES_MAX + 1}", name
         case ByTag(tag):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from artifactstore.cli.dash import DashText
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.exporting import export
 from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
@@ -31,7 +32,7 @@ from artifactstore.cli.options import (
 )
 from artifactstore.cli.output import counted, entries_text, progress_bar, say, say_json, size_text
 from artifactstore.cli.runner import CONTINUES, check_package, invoker, on_store, on_trio, preview
-from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of
+from artifactstore.cli.sources import Prefix, SkipUnreadable, StdinName, Unpack, sources_of, warn_of_nothing
 from artifactstore.json_output import to_json
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.links import LinkPolicy
@@ -59,6 +60,7 @@ def ingest(
         list[Path],
         typer.Argument(
             metavar="PATH...",
+            path_type=DashText,
             help="A directory: its files, links and empty directories are stored. A file. - is stdin. Of several, each "
             "directory keeps its name in the package.",
         ),
@@ -125,6 +127,7 @@ def ingest(
             check=lambda: _check_sources(sources, name, retention, metadata, key),
             interrupted=f"what was stored is kept; {CONTINUES}",
         )
+    warn_of_nothing(summary.files, (*summary.excluded, *summary.unreadable))
     if json:
         say_json(to_json(summary))
         return
@@ -159,6 +162,7 @@ async def _check_sources(
 
 
 def _say_preview(found: IngestPreview, *, json: bool) -> None:
+    warn_of_nothing(found.files, (*found.excluded, *found.unreadable))
     if json:
         say_json(to_json(found))
         return

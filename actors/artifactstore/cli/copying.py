@@ -23,6 +23,7 @@ def copy(
         typer.Option("--to", metavar="DIR", help="The directory of the other store, as --store names it."),
     ],
     *,
+    tags: Annotated[bool, typer.Option("--tags", help="Also set the package's tags to the copy.")] = False,
     json: Json = False,
     _quiet: Quiet = False,
     _progress: Progress = "auto",
@@ -34,7 +35,7 @@ def copy(
     with progress_bar("package copy") as progress:
 
         async def work(registry: "Registry") -> "CopyReport":
-            return await registry.copy_package(package, other, principal=invoker(), progress=progress)
+            return await registry.copy_package(package, other, tags=tags, principal=invoker(), progress=progress)
 
         report = on_store(work, interrupted=f"what was copied is kept; {CONTINUES}")
     if json:
@@ -45,3 +46,7 @@ def copy(
     say(f"tree digest      {report.tree_digest}")
     say(f"content          {entries_text(report)}, {size_text(report.bytes)}")
     say(f"copied           {counted(report.new_objects, 'object')}, {size_text(report.new_bytes)}")
+    if report.annotations:
+        say(f"annotations      {report.annotations}")
+    if report.tags:
+        say(f"tags             {', '.join(report.tags)}")

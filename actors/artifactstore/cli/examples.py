@@ -27,7 +27,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "export": (
             "artifactstore export nightly restored",
             "artifactstore export nightly:docs website --update",
-            "artifactstore export tag:release-4 release-4.tar --format tar",
+            "artifactstore export tag:release-4 release-4.tar",
             "artifactstore export 'nightly@{1}' - --format tar | tar -x -C before",
         ),
         "package create": ("artifactstore package create nightly --meta branch=main --meta tests:=412",),
@@ -46,13 +46,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore package list --meta branch=main --from inputs",
             "artifactstore package list --limit 0 --json | jq -r .name",
         ),
-        "package copy": ("artifactstore package copy tag:release-4 --to /srv/releases",),
+        "package copy": ("artifactstore package copy tag:release-4 --to /srv/releases --tags",),
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
         "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),
         "diff": (
             "artifactstore diff 'nightly@{1}' nightly",
             "artifactstore diff tag:release-3 tag:release-4 --stat",
+            "artifactstore diff nightly nightly --store-b /srv/releases --exit-code",
         ),
         "find": (
             "artifactstore find --path 'docs/**' --package 'night*'",

@@ -1,5 +1,7 @@
 """The command `export`: a package, or a part of it, to a directory or as one tar or zip file."""
 
+import re
+import shlex
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
+from artifactstore.cli.dash import DASH, DashText
 from artifactstore.cli.destination import deliver, file_of, refuse_terminal
 from artifactstore.cli.options import Json, Progress, Quiet, complete_packages
 from artifactstore.cli.output import counted, entries_text, note, progress_bar, say, say_json, size_text
@@ -31,7 +34,7 @@ __all__ = ["export"]
 _LIST_BYTES_MAX: Final = 64 << 20
 """Maximum length of a list of paths."""
 
-_DASH: Final = Path("-")
+_COMPRESSED: Final = re.compile(r"\.(?:tar\.[a-z0-9]+|tgz|tbz2?|txz|tzst)\Z")
 
 
 class ArchiveFormat(StrEnum):
@@ -52,7 +55,11 @@ def export(
     ],
     target: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="A new or an empty directory; with --format, a file, or - for stdout."),
+        typer.Argument(
+            metavar="DIR",
+            help="A new or an empty directory. FILE.tar or FILE.zip is one archive; with --format, also - for stdout.",
+            path_type=DashText,
+        ),
     ],
     form: Annotated[
         ArchiveFormat | None, typer.Option("--format", help="Write one archive, the same bytes every time.")
@@ -60,7 +67,10 @@ def export(
     files_from: Annotated[
         Path | None,
         typer.Option(
-            "--files-from", metavar="FILE", help="Take only these files and directories, a path a line; - is stdin."
+            "--files-from",
+            metavar="FILE",
+            path_type=DashText,
+            help="Take only these files and directories, a path a line; - is stdin.",
         ),
     ] = None,
     strip_components: Annotated[
@@ -78,8 +88,11 @@ def export(
     _progress: Progress = "auto",
 ) -> None:
     """Run `artifactstore export`."""
+    named = _form_of(target)
+    form = form or named
     if form is not None and (update or keep_going):
-        raise typer.BadParameter("--update and --keep-going are for a directory; an archive is whole or not written")
+        option = "--update" if update else "--keep-going"
+        raise typer.BadParameter("it is for a directory; an archive is whole or not written", param_hint=option)
     text, subtree = split_subtree(package)
     paths = None if files_from is None else _paths_in(files_from)
     choice = ExportChoice(subtree, paths, strip_components)
@@ -87,6 +100,21 @@ def export(
         _to_directory(text, target, choice, update=update, keep_going=keep_going, json=json)
     else:
         _to_archive(text, target, choice, form, json=json)
+
+
+def _form_of(target: Path) -> ArchiveFormat | None:
+    """Return the form that the name of a target has; None for a directory.
+
+    Raises:
+        typer.BadParameter: it is that of a compressed tar file.
+    """
+    name = target.name.lower()
+    if target.is_dir():
+        return None
+    if _COMPRESSED.search(name) is not None:
+        advice = f"`artifactstore export PACKAGE - --format tar | gzip > {shlex.quote(str(target))}`"
+        raise typer.BadParameter(f"a tar file is written without compression; pipe it: {advice}", param_hint="DIR")
+    return next((form for form in ArchiveFormat if name.endswith(f".{form.value}")), None)
 
 
 def _to_directory(
@@ -195,7 +223,7 @@ def _paths_in(file: Path) -> tuple[str, ...]:
         typer.BadParameter: the file cannot be read, is too large or is not UTF-8.
     """
     try:
-        if file == _DASH:
+        if file == DASH:
             text = _read(sys.stdin.buffer)
         else:
             with file.open("rb") as opened:

@@ -1,7 +1,8 @@
 """Commands that find packages, and entries in them: package list, find."""
 
+import shlex
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ from artifactstore.cli.metadata_options import metadata_of
 from artifactstore.cli.options import Json, complete_names, complete_packages, complete_retention, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, entries_text, flush_output, note, say, say_json, size_text
 from artifactstore.cli.runner import on_store
+from artifactstore.cli.table import ID, Column, Table, terminal_width
 from artifactstore.json_output import to_json
 from artifactstore_protocols.moments import age_text, moment_after
 from artifactstore_protocols.package_listing import EntryFilter, PackageFilter
@@ -71,6 +73,10 @@ def list_packages(
         list[str] | None,
         typer.Option("--meta", metavar="K=V", help="With this metadata or annotation: K=TEXT or K:=JSON; repeatable."),
     ] = None,
+    has: Annotated[
+        list[str] | None,
+        typer.Option("--has", metavar="KEY", help="With any metadata or annotation of this key; repeatable."),
+    ] = None,
     made_from: Annotated[str | None, typer.Option("--from", metavar="PACKAGE", help="Made from this package.")] = None,
     sort: Annotated[
         Literal["created", "name", "size"], typer.Option("--sort", help="Newest first, by name, or largest first.")
@@ -100,29 +106,40 @@ def list_packages(
         until_us=_moment(until, end=True),
         metadata=metadata_of(meta),
         made_from=made_from,
+        has=tuple(has or ()),
     )
 
     async def work(registry: "Registry") -> None:
         found = registry.list_packages(where, sort=sort, reverse=reverse, after=after, limit=_one_more(limit))
-        header = _PACKAGE_LINE.format("PACKAGE", "STATE", "AGE", "CONTENT", "SIZE", "BY", "NAME")
-        await _say_all(
-            found, header, _package_line, lambda last: f", --after {last.package_id} the next", limit=limit, json=json
-        )
+        await _say_all(found, _PACKAGE_COLUMNS, _package_texts, _continue_after, limit=limit, json=json)
 
     on_store(work)
 
 
-_PACKAGE_LINE = "{:36}  {:9}  {:>7}  {:>13}  {:>10}  {:12}  {}"
+def _continue_after(last: "PackageRecord") -> str:
+    return f", --after {last.package_id} the next"
 
 
-def _package_line(record: "PackageRecord", now_us: int) -> str:
+_AGE, _SIZE = Column("AGE", 7, 6, right=True), Column("SIZE", 10, 10, right=True)
+_PACKAGE_COLUMNS = (
+    ID,
+    Column("STATE", 9, 9),
+    _AGE,
+    Column("CONTENT", 13, 11, right=True),
+    _SIZE,
+    Column("BY", 12, 8),
+    Column("NAME"),
+)
+
+
+def _package_texts(record: "PackageRecord", now_us: int) -> tuple[str, ...]:
     age, held, size = age_text(now_us - record.created_at_us), entries_text(record), size_text(record.bytes)
     tags = "".join(f"  tag:{each}" for each in record.tags)
-    named = f"{record.name}{tags}"
-    return _PACKAGE_LINE.format(record.package_id, record.status, age, held, size, record.created_by, named)
+    return record.package_id, record.status, age, held, size, record.created_by, f"{record.name}{tags}"
 
 
 def find(
+    context: typer.Context,
     path: Annotated[
         str | None, typer.Option("--path", metavar="GLOB", help="With such a path: docs/a.txt, 'logs/**/*.log'.")
     ] = None,
@@ -146,9 +163,13 @@ def find(
     tag: _Tag = None,
     limit: _Limit = _LIMIT,
     *,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Oldest package first.")] = False,
     json: Json = False,
 ) -> None:
     """Run `artifactstore find`."""
+    for text in context.args:
+        option = "--path" if "/" in text else "--name"
+        raise typer.BadParameter(f"{text!r} needs an option before it: {option} {shlex.quote(text)}")
     if path is None and name is None and digest is None:
         raise typer.BadParameter("give --path, --name or --digest")
     wanted = EntryFilter(path=path, name=name, digest=digest)
@@ -157,39 +178,37 @@ def find(
     )
 
     async def work(registry: "Registry") -> None:
-        found = registry.find(wanted, packages=packages, limit=_one_more(limit))
-        header = _ENTRY_LINE.format("PACKAGE", "AGE", "SIZE", "NAME", "PATH")
-        await _say_all(found, header, _entry_line, lambda _last: "", limit=limit, json=json)
+        found = registry.find(wanted, packages=packages, reverse=reverse, limit=_one_more(limit))
+        await _say_all(found, _ENTRY_COLUMNS, _entry_texts, lambda _last: "", limit=limit, json=json)
 
     on_store(work)
 
 
-_ENTRY_LINE = "{:36}  {:>7}  {:>10}  {:16}  {}"
+_ENTRY_COLUMNS = (ID, _AGE, _SIZE, Column("NAME", 16, 12), Column("PATH"))
 
 
-def _entry_line(found: "FoundEntry", now_us: int) -> str:
+def _entry_texts(found: "FoundEntry", now_us: int) -> tuple[str, ...]:
     package, entry = found.package, found.entry
     size = size_text(entry.size_bytes) if entry.kind == "file" else entry.kind
-    return _ENTRY_LINE.format(
-        package.package_id, age_text(now_us - package.created_at_us), size, package.name, entry.path
-    )
+    return package.package_id, age_text(now_us - package.created_at_us), size, package.name, entry.path
 
 
 async def _say_all[T](
     found: AsyncGenerator[T],
-    header: str,
-    line: Callable[[T, int], str],
+    columns: Sequence[Column],
+    texts: Callable[[T, int], tuple[str, ...]],
     go_on: Callable[[T], str],
     *,
     limit: int,
     json: bool,
 ) -> None:
-    """Print up to `limit` records, under a header if there are any, and tell on stderr if there are more.
+    """Print up to `limit` records as a table, under a header if there are any, and tell on stderr if there are more.
 
-    `line` gets a record and the time in microseconds since 1970 UTC; `go_on` ends the advice, given the last record.
+    `texts` gets a record and the time in microseconds since 1970 UTC; `go_on` ends the advice, given the last record.
     """
     now_us = time.time_ns() // 1000
     number, advice = 0, ""
+    table = Table(columns, terminal_width())
     async with aclosing(found) as records:
         async for record in records:
             if 0 < limit == number:
@@ -198,9 +217,8 @@ async def _say_all[T](
             if json:
                 say_json(to_json(record))
             else:
-                if not number:
-                    say(header)
-                say(line(record, now_us))
+                for line in (*(() if number else table.header()), *table.lines(*texts(record, now_us))):
+                    say(line)
             number, advice = number + 1, go_on(record)
             await flush_output(least_bytes=PAGE_BYTES)
 
@@ -216,4 +234,4 @@ def _moment(text: str | None, *, end: bool) -> int | None:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module; `packages` adds the other one to its group."""
-    app.command()(find)
+    app.command(context_settings={"allow_extra_args": True})(find)  # `find` itself refuses them, and says what to do

@@ -32,8 +32,8 @@ The manifest does not change, and `artifactstore history PACKAGE` shows who said
 Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c] one of a set; quote it.""",
         "package copy": """Copy a finalized package to another store, and check every file.
 
-The copy has the same tree digest, name and metadata, but an id, times and a manifest of its own. Tags and annotations
-are not copied. To compare, show tree:DIGEST in both stores.
+The copy has the same tree digest, name, metadata and annotations, but an id, times and a manifest of its own. With
+--tags, the package's tags are set to the copy. To compare, use `artifactstore diff` with --store-b.
 The store is created if it does not exist. A repeated command finds the copy of the first one.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.
@@ -44,7 +44,7 @@ Directories end with /, and executable files with *. Links show their target."""
 With PATH, only that one and those below it.""",
         "diff": """List the differences between two packages.
 
-A is added, D removed, M changed and R renamed.
+A is added, D removed, M changed and R renamed. With --store-b, B is a package of another store.
 Exits 0, also if there are differences; with --exit-code, exits 3 then.""",
         "find": """Find which packages contain a path, a file name or a content.
 

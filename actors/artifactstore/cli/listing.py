@@ -100,11 +100,18 @@ def diff(
     after: SecondPackage,
     *,
     stat: Annotated[bool, typer.Option("--stat", help="Also print sizes, and the number of changes.")] = False,
+    store_b: Annotated[
+        str | None,
+        typer.Option("--store-b", metavar="DIR", help="B is in this store, named as for --store. Default: that of A."),
+    ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 3 if there are differences.")] = False,
     json: Json = False,
 ) -> None:
     """Run `artifactstore diff`."""
-    changes = on_store(lambda registry: registry.diff_packages(before, after))
+    from artifactstore.config import find_settings  # noqa: PLC0415 - commands without settings must start fast
+
+    other = None if store_b is None else find_settings(store=store_b).settings
+    changes = on_store(lambda registry: registry.diff_packages(before, after, other=other))
     for change in changes:
         if json:
             say_json(to_json(change))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifactstore.cli.dash import DashText
 from artifactstore.cli.options import Json, OptionalPackage, Progress, Quiet
 from artifactstore.cli.output import (
     PAGE_BYTES,
@@ -57,10 +58,14 @@ def events(
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Continue with new events, until interrupted.")] = False,
     export: Annotated[
-        Path | None, typer.Option("--export", metavar="FILE", help="Export the whole log to a file; - is stdout.")
+        Path | None,
+        typer.Option(
+            "--export", metavar="FILE", path_type=DashText, help="Export the whole log to a file; - is stdout."
+        ),
     ] = None,
     imported: Annotated[
-        Path | None, typer.Option("--import", metavar="FILE", help="Import the log in such a file; - is stdin.")
+        Path | None,
+        typer.Option("--import", metavar="FILE", path_type=DashText, help="Import the log in such a file; - is stdin."),
     ] = None,
     json: Json = False,
     _progress: Progress = "auto",

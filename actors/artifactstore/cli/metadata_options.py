@@ -1,11 +1,14 @@
 """Options for metadata, which several commands share, and what they say together."""
 
 import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
+from artifactstore.cli.dash import DASH
 from artifactstore_protocols.ci import ci_metadata
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.metadata import (
@@ -74,13 +77,13 @@ def metadata_text(metadata: Metadata) -> str:
 
 
 def json_object_in(file: Path, hint: str) -> dict[str, object]:
-    """Return the JSON object in a file.
+    """Return the JSON object in a file; `-` is stdin.
 
     Raises:
         typer.BadParameter: the file cannot be read, is too large, or has no JSON object; `hint` names the parameter.
     """
     try:
-        with file.open("rb") as opened:
+        with nullcontext(sys.stdin.buffer) if file == DASH else file.open("rb") as opened:
             content = opened.read(_FILE_BYTES_MAX + 1)
         if len(content) > _FILE_BYTES_MAX:
             raise typer.BadParameter(f"{str(file)!r} has more than {_FILE_BYTES_MAX} bytes", param_hint=hint)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from artifactstore.cli.dash import DashText
 from artifactstore.cli.output import ProgressForm, show_progress, silence
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.retention import RETENTION_CLASSES
@@ -109,7 +110,7 @@ Progress = Annotated[
 ]
 _FORMS = (
     "NAME@latest, NAME@{n} (n back), NAME@2026-11-28 (finalized by then), tag:TAG, manifest:DIGEST, tree:DIGEST, "
-    "its id, or 6 or more characters of one end of it."
+    "its id, or 6 or more characters of one end of it; ~ or ~n after any of them: the one (n) before it."
 )
 _HELP = f"A package: NAME (the newest finalized one), {_FORMS}"
 
@@ -163,7 +164,10 @@ NoFilesCache = Annotated[
     bool, typer.Option("--no-files-cache", help="Read every file, even if it has not changed since it was last read.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write to a file instead of stdout; - is stdout.")
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE", path_type=DashText, help="Write to a file instead of stdout; - is stdout."
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from artifactstore.cli.annotations import annotate
 from artifactstore.cli.copying import copy
+from artifactstore.cli.dash import DashText
 from artifactstore.cli.finding import list_packages
 from artifactstore.cli.metadata_options import Ci, From, Meta, MetaFile, Schema, metadata_of
 from artifactstore.cli.options import (
@@ -38,7 +39,7 @@ from artifactstore.cli.output import (
 )
 from artifactstore.cli.package_text import package_fields
 from artifactstore.cli.runner import CONTINUES, MAY_BE_DONE, check_package, invoker, on_store
-from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, Unpack, read_stdin, sources_of
+from artifactstore.cli.sources import STDIN, Prefix, SkipUnreadable, Unpack, read_stdin, sources_of, warn_of_nothing
 from artifactstore.json_output import to_json
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.paths import listed_paths
@@ -93,6 +94,7 @@ def add(
         list[Path],
         typer.Argument(
             metavar="PATH...",
+            path_type=DashText,
             help="A directory with everything in it, or a file. - is stdin. Of several, each directory keeps its name.",
         ),
     ],
@@ -160,6 +162,8 @@ def add(
             )
 
         added = on_store(work, interrupted=MAY_BE_DONE if single else f"what was stored is kept; {CONTINUES}")
+    if isinstance(added, DirectoryIngest):
+        warn_of_nothing(added.files, (*added.excluded, *added.unreadable))
     if json:
         say_json(to_json(added))
     elif isinstance(added, FileRecord):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from artifactstore.cli.dash import DashText
 from artifactstore.cli.metadata_options import json_object_in
 from artifactstore.cli.options import Json, Quiet
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
@@ -23,7 +24,9 @@ __all__ = ["register"]
 
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the schema.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A JSON Schema (2020-12).")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", path_type=DashText, help="A JSON Schema (2020-12); - is stdin.")
+    ],
     *,
     json: Json = False,
     _quiet: Quiet = False,

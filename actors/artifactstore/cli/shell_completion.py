@@ -12,17 +12,21 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import typer
 
-__all__ = ["VARIABLE", "complete"]
+__all__ = ["VARIABLE", "complete", "named_shell"]
 
 VARIABLE: Final = "_ARTIFACTSTORE_COMPLETE"
 """The environment variable by which a shell asks, and says which shell it is."""
+
+_SCRIPTS: Final = frozenset({"--install-completion", "--show-completion"})
+_NO_DETECTION: Final = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
 
 _BASH: Final = "complete_bash"
 _BREAKS: Final = frozenset(":=@")
@@ -57,6 +61,23 @@ def complete(command_line: "Callable[[Sequence[str]], typer.Typer]") -> int:
     for candidate in filter(None, found.getvalue().splitlines()):
         sys.stdout.write(f"{_for_bash(candidate, kept, is_quoted=is_quoted) if is_bash else candidate}\n")
     return code
+
+
+@contextmanager
+def named_shell(arguments: Sequence[str]) -> Generator[None]:
+    """Let `--show-completion` and `--install-completion` take the shell that the arguments name.
+
+    Typer makes them options without a value, for the shell that runs the command, unless this variable is set.
+    """
+    named = any(option in _SCRIPTS and not shell.startswith("-") for option, shell in pairwise(arguments))
+    if not named or _NO_DETECTION in os.environ:
+        yield
+        return
+    os.environ[_NO_DETECTION] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_NO_DETECTION]
 
 
 def _from_bash() -> tuple[list[str], int]:

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from artifactstore.cli.output import note
 from artifactstore_protocols.sources import Source
 
-__all__ = ["STDIN", "Prefix", "SkipUnreadable", "StdinName", "Unpack", "read_stdin", "sources_of"]
+__all__ = ["STDIN", "Prefix", "SkipUnreadable", "StdinName", "Unpack", "read_stdin", "sources_of", "warn_of_nothing"]
 
 _STDIN = 0
 _READ_BYTES = 1 << 20
@@ -66,6 +67,12 @@ def sources_of(paths: Sequence[Path], stdin_name: str | None, *, unpack: bool) -
         else Source(path_text(path), None, unpack)
         for path in paths
     ]
+
+
+def warn_of_nothing(files: int, left_out: Sequence[str]) -> None:
+    """Tell on stderr if sources have no file, as those of a mistyped path or of too many rules do."""
+    if not files:
+        note("warning: the sources have no file" + (" that is not left out" if left_out else ""))
 
 
 async def read_stdin() -> AsyncGenerator[bytes]:

@@ -8,6 +8,7 @@ import typer
 from artifactstore.cli.options import Json, Package, complete_tags
 from artifactstore.cli.output import PAGE_BYTES, flush_output, say, say_json
 from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.cli.table import ID, Column, Table, terminal_width
 from artifactstore.json_output import timestamp, to_json
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_COLUMNS = (ID, Column("SET", 27, 19), Column("", 9, 9), Column("TAG"))
 
 _Tag = Annotated[str, typer.Argument(metavar="TAG", help="The tag, such as release-4.", autocompletion=complete_tags)]
 
@@ -52,9 +54,17 @@ def list_tags(*, json: Json = False) -> None:
     """Run `artifactstore tag list`."""
 
     async def work(registry: "Registry") -> None:
+        table = Table(_COLUMNS, terminal_width())
+        header = table.header()
         async with aclosing(registry.list_tags()) as tags:
             async for each in tags:
-                _say_tag(each, json=json)
+                if json:
+                    say_json(to_json(each))
+                else:
+                    texts = each.package_id, timestamp(each.set_at_us), _protected(each), each.tag
+                    for line in (*header, *table.lines(*texts)):
+                        say(line)
+                    header = []
                 await flush_output(least_bytes=PAGE_BYTES)
 
     on_store(work)
@@ -76,8 +86,11 @@ def _say_tag(tag: "Tag", *, json: bool) -> None:
     if json:
         say_json(to_json(tag))
     else:
-        protected = "protected" if tag.protected else ""
-        say(f"{tag.package_id}  {timestamp(tag.set_at_us)}  {protected:9}  {tag.tag}")
+        say(f"{tag.package_id}  {timestamp(tag.set_at_us)}  {_protected(tag):9}  {tag.tag}")
+
+
+def _protected(tag: "Tag") -> str:
+    return "protected" if tag.protected else ""
 
 
 def _say_entry(entry: "HistoryEntry", *, json: bool) -> None:

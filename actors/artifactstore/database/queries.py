@@ -32,7 +32,7 @@ from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.events import check_payload, digest_of_payload
-from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, like_pattern
+from artifactstore_protocols.globs import beginning_of, end_of_texts, is_literal, last_name, like_pattern
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata, is_metadata, search_term
 from artifactstore_protocols.object_keys import latest_key, next_key
@@ -115,6 +115,11 @@ _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
 
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
+
+_file_name: ColumnElement[str] = literal_column(
+    "substr(artifact_files.path_key, length(rtrim(artifact_files.path_key, "
+    "replace(artifact_files.path_key, '/', ''))) + 1)"
+)
 
 _LISTED_AT_ONCE = 500
 _KNOWN_AT_ONCE = 500
@@ -208,10 +213,12 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
             return tuple(
                 _package_query().where(each).order_by(order).limit(CANDIDATES_MAX + 1) for each, order in newest_ids
             )
-        case ByName(name, back, until_us):
+        case ByName(name, back, until_us, before):
             query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None))
             if until_us is not None:
                 query = query.where(columns.finalized_at < until_us)
+            if before is not None:
+                query = query.where(columns.finalized_sequence < before)
             return (query.order_by(newest).limit(1).offset(back),)
         case OpenByName(name):
             query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None))
@@ -255,6 +262,9 @@ def listing_query(page: PackageListing) -> Select[tuple[object, ...]]:
     elif page.where.metadata and page.sort == "created":
         query = query.join(_values, _values.c.package_number == number).where(_values.c.term == _terms(page.where)[0])
         number = _values.c.package_number
+    elif page.where.has and page.sort == "created":
+        query = query.join(_values, _values.c.package_number == number).where(_values.c.key == page.where.has[0])
+        number = _values.c.package_number
     value = {"created": number, "name": columns.name, "size": columns.total_bytes}[page.sort]
     keys = [number] if page.sort == "created" else [value, number]
     if page.after is not None:
@@ -292,9 +302,12 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     if where.made_from is not None and not joins:
         is_child = _parents.c.parent_id == where.made_from, _parents.c.package_number == columns.created_sequence
         found.append(select(_parents.c.parent_id).where(*is_child).exists())
-    for term in _terms(where)[joins if where.made_from is None else 0 :]:
-        has_term = _others.c.term == term, _others.c.package_number == columns.created_sequence
-        found.append(select(_others.c.key).where(*has_term).exists())
+    joins = joins if where.made_from is None else 0
+    wanted = [_others.c.term == term for term in _terms(where)[joins:]]
+    wanted += [_others.c.key == key for key in where.has[0 if where.metadata else joins :]]
+    for each in wanted:
+        of_package = each, _others.c.package_number == columns.created_sequence
+        found.append(select(_others.c.key).where(*of_package).exists())
     if where.since_us is not None:
         found.append(columns.created_at >= where.since_us)
     if where.until_us is not None:
@@ -322,7 +335,7 @@ def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
 
 
 async def find_entries(connection: AsyncConnection, page: EntryListing) -> Sequence[FoundEntry]:
-    """Return one page of the entries that a search finds, the newest package first.
+    """Return one page of the entries that a search finds, in the order of its packages.
 
     SQL narrows the search as in `packages`, and the filters decide about the rest.
     """
@@ -350,7 +363,8 @@ async def find_entries(connection: AsyncConnection, page: EntryListing) -> Seque
 def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select[tuple[Any, ...]]:
     """Return the SQL query for a page of a search, which may also select entries that the filters reject.
 
-    Without a digest, one search in each package finds an exact path, or the paths with the beginning of a pattern.
+    A digest is searched by an index. So is a file name in a pattern without an exact beginning, such as `**/a.txt`.
+    Otherwise one search in each package finds an exact path, or the paths with the beginning of a pattern.
 
     Args:
         page: the page.
@@ -369,10 +383,15 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
     if digests is not None:
         one = _files.c.digest_primary == digests[0] if len(digests) == 1 else _files.c.digest_primary.in_(digests)
         query, order = query.where(one), number
+    else:
+        names = [name for glob in page.entries.globs if not beginning_of(glob) and (name := last_name(glob))]
+        if names:
+            query, order = query.where(*(_file_name == name for name in names)), number
     if page.after is not None:
         at, after = page.after
-        query = query.where(order <= at, or_(order < at, key > after))
-    return query.order_by(order.desc(), key).limit(page.limit)
+        start, rest = (order >= at, order > at) if page.ascending else (order <= at, order < at)
+        query = query.where(start, or_(rest, key > after))
+    return query.order_by(order.asc() if page.ascending else order.desc(), key).limit(page.limit)
 
 
 async def _primary_digests(connection: AsyncConnection, digest: str) -> Sequence[bytes]:

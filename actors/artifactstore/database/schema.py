@@ -188,6 +188,12 @@ Table(
     _text("link_target", nullable=True),
     _integer("sequence"),
     Index(None, "digest_primary", "package_number"),
+    # The last part of the path: what is left of it without all characters but slashes at its end is its directory.
+    Index(
+        "ix_artifact_files_name",
+        text("substr(path_key, length(rtrim(path_key, replace(path_key, '/', ''))) + 1)"),
+        text("package_number"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -263,6 +269,7 @@ Table(
     _text("term", nullable=True),
     _integer("sequence"),
     Index(None, "term", "package_number"),
+    Index(None, "key", "package_number"),
     sqlite_with_rowid=False,
 )
 

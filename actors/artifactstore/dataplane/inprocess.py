@@ -17,7 +17,14 @@ from artifactstore.environment import check_cancelled
 from artifactstore_protocols.dataplane import NOWHERE, FileSource, IngestResult, VerifyResult
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.storage import BackendHealth, KnownObject, Place, StorageError
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    HeldFile,
+    KnownObject,
+    OffersFiles,
+    Place,
+    StorageError,
+)
 
 __all__ = ["InProcessDataPlane"]
 
@@ -89,6 +96,13 @@ class InProcessDataPlane:
     async def stat_objects(self, known: Sequence[KnownObject]) -> Sequence[int | None]:
         """Return the sizes of objects in bytes; None for an object that is missing."""
         return await self._threads.run(partial(stat_all, self._backends, known))
+
+    async def object_file(self, known: KnownObject) -> HeldFile | None:
+        """Open the file of an object, if its backend offers files."""
+        backend = self._backends.resolve(known.place.backend_id)
+        if not isinstance(backend, OffersFiles):
+            return None
+        return await self._threads.run(partial(backend.open_file, known.place.object_key))
 
     async def delete_object(self, known: KnownObject) -> bool:
         """Remove an object durably; return False if there was none."""

@@ -105,11 +105,12 @@ class OpenSource:
 class OpenPiece:
     """A part of an open file, to be read once. Several threads may read parts of one file at the same time."""
 
-    __slots__ = ("_path", "_piece")
+    __slots__ = ("_fd", "_path", "_piece")
 
-    def __init__(self, path: str, piece: Piece) -> None:
+    def __init__(self, path: str, piece: Piece, fd: int) -> None:
         self._path = path
         self._piece = piece
+        self._fd = fd
 
     @property
     def size_bytes(self) -> int:
@@ -140,7 +141,7 @@ class OpenPiece:
             filled = 0
             while filled < len(view):
                 at = self._piece.offset + received + filled
-                if not (count := os.preadv(self._piece.file.fileno(), [view[filled:]], at)):
+                if not (count := os.preadv(self._fd, [view[filled:]], at)):
                     raise SourceChanged(self._path, "it ended too early")
                 filled += count
             received += filled
@@ -151,7 +152,7 @@ class OpenPiece:
             self._check_unchanged()
 
     def _check_unchanged(self) -> None:
-        if change_of(os.fstat(self._piece.file.fileno())) != self._piece.change:
+        if change_of(os.fstat(self._fd)) != self._piece.change:
             raise SourceChanged(self._path, "the file that it is in was written")
 
 
@@ -216,7 +217,8 @@ def open_source(source: FileSource, directories: Directories | None = None) -> G
     """
     try:
         if source.piece is not None:
-            yield OpenPiece(source.path, source.piece)
+            with source.piece.file.opened() as fd:
+                yield OpenPiece(source.path, source.piece, fd)
             return
         path = path_bytes(source.path)
         if source.root is None:

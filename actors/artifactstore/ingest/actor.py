@@ -63,7 +63,7 @@ from artifactstore_protocols.messages import (
     WriterRole,
 )
 from artifactstore_protocols.metadata import UNREADABLE, Metadata
-from artifactstore_protocols.packages import PackageChanged, PackageFinalizedAlready
+from artifactstore_protocols.packages import AnnotationsChanged, PackageChanged, PackageFinalizedAlready
 from artifactstore_protocols.paths import ancestors, check_path, listed_paths, path_key
 from artifactstore_protocols.records import (
     DirectoryIngest,
@@ -389,16 +389,22 @@ class IngestActor(Actor[IngestRole]):
     async def _note_unreadable(self, package: PackageRecord, seen: Seen, principal: str) -> None:
         """Record in an annotation of the package which paths were left out because they cannot be read.
 
-        The package is as it was before it was filled. Its paths may be those of two ingests at the same time; then one
-        of them may note only its own.
+        Another ingest into the package may note its own paths at the same time. Then this one adds to its note.
         """
-        note = unreadable_note(seen.scan.unreadable, seen.scan.paths(), package.annotations)
-        before = package.annotations.get(UNREADABLE)
-        if note.get(UNREADABLE) == before:
-            return
-        removed = () if note else (UNREADABLE,)
-        command = commands.AnnotatePackage(package.package_id, note, removed)
-        await self._steps.commit(command, principal, None)
+        while True:
+            note = unreadable_note(seen.scan.unreadable, seen.scan.paths(), package.annotations)
+            before = package.annotations.get(UNREADABLE)
+            if note.get(UNREADABLE) == before:
+                return
+            removed = () if note else (UNREADABLE,)
+            expected = {} if before is None else {UNREADABLE: before}
+            command = commands.AnnotatePackage(package.package_id, note, removed, expected)
+            try:
+                await self._steps.commit(command, principal, None)
+            except AnnotationsChanged:
+                package = await self._store.package(package.package_id)
+            else:
+                return
 
     async def _require_open(self, package_id: str) -> PackageRecord:
         """Return the package if it is open. This check precedes all reads; the writer checks again in a transaction."""

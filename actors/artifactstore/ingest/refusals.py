@@ -1,9 +1,11 @@
 """Errors that say why a directory, or an entry of it, cannot be ingested, and what to do."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
+from artifactstore_protocols.selection import rule_for
 
 __all__ = [
     "REFUSED_MAX",
@@ -17,6 +19,9 @@ __all__ = [
 
 REFUSED_MAX: Final = 1000
 """Maximum number of refused entries that an error lists."""
+
+_EXCLUDED_MAX: Final = 10
+"""Maximum number of refused entries for which an error shows the options that leave them out."""
 
 
 @dataclass(eq=False)
@@ -68,25 +73,40 @@ class EntriesRefused(ArtifactStoreError):
     Attributes:
         source: the path of the source.
         entries: all these entries, in the order of their paths; the first `REFUSED_MAX` if there are more.
+        rules_start: where in their paths the part begins that rules compare; None if no rule leaves an entry out.
     """
 
     source: str
     entries: tuple[RefusedEntry, ...]
+    rules_start: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.entries) > 1:
             for entry in self.entries:
                 self.add_note(f"{entry.path!r} {entry.reason}")
+            if self._excluding:
+                self.add_note(f"to leave all of them out: {self._excluding}")
+
+    @property
+    def _excluding(self) -> str:
+        """The options that leave the entries out, as a shell takes them; empty if there are none, or too many."""
+        if self.rules_start is None or len(self.entries) > _EXCLUDED_MAX:
+            return ""
+        rules = (rule_for(entry.path[self.rules_start :]) for entry in self.entries)
+        return " ".join(f"--exclude {shlex.quote(rule)}" for rule in rules)
 
     @override
     def __str__(self) -> str:
         [first, *others] = self.entries
         kinds = {entry.kind for entry in self.entries}
         advice = ", or ".join(option for kind, option in _OPTIONS.items() if kind in kinds)
+        if "name" in kinds and self.rules_start is not None:
+            advice += ", or leave it out with --exclude"
         if others:
             count = f"{REFUSED_MAX} or more" if len(self.entries) == REFUSED_MAX else len(self.entries)
             return f"{count} entries of {self.source!r} cannot be stored; {advice}"
-        return f"{self.source!r} cannot be stored: {first.path!r} {first.reason}; {advice}"
+        paste = f": {self._excluding}" if self._excluding and first.kind != "unreadable" else ""
+        return f"{self.source!r} cannot be stored: {first.path!r} {first.reason}; {advice}{paste}"
 
 
 _OPTIONS: Final = {

@@ -18,6 +18,7 @@ from struct import Struct
 from typing import Final, Literal, NamedTuple
 
 from artifactstore.ingest.exclusions import Exclusions, RulesAbove, is_cache, rules_in
+from artifactstore.ingest.link_judging import refused_links
 from artifactstore.ingest.links import GONE, LeadsNowhere, follow, reason, refuse, target_of
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
@@ -31,7 +32,7 @@ from artifactstore.ingest.refusals import (
 )
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import SourceChanged
-from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.selection import EVERYTHING, IGNORE_FILE, RULES_MAX, Selection
@@ -191,9 +192,9 @@ def scan_directory(
     walk = _Walk(directory, root, files_max, links, exclusions, own, check_cancelled, tell, skip_unreadable)
     walk.run(_Directory(root, prefix, "", _inode(found), None, linked=False))
     start = len(prefix if root_prefix is None else root_prefix)
-    refused = sorted((*walk.refused, *walk.refused_links(start)), key=lambda entry: tree_order(entry.path))
-    if refused:
-        raise EntriesRefused(directory, tuple(refused[:REFUSED_MAX]))
+    bad_links = refused_links(walk.links, walk.paths(), links, start)
+    if refused := sorted((*walk.refused, *bad_links), key=lambda entry: tree_order(entry.path)):
+        raise EntriesRefused(directory, tuple(refused[:REFUSED_MAX]), rules_start=len(prefix))
     check_tree(chain(walk.paths(), walk.links))
     return Scan(
         path_text(root),
@@ -262,21 +263,6 @@ class _Walk:
     def paths(self) -> Iterator[str]:
         """Return the paths of all entries except links."""
         return chain((file.path for file in self.files), self.directories)
-
-    def refused_links(self, start: int) -> tuple[RefusedEntry, ...]:
-        """Return the links that the package cannot hold, each with the reason.
-
-        They may not leave the directory that the first `start` characters of all paths name.
-        """
-        if self._policy is LinkPolicy.REFUSE:
-            flaws = dict.fromkeys(self.links, "is a link")
-        else:
-            flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
-            sound = {path[start:]: target for path, target in self.links.items() if path not in flaws}
-            others = (path[start:] for path in chain(self.paths(), flaws))
-            prefix = next(iter(self.links), "")[:start]
-            flaws |= dict.fromkeys((prefix + path for path in escaping_links(sound, others)), "leaves the tree")
-        return tuple(RefusedEntry(path, "link", f"-> {self.links[path]!r} {flaw}") for path, flaw in flaws.items())
 
     def _listed(self, directory: _Directory) -> tuple[_Directory, Iterator["os.DirEntry[bytes]"]]:
         """Return a directory with its own rules, and its entries, sorted by the bytes of their names."""

@@ -3,6 +3,7 @@
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,8 +11,9 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from artifactstore.dataplane.source import change_of
+from artifactstore.ingest.link_judging import refused_links
 from artifactstore.ingest.links import reason
-from artifactstore.ingest.open_files import OpenFile
+from artifactstore.ingest.open_files import FileAt, SharedSpool
 from artifactstore.ingest.own_files import OwnFiles
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,
@@ -22,13 +24,15 @@ from artifactstore.ingest.refusals import (
     TreeTooLarge,
 )
 from artifactstore.ingest.scan import Scan, ScannedFile, scan_directory, stamp_of
+from artifactstore.open_files import OpenFile
 from artifactstore.os_paths import path_bytes, path_text
 from artifactstore_protocols.dataplane import FileSource, Piece
 from artifactstore_protocols.errors import InvalidValue
-from artifactstore_protocols.links import escaping_links
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, listed_paths, tree_order
 from artifactstore_protocols.sources import Source, SourceTree
+from artifactstore_protocols.storage import HeldFile
 
 __all__ = ["Gathered", "check_sources", "default_name", "gather"]
 
@@ -56,6 +60,7 @@ class _Limits(NamedTuple):
     own: OwnFiles | None
     check_cancelled: Callable[[], None]
     tell: _Tell
+    spool: SharedSpool
 
 
 def gather(
@@ -77,30 +82,44 @@ def gather(
         TreeTooLarge: the sources have too many entries together.
         Exception: the errors of `scan_directory`.
     """
+    with ExitStack() as stack:
+        return _gather(tree, _Limits(files_max, own, check_cancelled, tell, SharedSpool(stack)))
+
+
+def _gather(tree: SourceTree, limits: _Limits) -> Gathered:
     if len(tree.sources) == 1:
-        return _one(tree.sources[0], tree, _Limits(files_max, own, check_cancelled, tell), several=False)
+        return _one(tree.sources[0], tree, limits, several=False)
+    files_max = limits.files_max
     ones: list[Gathered] = []
     refused: list[RefusedEntry] = []
     left, files, size_bytes = files_max, 0, 0
 
     def tell_all(more: int, bigger: int) -> None:
-        tell(files + more, size_bytes + bigger)
+        limits.tell(files + more, size_bytes + bigger)
 
     for source in tree.sources:
         try:
-            one = _one(source, tree, _Limits(left, own, check_cancelled, tell_all), several=True)
+            one = _one(source, tree, limits._replace(files_max=left, tell=tell_all), several=True)
         except EntriesRefused as error:
             refused += error.entries
             continue
+        except TreeTooLarge as error:
+            if error.limit != left or left == files_max:
+                raise
+            raise _too_large(source, files_max) from error
         ones.append(one)
         left -= len(one.scan.files) + len(one.scan.links) + len(one.scan.directories)
         if left < 0:
-            raise TreeTooLarge(source.path, files_max, "entries together with the other sources", "split the ingest")
+            raise _too_large(source, files_max)
         files += len(one.scan.files)
         size_bytes += sum(file.size_bytes for file in one.scan.files)
     if refused:
         raise EntriesRefused(_names_of(tree), tuple(refused[:REFUSED_MAX]))
     return _together(tree, ones)
+
+
+def _too_large(source: Source, files_max: int) -> TreeTooLarge:
+    return TreeTooLarge(source.path, files_max, "entries together with the sources before it", "split the ingest")
 
 
 def _names_of(tree: SourceTree) -> str:
@@ -145,7 +164,7 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
     prefix = f"{tree.prefix}/" if tree.prefix else ""
     if source.descriptor is not None:
         if source.unpack:
-            return _archive(source, source.descriptor, tree, limits)
+            return _archive(source, source.descriptor, None, tree, limits)
         from artifactstore.ingest.archives.reading import everything_in  # noqa: PLC0415 - few ingests need it
 
         return _of_piece(source, prefix, everything_in(source.descriptor, source.path, limits.check_cancelled))
@@ -165,8 +184,7 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
             check_cancelled=limits.check_cancelled,
             tell=limits.tell,
         )
-        if below and not (scan.files or scan.links or scan.directories or scan.excluded or scan.unreadable):
-            scan = scan._replace(directories=(_checked(source, below[:-1]),))
+        scan = _with_root(scan, source, below.removesuffix("/"))
         return Gathered(scan, partial(_below, scan.root), scan.root)
     if limits.own is not None and limits.own.hold(real):
         raise SourceInsideStore(source.path)
@@ -184,6 +202,13 @@ def _one(source: Source, tree: SourceTree, limits: _Limits, *, several: bool) ->
     return Gathered(scan, partial(_below, root), path_text(real))
 
 
+def _with_root(scan: Scan, source: Source, root: str) -> Scan:
+    """Return a scan with its root as an empty directory, if it has one in the package and nothing is in it."""
+    if not root or scan.files or scan.links or scan.directories or scan.excluded or scan.unreadable:
+        return scan
+    return scan._replace(directories=(_checked(source, root),))
+
+
 def _opened(source: Source, real: bytes, tree: SourceTree, limits: _Limits) -> Gathered:
     """Read an archive at a path."""
     try:
@@ -191,13 +216,16 @@ def _opened(source: Source, real: bytes, tree: SourceTree, limits: _Limits) -> G
     except OSError as error:
         raise PathUnusable(source.path, reason(error)) from error
     try:
-        return _archive(source, descriptor, tree, limits)
+        return _archive(source, descriptor, real, tree, limits)
     finally:
         os.close(descriptor)
 
 
-def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits) -> Gathered:
-    """Read an open archive. Its contents can be read as long as the result exists."""
+def _archive(source: Source, descriptor: int, real: bytes | None, tree: SourceTree, limits: _Limits) -> Gathered:
+    """Read an open archive. Its contents can be read as long as the result exists.
+
+    One at a path is closed and opened again to be read, and all of them unpack to one file: a process may open few.
+    """
     from artifactstore.ingest.archives import open_archive  # noqa: PLC0415 - it loads five unpackers
 
     with ExitStack() as stack:
@@ -210,18 +238,28 @@ def _archive(source: Source, descriptor: int, tree: SourceTree, limits: _Limits)
                     links=tree.links,
                     selection=tree.selection,
                     prefix=tree.prefix,
+                    spool=limits.spool.get,
                     check_cancelled=limits.check_cancelled,
                     tell=limits.tell,
                 )
             )
-            change = change_of(os.fstat(opened.descriptor))
             opened.check_unchanged()
-            return Gathered(opened.scan, partial(_in_archive, OpenFile(opened.descriptor), change), None)
+            scan = _with_root(opened.scan, source, tree.prefix)
+            if limits.spool.holds(opened.descriptor) and limits.spool.held is not None:
+                return Gathered(scan, partial(_in_spool, limits.spool.held), None)
+            in_place = opened.descriptor == descriptor
+            held = FileAt(real) if real is not None and in_place else OpenFile(opened.descriptor)
+            return Gathered(scan, partial(_in_archive, held, change_of(os.fstat(opened.descriptor))), None)
         except OSError as error:  # such as too many open files
             raise PathUnusable(source.path, reason(error)) from error
 
 
-def _in_archive(held: OpenFile, change: tuple[int, int, int], file: ScannedFile) -> FileSource:
+def _in_spool(held: OpenFile, file: ScannedFile) -> FileSource:
+    with held.opened() as descriptor:  # later archives have been unpacked to it as well, and nobody else writes to it
+        return _in_archive(held, change_of(os.fstat(descriptor)), file)
+
+
+def _in_archive(held: HeldFile, change: tuple[int, int, int], file: ScannedFile) -> FileSource:
     return FileSource(file.path, piece=Piece(held, int(file.source), file.size_bytes, change))
 
 
@@ -272,9 +310,12 @@ def _together(tree: SourceTree, ones: Sequence[Gathered]) -> Gathered:
     directories = sorted((path for one in ones for path in one.scan.directories), key=tree_order)
     files.sort(key=lambda file: tree_order(file.path))
     paths = [*(file.path for file in files), *directories]
-    check_tree(chain(paths, *([path for path, _target in one.scan.links] for one in ones)))
-    if escaping := escaping_links(links, paths):
-        refused = tuple(RefusedEntry(path, "link", f"-> {links[path]!r} leaves the tree") for path in escaping)
+    every = Counter(chain(paths, *([path for path, _target in one.scan.links] for one in ones)))
+    if twice := [path for path, count in every.items() if count > 1]:
+        advice = "rename one, or add the sources one by one: `artifactstore package add` takes --prefix and --as"
+        raise PathRefused(twice[0], f"it occurs twice in the sources; {advice}")
+    check_tree(every)
+    if refused := refused_links(links, paths, LinkPolicy.KEEP):
         raise EntriesRefused(_names_of(tree), refused[:REFUSED_MAX])
 
     def source_of(file: ScannedFile) -> FileSource:

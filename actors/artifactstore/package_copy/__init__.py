@@ -1,5 +1,8 @@
 """Copy of a finalized package to another store, with the same name, metadata, retention class, entries and tree digest.
 
+Annotations are carried over before the copy is finalized, and tags afterwards if that is asked for. Both are said again
+in a repeated call, which writes nothing where the other store says the same.
+
 Before anything is written, the entries are compared with the tree digest that the finalization recorded. Contents that
 the other store has are not read. Each of the others is compared with its digest when it is read, and again when it is
 stored. Before the copy is finalized, its entries are compared with the package's tree digest.

@@ -1,6 +1,6 @@
 """The steps of a copy: create it, fill it, compare it, finalize it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -37,13 +37,16 @@ async def copy_package(
     read_many: ReadMany,
     principal: str,
     progress: Callable[[IngestProgress], None] | None,
+    *,
+    tags: bool,
 ) -> CopyReport:
-    """Copy a package to another store.
+    """Copy a package to another store, and with `tags` the tags that name it.
 
     Raises:
         SameStore: both stores are one.
         CopyDiffers: the copy does not have the tree digest. It stays open.
         ObjectMissing, ObjectDamaged: an object cannot be copied. The copy stays open, and a repeated call continues it.
+        TagProtected: the other store has protected one of the tags for another package. The copy is finalized.
     """
     package, entries = source.package, source.entries
     store_id = (await store.probe()).store_id
@@ -55,7 +58,10 @@ async def copy_package(
         await copy.fill()
     _record, copied = await other.store.files(opened.package_id)
     await check_tree_digest(opened.package_id, copied, source.tree_digest)
+    if package.annotations:
+        await other.registry.annotate_package(opened.package_id, package.annotations, principal=principal)
     finalized = await other.registry.finalize_package(opened.package_id, principal=principal)
+    carried = await _carry_tags(store, package, other, opened.package_id, principal) if tags else ()
     return CopyReport(
         package_id=finalized.package_id,
         copied_from=package.package_id,
@@ -69,7 +75,24 @@ async def copy_package(
         new_objects=copy.new_objects,
         new_bytes=copy.new_bytes,
         sequence=finalized.sequence,
+        annotations=len(package.annotations),
+        tags=carried,
     )
+
+
+async def _carry_tags(
+    store: EventStore, package: PackageRecord, other: OtherStore, copy_id: str, principal: str
+) -> Sequence[str]:
+    """Set the tags of the original to the copy, with their protection, and return them."""
+    carried = list[str]()
+    for name in package.tags:
+        tag = await store.tag(name)
+        if tag is None or tag.package_id != package.package_id:
+            continue  # somebody moved it meanwhile
+        # None: a tag that only the other store protects stays protected.
+        await other.registry.set_tag(name, copy_id, protect=tag.protected or None, principal=principal)
+        carried.append(name)
+    return tuple(carried)
 
 
 async def _opened(source: Original, other: OtherStore, principal: str) -> PackageRecord:

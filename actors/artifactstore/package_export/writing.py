@@ -1,6 +1,6 @@
 """Export of a package: it reads and verifies objects in batches. A thread writes each batch while the next is read."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from artifactstore.concurrently import for_each_concurrent
 from artifactstore.environment import check_cancelled, in_thread
 from artifactstore.ingest.finalizing import entry_totals
+from artifactstore.package_export.cloning import OpenFileOf, clone_checked
 from artifactstore.package_export.comparison import compare
 from artifactstore.package_export.names import parts_of
+from artifactstore.package_export.new_file import NewFile
 from artifactstore.package_export.reading import Read, ReadMany, check_entries
 from artifactstore.package_export.refused_entries import FileRefused
 from artifactstore.package_export.survey import complete_files, misnamed_files
@@ -40,6 +42,7 @@ async def write_package(
     directory: Path,
     read: Read,
     read_many: ReadMany,
+    open_file: OpenFileOf,
     progress: Callable[[IngestProgress], None] | None,
     *,
     update: bool = False,
@@ -53,6 +56,7 @@ async def write_package(
         directory: a new or an empty directory, or one that holds an unfinished export of this package.
         read: reads one object.
         read_many: reads small objects.
+        open_file: opens the file of a large object, for a reflink.
         progress: called with the progress of the export.
         update: whether the directory may hold anything; files and links that differ from the package are replaced.
         keep_going: whether to write the other files if objects are damaged or missing.
@@ -64,7 +68,7 @@ async def write_package(
     """
     target = await in_thread(partial(_opened, package_id, chosen.entries, directory, update=update))
     try:
-        export = _Export(package_id, chosen, directory, target, read, read_many, progress)
+        export = _Export(package_id, chosen, directory, target, read, read_many, open_file, progress)
         return await export.run(update=update, keep_going=keep_going)
     finally:
         target.close()
@@ -87,6 +91,7 @@ class _Export:
         target: ExportTarget,
         read: Read,
         read_many: ReadMany,
+        open_file: OpenFileOf,
         progress: Callable[[IngestProgress], None] | None,
     ) -> None:
         self._package_id = package_id
@@ -96,6 +101,7 @@ class _Export:
         self._target = target
         self._read = read
         self._read_many = read_many
+        self._open_file = open_file
         self._progress = progress
         self._refused: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
@@ -142,8 +148,7 @@ class _Export:
             ready = read
         for file in large:
             try:
-                async with self._read(file.content_address) as chunks:
-                    await self._write_large(file, chunks)
+                await self._write_large(file)
             except (ObjectMissing, ObjectDamaged) as error:
                 self._note_unreadable(file, error)
 
@@ -200,12 +205,14 @@ class _Export:
             except FileRefused as refusal:
                 self._refused[entry.path] = refusal.reason
 
-    async def _write_large(self, file: FileRecord, chunks: AsyncIterator[bytes]) -> None:
-        """Write one file chunk by chunk."""
+    async def _write_large(self, file: FileRecord) -> None:
+        """Write one file: as a reflink of its object, or else chunk by chunk."""
         new = await self._on_target(partial(self._target.new_file, executable=file.executable))
         try:
-            async for chunk in chunks:
-                await self._on_target(partial(new.write, chunk))
+            if not await self._cloned(file, new):
+                async with self._read(file.content_address) as chunks:
+                    async for chunk in chunks:
+                        await self._on_target(partial(new.write, chunk))
             parts, replace_file = parts_of(file.path), file.path in self._replaced
             place = partial(self._target.place, new, parts, executable=file.executable, replace=replace_file)
             await self._on_target(place)
@@ -215,6 +222,13 @@ class _Export:
         finally:
             with trio.CancelScope(shield=True):
                 await in_thread(new.close)
+
+    async def _cloned(self, file: FileRecord, new: NewFile) -> bool:
+        source = await self._open_file(file.content_address)
+        if source is None:
+            return False
+        clone = partial(clone_checked, source, new.fd, file.content_address, file.size_bytes, check_cancelled)
+        return await self._on_target(clone)
 
     async def _on_target[T](self, work: Callable[[], T]) -> T:
         """Run a blocking call on the target in a thread; raise its `OSError` as `TargetRefused`."""

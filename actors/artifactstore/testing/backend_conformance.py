@@ -15,6 +15,7 @@ backends that they open. No other module imports this module, because it needs p
 """
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Buffer, Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -30,6 +31,7 @@ from artifactstore_protocols.storage import (
     KeyRefused,
     KeyTaken,
     ObjectMissing,
+    OffersFiles,
     PutOutcome,
     StorageBackend,
     StorageError,
@@ -335,6 +337,23 @@ class StorageBackendConformance:
         with backend.open(key_of(b"still read")) as reader:
             delete(backend, key_of(b"still read"))
             assert (reader.readinto(buffer), bytes(buffer)) == (10, b"still read")
+
+    def test_an_offered_file_holds_the_object_only_can_be_read_and_outlives_its_deletion(
+        self, backend: StorageBackend, any_put: AnyPut
+    ) -> None:
+        if not isinstance(backend, OffersFiles):
+            pytest.skip("the backend offers no files, and need not")
+        any_put(backend, b"whole")
+        file = backend.open_file(key_of(b"whole"))
+        assert delete(backend, key_of(b"whole"))
+        with file.opened() as descriptor:
+            assert os.pread(descriptor, 100, 0) == b"whole"
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.write(descriptor, b"W")
+        with pytest.raises(ObjectMissing):
+            backend.open_file(key_of(b"whole"))
+        with pytest.raises(KeyRefused):
+            backend.open_file(OUTSIDE[0])
 
     def test_what_is_missing_is_missing(self, backend: StorageBackend) -> None:
         put(backend, b"there")

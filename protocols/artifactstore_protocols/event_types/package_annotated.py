@@ -20,7 +20,7 @@ from artifactstore_protocols.metadata import (
     pair_text,
     search_term,
 )
-from artifactstore_protocols.packages import AnnotationNotFound, MetadataKeyTaken, PackageNotFound
+from artifactstore_protocols.packages import AnnotationNotFound, AnnotationsChanged, MetadataKeyTaken, PackageNotFound
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import VALUES, Delete, Put, Row, RowOperation
 
@@ -61,6 +61,7 @@ def annotate_package(command: AnnotatePackage, state: LogState) -> PackageAnnota
     Raises:
         PackageNotFound: no package has this id.
         MetadataKeyTaken: the metadata has one of the keys.
+        AnnotationsChanged: the package does not have the annotations that the command expects.
         AnnotationNotFound: the package lacks an annotation that should be removed.
         InvalidValue: the package would have too many annotations.
     """
@@ -71,6 +72,11 @@ def annotate_package(command: AnnotatePackage, state: LogState) -> PackageAnnota
     for key in command.annotations:
         if key in metadata:
             raise MetadataKeyTaken(command.package_id, key)
+    if command.expected is not None:
+        keys = {*command.annotations, *command.removed, *command.expected}
+        there = {key: value for key, value in package.annotations.items() if key in keys}
+        if metadata_bytes(there) != metadata_bytes(command.expected):
+            raise AnnotationsChanged(command.package_id, tuple(sorted(keys)))
     for key in command.removed:
         if key not in package.annotations:
             raise AnnotationNotFound(command.package_id, key)

@@ -14,7 +14,6 @@ import pytest
 
 from artifactstore.cli.shell_completion import VARIABLE
 from integration.cli.harness import Cli, make_tree
-from integration.cli.test_manners import DETECTION_OFF
 
 type Offered = Callable[..., list[str]]
 
@@ -228,12 +227,9 @@ SCRIPTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shell", SCRIPTS)
-def test_a_real_shell_completes_with_the_script_that_is_installed(
-    filled: Cli, monkeypatch: pytest.MonkeyPatch, shell: str
-) -> None:
+def test_a_real_shell_completes_with_the_script_that_is_installed(filled: Cli, shell: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
-    monkeypatch.setenv(DETECTION_OFF, "1")
     Path("script").write_text(filled.ok("--show-completion", shell).text)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(Path.cwd())}
     ran = subprocess.run([shell, "-c", SCRIPTS[shell]], env=environment, capture_output=True, text=True, check=True)

@@ -33,6 +33,55 @@ def _found(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
+def test_the_name_of_the_target_says_which_archive_it_is(cli: Cli, files: dict[str, bytes], tmp_path: Path) -> None:
+    cli.ok("export", "p", "p.tar", "-q")
+    with tarfile.open(tmp_path / "p.tar") as archive:
+        assert len([member for member in archive if member.isfile()]) == len(files)
+    cli.ok("export", "p", "P.ZIP", "-q")
+    cli.ok("export", "p", "same", "--format", "zip", "-q")
+    assert (tmp_path / "P.ZIP").read_bytes() == (tmp_path / "same").read_bytes()
+    (tmp_path / "d.tar").mkdir()
+    cli.ok("export", "p", "d.tar", "-q")
+    assert _found(tmp_path / "d.tar") == files
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("p", "p.tar.gz"), "export PACKAGE - --format tar | gzip > p.tar.gz"),
+        (("p", "a b.tgz", "--format", "tar"), "gzip > 'a b.tgz'"),
+        (("p", "p.tar", "--update"), "--update: it is for a directory"),
+        (("p", "p.zip", "--keep-going"), "--keep-going: it is for a directory"),
+    ],
+)
+def test_an_archive_that_cannot_be_written_like_this_is_refused(
+    cli: Cli, tmp_path: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    ran = cli.run("export", *arguments)
+    assert (ran.code, ran.out) == (2, b"")
+    assert told in " ".join(ran.err.replace("│", " ").split())
+    assert not (tmp_path / arguments[1]).exists()
+
+
+def test_advice_about_links_names_only_options_that_the_command_takes(cli: Cli, tree: Path) -> None:
+    (tree / "docs").mkdir()
+    (tree / "docs" / "readme").symlink_to("../README.md")
+    (tree / "docs" / "a").touch()
+    cli.ok("ingest", tree, "--name", "p")
+    told = "links lead out of what is exported: docs/readme -> ../README.md; export a directory above, or "
+    assert cli.refused("export", "p:docs", "out") == f"{told}leave them out with `--keep-going`"
+    assert cli.refused("export", "p:docs", "out.tar") == f"{told}to a directory and not an archive"
+    assert cli.run("export", "p:docs", "out", "--keep-going").code == 3
+
+
+@pytest.mark.usefixtures("files")
+def test_an_error_about_a_parameter_names_its_option(cli: Cli, tmp_path: Path) -> None:
+    assert cli.refused("export", "p", "out", "--strip-components", "9").startswith("invalid --strip-components '9': ")
+    (tmp_path / "none").touch()
+    assert cli.refused("export", "p", "out", "--files-from", "none").startswith("invalid --files-from 'none': ")
+
+
 # The command line in a process that kills itself at its n-th call of a function that names a directory by fd. Where it
 # is to die at a hard link or after one, the C library has no renames that replace nothing.
 _DYING = """

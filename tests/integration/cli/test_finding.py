@@ -38,6 +38,8 @@ def test_conditions_select_packages(cli: Cli, runs: list[str]) -> None:
         (("--name", "nightly", "--reverse"), [0, 1, 3]),
         (("--meta", "run=1"), [1]),
         (("--tag", "release-*"), [0]),
+        (("--has", "run", "--name", "week*"), [2]),
+        (("--has", "runs"), []),
         (("--state", "open"), []),
         (("--since", "1d", "--sort", "size"), [0, 1, 2, 3]),
         (("--until", "2w"), []),
@@ -48,6 +50,39 @@ def test_conditions_select_packages(cli: Cli, runs: list[str]) -> None:
     ):
         found = [each["package_id"] for each in cli.json_lines("package", "list", *options)]
         assert found == [runs[number] for number in expected], options
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_terminal_gets_lines_that_fit(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.ok("package", "create", "a name that is longer than a narrow terminal has room for in one line")
+    longest = max(map(len, cli.ok("package", "list").text.splitlines()))
+    assert longest > 120
+    for module in ("finding", "tags"):
+        monkeypatch.setattr(f"artifactstore.cli.{module}.terminal_width", lambda: 72)
+    for command in (("package", "list"), ("find", "--name", "*"), ("tag", "list")):
+        header, *lines = cli.ok(*command).text.splitlines()
+        assert header.startswith("PACKAGE")
+        assert max(map(len, lines)) <= 72
+    [found] = cli.json_lines("package", "list", "--limit", "1", "--sort", "created", "--state", "open")
+    assert cli.ok("package", "list").text.splitlines()[1].split()[0] == found["package_id"][-8:]
+
+
+def test_a_search_from_the_oldest_on_finds_since_when_there_is_something(cli: Cli, runs: list[str]) -> None:
+    found = cli.json_lines("find", "--name", "log", "--reverse")
+    assert [each["package"]["package_id"] for each in found] == runs
+    assert cli.json_lines("find", "--name", "log") == found[::-1]
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_name_without_its_option_gets_a_hint(cli: Cli) -> None:
+    for text, told in (
+        ("crash.log", "--name crash.log"),
+        ("*.log", "--name '*.log'"),
+        ("docs/a b", "--path 'docs/a b'"),
+    ):
+        ran = cli.run("find", text)
+        assert ran.code == 2
+        assert f"{text!r} needs an option before it: {told}" in " ".join(ran.err.split())
 
 
 def test_a_limit_says_that_there_is_more_and_how_to_go_on(cli: Cli, runs: list[str]) -> None:

@@ -86,6 +86,9 @@ def test_two_packages_are_compared(cli: Cli, stored: str, tmp_path: Path) -> Non
     assert changed[0]["after"]["size_bytes"] == 11
     assert cli.run("diff", stored, "build", "--exit-code").code == 3
     assert cli.ok("diff", stored, "build@{1}", "--exit-code").text == ""
+    cli.ok("package", "copy", stored, "--to", "elsewhere")
+    assert cli.ok("diff", stored, "build", "--store-b", "elsewhere", "--exit-code").text == ""
+    assert cli.run("diff", "build", "build", "--store-b", "elsewhere", "--exit-code").code == 3
     (build / "new").chmod(0o755)
     cli.ok("ingest", build)
     assert cli.ok("diff", "build@{1}", "build").text == "M  new  (now executable)\n"

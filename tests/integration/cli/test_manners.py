@@ -70,22 +70,22 @@ def test_help_does_not_depend_on_docstrings() -> None:
     assert stripped.stdout == plain.stdout
 
 
-DETECTION_OFF = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
-"""Typer looks for the shell among the processes above; a test says which."""
-
 SHELLS = {"bash": "complete -o default -F", "zsh": "#compdef artifactstore", "fish": "complete --command artifactstore"}
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_gets_its_completion(cli: Cli, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
-    monkeypatch.setenv(DETECTION_OFF, "1")
+def test_a_shell_gets_its_completion(cli: Cli, shell: str) -> None:
     assert SHELLS[shell] in cli.ok("--show-completion", shell).text
+
+
+def test_a_shell_that_does_not_exist_has_no_completion(cli: Cli) -> None:
+    ran = cli.run("--show-completion", "tcsh")
+    assert (ran.code, ran.out) == (2, b"")
 
 
 def test_completion_is_installed_for_the_user_who_asks(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(DETECTION_OFF, "1")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     assert "completion installed" in cli.ok("--install-completion", "bash").text

@@ -1,6 +1,7 @@
 """Metadata, annotations, schemas and lineage, as somebody types them."""
 
 import json
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,12 @@ SCHEMA = {
     "properties": {"branch": {"type": "string"}, "score": {"type": "integer", "minimum": 1}},
     "additionalProperties": False,
 }
+
+
+def test_a_schema_comes_from_a_pipe(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(json.dumps(SCHEMA).encode())))
+    assert cli.ok("schema", "add", "build", "-").text == "build@1\n"
+    assert json.loads(cli.ok("schema", "show", "build").out) == SCHEMA
 
 
 def test_a_schema_is_registered_shown_and_kept(cli: Cli, tree: Path, tmp_path: Path) -> None:

@@ -181,10 +181,10 @@ def test_a_file_that_may_not_be_read(cli: Cli, tree: Path, monkeypatch: pytest.M
     deny(monkeypatch, "run.sh")
     assert (
         cli.refused_but_for_bytes("ingest", tree)
-        == "'bin/run.sh' cannot be read: permission denied; give this user access to it and to its directories"
+        == "'bin/run.sh' cannot be read: Permission denied; give this user access to it and to its directories"
     )
     assert cli.refused_but_for_bytes("package", "add", "open", tree / "bin/run.sh").endswith(
-        "run.sh' cannot be read: permission denied; give this user access to it and to its directories"
+        "run.sh' cannot be read: Permission denied; give this user access to it and to its directories"
     )
 
 

@@ -73,6 +73,20 @@ def test_stdin_needs_one_name(cli: Cli, tree: Path, arguments: tuple[str, ...], 
     assert says in " ".join(ran.err.replace("│", " ").split())
 
 
+def test_a_file_can_be_named_like_stdin(cli: Cli, tmp_path: Path, stdin: Callable[[bytes], None]) -> None:
+    (tmp_path / "-").write_bytes(b"a file")
+    stdin(b"not read")
+    cli.ok("ingest", "./-", "--name", "dash")
+    assert cli.ok("get", "dash", "-").out == b"a file"
+    cli.ok("get", "dash", "-", "-o", "./-")
+    cli.ok("package", "create", "p")
+    cli.ok("package", "add", "p", "./-", "--as", "x")
+    (tmp_path / "-").write_text("-")
+    cli.ok("export", "dash", "out", "--files-from", "./-")
+    assert (tmp_path / "out" / "-").read_bytes() == b"a file"
+    assert cli.run("ingest", "-").code == 2
+
+
 @pytest.mark.parametrize(("name", "reason"), [("", "it is empty"), ("/x", "it is absolute"), ("x/", "an empty part")])
 def test_a_name_of_stdin_that_no_package_can_hold_leaves_no_store_behind(
     cli: Cli, stdin: Callable[[bytes], None], name: str, reason: str
@@ -144,11 +158,13 @@ def test_every_refusal_is_a_line_and_the_advice_is_said_once(cli: Cli, tree: Pat
     ran = cli.run("ingest", tree)
     first, *lines = ran.err.splitlines()
     assert first.endswith(
-        "cannot be stored; leave links out with --links skip or --exclude, or rename what a package cannot name"
+        "cannot be stored; leave links out with --links skip or --exclude, or rename what a package cannot name, or "
+        "leave it out with --exclude"
     )
     assert lines == [
         "  'a\\npipe' is no path of a package: control character U+000A is not allowed; rename the file",
         "  'out' -> '/etc' is absolute; make it relative",
+        "  to leave all of them out: --exclude '/a?pipe' --exclude /out",
     ]
 
 
@@ -168,6 +184,41 @@ def test_an_archive_of_a_directory_is_the_package_of_the_directory(
     assert cli.json("package", "finalize", "added")["tree_digest"] == digest
     cli.ok("ingest", archive)
     assert paths_in(cli, "from-tar.tar.gz") == ["from-tar.tar.gz"]
+
+
+def test_sources_without_a_file_are_stored_with_a_warning(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    nothing = "artifactstore: warning: the sources have no file\n"
+    excluded = "artifactstore: warning: the sources have no file that is not left out\n"
+    cli.ok("package", "create", "p")
+    for command, told in (
+        (("ingest", "nothing"), nothing),
+        (("ingest", "nothing", "--dry-run"), nothing),
+        (("package", "add", "p", "nothing", "--json"), nothing),
+        (("ingest", tree, "--exclude", "*"), excluded),
+    ):
+        ran = cli.run(*command)
+        assert (ran.code, ran.err) == (0, told)
+    assert cli.ok("ingest", "nothing", "--quiet").out == b""
+
+
+def test_an_empty_source_below_a_prefix_is_an_empty_directory(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "nothing").mkdir()
+    shutil.make_archive(str(tmp_path / "empty"), "zip", tmp_path / "nothing")
+    for number, source in enumerate(("nothing", "empty.zip")):
+        cli.run("ingest", source, "--unpack", "--name", f"p{number}", "--prefix", "a/b")
+        assert paths_in(cli, f"p{number}") == ["a/b"]
+
+
+def test_two_files_of_one_name_are_refused_with_a_way_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("another one")
+    line = cli.refused_without_a_trace("ingest", tree / "README.md", "README.md", "--name", "both")
+    assert line.startswith("path 'README.md' refused: ")
+    assert "it occurs twice in the sources; rename one, or add the sources one by one" in line
+    cli.ok("package", "create", "both")
+    cli.ok("package", "add", "both", tree / "README.md")
+    cli.ok("package", "add", "both", "README.md", "--prefix", "other")
+    assert paths_in(cli, "both") == ["README.md", "other/README.md"]
 
 
 def test_a_damaged_archive_makes_no_package(cli: Cli, tree: Path, tmp_path: Path) -> None:

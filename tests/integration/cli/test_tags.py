@@ -21,7 +21,10 @@ def test_a_release_is_tagged_found_and_protected(cli: Cli, tree: Path) -> None:
     cli.ok("tag", "set", "release-4", first, "--unprotect")
     moved = cli.json("tag", "set", "release-4", "nightly")
     assert (moved["package_id"], moved["protected"]) == (second, False)
-    assert cli.ok("tag", "list").text.split()[-1] == "release-4"
+    header, listed = (each.split() for each in cli.ok("tag", "list").text.splitlines())
+    assert header == ["PACKAGE", "SET", "TAG"]
+    assert (listed[0], listed[-1]) == (second, "release-4")
+    assert cli.json("package", "show", f"{second}~")["package_id"] == first
     cli.ok("tag", "delete", "release-4")
     assert cli.ok("tag", "list").text == ""
     told = cli.ok("tag", "log", "release-4").text.splitlines()

@@ -1,6 +1,7 @@
 """What a tree may hold: links under each policy, empty directories; anything else is refused, and never opened."""
 
 import os
+import shlex
 import socket
 import stat
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_every_link_that_leaves_the_tree_is_named_at_once(cli: Cli, tree: Path) 
         f"{named[1]} leaves the tree",
         f"{named[2]} is absolute; make it relative",
         f"{named[3]} leaves the tree",
+        "to leave all of them out: --exclude /m --exclude /n --exclude /o --exclude /p",
     ]
 
 
@@ -124,7 +126,7 @@ def test_links_that_leave_the_tree_are_left_out_as_the_error_says(cli: Cli, tree
     """`--exclude` keeps the other links, and `--links skip` leaves out all of them."""
     (tree / "out").symlink_to("/etc")
     (tree / "run").symlink_to("bin/run.sh")
-    assert cli.refused_without_a_trace("ingest", tree).endswith("leave links out with --links skip or --exclude")
+    assert cli.refused_without_a_trace("ingest", tree).endswith("--links skip or --exclude: --exclude /out")
     excluded = cli.json("ingest", tree, "--exclude", "/out")
     assert (excluded["links"], excluded["excluded"]) == (1, ["out"])
     skipped = cli.json("ingest", tree, "--links", "skip")
@@ -147,7 +149,7 @@ def test_links_can_be_refused(cli: Cli, tree: Path) -> None:
     links = plant_links(tree)
     line, notes = cli.refused_entries("ingest", tree, "--links", "refuse")
     assert line.startswith("6 entries of ")
-    assert notes == [f"'{path}' -> '{links[path]}' is a link" for path in sorted(links)]
+    assert notes[:-1] == [f"'{path}' -> '{links[path]}' is a link" for path in sorted(links)]
 
 
 def test_links_can_be_left_out(cli: Cli, tree: Path, tmp_path: Path) -> None:
@@ -210,7 +212,8 @@ def test_a_link_that_cannot_be_followed_is_named_with_its_reason(
     (tree / "link").symlink_to(target)
     line = cli.refused_without_a_trace("ingest", tree, "--links", "follow")
     assert line == (
-        f"'{tree}' cannot be stored: 'link' -> '{target}' {reason}; leave links out with --links skip or --exclude"
+        f"'{tree}' cannot be stored: 'link' -> '{target}' {reason}; "
+        "leave links out with --links skip or --exclude: --exclude /link"
     )
 
 
@@ -221,6 +224,7 @@ def test_a_circle_of_links_is_refused(cli: Cli, tree: Path) -> None:
     assert notes == [
         "'data/one' -> '../two' goes round in a circle",
         "'two' -> 'data/one' goes round in a circle",
+        "to leave all of them out: --exclude /data/one --exclude /two",
     ]
 
 
@@ -239,6 +243,7 @@ def test_directories_that_lead_into_each_other_are_refused(cli: Cli, tmp_path: P
     assert notes == [
         "'one/two/one' -> '../one' leads back to a directory above itself",
         "'two/one/two' -> '../two' leads back to a directory above itself",
+        "to leave all of them out: --exclude /one/two/one --exclude /two/one/two",
     ]
 
 
@@ -247,14 +252,33 @@ def test_what_a_link_leads_to_is_refused_by_its_own_kind(cli: Cli, tree: Path, t
     (tree / "a-link").symlink_to("queue")
     line, notes = cli.refused_entries("ingest", tree, "--links", "follow")
     assert line == f"2 entries of '{tree}' cannot be stored; leave files out with --exclude"
-    assert notes == ["'a-link' -> 'queue' is a FIFO", "'queue' is a FIFO"]
+    assert notes[:2] == ["'a-link' -> 'queue' is a FIFO", "'queue' is a FIFO"]
     assert cli.json("ingest", tree, "--links", "follow", "--exclude", "a-link", "--exclude", "queue")["files"] == 5
+
+
+ODD_NAMES = ("a b", "*", "[x", "!keep", "#1", "it's", 'so "it" is', "end  ", "$HOME", "-x", "tab\there", "back\\slash")
+
+
+def test_the_options_in_an_error_leave_out_what_it_names_when_they_are_pasted(cli: Cli, tree: Path) -> None:
+    for name in ODD_NAMES[:8]:
+        os.mkfifo(tree / name)
+    (tree / "xa").write_text("similar to some rules")
+    _line, notes = cli.refused_entries("ingest", tree, "--prefix", "deep/er")
+    pasted = shlex.split(notes[-1].removeprefix("to leave all of them out: "))
+    assert cli.json("ingest", tree, *pasted)["excluded"] == sorted(ODD_NAMES[:8], key=os.fsencode)
+    for name in ODD_NAMES[:8]:
+        (tree / name).unlink()
+    for name in ODD_NAMES[8:]:
+        os.mkfifo(tree / name)
+        line = cli.refused_without_a_trace("ingest", tree)
+        assert cli.json("ingest", tree, *shlex.split(line.partition("--exclude: ")[2]))["excluded"] == [name]
+        (tree / name).unlink()
 
 
 def test_a_fifo_is_refused_and_not_waited_for(cli: Cli, tree: Path) -> None:
     os.mkfifo(tree / "data" / "queue")
     assert cli.refused_without_a_trace("ingest", tree) == (
-        f"'{tree}' cannot be stored: 'data/queue' is a FIFO; leave files out with --exclude"
+        f"'{tree}' cannot be stored: 'data/queue' is a FIFO; leave files out with --exclude: --exclude /data/queue"
     )
     assert cli.json("ingest", tree, "--exclude", "/data/queue")["excluded"] == ["data/queue"]
 

@@ -35,6 +35,7 @@ QUESTIONS: list[PackageQuery] = [
     ByPartOfId("000000000001"),
     ByName("nightly"),
     ByName("nightly", back=3, until_us=1),
+    ByName("nightly", back=3, before=7),
     OpenByName("nightly"),
     ByTag("release"),
     ByDigest("manifest", f"blake3:{'a' * 64}"),
@@ -156,6 +157,9 @@ LISTS = [
     PackageListing(PackageFilter(made_from="p")),
     PackageListing(PackageFilter(made_from="p", metadata={"branch": "main"}), after=(7, 7)),
     PackageListing(PackageFilter(made_from="p"), "size"),
+    PackageListing(PackageFilter(has=("skipped",))),
+    PackageListing(PackageFilter(has=("skipped", "branch"), metadata={"branch": "main"}), after=(7, 7)),
+    PackageListing(PackageFilter(has=("skipped", "branch")), ascending=True, after=(7, 7)),
 ]
 SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md")),
@@ -163,6 +167,7 @@ SEARCHES = [
     EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="nightly")),
     EntryListing(EntryFilter(path="docs/a.md"), PackageFilter(name="night*")),
     EntryListing(EntryFilter(path="docs/a.md"), after=(7, "docs/a.md")),
+    EntryListing(EntryFilter(path="docs/a.md"), after=(7, "docs/a.md"), ascending=True),
 ]
 
 
@@ -195,6 +200,12 @@ async def test_metadata_is_searched_by_key_and_value(database: Database) -> None
         assert any("(term=" in step.replace(" ", "") for step in steps), steps
 
 
+async def test_a_key_with_any_value_is_searched_by_its_index(database: Database) -> None:
+    selected = listing_query(PackageListing(PackageFilter(has=("skipped", "branch"))))
+    steps = await database.read(partial(plan_in_order, selected=selected))
+    assert any("(key=" in step.replace(" ", "") for step in steps), steps
+
+
 async def test_what_a_package_was_made_into_is_found_by_its_id(database: Database) -> None:
     selected = listing_query(PackageListing(PackageFilter(made_from="p")))
     steps = await database.read(partial(plan_in_order, selected=selected))
@@ -203,6 +214,19 @@ async def test_what_a_package_was_made_into_is_found_by_its_id(database: Databas
 
 async def test_a_content_is_searched_by_its_digest(database: Database) -> None:
     await check_order(database, entries_query(EntryListing(EntryFilter(digest="d" * 64)), [b"d" * 32]))
+
+
+@pytest.mark.parametrize("wanted", [EntryFilter(name="crash.log"), EntryFilter(path="**/logs/crash.log")], ids=repr)
+async def test_a_file_name_is_searched_by_its_index(database: Database, wanted: EntryFilter) -> None:
+    for page in (
+        EntryListing(wanted),
+        EntryListing(wanted, after=(7, "a/crash.log")),
+        EntryListing(wanted, PackageFilter(name="night*")),
+    ):
+        selected = entries_query(page, None)
+        await check_order(database, selected)
+        steps = await database.read(partial(plan_in_order, selected=selected))
+        assert any("ix_artifact_files_name" in step for step in steps), steps
 
 
 async def check_order(database: Database, selected: Select[tuple[Any, ...]]) -> None:

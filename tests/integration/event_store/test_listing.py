@@ -1,6 +1,7 @@
 """Every event store lists the packages, and finds the entries, that looking at all of them finds."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -49,6 +50,10 @@ FILTERS = [
     PackageFilter(metadata={"score": 4, "passed": True}),
     PackageFilter(metadata={"branch": "dev", "passed": "true"}),
     PackageFilter(name="nightly-*", status="finalized", tag="release-*"),
+    PackageFilter(has=("hosts",)),
+    PackageFilter(has=("score", "passed")),
+    PackageFilter(has=("hosts",), metadata={"branch": "dev", "passed": True}),
+    PackageFilter(has=("Score",)),
 ]
 SEARCHES = [
     EntryFilter(path="docs/a.md"),
@@ -60,6 +65,11 @@ SEARCHES = [
     EntryFilter(path="docs/b/e\u0301.log"),  # another form of the same letter
     EntryFilter(name="a.*"),
     EntryFilter(name="a_b"),
+    EntryFilter(name="a.md"),
+    EntryFilter(name="e\u0301.log"),
+    EntryFilter(path="**/b/\u00e9.log"),
+    EntryFilter(path="**/[b/]/\u00e9.log"),
+    EntryFilter(name="a.md", path="*/*"),
     EntryFilter(name="*.md", path="docs/*"),
     EntryFilter(digest=f"blake3:{digests_of(b'x').primary.hex}"),
     EntryFilter(digest=digests_of(b"y").sha256.hex),
@@ -120,8 +130,9 @@ async def test_a_list_is_the_one_that_looking_at_all_gives(store: EventStore, sc
 async def test_a_search_finds_what_looking_at_all_finds(store: EventStore, scribe: Scribe) -> None:
     packages, files = await fill(store, scribe)
     for wanted in SEARCHES:
-        for where in (PackageFilter(), PackageFilter(name="nightly-*"), PackageFilter(tag="release-*")):
-            page = EntryListing(wanted, where)
+        every = (PackageFilter(), PackageFilter(name="nightly-*"), PackageFilter(tag="release-*"))
+        for where, ascending in product(every, (False, True)):
+            page = EntryListing(wanted, where, ascending=ascending)
             expected = select_entries(packages, files.__getitem__, page)
             assert list(await store.find_entries(page)) == expected
             seen: list[FoundEntry] = []
@@ -146,6 +157,8 @@ async def test_a_search_finds_what_looking_at_all_finds(store: EventStore, scrib
         {"since_us": "1d"},
         {"metadata": {"a": 1.5}},
         {"metadata": {"a": [1]}},
+        {"has": [""]},
+        {"has": ["a\0"]},
     ],
 )
 def test_a_wrong_filter_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:

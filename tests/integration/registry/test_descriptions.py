@@ -1,8 +1,12 @@
 """Annotations, schemas and lineage through the library."""
 
+import os
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from artifactstore import PackageFilter, Registry, Settings, blocking, open_registry
 from artifactstore.errors import (
@@ -48,6 +52,31 @@ async def test_annotations_change_and_the_manifest_does_not(registry: Registry, 
         await second.restore(tmp_path / "backup")
         assert await second.get_package("nightly") == again
     await check_sound(registry)
+
+
+async def test_two_ingests_that_skip_files_of_one_package_note_them_all(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("first", "second", "third")
+    for name in names:
+        plant(tmp_path / name, {"secret": b"", name: b""})
+        (tmp_path / name / "secret").chmod(0o600)
+    scanning, allows = threading.Barrier(len(names)), os.access
+
+    def denies(path: bytes, mode: int, **how: bool) -> bool:
+        if not os.fsencode(path).endswith(b"secret"):
+            return allows(path, mode, **how)
+        scanning.wait()  # all of them have read the package, and none has noted anything
+        return False
+
+    monkeypatch.setattr(os, "access", denies)
+    package = (await registry.create_package("p")).package_id
+    async with trio.open_nursery() as nursery:
+        for name in names:
+            add = partial(registry.ingest_directory, prefix=name, skip_unreadable=True)
+            nursery.start_soon(add, package, tmp_path / name)
+    noted = (await registry.get_package(package)).annotations["artifactstore.unreadable"]
+    assert noted == {"count": 3, "paths": [f"{name}/secret" for name in names]}
 
 
 async def test_a_schema_is_checked_at_creation_and_at_finalization(registry: Registry) -> None:

@@ -231,7 +231,11 @@ async def test_a_batch_is_read_while_the_one_before_it_is_written(registry: Regi
 
     read = partial(registry.get_file, package)
     chosen = ChosenEntries(records)
-    await write_package(package, chosen, out, read, read_many, lambda _counts: when_written.append(reads))
+
+    async def no_file(_address: str) -> None:
+        return None
+
+    await write_package(package, chosen, out, read, read_many, no_file, lambda _counts: when_written.append(reads))
     assert when_written == [2, 3, 3]
     assert found(out) == files
 

@@ -67,7 +67,12 @@ class Exporting:
                     contents.append(b"".join([chunk async for chunk in chunks]))
             return contents
 
-        return await write_package(package, ChosenEntries([*files, *entries]), self._out, read, read_many, stop)
+        async def no_file(_address: str) -> None:
+            return None
+
+        return await write_package(
+            package, ChosenEntries([*files, *entries]), self._out, read, read_many, no_file, stop
+        )
 
 
 @pytest.fixture

@@ -7,7 +7,15 @@ import pytest
 from msgspec.structs import replace
 
 from artifactstore import Registry, Settings, aio, blocking, open_registry
-from artifactstore.errors import CopyDiffers, IdempotencyConflict, NotFinalized, ObjectDamaged, SameStore
+from artifactstore.errors import (
+    CopyDiffers,
+    IdempotencyConflict,
+    NotFinalized,
+    ObjectDamaged,
+    SameStore,
+    StoreNotFound,
+    TagProtected,
+)
 from artifactstore_protocols.records import IngestProgress
 from integration.registry.samples import CHUNK, by_hand, check_sound, content_of, object_file, plant, settings_in
 from stored_objects import overwrite
@@ -67,6 +75,61 @@ async def test_a_repeated_copy_finds_the_first_one(registry: Registry, tree: Pat
     assert second == replace(first, new_objects=0, new_bytes=0)
     async with open_registry(other) as copied:
         assert len(await check_sound(copied)) == events
+
+
+async def test_annotations_and_tags_are_carried_over_once(registry: Registry, tree: Path, other: Settings) -> None:
+    package = await nightly(registry, tree)
+    await registry.annotate_package(package, {"broken": True, "cause": "parser"})
+    await registry.set_tag("good", package, protect=True)
+    await registry.set_tag("latest-good", package)
+    first = await registry.copy_package(package, other)
+    assert (first.annotations, first.tags) == (2, ())
+    async with open_registry(other) as copied:
+        await copied.annotate_package(first.package_id, {"seen": "by others", "cause": "theirs"})
+        elsewhere = (await copied.ingest_tree(tree, name="another")).package_id
+        await copied.set_tag("latest-good", elsewhere)
+    second = await registry.copy_package(package, other, tags=True)
+    assert second == replace(first, new_objects=0, new_bytes=0, tags=("good", "latest-good"))
+    async with open_registry(other) as copied:
+        copy = await copied.get_package(first.package_id)
+        assert copy.annotations == {"broken": True, "cause": "parser", "seen": "by others"}
+        assert [(each.tag, each.package_id, each.protected) async for each in copied.list_tags()] == [
+            ("good", copy.package_id, True),
+            ("latest-good", copy.package_id, False),
+        ]
+        events = len(await check_sound(copied))
+    assert await registry.copy_package(package, other, tags=True) == second
+    async with open_registry(other) as copied:
+        assert len(await check_sound(copied)) == events
+
+
+async def test_a_tag_that_the_other_store_protects_stays_and_so_does_the_copy(
+    registry: Registry, tree: Path, other: Settings
+) -> None:
+    package = await nightly(registry, tree)
+    await registry.set_tag("release-1", package)
+    async with open_registry(other) as copied:
+        theirs = (await copied.ingest_tree(tree, name="theirs")).package_id
+        await copied.set_tag("release-1", theirs, protect=True)
+    with pytest.raises(TagProtected):
+        await registry.copy_package(package, other, tags=True)
+    async with open_registry(other) as copied:
+        assert (await copied.get_package("tag:release-1")).package_id == theirs
+        assert (await copied.get_package("nightly")).status == "finalized"
+
+
+async def test_packages_of_two_stores_are_compared(registry: Registry, tree: Path, other: Settings) -> None:
+    package = await nightly(registry, tree)
+    with pytest.raises(StoreNotFound):
+        await registry.diff_packages(package, package, other=other)
+    await registry.copy_package(package, other)
+    assert await registry.diff_packages(package, "nightly", other=other) == []
+    plant(tree, {"added": b"+", "a": b"changed"})
+    await registry.ingest_tree(tree, name="nightly")
+    assert [(each.kind, each.path) for each in await registry.diff_packages("nightly", "nightly", other=other)] == [
+        ("changed", "a"),
+        ("removed", "added"),
+    ]
 
 
 async def test_contents_that_the_other_store_has_are_not_read(
@@ -168,9 +231,11 @@ def test_every_kind_of_program_copies(settings: Settings, tree: Path, other: Set
     with blocking.open_registry(settings) as registry:
         registry.ingest_tree(tree, name="nightly")
         first = registry.copy_package("nightly", other)
+        assert registry.diff_packages("nightly", "nightly", other=other) == []
 
     async def on_asyncio() -> object:
         async with aio.open_registry(settings) as registry:
+            assert await registry.diff_packages("nightly", "nightly", other=other) == []
             return await registry.copy_package("nightly", other)
 
     assert asyncio.run(on_asyncio()) == replace(first, new_objects=0, new_bytes=0)

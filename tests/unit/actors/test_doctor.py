@@ -175,7 +175,7 @@ TROUBLE: list[tuple[str, Inspection, str, str]] = [
     (
         "collection",
         with_root(marker_failure="EACCES"),
-        "says whose objects those below /s/objects are: permission denied",
+        "says whose objects those below /s/objects are: Permission denied",
         "if no other database uses this root, run `rm /s/objects/artifactstore-root`",
     ),
     (

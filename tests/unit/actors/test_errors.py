@@ -44,7 +44,10 @@ from documents import DOCUMENTS, ROOT, blocks
         (PackageBusy("p", 2), "2 ingest(s) under way"),
         (PathsNotInPackage("p", ("a", "b"), "docs"), "has no a, b below 'docs'; `artifactstore tree p`"),
         (PathsCollide(("a/x", "b/x"), 1), "their first 1 names, paths collide: a/x, b/x; strip fewer"),
-        (LinksLeadOut(("a", "b")), "lead out of what is exported: a, b; export a directory above"),
+        (
+            LinksLeadOut(("a",), ("../b",)),
+            "out of what is exported: a -> ../b; export a directory above, or leave them out",
+        ),
         (SameStore("db"), "name another store"),
         (CopyDiffers("p", "sha256:1", "sha256:2"), "have tree digest sha256:2, not sha256:1; no copy was finalized"),
         (StoreClosed(), "open_registry"),

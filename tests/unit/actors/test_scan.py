@@ -103,7 +103,9 @@ def test_a_link_is_refused_for_its_real_reason(tmp_path: Path, reason: str) -> N
     with pytest.raises(EntriesRefused) as refused:
         _paths(tmp_path)
     assert refused.value.entries == (("link", "link", f"-> {target!r} {reason}"),)
-    assert str(refused.value).endswith(f"'link' -> {target!r} {reason}; leave links out with --links skip or --exclude")
+    assert str(refused.value).endswith(
+        f"'link' -> {target!r} {reason}; leave links out with --links skip or --exclude: --exclude /link"
+    )
 
 
 @pytest.mark.parametrize(
@@ -411,7 +413,7 @@ def test_links_that_lead_out_are_refused_all_at_once_with_their_reasons(tmp_path
     )
     assert str(refused.value) == (
         f"5 entries of {str(tmp_path)!r} cannot be stored; leave links out with --links skip or --exclude, or leave "
-        "files out with --exclude, or rename what a package cannot name"
+        "files out with --exclude, or rename what a package cannot name, or leave it out with --exclude"
     )
     assert refused.value.__notes__[2] == "'pipe' is a FIFO"
 

@@ -119,8 +119,26 @@ def test_two_entries_of_one_name_are_refused(here: Path, names: tuple[str, ...])
 def test_the_limit_is_on_all_sources_together(here: Path) -> None:
     sources = (Source(str(here / "a")), Source(str(here / "b")))
     assert gather(SourceTree(sources), files_max=5)
-    with pytest.raises(TreeTooLarge):
-        gather(SourceTree(sources), files_max=4)
+    assert len(gather(SourceTree(sources[:1]), files_max=3).scan.paths()) == 3
+    for files_max in (3, 4):
+        with pytest.raises(TreeTooLarge, match=f"b' holds more than {files_max} entries together with the sources"):
+            gather(SourceTree(sources), files_max=files_max)
+
+
+def test_many_archives_need_few_descriptors_and_each_keeps_its_contents(tmp_path: Path) -> None:
+    paths: list[Path] = []
+    for number in range(12):
+        (tmp_path / f"d{number}").mkdir()
+        (tmp_path / f"d{number}" / f"f{number}").write_text(f"content {number}" * number)
+        form = ("tar", "gztar", "zip")[number % 3]
+        paths.append(Path(shutil.make_archive(str(tmp_path / f"a{number}"), form, tmp_path / f"d{number}")))
+    before = len([*Path("/proc/self/fd").iterdir()])
+    found = gather(SourceTree(tuple(Source(str(path), unpack=True) for path in paths)), files_max=100)
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before + 1
+    assert contents(found) == {f"f{number}": f"content {number}" * number for number in range(12)}
+    paths[0].write_bytes(paths[3].read_bytes())
+    with pytest.raises(SourceChanged):
+        read(found, found.scan.files[0])
 
 
 def test_what_was_found_is_told_for_all_sources(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,7 @@ def open_archive(
     prefix: str = "",
     bytes_max: int = UNPACKED_BYTES_MAX,
     directory: str | None = None,
+    spool: Callable[[], Spool] | None = None,
     check_cancelled: Callable[[], None] = lambda: None,
     tell: Callable[[int, int], None] = lambda _files, _bytes: None,
 ) -> Generator[OpenArchive]:
@@ -91,6 +92,7 @@ def open_archive(
         prefix: the directory of the package under which all entries are placed; empty for its root.
         bytes_max: maximum number of unpacked bytes.
         directory: where the temporary file is made; by default as `tempfile.gettempdir` says.
+        spool: returns a spool of the caller for the contents; by default the archive has one of its own.
         check_cancelled: raises when the caller is cancelled.
         tell: called every 1,000 files or 64 MiB with the number of files so far and their total size in bytes.
 
@@ -108,7 +110,7 @@ def open_archive(
     if links is LinkPolicy.FOLLOW:
         raise ArchiveRefused(name, "", "symbolic links of an archive cannot be followed; keep, skip or refuse them")
     wanted = Wanted(files_max, links, selection, prefix)
-    opening = _Opening(ArchiveTree(name, files_max, tell), Meter(name, bytes_max), directory, check_cancelled)
+    opening = _Opening(ArchiveTree(name, files_max, tell), Meter(name, bytes_max), directory, spool, check_cancelled)
     with ExitStack() as stack:
         held, begun = opening.contents(descriptor, stack)
         opened = OpenArchive(held, scan_tree(name, opening.tree.root, held, wanted, check_cancelled), name, begun)
@@ -122,6 +124,7 @@ class _Opening(NamedTuple):
     tree: ArchiveTree
     meter: Meter
     directory: str | None
+    spool: Callable[[], Spool] | None
     check_cancelled: Callable[[], None]
 
     def contents(self, descriptor: int, stack: ExitStack) -> tuple[int, _Times]:
@@ -151,8 +154,11 @@ class _Opening(NamedTuple):
         read_tar(InPlace(descriptor, begun.size_bytes, archive), self.tree, self.meter, self.check_cancelled)
         return descriptor, begun
 
+    def _contents_spool(self, stack: ExitStack) -> Spool:
+        return self.spool() if self.spool is not None else stack.enter_context(Spool.open(self.directory))
+
     def _spooled_tar(self, pieces: Iterable[bytes], stack: ExitStack) -> tuple[int, _Times]:
-        spool = stack.enter_context(Spool.open(self.directory))
+        spool = self._contents_spool(stack)
         read_tar(Streamed(pieces, spool), self.tree, self.meter, self.check_cancelled)
         return spool.descriptor, _times(spool.descriptor)
 
@@ -174,7 +180,7 @@ class _Opening(NamedTuple):
         if all(member.is_stored for member in members):
             add_members(file, members, self.tree, None)
             return descriptor, begun
-        spool = stack.enter_context(Spool.open(self.directory))
+        spool = self._contents_spool(stack)
         add_members(file, members, self.tree, spool)
         return spool.descriptor, _times(spool.descriptor)
 

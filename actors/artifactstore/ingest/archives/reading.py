@@ -9,7 +9,7 @@ from typing import Final, Protocol, override
 
 from artifactstore.dataplane.source import change_of
 from artifactstore.ingest.archives.spool import Spool
-from artifactstore.ingest.open_files import OpenFile
+from artifactstore.open_files import OpenFile
 from artifactstore_protocols.dataplane import Piece, SourceUnreadable
 
 __all__ = [

@@ -18,6 +18,7 @@ from artifactstore.ingest.exclusions import (
     RulesAbove,
     read_rules,
 )
+from artifactstore.ingest.link_judging import refused_links
 from artifactstore.ingest.refusals import (
     REFUSED_MAX,
     EntriesRefused,
@@ -27,7 +28,7 @@ from artifactstore.ingest.refusals import (
 )
 from artifactstore.ingest.scan import Scan, ScannedFile
 from artifactstore.os_paths import path_bytes
-from artifactstore_protocols.links import LinkPolicy, escaping_links, target_flaw
+from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.manifest import check_tree
 from artifactstore_protocols.paths import PathRefused, check_path, tree_order
 from artifactstore_protocols.selection import IGNORE_FILE, RULES_MAX, Selection
@@ -75,8 +76,9 @@ def scan_tree(
     """
     walk = _Walk(archive, descriptor, wanted, check_cancelled)
     walk.run(root)
-    if refused := sorted((*walk.refused, *walk.refused_links()), key=lambda entry: tree_order(entry.path)):
-        raise EntriesRefused(archive, tuple(refused[:REFUSED_MAX]))
+    bad_links = refused_links(walk.links, walk.paths(), wanted.links, len(walk.prefix))
+    if refused := sorted((*walk.refused, *bad_links), key=lambda entry: tree_order(entry.path)):
+        raise EntriesRefused(archive, tuple(refused[:REFUSED_MAX]), rules_start=len(walk.prefix))
     check_tree(chain(walk.paths(), walk.links))
     return Scan("", tuple(walk.files), tuple(walk.links.items()), tuple(walk.directories), tuple(walk.excluded))
 
@@ -99,7 +101,7 @@ class _Walk:
         self._wanted = wanted
         self._exclusions = Exclusions(wanted.selection)
         self._check_cancelled = check_cancelled
-        self._prefix = f"{check_path(wanted.prefix)}/" if wanted.prefix else ""
+        self.prefix = f"{check_path(wanted.prefix)}/" if wanted.prefix else ""
         self._seen = self._entries = 0
         self.files: list[ScannedFile] = []
         self.links: dict[str, str] = {}
@@ -122,29 +124,16 @@ class _Walk:
                 # A directory in which everything is left out is not stored as an empty directory.
                 if self._entries + len(self.excluded) + len(self.refused) == level.before and levels:
                     self._count_entry()
-                    self.directories.append(self._prefix + level.prefix.removesuffix("/"))
+                    self.directories.append(self.prefix + level.prefix.removesuffix("/"))
 
     def paths(self) -> Iterator[str]:
         """Return the paths of all entries except links."""
         return chain((file.path for file in self.files), self.directories)
 
-    def refused_links(self) -> tuple[RefusedEntry, ...]:
-        """Return the links that the package cannot hold, each with the reason."""
-        if self._wanted.links is LinkPolicy.REFUSE:
-            flaws = dict.fromkeys(self.links, "is a link")
-        else:
-            flaws = {path: flaw for path, target in self.links.items() if (flaw := target_flaw(target)) is not None}
-            start = len(self._prefix)
-            sound = {path[start:]: target for path, target in self.links.items() if path not in flaws}
-            others = (path[start:] for path in chain(self.paths(), flaws))
-            escaping = (self._prefix + path for path in escaping_links(sound, others))
-            flaws |= dict.fromkeys(escaping, "leaves the tree")
-        return tuple(RefusedEntry(path, "link", f"-> {self.links[path]!r} {flaw}") for path, flaw in flaws.items())
-
     def _level(self, prefix: str, directory: Directory, rules: RulesAbove) -> _Level:
         items = iter(sorted(directory.items(), key=lambda item: path_bytes(item[0])))
         if self._wanted.selection.ignore_files and (found := directory.get(IGNORE_FILE)) is not None:
-            path = self._prefix + prefix + IGNORE_FILE
+            path = self.prefix + prefix + IGNORE_FILE
             own = read_rules(self._ignore_file(path, found), path)
             if len(own) + sum(len(above) for _start, above in rules) > RULES_MAX:
                 many = f"it and those in the directories above have more than {RULES_MAX} rules"
@@ -163,9 +152,9 @@ class _Walk:
         if rules or not self._seen % _ASK_EVERY:  # many rules take long
             self._check_cancelled()
         if self._excludes(path, found, rules):
-            self.excluded.append(self._prefix + path)
+            self.excluded.append(self.prefix + path)
             return False
-        path = self._prefix + path
+        path = self.prefix + path
         try:
             check_path(path)
         except PathRefused as refused:
