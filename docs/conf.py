@@ -90,6 +90,7 @@ docs/how-to/postgresql
 docs/how-to/backup
 docs/how-to/policies
 docs/how-to/space
+docs/how-to/verifying
 docs/how-to/testing-actors
 examples/README
 protocols/README

@@ -50,6 +50,7 @@ from artifactstore_protocols.event_types import (
     PackageFinalized,
     Payload,
     RetentionChanged,
+    StoreVerified,
     TagDeleted,
     TagSet,
     Totals,
@@ -64,6 +65,7 @@ from artifactstore_protocols.object_keys import first_key
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.retention import DEFAULT_RETENTION, RETENTION_CLASSES
 from artifactstore_protocols.state import LogState
+from artifactstore_protocols.verification import EVERY_OBJECT, SEED_MAX, SHARE_ALL_PPM, Sample, VerifiedKey
 from strategies import metadata_maps, paths
 
 __all__ = [
@@ -95,6 +97,7 @@ __all__ = [
     "SetAKeepPolicy",
     "SetATag",
     "Step",
+    "Verify",
     "address_of",
     "colliding_paths",
     "created",
@@ -109,6 +112,7 @@ __all__ = [
     "package_id_of",
     "payloads",
     "place_of",
+    "samples",
     "steps",
     "stored_events",
     "stored_object",
@@ -460,6 +464,15 @@ class DeleteATag:
     tag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """A verification has read some objects: so many from the first, second … one on that is due, or a sample."""
+
+    first: int
+    count: int
+    sample: Sample
+
+
 type Step = (
     Create
     | Ingest
@@ -483,6 +496,7 @@ type Step = (
     | Retain
     | Extend
     | Observe
+    | Verify
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -511,6 +525,12 @@ def _ingests(on_existing: OnExisting) -> st.SearchStrategy[Ingest]:
     return st.builds(Ingest, _PACKAGES, st.lists(files, min_size=1, max_size=4).map(tuple), st.just(on_existing))
 
 
+def samples() -> st.SearchStrategy[Sample]:
+    """Everything, or a part."""
+    parts = st.builds(Sample, st.integers(1, SHARE_ALL_PPM - 1), st.integers(0, SEED_MAX))
+    return st.just(EVERY_OBJECT) | parts
+
+
 _OBJECTS = st.lists(st.tuples(_CONTENTS, st.integers(1, 3)), min_size=1, max_size=3, unique=True).map(tuple)
 
 _TIMES = st.sampled_from([0, 40 * 86_400_000_000, INTEGER_MAX])
@@ -520,6 +540,7 @@ _STEPS = st.one_of(
     st.builds(Retire, _OBJECTS, st.sampled_from(["condemned", "condemned", "orphan"])),
     st.builds(Remove, _OBJECTS),
     st.builds(Replace, _OBJECTS),
+    st.builds(Verify, st.integers(0, 3), st.integers(1, 3), samples()),
     *map(_ingests, OnExisting),
     st.builds(
         Create,
@@ -655,4 +676,14 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(ObjectsReprieved, keys),
         st.builds(ObjectsRetired, keys, st.sampled_from(["condemned", "orphan", "superseded"])),
         st.builds(ObjectsRemoved, keys),
+        st.builds(
+            lambda first, last, sample, objects, size: StoreVerified(
+                9, first, last, sample.share_ppm, sample.seed, objects, size, 1, 0
+            ),
+            st.builds(VerifiedKey, st.integers(0, 4), st.just(place_of(b"x"))),
+            st.builds(VerifiedKey, st.integers(5, 9), st.just(place_of(b"yy", 2))),
+            samples(),
+            st.integers(1, 2048),
+            size,
+        ),
     )

@@ -14,6 +14,7 @@ from artifactstore_protocols.commands import (
     DeleteTag,
     FinalizePackage,
     IngestFiles,
+    RecordVerification,
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
@@ -21,6 +22,7 @@ from artifactstore_protocols.commands import (
     SetKeepPolicy,
     SetTag,
 )
+from artifactstore_protocols.entries import Place
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
@@ -45,6 +47,7 @@ from artifactstore_protocols.manifest import (
 )
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.state import EntryCounts, LogState
+from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
     FILES,
     LOCATIONS,
@@ -53,6 +56,7 @@ from artifactstore_protocols.views import (
     RETENTION,
 )
 from command_strategies import (
+    BACKEND_ID,
     LOG_BEGUN,
     Annotate,
     ApplyKeepPolicy,
@@ -77,6 +81,7 @@ from command_strategies import (
     SetAKeepPolicy,
     SetATag,
     Step,
+    Verify,
     created,
     found,
     package_id_of,
@@ -84,7 +89,7 @@ from command_strategies import (
     stored_events,
     stored_object,
 )
-from memory_views import MemoryViews, number_of, text_of
+from memory_views import MemoryViews, bytes_of, number_of, text_of
 
 __all__ = ["FILES_PER_PACKAGE_MAX", "MemoryLog"]
 
@@ -127,7 +132,7 @@ class MemoryLog:
         self.state.groups = self.views.groups()
         return None
 
-    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911 - one case for each step
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911, PLR0912 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -158,8 +163,22 @@ class MemoryLog:
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
                 return found(*step.objects, as_of=len(self.events))
+            case Verify():
+                return self._verified(step)
             case Condemn() | Retire() | Remove() | Replace():
                 return _of_objects(step)
+
+    def _verified(self, step: Verify) -> RecordVerification:
+        """The command that says that some of the objects that are due were read; nothing is due in an empty store."""
+        due = sorted(
+            (number_of(row, "verified_sequence"), bytes_of(row, "digest_primary"), text_of(row, "object_key"))
+            for row in self.views.rows(LOCATIONS)
+            if row["state"] in {"live", "condemned"}
+        ) or [(0, b"", place_of(b"x").object_key)]
+        first = min(step.first, len(due) - 1)
+        ends = due[first], due[min(first + step.count, len(due)) - 1]
+        keys = (VerifiedKey(sequence, Place(BACKEND_ID, key)) for sequence, _digest, key in ends)
+        return RecordVerification(len(self.events), next(keys), next(keys), step.sample, step.count, 0)
 
     def finalize(self, package_id: str, *, late: bool = False) -> FinalizePackage:
         """The command that finalizes a package, if there is one, as it stands in the views."""

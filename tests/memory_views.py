@@ -27,6 +27,7 @@ from artifactstore_protocols.state import (
     StoreTotals,
     TagState,
 )
+from artifactstore_protocols.verification import DueKey
 from artifactstore_protocols.views import (
     CLOCK,
     CONTENTS,
@@ -46,6 +47,7 @@ from artifactstore_protocols.views import (
     VALUES,
     VIEWS,
     Delete,
+    MarkVerified,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -79,6 +81,13 @@ class MemoryViews:
                 case Delete(_view, keys):
                     for key in keys:
                         table.pop(key, None)
+                case MarkVerified(first, last, arcs, sequence):
+                    for key, cells in table.items():
+                        digest, place = bytes_of(cells, "digest_primary"), (cells["backend_id"], cells["object_key"])
+                        at = cast("DueKey", (cells["verified_sequence"], digest, *place))
+                        sampled = not arcs or any(low <= digest[28:32] <= high for low, high in arcs)
+                        if first <= at <= last and sampled and cells["state"] in {"live", "condemned"}:
+                            table[key] = {**cells, "verified_sequence": sequence}
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:

@@ -6,6 +6,7 @@ from artifactstore_protocols.commands import OnExisting
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
+from artifactstore_protocols.verification import EVERY_OBJECT, Sample
 from command_strategies import (
     Annotate,
     ApplyKeepPolicy,
@@ -30,6 +31,7 @@ from command_strategies import (
     SetAKeepPolicy,
     SetATag,
     Step,
+    Verify,
 )
 from database_tools import Scribe
 from memory_log import MemoryLog
@@ -90,6 +92,9 @@ STORY: list[Step] = [
     Find(((b"yy", "missing"),)),
     Find(((b"yy", "intact"),)),
     Find(((b"yy", "missing"),)),
+    Verify(1, 2, EVERY_OBJECT),
+    Find(((b"x", "intact"),)),
+    Verify(0, 3, Sample(500_000, 3)),
     Register("build"),
     Register("build"),
     Finalize(1, late=True),

@@ -203,6 +203,7 @@ class AsyncioRegistry:
     backup = _awaitable(Registry.backup)
     restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
+    repair = _awaitable(Registry.repair)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     disk_usage = _awaitable(Registry.disk_usage)

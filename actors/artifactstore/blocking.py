@@ -148,6 +148,7 @@ class BlockingRegistry:
     backup = _blocking(Registry.backup)
     restore = _blocking(Registry.restore)
     verify = _blocking(Registry.verify)
+    repair = _blocking(Registry.repair)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
     disk_usage = _blocking(Registry.disk_usage)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
+from artifactstore.ids import now_us
 from artifactstore.json_output import flagged_text
 from artifactstore.supervision import ActorRef, Reading
 from artifactstore_protocols.event_store import EventStore
@@ -121,13 +122,20 @@ def probe_storage(storage: ActorRef[StorageRole]) -> Probe:
 
 
 def probe_objects(store: EventStore) -> Probe:
-    """Return a probe that counts the objects that are recorded as damaged or missing and are not repaired."""
+    """Return a probe that counts the objects that are recorded as damaged or missing and are not repaired.
+
+    It also measures the age of the last verification, and for how long nothing has read the object that was not read
+    for the longest time. These ages make nothing unhealthy.
+    """
 
     async def probe() -> Details:
         found = await store.flagged_counts()
-        details = {problem: found.get(problem, 0) for problem in ("damaged", "missing")}
+        state, now = await store.verification_state(), now_us()
+        details: dict[str, str | int | float] = {problem: found.get(problem, 0) for problem in ("damaged", "missing")}
+        ages = {"last_verification_age_s": state.verified_at_us, "oldest_unverified_age_s": state.oldest_at_us}
+        details |= {name: max(0, now - at_us) // 1_000_000 for name, at_us in ages.items() if at_us is not None}
         if found:
-            remedy = "`artifactstore verify` names their files, and ingesting those again repairs them"
+            remedy = "`artifactstore repair` names their files, and heals them with --from"
             raise PartUnwell(f"objects: {flagged_text(found)}; {remedy}", details)
         return details
 

@@ -20,6 +20,7 @@ __all__ = [
     "NoThreadLeft",
     "NotADirectory",
     "NotAFile",
+    "RepairSourceRefused",
     "StoreClosed",
     "TargetRefused",
     "WaitsForItself",
@@ -232,6 +233,20 @@ class BackupRefused(ArtifactStoreError):
     directory: str
     reason: str
     template = "cannot use {self.directory!r} as a backup: {self.reason}"
+
+
+@dataclass(eq=False)
+class RepairSourceRefused(ArtifactStoreError):
+    """The source of a repair is not there, or is no directory.
+
+    Attributes:
+        source: the path.
+        reason: what is wrong with it.
+    """
+
+    source: str
+    reason: str
+    template = "cannot repair from {self.source!r}: {self.reason}"
 
 
 @dataclass(eq=False)

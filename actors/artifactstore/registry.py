@@ -45,9 +45,9 @@ from artifactstore_protocols.commands import (
     CommandRequest,
     DeleteKeepPolicy,
     DeleteTag,
-    ObjectFinding,
     OnExisting,
     RecordFindings,
+    RecordVerification,
     RegisterMetadataSchema,
     ReplaceObjects,
     SetKeepPolicy,
@@ -127,6 +127,7 @@ from artifactstore_protocols.records import (
     LogImport,
     MetadataSchema,
     PackageRecord,
+    RepairReport,
     ReplayProgress,
     ReplayReport,
     RestoreReport,
@@ -1398,32 +1399,90 @@ class Registry:
         self,
         package: str | None = None,
         *,
+        max_age_s: int | None = None,
+        sample_ppm: int | None = None,
+        seed: int | None = None,
+        limit_rate: int | None = None,
         principal: str = DEFAULT_PRINCIPAL,
         progress: Callable[[VerifyProgress], None] | None = None,
     ) -> VerifyReport:
         """Read every object again, of one package or of the whole store, and compare the manifests with the tables.
 
         Damaged and missing objects are recorded in the log, also if the verification is interrupted. If they cannot be
-        recorded, the report has the reason. Ingesting the same content again repairs an object.
+        recorded, the report has the reason. `repair`, or ingesting the same content again, heals an object.
+
+        A verification of the store begins with the object that was not read for the longest time, and records after
+        each batch of objects that it has read them. With `max_age_s` or `sample_ppm` it reads a part of the objects,
+        and no manifests.
+
+        Args:
+            package: the package; see the class. None for the whole store.
+            max_age_s: read only objects that no ingest and no verification has read for so many seconds.
+            sample_ppm: read only a random sample, of this share in parts per million.
+            seed: a number from 0 to 2^32 - 1 that selects the sample; None for a random one. The report has it.
+            limit_rate: read at most so many bytes a second on average. One object is read without a pause.
+            principal: the principal.
+            progress: called with the totals, and after every object.
 
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             WrongStorageRoot: nearly every object of the store is missing. The missing objects are not recorded.
             StorageDenied: this process lacks permission to read nearly all of the objects.
+            InvalidValue: the arguments cannot be combined.
         """
-        package_id = None if package is None else await self._package_id(package)
-        as_of = (await self._store.probe()).head
-
-        async def record(findings: tuple[ObjectFinding, ...]) -> None:
-            await self._commit(RecordFindings(findings, as_of), principal, None)
-
-        from artifactstore.last_runs import note_verification  # noqa: PLC0415 - see above
         from artifactstore.verify import Verification  # noqa: PLC0415 - see above
+        from artifactstore.verify_scope import check_scope, scope_of  # noqa: PLC0415 - see above
 
-        report = await Verification(self._store, self._actors.storage, package_id, progress, record).run()
-        if package_id is None:
-            await note_verification(self._store, report, sequence=as_of)
-        return report
+        check_scope(package, max_age_s=max_age_s, sample_ppm=sample_ppm, seed=seed, limit_rate=limit_rate)
+        package_id = None if package is None else await self._package_id(package)
+        scope = await scope_of(
+            self._store, package_id, max_age_s=max_age_s, sample_ppm=sample_ppm, seed=seed, limit_rate=limit_rate
+        )
+
+        async def commit(command: RecordFindings | RecordVerification) -> None:
+            await self._commit(command, principal, None)
+
+        return await Verification(self._store, self._actors.storage, scope, progress, commit).run()
+
+    @checked
+    async def repair(
+        self,
+        source: Path | Settings | None = None,
+        *,
+        dry_run: bool = False,
+        principal: str = DEFAULT_PRINCIPAL,
+        progress: Callable[[VerifyProgress], None] | None = None,
+    ) -> RepairReport:
+        """Heal damaged and missing objects with contents from elsewhere, and record that in the log.
+
+        Looks for objects that a verification has flagged, and for those that are missing or have another size. A
+        content that the source has is stored again under the next key of the object, after a check of both digests. A
+        flagged object that is intact loses its flag. A repeated call does what is left.
+
+        Args:
+            source: a directory with any files, which are found by their size and their digest; a backup; the directory
+                of another store; or the settings of another store. None only reports what is needed.
+            dry_run: only report what the call would heal.
+            principal: the principal.
+            progress: called with the totals, and after each page of objects.
+
+        Raises:
+            RepairSourceRefused: the source cannot be read.
+            SameStore: the source is this store.
+            WrongStorageRoot: nearly every object of the store is missing, so the object root is probably wrong.
+            StorageError: an object cannot be stored. What was healed before is kept.
+            Exception: the errors of `open_registry`, for another store.
+        """
+        actors = self._actors
+        from artifactstore.repair import open_source, repair  # noqa: PLC0415 - see above
+
+        async def commit(command: RecordFindings | ReplaceObjects) -> None:
+            await self._commit(command, principal, None)
+
+        async with open_source(self._store, source) as opened:
+            work = partial(repair, self._store, actors.storage, opened, commit, progress, dry_run=dry_run)
+            done = await outcome.acapture(work)
+        return done.unwrap()
 
     @checked
     async def replay(

@@ -6,6 +6,7 @@ from artifactstore.cli.output import counted, size_text
 from artifactstore_protocols.disk_usage import deduplication
 from artifactstore_protocols.moments import age_text
 from artifactstore_protocols.store_stats import LastRun, StoreStats
+from artifactstore_protocols.verification import VerificationState
 
 __all__ = ["content_text", "stats_lines"]
 
@@ -26,7 +27,7 @@ def stats_lines(stats: StoreStats, now_us: int) -> Sequence[tuple[str, str]]:
         ("deduplication", _ratio_text(stats)),
         ("to collect", f"{size_text(stats.condemned_bytes)} in {_counted(stats.condemned, 'object')}"),
         ("last backup", _run_text(stats.last_backup, now_us)),
-        ("last verification", _run_text(stats.last_verification, now_us)),
+        ("last verification", _verified_text(stats.verification, now_us)),
     )
 
 
@@ -54,3 +55,12 @@ def _run_text(last: LastRun | None, now_us: int) -> str:
         return "never recorded"
     found = f", with {_counted(last.flaws, 'flaw')}" if last.flaws else ""
     return f"{age_text(now_us - last.ended_at_us)} ago, up to event {last.sequence:,}{found}"
+
+
+def _verified_text(state: VerificationState, now_us: int) -> str:
+    if state.verified_at_us is None:
+        return "never recorded"
+    text = f"{age_text(now_us - state.verified_at_us)} ago, by event {state.verified_sequence:,}"
+    if state.oldest_at_us is not None:
+        text += f"; the oldest object was last read {age_text(now_us - state.oldest_at_us)} ago"
+    return text

@@ -192,10 +192,19 @@ def upgrade() -> None:
         integer("changed_at", nullable=True),
         text("rule", nullable=True),
         integer("sequence"),
+        integer("verified_sequence"),
         sa.PrimaryKeyConstraint("digest_primary", "backend_id", "object_key", name="pk_storage_locations"),
         sqlite_with_rowid=False,
     )
-    flagged = sa.text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
+    current = "state <> 'retired' AND state <> 'removed'"
+    op.create_index(
+        "ix_storage_locations_verified",
+        "storage_locations",
+        ["verified_sequence", "digest_primary", "backend_id", "object_key"],
+        sqlite_where=sa.text(current),
+        postgresql_where=sa.text(current),
+    )
+    flagged = sa.text(f"integrity <> 'intact' AND {current}")
     op.create_index(
         "ix_storage_locations_flagged",
         "storage_locations",

@@ -55,6 +55,7 @@ from artifactstore_protocols.metadata_schema import SCHEMA_BYTES_MAX, check_sche
 from artifactstore_protocols.names import check_name
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
+from artifactstore_protocols.verification import VERIFIED_OBJECTS_MAX, Sample, VerifiedKey
 
 __all__ = [
     "ENTRIES_BYTES_MAX",
@@ -73,6 +74,7 @@ __all__ = [
     "ObjectFinding",
     "OnExisting",
     "RecordFindings",
+    "RecordVerification",
     "RegisterMetadataSchema",
     "RemoveObjects",
     "ReplaceObjects",
@@ -393,6 +395,48 @@ class RecordFindings(Struct, frozen=True):
             raise InvalidValue("findings", str(len(self.findings)), "an object stands there twice")
 
 
+class RecordVerification(Struct, frozen=True):
+    """A command that records that a range of the objects that were due has been verified.
+
+    Attributes:
+        as_of: the head of the log when the verification began. The range has no object that was stored after it.
+        first: the first object of the range, in the order of verification.
+        last: the last object of the range.
+        sample: the sample whose objects were read.
+        objects: the number of objects that were read, at most `VERIFIED_OBJECTS_MAX`.
+        bytes: their total size.
+        damaged: how many of them are damaged.
+        missing: how many of them are missing.
+    """
+
+    as_of: int
+    first: VerifiedKey
+    last: VerifiedKey
+    sample: Sample
+    objects: int
+    bytes: int
+    damaged: int = 0
+    missing: int = 0
+
+    def __post_init__(self) -> None:
+        numbers = (self.as_of, self.objects, self.bytes, self.damaged, self.missing)
+        keys = (self.first, self.last)
+        if not all(type(each) is int and each >= 0 for each in (*numbers, *(key.sequence for key in keys))):
+            raise InvalidValue("verification", str(numbers)[:60], "its counts and sequences are 0 or more")
+        if not 0 < self.objects <= VERIFIED_OBJECTS_MAX or self.damaged + self.missing > self.objects:
+            reason = f"it has read 1 to {VERIFIED_OBJECTS_MAX} objects, and found no more flawed ones"
+            raise InvalidValue("verification", str(numbers)[:60], reason)
+        if self.last.sequence > self.as_of:
+            raise InvalidValue("verification", str(self.last.sequence), "its last object is of a later event")
+        _check_each_place({key.place for key in keys})
+
+
+def _check_each_place(places: Iterable[Place]) -> None:
+    for place in places:
+        check_place(*place)
+        parse_key(place.object_key)
+
+
 class ReplaceObjects(Struct, frozen=True):
     """A command that records that contents with flawed objects were stored again.
 
@@ -463,9 +507,7 @@ class RemoveObjects(Struct, frozen=True):
 def _check_places(places: tuple[Place, ...]) -> None:
     """Refuse places that a command cannot name."""
     _check_tuple("objects", places)
-    for place in places:
-        check_place(*place)
-        parse_key(place.object_key)
+    _check_each_place(places)
 
 
 def _check_tuple(what: str, items: tuple[object, ...]) -> None:
@@ -482,6 +524,7 @@ type Command = (
     | FinalizePackage
     | RegisterMetadataSchema
     | RecordFindings
+    | RecordVerification
     | ReplaceObjects
     | CondemnObjects
     | RetireObjects
@@ -528,8 +571,8 @@ def command_digest(command: Command, principal: str) -> str:
     """Return the BLAKE3 content address of a command's request and its principal.
 
     The digest leaves out values that can change when a caller repeats the request: the id of a new package, whether
-    bytes were stored or deduplicated, the manifest of a finalization, the `as_of` of findings, and the time by which a
-    package is deleted or expires.
+    bytes were stored or deduplicated, the manifest of a finalization, the `as_of` of a verification, and the time by
+    which a package is deleted or expires.
     """
     asked: RecordValue
     match command:
@@ -552,9 +595,8 @@ def command_digest(command: Command, principal: str) -> str:
             asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
         case LifeCycleCommand():
             asked = command.asked()
-        case RecordFindings():
-            findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
-            asked = ["findings", findings]
+        case RecordFindings() | RecordVerification():
+            asked = _asked_of_verification(command)
         case ReplaceObjects():
             asked = ["replace", [[each.digest, *each.place] for each in command.stored]]
         case CondemnObjects():
@@ -578,6 +620,15 @@ def _asked_of_name(command: SetTag | DeleteTag | SetKeepPolicy | DeleteKeepPolic
             return ["keep", command.group, cast("dict[str, RecordValue]", command.rules.to_map())]
         case DeleteKeepPolicy():
             return ["unkeep", command.group]
+
+
+def _asked_of_verification(command: RecordFindings | RecordVerification) -> RecordValue:
+    if isinstance(command, RecordFindings):
+        findings: list[RecordValue] = [[digest, *place, integrity] for digest, place, integrity in command.findings]
+        return ["findings", findings]
+    keys: list[RecordValue] = [[key.sequence, *key.place] for key in (command.first, command.last)]
+    counts: list[RecordValue] = [command.objects, command.bytes, command.damaged, command.missing]
+    return ["verified", keys, command.sample.share_ppm, command.sample.seed, counts]
 
 
 def _digest_of(asked: bytes) -> str:

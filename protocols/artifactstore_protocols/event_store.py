@@ -33,6 +33,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun, UnfinishedImport
+from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
 __all__ = ["READ_BYTES_MAX", "CommandOutcome", "EventStore", "Location", "LogReading", "PackageContents"]
 
@@ -71,6 +72,7 @@ class Location(Struct, frozen=True, gc=False):
         digest_sha256: the SHA-256 digest of its content, in hex.
         size_bytes: the length of its content.
         integrity: `intact`; `damaged` or `missing` after a verification found it so.
+        verified_sequence: the event that stored it or last verified it; 0 if it was not asked for.
     """
 
     content_address: str
@@ -79,6 +81,7 @@ class Location(Struct, frozen=True, gc=False):
     digest_sha256: str
     size_bytes: int
     integrity: str
+    verified_sequence: int = 0
 
     @property
     def known(self) -> KnownObject:
@@ -275,6 +278,10 @@ class EventStore(Protocol):
         """Return the first `limit` files that hold a content, as `package id/path`."""
         ...
 
+    async def count_files_with_content(self, content_address: str) -> int:
+        """Return the number of files that hold a content."""
+        ...
+
     async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
         """Return the contents with a flagged object, each with the place to store it at again.
 
@@ -283,16 +290,42 @@ class EventStore(Protocol):
         """
         ...
 
+    async def unused_places(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, Place]:
+        """Return the place to store each content again: the key after all keys that the content has or had.
+
+        Contents that the log does not name are left out.
+        """
+        ...
+
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects for each problem that some object has: `damaged` or `missing`."""
         ...
 
     async def stats(self) -> StoreStats:
-        """Return the totals, the last backup and the last verification, at a cost that no number of rows changes."""
+        """Return the totals and the last backup, at a cost that no number of rows changes."""
         ...
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
-        """Record a complete backup or verification in place of the one before. The log does not contain it."""
+        """Record a complete backup in place of the one before. The log does not contain it."""
+        ...
+
+    async def due_objects(self, due: DueObjects, *, after: DueKey | None, limit: int) -> Sequence[Location]:
+        """Return up to `limit` live and condemned objects that are due, in the order of verification after a position.
+
+        Each location has its `verified_sequence`.
+        """
+        ...
+
+    async def due_totals(self, due: DueObjects) -> tuple[int, int]:
+        """Return the number of objects that are due, and their total size in bytes."""
+        ...
+
+    async def last_event_before(self, at_us: int) -> int:
+        """Return the sequence of the last event that was recorded before a time; 0 if there is none."""
+        ...
+
+    async def verification_state(self) -> VerificationState:
+        """Return when objects were last verified, at a cost that no number of objects changes."""
         ...
 
     async def tag(self, tag: str) -> Tag | None:

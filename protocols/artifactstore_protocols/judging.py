@@ -21,6 +21,7 @@ from artifactstore_protocols.commands import (
     FinalizePackage,
     IngestFiles,
     RecordFindings,
+    RecordVerification,
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
@@ -57,6 +58,7 @@ from artifactstore_protocols.event_types.package_created import create_package, 
 from artifactstore_protocols.event_types.package_finalized import finalize_package
 from artifactstore_protocols.event_types.placing import entry_needs
 from artifactstore_protocols.event_types.schema_registered import register_schema
+from artifactstore_protocols.event_types.store_verified import record_verification
 from artifactstore_protocols.event_types.tag_deleted import delete_tag
 from artifactstore_protocols.event_types.tag_set import set_tag
 from artifactstore_protocols.events import (
@@ -116,8 +118,9 @@ def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one cas
             return application_needs(command)
         case LifeCycleCommand():
             return life_cycle_needs(command)
-        case RecordFindings():
-            return Needs(contents=frozenset(finding.digest for finding in command.findings))
+        case RecordFindings() | RecordVerification():
+            findings = command.findings if isinstance(command, RecordFindings) else ()
+            return Needs(contents=frozenset(finding.digest for finding in findings))
         case ReplaceObjects():
             return Needs(contents=frozenset(stored.digest for stored in command.stored))
         case CondemnObjects():
@@ -189,8 +192,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = apply_keep_policies(command, state)
         case LifeCycleCommand():
             made = (decide_life_cycle(command, state),)
-        case RecordFindings():
-            made = judge_findings(command, state)
+        case RecordFindings() | RecordVerification():
+            made = _verified(command, state)
         case ReplaceObjects():
             made = _stored(new_objects(command.stored, state), state)
         case CondemnObjects():
@@ -202,6 +205,12 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
         case _:
             assert_never(command)
     return tuple(payload for payload in made if payload is not None)
+
+
+def _verified(command: RecordFindings | RecordVerification, state: LogState) -> tuple[Payload | None, ...]:
+    if isinstance(command, RecordFindings):
+        return judge_findings(command, state)
+    return (record_verification(command),)
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:

@@ -24,6 +24,7 @@ from artifactstore_protocols.commands import (
     IngestFiles,
     OnExisting,
     RecordFindings,
+    RecordVerification,
     RegisterMetadataSchema,
     RemoveObjects,
     ReplaceObjects,
@@ -262,7 +263,14 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(schema)
             case ApplyKeepPolicies(package_ids=package_ids):
                 return _EVENT_BYTES * len(package_ids)
-            case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy() | LifeCycleCommand():
+            case (
+                SetTag()
+                | DeleteTag()
+                | SetKeepPolicy()
+                | DeleteKeepPolicy()
+                | LifeCycleCommand()
+                | RecordVerification()
+            ):
                 return _EVENT_BYTES
             case AnnotatePackage(annotations=annotations, removed=removed):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))

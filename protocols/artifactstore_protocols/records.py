@@ -512,11 +512,28 @@ class CopyReport(Struct, frozen=True):
 
 
 class FlawedObject(Struct, frozen=True):
-    """An object that does not match the log, and the first few files that have its content."""
+    """An object that does not match the log.
+
+    Attributes:
+        content_address: the address of its content.
+        size_bytes: the size that it should have.
+        files: files that have its content, as `package id/path`.
+        file_count: the number of files that have its content, of which `files` can be the first ones; None if they were
+            not counted.
+    """
 
     content_address: str
     size_bytes: int
     files: tuple[str, ...]
+    file_count: int | None = None
+
+
+class AffectedPackage(Struct, frozen=True):
+    """A package with files that cannot be read as they were, and the number of these files."""
+
+    package_id: str
+    name: str
+    files: int
 
 
 class VerifyReport(Struct, frozen=True):
@@ -532,6 +549,11 @@ class VerifyReport(Struct, frozen=True):
         row_flaws: descriptions of rows that no event could have written; at most 100.
         not_recorded: the reason why the findings are not in the log; None if they are.
         unreadable: the objects that this process is not permitted to read. The verification records nothing about them.
+        unconfirmed: the number of objects that a first read found flawed and a second read found intact. They count as
+            intact.
+        affected: the packages with the flawed objects, at most 100.
+        affected_packages: the number of packages with the files that the flawed objects name.
+        seed: the seed of the sample; None without a sample.
     """
 
     objects: int
@@ -543,12 +565,42 @@ class VerifyReport(Struct, frozen=True):
     row_flaws: tuple[str, ...]
     not_recorded: str | None = None
     unreadable: tuple[FlawedObject, ...] = ()
+    unconfirmed: int = 0
+    affected: Sequence[AffectedPackage] = ()
+    affected_packages: int = 0
+    seed: int | None = None
 
     @property
     def sound(self) -> bool:
         """Whether every object was read and no flaw was found."""
         flaws = (self.mismatches, self.missing, self.manifest_mismatches, self.row_flaws, self.unreadable)
         return not any(flaws)
+
+
+class RepairReport(Struct, frozen=True):
+    """The result of a repair, or of a look at what it would do.
+
+    Attributes:
+        source: the source of contents; None if the repair had none.
+        dry_run: whether nothing was changed.
+        objects: the number of objects that were flagged, missing or of another size.
+        intact: the number of flagged objects that are intact, and lost their flag.
+        healed: the number of objects whose content was stored again.
+        healed_bytes: their total size.
+        refused: the number of contents that the source has under their name or address, but with other bytes.
+        remaining: the number of objects that are still damaged or missing.
+        needed: the first of these objects, at most 100.
+    """
+
+    source: str | None
+    dry_run: bool
+    objects: int
+    intact: int
+    healed: int
+    healed_bytes: int
+    refused: int
+    remaining: int
+    needed: tuple[FlawedObject, ...]
 
 
 class ReplayProgress(Struct, frozen=True):

@@ -86,7 +86,8 @@ class Needs(Struct, frozen=True):
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        return cls(**unions, **{name: any(getattr(each, name) for each in all_needs) for name in flags})
+        unions |= {name: any(getattr(each, name) for each in all_needs) for name in flags}
+        return cls(**unions)
 
     def __or__(self, other: "Needs") -> "Needs":
         return Needs.of_all((self, other))

@@ -7,18 +7,20 @@ from typing import Literal
 
 from msgspec import Struct
 
+from artifactstore_protocols.verification import VerificationState
+
 __all__ = ["LastRun", "RunKind", "StoreStats"]
 
-type RunKind = Literal["backup", "verification"]
+type RunKind = Literal["backup"]
 
 
 class LastRun(Struct, frozen=True):
-    """The last backup of a store, or the last verification of the whole store.
+    """The last backup of a store.
 
     Attributes:
         ended_at_us: the time when it was complete.
         sequence: the last event of the log that it covers.
-        objects: the number of objects that it read or knew to be in the backup.
+        objects: the number of objects that it knew to be in the backup.
         flaws: the number of flaws that it found.
     """
 
@@ -43,7 +45,7 @@ class StoreStats(Struct, frozen=True):
         condemned: the number of those objects that no package needs, and that a collection deletes after its grace.
         condemned_bytes: the total size of these objects.
         last_backup: the last complete backup by this database; None if it has recorded none.
-        last_verification: the last verification of the whole store by this database; None if it has recorded none.
+        verification: when its objects were last verified.
     """
 
     packages: int = 0
@@ -57,4 +59,4 @@ class StoreStats(Struct, frozen=True):
     condemned: int = 0
     condemned_bytes: int = 0
     last_backup: LastRun | None = None
-    last_verification: LastRun | None = None
+    verification: VerificationState = VerificationState()

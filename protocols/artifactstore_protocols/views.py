@@ -1,7 +1,8 @@
 """The tables of the projection, and the row operations that events imply.
 
-The operations depend only on the event, not on a table, a clock or a random source. The one exception is the row of
-totals, which depends on the totals before the event. Every operation sets absolute values. So a log that is applied in
+The operations depend only on the event, not on a table, a clock or a random source. There are two exceptions. The row
+of totals depends on the totals before the event. `MarkVerified` changes the rows that a range has then. Every operation
+sets absolute values. So a log that is applied in
 batches of any size, or to another database, results in the same rows. A `ViewWriter` writes the rows: to the live
 tables, to the temporary tables of a replay, or to a dictionary in a test.
 
@@ -18,6 +19,7 @@ import cbor2
 from msgspec import Struct, field
 
 from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.verification import DueKey
 
 __all__ = [
     "CLOCK",
@@ -39,6 +41,7 @@ __all__ = [
     "VIEWS",
     "Cell",
     "Delete",
+    "MarkVerified",
     "NamedCells",
     "Put",
     "PutIfAbsent",
@@ -155,6 +158,7 @@ LOCATIONS = ViewTable(
         "changed_at",
         "rule",
         "sequence",
+        "verified_sequence",
     ),
     key_columns=3,
 )
@@ -162,7 +166,7 @@ LOCATIONS = ViewTable(
 
 The row of a removed object stays. `changed_at` is the time when the object got its `state`, and `rule` is the reason;
 both are null while the object is live. `stored_at` is null if no event stored the object. Such an object was found in a
-backend when no row named it.
+backend when no row named it. `verified_sequence` is the event that stored the object or last verified it.
 """
 
 RETENTION = ViewTable(
@@ -270,7 +274,28 @@ class Delete(Struct, frozen=True):
     keys: Sequence[Row]
 
 
-type RowOperation = Put | PutIfAbsent | Update | Delete
+class MarkVerified(Struct, frozen=True):
+    """Set `verified_sequence` of the live and condemned objects in a range of the order of verification.
+
+    Attributes:
+        first: the position of the first object.
+        last: the position of the last object.
+        arcs: if not empty, only objects whose digest ends within one of these first and last ends.
+        sequence: the new value, which is after the range.
+    """
+
+    first: DueKey
+    last: DueKey
+    arcs: tuple[tuple[bytes, bytes], ...]
+    sequence: int
+
+    @property
+    def table(self) -> ViewTable:
+        """The table of the objects."""
+        return LOCATIONS
+
+
+type RowOperation = Put | PutIfAbsent | Update | Delete | MarkVerified
 
 
 class ViewWriter(Protocol):
@@ -324,8 +349,8 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
     """Fold operations into fewer operations with the same effect, to be applied in order.
 
     No operation has two rows with the same key. A table gets at most one `Put` and one `PutIfAbsent`, with two
-    exceptions: a `Delete` ends the folding of earlier operations, and so does a `PutIfAbsent` that follows an update of
-    one of its keys, since its effect depends on whether the row exists.
+    exceptions: a `Delete` or a `MarkVerified` ends the folding of earlier operations, and so does a `PutIfAbsent` that
+    follows an update of one of its keys, since its effect depends on whether the row exists.
     """
     folds: dict[ViewTable, _Fold] = {}
     folded: list[RowOperation] = []
@@ -336,7 +361,7 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
         if isinstance(operation, Update):
             fold.update(operation)
             continue
-        if isinstance(operation, Delete):  # deletes are rare, so operations are not folded across them
+        if isinstance(operation, Delete | MarkVerified):  # these are rare, so operations are not folded across them
             folded += [*fold.operations(table), operation]
             del folds[table]
             continue

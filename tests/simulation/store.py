@@ -15,6 +15,7 @@ from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
 from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
+from artifactstore_protocols.event_types.store_verified import VERIFICATION
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
@@ -39,11 +40,12 @@ from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import ImportRun, admit_import, after_import
+from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 from artifactstore_protocols.views import RowOperation
 from package_queries import find_among, select_entries, select_page
 from simulation.faults import CommitFailure, CommitFault, Fault, OpenFault, ReadFailure, ReadFault
 from simulation.log import NAME, SimulatedLog
-from simulation.tables import Tables
+from simulation.tables import Tables, due_key
 from simulation.world import Life, SimulatedBug, World, shielded
 
 __all__ = ["SimulatedEventStore"]
@@ -367,6 +369,50 @@ class SimulatedEventStore:
 
         return await self._read("holders", find)
 
+    async def count_files_with_content(self, content_address: str) -> int:
+        """How many files hold a content."""
+        files = self._log.tables.all_files
+        return await self._read("holders", lambda: sum(each.content_address == content_address for each in files()))
+
+    async def unused_places(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, Place]:
+        """Where contents can be stored again."""
+        return await self._read("unused places", lambda: self._log.tables.unused(addresses))
+
+    async def due_objects(self, due: DueObjects, *, after: DueKey | None, limit: int) -> Sequence[Location]:
+        """A page of objects to verify."""
+        return await self._read(
+            "due objects",
+            lambda: [at for at in self._log.tables.due(due) if after is None or due_key(at) > after][:limit],
+        )
+
+    async def due_totals(self, due: DueObjects) -> tuple[int, int]:
+        """Count and bytes of objects to verify."""
+
+        def count() -> tuple[int, int]:
+            found = self._log.tables.due(due)
+            return len(found), sum(at.size_bytes for at in found)
+
+        return await self._read("due totals", count)
+
+    async def last_event_before(self, at_us: int) -> int:
+        """The last event before a time."""
+        return await self._read(
+            "event before",
+            lambda: max((each.sequence for each in self._log.events if each.event.recorded_at_us < at_us), default=0),
+        )
+
+    async def verification_state(self) -> VerificationState:
+        """How current the verification is."""
+
+        def look() -> VerificationState:
+            times = {each.sequence: each.event.recorded_at_us for each in self._log.events}
+            last = max((each.sequence for each in self._log.events if each.event.subject == VERIFICATION), default=0)
+            due = self._log.tables.due(DueObjects(len(self._log.events)))
+            oldest = times.get(due[0].verified_sequence) if due else None
+            return VerificationState(times.get(last), last, oldest)
+
+        return await self._read("verification state", look)
+
     async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
         """Contents to be stored again, and where."""
 
@@ -389,7 +435,7 @@ class SimulatedEventStore:
 
         def totals() -> StoreStats:
             found = self._log.tables.stats()
-            return replace(found, last_backup=runs.get("backup"), last_verification=runs.get("verification"))
+            return replace(found, last_backup=runs.get("backup"))
 
         return await self._read("stats", totals)
 

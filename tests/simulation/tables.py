@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import cast, override
 
+from msgspec.structs import replace
+
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
 from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
@@ -35,6 +37,7 @@ from artifactstore_protocols.state import (
     LogState,
 )
 from artifactstore_protocols.store_stats import StoreStats
+from artifactstore_protocols.verification import DueKey, DueObjects
 from artifactstore_protocols.views import (
     CLOCK,
     CONTENTS,
@@ -221,6 +224,26 @@ class Tables(MemoryViews):
             frozenset(text_of(self.tables[CONTENTS][digest,], "digest_algorithm") for digest in held),
         )
 
+    def due(self, due: DueObjects) -> list[Location]:
+        """See `EventStore.due_objects`: all of them."""
+        found = [
+            replace(_location(row, self._content_row(row)), verified_sequence=number_of(row, "verified_sequence"))
+            for row in self._current()
+        ]
+        return sorted((at for at in found if due_key(at)[0] <= due.up_to and _is_sampled(at, due)), key=due_key)
+
+    def unused(self, addresses: Collection[ContentAddress]) -> dict[ContentAddress, Place]:
+        """See `EventStore.unused_places`."""
+        found: dict[ContentAddress, Place] = {}
+        for address in addresses:
+            digest = address.digest.raw
+            rows = [row for row in self.tables[LOCATIONS].values() if row["digest_primary"] == digest]
+            if rows:
+                latest = max(rows, key=lambda row: number_of(row, "sequence"))
+                key = next_key(latest_key(text_of(row, "object_key") for row in rows))
+                found[address] = Place(text_of(latest, "backend_id"), key)
+        return found
+
     def flagged(self) -> dict[ContentAddress, Place]:
         """See `EventStore.flagged_objects`."""
         found: dict[ContentAddress, Place] = {}
@@ -372,6 +395,16 @@ class Tables(MemoryViews):
         """See `EventStore.metadata_schema`."""
         found = [each for each in self.schemas() if each.name == name and version in {None, each.version}]
         return found[-1] if found else None
+
+
+def due_key(at: Location) -> DueKey:
+    """The position of an object in the order of verification."""
+    return at.verified_sequence, at.known.address.digest.raw, at.backend_id, at.object_key
+
+
+def _is_sampled(at: Location, due: DueObjects) -> bool:
+    end, arcs = due_key(at)[1][28:], due.sample.arcs
+    return not arcs or any(first <= end <= last for first, last in arcs)
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

@@ -14,7 +14,14 @@ from artifactstore_protocols.admission import admit, admit_part, examine, run_ne
 from artifactstore_protocols.commands import CommandRequest, OnExisting
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_store import CommandOutcome
-from artifactstore_protocols.event_types import LOG_CREATED, ObjectsFlagged, ObjectsRestored, PackageFinalized, Payload
+from artifactstore_protocols.event_types import (
+    LOG_CREATED,
+    ObjectsFlagged,
+    ObjectsRestored,
+    PackageFinalized,
+    Payload,
+    StoreVerified,
+)
 from artifactstore_protocols.events import Committed, EventRefused, StoredEvent
 from artifactstore_protocols.judging import Judged, command_needs, decide, judge_batch, project
 from artifactstore_protocols.manifest import check_tree
@@ -272,7 +279,9 @@ def test_an_event_is_not_admitted_where_it_is_true_already(tried: list[Step], da
 
 
 def _may_happen_again(payload: Payload, state: LogState) -> bool:
-    """Objects that were flagged and restored may be flagged once more; nothing else comes back."""
+    """Objects may be verified once more, and flagged once more if they were restored; nothing else comes back."""
+    if isinstance(payload, StoreVerified):
+        return True
     return isinstance(payload, ObjectsFlagged | ObjectsRestored) and all(
         state.objects[finding.digest][finding.place].integrity != finding.integrity for finding in payload.findings
     )

@@ -42,6 +42,7 @@ from artifactstore_protocols.event_types import (
     Payload,
     PayloadInvalid,
     RetentionChanged,
+    StoreVerified,
     TagDeleted,
     TagSet,
     Totals,
@@ -53,6 +54,7 @@ from artifactstore_protocols.event_types import (
 from artifactstore_protocols.event_types.object_places import PLACES_MAX
 from artifactstore_protocols.paths import PathRefused
 from artifactstore_protocols.storage import KeyRefused
+from artifactstore_protocols.verification import VerifiedKey
 from command_strategies import payloads
 from manifest_samples import sample_manifest
 from strategies import mutations
@@ -182,6 +184,22 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     "v1.objects.retired": (
         ObjectsRetired((Place("local", FIRST_KEY),), "orphan"),
         {"objects": [["local", FIRST_KEY]], "cause": "orphan"},
+    ),
+    "v1.store.verified": (
+        StoreVerified(
+            9, VerifiedKey(0, Place("local", FIRST_KEY)), VerifiedKey(1, Place("s3", FIRST_KEY)), 500, 7, 8, 6, 0, 1
+        ),
+        {
+            "as_of": 9,
+            "first": [0, "local", FIRST_KEY],
+            "last": [1, "s3", FIRST_KEY],
+            "share_ppm": 500,
+            "seed": 7,
+            "objects": 8,
+            "bytes": 6,
+            "damaged": 0,
+            "missing": 1,
+        },
     ),
     "v1.objects.removed": (ObjectsRemoved((Place("local", FIRST_KEY),)), {"objects": [["local", FIRST_KEY]]}),
 }

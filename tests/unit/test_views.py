@@ -29,6 +29,7 @@ from artifactstore_protocols.event_types import (
     PackageCreated,
     PackageFinalized,
     Payload,
+    StoreVerified,
     TagDeleted,
     TagSet,
     Totals,
@@ -41,6 +42,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import project
 from artifactstore_protocols.manifest import Manifest
 from artifactstore_protocols.object_keys import first_key_of
+from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
@@ -56,6 +58,7 @@ from artifactstore_protocols.views import (
     VIEWS,
     Cell,
     Delete,
+    MarkVerified,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -125,6 +128,7 @@ LOCATION_ROW: NamedCells = {
     "changed_at": None,
     "rule": None,
     "sequence": 7,
+    "verified_sequence": 7,
 }
 PACKAGE_ROW: NamedCells = {
     "package_id": "p",
@@ -324,13 +328,13 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
             )
         ),
         [
-            Update(LOCATIONS, (DIGEST, "local", "k"), {"integrity": "missing", "sequence": 7}),
-            Update(LOCATIONS, (OTHER, "s3", "k"), {"integrity": "damaged", "sequence": 7}),
+            Update(LOCATIONS, (DIGEST, "local", "k"), {"integrity": "missing", "sequence": 7, "verified_sequence": 7}),
+            Update(LOCATIONS, (OTHER, "s3", "k"), {"integrity": "damaged", "sequence": 7, "verified_sequence": 7}),
         ],
     ),
     "restored": (
         ObjectsRestored((ObjectFinding(DIGEST, Place("local", "k"), "intact"),)),
-        [Update(LOCATIONS, (DIGEST, "local", "k"), {"integrity": "intact", "sequence": 7})],
+        [Update(LOCATIONS, (DIGEST, "local", "k"), {"integrity": "intact", "sequence": 7, "verified_sequence": 7})],
     ),
     "condemned": (
         ObjectsCondemned((FIRST, SECOND), "unreferenced"),
@@ -366,6 +370,10 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
             )
         ],
     ),
+    "verified": (
+        StoreVerified(6, VerifiedKey(3, FIRST), VerifiedKey(5, SECOND), 250_000, 1 << 31, 2, 3, 0, 0),
+        [MarkVerified((3, DIGEST, *FIRST), (5, OTHER, *SECOND), ((b"\x80\0\0\0", b"\xbf\xff\xff\xff"),), 7)],
+    ),
     "removed": (
         ObjectsRemoved((FIRST, SECOND)),
         [Update(LOCATIONS, key, {"state": "removed", "changed_at": 70}) for key in KEYS],
@@ -377,7 +385,7 @@ def as_lists(operations: Iterable[RowOperation]) -> list[RowOperation]:
     """Rows and keys are sequences of any kind."""
     return [
         each
-        if isinstance(each, Update)
+        if isinstance(each, Update | MarkVerified)
         else replace(each, keys=list(each.keys))
         if isinstance(each, Delete)
         else replace(each, rows=list(each.rows))
@@ -490,7 +498,7 @@ def test_folded_operations_do_what_the_operations_do_one_by_one(
     plain.apply([*before, *batch])
     folded.apply(before)
     for operation in coalesce(batch):
-        if isinstance(operation, Update | Delete):
+        if isinstance(operation, Update | Delete | MarkVerified):
             folded.apply([operation])
             continue
         keys = [row[: operation.table.key_columns] for row in operation.rows]

@@ -106,7 +106,17 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "schema add": ("artifactstore schema add build build.schema.json",),
         "schema list": ("artifactstore schema list",),
         "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),
-        "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
+        "verify": (
+            "artifactstore verify",
+            "artifactstore verify nightly --json",
+            "artifactstore verify --max-age 30d --limit-rate 50M",
+            "artifactstore verify --sample 5%",
+        ),
+        "repair": (
+            "artifactstore repair",
+            "artifactstore repair --from /mnt/backup/store",
+            "artifactstore repair --from build --dry-run",
+        ),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

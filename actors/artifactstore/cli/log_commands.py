@@ -1,4 +1,4 @@
-"""Commands for the log and the data that it describes: verify, replay, events, history."""
+"""Commands for the log: replay, events, history."""
 
 from contextlib import aclosing
 from pathlib import Path
@@ -15,54 +15,17 @@ from artifactstore.cli.output import (
     progress_bar,
     say,
     say_json,
-    size_text,
 )
-from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, invoker, on_store
-from artifactstore.cli.transfer import export_events, flaw_text, import_events
+from artifactstore.cli.runner import EXIT_DIFFERENT, NonzeroExit, on_store
+from artifactstore.cli.transfer import export_events, import_events
 from artifactstore.json_output import event_to_json, replay_to_json, timestamp, to_json
 from artifactstore_protocols.events import SEQUENCE_MAX
-from artifactstore_protocols.records import VerifyReport
 
 if TYPE_CHECKING:
     from artifactstore.registry import Registry
     from artifactstore_protocols.events import StoredEvent
 
 __all__ = ["register"]
-
-
-def verify(
-    package: OptionalPackage = None, *, json: Json = False, _quiet: Quiet = False, _progress: Progress = "auto"
-) -> None:
-    """Run `artifactstore verify`."""
-    with progress_bar("verify") as progress:
-        report = on_store(lambda registry: registry.verify(package, principal=invoker(), progress=progress))
-    if json:
-        say_json(to_json(report))
-    else:
-        _say_verified(report)
-    if not report.sound:
-        raise NonzeroExit(EXIT_DIFFERENT)
-
-
-def _say_verified(report: VerifyReport) -> None:
-    objects, manifests = counted(report.objects, "object"), counted(report.manifests, "manifest")
-    say(f"read {objects}, {size_text(report.bytes)}, and {manifests}")
-    flawed = {"damaged": report.mismatches, "missing": report.missing, "unreadable": report.unreadable}
-    for problem, flaws in flawed.items():
-        for flaw in flaws:
-            say(flaw_text(problem, flaw))
-    for package_id in report.manifest_mismatches:
-        say(f"manifest of {package_id} differs from the tables; `artifactstore replay` repairs them")
-    for row in report.row_flaws:
-        say(f"{row}; `artifactstore replay` repairs the tables, or says which event is wrong")
-    if report.not_recorded is not None:
-        say(f"not recorded in the log: {report.not_recorded}")
-    if report.unreadable:
-        say("this user may not read some objects: give it read access, or verify as their owner")
-    if report.sound:
-        say("all sound")
-    elif report.mismatches or report.missing:
-        say("ingest the same content again to repair what is damaged or missing")
 
 
 def replay(
@@ -160,5 +123,5 @@ def history(package: OptionalPackage = None, *, json: Json = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (verify, replay, events, history):
+    for command in (replay, events, history):
         app.command()(command)

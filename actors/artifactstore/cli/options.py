@@ -37,6 +37,7 @@ __all__ = [
     "complete_retention",
     "complete_tags",
     "selection_of",
+    "size_of",
 ]
 
 
@@ -197,6 +198,17 @@ _SIZE = re.compile(r"([0-9]{1,15})([KMGT]?)(?:iB|B)?")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
+def size_of(option: str, text: str) -> int:
+    """Return the number of bytes that the value of an option means.
+
+    Raises:
+        typer.BadParameter: the text is no size.
+    """
+    if (found := _SIZE.fullmatch(text)) is None:
+        raise typer.BadParameter(f"{text!r} is no size: 500K, 20M, 2G", param_hint=option)
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def selection_of(
     exclude: list[str] | None,
     include: list[str] | None,
@@ -211,9 +223,5 @@ def selection_of(
         typer.BadParameter: the size is none.
         InvalidValue: a rule is none.
     """
-    limit: int | None = None
-    if max_file_size is not None:
-        if (found := _SIZE.fullmatch(max_file_size)) is None:
-            raise typer.BadParameter(f"{max_file_size!r} is no size: 500K, 20M, 2G", param_hint="--max-file-size")
-        limit = int(found[1]) * _UNITS[found[2]]
+    limit = None if max_file_size is None else size_of("--max-file-size", max_file_size)
     return Selection(exclude or (), include or (), ignore_files, exclude_caches, limit)

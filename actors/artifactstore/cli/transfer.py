@@ -26,6 +26,7 @@ __all__ = ["export_events", "flaw_text", "import_events", "register"]
 
 _STANDARD_STREAM = Path("-")
 _FLAWS_SHOWN = 10
+_FILES_SHOWN = 3
 _KEPT = "what was copied is kept"
 _HOW_TO_REPAIR = (
     "delete damaged files below its objects, then run the backup again: "
@@ -211,8 +212,11 @@ def _say_flaws(flaws: ObjectFlaws) -> None:
 
 def flaw_text(problem: str, flaw: FlawedObject) -> str:
     """Return the line that describes a flawed object."""
+    files = ", ".join(flaw.files[:_FILES_SHOWN]) or "no file"
+    more = (flaw.file_count or len(flaw.files)) - _FILES_SHOWN
     return (
-        f"{problem} {flaw.content_address}, {counted(flaw.size_bytes, 'byte')}, in {', '.join(flaw.files) or 'no file'}"
+        f"{problem} {flaw.content_address}, {counted(flaw.size_bytes, 'byte')}, in {files}"
+        f"{f' and {counted(more, "more file")}' if more > 0 else ''}"
     )
 
 

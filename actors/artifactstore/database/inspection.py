@@ -17,6 +17,7 @@ from artifactstore.database.location import DatabaseLocation
 from artifactstore.database.migrate import schema_revision
 from artifactstore.database.schema import LIVE, SCHEMA_REVISION, events
 from artifactstore.database.translation import translated
+from artifactstore.database.verification import verification_state
 from artifactstore.sqlite_access import Access
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.unfinished_import import ImportUnfinished, admit_command
@@ -61,6 +62,8 @@ class DatabaseInspection(Struct, frozen=True):
         store_id: the store id of the database; None without this release's schema, or if its row is damaged.
         head: the sequence of the last event in the log.
         observed_clock_us: the time that was observed or confirmed last; None before the first.
+        unverified_since_us: since when nothing has read the object that was not read for the longest time; None without
+            objects.
     """
 
     revision: str | None
@@ -75,6 +78,7 @@ class DatabaseInspection(Struct, frozen=True):
     store_id: str | None = None
     head: int = 0
     observed_clock_us: int | None = None
+    unverified_since_us: int | None = None
 
 
 async def inspect_database(
@@ -119,6 +123,7 @@ async def _inspected(
                 locations=await _sample(connection, from_address, sample),
                 open_packages=await _open_packages(connection),
                 flagged=await queries.flagged_counts(connection),
+                unverified_since_us=(await verification_state(connection)).oldest_at_us,
                 unfinished_import=await _unfinished_import(connection),
                 log_damage=await _log_damage(connection),
                 read_only=read_only,

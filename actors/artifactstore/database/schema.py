@@ -1,7 +1,7 @@
 """The table definitions, used by queries and by the check that models and migrations agree.
 
 `events` is the source of truth. `log_head` is its only lock and its counter. `retention_classes` is reference data.
-`last_runs` has the last backup and the last verification of this database; they change nothing that the log records.
+`last_runs` has the last backup of this database, which changes nothing that the log records.
 The other tables are projections that a replay rebuilds from the log. They have no foreign keys and no defaults, since
 every cell comes from an event. Text compares bytewise and times are int64 microseconds in UTC, so SQLite and
 PostgreSQL store and order rows alike.
@@ -203,7 +203,7 @@ Table(
 )
 
 # For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
-_flagged = text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
+_current = "state <> 'retired' AND state <> 'removed'"
 
 Table(
     "storage_locations",
@@ -219,7 +219,16 @@ Table(
     _integer("changed_at", nullable=True),
     _text("rule", nullable=True),
     _integer("sequence"),
-    Index("ix_storage_locations_flagged", "integrity", sqlite_where=_flagged),
+    _integer("verified_sequence"),
+    Index("ix_storage_locations_flagged", "integrity", sqlite_where=text(f"integrity <> 'intact' AND {_current}")),
+    Index(
+        "ix_storage_locations_verified",
+        "verified_sequence",
+        "digest_primary",
+        "backend_id",
+        "object_key",
+        sqlite_where=text(_current),
+    ),
     sqlite_with_rowid=False,
 )
 

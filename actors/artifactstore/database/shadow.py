@@ -5,10 +5,10 @@ The tables are defined once, so that their statements are compiled once. Only a 
 
 from types import MappingProxyType
 
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, Index, MetaData, Table
 
 from artifactstore.database.schema import LIVE, ViewTables
-from artifactstore_protocols.views import VIEWS, Cell
+from artifactstore_protocols.views import LOCATIONS, VIEWS, Cell
 
 __all__ = ["DIFFERING", "SHADOW", "TEMPORARY"]
 
@@ -27,6 +27,9 @@ SHADOW: ViewTables = MappingProxyType(
     {view: _temporary(f"shadow_{view.name}", *map(_like, LIVE[view].columns)) for view in VIEWS}
 )
 """The tables that a replay fills, by view."""
+
+# Without it, each `v1.store.verified` of a log would read all objects.
+Index(None, *(SHADOW[LOCATIONS].c[name] for name in ("verified_sequence", *LOCATIONS.key)))
 
 DIFFERING: ViewTables = MappingProxyType(
     {view: _temporary(f"differing_{view.name}", *map(_like, LIVE[view].primary_key)) for view in VIEWS}

@@ -1,7 +1,7 @@
-"""The totals of a store, and the record of its last backup and its last verification.
+"""The totals of a store, and the record of its last backup.
 
 The totals are one row of the projection, so reading them costs the same for any number of files. The record is a row of
-this database alone: a backup or a verification that finds nothing changes nothing that a log should tell other stores.
+this database alone: a backup changes nothing that a log should tell other stores.
 """
 
 from functools import cache
@@ -14,6 +14,7 @@ from artifactstore.database.bulk import OnConflict, execute_all, insertion
 from artifactstore.database.cells import time_in
 from artifactstore.database.events import Transaction
 from artifactstore.database.schema import LIVE, last_runs
+from artifactstore.database.verification import verification_state
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.totals import TOTALS_ID
 from artifactstore_protocols.views import TOTALS
@@ -21,7 +22,6 @@ from artifactstore_protocols.views import TOTALS
 __all__ = ["note_run", "stats", "stats_queries"]
 
 _BACKUP: Final[RunKind] = "backup"
-_VERIFICATION: Final[RunKind] = "verification"
 
 
 @cache
@@ -39,9 +39,9 @@ async def stats(connection: AsyncConnection) -> StoreStats:
         kind: LastRun(time_in("ended_at", ended_at_us), *counts)
         for kind, ended_at_us, *counts in (await connection.execute(of_runs)).all()
     }
-    last_backup, last_verification = runs.get(_BACKUP), runs.get(_VERIFICATION)
+    last_backup, verified = runs.get(_BACKUP), await verification_state(connection)
     if totals is None:
-        return StoreStats(last_backup=last_backup, last_verification=last_verification)
+        return StoreStats(last_backup=last_backup, verification=verified)
     packages, finalized, files, links, directories, total_bytes, *objects = totals
     objects, object_bytes, condemned, condemned_bytes = objects
     return StoreStats(
@@ -56,12 +56,12 @@ async def stats(connection: AsyncConnection) -> StoreStats:
         condemned=condemned,
         condemned_bytes=condemned_bytes,
         last_backup=last_backup,
-        last_verification=last_verification,
+        verification=verified,
     )
 
 
 async def note_run(transaction: Transaction, kind: RunKind, last: LastRun) -> None:
-    """Record that a backup or a verification is complete. It replaces the record of the one before."""
+    """Record that a backup is complete. It replaces the record of the one before."""
     row = (kind, last.ended_at_us, last.sequence, last.objects, last.flaws)
     statement = insertion(last_runs, [row], transaction.database, OnConflict.OVERWRITE)
     await execute_all(transaction.connection, [statement])

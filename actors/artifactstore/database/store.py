@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, keep_policies, keeping, queries, stats, usage
+from artifactstore.database import events, keep_policies, keeping, queries, stats, usage, verification
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -35,6 +35,7 @@ from artifactstore_protocols.records import (
 from artifactstore_protocols.storage import KnownObject, Place
 from artifactstore_protocols.store_stats import LastRun, RunKind, StoreStats
 from artifactstore_protocols.unfinished_import import ImportRun
+from artifactstore_protocols.verification import DueKey, DueObjects, VerificationState
 
 __all__ = ["SqlEventStore"]
 
@@ -237,21 +238,49 @@ class SqlEventStore:
             lambda connection: queries.files_with_content(connection, content_address, limit=limit)
         )
 
+    async def count_files_with_content(self, content_address: str) -> int:
+        """Return the number of files that hold a content."""
+        return await self._database.read(
+            lambda connection: verification.count_files_with_content(connection, content_address)
+        )
+
     async def flagged_objects(self) -> Mapping[ContentAddress, Place]:
         """Return the contents with a flawed object, each with the place to store it again."""
         return await self._database.read(queries.flagged_objects)
+
+    async def unused_places(self, addresses: Collection[ContentAddress]) -> Mapping[ContentAddress, Place]:
+        """Return where contents can be stored again."""
+        return await self._database.read(lambda connection: verification.unused_places(connection, addresses))
 
     async def flagged_counts(self) -> Mapping[str, int]:
         """Return the number of flagged objects by problem."""
         return await self._database.read(queries.flagged_counts)
 
     async def stats(self) -> StoreStats:
-        """Return the totals, the last backup and the last verification."""
+        """Return the totals and the last backup."""
         return await self._database.read(stats.stats)
 
     async def note_run(self, kind: RunKind, last: LastRun) -> None:
-        """Record a complete backup or verification."""
+        """Record a complete backup."""
         await self._database.write(lambda transaction: stats.note_run(transaction, kind, last))
+
+    async def due_objects(self, due: DueObjects, *, after: DueKey | None, limit: int) -> Sequence[Location]:
+        """Return objects to verify."""
+        return await self._database.read(
+            lambda connection: verification.due_objects(connection, due, after=after, limit=limit)
+        )
+
+    async def due_totals(self, due: DueObjects) -> tuple[int, int]:
+        """Return the number of objects to verify, and their bytes."""
+        return await self._database.read(lambda connection: verification.due_totals(connection, due))
+
+    async def last_event_before(self, at_us: int) -> int:
+        """Return the last event before a time."""
+        return await self._database.read(lambda connection: verification.last_event_before(connection, at_us))
+
+    async def verification_state(self) -> VerificationState:
+        """Return how current the verification is."""
+        return await self._database.read(verification.verification_state)
 
     async def tag(self, tag: str) -> Tag | None:
         """Return a tag, or None."""

@@ -8,7 +8,19 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import groupby
 
-from sqlalchemy import Table, bindparam, delete, select, type_coerce, update
+from sqlalchemy import (
+    LargeBinary,
+    Table,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 from sqlalchemy.types import NULLTYPE
 
 from artifactstore.database.asyncio_core import AsyncConnection
@@ -17,7 +29,18 @@ from artifactstore.database.schema import ViewTables
 from artifactstore.database.state import load_state
 from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.state import LogState, Needs
-from artifactstore_protocols.views import Delete, Put, Row, RowOperation, Update, ViewDigest, ViewTable, coalesce
+from artifactstore_protocols.views import (
+    LOCATIONS,
+    Delete,
+    MarkVerified,
+    Put,
+    Row,
+    RowOperation,
+    Update,
+    ViewDigest,
+    ViewTable,
+    coalesce,
+)
 
 __all__ = ["TableViewWriter", "projection_digest", "row_statements"]
 
@@ -53,6 +76,8 @@ def row_statements(operations: Iterable[RowOperation], tables: ViewTables, datab
         for operation in group:
             if isinstance(operation, Delete):
                 statements.append(_deletions(table, view, operation.keys, database))
+            elif isinstance(operation, MarkVerified):
+                statements.append(_marking(table, operation, database))
             elif not isinstance(operation, Update):
                 conflict = OnConflict.OVERWRITE if isinstance(operation, Put) else OnConflict.KEEP
                 statements.append(insertion(table, operation.rows, database, conflict))
@@ -83,6 +108,41 @@ def _deletion(table: Table, view: ViewTable, database: str) -> tuple[str, tuple[
 def _deletions(table: Table, view: ViewTable, keys: Sequence[Row], database: str) -> Statement:
     sql, order = _deletion(table, view, database)
     return Statement(sql, [tuple(map(key.__getitem__, order)) for key in keys])
+
+
+def _marking(table: Table, operation: MarkVerified, database: str) -> Statement:
+    sql, order = _mark(table, len(operation.arcs), database)
+    ends = (end for arc in operation.arcs for end in arc)
+    values = (operation.sequence, *operation.first, *operation.last, *ends)
+    return Statement(sql, [tuple(map(values.__getitem__, order))])
+
+
+@cache
+def _mark(table: Table, arcs: int, database: str) -> tuple[str, tuple[int, ...]]:
+    """Return the SQL, and for each of its parameters the index into the sequence, both keys and the arcs."""
+    columns = [table.c[name] for name in ("verified_sequence", *LOCATIONS.key)]
+    first, last = (
+        tuple_(*(bindparam(f"{which}_{each.name}", type_=each.type) for each in columns)) for which in ("first", "last")
+    )
+    end = func.substr(table.c.digest_primary, literal_column("29"), literal_column("4"))
+    ends = [
+        [bindparam(f"{which}_end_{arc}", type_=LargeBinary()) for which in ("first", "last")] for arc in range(arcs)
+    ]
+    is_current = (table.c.state != literal_column("'retired'")) & (table.c.state != literal_column("'removed'"))
+    statement = (
+        update(table)
+        .values(verified_sequence=bindparam("new"))
+        .where(tuple_(*columns) >= first, tuple_(*columns) <= last, is_current)
+    )
+    if ends:
+        statement = statement.where(or_(*(end.between(low, high) for low, high in ends)))
+    parameters = (
+        "new",
+        *(f"{which}_{each.name}" for which in ("first", "last") for each in columns),
+        *(each.key for arc in ends for each in arc),
+    )
+    sql, order = compiled(statement, database)
+    return sql, tuple(map(parameters.index, order))
 
 
 @cache

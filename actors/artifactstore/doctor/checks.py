@@ -13,6 +13,7 @@ from artifactstore.doctor.inspection import Inspection
 from artifactstore.json_output import flagged_text
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.expiry import ClockDoubtful, check_clock
+from artifactstore_protocols.moments import age_text
 from artifactstore_protocols.root_markers import CollectionCode, collection_refusal
 from artifactstore_protocols.system_errors import in_words, remedy_of
 
@@ -23,6 +24,8 @@ _FREE_INODES_MIN = 1000
 _CLOCK_BEHIND_US = 60_000_000
 _LEFT_US = 24 * 3600 * 1_000_000
 """The time without a change after which an open package counts as left behind: one day."""
+_UNVERIFIED_US = 90 * 24 * 3600 * 1_000_000
+"""The time without a verification after which damage is likely to be found too late: longer than backups are kept."""
 _SHOWN_MAX = 3
 
 
@@ -304,7 +307,17 @@ def flagged_objects(seen: Inspection) -> Findings:
     if found:
         yield (
             f"`artifactstore verify` found objects that are not whole: {flagged_text(found)}",
-            "run `artifactstore verify` to see their files, and ingest the same content again or restore a backup",
+            "run `artifactstore repair` to see their files, and heal them with `artifactstore repair --from SOURCE`",
+        )
+
+
+def unverified_objects(seen: Inspection) -> Findings:
+    """Report that an object was not read for more than 90 days."""
+    since = None if seen.database_found is None else seen.database_found.unverified_since_us
+    if since is not None and seen.now_us - since > _UNVERIFIED_US:
+        yield (
+            f"some objects were not read for {age_text(seen.now_us - since)}, so damage in them is not known",
+            "run `artifactstore verify --max-age 30d`, for example every night",
         )
 
 
@@ -361,6 +374,7 @@ CHECKS: MappingProxyType[str, Callable[[Inspection], Findings]] = MappingProxyTy
         "missing_objects": missing_objects,
         "collection": collection,
         "flagged objects": flagged_objects,
+        "unverified objects": unverified_objects,
         "clock": clock,
         "clock of expiry": expiry_clock,
         "left packages": stale_packages,

@@ -30,6 +30,13 @@ _BACKEND_GAUGES = {
     "free_inodes": ("storage_free_inodes", "Files that may still be made in a storage backend."),
     "canary_latency_s": ("storage_canary_seconds", "Time to write, sync, read back and remove a small object."),
 }
+_VERIFICATION_GAUGES = {
+    "last_verification_age_s": ("verification_age_seconds", "Time since objects of the store were last verified."),
+    "oldest_unverified_age_s": (
+        "oldest_unverified_seconds",
+        "For how long neither an ingest nor a verification has read the object that was not read longest.",
+    ),
+}
 _TAILS_GAUGES = {
     "open": ("tails_open", "Tails of the log that this process feeds."),
     "lag_events": ("tails_lag_events", "How many events the slowest of them is behind the head of the log."),
@@ -148,6 +155,9 @@ def _readings(parts: Mapping[str, ComponentHealth]) -> Iterable[Metric]:
         "problem",
         ((problem, count) for problem, count in flagged if count is not None),
     )
+    for fact, (name, text) in _VERIFICATION_GAUGES.items():
+        if (age_s := _number(parts, "objects", fact)) is not None:
+            yield _gauge(name, text, age_s)
     for fact, (name, text) in _BACKEND_GAUGES.items():
         found = {
             key.removesuffix(f"_{fact}"): float(value)

@@ -19,14 +19,14 @@ __all__ = ["SameStore", "copy_package"]
 
 @dataclass(eq=False)
 class SameStore(ArtifactStoreError):
-    """A package would be copied into the store that it is in.
+    """A store would be its own source or its own target.
 
     Attributes:
         store: the database of the store.
     """
 
     store: str
-    template = "{self.store} is the database of both stores; name another store to copy to"
+    template = "{self.store} is the database of both stores; name another store"
 
 
 async def copy_package(

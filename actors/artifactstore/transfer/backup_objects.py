@@ -7,13 +7,15 @@ any target.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from artifactstore.dataplane import SMALL_BACKEND_ID, InProcessDataPlane, open_local_data_plane
 from artifactstore.transfer.directory import BackupDirectory
-from artifactstore.transfer.objects import NamedObject
+from artifactstore.transfer.objects import Flaw, NamedObject
+from artifactstore_protocols.dataplane import FileSource
 from artifactstore_protocols.object_keys import first_key
-from artifactstore_protocols.storage import KnownObject, Place
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, Place
 
 __all__ = ["BackupObjects", "objects_to_read", "objects_to_write"]
 
@@ -26,10 +28,12 @@ class BackupObjects:
 
     Attributes:
         plane: the data plane that reads and writes the objects.
+        root: the directory of the objects.
     """
 
-    def __init__(self, plane: InProcessDataPlane) -> None:
+    def __init__(self, plane: InProcessDataPlane, root: Path) -> None:
         self.plane = plane
+        self.root = root
 
     async def look_up(self, named: Sequence[NamedObject]) -> tuple[list[KnownObject], list[int | None]]:
         """Return the place and the size of each object in the backup. The size is None if the object is missing."""
@@ -44,6 +48,32 @@ class BackupObjects:
         for index, file, size_bytes in zip(others, files, await self.plane.stat_objects(files), strict=True):
             known[index], sizes[index] = file, size_bytes
         return known, sizes
+
+    async def sources(self, named: Sequence[NamedObject]) -> list[FileSource | Flaw]:
+        """Return the source of each object in the backup, with bytes if it is a row, or the flaw of the object."""
+        known, sizes = await self.look_up(named)
+        found: list[FileSource | Flaw] = []
+        rows: list[int] = []
+        for index, (each, place, size_bytes) in enumerate(zip(named, known, sizes, strict=True)):
+            source = FileSource(place.place.object_key, str(self.root), each.digests)
+            is_row = place.place.backend_id == SMALL_BACKEND_ID
+            if size_bytes is not None and size_bytes != each.size_bytes:  # not read, as it may be too large
+                found.append("damaged")
+            elif size_bytes is None:
+                found.append("missing")
+            else:
+                rows += [index] if is_row else []
+                found.append(source)
+        contents = await self.plane.read_objects([known[index] for index in rows])
+        for index, content in zip(rows, contents, strict=True):
+            if isinstance(content, bytes):
+                key = known[index].place.object_key
+                found[index] = FileSource(key, str(self.root), named[index].digests, content)
+            elif isinstance(content, ObjectMissing | ObjectDamaged):
+                found[index] = "missing" if isinstance(content, ObjectMissing) else "damaged"
+            else:
+                raise content
+        return found
 
 
 def _known(named: NamedObject, backend_id: str) -> KnownObject:
@@ -66,11 +96,11 @@ async def objects_to_write(directory: BackupDirectory) -> AsyncGenerator[BackupO
         limits=directory.limits,
     )
     async with opening as plane:
-        yield BackupObjects(plane)
+        yield BackupObjects(plane, directory.objects)
 
 
 @asynccontextmanager
 async def objects_to_read(directory: BackupDirectory) -> AsyncGenerator[BackupObjects]:
     """Open the objects of a backup read-only."""
     async with open_local_data_plane(directory.objects, backend_id=_BACKEND_ID, read_only=True, small_max=0) as plane:
-        yield BackupObjects(plane)
+        yield BackupObjects(plane, directory.objects)

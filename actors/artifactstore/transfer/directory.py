@@ -28,9 +28,9 @@ from artifactstore.target_limits import TargetLimits
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.log_file import chain_of
 
-__all__ = ["BackupDirectory"]
+__all__ = ["MARK_NAME", "BackupDirectory"]
 
-_MARK_NAME: Final = "artifactstore-backup"
+MARK_NAME: Final = "artifactstore-backup"
 _MARK: Final = b"artifactstore backup, format 1\n"
 _LOCK_NAME: Final = ".lock"
 _ANY_FILE: Final = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # do not block on a FIFO; follow no link
@@ -100,14 +100,14 @@ class BackupDirectory:
     def _begin(self) -> int:
         """Lock the directory, prepare it for a backup, and return the descriptor of the lock file."""
         make_durable_directory(self._path, self.limits)
-        if not (self._path / _MARK_NAME).exists() and any(
+        if not (self._path / MARK_NAME).exists() and any(
             not each.name.startswith(".") and each.name != _OF_A_FILE_SYSTEM for each in self._path.iterdir()
         ):
             raise BackupRefused(self.name, "it holds something else; name a new or an empty directory")
         lock = self._open_own(_LOCK_NAME, os.O_RDWR | os.O_CREAT)
         try:
             self._take_lock(lock)
-            if not (self._path / _MARK_NAME).exists():
+            if not (self._path / MARK_NAME).exists():
                 self._write_mark()
             self._check_mark()
             self._refuse_links()
@@ -136,14 +136,14 @@ class BackupDirectory:
 
     def _write_mark(self) -> None:
         """Write the marker file atomically."""
-        partial = self._path / f".{_MARK_NAME}.partial"
+        partial = self._path / f".{MARK_NAME}.partial"
         partial.unlink(missing_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with os.fdopen(descriptor, "wb") as mark:
             mark.write(_MARK)
             mark.flush()
             sync_file(mark.fileno(), self.limits)
-        partial.replace(self._path / _MARK_NAME)
+        partial.replace(self._path / MARK_NAME)
 
     def _refuse_links(self) -> None:
         """Refuse symbolic links in place of the directories of the backup."""
@@ -184,15 +184,13 @@ class BackupDirectory:
         """Refuse a directory whose marker file is missing or names another format."""
         found = None
         with suppress(FileNotFoundError):
-            descriptor = self._open_own(_MARK_NAME, os.O_RDONLY)
+            descriptor = self._open_own(MARK_NAME, os.O_RDONLY)
             try:
                 found = os.read(descriptor, len(_MARK) + 1)
             finally:
                 os.close(descriptor)
         if found is None:
-            raise BackupRefused(
-                self.name, f"there is no {_MARK_NAME} in it; name the directory that `backup` was given"
-            )
+            raise BackupRefused(self.name, f"there is no {MARK_NAME} in it; name the directory that `backup` was given")
         if found != _MARK:
             raise BackupRefused(self.name, "it is of another format; use the release that wrote it, or a later one")
 

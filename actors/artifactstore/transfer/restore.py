@@ -15,7 +15,6 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from artifactstore.concurrently import for_each_concurrent
-from artifactstore.dataplane import SMALL_BACKEND_ID
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
 from artifactstore.transfer.backup_log import BackupLog
 from artifactstore.transfer.backup_objects import BackupObjects, objects_to_read
@@ -30,7 +29,7 @@ from artifactstore_protocols.event_types.objects_stored import is_later_generati
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.messages import StatObjects, StorageRole, StoreFiles, VerifyObjects, WriterRole
 from artifactstore_protocols.records import RestoreReport, TransferProgress
-from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, Place
+from artifactstore_protocols.storage import Place
 
 __all__ = ["flaw_of", "restore"]
 
@@ -210,26 +209,12 @@ class _Restore:
 
     async def _sources(self, wanted: Sequence[NamedObject]) -> list[tuple[NamedObject, FileSource]]:
         """Return the source of each object in the backup, with bytes if it is a row. Note flawed objects instead."""
-        known, sizes = await self._objects.look_up(wanted)
         found: list[tuple[NamedObject, FileSource]] = []
-        rows: list[tuple[NamedObject, KnownObject]] = []
-        for each, place, size_bytes in zip(wanted, known, sizes, strict=True):
-            if size_bytes not in (None, each.size_bytes):  # not read, as a longer object may be too large
-                await self._note("damaged", each)
-            elif place.place.backend_id == SMALL_BACKEND_ID:
-                rows.append((each, place))
-            else:
-                source = FileSource(place.place.object_key, str(self._directory.objects), each.digests)
+        for each, source in zip(wanted, await self._objects.sources(wanted), strict=True):
+            if isinstance(source, FileSource):
                 found.append((each, source))
-        contents = await self._objects.plane.read_objects([place for _, place in rows])
-        for (each, place), content in zip(rows, contents, strict=True):
-            if isinstance(content, bytes):
-                source = FileSource(place.place.object_key, str(self._directory.objects), each.digests, content)
-                found.append((each, source))
-            elif isinstance(content, ObjectMissing | ObjectDamaged):
-                await self._note("missing" if isinstance(content, ObjectMissing) else "damaged", each)
             else:
-                raise content
+                await self._note(source, each)
         return found
 
     async def _note(self, flaw: Flaw, named: NamedObject) -> None:

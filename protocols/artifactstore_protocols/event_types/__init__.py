@@ -38,6 +38,7 @@ from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALI
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
+from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
@@ -66,6 +67,7 @@ __all__ = [
     "PACKAGE_FINALIZED",
     "RETENTION_CHANGED",
     "SCHEMA_REGISTERED",
+    "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
     "ClockConfirmed",
@@ -94,6 +96,7 @@ __all__ = [
     "Payload",
     "PayloadInvalid",
     "RetentionChanged",
+    "StoreVerified",
     "TagDeleted",
     "TagSet",
     "Totals",
@@ -130,6 +133,7 @@ type Payload = (
     | RetentionChanged
     | ClockObserved
     | ClockConfirmed
+    | StoreVerified
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -159,6 +163,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         RetentionChanged: RETENTION_CHANGED,
         ClockObserved: CLOCK_OBSERVED,
         ClockConfirmed: CLOCK_CONFIRMED,
+        StoreVerified: STORE_VERIFIED,
     }
 )
 

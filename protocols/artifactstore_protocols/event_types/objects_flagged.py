@@ -15,7 +15,7 @@ from artifactstore_protocols.event_types.base import Codec, EventType, PayloadIn
 from artifactstore_protocols.event_types.objects_stored import OBJECTS
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.state import LogState, Needs, PlaceState
-from artifactstore_protocols.views import LOCATIONS, RowOperation, Update
+from artifactstore_protocols.views import LOCATIONS, Cell, RowOperation, Update
 
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
@@ -123,8 +123,10 @@ def _evolve(payload: _Findings, stored: "StoredEvent", state: LogState) -> None:
 
 
 def _rows(payload: _Findings, stored: "StoredEvent") -> Iterable[RowOperation]:
+    sequence = stored.sequence
     for digest, place, integrity in payload.findings:
-        yield Update(LOCATIONS, (digest, *place), {"integrity": integrity, "sequence": stored.sequence})
+        changed: dict[str, Cell] = {"integrity": integrity, "sequence": sequence, "verified_sequence": sequence}
+        yield Update(LOCATIONS, (digest, *place), changed)
 
 
 def _describe(payload: _Findings) -> str:

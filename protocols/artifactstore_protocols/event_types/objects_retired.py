@@ -110,7 +110,17 @@ def _evolve(payload: ObjectsRetired, stored: "StoredEvent", state: LogState) -> 
 def _rows(payload: ObjectsRetired, stored: "StoredEvent") -> Iterable[RowOperation]:
     at_us, sequence = stored.event.recorded_at_us, stored.sequence
     if payload.cause == ORPHAN:
-        rest: tuple[Cell, ...] = ("immediate", "not_required", "retired", "intact", None, at_us, ORPHAN, sequence)
+        rest: tuple[Cell, ...] = (
+            "immediate",
+            "not_required",
+            "retired",
+            "intact",
+            None,
+            at_us,
+            ORPHAN,
+            sequence,
+            sequence,
+        )
         return [Put(LOCATIONS, [(digest_at(place), *place, *rest) for place in payload.objects])]
     changed: dict[str, Cell] = {"state": "retired", "changed_at": at_us}
     if payload.cause == SUPERSEDED:  # a condemned object keeps the rule that condemned it

@@ -220,7 +220,9 @@ def _rows(payload: ObjectsStored, stored: "StoredEvent") -> Iterable[RowOperatio
     locations: list[Row] = []
     for digest, sha256, size_bytes, (backend_id, key), tier, restore in payload.objects:
         contents[digest] = (digest, algorithm, sha256, size_bytes, sequence)
-        locations.append((digest, backend_id, key, tier, restore, "live", "intact", at_us, None, None, sequence))
+        locations.append(
+            (digest, backend_id, key, tier, restore, "live", "intact", at_us, None, None, sequence, sequence)
+        )
     return (PutIfAbsent(CONTENTS, tuple(contents.values())), Put(LOCATIONS, locations))
 
 

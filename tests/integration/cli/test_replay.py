@@ -114,7 +114,8 @@ DAMAGE = {
     "locations changed": "UPDATE storage_locations SET integrity = 'damaged'",
     "a location added": (
         "INSERT INTO storage_locations SELECT digest_primary, 'elsewhere', object_key, retrieval_tier, "
-        "restore_status, state, integrity, stored_at, changed_at, rule, sequence FROM storage_locations LIMIT 1"
+        "restore_status, state, integrity, stored_at, changed_at, rule, sequence, verified_sequence "
+        "FROM storage_locations LIMIT 1"
     ),
     "retention deleted": "DELETE FROM retention_state",
     "retention changed": "UPDATE retention_state SET expires_at = 0",

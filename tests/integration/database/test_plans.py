@@ -1,5 +1,6 @@
 """Questions that people ask find their answer by an index, on both databases."""
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,8 @@ from artifactstore.database.queries import differing_entries, entries_query, lis
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
 from artifactstore.database.usage import name_usage_query, unique_usage_query
+from artifactstore.database.verification import due_query, state_queries
+from artifactstore.database.views import row_statements
 from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.package_references import (
     ByDigest,
@@ -24,6 +27,8 @@ from artifactstore_protocols.package_references import (
     OpenByName,
     PackageQuery,
 )
+from artifactstore_protocols.verification import SEED_MAX, DueKey, DueObjects, Sample
+from artifactstore_protocols.views import MarkVerified
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +107,53 @@ async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two
     steps = await database.read(partial(plan, selected=of_runs))
     assert [table for table in LIVE if any(table.name in step for step in steps)] == []
     assert any("last_runs" in step for step in steps)
+
+
+PARTS = [Sample(1_000_000), Sample(250_000, 7), Sample(500_000, SEED_MAX)]
+
+
+async def explained(connection: AsyncConnection, sql: str, values: Sequence[object]) -> list[str]:
+    """The steps of the plan of a statement with parameters, if tables were large."""
+    explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+    if connection.dialect.name != "sqlite":
+        for way in ("seqscan", *_NOT_IN_ORDER):
+            await connection.execute(text(f"SET LOCAL enable_{way} = off"))
+    found = await connection.exec_driver_sql(f"{explain} {sql}", tuple(values))
+    return [str(tuple(row)) for row in found.all()]
+
+
+@pytest.mark.parametrize("sample", PARTS, ids=repr)
+@pytest.mark.parametrize("after", [None, (2, b"x", "local", "k")], ids=["first page", "next page"])
+async def test_what_is_due_is_read_in_the_order_of_an_index(
+    database: Database, sample: Sample, after: DueKey | None
+) -> None:
+    async def look(connection: AsyncConnection) -> list[str]:
+        made = due_query(DueObjects(7, sample), after, 10).compile(dialect=connection.dialect)
+        return await explained(connection, str(made), [made.params[name] for name in made.positiontup or ()])
+
+    steps = await database.read(look)
+    assert any("ix_storage_locations_verified" in step for step in steps), steps
+    assert not any("TEMP B-TREE" in step or "Sort" in step for step in steps), steps
+
+
+async def test_the_age_of_a_verification_is_found_by_two_indexes(database: Database) -> None:
+    last, oldest = state_queries()
+    await check_plan(database, last, "events")
+    steps = await database.read(partial(plan_in_order, selected=oldest))
+    assert any("ix_storage_locations_verified" in step for step in steps), steps
+    assert not any("SCAN events" in step or "Seq Scan" in step for step in steps), steps
+
+
+@pytest.mark.parametrize("sample", PARTS, ids=repr)
+async def test_a_range_is_marked_by_the_index(database: Database, sample: Sample) -> None:
+    marked = MarkVerified((2, b"x", "local", "k"), (3, b"y", "local", "k"), sample.arcs, 9)
+
+    async def look(connection: AsyncConnection) -> list[str]:
+        [statement] = row_statements([marked], LIVE, connection.dialect.name)
+        return await explained(connection, statement.sql, statement.parameters[0])
+
+    steps = await database.read(look)
+    assert any("ix_storage_locations_verified" in step for step in steps), steps
 
 
 async def plan_in_order(connection: AsyncConnection, selected: Select[tuple[Any, ...]]) -> list[str]:

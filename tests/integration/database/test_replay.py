@@ -69,7 +69,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     PACKAGES: {"version": 99, "name": "renamed"},
     CONTENTS: {"size_bytes": 99, "digest_sha256": b"another"},
     FILES: {"executable": 99, "path": "elsewhere", "link_target": "nowhere"},
-    LOCATIONS: {"integrity": "missing", "state": "elsewhere", "stored_at": 0},
+    LOCATIONS: {"integrity": "missing", "state": "elsewhere", "stored_at": 0, "verified_sequence": 99},
     RETENTION: {"expires_at": None, "duration_us": 1, "status": "lost"},
     SCHEMAS: {"registered_at": -1, "schema": b"{}"},
     TAGS: {"package_id": "another", "protected": 7},

@@ -13,7 +13,7 @@ from artifactstore import Registry, Settings
 from artifactstore.storage import StorageActor
 from artifactstore.supervision import ActorCrashed
 from artifactstore_protocols.dataplane import VerifyResult
-from artifactstore_protocols.event_types import OBJECTS_FLAGGED, ObjectsFlagged
+from artifactstore_protocols.event_types import OBJECTS_FLAGGED, ObjectsFlagged, StoreVerified
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.messages import VerifyObjects
 from artifactstore_protocols.packages import PackageNotFound
@@ -65,7 +65,9 @@ async def test_an_intact_store_has_nothing_to_report(registry: Registry, package
     assert report.manifest_mismatches == ()
     assert [(counts.objects, counts.objects_total) for counts in progress] == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert (progress[-1].bytes, progress[-1].bytes_total) == (36, 36)
-    assert len(await whole_log(registry)) == before
+    [verified] = [stored.decode() for stored in (await whole_log(registry))[before:]]
+    assert isinstance(verified, StoreVerified)
+    assert (verified.objects, verified.bytes, verified.damaged, verified.missing) == (3, 36, 0, 0)
 
 
 async def test_flaws_are_named_with_their_files_and_recorded_once(
@@ -137,8 +139,9 @@ async def test_ingesting_the_same_file_again_repairs_it_without_changing_its_pac
     first = await registry.get_file_record(package, "a")
     again = await registry.ingest_file(package, "a", stream_of(b"content of a"), replace=True)
     assert again == first
-    assert [event.event.type for event in (await check_sound(registry))[-3:]] == [
+    assert [event.event.type for event in (await check_sound(registry))[-4:]] == [
         "v1.objects.flagged",
+        "v1.store.verified",
         "v1.objects.stored",
         "v1.objects.retired",
     ]
@@ -253,7 +256,8 @@ def _found_in(events: Iterable[StoredEvent]) -> dict[str, str]:
 
 async def _damage_the_first(registry: Registry, settings: Settings, package: str) -> list[str]:
     """Damage the object that is read first; the addresses in the order in which they are read."""
-    addresses = sorted({file.content_address for file in await registry.list_files(package)})
+    files = sorted(await registry.list_files(package), key=lambda file: file.sequence)
+    addresses = list(dict.fromkeys(file.content_address for file in files))
     overwrite(object_file(settings, addresses[0]), b"damaged")
     return addresses
 

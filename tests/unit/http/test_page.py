@@ -25,6 +25,7 @@ from artifactstore_protocols.supervision import (
     SupervisorSnapshot,
     WorkSnapshot,
 )
+from artifactstore_protocols.verification import VerificationState
 
 HOSTILE = "<script>alert(1)</script>"
 BOX = MailboxSnapshot(
@@ -203,10 +204,12 @@ def test_an_open_package_has_no_digest() -> None:
 
 def test_the_last_backup_and_verification_have_ages_and_flaws() -> None:
     last = LastRun(ended_at_us=0, sequence=1_500, objects=9, flaws=2)
-    stats = structs.replace(STATS, last_backup=structs.replace(last, flaws=0), last_verification=last)
+    verified = VerificationState(verified_at_us=10 * MINUTE_US, verified_sequence=1_500, oldest_at_us=0)
+    stats = structs.replace(STATS, last_backup=last, verification=verified)
     stored = dict(view_of(report_of(), ROOT, Overview(stats, ()), 30 * MINUTE_US).stored)
-    assert stored["last backup"] == "30 min ago, up to event 1,500"
-    assert stored["last verification"] == "30 min ago, up to event 1,500, with 2 flaws"
+    assert stored["last backup"] == "30 min ago, up to event 1,500, with 2 flaws"
+    read = "the oldest object was last read 30 min ago"
+    assert stored["last verification"] == f"20 min ago, by event 1,500; {read}"
 
 
 def test_contents_that_cannot_be_read_say_why() -> None:
