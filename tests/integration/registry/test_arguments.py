@@ -115,6 +115,11 @@ KINDS = {
     "update": "bool",
     "keep_going": "bool",
     "to": "settings",
+    "other": "settings",
+    "sample_ppm": "int",
+    "seed": "int",
+    "limit_rate": "int",
+    "dry_run": "bool",
 }
 
 
