@@ -83,11 +83,14 @@ docs/how-to/leaving-out
 docs/how-to/metadata
 docs/how-to/exporting
 docs/how-to/reading-packages
+docs/how-to/keeping
 docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql
 docs/how-to/backup
 docs/how-to/verifying
+docs/how-to/policies
+docs/how-to/space
 docs/how-to/testing-actors
 examples/README
 protocols/README

@@ -26,8 +26,14 @@ from artifactstore_protocols.commands import (
 )
 from artifactstore_protocols.entries import Entry, Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
+    ClockConfirmed,
+    ClockObserved,
     CommandNoted,
     FilesIngested,
+    HoldPlaced,
+    HoldReleased,
+    KeepPolicyDeleted,
+    KeepPolicySet,
     LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
@@ -39,8 +45,11 @@ from artifactstore_protocols.event_types import (
     ObjectsStored,
     PackageAnnotated,
     PackageCreated,
+    PackageDeleted,
+    PackageExpired,
     PackageFinalized,
     Payload,
+    RetentionChanged,
     StoreVerified,
     TagDeleted,
     TagSet,
@@ -63,19 +72,29 @@ __all__ = [
     "BACKEND_ID",
     "LOG_BEGUN",
     "Annotate",
+    "ApplyKeepPolicy",
     "Condemn",
     "Create",
+    "Delete",
+    "DeleteAKeepPolicy",
     "DeleteATag",
+    "Expire",
+    "Extend",
     "FileStep",
     "Finalize",
     "Find",
     "Ids",
     "Ingest",
     "Ingested",
+    "Observe",
+    "PlaceAHold",
     "Register",
+    "Release",
     "Remove",
     "Replace",
+    "Retain",
     "Retire",
+    "SetAKeepPolicy",
     "SetATag",
     "Step",
     "Verify",
@@ -348,12 +367,94 @@ class SetATag:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAKeepPolicy:
+    """Somebody sets the keep policy of a group."""
+
+    group: str
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAKeepPolicy:
+    """Somebody deletes the keep policy of a group."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyKeepPolicy:
+    """Somebody applies the keep policy of a group to some packages."""
+
+    group: str
+    packages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Annotate:
     """Somebody annotates a package."""
 
     package: int
     annotations: Metadata = field(hash=False)
     removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Somebody deletes a package."""
+
+    package: int
+    before_expiry: bool
+    as_of_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """A rule lets a package go, which it saw as it is, or one change earlier."""
+
+    package: int
+    rule: str
+    as_of_us: int
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceAHold:
+    """Somebody places a hold, perhaps with an id that another hold has."""
+
+    hold: int
+    package: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Somebody releases a hold."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """Somebody sets a retention: a class, or a duration in microseconds."""
+
+    package: int
+    retention: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Somebody extends a retention."""
+
+    package: int
+    duration_us: int
+    as_of_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """The service sees the clock, or somebody confirms it."""
+
+    at_us: int
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,7 +485,17 @@ type Step = (
     | Replace
     | SetATag
     | DeleteATag
+    | SetAKeepPolicy
+    | DeleteAKeepPolicy
+    | ApplyKeepPolicy
     | Annotate
+    | Delete
+    | Expire
+    | PlaceAHold
+    | Release
+    | Retain
+    | Extend
+    | Observe
     | Verify
 )
 
@@ -393,6 +504,7 @@ _PACKAGES = st.sampled_from([1, 1, 1, 1, 2])
 _NAMES = ["a", "b", "c", "c/d", "é", "e\u0301", "e\u0301/x"]
 _CONTENTS = st.sampled_from([b"", b"x", b"yy"])
 _TAGS = st.sampled_from(["release", "best"])
+_GROUPS = st.sampled_from(["nightly", "night*"])
 _KEYS = st.sampled_from(["branch", "reviewed", "score"])
 
 
@@ -421,6 +533,8 @@ def samples() -> st.SearchStrategy[Sample]:
 
 _OBJECTS = st.lists(st.tuples(_CONTENTS, st.integers(1, 3)), min_size=1, max_size=3, unique=True).map(tuple)
 
+_TIMES = st.sampled_from([0, 40 * 86_400_000_000, INTEGER_MAX])
+
 _STEPS = st.one_of(
     st.builds(Condemn, st.lists(_CONTENTS, min_size=1, max_size=3, unique=True).map(tuple)),
     st.builds(Retire, _OBJECTS, st.sampled_from(["condemned", "condemned", "orphan"])),
@@ -440,6 +554,22 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(SetAKeepPolicy, _GROUPS, st.integers(1, 2)),
+    st.builds(DeleteAKeepPolicy, _GROUPS),
+    st.builds(ApplyKeepPolicy, _GROUPS, st.sampled_from([(1,), (2,), (1, 2)])),
+    st.builds(Observe, st.sampled_from([0, 10**12, 3 * 10**12, 10**15]), st.booleans()),
+    st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
+    st.builds(Release, st.integers(1, 3)),
+    st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
+    st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),
+    st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
+    st.builds(
+        Expire,
+        st.sampled_from([1, 2, 2]),
+        st.sampled_from(["retention", "policy:nightly", "abandoned"]),
+        _TIMES,
+        st.booleans(),
+    ),
     st.builds(
         Annotate,
         _PACKAGES,
@@ -500,7 +630,7 @@ def payloads() -> st.SearchStrategy[Payload]:
         return FilesIngested(
             package_id=draw(text),
             package_number=draw(number),
-            totals=draw(st.builds(Totals, number, number, number, number, number)),
+            totals=draw(st.builds(Totals, number, number, number, number, number, number)),
             digest_algorithm=draw(text),
             entries=tuple(entries),
             path_keys=tuple(keys),
@@ -528,6 +658,15 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(MetadataSchemaRegistered, text, number, text),
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
+        st.builds(KeepPolicySet, text, metadata),
+        st.builds(KeepPolicyDeleted, text),
+        st.builds(PackageDeleted, text, text),
+        st.builds(ClockObserved, number),
+        st.builds(ClockConfirmed, number),
+        st.builds(HoldPlaced, text, text, text),
+        st.builds(HoldReleased, text, text),
+        st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
+        st.builds(PackageExpired, text, text, number, number),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
         st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),
         st.builds(ObjectsFlagged, findings("damaged", "missing")),

@@ -42,7 +42,7 @@ def _file(package: int, number: int, file: int) -> list[Payload]:
         FilesIngested(
             package_id=package_id_of(package),
             package_number=number,
-            totals=Totals(file + 1, file, 0, 0, file),
+            totals=Totals(file + 1, file, 0, 0, file, file),
             digest_algorithm=PRIMARY_ALGORITHM,
             entries=(file_entry(path, False, "application/json", 1, digest),),
             path_keys=(path,),

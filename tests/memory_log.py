@@ -10,6 +10,7 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CondemnObjects,
+    DeleteKeepPolicy,
     DeleteTag,
     FinalizePackage,
     IngestFiles,
@@ -18,6 +19,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.entries import Place
@@ -25,6 +27,19 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    ConfirmClock,
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    ObserveClock,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -44,16 +59,26 @@ from command_strategies import (
     BACKEND_ID,
     LOG_BEGUN,
     Annotate,
+    ApplyKeepPolicy,
     Condemn,
     Create,
+    Delete,
+    DeleteAKeepPolicy,
     DeleteATag,
+    Expire,
+    Extend,
     Finalize,
     Find,
     Ingest,
+    Observe,
+    PlaceAHold,
     Register,
+    Release,
     Remove,
     Replace,
+    Retain,
     Retire,
+    SetAKeepPolicy,
     SetATag,
     Step,
     Verify,
@@ -96,6 +121,7 @@ class MemoryLog:
         self._now_us += bool(payloads)
         if payloads and not self.events:
             self.events += stored_events([LOG_BEGUN], at_us=self._now_us)
+            self.state.clock_us = self._now_us
         events = stored_events(payloads, after=len(self.events), at_us=self._now_us)
         for stored, payload in zip(events, payloads, strict=True):
             type_of(payload).evolve(payload, stored, self.state)
@@ -103,9 +129,10 @@ class MemoryLog:
             self.views.apply(project(stored, payload))
         self.views.count_totals()
         self.state.counts = self.views.counts()
+        self.state.groups = self.views.groups()
         return None
 
-    def command(self, step: Step) -> Command:
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911, PLR0912 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -120,10 +147,18 @@ class MemoryLog:
             case Register():
                 schema = '{"properties":{"branch":{"type":"string"},"score":{"type":"integer"}}}'
                 return RegisterMetadataSchema(step.name, schema)
-            case SetATag():
-                return SetTag(step.tag, package_id_of(step.package), step.protected)
-            case DeleteATag():
-                return DeleteTag(step.tag)
+            case SetATag() | DeleteATag() | SetAKeepPolicy() | DeleteAKeepPolicy() | ApplyKeepPolicy():
+                return _of_names(step)
+            case Delete():
+                return DeletePackage(package_id_of(step.package), "no need", step.before_expiry, step.as_of_us)
+            case Expire():
+                package = self.state.packages.get(package_id_of(step.package))
+                version = max(0 if package is None else package.version - step.late, 0)
+                return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case Observe():
+                return (ConfirmClock if step.confirmed else ObserveClock)(step.at_us)
+            case PlaceAHold() | Release() | Retain() | Extend():
+                return _of_keeping(step)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
@@ -191,6 +226,34 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             principal="ci",
         )
+
+
+def _of_names(step: SetATag | DeleteATag | SetAKeepPolicy | DeleteAKeepPolicy | ApplyKeepPolicy) -> Command:
+    match step:
+        case SetATag():
+            return SetTag(step.tag, package_id_of(step.package), step.protected)
+        case DeleteATag():
+            return DeleteTag(step.tag)
+        case SetAKeepPolicy():
+            return SetKeepPolicy(step.group, KeepRules(last=step.last, tagged=("release-*",)))
+        case DeleteAKeepPolicy():
+            return DeleteKeepPolicy(step.group)
+        case ApplyKeepPolicy():
+            return ApplyKeepPolicies(step.group, "nightly", tuple(map(package_id_of, step.packages)), 1 << 50)
+
+
+def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:
+    match step:
+        case PlaceAHold():
+            return PlaceHold(package_id_of(1000 + step.hold), package_id_of(step.package), "a case")
+        case Release():
+            return ReleaseHold(package_id_of(1000 + step.hold))
+        case Retain():
+            if isinstance(step.retention, str):
+                return SetRetention(package_id_of(step.package), step.retention)
+            return SetRetention(package_id_of(step.package), CUSTOM, step.retention)
+        case Extend():
+            return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

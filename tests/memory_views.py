@@ -6,16 +6,19 @@ Nothing of it is shared with the code under test.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
+from typing import Literal, cast
 
-from artifactstore_protocols import manifest
+from artifactstore_protocols import canonical, manifest
 from artifactstore_protocols.entries import Entry, Place, directory_entry, file_entry, link_entry
 from artifactstore_protocols.identity import Digest
+from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.manifest import DirectoryEntry, FileEntry, LinkEntry, ManifestReceipt
+from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.paths import ancestors
 from artifactstore_protocols.state import (
     ContentState,
     EntryCounts,
+    Gone,
     LogState,
     Needs,
     ObjectState,
@@ -26,14 +29,18 @@ from artifactstore_protocols.state import (
 )
 from artifactstore_protocols.verification import DueKey
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
+    HOLDS,
+    KEEP_POLICIES,
     KIND_DIRECTORY,
     KIND_FILE,
     KIND_LINK,
     LOCATIONS,
     PACKAGES,
     PARENTS,
+    RETENTION,
     SCHEMAS,
     TAGS,
     TOTALS,
@@ -113,19 +120,21 @@ class MemoryViews:
                 retention_class=text_of(row, "retention_class"),
                 metadata=bytes_of(row, "metadata"),
                 created_at_us=number_of(row, "created_at"),
-                finalized=row["status"] == "finalized",
+                finalized=row["manifest_digest"] is not None,
                 version=number_of(row, "version"),
                 files=number_of(row, "file_count"),
                 links=number_of(row, "link_count"),
                 directories=number_of(row, "directory_count"),
                 total_bytes=number_of(row, "total_bytes"),
+                stored_bytes=number_of(row, "stored_bytes"),
                 manifest_digest=cast("str | None", row["manifest_digest"]),
                 schema=cast("str | None", row["metadata_schema"]),
+                gone=gone_of(row),
             )
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
             package, key = numbered.get(number_of(row, "package_number")), text_of(row, "path_key")
-            if package is not None and not package.finalized:  # a finalized one takes no more
+            if package is not None and not package.finalized and package.gone is None:  # others take no more
                 package.entries[key] = self._entry(row)
                 for above in ancestors(key):
                     package.below.setdefault(above, path_of(row))
@@ -143,7 +152,10 @@ class MemoryViews:
             state.schemas[f"{text_of(row, 'name')}@{number_of(row, 'version')}"] = bytes_of(row, "schema").decode()
         self._describe(numbered)
         for row in self.rows(TAGS):
-            state.tags[text_of(row, "tag")] = TagState(text_of(row, "package_id"), bool(row["protected"]))
+            state.set_tag(text_of(row, "tag"), TagState(text_of(row, "package_id"), bool(row["protected"])))
+        state.keep_policies.update(self.keep_rules())
+        state.groups.update(self.groups())
+        self._retain(state)
         for row in self.rows(FILES):
             if row["kind"] == KIND_FILE:
                 digest = bytes_of(row, "digest_primary")
@@ -151,6 +163,24 @@ class MemoryViews:
         state.counts = self.counts()
         state.totals = self.totals()
         return state
+
+    def keep_rules(self) -> dict[str, KeepRules]:
+        """The rules of every keep policy, by its group."""
+        return {
+            text_of(row, "package_group"): KeepRules.of_map(cast("Metadata", canonical.decode(bytes_of(row, "rules"))))
+            for row in self.rows(KEEP_POLICIES)
+        }
+
+    def groups(self) -> dict[str, dict[str, Candidate]]:
+        """Every finalized package that is there, by its name and its id, as keep policies see it."""
+        found: dict[str, dict[str, Candidate]] = {}
+        for row in self.rows(PACKAGES):
+            if row["status"] == "finalized":
+                package_id = text_of(row, "package_id")
+                tags = [text_of(tag, "tag") for tag in self.rows(TAGS) if tag["package_id"] == package_id]
+                times = number_of(row, "finalized_at"), number_of(row, "finalized_sequence")
+                found.setdefault(text_of(row, "name"), {})[package_id] = Candidate(package_id, *times, tuple(tags))
+        return found
 
     def totals(self) -> StoreTotals:
         """The row of totals; zeros where there is none."""
@@ -164,10 +194,13 @@ class MemoryViews:
 
     def count_totals(self) -> None:
         """Write the row of totals anew, by counting all rows; there is none before a package or an object."""
-        packages, kinds = self.rows(PACKAGES), Counter(row["kind"] for row in self.rows(FILES))
+        packages = [row for row in self.rows(PACKAGES) if row["gone_at"] is None]
+        numbers = {row["created_sequence"] for row in packages}
+        kinds = Counter(row["kind"] for row in self.rows(FILES) if row["package_number"] in numbers)
         contents = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
         held = [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
-        if not packages and not self.rows(LOCATIONS):
+        condemned = [row for row in held if row["state"] == "condemned"]
+        if not self.rows(PACKAGES) and not self.rows(LOCATIONS):
             return
         row: Row = (
             1,
@@ -179,8 +212,22 @@ class MemoryViews:
             sum(number_of(package, "total_bytes") for package in packages),
             len(held),
             sum(contents.get(row["digest_primary"], 0) for row in held),
+            len(condemned),
+            sum(contents.get(row["digest_primary"], 0) for row in condemned),
         )
         self.apply([Put(TOTALS, [row])])
+
+    def _retain(self, state: LogState) -> None:
+        """Give packages their retention the holds on them, and the clock."""
+        for row in self.rows(RETENTION):
+            if (package := state.packages.get(text_of(row, "package_id"))) is not None:
+                package.expires_at_us = cast("int | None", row["expires_at"])
+                package.retained_from_us = cast("int | None", row["retained_from"]) or 0
+        state.clock_us = next((number_of(row, "observed_at") for row in self.rows(CLOCK)), None)
+        for row in self.rows(HOLDS):
+            state.holds[text_of(row, "hold_id")] = text_of(row, "package_id")
+            if (package := state.packages.get(text_of(row, "package_id"))) is not None:
+                package.holds.add(text_of(row, "hold_id"))
 
     def _describe(self, packages: Mapping[int, PackageState]) -> None:
         """Give packages their annotations and parents."""
@@ -230,6 +277,14 @@ class MemoryViews:
     def manifest_receipt(self, row: NamedCells) -> ManifestReceipt:
         """A row of locations as a manifest lists it."""
         return ManifestReceipt(bytes_of(row, "digest_primary"), text_of(row, "backend_id"), text_of(row, "object_key"))
+
+
+def gone_of(row: NamedCells) -> Gone | None:
+    """How a package ended, by its row."""
+    if row["gone_at"] is None:
+        return None
+    status = cast("Literal['deleted', 'expired']", row["status"])
+    return Gone(status, number_of(row, "gone_at"), text_of(row, "gone_by"), text_of(row, "gone_reason"))
 
 
 def path_of(row: NamedCells) -> str:

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import aclosing, asynccontextmanager, suppress
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from pathlib import Path
 from typing import Any, Concatenate, Literal, cast
 
@@ -29,14 +29,19 @@ from artifactstore.package_paths import Package
 from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
+    ExpiredPackage,
     FileRecord,
     FoundEntry,
     HistoryEntry,
+    Hold,
     IngestProgress,
     MetadataSchema,
     PackageRecord,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import StorageBackend
@@ -171,8 +176,19 @@ class AsyncioRegistry:
     register_metadata_schema = _awaitable(Registry.register_metadata_schema)
     annotate_package = _awaitable(Registry.annotate_package)
     get_metadata_schema = _awaitable(Registry.get_metadata_schema)
+    delete_package = _awaitable(Registry.delete_package)
+    place_hold = _awaitable(Registry.place_hold)
+    release_hold = _awaitable(Registry.release_hold)
+    set_retention = _awaitable(Registry.set_retention)
+    extend_retention = _awaitable(Registry.extend_retention)
+    explain_retention = _awaitable(Registry.explain_retention)
+    observe_clock = _awaitable(Registry.observe_clock)
+    confirm_clock = _awaitable(Registry.confirm_clock)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
+    set_keep_policy = _awaitable(Registry.set_keep_policy)
+    get_keep_policy = _awaitable(Registry.get_keep_policy)
+    delete_keep_policy = _awaitable(Registry.delete_keep_policy)
     get_package = _awaitable(Registry.get_package)
     list_files = _awaitable(Registry.list_files)
     diff_packages = _awaitable(Registry.diff_packages)
@@ -190,6 +206,8 @@ class AsyncioRegistry:
     repair = _awaitable(Registry.repair)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
+    disk_usage = _awaitable(Registry.disk_usage)
+    unique_usage = _awaitable(Registry.unique_usage)
     health = _awaitable(Registry.health)
 
     @checked
@@ -264,9 +282,56 @@ class AsyncioRegistry:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
         return _items(self.portal.iterate(Registry.list_metadata_schemas))
 
+    def list_retention(self, expiring_within: str = "0d") -> AsyncGenerator[RetainedPackage]:
+        """Iterate over the packages whose retention ends within a time."""
+        return _items(self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
+
+    def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[ExpiredPackage]:
+        """Let go what is due, and iterate over what went."""
+        call = partial(
+            Registry.expire_packages,
+            dry_run=dry_run,
+            yes_expire=yes_expire,
+            abandoned_after=abandoned_after,
+            principal=principal,
+        )
+        return _items(self.portal.iterate(call))
+
+    def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
+        """Iterate over holds."""
+        return _items(self.portal.iterate(lambda registry: registry.list_holds(package)))
+
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal.iterate(Registry.list_tags))
+
+    def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
+        """Iterate over all keep policies, in the order of their groups."""
+        return _items(self.portal.iterate(Registry.list_keep_policies))
+
+    def apply_keep_policies(
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[KeepVerdict]:
+        """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
+        return _items(
+            self.portal.iterate(
+                lambda registry: registry.apply_keep_policies(
+                    group, dry_run=dry_run, yes_expire=yes_expire, principal=principal
+                )
+            )
+        )
 
     def tag_history(self, tag: str) -> AsyncGenerator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

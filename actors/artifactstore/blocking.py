@@ -14,7 +14,7 @@ such as KeyboardInterrupt, withdraws the call. Progress callbacks run in the sto
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from itertools import islice
 from pathlib import Path
 from typing import Concatenate, Literal
@@ -29,14 +29,19 @@ from artifactstore.portal import Call, Iteration, Portal, snapshot_of
 from artifactstore.refusals import StoreClosed, WrongProcess
 from artifactstore.registry import DEFAULT_PRINCIPAL, Registry
 from artifactstore_protocols.events import StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepVerdict
 from artifactstore_protocols.package_listing import ALL, EntryFilter, PackageFilter, SortKey
 from artifactstore_protocols.records import (
+    ExpiredPackage,
     FileRecord,
     FoundEntry,
     HistoryEntry,
+    Hold,
     IngestProgress,
     MetadataSchema,
     PackageRecord,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import StorageBackend
@@ -116,8 +121,19 @@ class BlockingRegistry:
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
     annotate_package = _blocking(Registry.annotate_package)
     get_metadata_schema = _blocking(Registry.get_metadata_schema)
+    delete_package = _blocking(Registry.delete_package)
+    place_hold = _blocking(Registry.place_hold)
+    release_hold = _blocking(Registry.release_hold)
+    set_retention = _blocking(Registry.set_retention)
+    extend_retention = _blocking(Registry.extend_retention)
+    explain_retention = _blocking(Registry.explain_retention)
+    observe_clock = _blocking(Registry.observe_clock)
+    confirm_clock = _blocking(Registry.confirm_clock)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
+    set_keep_policy = _blocking(Registry.set_keep_policy)
+    get_keep_policy = _blocking(Registry.get_keep_policy)
+    delete_keep_policy = _blocking(Registry.delete_keep_policy)
     get_package = _blocking(Registry.get_package)
     list_files = _blocking(Registry.list_files)
     diff_packages = _blocking(Registry.diff_packages)
@@ -135,6 +151,8 @@ class BlockingRegistry:
     repair = _blocking(Registry.repair)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
+    disk_usage = _blocking(Registry.disk_usage)
+    unique_usage = _blocking(Registry.unique_usage)
     health = _blocking(Registry.health)
 
     @checked
@@ -210,9 +228,57 @@ class BlockingRegistry:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
         return _items(self.portal, self.portal.iterate(Registry.list_metadata_schemas))
 
+    def list_retention(self, expiring_within: str = "0d") -> Generator[RetainedPackage]:
+        """Iterate over the packages whose retention ends within a time."""
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.list_retention(expiring_within)))
+
+    def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> Generator[ExpiredPackage]:
+        """Let go what is due, and iterate over what went."""
+        call = partial(
+            Registry.expire_packages,
+            dry_run=dry_run,
+            yes_expire=yes_expire,
+            abandoned_after=abandoned_after,
+            principal=principal,
+        )
+        return _items(self.portal, self.portal.iterate(call))
+
+    def list_holds(self, package: str | None = None) -> Generator[Hold]:
+        """Iterate over holds."""
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.list_holds(package)))
+
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""
         return _items(self.portal, self.portal.iterate(Registry.list_tags))
+
+    def list_keep_policies(self) -> Generator[KeepPolicy]:
+        """Iterate over all keep policies, in the order of their groups."""
+        return _items(self.portal, self.portal.iterate(Registry.list_keep_policies))
+
+    def apply_keep_policies(
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> Generator[KeepVerdict]:
+        """Let packages go that nothing keeps, and iterate over what the keep policies say about each package."""
+        return _items(
+            self.portal,
+            self.portal.iterate(
+                lambda registry: registry.apply_keep_policies(
+                    group, dry_run=dry_run, yes_expire=yes_expire, principal=principal
+                )
+            ),
+        )
 
     def tag_history(self, tag: str) -> Generator[HistoryEntry]:
         """Iterate over the history of one tag, in log order."""

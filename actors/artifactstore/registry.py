@@ -23,7 +23,7 @@ from artifactstore.arguments import Sources, checked, source_tree
 from artifactstore.callbacks import thread_safe_callback, with_progress, with_stream
 from artifactstore.config import Settings
 from artifactstore.database.errors import DatabaseDamaged
-from artifactstore.environment import in_thread
+from artifactstore.environment import environment, in_thread
 from artifactstore.event_writer import COMMIT_TIMEOUT_S
 from artifactstore.host_loop import loop_here
 from artifactstore.ids import new_id
@@ -43,21 +43,38 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CommandRequest,
+    DeleteKeepPolicy,
     DeleteTag,
     OnExisting,
     RecordFindings,
     RecordVerification,
     RegisterMetadataSchema,
     ReplaceObjects,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.disk_usage import UNIQUE_PACKAGES_MAX, NameUsage, UniqueUsage
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import MetadataSchemaRegistered, TagSet
+from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
+from artifactstore_protocols.expiry import ABANDONED_AFTER
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import KeepPolicy, KeepPolicyNotFound, KeepVerdict
+from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    ConfirmClock,
+    DeletePackage,
+    ExtendRetention,
+    ObserveClock,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -77,6 +94,7 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
+from artifactstore_protocols.moments import duration_us
 from artifactstore_protocols.package_listing import (
     ALL,
     EntryFilter,
@@ -86,7 +104,7 @@ from artifactstore_protocols.package_listing import (
     SortKey,
 )
 from artifactstore_protocols.package_tree import PackageTree
-from artifactstore_protocols.packages import NotFinalized, TagNotFound
+from artifactstore_protocols.packages import NotFinalized, PackageIdNeeded, TagNotFound
 from artifactstore_protocols.paths import check_path, path_key
 from artifactstore_protocols.records import (
     BackupReport,
@@ -94,12 +112,14 @@ from artifactstore_protocols.records import (
     DirectoryIngest,
     DirectoryItem,
     EntryChange,
+    ExpiredPackage,
     ExportReport,
     FileRecord,
     FinalizedPackage,
     FoundEntry,
     HealthReport,
     HistoryEntry,
+    Hold,
     IngestPreview,
     IngestProgress,
     IngestSummary,
@@ -111,6 +131,8 @@ from artifactstore_protocols.records import (
     ReplayProgress,
     ReplayReport,
     RestoreReport,
+    RetainedPackage,
+    RetentionReport,
     Tag,
     TransferProgress,
     VerifyProgress,
@@ -466,6 +488,224 @@ class Registry:
         return await self._store.package(package_id)
 
     @checked
+    async def delete_package(
+        self, package: str, *, reason: str, before_expiry: bool = False, principal: str = DEFAULT_PRINCIPAL
+    ) -> PackageRecord:
+        """Delete an open or finalized package, and return its record. A package that is gone already does not change.
+
+        The record stays, with name, counts, digests, metadata, tags and annotations, and so does the manifest. The
+        files cannot be read any more.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            reason: why, in 1 to 200 printable characters.
+            before_expiry: whether to delete a finalized package whose retention has not ended.
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageKept: a hold or a protected tag keeps it, or its retention has not ended.
+        """
+        package_id = await self._exact_id(package)
+        command = DeletePackage(package_id, reason, before_expiry, environment.get().now_us())
+        await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
+    async def place_hold(
+        self, package: str, *, reason: str, principal: str = DEFAULT_PRINCIPAL, idempotency_key: str | None = None
+    ) -> Hold:
+        """Place a hold on an open or finalized package. Until it is released, the package is not deleted and stays.
+
+        A package can have several holds.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            reason: why, in 1 to 200 printable characters.
+            principal: the principal.
+            idempotency_key: see the class.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone: the package was deleted or has expired.
+        """
+        command = PlaceHold(new_id(), await self._exact_id(package), reason)
+        committed = await self._commit(command, principal, idempotency_key)
+        [stored], [payload] = committed.events, committed.payloads()
+        placed, event = cast("HoldPlaced", payload), stored.event
+        return Hold(
+            placed.hold_id,
+            placed.package_id,
+            placed.reason,
+            event.principal,
+            event.recorded_at_us,
+            stored.sequence,
+        )
+
+    @checked
+    async def release_hold(self, hold: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Release a hold, which is named by its id.
+
+        Raises:
+            HoldNotFound: there is no such hold, or it was released before.
+        """
+        await self._commit(ReleaseHold(hold), principal, None)
+
+    @checked
+    async def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
+        """Yield the holds that were not released, of one package or of all, read in pages in the order of their ids.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        package_id = None if package is None else await self._package_id(package)
+        after = ""
+        while page := await self._store.holds(package_id=package_id, after=after, limit=_PAGE):
+            for each in page:
+                yield each
+            after = page[-1].hold_id
+
+    @checked
+    async def set_retention(self, package: str, retention: str, *, principal: str = DEFAULT_PRINCIPAL) -> PackageRecord:
+        """Set how long a finalized package is kept after it was finalized, and return its record.
+
+        This may also shorten its retention, unless a hold is on it. The manifest keeps the retention that the package
+        was finalized with.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            retention: a retention class, or a duration such as `30d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone, NotFinalized: the package is gone, or open.
+            PackageKept: its retention would become shorter, and a hold is on it.
+            UnknownRetentionClass: the text is no class and no duration.
+        """
+        package_id, duration = await self._exact_id(package), duration_us(retention)
+        command = SetRetention(package_id, retention if duration is None else CUSTOM, duration)
+        await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
+    async def extend_retention(
+        self, package: str, duration: str, *, principal: str = DEFAULT_PRINCIPAL, idempotency_key: str | None = None
+    ) -> PackageRecord:
+        """Keep a finalized package longer, and return its record.
+
+        The duration is added to the end of its retention, or to the present time if its retention has ended.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            duration: how much longer, such as `30d` (or m, h, w).
+            principal: the principal.
+            idempotency_key: see the class. Without one, a repeated call extends the retention once more.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone, NotFinalized: the package is gone, or open.
+            PackageKept: its retention is permanent.
+            InvalidValue: the duration is none.
+        """
+        longer_us = _duration_us(duration)
+        package_id = await self._exact_id(package)
+        command = ExtendRetention(package_id, longer_us, environment.get().now_us())
+        await self._commit(command, principal, idempotency_key)
+        return await self._store.package(package_id)
+
+    @checked
+    async def explain_retention(self, package: str) -> RetentionReport:
+        """Return what keeps a package and until when, or which rule or person let it go, with the events' sequences.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        package_id = await self._package_id(package)
+        from artifactstore.expiry import explain  # noqa: PLC0415 - see above
+
+        return await explain(self._store, package_id, environment.get().now_us())
+
+    @checked
+    async def list_retention(self, expiring_within: str = "0d") -> AsyncGenerator[RetainedPackage]:
+        """Yield the finalized packages whose retention ends within a time, first those that ended first.
+
+        They may be kept by a hold or a protected tag nevertheless.
+
+        Args:
+            expiring_within: a duration such as `7d` (or m, h, w); by default only packages whose retention has ended.
+
+        Raises:
+            InvalidValue: the duration is none.
+        """
+        until_us = environment.get().now_us() + _duration_us(expiring_within)
+        after = (0, "")
+        while page := await self._store.retained(until_us=until_us, after=after, limit=_PAGE, kept=True):
+            for each in page:
+                yield each
+            after = (page[-1].expires_at_us, page[-1].package_id)
+
+    @checked
+    async def expire_packages(
+        self,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        abandoned_after: str = ABANDONED_AFTER,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[ExpiredPackage]:
+        """Let go what is due, and yield each package that went.
+
+        These are finalized packages whose retention has ended, in the order of that end, and open packages that nobody
+        touched for long. A hold, a protected tag and the class `permanent` keep a package. Another run can go on at the
+        same time.
+
+        Args:
+            dry_run: whether to change nothing, and yield what would go.
+            yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
+            abandoned_after: how long nobody touched an open package that goes, such as `7d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+            InvalidValue: the duration is none.
+        """
+        from artifactstore.expiry import expire  # noqa: PLC0415 - see above
+
+        expired = expire(
+            self._store,
+            lambda command: self._commit(command, principal, None),
+            now_us=environment.get().now_us(),
+            abandoned_after_us=_duration_us(abandoned_after),
+            dry_run=dry_run,
+            confirmed=yes_expire,
+        )
+        async with aclosing(expired) as packages:
+            async for each in packages:
+                yield each
+
+    @checked
+    async def observe_clock(self, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Record the time by the clock, as the service does every hour. Within an hour of the last, nothing happens.
+
+        Raises:
+            ClockDoubtful: the clock differs too much from the time that the store saw last.
+        """
+        await self._commit(ObserveClock(environment.get().now_us()), principal, None)
+
+    @checked
+    async def confirm_clock(self, *, principal: str = DEFAULT_PRINCIPAL) -> int:
+        """Confirm that the clock is right, and return its time in microseconds since 1970 UTC."""
+        now_us = environment.get().now_us()
+        await self._commit(ConfirmClock(now_us), principal, None)
+        return now_us
+
+    @checked
     async def set_tag(
         self, tag: str, package: str, *, protect: bool | None = None, principal: str = DEFAULT_PRINCIPAL
     ) -> Tag:
@@ -528,6 +768,94 @@ class Registry:
             raise TagNotFound(tag)
 
     @checked
+    async def set_keep_policy(self, group: str, rules: KeepRules, *, principal: str = DEFAULT_PRINCIPAL) -> KeepPolicy:
+        """Set the keep policy of a group, in place of the one before, and return it. The same policy does not change.
+
+        Setting a policy lets no package go; `apply_keep_policies` does.
+
+        Args:
+            group: a package name, or a glob of names.
+            rules: the rules that keep packages. A package of the group goes if no rule of any policy keeps it.
+            principal: the principal.
+        """
+        command = SetKeepPolicy(group, rules)
+        while not (committed := await self._commit(command, principal, None)).events:
+            current = await self._keep_policy(group)
+            if current is not None and current.rules == rules:
+                return current  # otherwise somebody has changed it meanwhile
+        [stored] = committed.events
+        return KeepPolicy(group, rules, stored.event.principal, stored.event.recorded_at_us, stored.sequence)
+
+    async def _keep_policy(self, group: str) -> KeepPolicy | None:
+        return next((each for each in await self._store.keep_policies() if each.group == group), None)
+
+    @checked
+    async def get_keep_policy(self, group: str) -> KeepPolicy:
+        """Return the keep policy of a group.
+
+        Raises:
+            KeepPolicyNotFound: the group has none.
+        """
+        found = await self._keep_policy(DeleteKeepPolicy(group).group)
+        if found is None:
+            raise KeepPolicyNotFound(group)
+        return found
+
+    @checked
+    async def delete_keep_policy(self, group: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Delete the keep policy of a group. Its packages stay.
+
+        Raises:
+            KeepPolicyNotFound: the group has none.
+        """
+        await self._commit(DeleteKeepPolicy(group), principal, None)
+
+    @checked
+    async def apply_keep_policies(
+        self,
+        group: str | None = None,
+        *,
+        dry_run: bool = False,
+        yes_expire: int | None = None,
+        principal: str = DEFAULT_PRINCIPAL,
+    ) -> AsyncGenerator[KeepVerdict]:
+        """Let packages go that no keep policy and nothing else keeps. Yield what the policies say about each package.
+
+        Yields the packages of each name newest first, once those that go are gone. A package whose name no policy
+        matches is not judged. Protected tags, holds and permanent retention always keep a package. The record of each
+        package that goes has the rule `policy:GROUP`. A repeated call continues an interrupted one.
+
+        Args:
+            group: the group of the policy; None for all policies. Other policies that match a name can keep packages.
+            dry_run: only judge, and let nothing go.
+            yes_expire: the number of packages that may go even if that is most of them; any other number stops the run.
+            principal: the principal.
+
+        Raises:
+            KeepPolicyNotFound: the group has no policy.
+            ClockDoubtful: the clock is behind the time that the store saw last, or more than 31 days ahead of it.
+            TooMuchExpires: at least 10 packages, and more than half of all, would go, or not `yes_expire`.
+        """
+        from artifactstore.keeping_policies import apply_policies  # noqa: PLC0415 - see above
+
+        applied = apply_policies(
+            self._store,
+            group,
+            lambda command: self._commit(command, principal, None),
+            dry_run=dry_run,
+            confirmed=yes_expire,
+        )
+        async with aclosing(applied) as verdicts:
+            async for each in verdicts:
+                yield each
+
+    @checked
+    async def list_keep_policies(self) -> AsyncGenerator[KeepPolicy]:
+        """Yield every keep policy in the order of the groups."""
+        for each in await self._store.keep_policies():
+            yield each
+
+    @checked
     async def get_package(self, package: str) -> PackageRecord:
         """Return a package.
 
@@ -543,6 +871,17 @@ class Registry:
     async def _resolved(self, where: PackageFilter) -> PackageFilter:
         """Return a filter with the id of the package that it names."""
         return where if where.made_from is None else replace(where, made_from=await self._package_id(where.made_from))
+
+    async def _exact_id(self, package: str) -> str:
+        """Return the id of a package that is named by its id.
+
+        Raises:
+            PackageIdNeeded: it is named in another way.
+        """
+        package_id = await self._package_id(package, prefer_open=True)
+        if package != package_id:
+            raise PackageIdNeeded(package, package_id)
+        return package_id
 
     async def _package_id(self, package: str, *, prefer_open: bool = False) -> str:
         return (await self._store.find_package(package, prefer_open=prefer_open)).package_id
@@ -887,13 +1226,18 @@ class Registry:
     async def get_manifest_bytes(self, package: str, form: Literal["cbor", "json"] = "cbor") -> bytes:
         """Return the manifest of a finalized package, as canonical CBOR or as RFC 8785 JSON.
 
+        The log keeps the manifest of a package that is gone.
+
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             NotFinalized: the package is open.
+            PackageGone: it was open when it was deleted or expired.
             PayloadDiffers: the bytes in the log do not match the manifest digest.
         """
         package_id = await self._package_id(package)
-        if (await self._store.package(package_id)).status == "open":
+        record = await self._store.package(package_id)
+        if record.manifest_digest is None:
+            record.check_not_gone()
             raise NotFinalized(package_id)
         payload = await self._store.manifest_bytes(package_id)
         if payload is None:
@@ -1166,6 +1510,37 @@ class Registry:
         return await self._store.stats()
 
     @checked
+    async def disk_usage(self, name: str | None = None) -> Sequence[NameUsage]:
+        """Return the space that the packages of each name take, the largest first.
+
+        Reads one row of a table for each package, and no entries.
+
+        Args:
+            name: a name, or a glob of names; None for all.
+        """
+        matches = PackageFilter(name=name).matches_name
+        found: list[NameUsage] = []
+        after = ""
+        while page := await self._store.name_usage(name=name, after=after, limit=_PAGE):
+            found += (each for each in page if matches(each.name))
+            after = page[-1].name
+        return sorted(found, key=lambda each: (-each.bytes, each.name))
+
+    @checked
+    async def unique_usage(self, chosen: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together, and no other package.
+
+        Args:
+            chosen: 1 to `UNIQUE_PACKAGES_MAX` packages; see the class.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        if not 0 < len(chosen) <= UNIQUE_PACKAGES_MAX:
+            raise InvalidValue("chosen", str(len(chosen)), f"name 1 to {UNIQUE_PACKAGES_MAX} packages")
+        return await self._store.unique_usage(await self._package_ids(chosen))
+
+    @checked
     async def health(self, *, max_age_s: float = 1.0) -> HealthReport:
         """Return the state of every checked part, from readings that are at most `max_age_s` seconds old."""
         return await self._actors.health.ask(GetHealth(max_age_s))
@@ -1179,6 +1554,17 @@ class Registry:
         return await self._actors.writer.ask(
             Commit(CommandRequest(new_id(), command, principal, idempotency_key)), timeout=COMMIT_TIMEOUT_S
         )
+
+
+def _duration_us(text: str) -> int:
+    """Return a duration in microseconds.
+
+    Raises:
+        InvalidValue: the text is none.
+    """
+    if (found := duration_us(text)) is None:
+        raise InvalidValue("duration", text[:60], "write 30d, or with m, h or w")
+    return found
 
 
 async def _here[T](work: Callable[[], Awaitable[T]]) -> T:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from artifactstore.cli.output import counted, size_text
+from artifactstore_protocols.disk_usage import deduplication
 from artifactstore_protocols.moments import age_text
 from artifactstore_protocols.store_stats import LastRun, StoreStats
 from artifactstore_protocols.verification import VerificationState
@@ -23,6 +24,8 @@ def stats_lines(stats: StoreStats, now_us: int) -> Sequence[tuple[str, str]]:
         ("content", content_text(stats.files, stats.links, stats.directories)),
         ("logical size", size_text(stats.bytes)),
         ("stored size", f"{size_text(stats.object_bytes)} in {_counted(stats.objects, 'object')}"),
+        ("deduplication", _ratio_text(stats)),
+        ("to collect", f"{size_text(stats.condemned_bytes)} in {_counted(stats.condemned, 'object')}"),
         ("last backup", _run_text(stats.last_backup, now_us)),
         ("last verification", _verified_text(stats.verification, now_us)),
     )
@@ -36,6 +39,11 @@ def content_text(files: int, links: int, directories: int) -> str:
     if directories:
         text += f", {directories:,} empty director{'y' if directories == 1 else 'ies'}"
     return text
+
+
+def _ratio_text(stats: StoreStats) -> str:
+    ratio = deduplication(stats.bytes, stats.object_bytes - stats.condemned_bytes)
+    return "nothing stored" if ratio is None else f"{ratio:.2f} times"
 
 
 def _counted(number: int, thing: str) -> str:

@@ -15,6 +15,7 @@ from artifactstore_protocols.identity import ContentAddress, ContentDigests, Dig
 from artifactstore_protocols.links import check_target, escaping_links
 from artifactstore_protocols.media_types import check_media_type
 from artifactstore_protocols.package_listing import PackageListing
+from artifactstore_protocols.packages import PackageGone
 from artifactstore_protocols.paths import check_path, path_key, tree_order
 from artifactstore_protocols.records import PackageRecord
 
@@ -39,7 +40,12 @@ async def check_packages(store: EventStore, package_id: str | None) -> CheckedPa
     checked, differing, row_flaws, after = 0, list[str](), list[str](), 0
     while batch := await _packages(store, package_id, after):
         for package in batch:
-            contents = await store.contents(package.package_id)
+            try:
+                contents = await store.contents(package.package_id)
+            except PackageGone:
+                if package_id is not None:
+                    raise
+                continue  # it went while this ran
             agrees = contents.package.status == "finalized" and await _manifest_agrees(store, contents)
             if len(row_flaws) < ROW_FLAWS_NAMED:
                 row_flaws += await in_thread(partial(_flaws_of, contents, entries_checked=agrees))

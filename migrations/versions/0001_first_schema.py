@@ -97,6 +97,7 @@ def upgrade() -> None:
         integer("link_count"),
         integer("directory_count"),
         integer("total_bytes"),
+        integer("stored_bytes"),
         text("retention_class"),
         octets("metadata"),
         text("created_by"),
@@ -107,9 +108,20 @@ def upgrade() -> None:
         integer("created_sequence"),
         integer("finalized_sequence", nullable=True),
         text("metadata_schema", nullable=True),
+        integer("gone_at", nullable=True),
+        text("gone_by", nullable=True),
+        text("gone_reason", nullable=True),
+        integer("gone_sequence", nullable=True),
         sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
     )
-    op.create_index("ix_artifact_packages_name_finalized_sequence", "artifact_packages", ["name", "finalized_sequence"])
+    not_gone = sa.text("gone_at IS NULL")
+    op.create_index(
+        "ix_artifact_packages_name_finalized_sequence",
+        "artifact_packages",
+        ["name", "finalized_sequence"],
+        sqlite_where=not_gone,
+        postgresql_where=not_gone,
+    )
     op.create_index("ix_artifact_packages_manifest_digest", "artifact_packages", ["manifest_digest"])
     op.create_index(
         "ix_artifact_packages_tree_digest_finalized_sequence",
@@ -209,8 +221,28 @@ def upgrade() -> None:
         text("status"),
         integer("retained_from", nullable=True),
         integer("expires_at", nullable=True),
+        integer("sequence"),
         sa.PrimaryKeyConstraint("package_id", name="pk_retention_state"),
     )
+    retained = sa.text("status = 'retained'")
+    op.create_index(
+        "ix_retention_state_expires_at_package_id",
+        "retention_state",
+        ["expires_at", "package_id"],
+        sqlite_where=retained,
+        postgresql_where=retained,
+    )
+    op.create_table(
+        "artifact_holds",
+        text("hold_id"),
+        text("package_id"),
+        text("reason"),
+        text("placed_by"),
+        integer("placed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("hold_id", name="pk_artifact_holds"),
+    )
+    op.create_index("ix_artifact_holds_package_id_hold_id", "artifact_holds", ["package_id", "hold_id"])
 
     op.create_table(
         "metadata_schemas",
@@ -222,12 +254,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", "version", name="pk_metadata_schemas"),
     )
 
-    totals = ("packages", "finalized", "files", "links", "directories", "total_bytes", "objects", "object_bytes")
+    totals = "packages finalized files links directories total_bytes objects object_bytes condemned condemned_bytes"
     op.create_table(
         "store_totals",
         integer("id"),
-        *map(integer, totals),
+        *map(integer, totals.split()),
         sa.PrimaryKeyConstraint("id", name="pk_store_totals"),
+    )
+    op.create_table(
+        "store_clock",
+        integer("id"),
+        integer("observed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("id", name="pk_store_clock"),
     )
     op.create_table(
         "artifact_values",
@@ -252,14 +291,27 @@ def upgrade() -> None:
     )
     op.create_index("ix_artifact_parents_parent_id_package_number", "artifact_parents", ["parent_id", "package_number"])
 
+    op.create_table(
+        "keep_policies",
+        text("package_group"),
+        octets("rules"),
+        text("set_by"),
+        integer("set_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("package_group", name="pk_keep_policies"),
+    )
+
 
 def downgrade() -> None:
     for table in (
         "store_totals",
+        "keep_policies",
+        "store_clock",
         "artifact_parents",
         "artifact_values",
         "artifact_tags",
         "metadata_schemas",
+        "artifact_holds",
         "retention_state",
         "storage_locations",
         "artifact_files",

@@ -23,6 +23,7 @@ from artifactstore_protocols.event_types import (
     OBJECTS_RESTORED,
     OBJECTS_RETIRED,
     OBJECTS_STORED,
+    PACKAGE_EXPIRED,
     EventType,
     PackageFinalized,
     Payload,
@@ -47,12 +48,13 @@ _FOLLOWS: Final = frozenset(
         (OBJECTS_STORED.name, OBJECTS_RETIRED.name),
         (FILES_INGESTED.name, OBJECTS_RETIRED.name),
         (OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name),
+        (PACKAGE_EXPIRED.name, PACKAGE_EXPIRED.name),
     }
 )
 """Pairs of event types of which the second may directly follow the first in one command.
 
 An ingest reprieves objects, stores objects, adds entries and retires superseded keys. A verification flags objects and
-clears flags.
+clears flags. Keep policies let several packages go.
 """
 
 
@@ -182,4 +184,4 @@ def _follow_command(event: Event, kind: EventType[Any], state: LogState) -> None
     elif command_id in state.commands:
         raise InvalidValue("command id", command_id, "the events of a command stand together, and it has others before")
     state.commands.add(command_id)
-    state.last = LastEvent(command_id, event.principal, kind.name)
+    state.previous, state.last = last, LastEvent(command_id, event.principal, kind.name)

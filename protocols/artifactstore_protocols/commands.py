@@ -27,8 +27,22 @@ from artifactstore_protocols.entries import (
     encode_entry,
 )
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.globs import check_glob
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.keep_rules import KeepRules
+from artifactstore_protocols.life_cycle import (
+    ConfirmClock,
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    LifeCycleCommand,
+    ObserveClock,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
     ManifestSummary,
@@ -38,6 +52,7 @@ from artifactstore_protocols.manifest import (
 )
 from artifactstore_protocols.metadata import Metadata, check_keys, check_metadata
 from artifactstore_protocols.metadata_schema import SCHEMA_BYTES_MAX, check_schema, parse_reference
+from artifactstore_protocols.names import check_name
 from artifactstore_protocols.object_keys import parse_key
 from artifactstore_protocols.typed import check_fields
 from artifactstore_protocols.verification import VERIFIED_OBJECTS_MAX, Sample, VerifiedKey
@@ -52,6 +67,7 @@ __all__ = [
     "CommandRequest",
     "CondemnObjects",
     "CreatePackage",
+    "DeleteKeepPolicy",
     "DeleteTag",
     "FinalizePackage",
     "IngestFiles",
@@ -63,6 +79,7 @@ __all__ = [
     "RemoveObjects",
     "ReplaceObjects",
     "RetireObjects",
+    "SetKeepPolicy",
     "SetTag",
     "check_caller",
     "check_entries_bytes",
@@ -72,7 +89,6 @@ __all__ = [
     "file_entry_bytes",
 ]
 
-_NAME_CHARACTERS_MAX = 200
 _INTEGRITIES = ("intact", "damaged", "missing")
 _CAUSES = ("condemned", "orphan")
 _REFERENCE_CHARACTERS = re.compile(r"[@:{}]|~[0-9]*\Z")  # see `package_references`
@@ -100,22 +116,14 @@ def check_caller(principal: str, idempotency_key: str | None = None) -> None:
     Raises:
         InvalidValue: the principal or the key is not 1 to 200 printable characters, or has a space at an end.
     """
-    _check_name("principal", principal)
+    check_name("principal", principal)
     if idempotency_key is not None:
-        _check_name("idempotency key", idempotency_key)
-
-
-def _check_name(what: str, text: str) -> None:
-    """Refuse a text that is not 1 to 200 printable characters without spaces at its ends."""
-    if not text or len(text) > _NAME_CHARACTERS_MAX:
-        raise InvalidValue(what, text[:60], f"use 1 to {_NAME_CHARACTERS_MAX} characters")
-    if text != text.strip() or not text.isprintable():
-        raise InvalidValue(what, text[:60], "use printable characters, with no space at either end")
+        check_name("idempotency key", idempotency_key)
 
 
 def _check_reference(what: str, text: str) -> None:
     """Refuse a name that is invalid, is an id, or has a character that selects a package beside a name."""
-    _check_name(what, text)
+    check_name(what, text)
     if is_id(text):
         raise InvalidValue(what, text, "it is an id; take another name")
     if _REFERENCE_CHARACTERS.search(text) is not None:
@@ -147,7 +155,7 @@ class CreatePackage(Struct, frozen=True):
         _check_reference("package name", self.name)
         check_metadata(self.metadata)
         if self.schema is not None:
-            _check_name("metadata schema name", parse_reference(self.schema)[0])
+            check_name("metadata schema name", parse_reference(self.schema)[0])
         if len(self.parents) > PARENTS_MAX or len(set(self.parents)) != len(self.parents):
             raise InvalidValue("parents", str(len(self.parents)), f"name at most {PARENTS_MAX} packages, each once")
         for parent in self.parents:
@@ -254,7 +262,7 @@ class RegisterMetadataSchema(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        _check_name("metadata schema name", self.name)
+        check_name("metadata schema name", self.name)
         if "@" in self.name:
             raise InvalidValue("metadata schema name", self.name[:60], "leave out @, which selects a version")
         try:
@@ -290,6 +298,38 @@ class DeleteTag(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_fields(self)
         _check_reference("tag", self.tag)
+
+
+class SetKeepPolicy(Struct, frozen=True):
+    """A command that sets the keep policy of a group of packages, in place of the one before.
+
+    Attributes:
+        group: a package name, or a glob of names.
+        rules: the rules that keep packages of the group.
+    """
+
+    group: str
+    rules: KeepRules
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_group(self.group)
+
+
+class DeleteKeepPolicy(Struct, frozen=True):
+    """A command that deletes the keep policy of a group. The packages stay."""
+
+    group: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _check_group(self.group)
+
+
+def _check_group(group: str) -> None:
+    """Refuse a text that is neither a package name nor a glob of names."""
+    _check_reference("group", group)
+    check_glob(group)
 
 
 class AnnotatePackage(Struct, frozen=True):
@@ -491,7 +531,18 @@ type Command = (
     | RemoveObjects
     | SetTag
     | DeleteTag
+    | SetKeepPolicy
+    | ApplyKeepPolicies
+    | DeleteKeepPolicy
     | AnnotatePackage
+    | DeletePackage
+    | ExpirePackage
+    | PlaceHold
+    | ReleaseHold
+    | SetRetention
+    | ExtendRetention
+    | ObserveClock
+    | ConfirmClock
 )
 
 
@@ -520,7 +571,8 @@ def command_digest(command: Command, principal: str) -> str:
     """Return the BLAKE3 content address of a command's request and its principal.
 
     The digest leaves out values that can change when a caller repeats the request: the id of a new package, whether
-    bytes were stored or deduplicated, the manifest of a finalization, and the `as_of` of a verification.
+    bytes were stored or deduplicated, the manifest of a finalization, the `as_of` of a verification, and the time by
+    which a package is deleted or expires.
     """
     asked: RecordValue
     match command:
@@ -536,13 +588,13 @@ def command_digest(command: Command, principal: str) -> str:
             asked = ["finalize", command.package_id]
         case RegisterMetadataSchema():
             asked = ["schema", command.name, command.schema]
-        case SetTag():
-            asked = ["tag", command.tag, command.package_id, command.protected]
-        case DeleteTag():
-            asked = ["untag", command.tag]
+        case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
+            asked = _asked_of_name(command)
         case AnnotatePackage():
             annotations = cast("dict[str, RecordValue]", dict(command.annotations))
             asked = ["annotate", command.package_id, annotations, list[RecordValue](command.removed)]
+        case LifeCycleCommand():
+            asked = command.asked()
         case RecordFindings() | RecordVerification():
             asked = _asked_of_verification(command)
         case ReplaceObjects():
@@ -564,6 +616,19 @@ def _asked_of_verification(command: RecordFindings | RecordVerification) -> Reco
     keys: list[RecordValue] = [[key.sequence, *key.place] for key in (command.first, command.last)]
     counts: list[RecordValue] = [command.objects, command.bytes, command.damaged, command.missing]
     return ["verified", keys, command.sample.share_ppm, command.sample.seed, counts]
+
+
+def _asked_of_name(command: SetTag | DeleteTag | SetKeepPolicy | DeleteKeepPolicy) -> RecordValue:
+    """Return the request of a command about a tag or a keep policy."""
+    match command:
+        case SetTag():
+            return ["tag", command.tag, command.package_id, command.protected]
+        case DeleteTag():
+            return ["untag", command.tag]
+        case SetKeepPolicy():
+            return ["keep", command.group, cast("dict[str, RecordValue]", command.rules.to_map())]
+        case DeleteKeepPolicy():
+            return ["unkeep", command.group]
 
 
 def _digest_of(asked: bytes) -> str:

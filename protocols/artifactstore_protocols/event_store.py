@@ -11,18 +11,23 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.manifest import Entry, ManifestReceipt
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import KnownObject, Place
@@ -220,21 +225,24 @@ class EventStore(Protocol):
         ...
 
     async def contents(self, package_id: str) -> PackageContents:
-        """Return the input for the package's manifest, or raise `PackageNotFound`."""
+        """Return the input for the package's manifest, or raise `PackageNotFound` or `PackageGone`."""
         ...
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """Return the entry at a path (as its NFC key), or None; raise `PackageNotFound` if the package is missing."""
+        """Return the entry at a path (as its NFC key), or None. Raise `PackageNotFound` or `PackageGone`."""
         ...
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
-        """Return a package and its entries in the `paths.tree_order` of their keys, or raise `PackageNotFound`."""
+        """Return a package and its entries in the `paths.tree_order` of their keys.
+
+        Raise `PackageNotFound` or `PackageGone`.
+        """
         ...
 
     async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
         """Return the entries at each path at which two packages differ, by their ids; None where there is none.
 
-        Media types do not count. Raises `PackageNotFound` if a package is missing.
+        Media types do not count. Raises `PackageNotFound` or `PackageGone` if a package is missing or gone.
         """
         ...
 
@@ -326,6 +334,64 @@ class EventStore(Protocol):
 
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return up to `limit` tags after a name, in the bytewise order of their names."""
+        ...
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """Return all keep policies, in the bytewise order of their groups. There are at most `KEEP_POLICIES_MAX`."""
+        ...
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """Return the space that the packages of up to `limit` names after a name take, in the order of the names.
+
+        Names that a glob does not match may be among them.
+        """
+        ...
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together, at a cost that their files decide."""
+        ...
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of the first name after a name, without those that are gone; [] after the last.
+
+        A glob narrows the names. A name that it does not match may be returned.
+        """
+        ...
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return for each package that no policy can let go the reason."""
+        ...
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return up to `limit` holds after an id, in the order of their ids; of one package, or of all."""
+        ...
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """Return up to `limit` packages whose retention ends at a time or before, in the order of that end and the id.
+
+        Args:
+            until_us: the time.
+            after: the end of the retention and the id after which to begin.
+            limit: the maximum number of packages.
+            kept: whether to return also packages that a hold or a protected tag keeps.
+        """
+        ...
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """Return up to `limit` open packages that nobody touched since a time, and that no hold keeps, oldest first.
+
+        `after` is the sequence of a package's creation after which to begin.
+        """
+        ...
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """Return the sequence of the event that last set a package's retention, and the protected tags that name it."""
+        ...
+
+    async def observed_clock(self) -> int | None:
+        """Return the time that was observed or confirmed last, or when the log began; None in an empty log."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

@@ -16,6 +16,7 @@ from artifactstore_protocols.commands import (
     CommandRequest,
     CondemnObjects,
     CreatePackage,
+    DeleteKeepPolicy,
     DeleteTag,
     FinalizePackage,
     IngestFiles,
@@ -25,6 +26,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetKeepPolicy,
     SetTag,
     command_digest,
 )
@@ -40,7 +42,10 @@ from artifactstore_protocols.event_types import (
     type_of,
 )
 from artifactstore_protocols.event_types.command_noted import note_command
-from artifactstore_protocols.event_types.files_ingested import check_contents, ingest_files
+from artifactstore_protocols.event_types.files_ingested import add_stored_bytes, check_contents, ingest_files
+from artifactstore_protocols.event_types.keep_policies_applied import application_needs, apply_keep_policies
+from artifactstore_protocols.event_types.keep_policy_deleted import delete_keep_policy
+from artifactstore_protocols.event_types.keep_policy_set import set_keep_policy
 from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_condemned import condemn_objects
 from artifactstore_protocols.event_types.objects_flagged import judge_findings
@@ -66,6 +71,9 @@ from artifactstore_protocols.events import (
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
@@ -93,7 +101,7 @@ def command_needs(commands: Sequence[Command]) -> Needs:
     return Needs.of_all(map(_needs, commands))
 
 
-def _needs(command: Command) -> Needs:
+def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one case for each command
     match command:
         case CreatePackage():
             return creation_needs(command)
@@ -102,11 +110,14 @@ def _needs(command: Command) -> Needs:
             return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
         case RegisterMetadataSchema():
             return Needs(schemas=frozenset({command.name}))
-        case SetTag() | DeleteTag():
-            named = {command.package_id} if isinstance(command, SetTag) else set[str]()
-            return Needs(packages=frozenset(named), tags=frozenset({command.tag}))
+        case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
+            return _needs_of_name(command)
         case AnnotatePackage() | FinalizePackage():
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
+        case ApplyKeepPolicies():
+            return application_needs(command)
+        case LifeCycleCommand():
+            return life_cycle_needs(command)
         case RecordFindings() | RecordVerification():
             findings = command.findings if isinstance(command, RecordFindings) else ()
             return Needs(contents=frozenset(finding.digest for finding in findings))
@@ -124,7 +135,35 @@ def _needs(command: Command) -> Needs:
             assert_never(command)
 
 
-def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
+type _OfName = SetTag | DeleteTag | SetKeepPolicy | DeleteKeepPolicy
+"""The commands about tags and keep policies, which have a name and no id."""
+
+
+def _needs_of_name(command: _OfName) -> Needs:
+    match command:
+        case SetTag():
+            return Needs(packages=frozenset({command.package_id}), tags=frozenset({command.tag}))
+        case DeleteTag():
+            return Needs(tags=frozenset({command.tag}))
+        case SetKeepPolicy() | DeleteKeepPolicy():
+            return Needs(keep_policies=True)
+
+
+def _decide_name(command: _OfName, state: LogState) -> Payload | None:
+    match command:
+        case SetTag():
+            return set_tag(command, state)
+        case DeleteTag():
+            return delete_tag(command, state)
+        case SetKeepPolicy():
+            return set_keep_policy(command, state)
+        case DeleteKeepPolicy():
+            return delete_keep_policy(command, state)
+
+
+def decide(  # noqa: C901, PLR0912 - one case for each command
+    command: Command, state: LogState, *, entries_max: int
+) -> tuple[Payload, ...]:
     """Return the payloads of a command's events, in order; none if the command changes nothing.
 
     Args:
@@ -145,10 +184,14 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (finalize_package(command, state),)
         case RegisterMetadataSchema():
             made = (register_schema(command, state),)
-        case SetTag() | DeleteTag():
-            made = (set_tag(command, state) if isinstance(command, SetTag) else delete_tag(command, state),)
+        case SetTag() | DeleteTag() | SetKeepPolicy() | DeleteKeepPolicy():
+            made = (_decide_name(command, state),)
         case AnnotatePackage():
             made = (annotate_package(command, state),)
+        case ApplyKeepPolicies():
+            made = apply_keep_policies(command, state)
+        case LifeCycleCommand():
+            made = (decide_life_cycle(command, state),)
         case RecordFindings() | RecordVerification():
             made = _verified(command, state)
         case ReplaceObjects():
@@ -177,6 +220,8 @@ def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Pa
     needed = {entry.digest for entry in entries if entry.digest}
     new = new_objects(command.stored, state, needed)
     check_contents(entries, new, command.stored, state)
+    if ingested is not None and new:
+        ingested = add_stored_bytes(ingested, new, state)
     stored, retired = _stored(new, state)
     return reprieve_objects(sorted(needed), superseded(new, state), state), stored, ingested, retired
 

@@ -19,6 +19,7 @@ from artifactstore_protocols.commands import (
     CommandRequest,
     CondemnObjects,
     CreatePackage,
+    DeleteKeepPolicy,
     DeleteTag,
     IngestFiles,
     OnExisting,
@@ -28,6 +29,7 @@ from artifactstore_protocols.commands import (
     RemoveObjects,
     ReplaceObjects,
     RetireObjects,
+    SetKeepPolicy,
     SetTag,
     entries_bytes,
 )
@@ -36,6 +38,8 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.keep_policies import ApplyKeepPolicies
+from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.metadata import Metadata, metadata_bytes
 from artifactstore_protocols.records import (
     DirectoryIngest,
@@ -257,7 +261,16 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
-            case SetTag() | DeleteTag() | RecordVerification():
+            case ApplyKeepPolicies(package_ids=package_ids):
+                return _EVENT_BYTES * len(package_ids)
+            case (
+                SetTag()
+                | DeleteTag()
+                | SetKeepPolicy()
+                | DeleteKeepPolicy()
+                | LifeCycleCommand()
+                | RecordVerification()
+            ):
                 return _EVENT_BYTES
             case AnnotatePackage(annotations=annotations, removed=removed):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))

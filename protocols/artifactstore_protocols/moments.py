@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["age_text", "age_us", "moment_after", "span_of"]
+__all__ = ["age_text", "duration_us", "moment_after", "span_of", "time_text"]
 
 _TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
@@ -52,15 +52,15 @@ def moment_after(text: str, *, now_us: int, end: bool) -> int:
     return span[end]
 
 
-def age_us(text: str) -> int:
-    """Return the microseconds of an age such as 30m, 12h, 7d or 2w.
+def duration_us(text: str) -> int | None:
+    """Return a duration such as 30d in microseconds; None if the text is none."""
+    found = _AGO.fullmatch(text)
+    return None if found is None else int(found[1]) * _UNITS_US[found[2]]
 
-    Raises:
-        InvalidValue: the text is no age.
-    """
-    if (ago := _AGO.fullmatch(text)) is None:
-        raise InvalidValue("age", text[:_SHOWN_CHARACTERS], "write 30m, 12h, 7d or 2w")
-    return int(ago[1]) * _UNITS_US[ago[2]]
+
+def time_text(us: int) -> str:
+    """Return a time as text for people: 2026-11-28T14:30:00Z."""
+    return (datetime.fromtimestamp(0, UTC) + timedelta(microseconds=us)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def age_text(age_us: int) -> str:

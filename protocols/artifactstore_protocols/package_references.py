@@ -16,6 +16,9 @@ They are tried in this order. `X~~` is `X~2`. Before an open package comes the n
 ends with `~` or `~n`. "Newest" is the one that was finalized last by the order of the log. A command that
 changes an open package prefers the open packages of a NAME. A text that several packages match is ambiguous.
 
+Names find only packages that are neither deleted nor expired. The other forms find those too, and a digest finds such a
+package only if no other one has it.
+
 `search_package` holds the rules. It is a generator that yields queries and receives the records that match them.
 """
 
@@ -101,10 +104,17 @@ class ByTag(Struct, frozen=True):
 
 
 class ByDigest(Struct, frozen=True):
-    """A query for the newest finalized package with a manifest digest or a tree digest, such as `blake3:<hex>`."""
+    """A query for the newest finalized package with a manifest digest or a tree digest, such as `blake3:<hex>`.
+
+    Attributes:
+        of: which digest.
+        digest: the digest.
+        gone: whether to look for packages that are gone instead of those that are not.
+    """
 
     of: Literal["manifest", "tree"]
     digest: str
+    gone: bool = False
 
 
 type PackageQuery = ById | ByPartOfId | ByName | OpenByName | ByTag | ByDigest
@@ -125,7 +135,7 @@ class Candidate(Protocol):
 
     @property
     def status(self) -> str:
-        """Whether it is open or finalized."""
+        """Whether it is open, finalized, deleted or expired."""
         ...
 
     @property
@@ -157,12 +167,15 @@ def search_package[C: Candidate](text: str, *, prefer_open: bool = False) -> Gen
     if is_id(text):
         found = yield ById(text)
     elif ":" in text.partition("@")[0]:
-        found = yield _by_scheme(text)
-    elif "@" in text:
-        wanted = _selected(text)
+        wanted = _by_scheme(text)
         found = yield wanted
-        if not found and wanted.back:
-            raise PackageNotFound(text, choices=(yield from _count(wanted)))
+        if not found and isinstance(wanted, ByDigest):
+            found = yield ByDigest(wanted.of, wanted.digest, gone=True)
+    elif "@" in text:
+        selected = _selected(text)
+        found = yield selected
+        if not found and selected.back:
+            raise PackageNotFound(text, choices=(yield from _count(selected)))
     else:
         by_name: Generator[PackageQuery, Sequence[C], Sequence[C]] = _by_name(text, prefer_open=prefer_open)
         found = yield from by_name

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from artifactstore_protocols.metadata import Metadata, MetadataValue
+from artifactstore_protocols.packages import PackageGone
 
 __all__ = [
     "BackupCheck",
@@ -20,6 +21,7 @@ __all__ = [
     "DirectoryItem",
     "EntryChange",
     "EntryKind",
+    "ExpiredPackage",
     "ExportReport",
     "FileRecord",
     "FinalizedPackage",
@@ -27,8 +29,10 @@ __all__ = [
     "FoundEntry",
     "HealthReport",
     "HistoryEntry",
+    "Hold",
     "IngestProgress",
     "IngestSummary",
+    "LeftPackage",
     "LogExport",
     "LogImport",
     "MetadataSchema",
@@ -38,6 +42,8 @@ __all__ = [
     "ReplayProgress",
     "ReplayReport",
     "RestoreReport",
+    "RetainedPackage",
+    "RetentionReport",
     "Tag",
     "TargetLimit",
     "TransferProgress",
@@ -53,7 +59,7 @@ concurrent writers apart. `modes`: the file system does not keep permissions, an
 file system keeps names in another Unicode form.
 """
 
-type PackageStatus = Literal["open", "finalized"]
+type PackageStatus = Literal["open", "finalized", "deleted", "expired"]
 type EntryKind = Literal["file", "link", "directory"]
 
 
@@ -63,7 +69,7 @@ class PackageRecord(Struct, frozen=True):
     Attributes:
         package_id: its UUID.
         name: its label; several packages may have the same name.
-        status: `open` while the package can change; `finalized` afterwards.
+        status: `open` while the package can change; `finalized` afterwards; `deleted` or `expired` once it is gone.
         version: a number that grows with each change while the package is open.
         files: the number of its files.
         links: the number of its symbolic links.
@@ -85,6 +91,10 @@ class PackageRecord(Struct, frozen=True):
         annotations: what was said about it since it was created, beside the metadata and the manifest.
         schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
         parents: the manifest digests of the packages that it is made from, by their ids.
+        gone_at_us: the time when it was deleted or expired; None while it is open or finalized, as for the next three.
+        gone_by: the principal who deleted it, or who ran the rule that let it go.
+        gone_reason: the reason that this principal gave, or the rule.
+        gone_sequence: the sequence of the event that ended it.
     """
 
     package_id: str
@@ -110,11 +120,125 @@ class PackageRecord(Struct, frozen=True):
     annotations: Metadata = field(default_factory=dict[str, MetadataValue])
     schema: str | None = None
     parents: Mapping[str, str] = field(default_factory=dict[str, str])
+    gone_at_us: int | None = None
+    gone_by: str | None = None
+    gone_reason: str | None = None
+    gone_sequence: int | None = None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was deleted or has expired. Its record stays, but nothing can read its files."""
+        return self.status in {"deleted", "expired"}
+
+    def check_not_gone(self) -> None:
+        """Check that its files can be read.
+
+        Raises:
+            PackageGone: it was deleted or has expired.
+        """
+        if self.is_gone:
+            raise PackageGone(
+                self.package_id, self.status, self.gone_at_us or 0, self.gone_by or "", self.gone_reason or ""
+            )
 
     @property
     def values(self) -> Metadata:
         """The metadata and the annotations. They have no key in common."""
         return {**self.metadata, **self.annotations}
+
+
+class RetainedPackage(Struct, frozen=True):
+    """A finalized package whose retention ends, and what else keeps it.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        version: its version.
+        expires_at_us: when its retention ends.
+        is_kept: whether a hold or a protected tag keeps it.
+    """
+
+    package_id: str
+    name: str
+    version: int
+    expires_at_us: int
+    is_kept: bool
+
+
+class LeftPackage(Struct, frozen=True):
+    """An open package that nobody touched for a while.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        version: its version.
+        touched_at_us: the time of its last event.
+        created_sequence: the sequence of the event that created it.
+    """
+
+    package_id: str
+    name: str
+    version: int
+    touched_at_us: int
+    created_sequence: int
+
+
+class ExpiredPackage(Struct, frozen=True):
+    """A package that a rule let go, or would let go.
+
+    Attributes:
+        package_id: its id.
+        name: its name.
+        rule: `retention`: its time was over. `abandoned`: it was open, and nobody touched it for long.
+        since_us: when its retention ended, or when it was touched last.
+        sequence: the sequence of the event that recorded it; None if nothing was changed.
+    """
+
+    package_id: str
+    name: str
+    rule: str
+    since_us: int
+    sequence: int | None
+
+
+class RetentionReport(Struct, frozen=True):
+    """What keeps a package and until when, or what let it go.
+
+    Attributes:
+        package: the package.
+        retention_sequence: the sequence of the event that last set its retention.
+        holds: the holds on it.
+        protected_tags: the protected tags that name it.
+        is_kept: whether anything keeps it at the time of the report.
+        reasons: one line for each thing that keeps it or let it go, with the sequence of its event.
+    """
+
+    package: PackageRecord
+    retention_sequence: int
+    holds: Sequence["Hold"]
+    protected_tags: Sequence["Tag"]
+    is_kept: bool
+    reasons: Sequence[str]
+
+
+class Hold(Struct, frozen=True):
+    """A hold on a package, which keeps it from deletion and expiry until it is released.
+
+    Attributes:
+        hold_id: its id.
+        package_id: the package.
+        reason: the reason that its principal gave.
+        placed_by: the principal who placed it.
+        placed_at_us: the time when it was placed.
+        sequence: the sequence of the event that placed it.
+    """
+
+    hold_id: str
+    package_id: str
+    reason: str
+    placed_by: str
+    placed_at_us: int
+    sequence: int
 
 
 class FileRecord(Struct, frozen=True, gc=False):

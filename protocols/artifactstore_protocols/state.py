@@ -11,11 +11,13 @@ from typing import Any, Final, Literal, NamedTuple
 from msgspec import Struct, field
 
 from artifactstore_protocols.entries import Entry, Place
+from artifactstore_protocols.keep_rules import Candidate, KeepRules
 from artifactstore_protocols.metadata import MetadataValue
 
 __all__ = [
     "ContentState",
     "EntryCounts",
+    "Gone",
     "LastEvent",
     "LogState",
     "Needs",
@@ -49,9 +51,14 @@ class Needs(Struct, frozen=True):
         tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
         described: the ids of needed packages whose annotations, parents and schema are needed, too.
+        kept: the ids of needed packages whose retention, holds and protected tags are needed, too.
+        holds: the ids of the needed holds.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
+        groups: the names of packages whose finalized packages are needed, with their tags, as keep policies see them.
+        keep_policies: whether all keep policies are needed.
         counts: whether to count the entries of all packages.
+        clock: whether the time that the store saw last is needed.
     """
 
     packages: frozenset[str] = frozenset()
@@ -62,32 +69,36 @@ class Needs(Struct, frozen=True):
     tags: frozenset[str] = frozenset()
     references: frozenset[bytes] = frozenset()
     described: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    holds: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    keep_policies: bool = False
     counts: bool = False
+    clock: bool = False
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "described", "schema_texts")
+        flags = ("counts", "clock", "keep_policies")
+        names = (name for name in cls.__struct_fields__ if name not in flags)
         unions: dict[str, Any] = {
             name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
         }
-        return cls(**unions, counts=any(each.counts for each in all_needs))
+        return cls(**unions, **{name: any(getattr(each, name) for each in all_needs) for name in flags})
 
     def __or__(self, other: "Needs") -> "Needs":
-        return Needs(
-            self.packages | other.packages,
-            self.entries | other.entries,
-            self.at | other.at,
-            self.contents | other.contents,
-            self.schemas | other.schemas,
-            self.tags | other.tags,
-            self.references | other.references,
-            self.described | other.described,
-            self.schema_texts | other.schema_texts,
-            self.counts or other.counts,
-        )
+        return Needs.of_all((self, other))
+
+
+class Gone(NamedTuple):
+    """The end of a package: whether it was deleted or has expired, when, by whom, and why."""
+
+    status: Literal["deleted", "expired"]
+    at_us: int
+    by: str
+    reason: str
 
 
 class PackageState(Struct):
@@ -100,18 +111,24 @@ class PackageState(Struct):
         retention_class: the name of its retention class.
         metadata: its metadata, as canonical CBOR.
         created_at_us: the time of creation, in microseconds since 1970 UTC.
-        finalized: whether it is finalized.
+        finalized: whether it is finalized, or was before it went.
         version: the number of events that have created or changed it.
         files: the number of its files.
         links: the number of its symbolic links.
         directories: the number of its empty directories.
         total_bytes: the total size of its files.
+        stored_bytes: the total size of the contents that its ingests stored, since the store did not have them.
         entries: its entries by path key; at least the needed entries that exist.
         below: for each needed path key with entries below it, the path of one of these entries.
         manifest_digest: the digest of its manifest; None while it is open.
         schema: the schema that its metadata fits, as `NAME@VERSION`; None for none.
         annotations: its annotations; empty if not requested.
         parents: the manifest digests of the packages that it is made from, by their ids; empty if not requested.
+        gone: how it ended; None while it is open or finalized.
+        expires_at_us: when its retention ends; None while it is open, if it is permanent, or if not requested.
+        retained_from_us: when its retention began; 0 while it is open, or if not requested.
+        protected_tags: the protected tags that name it; empty if not requested.
+        holds: the ids of the holds on it; empty if not requested.
     """
 
     package_id: str
@@ -126,12 +143,18 @@ class PackageState(Struct):
     links: int = 0
     directories: int = 0
     total_bytes: int = 0
+    stored_bytes: int = 0
     manifest_digest: str | None = None
     schema: str | None = None
     entries: dict[str, Entry] = field(default_factory=dict[str, Entry])
     below: dict[str, str] = field(default_factory=dict[str, str])
     annotations: dict[str, MetadataValue] = field(default_factory=dict[str, MetadataValue])
     parents: dict[str, str] = field(default_factory=dict[str, str])
+    gone: Gone | None = None
+    expires_at_us: int | None = None
+    retained_from_us: int = 0
+    protected_tags: set[str] = field(default_factory=set[str])
+    holds: set[str] = field(default_factory=set[str])
 
     @property
     def is_empty(self) -> bool:
@@ -193,6 +216,8 @@ class StoreTotals(Struct):
         total_bytes: the total size of the files in packages.
         objects: the number of live and condemned objects.
         object_bytes: the total size of these objects.
+        condemned: the number of condemned objects.
+        condemned_bytes: the total size of these objects.
         changed: whether an event has changed a package or an object since the totals were loaded.
     """
 
@@ -204,6 +229,8 @@ class StoreTotals(Struct):
     total_bytes: int = 0
     objects: int = 0
     object_bytes: int = 0
+    condemned: int = 0
+    condemned_bytes: int = 0
     changed: bool = False
 
 
@@ -227,6 +254,9 @@ class LogState(Struct):
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
+        holds: the package of each hold, by the id of the hold.
+        clock_us: the time that was observed or confirmed last, or at first the time when the log began; None in an
+            empty log, or if not requested.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -240,8 +270,13 @@ class LogState(Struct):
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
+    keep_policies: dict[str, KeepRules] = field(default_factory=dict[str, KeepRules])
+    groups: dict[str, dict[str, Candidate]] = field(default_factory=dict[str, dict[str, Candidate]])
+    holds: dict[str, str] = field(default_factory=dict[str, str])
+    clock_us: int | None = None
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
+    previous: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)
 
     def places_of(self, digest: bytes) -> Mapping[Place, PlaceState]:
@@ -259,8 +294,37 @@ class LogState(Struct):
         content, totals = self.contents.get(digest), self.totals
         added = held.is_current - (before is not None and before.is_current)
         totals.objects += added
-        totals.object_bytes += 0 if content is None else added * content.size_bytes
+        size_bytes = 0 if content is None else content.size_bytes
+        totals.object_bytes += added * size_bytes
+        condemned = (held.state == "condemned") - (before is not None and before.state == "condemned")
+        totals.condemned += condemned
+        totals.condemned_bytes += condemned * size_bytes
         totals.changed = True
+
+    def set_tag(self, tag: str, named: TagState | None) -> None:
+        """Set or delete a tag after an event, and note a protected tag with the package that it names."""
+        before = self.tags.pop(tag, None)
+        self._move_tag(tag, before, named)
+        if before is not None and before.package_id in self.packages:
+            self.packages[before.package_id].protected_tags.discard(tag)
+        if named is None:
+            return
+        self.tags[tag] = named
+        if named.protected and named.package_id in self.packages:
+            self.packages[named.package_id].protected_tags.add(tag)
+
+    def _move_tag(self, tag: str, before: TagState | None, after: TagState | None) -> None:
+        """Move a tag between the packages that keep policies judge."""
+        for group in self.groups.values():
+            if before is not None and (old := group.get(before.package_id)) is not None:
+                group[before.package_id] = old._replace(tags=tuple(each for each in old.tags if each != tag))
+            if after is not None and (new := group.get(after.package_id)) is not None:
+                group[after.package_id] = new._replace(tags=tuple(sorted({*new.tags, tag})))
+
+    def add_candidate(self, package: PackageState, candidate: Candidate) -> None:
+        """Add a package that was finalized to those that keep policies judge, if its name is needed."""
+        if package.name in self.groups:
+            self.groups[package.name][candidate.package_id] = candidate
 
     def add_package(self, package: PackageState) -> None:
         """Add a new package, and count it in the totals."""
@@ -269,19 +333,40 @@ class LogState(Struct):
         self.totals.changed = True
 
     def fill_package(self, package: PackageState, version: int, counts: EntryCounts) -> None:
-        """Set the version and the counts of a package after an event, and add the difference to the totals."""
-        totals = self.totals
-        totals.files += counts.files - package.files
-        totals.links += counts.links - package.links
-        totals.directories += counts.directories - package.directories
-        totals.total_bytes += counts.total_bytes - package.total_bytes
-        totals.changed = True
+        """Set the version and the counts of a package after an event, and add the difference to the totals.
+
+        The totals leave out packages that are gone.
+        """
+        if package.gone is None:
+            before = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
+            self._add_entries(counts, before)
         package.version = version
         package.files, package.links, package.directories, package.total_bytes = counts
 
-    def finalize_package(self, package: PackageState, manifest_digest: str) -> None:
+    def _add_entries(self, counts: EntryCounts, before: EntryCounts) -> None:
+        totals = self.totals
+        totals.files += counts.files - before.files
+        totals.links += counts.links - before.links
+        totals.directories += counts.directories - before.directories
+        totals.total_bytes += counts.total_bytes - before.total_bytes
+        totals.changed = True
+
+    def end_package(self, package: PackageState, gone: Gone) -> None:
+        """Record after an event that a package is gone, and take it out of the totals. Its entries are not needed."""
+        counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
+        package.gone = gone
+        package.entries, package.below = {}, {}
+        self.groups.get(package.name, {}).pop(package.package_id, None)
+        self._add_entries(EntryCounts(), counts)
+        self.totals.packages -= 1
+        self.totals.finalized -= package.finalized
+
+    def finalize_package(
+        self, package: PackageState, manifest_digest: str, *, at_us: int, expires_at_us: int | None
+    ) -> None:
         """Finalize a package after an event, and count it in the totals. Its entries are no longer needed."""
         package.finalized = True
+        package.retained_from_us, package.expires_at_us = at_us, expires_at_us
         package.manifest_digest = manifest_digest
         package.entries, package.below = {}, {}
         self.totals.finalized += 1

@@ -42,6 +42,8 @@ class StoreStats(Struct, frozen=True):
         bytes: the total size of the files in all packages.
         objects: the number of objects that hold the contents of files, each content once for each backend.
         object_bytes: the total size of these objects.
+        condemned: the number of those objects that no package needs, and that a collection deletes after its grace.
+        condemned_bytes: the total size of these objects.
         last_backup: the last complete backup by this database; None if it has recorded none.
         verification: when its objects were last verified.
     """
@@ -54,5 +56,7 @@ class StoreStats(Struct, frozen=True):
     bytes: int = 0
     objects: int = 0
     object_bytes: int = 0
+    condemned: int = 0
+    condemned_bytes: int = 0
     last_backup: LastRun | None = None
     verification: VerificationState = VerificationState()

@@ -32,5 +32,7 @@ def totals_rows(state: LogState) -> Sequence[RowOperation]:
         totals.total_bytes,
         totals.objects,
         totals.object_bytes,
+        totals.condemned,
+        totals.condemned_bytes,
     )
     return (Put(TOTALS, (row,)),)

@@ -22,8 +22,11 @@ from artifactstore_protocols.identity import Digest
 from artifactstore_protocols.verification import DueKey
 
 __all__ = [
+    "CLOCK",
     "CONTENTS",
     "FILES",
+    "HOLDS",
+    "KEEP_POLICIES",
     "KIND_DIRECTORY",
     "KIND_FILE",
     "KIND_LINK",
@@ -93,6 +96,7 @@ PACKAGES = ViewTable(
         "link_count",
         "directory_count",
         "total_bytes",
+        "stored_bytes",
         "retention_class",
         "metadata",
         "created_by",
@@ -103,8 +107,14 @@ PACKAGES = ViewTable(
         "created_sequence",
         "finalized_sequence",
         "metadata_schema",
+        "gone_at",
+        "gone_by",
+        "gone_reason",
+        "gone_sequence",
     ),
 )
+"""The packages. The columns with `gone` are null while a package is `open` or `finalized`."""
+
 CONTENTS = ViewTable(
     "contents",
     ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),
@@ -161,8 +171,16 @@ backend when no row named it. `verified_sequence` is the event that stored the o
 
 RETENTION = ViewTable(
     "retention_state",
-    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at"),
+    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at", "sequence"),
 )
+"""The retention of packages as it is now. `status` is `open`, `retained`, `deleted` or `expired`.
+
+`sequence` is the sequence of the event that last set the retention.
+"""
+
+HOLDS = ViewTable("artifact_holds", ("hold_id", "package_id", "reason", "placed_by", "placed_at", "sequence"))
+"""The holds on packages that were not released."""
+
 SCHEMAS = ViewTable(
     "metadata_schemas",
     ("name", "version", "schema", "registered_at", "sequence"),
@@ -170,6 +188,12 @@ SCHEMAS = ViewTable(
 )
 TAGS = ViewTable("artifact_tags", ("tag", "package_id", "protected", "set_by", "set_at", "sequence"))
 """The tags that exist. The events of a tag, with the subject `tag:` and the tag, are its history."""
+
+KEEP_POLICIES = ViewTable("keep_policies", ("package_group", "rules", "set_by", "set_at", "sequence"))
+"""The keep policies. `package_group` is a package name or a glob of names, and `rules` a CBOR map."""
+
+CLOCK = ViewTable("store_clock", ("id", "observed_at", "sequence"))
+"""The time that was observed or confirmed last, in one row with the id 1; no row before the first."""
 
 TOTALS = ViewTable(
     "store_totals",
@@ -183,6 +207,8 @@ TOTALS = ViewTable(
         "total_bytes",
         "objects",
         "object_bytes",
+        "condemned",
+        "condemned_bytes",
     ),
 )
 """The totals of the store, in one row with the id 1, so that nobody counts rows. `totals.totals_rows` writes it."""
@@ -207,6 +233,9 @@ VIEWS: tuple[ViewTable, ...] = (
     TAGS,
     VALUES,
     PARENTS,
+    KEEP_POLICIES,
+    HOLDS,
+    CLOCK,
     TOTALS,
 )
 

@@ -11,22 +11,28 @@ from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
+from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.event_types.store_verified import VERIFICATION
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.judging import command_needs, judge_batch
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.log_file import LogDiffers
-from artifactstore_protocols.package_listing import EntryListing, PackageListing
+from artifactstore_protocols.package_listing import EntryListing, PackageFilter, PackageListing
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.state import LastEvent
@@ -275,7 +281,7 @@ class SimulatedEventStore:
 
         def look() -> PackageContents:
             tables = self._log.tables
-            return tables.contents(tables.package(package_id))
+            return tables.contents(tables.readable_package(package_id))
 
         return await self._read("contents", look)
 
@@ -449,6 +455,89 @@ class SimulatedEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """A page of tags."""
         return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """All keep policies."""
+        return await self._read("keep policies", self._log.tables.keep_policies)
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """A page of names."""
+        where = PackageFilter(name=name)
+
+        def page() -> list[NameUsage]:
+            found = self._log.tables.name_usage()
+            return [each for each in found if each.name > after and where.matches_name(each.name)][:limit]
+
+        return await self._read("usage", page)
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """What only these packages need."""
+        return await self._read("unique usage", lambda: self._log.tables.unique_usage(package_ids))
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """The packages of the next name."""
+        where = PackageFilter(name=name)
+        return await self._read("group", lambda: self._log.tables.next_group(where, after))
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """What keeps packages."""
+        return await self._read(
+            "obstacles", lambda: obstacles(package_ids, self._log.tables.state(obstacle_needs(package_ids)))
+        )
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """A page of holds."""
+
+        def look() -> Sequence[Hold]:
+            held = [each for each in self._log.tables.holds() if each.hold_id > after]
+            return [each for each in held if package_id in {None, each.package_id}][:limit]
+
+        return await self._read("holds", look)
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """A page of packages whose retention ends."""
+
+        def look() -> Sequence[RetainedPackage]:
+            found = [each for each in self._log.tables.retained(until_us) if kept or not each.is_kept]
+            return [each for each in found if (each.expires_at_us, each.package_id) > after][:limit]
+
+        return await self._read("retained", look)
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """A page of open packages that nobody touched."""
+
+        def look() -> Sequence[LeftPackage]:
+            tables = self._log.tables
+            touched = {each.event.subject: each.event.recorded_at_us for each in self._log.events}
+            return [
+                LeftPackage(each.package_id, each.name, each.version, touched[each.package_id], each.created_sequence)
+                for each in tables.packages()
+                if each.status == "open" and each.created_sequence > after and not tables.is_kept(each.package_id)
+                if touched[each.package_id] <= until_us
+            ][:limit]
+
+        return await self._read("left packages", look)
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """What keeps a package."""
+
+        def look() -> tuple[int, Sequence[Tag]]:
+            tables = self._log.tables
+            protected = [each for each in tables.tags() if each.package_id == package_id and each.protected]
+            return tables.retention_sequence(package_id), protected
+
+        return await self._read("kept by", look)
+
+    async def observed_clock(self) -> int | None:
+        """The time that was observed last."""
+
+        def look() -> int | None:
+            began = [each.event.recorded_at_us for each in self._log.events[:1]]
+            return next(iter([*filter(None, [self._log.tables.observed_clock()]), *began]), None)
+
+        return await self._read("clock", look)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """A version of a schema."""

@@ -13,23 +13,37 @@ from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
+from artifactstore_protocols.package_listing import PackageFilter
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.records import (
+    FileRecord,
+    Hold,
+    MetadataSchema,
+    PackageRecord,
+    PackageStatus,
+    RetainedPackage,
+    Tag,
+)
 from artifactstore_protocols.state import (
     LogState,
 )
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.verification import DueKey, DueObjects
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
+    HOLDS,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -89,6 +103,8 @@ class Tables(MemoryViews):
             bytes=counted.total_bytes,
             objects=counted.objects,
             object_bytes=counted.object_bytes,
+            condemned=counted.condemned,
+            condemned_bytes=counted.condemned_bytes,
         )
 
     def packages(self) -> list[PackageRecord]:
@@ -101,7 +117,7 @@ class Tables(MemoryViews):
         return PackageRecord(
             package_id=text_of(row, "package_id"),
             name=text_of(row, "name"),
-            status="open" if row["status"] == "open" else "finalized",
+            status=cast("PackageStatus", row["status"]),
             version=number_of(row, "version"),
             files=number_of(row, "file_count"),
             links=number_of(row, "link_count"),
@@ -130,16 +146,26 @@ class Tables(MemoryViews):
                 if each["package_number"] == row["created_sequence"]
             },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
+            gone_at_us=cast("int | None", row["gone_at"]),
+            gone_by=cast("str | None", row["gone_by"]),
+            gone_reason=cast("str | None", row["gone_reason"]),
+            gone_sequence=cast("int | None", row["gone_sequence"]),
         )
+
+    def readable_package(self, package_id: str) -> PackageRecord:
+        """One package whose entries can be read."""
+        found = self.package(package_id)
+        found.check_not_gone()
+        return found
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        row = self.tables[FILES].get((self.package(package_id).created_sequence, path_key))
+        row = self.tables[FILES].get((self.readable_package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
-        self.package(package_id)
+        self.readable_package(package_id)
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:
@@ -253,6 +279,44 @@ class Tables(MemoryViews):
         }
         return sum(file.size_bytes for file in files) - sum(new.values())
 
+    def holds(self) -> list[Hold]:
+        """See `EventStore.holds`."""
+        return [
+            Hold(
+                text_of(row, "hold_id"),
+                text_of(row, "package_id"),
+                text_of(row, "reason"),
+                text_of(row, "placed_by"),
+                number_of(row, "placed_at"),
+                number_of(row, "sequence"),
+            )
+            for row in sorted(self.rows(HOLDS), key=lambda row: text_of(row, "hold_id"))
+        ]
+
+    def is_kept(self, package_id: str) -> bool:
+        """Whether a hold or a protected tag keeps a package."""
+        return any(each.package_id == package_id for each in self.holds()) or any(
+            each.package_id == package_id and each.protected for each in self.tags()
+        )
+
+    def retained(self, until_us: int) -> list[RetainedPackage]:
+        """Packages whose retention ends until a time, in the order of that end."""
+        found = [
+            RetainedPackage(each.package_id, each.name, each.version, each.expires_at_us, self.is_kept(each.package_id))
+            for each in self.packages()
+            if each.status == "finalized" and each.expires_at_us is not None and each.expires_at_us <= until_us
+        ]
+        return sorted(found, key=lambda each: (each.expires_at_us, each.package_id))
+
+    def observed_clock(self) -> int | None:
+        """The row of the clock, if there is one."""
+        return next((number_of(row, "observed_at") for row in self.rows(CLOCK)), None)
+
+    def retention_sequence(self, package_id: str) -> int:
+        """The event that last set the retention of a package."""
+        self.package(package_id)
+        return number_of(self.tables[RETENTION][package_id,], "sequence")
+
     def tags(self) -> list[Tag]:
         """See `EventStore.tags`."""
         return [
@@ -266,6 +330,62 @@ class Tables(MemoryViews):
             )
             for row in self.rows(TAGS)
         ]
+
+    def keep_policies(self) -> list[KeepPolicy]:
+        """See `EventStore.keep_policies`."""
+        return [
+            KeepPolicy(
+                text_of(row, "package_group"),
+                self.keep_rules()[text_of(row, "package_group")],
+                text_of(row, "set_by"),
+                number_of(row, "set_at"),
+                number_of(row, "sequence"),
+            )
+            for row in self.rows(KEEP_POLICIES)
+        ]
+
+    def next_group(self, where: PackageFilter, after: str) -> list[GroupMember]:
+        """See `EventStore.next_group`."""
+        groups = self.groups()
+        name = min((each for each in groups if each > after and where.matches_name(each)), default=None)
+        if name is None:
+            return []
+        sizes = {text_of(row, "package_id"): number_of(row, "total_bytes") for row in self.tables[PACKAGES].values()}
+        return [GroupMember(name, each, sizes[each.package_id]) for each in groups[name].values()]
+
+    def name_usage(self) -> list[NameUsage]:
+        """See `EventStore.name_usage`, for all names."""
+        found: dict[str, NameUsage] = {}
+        for row in self.tables[PACKAGES].values():
+            if row["gone_at"] is not None:
+                continue
+            name = text_of(row, "name")
+            before = found.get(name) or NameUsage(name, 0, 0, 0, 0)
+            found[name] = NameUsage(
+                name,
+                before.packages + 1,
+                before.files + number_of(row, "file_count"),
+                before.bytes + number_of(row, "total_bytes"),
+                before.stored_bytes + number_of(row, "stored_bytes"),
+            )
+        return [found[name] for name in sorted(found)]
+
+    def unique_usage(self, package_ids: Collection[str]) -> UniqueUsage:
+        """See `EventStore.unique_usage`."""
+        packages = [row for key, row in self.tables[PACKAGES].items() if key[0] in package_ids]
+        numbers = {row["created_sequence"] for row in packages}
+        files = self.rows(FILES)
+        own = {row["digest_primary"] for row in files if row["package_number"] in numbers}
+        there = {row["created_sequence"] for row in self.tables[PACKAGES].values() if row["gone_at"] is None} - numbers
+        others = {row["digest_primary"] for row in files if row["package_number"] in there}
+        objects = [row for row in self._current() if row["digest_primary"] in own - others]
+        return UniqueUsage(
+            len(packages),
+            sum(number_of(row, "file_count") for row in packages),
+            sum(number_of(row, "total_bytes") for row in packages),
+            len(objects),
+            sum(number_of(self._content_row(row), "size_bytes") for row in objects),
+        )
 
     def schemas(self) -> list[MetadataSchema]:
         """See `EventStore.metadata_schemas`."""

@@ -14,12 +14,14 @@ from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
     CommandRequest,
+    DeleteKeepPolicy,
     DeleteTag,
     FinalizePackage,
     IngestFiles,
     ObjectFinding,
     OnExisting,
     RegisterMetadataSchema,
+    SetKeepPolicy,
     SetTag,
     command_digest,
     entries_bytes,
@@ -34,6 +36,7 @@ from artifactstore_protocols.entries import (
     link_entry,
 )
 from artifactstore_protocols.errors import InvalidValue
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.manifest import MANIFEST_BYTES_MAX
 from artifactstore_protocols.messages import Commit
 from artifactstore_protocols.paths import path_key
@@ -71,6 +74,7 @@ NAMED: dict[str, Make] = {
     "package name": lambda text: replace(CREATE, name=text),
     "metadata key": lambda text: replace(CREATE, metadata={"branch": "main", text: ""}),
     "tag": lambda text: SetTag(text, ID),
+    "group": lambda text: SetKeepPolicy(text, KeepRules(last=1)),
     "annotation key": lambda text: AnnotatePackage(ID, {"a": 1}, (text,)) if text != "a" else None,
     "metadata schema name": lambda text: replace(REGISTER, name=text),
     "principal": lambda text: replace(REQUEST, principal=text),
@@ -108,7 +112,7 @@ def test_an_id_is_a_canonical_uuid(what: str, make: Make, text: str) -> None:
 
 
 @pytest.mark.parametrize("character", "@:{}")
-@pytest.mark.parametrize("make", [NAMED["package name"], NAMED["tag"], DeleteTag])
+@pytest.mark.parametrize("make", [NAMED["package name"], NAMED["tag"], DeleteTag, NAMED["group"], DeleteKeepPolicy])
 def test_a_name_that_is_looked_for_has_no_character_that_selects(make: Make, character: str) -> None:
     with pytest.raises(InvalidValue, match=r"leave out @ : \{ \}"):
         make(f"nightly{character}1")
@@ -282,6 +286,11 @@ FORMS: dict[str, tuple[Command, list[object]]] = {
     "register": (REGISTER, ["schema", "build", '{"type":"object"}']),
     "set a tag": (SetTag("release", ID, protected=True), ["tag", "release", ID, True]),
     "delete a tag": (DeleteTag("release"), ["untag", "release"]),
+    "set a keep policy": (
+        SetKeepPolicy("nightly-*", KeepRules(last=3, tagged=("release-*",))),
+        ["keep", "nightly-*", {"last": 3, "tagged": ["release-*"]}],
+    ),
+    "delete a keep policy": (DeleteKeepPolicy("nightly-*"), ["unkeep", "nightly-*"]),
     "annotate": (AnnotatePackage(ID, {"a": [1]}, ("b",)), ["annotate", ID, {"a": [1]}, ["b"]]),
     "findings": (
         FINDINGS,
@@ -348,6 +357,10 @@ DIFFERENT: list[Command] = [
     SetTag("release", OTHER_ID),
     SetTag("best", ID),
     DeleteTag("best"),
+    SetKeepPolicy("best", KeepRules(last=1)),
+    SetKeepPolicy("best", KeepRules(last=2)),
+    SetKeepPolicy("best", KeepRules(daily=1)),
+    DeleteKeepPolicy("best"),
     AnnotatePackage(ID, {"a": [True]}, ("b",)),
     AnnotatePackage(ID, {"a": [1]}),
     replace(REGISTER, name="model"),

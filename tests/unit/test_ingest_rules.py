@@ -60,7 +60,7 @@ def test_a_command_is_one_event_for_its_new_objects_and_one_for_its_entries() ->
         FilesIngested(
             package_id=FIRST,
             package_number=1,
-            totals=Totals(version=2, files=1, links=1, directories=1, total_bytes=2),
+            totals=Totals(version=2, files=1, links=1, directories=1, total_bytes=2, stored_bytes=2),
             digest_algorithm=PRIMARY_ALGORITHM,
             entries=(file.entry, link, directory),
             path_keys=(f"{NFC}/run", "current", "logs"),
@@ -77,7 +77,7 @@ def test_equal_contents_are_stored_once_and_counted_each_time() -> None:
     assert isinstance(stored, ObjectsStored)
     assert stored.objects == (stored_object(b"yy"),)
     assert isinstance(ingested_files, FilesIngested)
-    assert ingested_files.totals == Totals(3, 4, 0, 0, 6)
+    assert ingested_files.totals == Totals(3, 4, 0, 0, 6, 3)
 
 
 def test_a_content_that_the_store_has_needs_no_proof() -> None:
@@ -148,7 +148,7 @@ def test_refuse_refuses_a_taken_path_whatever_is_there(content: bytes) -> None:
 def test_the_same_entry_again_is_passed_over(on_existing: OnExisting) -> None:
     payload = files(opened(("a", b"x"), ("b", b"")), ("a", b"x"), ("c", b"yy"), ("b", b""), on_existing=on_existing)
     assert payload.path_keys == ("c",)
-    assert payload.totals == Totals(3, 3, 0, 0, 3)
+    assert payload.totals == Totals(3, 3, 0, 0, 3, 3)
 
 
 OTHERS = {
@@ -173,7 +173,8 @@ def test_replace_lets_another_entry_take_the_place(other: Ingested) -> None:
     assert payload.replaced == {"a"}
     kind = other.entry.kind
     files = 1 + (kind == "file")
-    assert payload.totals == Totals(3, files, kind == "link", kind == "directory", 2 + other.entry.size_bytes)
+    sizes = 2 + other.entry.size_bytes, 3  # the package has stored the same contents
+    assert payload.totals == Totals(3, files, kind == "link", kind == "directory", *sizes)
 
 
 def test_a_path_stands_once_in_a_command() -> None:
@@ -235,7 +236,7 @@ def test_an_empty_directory_ends_as_an_entry_when_something_is_put_into_it() -> 
     state = evolved(opened(), replace(ingest(ingested("z")), entries=(directory_entry("a/b"),), stored=()), after=1)
     payload = files(state, ("a/b/c/d", b"x"), ("a/b/e", b""))
     assert payload.removed == ("a/b",)
-    assert payload.totals == Totals(3, 2, 0, 0, 1)
+    assert payload.totals == Totals(3, 2, 0, 0, 1, 1)
 
 
 def test_a_directory_that_is_not_empty_is_no_entry() -> None:

@@ -15,6 +15,8 @@ from artifactstore_protocols.commands import ObjectFinding
 from artifactstore_protocols.entries import Place, StoredObject, directory_entry, file_entry, link_entry
 from artifactstore_protocols.event_types import (
     FilesIngested,
+    KeepPolicyDeleted,
+    KeepPolicySet,
     MetadataSchemaRegistered,
     ObjectsCondemned,
     ObjectsFlagged,
@@ -44,6 +46,7 @@ from artifactstore_protocols.verification import VerifiedKey
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -83,7 +86,7 @@ def stored(payload: Payload, *, sequence: int = 7) -> StoredEvent:
 FILES_PUT = FilesIngested(
     package_id="p",
     package_number=1,
-    totals=Totals(version=3, files=2, links=4, directories=5, total_bytes=9),
+    totals=Totals(version=3, files=2, links=4, directories=5, total_bytes=9, stored_bytes=7),
     digest_algorithm="blake3",
     entries=(
         file_entry("e\u0301", True, "text/plain", 1, DIGEST),
@@ -136,6 +139,7 @@ PACKAGE_ROW: NamedCells = {
     "link_count": 0,
     "directory_count": 0,
     "total_bytes": 0,
+    "stored_bytes": 0,
     "retention_class": "short",
     "metadata": reference_cbor.encode({"branch": "main"}),
     "created_by": "ci",
@@ -162,6 +166,13 @@ SCHEMA_ROW: NamedCells = {
     "registered_at": 70,
     "sequence": 7,
 }
+KEEP_POLICY_ROW: NamedCells = {
+    "package_group": "nightly-*",
+    "rules": reference_cbor.encode({"last": 3, "tagged": ["release-*"]}),
+    "set_by": "ci",
+    "set_at": 70,
+    "sequence": 7,
+}
 TAG_ROW: NamedCells = {
     "tag": "release",
     "package_id": "p",
@@ -180,6 +191,8 @@ TOTALS_ROW: NamedCells = {
     "total_bytes": 99,
     "objects": 6,
     "object_bytes": 88,
+    "condemned": 7,
+    "condemned_bytes": 6,
 }
 TERM = blake3(reference_cbor.encode(["branch", "main"])).hexdigest(length=16)
 VALUE_ROW: NamedCells = {"package_number": 7, "key": "branch", "annotation": None, "term": TERM, "sequence": 7}
@@ -194,11 +207,19 @@ ROWS = {
     RETENTION: RETENTION_ROW,
     SCHEMAS: SCHEMA_ROW,
     TAGS: TAG_ROW,
+    KEEP_POLICIES: KEEP_POLICY_ROW,
     VALUES: VALUE_ROW,
     PARENTS: PARENT_ROW,
     TOTALS: TOTALS_ROW,
 }
-PACKAGE_TOTALS: NamedCells = {"version": 3, "file_count": 2, "link_count": 4, "directory_count": 5, "total_bytes": 9}
+PACKAGE_TOTALS: NamedCells = {
+    "version": 3,
+    "file_count": 2,
+    "link_count": 4,
+    "directory_count": 5,
+    "total_bytes": 9,
+    "stored_bytes": 7,
+}
 BARE: NamedCells = {"path": None, "executable": 0, "media_type": None, "digest_primary": None}
 
 
@@ -293,6 +314,11 @@ PROJECTED: dict[str, tuple[Payload, Sequence[RowOperation]]] = {
             put(VALUES, {**VALUE_ROW, "key": "hosts", "annotation": '["é"]', "term": None}, SCORE_ROW),
         ],
     ),
+    "keep policy set": (
+        KeepPolicySet("nightly-*", {"last": 3, "tagged": ["release-*"]}),
+        [put(KEEP_POLICIES, KEEP_POLICY_ROW)],
+    ),
+    "keep policy deleted": (KeepPolicyDeleted("nightly-*"), [Delete(KEEP_POLICIES, (("nightly-*",),))]),
     "tag deleted": (TagDeleted("release"), [Delete(TAGS, (("release",),))]),
     "flagged": (
         ObjectsFlagged(
@@ -403,6 +429,7 @@ def test_tables_and_columns_have_the_order_that_digests_of_earlier_releases_were
         ("artifact_tags", ("tag",)),
         ("artifact_values", ("package_number", "key")),
         ("artifact_parents", ("package_number", "parent_id")),
+        ("keep_policies", ("package_group",)),
         ("store_totals", ("id",)),
     ]
     # The rows above are written in that order by hand.

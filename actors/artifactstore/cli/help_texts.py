@@ -35,6 +35,10 @@ Every given condition must hold. In a GLOB, * is any text, ? one character, [a-c
 The copy has the same tree digest, name, metadata and annotations, but an id, times and a manifest of its own. With
 --tags, the package's tags are set to the copy. To compare, use `artifactstore diff` with --store-b.
 The store is created if it does not exist. A repeated command finds the copy of the first one.""",
+        "package delete": """Delete open or finalized packages. Their files go; their records and manifests stay.
+
+A package with a hold or a protected tag is refused. So is a finalized one whose retention has not ended, without
+--before-expiry.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.
 
@@ -55,9 +59,44 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
+        "hold place": """Keep packages from deletion and expiry until the hold is released.
+
+A package can have several holds.""",
+        "hold release": "Release a hold. Other holds and the retention still keep the package.",
+        "hold list": "List the holds that were not released.",
+        "retention set": """Set how long a finalized package is kept after it was finalized.
+
+This may also shorten its retention, unless a hold is on it. The manifest keeps what it was finalized with.""",
+        "retention extend": """Keep a finalized package longer, from the end of its retention.
+
+If its retention has ended, from now.""",
+        "retention list": """List finalized packages whose retention has ended, first those that ended first.
+
+A package that a hold or a protected tag keeps is marked.""",
+        "retention explain": "Say what keeps a package and until when, or what let it go.",
+        "expire": """Let packages go whose time is over. Their records and manifests stay.
+
+These are finalized packages whose retention has ended, and open ones that nobody touched for long. Holds, protected
+tags and permanent retention win. Stops if the clock is doubtful, or if most packages would go.""",
+        "clock confirm": "Confirm that the clock is right, after `expire` doubted it.",
         "stats": """Print what the store holds: packages, files and bytes.
 
 Also says when the store was last backed up and verified. Reads a few rows, however large the store is.""",
+        "du": """Print how much space packages take, by name, the largest first.
+
+size is what their files have, stored what their ingests added to the store, and ratio how many times size is larger.
+With --unique, prints what would be freed if exactly these packages went together.""",
+        "retention policy set": """Set the keep policy of a group, in place of the one before.
+
+Setting it lets no package go; `retention policy apply` does. A package is kept if any rule of any policy that matches
+its name keeps it. Only finalized packages are judged, by the time of their finalizing, in UTC.""",
+        "retention policy show": "Show the keep policy of a group.",
+        "retention policy list": "List all keep policies.",
+        "retention policy delete": "Delete the keep policy of a group; its packages stay.",
+        "retention policy apply": """Let packages go that no keep policy and nothing else keeps.
+
+Prints for each package the rules that keep it, or the policy by which it goes. Protected tags, holds and permanent
+retention always keep a package. `--dry-run` changes nothing.""",
         "schema add": """Register the next version of a metadata schema.
 
 Supports a part of JSON Schema 2020-12, and refuses other keywords.""",

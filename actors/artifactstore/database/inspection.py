@@ -21,7 +21,7 @@ from artifactstore.database.verification import verification_state
 from artifactstore.sqlite_access import Access
 from artifactstore_protocols.event_store import Location
 from artifactstore_protocols.unfinished_import import ImportUnfinished, admit_command
-from artifactstore_protocols.views import FILES, PACKAGES
+from artifactstore_protocols.views import CLOCK, FILES, PACKAGES
 
 __all__ = ["DatabaseInspection", "UnfinishedPackage", "inspect_database"]
 
@@ -63,6 +63,7 @@ class DatabaseInspection(Struct, frozen=True):
         head: the sequence of the last event in the log.
         unverified_since_us: since when nothing has read the object that was not read for the longest time; None without
             objects.
+        observed_clock_us: the time that was observed or confirmed last; None before the first.
     """
 
     revision: str | None
@@ -77,6 +78,7 @@ class DatabaseInspection(Struct, frozen=True):
     store_id: str | None = None
     head: int = 0
     unverified_since_us: int | None = None
+    observed_clock_us: int | None = None
 
 
 async def inspect_database(
@@ -117,6 +119,7 @@ async def _inspected(
                 store_id=await _store_id(connection),
                 head=await connection.scalar(select(func.coalesce(func.max(events.c.sequence), 0))) or 0,
                 last_recorded_at_us=await connection.scalar(latest),
+                observed_clock_us=await connection.scalar(select(LIVE[CLOCK].c.observed_at)),
                 locations=await _sample(connection, from_address, sample),
                 open_packages=await _open_packages(connection),
                 flagged=await queries.flagged_counts(connection),

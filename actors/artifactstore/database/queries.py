@@ -84,6 +84,7 @@ __all__ = [
     "find_package",
     "flagged_counts",
     "flagged_objects",
+    "glob_condition",
     "known_objects",
     "list_files",
     "listing_query",
@@ -95,7 +96,9 @@ __all__ = [
     "package",
     "packages",
     "queries_for",
+    "readable_package",
     "tag",
+    "tag_in",
     "tags",
 ]
 
@@ -112,6 +115,8 @@ _others = _values.alias("others")
 IS_CURRENT = (_locations.c.state != literal_column("'retired'")) & (_locations.c.state != literal_column("'removed'"))
 _IS_FLAWED = _locations.c.integrity != literal_column("'intact'")
 _IS_FLAGGED = _IS_FLAWED & IS_CURRENT
+
+_IS_NOT_GONE = _packages.c.gone_at.is_(None)
 
 # As in the index on it; the number is no parameter.
 _id_end: ColumnElement[str] = func.substr(_packages.c.package_id, literal_column("31"))
@@ -175,6 +180,18 @@ async def package(connection: AsyncConnection, package_id: str) -> PackageRecord
     return _package(row)
 
 
+async def readable_package(connection: AsyncConnection, package_id: str) -> PackageRecord:
+    """Return the package with this id, whose entries can be read.
+
+    Raises:
+        PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
+    """
+    found = await package(connection, package_id)
+    found.check_not_gone()
+    return found
+
+
 async def find_package(connection: AsyncConnection, text: str, *, prefer_open: bool) -> PackageRecord:
     """Return the package that a text names; see `package_references.search_package`."""
     search: Generator[PackageQuery, Sequence[PackageRecord], PackageRecord] = search_package(
@@ -214,21 +231,22 @@ def queries_for(wanted: PackageQuery) -> Sequence[Select[tuple[object, ...]]]:
                 _package_query().where(each).order_by(order).limit(CANDIDATES_MAX + 1) for each, order in newest_ids
             )
         case ByName(name, back, until_us, before):
-            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None))
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_not(None), _IS_NOT_GONE)
             if until_us is not None:
                 query = query.where(columns.finalized_at < until_us)
             if before is not None:
                 query = query.where(columns.finalized_sequence < before)
             return (query.order_by(newest).limit(1).offset(back),)
         case OpenByName(name):
-            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None))
+            query = _package_query().where(columns.name == name, columns.finalized_sequence.is_(None), _IS_NOT_GONE)
             return (query.order_by(columns.created_sequence.desc()).limit(CANDIDATES_MAX + 1),)
         case ByTag(tag):
             tagged = select(_tags.c.package_id).where(_tags.c.tag == tag)
             return (_package_query().where(columns.package_id == tagged.scalar_subquery()),)
-        case ByDigest(of, digest):
+        case ByDigest(of, digest, gone):
             column = columns.manifest_digest if of == "manifest" else columns.tree_digest
-            return (_package_query().where(column == digest).order_by(newest).limit(1),)
+            query = _package_query().where(column == digest, ~_IS_NOT_GONE if gone else _IS_NOT_GONE)
+            return (query.order_by(newest).limit(1),)
 
 
 async def packages(connection: AsyncConnection, page: PackageListing) -> Sequence[PackageRecord]:
@@ -288,7 +306,9 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
     found: list[ColumnElement[bool]] = []
     if where.name is not None:
         in_order = sort == "name" or (sort == "created" and is_literal(where.name))
-        found.append(_like(columns.name if in_order else columns.name.concat(""), where.name))
+        found.append(glob_condition(columns.name if in_order else columns.name.concat(""), where.name))
+    if where.status is None:
+        found.append(_IS_NOT_GONE)
     for column, value in (
         (columns.status, where.status),
         (columns.created_by, where.created_by),
@@ -297,7 +317,7 @@ def _conditions(where: PackageFilter, sort: SortKey, *, joined: bool = False) ->
         if value is not None:
             found.append((column if sort == "created" else column.concat("")) == value)
     if where.tag is not None:
-        found.append(columns.package_id.in_(select(_tags.c.package_id).where(_like(_tags.c.tag, where.tag))))
+        found.append(columns.package_id.in_(select(_tags.c.package_id).where(glob_condition(_tags.c.tag, where.tag))))
     joins = int(joined and sort == "created")
     if where.made_from is not None and not joins:
         is_child = _parents.c.parent_id == where.made_from, _parents.c.package_number == columns.created_sequence
@@ -321,7 +341,7 @@ def _terms(where: PackageFilter) -> list[str]:
     return [term for term in terms if term is not None]
 
 
-def _like(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
+def glob_condition(column: ColumnElement[str], glob: str) -> ColumnElement[bool]:
     """Return a condition that every text meets which the glob matches, and which an index on the column serves."""
     if is_literal(glob):
         return column == glob
@@ -377,7 +397,7 @@ def entries_query(page: EntryListing, digests: Sequence[bytes] | None) -> Select
         .select_from(_packages)
         .join(_files, number == _packages.c.created_sequence)
         .outerjoin(_contents, _contents.c.digest_primary == _files.c.digest_primary)
-        .where(*_conditions(page.packages, "created"), *(_like(key, glob) for glob in page.entries.globs))
+        .where(*_conditions(page.packages, "created"), *(glob_condition(key, glob) for glob in page.entries.globs))
     )
     order = _packages.c.created_sequence
     if digests is not None:
@@ -472,7 +492,7 @@ async def files_with_content(connection: AsyncConnection, content_address: str, 
     query = (
         select(_packages.c.package_id, path_of(_files))
         .join(_packages, _packages.c.created_sequence == _files.c.package_number)
-        .where(_files.c.digest_primary == _digest_in(content_address))
+        .where(_files.c.digest_primary == _digest_in(content_address), _IS_NOT_GONE)
     )
     rows = await connection.execute(query.order_by(_files.c.sequence).limit(limit))
     return [f"{row.package_id}/{row.path}" for row in rows]
@@ -537,16 +557,17 @@ async def manifest_bytes(connection: AsyncConnection, package_id: str) -> bytes 
 async def tag(connection: AsyncConnection, name: str) -> Tag | None:
     """Return a tag; None if there is none."""
     row = (await connection.execute(select(_tags).where(_tags.c.tag == name))).one_or_none()
-    return None if row is None else _tag(row)
+    return None if row is None else tag_in(row)
 
 
 async def tags(connection: AsyncConnection, *, after: str, limit: int) -> Sequence[Tag]:
     """Return up to `limit` tags after a name, in the order of their names."""
     rows = await connection.execute(select(_tags).where(_tags.c.tag > after).order_by(_tags.c.tag).limit(limit))
-    return [_tag(row) for row in rows]
+    return [tag_in(row) for row in rows]
 
 
-def _tag(row: Row[tuple[object, ...]]) -> Tag:
+def tag_in(row: Row[tuple[object, ...]]) -> Tag:
+    """Return the tag of a row."""
     return Tag(row.tag, row.package_id, bool(row.protected), row.set_by, time_in("set_at", row.set_at), row.sequence)
 
 
@@ -629,11 +650,13 @@ def _files_by_number(database: str) -> Query:
 
 def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
     of_finalized = (row.finalized_at, row.manifest_digest, row.tree_digest, row.finalized_sequence)
-    if row.status not in {"open", "finalized"} or (row.status == "finalized" and None in of_finalized):
+    of_gone = (row.gone_at, row.gone_by, row.gone_reason, row.gone_sequence)
+    needed = {"open": (), "finalized": of_finalized, "deleted": of_gone, "expired": of_gone}.get(row.status)
+    if needed is None or None in needed or (needed is not of_gone and row.gone_at is not None):
         raise DamagedCell(
             f"package {row.package_id} is {row.status[:_SHOWN_CHARACTERS]!r}, and no event has made it so"
         )
-    times = {"created_at": row.created_at, "finalized_at": row.finalized_at, "expires_at": row.expires_at}
+    times = {name: getattr(row, name) for name in ("created_at", "finalized_at", "expires_at", "gone_at")}
     for column, us in times.items():
         if us is not None:
             time_in(column, us)
@@ -661,6 +684,10 @@ def _package(row: Row[tuple[object, ...]]) -> PackageRecord:
         annotations=annotations_in(row.annotations),
         schema=row.metadata_schema,
         parents=parents_in(row.parents),
+        gone_at_us=row.gone_at,
+        gone_by=row.gone_by,
+        gone_reason=row.gone_reason,
+        gone_sequence=row.gone_sequence,
     )
 
 

@@ -139,6 +139,7 @@ Table(
     _integer("link_count"),
     _integer("directory_count"),
     _integer("total_bytes"),
+    _integer("stored_bytes"),
     _text("retention_class"),
     _bytes("metadata"),
     _text("created_by"),
@@ -149,7 +150,11 @@ Table(
     _integer("created_sequence"),
     _integer("finalized_sequence", nullable=True),
     _text("metadata_schema", nullable=True),
-    Index(None, "name", "finalized_sequence"),
+    _integer("gone_at", nullable=True),
+    _text("gone_by", nullable=True),
+    _text("gone_reason", nullable=True),
+    _integer("gone_sequence", nullable=True),
+    Index(None, "name", "finalized_sequence", sqlite_where=text("gone_at IS NULL")),
     Index(None, "name", "created_sequence"),
     Index(None, "created_by", "created_sequence"),
     Index(None, "retention_class", "created_sequence"),
@@ -236,6 +241,20 @@ Table(
     _text("status"),
     _integer("retained_from", nullable=True),
     _integer("expires_at", nullable=True),
+    _integer("sequence"),
+    Index(None, "expires_at", "package_id", sqlite_where=text("status = 'retained'")),
+)
+
+Table(
+    "artifact_holds",
+    METADATA,
+    _text("hold_id", key=True),
+    _text("package_id"),
+    _text("reason"),
+    _text("placed_by"),
+    _integer("placed_at"),
+    _integer("sequence"),
+    Index(None, "package_id", "hold_id"),
 )
 
 Table(
@@ -281,6 +300,24 @@ Table(
     _text("manifest_digest"),
     Index(None, "parent_id", "package_number"),
     sqlite_with_rowid=False,
+)
+
+Table(
+    "keep_policies",
+    METADATA,
+    _text("package_group", key=True),
+    _bytes("rules"),
+    _text("set_by"),
+    _integer("set_at"),
+    _integer("sequence"),
+)
+
+Table(
+    "store_clock",
+    METADATA,
+    _integer("id", key=True),
+    _integer("observed_at"),
+    _integer("sequence"),
 )
 
 Table(

@@ -42,7 +42,8 @@ async def stats(connection: AsyncConnection) -> StoreStats:
     last_backup, verified = runs.get(_BACKUP), await verification_state(connection)
     if totals is None:
         return StoreStats(last_backup=last_backup, verification=verified)
-    packages, finalized, files, links, directories, total_bytes, objects, object_bytes = totals
+    packages, finalized, files, links, directories, total_bytes, *objects = totals
+    objects, object_bytes, condemned, condemned_bytes = objects
     return StoreStats(
         packages=packages,
         finalized=finalized,
@@ -52,6 +53,8 @@ async def stats(connection: AsyncConnection) -> StoreStats:
         bytes=total_bytes,
         objects=objects,
         object_bytes=object_bytes,
+        condemned=condemned,
+        condemned_bytes=condemned_bytes,
         last_backup=last_backup,
         verification=verified,
     )

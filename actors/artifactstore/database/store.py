@@ -4,25 +4,32 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import events, queries, stats, verification
+from artifactstore.database import events, keep_policies, keeping, queries, stats, usage, verification
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
+from artifactstore.database.state import load_state
 from artifactstore_protocols.commands import CommandRequest
+from artifactstore_protocols.disk_usage import NameUsage, UniqueUsage
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
+from artifactstore_protocols.event_types.keep_policies_applied import obstacle_needs, obstacles
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
+from artifactstore_protocols.keep_policies import GroupMember, KeepPolicy
 from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
+    LeftPackage,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
     ReplayReport,
+    RetainedPackage,
     Tag,
 )
 from artifactstore_protocols.storage import KnownObject, Place
@@ -167,7 +174,7 @@ class SqlEventStore:
         """Return the contents that a manifest lists."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
-            return await contents(connection, await queries.package(connection, package_id))
+            return await contents(connection, await queries.readable_package(connection, package_id))
 
         return await self._database.read(read)
 
@@ -175,7 +182,7 @@ class SqlEventStore:
         """Return an entry, or None."""
 
         async def read(connection: AsyncConnection) -> FileRecord | None:
-            await queries.package(connection, package_id)
+            await queries.readable_package(connection, package_id)
             return await queries.file(connection, package_id, path_key)
 
         return await self._database.read(read)
@@ -184,7 +191,7 @@ class SqlEventStore:
         """Return a package and all of its entries."""
 
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
-            package = await queries.package(connection, package_id)
+            package = await queries.readable_package(connection, package_id)
             return package, await queries.list_files(connection, package)
 
         return await self._database.read(read)
@@ -193,7 +200,7 @@ class SqlEventStore:
         """Return the entries at which two packages differ."""
 
         async def read(connection: AsyncConnection) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
-            packages = [await queries.package(connection, package_id) for package_id in (before, after)]
+            packages = [await queries.readable_package(connection, package_id) for package_id in (before, after)]
             return await queries.differences(connection, *packages)
 
         return await self._database.read(read)
@@ -282,6 +289,59 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def keep_policies(self) -> Sequence[KeepPolicy]:
+        """Return all keep policies."""
+        return await self._database.read(keep_policies.keep_policies)
+
+    async def name_usage(self, *, name: str | None, after: str, limit: int) -> Sequence[NameUsage]:
+        """Return the space that the packages of some names take."""
+        return await self._database.read(lambda connection: usage.name_usage(connection, name, after, limit))
+
+    async def unique_usage(self, package_ids: Sequence[str]) -> UniqueUsage:
+        """Return what would be freed if these packages went together."""
+        return await self._database.read(lambda connection: usage.unique_usage(connection, package_ids))
+
+    async def next_group(self, *, name: str | None, after: str) -> Sequence[GroupMember]:
+        """Return the finalized packages of the next name."""
+        return await self._database.read(lambda connection: keep_policies.next_group(connection, name, after))
+
+    async def obstacles(self, package_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return what keeps packages from any policy."""
+
+        async def read(connection: AsyncConnection) -> Mapping[str, str]:
+            needs = obstacle_needs(package_ids)
+            return obstacles(package_ids, await run(connection, load_state(needs, connection.dialect.name)))
+
+        return await self._database.read(read)
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return a page of holds."""
+        return await self._database.read(
+            lambda connection: keeping.holds(connection, package_id=package_id, after=after, limit=limit)
+        )
+
+    async def retained(
+        self, *, until_us: int, after: tuple[int, str], limit: int, kept: bool
+    ) -> Sequence[RetainedPackage]:
+        """Return a page of packages whose retention ends."""
+        return await self._database.read(
+            lambda connection: keeping.retained(connection, until_us=until_us, after=after, limit=limit, kept=kept)
+        )
+
+    async def left_packages(self, *, until_us: int, after: int, limit: int) -> Sequence[LeftPackage]:
+        """Return a page of open packages that nobody touched."""
+        return await self._database.read(
+            lambda connection: keeping.left_packages(connection, until_us=until_us, after=after, limit=limit)
+        )
+
+    async def kept_by(self, package_id: str) -> tuple[int, Sequence[Tag]]:
+        """Return the event of a package's retention, and its protected tags."""
+        return await self._database.read(lambda connection: keeping.kept_by(connection, package_id))
+
+    async def observed_clock(self) -> int | None:
+        """Return the time that was observed last."""
+        return await self._database.read(keeping.observed_clock)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""

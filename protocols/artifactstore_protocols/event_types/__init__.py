@@ -11,8 +11,13 @@ from typing import Any, Final, override
 
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
+from artifactstore_protocols.event_types.clock import CLOCK_CONFIRMED, CLOCK_OBSERVED, ClockConfirmed, ClockObserved
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
+from artifactstore_protocols.event_types.hold_released import HOLD_RELEASED, HoldReleased
+from artifactstore_protocols.event_types.keep_policy_deleted import KEEP_POLICY_DELETED, KeepPolicyDeleted
+from artifactstore_protocols.event_types.keep_policy_set import KEEP_POLICY_SET, KeepPolicySet
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
 from artifactstore_protocols.event_types.objects_flagged import (
@@ -27,17 +32,26 @@ from artifactstore_protocols.event_types.objects_retired import OBJECTS_RETIRED,
 from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
 from artifactstore_protocols.event_types.package_annotated import PACKAGE_ANNOTATED, PackageAnnotated
 from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
+from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED, PackageDeleted
+from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
+from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
 from artifactstore_protocols.event_types.store_verified import STORE_VERIFIED, StoreVerified
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
 __all__ = [
+    "CLOCK_CONFIRMED",
+    "CLOCK_OBSERVED",
     "COMMAND_NOTED",
     "EVENT_TYPES",
     "FILES_INGESTED",
+    "HOLD_PLACED",
+    "HOLD_RELEASED",
+    "KEEP_POLICY_DELETED",
+    "KEEP_POLICY_SET",
     "LOG_CREATED",
     "OBJECTS_CONDEMNED",
     "OBJECTS_FLAGGED",
@@ -48,14 +62,23 @@ __all__ = [
     "OBJECTS_STORED",
     "PACKAGE_ANNOTATED",
     "PACKAGE_CREATED",
+    "PACKAGE_DELETED",
+    "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
+    "RETENTION_CHANGED",
     "SCHEMA_REGISTERED",
     "STORE_VERIFIED",
     "TAG_DELETED",
     "TAG_SET",
+    "ClockConfirmed",
+    "ClockObserved",
     "CommandNoted",
     "EventType",
     "FilesIngested",
+    "HoldPlaced",
+    "HoldReleased",
+    "KeepPolicyDeleted",
+    "KeepPolicySet",
     "LogCreated",
     "MetadataSchemaRegistered",
     "ObjectsCondemned",
@@ -67,9 +90,12 @@ __all__ = [
     "ObjectsStored",
     "PackageAnnotated",
     "PackageCreated",
+    "PackageDeleted",
+    "PackageExpired",
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "RetentionChanged",
     "StoreVerified",
     "TagDeleted",
     "TagSet",
@@ -99,6 +125,15 @@ type Payload = (
     | TagDeleted
     | PackageAnnotated
     | StoreVerified
+    | KeepPolicySet
+    | KeepPolicyDeleted
+    | PackageDeleted
+    | PackageExpired
+    | HoldPlaced
+    | HoldReleased
+    | RetentionChanged
+    | ClockObserved
+    | ClockConfirmed
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -120,6 +155,15 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
         StoreVerified: STORE_VERIFIED,
+        KeepPolicySet: KEEP_POLICY_SET,
+        KeepPolicyDeleted: KEEP_POLICY_DELETED,
+        PackageDeleted: PACKAGE_DELETED,
+        PackageExpired: PACKAGE_EXPIRED,
+        HoldPlaced: HOLD_PLACED,
+        HoldReleased: HOLD_RELEASED,
+        RetentionChanged: RETENTION_CHANGED,
+        ClockObserved: CLOCK_OBSERVED,
+        ClockConfirmed: CLOCK_CONFIRMED,
     }
 )
 

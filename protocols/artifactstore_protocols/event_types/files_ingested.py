@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.canonical import RecordValue
@@ -18,7 +19,8 @@ from artifactstore_protocols.event_types.base import (
     fields_of,
     require_shortest,
 )
-from artifactstore_protocols.event_types.objects_stored import is_later_generation
+from artifactstore_protocols.event_types.ending import check_not_gone
+from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, bytes_brought, is_later_generation
 from artifactstore_protocols.event_types.placing import Totals, entry_needs, place_entries
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM, ContentAddress, Digest
 from artifactstore_protocols.ids import check_id
@@ -43,7 +45,7 @@ from artifactstore_protocols.views import (
 if TYPE_CHECKING:
     from artifactstore_protocols.events import StoredEvent
 
-__all__ = ["FILES_INGESTED", "FilesIngested", "check_contents", "ingest_files", "open_package"]
+__all__ = ["FILES_INGESTED", "FilesIngested", "add_stored_bytes", "check_contents", "ingest_files", "open_package"]
 
 _NAME: Final = "v1.files.ingested"
 _TEXT, _NUMBER, _LIST = frozenset({str}), frozenset({int}), frozenset({list})
@@ -55,6 +57,7 @@ _FIELDS: Final = {
     "package_links": _NUMBER,
     "package_directories": _NUMBER,
     "package_bytes": _NUMBER,
+    "package_stored_bytes": _NUMBER,
     "digest_algorithm": _TEXT,
     "entries": _LIST,
     "path_keys": _LIST,
@@ -72,7 +75,8 @@ class FilesIngested(Struct, frozen=True):
         package_id: the id of the package; also the subject.
         package_number: the sequence of the event that created the package.
         totals: the package's totals after this event: `package_version`, `package_files`, `package_links`,
-            `package_directories` and `package_bytes`.
+            `package_directories`, `package_bytes` and `package_stored_bytes`. The last one is the total size of the
+            contents that the package's ingests stored because the store did not have them.
         digest_algorithm: the algorithm of the entries' digests.
         entries: 1 to 256 entries, each path once.
         path_keys: the path of each entry under Unicode NFC, computed when the event was made. The event holds only keys
@@ -96,11 +100,13 @@ def open_package(package_id: str, state: LogState) -> PackageState:
 
     Raises:
         PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
         PackageFinalizedAlready: the package is finalized.
     """
     package = state.packages.get(package_id)
     if package is None:
         raise PackageNotFound(package_id)
+    check_not_gone(package)
     if package.finalized:
         raise PackageFinalizedAlready(package_id)
     return package
@@ -109,17 +115,31 @@ def open_package(package_id: str, state: LogState) -> PackageState:
 def ingest_files(command: IngestFiles, state: LogState, *, entries_max: int) -> FilesIngested | None:
     """Return the payload that puts entries into a package; None if all of them are there already.
 
+    `add_stored_bytes` adds what the command stores.
+
     Raises:
-        PackageNotFound, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: the package cannot take them.
+        PackageNotFound, PackageGone, PackageFinalizedAlready, PathTaken, PathConflict, TooManyFiles: the package cannot
+            take them.
     """
     return _ingested(command.package_id, command.entries, command.on_existing, state, entries_max)
 
 
+def add_stored_bytes(payload: FilesIngested, new: Sequence[StoredObject], state: LogState) -> FilesIngested:
+    """Return the payload with the bytes that the command's new objects bring; `state` is the one before the command."""
+    totals = payload.totals
+    return replace(payload, totals=replace(totals, stored_bytes=totals.stored_bytes + bytes_brought(new, state)))
+
+
 def _ingested(
-    package_id: str, entries: tuple[Entry, ...], on_existing: OnExisting, state: LogState, entries_max: int
+    package_id: str,
+    entries: tuple[Entry, ...],
+    on_existing: OnExisting,
+    state: LogState,
+    entries_max: int,
+    stored_bytes: int = 0,
 ) -> FilesIngested | None:
     package = open_package(package_id, state)
-    placement = place_entries(package, entries, on_existing, entries_max=entries_max)
+    placement = place_entries(package, entries, on_existing, entries_max=entries_max, stored_bytes=stored_bytes)
     if not placement.entries:
         return None
     return FilesIngested(
@@ -211,6 +231,7 @@ def _encoded(payload: FilesIngested, entries: list[RecordValue]) -> bytes:
             "package_links": totals.links,
             "package_directories": totals.directories,
             "package_bytes": totals.total_bytes,
+            "package_stored_bytes": totals.stored_bytes,
             "digest_algorithm": payload.digest_algorithm,
             "entries": entries,
             "path_keys": differing,
@@ -241,7 +262,7 @@ def _decode(content: bytes) -> FilesIngested:
         raise PayloadInvalid(_NAME, "what is removed is a text")
     number, *totals = (
         cast("int", value[f"package_{name}"])
-        for name in ("number", "version", "files", "links", "directories", "bytes")
+        for name in ("number", "version", "files", "links", "directories", "bytes", "stored_bytes")
     )
     payload = FilesIngested(
         package_id=cast("str", value["package_id"]),
@@ -258,11 +279,12 @@ def _decode(content: bytes) -> FilesIngested:
     return payload
 
 
-def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
+def _judge(payload: FilesIngested, stored: "StoredEvent", state: LogState) -> None:
     """Check the event. Events before it have stored or reprieved the objects that its command needs."""
     check_id("package id", payload.package_id)
     check_entries_bytes(payload.entries)
-    decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, state, _UNLIMITED)
+    brought = _bytes_stored_before(payload, stored, state)
+    decided = _ingested(payload.package_id, payload.entries, OnExisting.REPLACE, state, _UNLIMITED, brought)
     check_contents(payload.entries, (), (), state)
     for entry in payload.entries:
         if entry.kind == "file" and all(held.state != "live" for held in state.places_of(entry.digest).values()):
@@ -277,10 +299,26 @@ def _judge(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> N
     check_equal("removed directories", payload.removed, decided.removed)
 
 
+def _bytes_stored_before(payload: FilesIngested, stored: "StoredEvent", state: LogState) -> int:
+    """Return the total size of the contents that the event before this one stored, if it is of the same command."""
+    before = state.previous
+    if before is None or (before.command_id, before.type) != (stored.event.command.command_id, OBJECTS_STORED.name):
+        return 0
+    sequence = stored.sequence - 1
+    brought: dict[bytes, int] = {}
+    for entry in payload.entries:
+        places = state.places_of(entry.digest).values()
+        is_new = all(held.sequence == sequence for held in places if held.is_current)
+        if is_new and any(held.sequence == sequence for held in places):
+            brought[entry.digest] = entry.size_bytes
+    return sum(brought.values())
+
+
 def _evolve(payload: FilesIngested, _stored: "StoredEvent", state: LogState) -> None:
     package, totals = state.packages[payload.package_id], payload.totals
     counts = EntryCounts(totals.files, totals.links, totals.directories, totals.total_bytes)
     state.fill_package(package, totals.version, counts)
+    package.stored_bytes = totals.stored_bytes
     for key in payload.removed:
         package.entries.pop(key, None)
     references = state.references
@@ -321,6 +359,7 @@ def _rows(payload: FilesIngested, stored: "StoredEvent") -> Iterable[RowOperatio
         "link_count": totals.links,
         "directory_count": totals.directories,
         "total_bytes": totals.total_bytes,
+        "stored_bytes": totals.stored_bytes,
     }
     yield Update(PACKAGES, (payload.package_id,), changed)
 

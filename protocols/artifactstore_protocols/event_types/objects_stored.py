@@ -31,6 +31,7 @@ __all__ = [
     "OBJECTS",
     "OBJECTS_STORED",
     "ObjectsStored",
+    "bytes_brought",
     "is_later_generation",
     "new_objects",
     "superseded",
@@ -97,6 +98,13 @@ def new_objects(
         if is_later_generation(place, twin.place):
             new[digest, place.backend_id] = each
     return tuple(new.values())
+
+
+def bytes_brought(new: Iterable[StoredObject], state: LogState) -> int:
+    """Return the total size of the contents that new objects bring: those without a live or condemned object before."""
+    sizes = {each.digest: each.size_bytes for each in new}
+    known = (any(held.is_current for held in state.places_of(digest).values()) for digest in sizes)
+    return sum(size for size, is_known in zip(sizes.values(), known, strict=True) if not is_known)
 
 
 def superseded(new: Sequence[StoredObject], state: LogState) -> tuple[Place, ...]:

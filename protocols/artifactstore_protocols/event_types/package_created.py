@@ -131,6 +131,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         0,  # link_count
         0,  # directory_count
         0,  # total_bytes
+        0,  # stored_bytes
         payload.retention_class,
         metadata_bytes(payload.metadata),
         stored.event.principal,
@@ -141,6 +142,10 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         stored.sequence,
         None,  # finalized_sequence
         payload.schema,
+        None,  # gone_at
+        None,  # gone_by
+        None,  # gone_reason
+        None,  # gone_sequence
     )
     retention: Row = (
         payload.package_id,
@@ -149,6 +154,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         "open",
         None,  # retained_from
         None,  # expires_at
+        stored.sequence,
     )
     searched: list[Row] = [
         (stored.sequence, key, None, term, stored.sequence)

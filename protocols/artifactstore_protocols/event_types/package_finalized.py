@@ -13,7 +13,9 @@ from artifactstore_protocols.commands import FinalizePackage
 from artifactstore_protocols.entries import Entry, Place
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_types.base import Codec, EventType, Part, check_equal
+from artifactstore_protocols.event_types.ending import check_not_gone
 from artifactstore_protocols.identity import ContentAddress, Digest
+from artifactstore_protocols.keep_rules import Candidate
 from artifactstore_protocols.manifest import Entry as ManifestEntry
 from artifactstore_protocols.manifest import FileEntry, Manifest
 from artifactstore_protocols.manifest.summary import ManifestSummary
@@ -62,10 +64,12 @@ def finalize_package(command: FinalizePackage, state: LogState) -> PackageFinali
 
     Raises:
         PackageNotFound: no package has this id.
+        PackageGone: the package was deleted or has expired.
         PackageChanged: the manifest was built for another version of the package.
         SchemaViolated: the metadata and the annotations do not fit the package's schema.
     """
     package = _package(command.package_id, state)
+    check_not_gone(package)
     if package.finalized:
         return None
     if package.version != command.expected_version:
@@ -126,6 +130,7 @@ def _judge(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -
     """
     decoded = _decoded_manifest(payload)
     package = _package(decoded.package.package_id, state)
+    check_not_gone(package)
     if package.finalized:
         raise InvalidValue("event", package.package_id, "the package is finalized already")
     check_equal("name in the manifest", decoded.package.name, package.name)
@@ -184,9 +189,13 @@ def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
             return kind, path
 
 
-def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
+def _evolve(payload: PackageFinalized, stored: "StoredEvent", state: LogState) -> None:
     summary = _summary(payload)
-    state.finalize_package(state.packages[summary.package_id], summary.manifest_digest)
+    package = state.packages[summary.package_id]
+    state.finalize_package(
+        package, summary.manifest_digest, at_us=summary.finalized_at_us, expires_at_us=summary.expires_at_us
+    )
+    state.add_candidate(package, Candidate(package.package_id, summary.finalized_at_us, stored.sequence))
 
 
 def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:
@@ -202,6 +211,7 @@ def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOpera
         "status": "retained",
         "retained_from": summary.finalized_at_us,
         "expires_at": summary.expires_at_us,
+        "sequence": stored.sequence,
     }
     key = (summary.package_id,)
     return (Update(PACKAGES, key, package), Update(RETENTION, key, retention))

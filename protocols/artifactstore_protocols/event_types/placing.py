@@ -17,13 +17,14 @@ __all__ = ["Placement", "Totals", "entry_needs", "place_entries"]
 
 
 class Totals(Struct, frozen=True):
-    """A package's totals after a change."""
+    """A package's totals after a change. `stored_bytes` is the total size of the contents that its ingests stored."""
 
     version: int
     files: int
     links: int
     directories: int
     total_bytes: int
+    stored_bytes: int
 
     @property
     def entries(self) -> int:
@@ -33,7 +34,8 @@ class Totals(Struct, frozen=True):
     @classmethod
     def of(cls, package: PackageState) -> "Totals":
         """Return the current totals of a package."""
-        return cls(package.version, package.files, package.links, package.directories, package.total_bytes)
+        counts = package.files, package.links, package.directories
+        return cls(package.version, *counts, package.total_bytes, package.stored_bytes)
 
 
 class Placement(Struct, frozen=True):
@@ -68,7 +70,7 @@ def entry_needs(package_id: str, entries: Sequence[Entry]) -> Needs:
 
 
 def place_entries(
-    package: PackageState, entries: Sequence[Entry], on_existing: OnExisting, *, entries_max: int
+    package: PackageState, entries: Sequence[Entry], on_existing: OnExisting, *, entries_max: int, stored_bytes: int = 0
 ) -> Placement:
     """Check entries against a package and against each other, and return the changes that they make.
 
@@ -77,6 +79,7 @@ def place_entries(
         entries: the entries, each path at most once.
         on_existing: what to do with an entry whose path is taken.
         entries_max: the maximum number of entries of the package. A package that has more already must not grow.
+        stored_bytes: the total size of the contents that the command stores.
 
     Raises:
         PathTaken: a path, or one that equals it under Unicode NFC, is taken.
@@ -119,7 +122,8 @@ def place_entries(
     counts["directory"] -= len(removed)
     if sum(counts.values()) > max(entries_max, before.entries):
         raise TooManyFiles(package.package_id, entries_max)
-    totals = Totals(before.version + bool(placed), counts["file"], counts["link"], counts["directory"], total_bytes)
+    counted = counts["file"], counts["link"], counts["directory"]
+    totals = Totals(before.version + bool(placed), *counted, total_bytes, before.stored_bytes + stored_bytes)
     return Placement(placed, frozenset(replaced), tuple(removed), totals)
 
 

@@ -94,7 +94,8 @@ DAMAGE = {
     "a package added": (
         "INSERT INTO artifact_packages SELECT 'forged', name, status, version, file_count, link_count, "
         "directory_count, total_bytes, retention_class, metadata, created_by, created_at, finalized_at, "
-        "manifest_digest, tree_digest, created_sequence, finalized_sequence, metadata_schema "
+        "manifest_digest, tree_digest, created_sequence, finalized_sequence, metadata_schema, "
+        "gone_at, gone_by, gone_reason, gone_sequence "
         "FROM artifact_packages LIMIT 1"
     ),
     "contents deleted": "DELETE FROM contents",
@@ -119,8 +120,8 @@ DAMAGE = {
     "retention deleted": "DELETE FROM retention_state",
     "retention changed": "UPDATE retention_state SET expires_at = 0",
     "a retention added": (
-        "INSERT INTO retention_state SELECT 'forged', retention_class, duration_us, status, retained_from, expires_at "
-        "FROM retention_state LIMIT 1"
+        "INSERT INTO retention_state SELECT 'forged', retention_class, duration_us, status, retained_from, expires_at, "
+        "sequence FROM retention_state LIMIT 1"
     ),
     "a schema added": "INSERT INTO metadata_schemas VALUES ('forged', 1, x'7b7d', 0, 1)",
 }

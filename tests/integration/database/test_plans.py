@@ -10,9 +10,11 @@ from sqlalchemy import Select, text
 
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.database import Database
+from artifactstore.database.keep_policies import next_name_query
 from artifactstore.database.queries import differing_entries, entries_query, listing_query, queries_for
 from artifactstore.database.schema import LIVE
 from artifactstore.database.stats import stats_queries
+from artifactstore.database.usage import name_usage_query, unique_usage_query
 from artifactstore.database.verification import due_query, state_queries
 from artifactstore.database.views import row_statements
 from artifactstore_protocols.package_listing import EntryFilter, EntryListing, PackageFilter, PackageListing
@@ -72,6 +74,31 @@ async def check_plan(database: Database, selected: Select[tuple[Any, ...]], tabl
 
 async def test_two_packages_are_compared_by_searches_in_the_entries(database: Database) -> None:
     await check_plan(database, differing_entries(1, 2), " other ")
+
+
+@pytest.mark.parametrize("name", [None, "nightly", "night*"])
+async def test_space_is_told_by_the_names_of_packages_and_reads_no_entry(database: Database, name: str | None) -> None:
+    selected = name_usage_query(name, "", 500)
+    await check_order(database, selected)
+    steps = await database.read(partial(plan_in_order, selected=selected))
+    assert any("ix_artifact_packages_name_" in step for step in steps), steps
+    assert [step for step in steps if "artifact_files" in step or "storage_locations" in step] == []
+
+
+@pytest.mark.parametrize("numbers", [[1], list(range(1, 257))], ids=len)
+async def test_unique_bytes_are_found_by_searches_for_entries_and_contents(
+    database: Database, numbers: list[int]
+) -> None:
+    steps = await database.read(partial(plan, selected=unique_usage_query(numbers)))
+    assert any("ix_artifact_files_digest_primary_package_number" in step and " others" in step for step in steps), steps
+    for table in ("artifact_files", "storage_locations", "contents", "others", "owners"):
+        reads = [step for step in steps if f" {table}" in step]
+        assert [step for step in reads if step.startswith("SCAN") or "Seq Scan" in step] == [], steps
+
+
+@pytest.mark.parametrize("name", [None, "nightly", "night*"])
+async def test_the_next_name_that_policies_judge_is_found_by_an_index(database: Database, name: str | None) -> None:
+    await check_order(database, next_name_query(name, "a"))
 
 
 async def test_the_totals_are_read_by_their_key_and_the_runs_from_a_table_of_two_rows(database: Database) -> None:

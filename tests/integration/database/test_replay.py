@@ -27,8 +27,11 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.records import ReplayReport
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
+    CLOCK,
     CONTENTS,
     FILES,
+    HOLDS,
+    KEEP_POLICIES,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -72,7 +75,10 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     TAGS: {"package_id": "another", "protected": 7},
     TOTALS: {"files": 99, "object_bytes": 1},
     VALUES: {"annotation": "5", "term": None},
+    KEEP_POLICIES: {"rules": b"\xa0", "set_by": "another"},
     PARENTS: {"manifest_digest": "another"},
+    CLOCK: {"observed_at": 0},
+    HOLDS: {"package_id": "another", "reason": "none"},
 }
 
 

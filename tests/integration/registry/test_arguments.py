@@ -19,6 +19,7 @@ import trio
 
 from artifactstore import EntryFilter, PackageFilter, Registry, Settings, aio, blocking, open_registry
 from artifactstore.errors import ArtifactStoreError, InvalidValue, PackageNotFound, PathRefused, UnknownRetentionClass
+from artifactstore_protocols.keep_rules import KeepRules
 from integration.registry.samples import actors, check_sound, plant, stream_of
 
 
@@ -60,6 +61,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "search": (5, "p", {"path": "p"}, PackageFilter(), Fragile()),
     "selection": (5, "*.log", ["*.log"], {"exclude": []}, EntryFilter(path="p"), Fragile()),
     "sources": ("p", b"p", 5, [], [5], ["p"], {"a": b""}, Path("a\0b"), Fragile()),
+    "rules": (5, "last 3", {"last": 3}, ["last"], EntryFilter(path="p"), Fragile()),
     "sort": ("age", "Created", b"name", 1, True, Fragile()),
     "texts": (5, "p", b"p", {"a": "b"}, [5], ["a", None], Fragile()),
     "settings": (5, "s", Path("s"), {"database_url": "sqlite:///x"}, Fragile()),
@@ -119,7 +121,17 @@ KINDS = {
     "sample_ppm": "int",
     "seed": "int",
     "limit_rate": "int",
+    "group": "str",
+    "rules": "rules",
+    "chosen": "texts",
+    "hold": "str",
+    "reason": "str",
+    "before_expiry": "bool",
+    "duration": "str",
+    "expiring_within": "str",
     "dry_run": "bool",
+    "yes_expire": "int",
+    "abandoned_after": "str",
 }
 
 
@@ -127,6 +139,9 @@ def right_values(tree: Path) -> dict[str, object]:
     """A value that would do for each parameter without a default."""
     return {
         "package": "p",
+        "hold": "h",
+        "reason": "r",
+        "duration": "1d",
         "before": "p",
         "after": "p",
         "tag": "t",
@@ -140,6 +155,9 @@ def right_values(tree: Path) -> dict[str, object]:
         "file": tree,
         "form": "tar",
         "to": Settings(),
+        "group": "g",
+        "rules": KeepRules(last=1),
+        "chosen": ("p",),
     }
 
 

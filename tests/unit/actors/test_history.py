@@ -7,15 +7,18 @@ from artifactstore.history import history_entry
 from artifactstore_protocols.commands import (
     AnnotatePackage,
     Command,
+    DeleteKeepPolicy,
     DeleteTag,
     IngestFiles,
     OnExisting,
     RegisterMetadataSchema,
+    SetKeepPolicy,
     SetTag,
 )
 from artifactstore_protocols.entries import Entry, directory_entry, link_entry
 from artifactstore_protocols.event_types import PackageFinalized, UnknownEventType, type_of
 from artifactstore_protocols.judging import decide
+from artifactstore_protocols.keep_rules import KeepRules
 from artifactstore_protocols.state import LogState
 from command_strategies import (
     address_of,
@@ -76,6 +79,16 @@ def entries(*given: Entry) -> IngestFiles:
             evolved(finalized(), AnnotatePackage(package_id_of(1), {"score": 4})),
             [f"annotated a={'x' * 198}…; removed annotation 'score'"],
         ),
+        (
+            SetKeepPolicy("nightly-*", KeepRules(last=3, within_us=86_400_000_000, tagged=("release-*",))),
+            LogState(),
+            ["set keep policy of 'nightly-*': last 3, within 1d, tagged release-*"],
+        ),
+        (
+            DeleteKeepPolicy("nightly"),
+            evolved(LogState(), SetKeepPolicy("nightly", KeepRules(last=1))),
+            ["deleted keep policy of 'nightly'"],
+        ),
         (DeleteTag("best"), evolved(finalized(), SetTag("best", package_id_of(1))), ["deleted tag 'best'"]),
         (
             found((b"x", "missing"), (b"", "damaged")),
@@ -100,6 +113,8 @@ def entries(*given: Entry) -> IngestFiles:
         "protected",
         "annotate",
         "annotate and remove",
+        "keep policy",
+        "no keep policy",
         "untag",
         "flagged",
         "restored",

@@ -184,6 +184,8 @@ def test_the_page_leads_with_what_is_stored() -> None:
         ("content", "1,000,000 files, 2 links"),
         ("logical size", "3.0 TiB"),
         ("stored size", "1.0 TiB in 700,000 objects"),
+        ("deduplication", "3.00 times"),
+        ("to collect", "0 B in 0 objects"),
         ("last backup", "never recorded"),
         ("last verification", "never recorded"),
     )
