@@ -31,6 +31,10 @@ PACKAGE_KEYS = [
     "annotations",
     "schema",
     "parents",
+    "gone_at",
+    "gone_by",
+    "gone_reason",
+    "gone_sequence",
 ]
 FILE_KEYS = [
     "package_id",
@@ -205,11 +209,15 @@ COMMANDS = [
     ("ls",),
     ("tree",),
     ("diff",),
-    *(("package", step) for step in ("create", "add", "finalize", "annotate", "list", "show", "copy")),
+    *(("package", step) for step in ("create", "add", "finalize", "annotate", "list", "show", "copy", "delete")),
+    ("expire",),
+    ("clock", "confirm"),
+    *(("hold", step) for step in ("place", "release", "list")),
+    *(("retention", step) for step in ("set", "extend", "list", "explain")),
     *(("schema", step) for step in ("add", "list", "show")),
     *(("tag", step) for step in ("set", "delete", "list", "log")),
 ]
-GROUPS = ("package", "schema", "tag")
+GROUPS = ("package", "schema", "tag", "hold", "retention", "clock")
 BYTES_ONLY = {("get",), ("manifest",), ("dev",), ("serve",)}
 
 
