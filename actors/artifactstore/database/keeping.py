@@ -104,7 +104,7 @@ async def holds(connection: AsyncConnection, *, package_id: str | None, after: s
 def _is_kept() -> ColumnElement[bool]:
     """Return whether a hold or a protected tag keeps a package of the query."""
     # No EXISTS: PostgreSQL would read all tags for it.
-    one = literal_column("1")
+    one: ColumnElement[int] = literal_column("1")
     held = select(_holds.c.hold_id).where(_holds.c.package_id == _packages.c.package_id)
     tagged = select(_tags.c.tag).where(_tags.c.package_id == _packages.c.package_id, _tags.c.protected == one)
     return or_(*(each.limit(one).correlate(_packages).scalar_subquery().is_not(None) for each in (held, tagged)))
