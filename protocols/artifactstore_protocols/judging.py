@@ -5,7 +5,7 @@ that the ones before it left. A rejected command writes nothing and does not mak
 that is in the log already, by its id or by its idempotency key, gets the events that it wrote then, and writes nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import assert_never
 
 from msgspec import Struct, field
@@ -19,6 +19,7 @@ from artifactstore_protocols.commands import (
     DeleteTag,
     FinalizePackage,
     IngestFiles,
+    OnExisting,
     RecordFindings,
     RegisterMetadataSchema,
     RemoveObjects,
@@ -39,9 +40,9 @@ from artifactstore_protocols.event_types import (
     type_of,
 )
 from artifactstore_protocols.event_types.command_noted import note_command
-from artifactstore_protocols.event_types.files_ingested import check_contents, ingest_files
+from artifactstore_protocols.event_types.files_ingested import check_contents, ingest_files, lost_contents
 from artifactstore_protocols.event_types.object_places import digest_at
-from artifactstore_protocols.event_types.objects_condemned import condemn_objects
+from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost, condemn_objects
 from artifactstore_protocols.event_types.objects_flagged import judge_findings
 from artifactstore_protocols.event_types.objects_removed import remove_objects
 from artifactstore_protocols.event_types.objects_reprieved import reprieve_objects
@@ -64,6 +65,7 @@ from artifactstore_protocols.events import (
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
@@ -88,7 +90,26 @@ class Judged(Struct):
 
 def command_needs(commands: Sequence[Command]) -> Needs:
     """Return the state that `decide` needs to judge some commands."""
-    return Needs.of_all(map(_needs, commands))
+    return Needs.of_all([*map(_needs, commands), *_repeated_needs(commands)])
+
+
+def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
+    """Yield what a command needs that may replace entries which an earlier command of the batch puts there."""
+    put: dict[str, tuple[set[str], set[bytes]]] = {}
+    replacing = {
+        command.package_id
+        for command in commands
+        if isinstance(command, IngestFiles) and command.on_existing is OnExisting.REPLACE
+    }
+    for command in commands if replacing else ():
+        if not isinstance(command, IngestFiles) or command.package_id not in replacing:
+            continue
+        keys = {path_key(entry.path) for entry in command.entries}
+        before, digests = put.setdefault(command.package_id, (set(), set()))
+        digests.update(entry.digest for entry in command.entries if entry.digest)
+        if not keys.isdisjoint(before):
+            yield Needs(contents=frozenset(digests), references=frozenset(digests), counts=True)
+        before |= keys
 
 
 def _needs(command: Command) -> Needs:
@@ -97,7 +118,9 @@ def _needs(command: Command) -> Needs:
             return creation_needs(command)
         case IngestFiles():
             brought = frozenset(stored.digest for stored in command.stored)
-            return entry_needs(command.package_id, command.entries) | Needs(contents=brought)
+            replaces = command.on_existing is OnExisting.REPLACE
+            occupants = frozenset({command.package_id} if replaces else ())
+            return entry_needs(command.package_id, command.entries) | Needs(contents=brought, occupants=occupants)
         case RegisterMetadataSchema():
             return Needs(schemas=frozenset({command.name}))
         case SetTag() | DeleteTag():
@@ -162,14 +185,18 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
-    """Return payloads that reprieve condemned objects, store new ones, put entries and retire superseded objects."""
+    """Return payloads that reprieve condemned objects, store new ones, put entries, retire superseded objects, and
+    condemn those whose contents lose their last reference."""
     ingested = ingest_files(command, state, entries_max=entries_max)
     entries = () if ingested is None else ingested.entries
     needed = {entry.digest for entry in entries if entry.digest}
     new = new_objects(command.stored, state, needed)
     check_contents(entries, new, command.stored, state)
     stored, retired = _stored(new, state)
-    return reprieve_objects(sorted(needed), superseded(new, state), state), stored, ingested, retired
+    lost = () if ingested is None else lost_contents(ingested, state)
+    gone = superseded(new, state)
+    condemned = condemn_lost(lost, REPLACED, state, stored=new, gone=gone)
+    return reprieve_objects(sorted(needed), gone, state), stored, ingested, retired, condemned
 
 
 def _stored(new: tuple[StoredObject, ...], state: LogState) -> tuple[ObjectsStored | None, ObjectsRetired | None]:

@@ -52,6 +52,8 @@ class Needs(Struct, frozen=True):
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
         counts: whether to count the entries of all packages.
+        occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
+            references to them are needed, too. If one of them may lose its last reference, so are the counts.
     """
 
     packages: frozenset[str] = frozenset()
@@ -64,30 +66,21 @@ class Needs(Struct, frozen=True):
     described: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
     counts: bool = False
+    occupants: frozenset[str] = frozenset()
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
         """Return the union of several needs."""
         all_needs = tuple(needs)
-        names = ("packages", "entries", "at", "contents", "schemas", "tags", "references", "described", "schema_texts")
         unions: dict[str, Any] = {
-            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs)) for name in names
+            name: frozenset[Any]().union(*(getattr(each, name) for each in all_needs))
+            for name in cls.__struct_fields__
+            if name != "counts"
         }
         return cls(**unions, counts=any(each.counts for each in all_needs))
 
     def __or__(self, other: "Needs") -> "Needs":
-        return Needs(
-            self.packages | other.packages,
-            self.entries | other.entries,
-            self.at | other.at,
-            self.contents | other.contents,
-            self.schemas | other.schemas,
-            self.tags | other.tags,
-            self.references | other.references,
-            self.described | other.described,
-            self.schema_texts | other.schema_texts,
-            self.counts or other.counts,
-        )
+        return Needs.of_all((self, other))
 
 
 class PackageState(Struct):

@@ -1,5 +1,6 @@
 """Queries that load the state that a batch of commands or events needs. Each is compiled once."""
 
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -63,6 +64,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
     filled = {package_id: package for package_id, package in state.packages.items() if not package.is_empty}
     if filled:  # an empty package has no entries to load
         yield from _load_entries(tables, needs, filled, database)
+        yield from _load_occupants(state, tables, needs, database)
     return state
 
 
@@ -125,6 +127,18 @@ def _load_references(state: LogState, files: Table, digests: Iterable[bytes], da
     keys = [(digest,) for digest in sorted(digests)]
     if keys:
         state.references.update((yield lookup(_references(files, database), keys)))
+
+
+def _load_occupants(state: LogState, tables: ViewTables, needs: Needs, database: str) -> Steps[None]:
+    """Load the contents of entries that may be replaced, and the counts if one of them may lose its last reference."""
+    packages = (state.packages[package_id] for package_id in needs.occupants if package_id in state.packages)
+    held = Counter(entry.digest for package in packages for entry in package.entries.values() if entry.digest)
+    if not held:
+        return
+    yield from _load_contents(state, tables, held.keys() - state.contents.keys(), database)
+    yield from _load_references(state, tables[FILES], held.keys() - needs.references, database)
+    if state.counts is None and any(state.references.get(digest, 0) <= count for digest, count in held.items()):
+        state.counts = yield from _load_counts(tables, database)
 
 
 def _load_counts(tables: ViewTables, database: str) -> Steps[tuple[EntryCounts, EntryCounts]]:

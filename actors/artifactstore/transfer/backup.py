@@ -37,7 +37,7 @@ from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.log_file import LogDiffers, LogFileHeader, LogFileSummary, check_name, log_file_name
 from artifactstore_protocols.messages import ReadObjects, ServeObject, StorageRole, Stream
 from artifactstore_protocols.records import BackupReport, TransferProgress
-from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing
+from artifactstore_protocols.storage import KnownObject, ObjectDamaged, ObjectMissing, StorageError
 
 __all__ = ["back_up"]
 
@@ -186,8 +186,9 @@ class _Backup:
             damaged += [place for place, result in zip(places, results, strict=True) if result.status != "ok"]
         # Bytes at a key never change, so a damaged object is deleted before it is copied again. A sound object of the
         # backup is kept, because the store's object may be the damaged one.
-        for place in damaged:
-            await self._plane.delete_object(place)
+        for answer in await self._plane.delete_objects([each.place for each in damaged]):
+            if isinstance(answer, StorageError):
+                raise answer
         absent = [each for each in wanted if str(each.address) not in self._flawed]
         small = [each for each in absent if each.size_bytes <= _SMALL_BYTES]
         batches = batches_of(small, count_max=_BATCH_OBJECTS, bytes_max=_BATCH_BYTES)
