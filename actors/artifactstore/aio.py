@@ -187,6 +187,7 @@ class AsyncioRegistry:
     backup = _awaitable(Registry.backup)
     restore = _awaitable(Registry.restore)
     verify = _awaitable(Registry.verify)
+    collect_garbage = _awaitable(Registry.collect_garbage)
     replay = _awaitable(Registry.replay)
     stats = _awaitable(Registry.stats)
     health = _awaitable(Registry.health)

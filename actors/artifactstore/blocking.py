@@ -132,6 +132,7 @@ class BlockingRegistry:
     backup = _blocking(Registry.backup)
     restore = _blocking(Registry.restore)
     verify = _blocking(Registry.verify)
+    collect_garbage = _blocking(Registry.collect_garbage)
     replay = _blocking(Registry.replay)
     stats = _blocking(Registry.stats)
     health = _blocking(Registry.health)

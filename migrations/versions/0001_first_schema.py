@@ -189,6 +189,14 @@ def upgrade() -> None:
         sqlite_where=flagged,
         postgresql_where=flagged,
     )
+    collectable = sa.text("state = 'condemned' OR state = 'retired'")
+    op.create_index(
+        "ix_storage_locations_collectable",
+        "storage_locations",
+        ["state", "digest_primary", "backend_id", "object_key"],
+        sqlite_where=collectable,
+        postgresql_where=collectable,
+    )
 
     op.create_table(
         "retention_state",

@@ -6,13 +6,15 @@ is one snapshot.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
+from artifactstore_protocols.collection import CollectableObject
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
+from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.metadata import Metadata
@@ -22,6 +24,7 @@ from artifactstore_protocols.paths import tree_order
 from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
 from artifactstore_protocols.state import (
     LogState,
+    ObjectState,
 )
 from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
@@ -213,6 +216,24 @@ class Tables(MemoryViews):
         """The rows of live and condemned objects."""
         return [row for row in self.rows(LOCATIONS) if row["state"] in {"live", "condemned"}]
 
+    def collectable(self, state: ObjectState, after: Place | None) -> list[CollectableObject]:
+        """See `EventStore.collectable_objects`."""
+        sizes = {row["digest_primary"]: number_of(row, "size_bytes") for row in self.rows(CONTENTS)}
+        found = [
+            CollectableObject(_place(row), sizes.get(row["digest_primary"], 0), number_of(row, "changed_at"))
+            for row in self.rows(LOCATIONS)
+            if row["state"] == state
+        ]
+        found.sort(key=lambda each: (digest_at(each.place), each.place))
+        return [
+            each for each in found if after is None or (digest_at(each.place), each.place) > (digest_at(after), after)
+        ]
+
+    def states_at(self, places: Collection[Place]) -> dict[Place, ObjectState]:
+        """See `EventStore.object_states`."""
+        states = {_place(row): cast("ObjectState", text_of(row, "state")) for row in self.rows(LOCATIONS)}
+        return {place: states[place] for place in places if place in states}
+
     def flagged_counts(self) -> dict[str, int]:
         """See `EventStore.flagged_counts`."""
         problems = Counter(text_of(row, "integrity") for row in self._current())
@@ -252,6 +273,10 @@ class Tables(MemoryViews):
         """See `EventStore.metadata_schema`."""
         found = [each for each in self.schemas() if each.name == name and version in {None, each.version}]
         return found[-1] if found else None
+
+
+def _place(row: NamedCells) -> Place:
+    return Place(text_of(row, "backend_id"), text_of(row, "object_key"))
 
 
 def _location(row: NamedCells, content: NamedCells) -> Location:

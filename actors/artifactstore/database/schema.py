@@ -192,6 +192,7 @@ Table(
 )
 
 # For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
+_collectable = text("state = 'condemned' OR state = 'retired'")
 _flagged = text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
 
 Table(
@@ -209,6 +210,14 @@ Table(
     _text("rule", nullable=True),
     _integer("sequence"),
     Index("ix_storage_locations_flagged", "integrity", sqlite_where=_flagged),
+    Index(
+        "ix_storage_locations_collectable",
+        "state",
+        "digest_primary",
+        "backend_id",
+        "object_key",
+        sqlite_where=_collectable,
+    ),
     sqlite_with_rowid=False,
 )
 
