@@ -171,6 +171,7 @@ class AsyncioRegistry:
     register_metadata_schema = _awaitable(Registry.register_metadata_schema)
     annotate_package = _awaitable(Registry.annotate_package)
     get_metadata_schema = _awaitable(Registry.get_metadata_schema)
+    delete_package = _awaitable(Registry.delete_package)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)

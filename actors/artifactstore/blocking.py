@@ -116,6 +116,7 @@ class BlockingRegistry:
     register_metadata_schema = _blocking(Registry.register_metadata_schema)
     annotate_package = _blocking(Registry.annotate_package)
     get_metadata_schema = _blocking(Registry.get_metadata_schema)
+    delete_package = _blocking(Registry.delete_package)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)

@@ -107,9 +107,20 @@ def upgrade() -> None:
         integer("created_sequence"),
         integer("finalized_sequence", nullable=True),
         text("metadata_schema", nullable=True),
+        integer("gone_at", nullable=True),
+        text("gone_by", nullable=True),
+        text("gone_reason", nullable=True),
+        integer("gone_sequence", nullable=True),
         sa.PrimaryKeyConstraint("package_id", name="pk_artifact_packages"),
     )
-    op.create_index("ix_artifact_packages_name_finalized_sequence", "artifact_packages", ["name", "finalized_sequence"])
+    not_gone = sa.text("gone_at IS NULL")
+    op.create_index(
+        "ix_artifact_packages_name_finalized_sequence",
+        "artifact_packages",
+        ["name", "finalized_sequence"],
+        sqlite_where=not_gone,
+        postgresql_where=not_gone,
+    )
     op.create_index("ix_artifact_packages_manifest_digest", "artifact_packages", ["manifest_digest"])
     op.create_index(
         "ix_artifact_packages_tree_digest_finalized_sequence",

@@ -219,21 +219,24 @@ class EventStore(Protocol):
         ...
 
     async def contents(self, package_id: str) -> PackageContents:
-        """Return the input for the package's manifest, or raise `PackageNotFound`."""
+        """Return the input for the package's manifest, or raise `PackageNotFound` or `PackageGone`."""
         ...
 
     async def file(self, package_id: str, path_key: str) -> FileRecord | None:
-        """Return the entry at a path (as its NFC key), or None; raise `PackageNotFound` if the package is missing."""
+        """Return the entry at a path (as its NFC key), or None. Raise `PackageNotFound` or `PackageGone`."""
         ...
 
     async def files(self, package_id: str) -> tuple[PackageRecord, Sequence[FileRecord]]:
-        """Return a package and its entries in the `paths.tree_order` of their keys, or raise `PackageNotFound`."""
+        """Return a package and its entries in the `paths.tree_order` of their keys.
+
+        Raise `PackageNotFound` or `PackageGone`.
+        """
         ...
 
     async def differences(self, before: str, after: str) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
         """Return the entries at each path at which two packages differ, by their ids; None where there is none.
 
-        Media types do not count. Raises `PackageNotFound` if a package is missing.
+        Media types do not count. Raises `PackageNotFound` or `PackageGone` if a package is missing or gone.
         """
         ...
 

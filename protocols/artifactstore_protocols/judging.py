@@ -65,6 +65,8 @@ from artifactstore_protocols.events import (
 )
 from artifactstore_protocols.identity import PRIMARY_ALGORITHM
 from artifactstore_protocols.ids import event_id_of
+from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
+from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
@@ -112,7 +114,7 @@ def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
         before |= keys
 
 
-def _needs(command: Command) -> Needs:
+def _needs(command: Command) -> Needs:  # noqa: PLR0911 - one case for each command
     match command:
         case CreatePackage():
             return creation_needs(command)
@@ -128,6 +130,8 @@ def _needs(command: Command) -> Needs:
             return Needs(packages=frozenset(named), tags=frozenset({command.tag}))
         case AnnotatePackage() | FinalizePackage():
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
+        case LifeCycleCommand():
+            return life_cycle_needs(command)
         case RecordFindings():
             return Needs(contents=frozenset(finding.digest for finding in command.findings))
         case ReplaceObjects():
@@ -144,7 +148,9 @@ def _needs(command: Command) -> Needs:
             assert_never(command)
 
 
-def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payload, ...]:
+def decide(  # noqa: C901, PLR0912 - one case for each command
+    command: Command, state: LogState, *, entries_max: int
+) -> tuple[Payload, ...]:
     """Return the payloads of a command's events, in order; none if the command changes nothing.
 
     Args:
@@ -169,6 +175,8 @@ def decide(command: Command, state: LogState, *, entries_max: int) -> tuple[Payl
             made = (set_tag(command, state) if isinstance(command, SetTag) else delete_tag(command, state),)
         case AnnotatePackage():
             made = (annotate_package(command, state),)
+        case LifeCycleCommand():
+            made = (decide_life_cycle(command, state),)
         case RecordFindings():
             made = judge_findings(command, state)
         case ReplaceObjects():

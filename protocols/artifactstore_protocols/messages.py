@@ -35,6 +35,7 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id
+from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.metadata import Metadata, metadata_bytes
 from artifactstore_protocols.records import (
     DirectoryIngest,
@@ -270,7 +271,7 @@ class Commit(_Checked, Request[Committed, WriterRole], Struct, frozen=True):
                 return _EVENT_BYTES + len(metadata_bytes(metadata))
             case RegisterMetadataSchema(schema=schema):
                 return _EVENT_BYTES + len(schema)
-            case SetTag() | DeleteTag():
+            case SetTag() | DeleteTag() | LifeCycleCommand():
                 return _EVENT_BYTES
             case AnnotatePackage(annotations=annotations, removed=removed):
                 return _EVENT_BYTES + len(metadata_bytes(annotations)) + sum(map(len, removed))

@@ -100,8 +100,14 @@ PACKAGES = ViewTable(
         "created_sequence",
         "finalized_sequence",
         "metadata_schema",
+        "gone_at",
+        "gone_by",
+        "gone_reason",
+        "gone_sequence",
     ),
 )
+"""The packages. The columns with `gone` are null while a package is `open` or `finalized`."""
+
 CONTENTS = ViewTable(
     "contents",
     ("digest_primary", "digest_algorithm", "digest_sha256", "size_bytes", "sequence"),

@@ -274,7 +274,7 @@ class SimulatedEventStore:
 
         def look() -> PackageContents:
             tables = self._log.tables
-            return tables.contents(tables.package(package_id))
+            return tables.contents(tables.readable_package(package_id))
 
         return await self._read("contents", look)
 

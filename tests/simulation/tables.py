@@ -21,7 +21,7 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, Tag
+from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, PackageStatus, Tag
 from artifactstore_protocols.state import (
     LogState,
     ObjectState,
@@ -101,7 +101,7 @@ class Tables(MemoryViews):
         return PackageRecord(
             package_id=text_of(row, "package_id"),
             name=text_of(row, "name"),
-            status="open" if row["status"] == "open" else "finalized",
+            status=cast("PackageStatus", row["status"]),
             version=number_of(row, "version"),
             files=number_of(row, "file_count"),
             links=number_of(row, "link_count"),
@@ -130,16 +130,26 @@ class Tables(MemoryViews):
                 if each["package_number"] == row["created_sequence"]
             },
             tags=tuple(each.tag for each in self.tags() if each.package_id == row["package_id"]),
+            gone_at_us=cast("int | None", row["gone_at"]),
+            gone_by=cast("str | None", row["gone_by"]),
+            gone_reason=cast("str | None", row["gone_reason"]),
+            gone_sequence=cast("int | None", row["gone_sequence"]),
         )
+
+    def readable_package(self, package_id: str) -> PackageRecord:
+        """One package whose entries can be read."""
+        found = self.package(package_id)
+        found.check_not_gone()
+        return found
 
     def file(self, package_id: str, path_key: str) -> FileRecord | None:
         """See `EventStore.file`."""
-        row = self.tables[FILES].get((self.package(package_id).created_sequence, path_key))
+        row = self.tables[FILES].get((self.readable_package(package_id).created_sequence, path_key))
         return None if row is None else self._file(row)
 
     def files(self, package_id: str) -> list[FileRecord]:
         """See `EventStore.files`."""
-        self.package(package_id)
+        self.readable_package(package_id)
         return self._files_in(package_id)
 
     def _files_in(self, package_id: str) -> list[FileRecord]:

@@ -47,6 +47,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "artifactstore package list --limit 0 --json | jq -r .name",
         ),
         "package copy": ("artifactstore package copy tag:release-4 --to /srv/releases",),
+        "package delete": (
+            "artifactstore package delete 0199c0de-7c6b-7000-8000-000000000001 --reason 'built with the wrong key'",
+            "xargs artifactstore package delete --before-expiry --reason 'tries are over' < ids.txt",
+        ),
         "package show": ("artifactstore package show nightly",),
         "ls": ("artifactstore ls nightly", "artifactstore ls nightly img --long"),
         "tree": ("artifactstore tree nightly", "artifactstore tree nightly img"),

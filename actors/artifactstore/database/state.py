@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Table, func, literal_column, selec
 from artifactstore.database.annotations import annotation_in, text_in
 from artifactstore.database.bulk import Query, Steps, lookup, query, wanted
 from artifactstore.database.files import content_columns, entry_in, path_of
+from artifactstore.database.keeping import load_keeping
 from artifactstore.database.schema import LIVE, ViewTables
 from artifactstore_protocols import views
 from artifactstore_protocols.entries import Place
@@ -17,6 +18,7 @@ from artifactstore_protocols.metadata_schema import parse_reference
 from artifactstore_protocols.state import (
     ContentState,
     EntryCounts,
+    Gone,
     LogState,
     Needs,
     PackageState,
@@ -56,6 +58,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
     yield from _load_descriptions(state, tables, needs.described, database)
+    yield from load_keeping(state, tables, needs.kept, database)
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)
@@ -77,12 +80,14 @@ def _load_packages(state: LogState, packages: Table, package_ids: Iterable[str],
     keys = [(package_id,) for package_id in sorted(package_ids)]
     if not keys:
         return
-    for package_id, number, name, retention, metadata, created_at_us, status, *totals in (
+    for package_id, number, name, retention, metadata, created_at_us, status, *totals, gone_at, gone_by, reason in (
         yield lookup(_packages(packages, database), keys)
     ):
-        state.packages[package_id] = PackageState(
-            package_id, number, name, retention, metadata, created_at_us, status == "finalized", *totals
-        )
+        *_counts, manifest_digest, _schema = totals
+        is_finalized = manifest_digest is not None
+        package = PackageState(package_id, number, name, retention, metadata, created_at_us, is_finalized, *totals)
+        package.gone = None if gone_at is None else Gone(status, gone_at, gone_by, reason)
+        state.packages[package_id] = package
 
 
 def _load_descriptions(state: LogState, tables: ViewTables, package_ids: Iterable[str], database: str) -> Steps[None]:
@@ -193,6 +198,9 @@ def _packages(packages: Table, database: str) -> Query:
         columns.total_bytes,
         columns.manifest_digest,
         columns.metadata_schema,
+        columns.gone_at,
+        columns.gone_by,
+        columns.gone_reason,
     )
     return query(selected.where(columns.package_id == values["package_id"]), values, database)
 

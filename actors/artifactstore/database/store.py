@@ -168,7 +168,7 @@ class SqlEventStore:
         """Return the contents that a manifest lists."""
 
         async def read(connection: AsyncConnection) -> PackageContents:
-            return await contents(connection, await queries.package(connection, package_id))
+            return await contents(connection, await queries.readable_package(connection, package_id))
 
         return await self._database.read(read)
 
@@ -176,7 +176,7 @@ class SqlEventStore:
         """Return an entry, or None."""
 
         async def read(connection: AsyncConnection) -> FileRecord | None:
-            await queries.package(connection, package_id)
+            await queries.readable_package(connection, package_id)
             return await queries.file(connection, package_id, path_key)
 
         return await self._database.read(read)
@@ -185,7 +185,7 @@ class SqlEventStore:
         """Return a package and all of its entries."""
 
         async def read(connection: AsyncConnection) -> tuple[PackageRecord, Sequence[FileRecord]]:
-            package = await queries.package(connection, package_id)
+            package = await queries.readable_package(connection, package_id)
             return package, await queries.list_files(connection, package)
 
         return await self._database.read(read)
@@ -194,7 +194,7 @@ class SqlEventStore:
         """Return the entries at which two packages differ."""
 
         async def read(connection: AsyncConnection) -> Sequence[tuple[FileRecord | None, FileRecord | None]]:
-            packages = [await queries.package(connection, package_id) for package_id in (before, after)]
+            packages = [await queries.readable_package(connection, package_id) for package_id in (before, after)]
             return await queries.differences(connection, *packages)
 
         return await self._database.read(read)

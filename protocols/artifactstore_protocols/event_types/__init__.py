@@ -27,6 +27,8 @@ from artifactstore_protocols.event_types.objects_retired import OBJECTS_RETIRED,
 from artifactstore_protocols.event_types.objects_stored import OBJECTS_STORED, ObjectsStored
 from artifactstore_protocols.event_types.package_annotated import PACKAGE_ANNOTATED, PackageAnnotated
 from artifactstore_protocols.event_types.package_created import PACKAGE_CREATED, PackageCreated
+from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED, PackageDeleted
+from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
@@ -47,6 +49,8 @@ __all__ = [
     "OBJECTS_STORED",
     "PACKAGE_ANNOTATED",
     "PACKAGE_CREATED",
+    "PACKAGE_DELETED",
+    "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
@@ -65,6 +69,8 @@ __all__ = [
     "ObjectsStored",
     "PackageAnnotated",
     "PackageCreated",
+    "PackageDeleted",
+    "PackageExpired",
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
@@ -95,6 +101,8 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | PackageDeleted
+    | PackageExpired
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -115,6 +123,8 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        PackageDeleted: PACKAGE_DELETED,
+        PackageExpired: PACKAGE_EXPIRED,
     }
 )
 
