@@ -41,6 +41,7 @@ from artifactstore_protocols.views import (
     VALUES,
     VIEWS,
     Delete,
+    DeleteRange,
     NamedCells,
     Put,
     PutIfAbsent,
@@ -74,6 +75,9 @@ class MemoryViews:
                 case Delete(_view, keys):
                     for key in keys:
                         table.pop(key, None)
+                case DeleteRange(_view, prefix, first, last):
+                    for key in [key for key in table if key[:-1] == prefix and first <= key[-1] <= last]:  # type: ignore[operator]
+                        del table[key]
                 case Update(view, key, values):
                     assert values.keys() <= set(view.columns) - set(view.key)
                     if key in table:
@@ -93,7 +97,7 @@ class MemoryViews:
             digest.end(view, len(rows))
         return digest.result()
 
-    def state(self, needs: Needs | None = None) -> LogState:
+    def state(self, needs: Needs | None = None) -> LogState:  # noqa: C901 - one loop for each table
         """All that is true, as the writer would load it; with `needs`, of packages only those."""
         state = LogState()
         for row in self.rows(PACKAGES):
@@ -119,8 +123,9 @@ class MemoryViews:
         numbered = {package.number: package for package in state.packages.values()}
         for row in self.rows(FILES):
             package, key = numbered.get(number_of(row, "package_number")), text_of(row, "path_key")
-            if package is not None and not package.finalized and package.gone is None:  # others take no more
+            if package is not None:
                 package.entries[key] = self._entry(row)
+            if package is not None and not package.finalized and package.gone is None:  # others take no more
                 for above in ancestors(key):
                     package.below.setdefault(above, path_of(row))
         for row in self.rows(CONTENTS):

@@ -1,7 +1,7 @@
 """Garbage collection: give back the room of what no package refers to.
 
-Packages and ingests condemn an object when they drop its last reference. A collection retires what has been condemned
-for the grace, deletes the bytes at retired keys, and records them as removed. Everything is in rows, so a collection
+A collection releases the entries of packages that were deleted or have expired. That, like an ingest that replaces
+files, condemns the objects that lose their last reference. The collection retires what has been condemned for the grace, deletes the bytes at retired keys, and records them as removed. Everything is in rows, so a collection
 that dies is continued by the next one, and any number of them may run at once.
 
 Bytes are deleted only at keys whose retirement is committed. Before each deletion, the root's marker gets the head of
@@ -35,6 +35,7 @@ from artifactstore_protocols.event_types import ObjectsRetired
 from artifactstore_protocols.event_types.objects_retired import CONDEMNED, ORPHAN
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import CompactStorage, DeleteObjects, ListBackends, ListObjects, StorageRole
+from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
 from artifactstore_protocols.root_markers import CollectionRefused, collecting, collection_refusal
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import Place, StorageError
@@ -100,6 +101,7 @@ class Collection:
         """
         self._store.must_be_writable()
         await self._may_delete()
+        await self._release()
         await self._retire_condemned()
         await self._delete_retired()
         for backend_id in await self._storage.ask(ListBackends()):
@@ -121,6 +123,10 @@ class Collection:
             CollectionRefused: this store may not collect in this root.
         """
         await self._may_collect()
+        after = 0
+        while packages := await self._store.unreleased_packages(after=after, limit=_LISTED):
+            self._entries += sum(each.entries for each in packages)
+            after = packages[-1].number
         condemned = await self._store.collectable_totals("condemned")
         self._condemned = await self._store.collectable_totals("condemned", until_us=self._until_us)
         self._waiting = condemned.plus(-self._condemned.objects, -self._condemned.bytes)
@@ -131,6 +137,24 @@ class Collection:
             except StorageError as error:
                 self._note(str(error))
         return self._report(dry_run=True)
+
+    async def _release(self) -> None:
+        """Release the entries of packages that are gone."""
+
+        async def release(command: ReleaseEntries) -> None:
+            await self._commit(command)
+
+        after = 0
+        while packages := await self._store.unreleased_packages(after=after, limit=_LISTED):
+            for package in packages:
+                key = ""
+                while keys := await self._store.entry_keys(package.number, after=key, limit=_COMMANDS * RELEASED_MAX):
+                    ranges = batched(keys, RELEASED_MAX)
+                    commands = [ReleaseEntries(package.package_id, each[0], each[-1]) for each in ranges]
+                    await for_each_concurrent(commands, release, at_once=_COMMANDS)
+                    self._entries += len(keys)
+                    key = keys[-1]
+            after = packages[-1].number
 
     async def _retire_condemned(self) -> None:
         async def retire(page: Sequence[CollectableObject]) -> None:

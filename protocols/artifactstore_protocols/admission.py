@@ -17,6 +17,7 @@ from artifactstore_protocols.canonical import INTEGER_MAX
 from artifactstore_protocols.commands import check_caller
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.event_types import (
+    ENTRIES_RELEASED,
     FILES_INGESTED,
     OBJECTS_CONDEMNED,
     OBJECTS_FLAGGED,
@@ -49,13 +50,14 @@ _FOLLOWS: Final = frozenset(
         (FILES_INGESTED.name, OBJECTS_RETIRED.name),
         (FILES_INGESTED.name, OBJECTS_CONDEMNED.name),
         (OBJECTS_RETIRED.name, OBJECTS_CONDEMNED.name),
+        (ENTRIES_RELEASED.name, OBJECTS_CONDEMNED.name),
         (OBJECTS_FLAGGED.name, OBJECTS_RESTORED.name),
     }
 )
 """Pairs of event types of which the second may directly follow the first in one command.
 
 An ingest reprieves objects, stores objects, adds entries, retires superseded keys and condemns contents that it replaced.
-A verification flags objects and clears flags.
+A collector releases entries and condemns their contents. A verification flags objects and clears flags.
 """
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "CollectionReport",
     "Listed",
     "ObjectTotals",
+    "UnreleasedPackage",
     "content_place",
     "sort_listed",
 ]
@@ -41,6 +42,14 @@ class CollectableObject(NamedTuple):
     place: Place
     size_bytes: int
     changed_at_us: int
+
+
+class UnreleasedPackage(NamedTuple):
+    """A package that is gone and still holds entries: its id, its number, and how many."""
+
+    package_id: str
+    number: int
+    entries: int
 
 
 class ObjectTotals(Struct, frozen=True):

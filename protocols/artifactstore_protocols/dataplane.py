@@ -17,7 +17,14 @@ from msgspec import Struct
 
 from artifactstore_protocols.errors import ArtifactStoreError, InvalidValue
 from artifactstore_protocols.identity import ContentAddress, ContentDigests
-from artifactstore_protocols.storage import BackendHealth, KnownObject, ListedObject, Place, StorageError, StorageReceipt
+from artifactstore_protocols.storage import (
+    BackendHealth,
+    KnownObject,
+    ListedObject,
+    Place,
+    StorageError,
+    StorageReceipt,
+)
 from artifactstore_protocols.system_errors import in_words, remedy_of
 
 __all__ = [

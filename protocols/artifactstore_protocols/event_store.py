@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from artifactstore_protocols.collection import CollectableObject, ObjectTotals
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.events import Committed, StoredEvent
@@ -292,6 +292,14 @@ class EventStore(Protocol):
 
     async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
         """Return the totals of the objects that are `condemned` or `retired`, since `until_us` at least if given."""
+        ...
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """Return up to `limit` gone packages that still hold entries, after a package's number, in order of numbers."""
+        ...
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return up to `limit` path keys of the package with this number, after a key, in order."""
         ...
 
     async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:

@@ -40,6 +40,7 @@ from artifactstore_protocols.event_types import (
     type_of,
 )
 from artifactstore_protocols.event_types.command_noted import note_command
+from artifactstore_protocols.event_types.entries_released import release_entries, release_needs
 from artifactstore_protocols.event_types.files_ingested import check_contents, ingest_files, lost_contents
 from artifactstore_protocols.event_types.object_places import digest_at
 from artifactstore_protocols.event_types.objects_condemned import REPLACED, condemn_lost, condemn_objects
@@ -68,6 +69,7 @@ from artifactstore_protocols.ids import event_id_of
 from artifactstore_protocols.judging_life_cycle import decide_life_cycle, life_cycle_needs
 from artifactstore_protocols.life_cycle import LifeCycleCommand
 from artifactstore_protocols.paths import path_key
+from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.totals import totals_rows
 from artifactstore_protocols.unfinished_import import UnfinishedImport, admit_command
@@ -130,6 +132,8 @@ def _needs(command: Command) -> Needs:  # noqa: PLR0911 - one case for each comm
             return Needs(packages=frozenset(named), tags=frozenset({command.tag}))
         case AnnotatePackage() | FinalizePackage():
             return Needs(packages=frozenset({command.package_id}), described=frozenset({command.package_id}))
+        case ReleaseEntries():
+            return release_needs(command.package_id, command.first, command.last) | Needs(counts=True)
         case LifeCycleCommand():
             return life_cycle_needs(command)
         case RecordFindings():
@@ -175,6 +179,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
             made = (set_tag(command, state) if isinstance(command, SetTag) else delete_tag(command, state),)
         case AnnotatePackage():
             made = (annotate_package(command, state),)
+        case ReleaseEntries():
+            made = release_entries(command, state)
         case LifeCycleCommand():
             made = (decide_life_cycle(command, state),)
         case RecordFindings():
@@ -194,7 +200,8 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
     """Return payloads that reprieve condemned objects, store new ones, put entries, retire superseded objects, and
-    condemn those whose contents lose their last reference."""
+    condemn those whose contents lose their last reference.
+    """
     ingested = ingest_files(command, state, entries_max=entries_max)
     entries = () if ingested is None else ingested.entries
     needed = {entry.digest for entry in entries if entry.digest}

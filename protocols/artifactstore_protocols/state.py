@@ -53,6 +53,8 @@ class Needs(Struct, frozen=True):
         kept: the ids of needed packages whose retention and protected tags are needed, too.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
+        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries, their
+            contents and the references to those.
         counts: whether to count the entries of all packages.
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
             references to them are needed, too. If one of them may lose its last reference, so are the counts.
@@ -70,6 +72,7 @@ class Needs(Struct, frozen=True):
     schema_texts: frozenset[str] = frozenset()
     counts: bool = False
     occupants: frozenset[str] = frozenset()
+    ranges: frozenset[tuple[str, str, str]] = frozenset()
 
     @classmethod
     def of_all(cls, needs: Iterable["Needs"]) -> "Needs":
@@ -310,19 +313,19 @@ class LogState(Struct):
         totals.changed = True
 
     def end_package(self, package: PackageState, gone: Gone) -> None:
-        """Record after an event that a package is gone, and take it out of the totals. Its entries are not needed."""
+        """Record after an event that a package is gone, and take it out of the totals."""
         counts = EntryCounts(package.files, package.links, package.directories, package.total_bytes)
         package.gone = gone
-        package.entries, package.below = {}, {}
+        package.below = {}
         self._add_entries(EntryCounts(), counts)
         self.totals.packages -= 1
         self.totals.finalized -= package.finalized
 
     def finalize_package(self, package: PackageState, manifest_digest: str, expires_at_us: int | None) -> None:
-        """Finalize a package after an event, and count it in the totals. Its entries are no longer needed."""
+        """Finalize a package after an event, and count it in the totals."""
         package.finalized = True
         package.expires_at_us = expires_at_us
         package.manifest_digest = manifest_digest
-        package.entries, package.below = {}, {}
+        package.below = {}
         self.totals.finalized += 1
         self.totals.changed = True

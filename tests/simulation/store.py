@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from artifactstore.database.asyncio_thread import DatabaseClosed
 from artifactstore.database.errors import DatabaseBusy, DatabaseUnavailable, OutcomeUnknown
 from artifactstore_protocols.admission import admit, admit_part, examine, run_needs
-from artifactstore_protocols.collection import CollectableObject, ObjectTotals
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.event_types import PACKAGE_FINALIZED
@@ -399,6 +399,14 @@ class SimulatedEventStore:
         found = await self.collectable_objects(state, after=None, limit=1 << 62)
         chosen = [each.size_bytes for each in found if until_us is None or each.changed_at_us <= until_us]
         return ObjectTotals(len(chosen), sum(chosen))
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """See `EventStore`."""
+        return await self._read("unreleased", lambda: self._log.tables.unreleased(after)[:limit])
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """See `EventStore`."""
+        return await self._read("keys", lambda: self._log.tables.keys_of(number, after)[:limit])
 
     async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
         """See `EventStore`."""

@@ -11,7 +11,7 @@ from typing import cast, override
 
 from artifactstore_protocols import canonical
 from artifactstore_protocols.admission import admit, examine
-from artifactstore_protocols.collection import CollectableObject
+from artifactstore_protocols.collection import CollectableObject, UnreleasedPackage
 from artifactstore_protocols.entries import Place
 from artifactstore_protocols.event_store import Location, PackageContents
 from artifactstore_protocols.event_types.object_places import digest_at
@@ -238,6 +238,21 @@ class Tables(MemoryViews):
         return [
             each for each in found if after is None or (digest_at(each.place), each.place) > (digest_at(after), after)
         ]
+
+    def unreleased(self, after: int) -> list[UnreleasedPackage]:
+        """See `EventStore.unreleased_packages`."""
+        held = Counter(number_of(row, "package_number") for row in self.rows(FILES))
+        found = [
+            UnreleasedPackage(text_of(row, "package_id"), number, held[number])
+            for row in self.rows(PACKAGES)
+            if row["gone_at"] is not None and held[number := number_of(row, "created_sequence")] and number > after
+        ]
+        return sorted(found, key=lambda each: each.number)
+
+    def keys_of(self, number: int, after: str) -> list[str]:
+        """See `EventStore.entry_keys`."""
+        keys = [text_of(row, "path_key") for row in self.rows(FILES) if row["package_number"] == number]
+        return sorted(key for key in keys if key > after)
 
     def states_at(self, places: Collection[Place]) -> dict[Place, ObjectState]:
         """See `EventStore.object_states`."""

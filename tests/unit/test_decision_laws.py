@@ -1,7 +1,7 @@
 """What decisions and projections keep to, whatever is tried in whatever order."""
 
-from collections.abc import Iterator
 from collections import Counter
+from collections.abc import Iterator
 from copy import deepcopy
 from itertools import count, cycle
 
@@ -59,6 +59,14 @@ def known(state: LogState, needed: Needs) -> LogState:
         if (key, path) in needed.entries | needed.at and entry.digest
     )
     counts = any(state.references[digest] <= count for digest, count in occupants.items())
+    released = {
+        (key, path): entry.digest
+        for key, first, last in needed.ranges
+        for path, entry in (state.packages[key].entries.items() if key in state.packages else ())
+        if first <= path <= last
+    }
+    digests = frozenset({*released.values()} - {b""})
+    needed |= Needs(at=frozenset(released), contents=digests, references=digests)
     needed |= Needs(contents=frozenset(occupants), references=frozenset(occupants), counts=counts)
     return LogState(
         packages={

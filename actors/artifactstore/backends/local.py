@@ -170,8 +170,8 @@ class LocalBackend:
             if key.endswith("/"):
                 if key > after or after.startswith(key):
                     yield from self._below(key, after)
-            elif key > after and (found := self._files.status_of(self._files.path_of(key))) is not None:
-                yield ListedObject(key, found.st_size, now_us() / 1e6 - found.st_mtime)
+            elif key > after and (status := self._files.status_of(self._files.path_of(key))) is not None:
+                yield ListedObject(key, status.st_size, now_us() / 1e6 - status.st_mtime)
 
     def health(self) -> BackendHealth:
         """Measure the device, and write and read back a canary file."""

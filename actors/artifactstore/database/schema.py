@@ -127,6 +127,8 @@ last_runs = Table(
     _integer("flaws"),
 )
 
+# For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
+_unreleased = text("gone_at IS NOT NULL AND (file_count > 0 OR link_count > 0 OR directory_count > 0)")
 
 Table(
     "artifact_packages",
@@ -163,6 +165,7 @@ Table(
     Index(None, "tree_digest", "finalized_sequence"),
     Index(None, "created_sequence"),
     Index("ix_artifact_packages_id_end", text("substr(package_id, 31)")),  # the last 6 of 36 characters
+    Index("ix_artifact_packages_unreleased", "created_sequence", sqlite_where=_unreleased),
 )
 
 # Tables with a row per file have no rowid: the key is stored once, and one search finds the row.
@@ -195,7 +198,6 @@ Table(
     sqlite_with_rowid=False,
 )
 
-# For PostgreSQL, only the migration has the `where`: `postgresql_where` here would load its dialect for SQLite too.
 _collectable = text("state = 'condemned' OR state = 'retired'")
 _flagged = text("integrity <> 'intact' AND state <> 'retired' AND state <> 'removed'")
 

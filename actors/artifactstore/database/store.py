@@ -11,7 +11,7 @@ from artifactstore.database.commit import commit_batch, commit_each
 from artifactstore.database.contents import contents
 from artifactstore.database.database import Database, Refused
 from artifactstore.database.importing import import_events
-from artifactstore_protocols.collection import CollectableObject, ObjectTotals
+from artifactstore_protocols.collection import CollectableObject, ObjectTotals, UnreleasedPackage
 from artifactstore_protocols.commands import CommandRequest
 from artifactstore_protocols.event_store import READ_BYTES_MAX, CommandOutcome, Location, LogReading, PackageContents
 from artifactstore_protocols.events import StoredEvent
@@ -251,6 +251,14 @@ class SqlEventStore:
     async def collectable_totals(self, state: ObjectState, *, until_us: int | None = None) -> ObjectTotals:
         """Return the totals of condemned or retired objects."""
         return await self._database.read(lambda connection: collectable.collectable_totals(connection, state, until_us))
+
+    async def unreleased_packages(self, *, after: int, limit: int) -> Sequence[UnreleasedPackage]:
+        """Return a page of gone packages that still hold entries."""
+        return await self._database.read(lambda connection: collectable.unreleased_packages(connection, after, limit))
+
+    async def entry_keys(self, number: int, *, after: str, limit: int) -> Sequence[str]:
+        """Return a page of the path keys of a package."""
+        return await self._database.read(lambda connection: collectable.entry_keys(connection, number, after, limit))
 
     async def object_states(self, places: Collection[Place]) -> Mapping[Place, ObjectState]:
         """Return the states of objects at places."""

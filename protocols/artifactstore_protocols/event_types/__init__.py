@@ -12,6 +12,7 @@ from typing import Any, Final, override
 from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
+from artifactstore_protocols.event_types.entries_released import ENTRIES_RELEASED, EntriesReleased
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
@@ -37,6 +38,7 @@ from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
 
 __all__ = [
     "COMMAND_NOTED",
+    "ENTRIES_RELEASED",
     "EVENT_TYPES",
     "FILES_INGESTED",
     "LOG_CREATED",
@@ -56,6 +58,7 @@ __all__ = [
     "TAG_DELETED",
     "TAG_SET",
     "CommandNoted",
+    "EntriesReleased",
     "EventType",
     "FilesIngested",
     "LogCreated",
@@ -101,6 +104,7 @@ type Payload = (
     | TagSet
     | TagDeleted
     | PackageAnnotated
+    | EntriesReleased
     | PackageDeleted
     | PackageExpired
 )
@@ -123,6 +127,7 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         TagSet: TAG_SET,
         TagDeleted: TAG_DELETED,
         PackageAnnotated: PACKAGE_ANNOTATED,
+        EntriesReleased: ENTRIES_RELEASED,
         PackageDeleted: PACKAGE_DELETED,
         PackageExpired: PACKAGE_EXPIRED,
     }

@@ -53,7 +53,12 @@ def condemn_objects(command: CondemnObjects, state: LogState) -> ObjectsCondemne
 
 
 def condemn_lost(
-    lost: Sequence[bytes], rule: str, state: LogState, *, stored: Sequence[StoredObject] = (), gone: Sequence[Place] = ()
+    lost: Sequence[bytes],
+    rule: str,
+    state: LogState,
+    *,
+    stored: Sequence[StoredObject] = (),
+    gone: Sequence[Place] = (),
 ) -> ObjectsCondemned | None:
     """Return the payload that condemns contents which lose their last reference by the same command, or None.
 

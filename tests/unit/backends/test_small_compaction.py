@@ -20,7 +20,7 @@ def backend(tmp_path: Path) -> Iterator[SmallBackend]:
 
 
 def contents_of(count: int, seed: int = 1) -> list[bytes]:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - test data
     return [chance.randbytes(chance.randint(500, 5000)) for _ in range(count)]
 
 

@@ -12,7 +12,7 @@ from artifactstore.backends.small import SmallBackend
 from artifactstore.dataplane import InProcessDataPlane
 from artifactstore.dataplane.ingest import CHUNK_BYTES
 from artifactstore_protocols.dataplane import DataPlane, IngestResult, RangeRefused, VerifyResult
-from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, StorageBackend, UnknownBackend
+from artifactstore_protocols.storage import ObjectDamaged, ObjectMissing, Place, StorageBackend, UnknownBackend
 from unit.dataplane.samples import LARGE, address_of, digests_of, ingest, known, objects_in, read, verified
 
 CONTENT = b"0123456789"
