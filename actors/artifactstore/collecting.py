@@ -82,7 +82,7 @@ class Collection:
         self._storage = storage
         self._root = root
         self._commit = commit
-        self._until_us = now_us() - int(grace_s * _US)
+        self._grace_us = int(grace_s * _US)
         self._orphan_age_s = orphan_age_s
         self._progress = progress
         self._looked_at = ObjectTotals()
@@ -128,7 +128,7 @@ class Collection:
             self._entries += sum(each.entries for each in packages)
             after = packages[-1].number
         condemned = await self._store.collectable_totals("condemned")
-        self._condemned = await self._store.collectable_totals("condemned", until_us=self._until_us)
+        self._condemned = await self._store.collectable_totals("condemned", until_us=now_us() - self._grace_us)
         self._waiting = condemned.plus(-self._condemned.objects, -self._condemned.bytes)
         self._retired = await self._store.collectable_totals("retired")
         for backend_id in await self._storage.ask(ListBackends()):
@@ -157,9 +157,11 @@ class Collection:
             after = packages[-1].number
 
     async def _retire_condemned(self) -> None:
+        until_us = now_us() - self._grace_us  # now: the releases before have condemned objects
+
         async def retire(page: Sequence[CollectableObject]) -> None:
-            ready = [each for each in page if each.changed_at_us <= self._until_us]
-            waiting = [each for each in page if each.changed_at_us > self._until_us]
+            ready = [each for each in page if each.changed_at_us <= until_us]
+            waiting = [each for each in page if each.changed_at_us > until_us]
             self._waiting = _added(self._waiting, [(each.place, each.size_bytes) for each in waiting])
             retired = await self._retire([(each.place, each.size_bytes) for each in ready], CONDEMNED)
             self._condemned = _added(self._condemned, retired)

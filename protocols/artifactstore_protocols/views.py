@@ -311,8 +311,8 @@ def coalesce(operations: Iterable[RowOperation]) -> tuple[RowOperation, ...]:
     """Fold operations into fewer operations with the same effect, to be applied in order.
 
     No operation has two rows with the same key. A table gets at most one `Put` and one `PutIfAbsent`, with two
-    exceptions: a `Delete` or a `DeleteRange` ends the folding of earlier operations, and so does a `PutIfAbsent` that follows an update of
-    one of its keys, since its effect depends on whether the row exists.
+    exceptions: a `Delete` or a `DeleteRange` ends the folding of earlier operations, and so does a `PutIfAbsent` that
+    follows an update of one of its keys, since its effect depends on whether the row exists.
     """
     folds: dict[ViewTable, _Fold] = {}
     folded: list[RowOperation] = []
