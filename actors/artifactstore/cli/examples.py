@@ -74,6 +74,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "schema list": ("artifactstore schema list",),
         "schema show": ("artifactstore schema show build", "artifactstore schema show build@1"),
         "verify": ("artifactstore verify", "artifactstore verify nightly --json"),
+        "gc": ("artifactstore gc --dry-run", "artifactstore gc", "artifactstore gc --grace 7d --json"),
         "replay": ("artifactstore replay --check", "artifactstore replay"),
         "events": (
             "artifactstore events --since 100",

@@ -70,6 +70,10 @@ Supports a part of JSON Schema 2020-12, and refuses other keywords.""",
         "verify": """Read every object again and compare it with the log.
 
 Exits 3 if anything is damaged or missing. Ingest the same content again to repair it.""",
+        "gc": """Delete the objects that no package refers to, and give the disk space back.
+
+Other commands may run meanwhile. An object stays for the grace after its last package went. An interrupted run is
+continued by the next one.""",
         "replay": "Rebuild all tables from the log, and repair those that differ.",
         "events": """Print the log, one event a line; or export or import it.
 
