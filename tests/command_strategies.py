@@ -75,6 +75,7 @@ __all__ = [
     "Ingest",
     "Ingested",
     "Register",
+    "Release",
     "Remove",
     "Replace",
     "Retire",
@@ -376,6 +377,15 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """A collector lets go of the entries of a package in a range of path keys."""
+
+    package: int
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteATag:
     """Somebody deletes a tag."""
 
@@ -397,6 +407,7 @@ type Step = (
     | Annotate
     | Delete
     | Expire
+    | Release
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -447,6 +458,7 @@ _STEPS = st.one_of(
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
+    st.builds(Release, st.sampled_from([1, 2, 2]), st.sampled_from(["!", "a", "c"]), st.sampled_from(["c", "ÿ"])),
     st.builds(
         Expire,
         st.sampled_from([1, 2, 2]),

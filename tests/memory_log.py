@@ -30,6 +30,7 @@ from artifactstore_protocols.manifest import (
     Producer,
 )
 from artifactstore_protocols.metadata import Metadata
+from artifactstore_protocols.releasing import ReleaseEntries
 from artifactstore_protocols.state import EntryCounts, LogState
 from artifactstore_protocols.views import (
     FILES,
@@ -50,6 +51,7 @@ from command_strategies import (
     Find,
     Ingest,
     Register,
+    Release,
     Remove,
     Replace,
     Retire,
@@ -128,6 +130,8 @@ class MemoryLog:
                 package = self.state.packages.get(package_id_of(step.package))
                 version = max(0 if package is None else package.version - step.late, 0)
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
+            case Release():
+                return ReleaseEntries(package_id_of(step.package), step.first, step.last)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():

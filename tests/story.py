@@ -18,6 +18,7 @@ from command_strategies import (
     Find,
     Ingest,
     Register,
+    Release,
     Remove,
     Retire,
     SetATag,
@@ -145,6 +146,23 @@ STORY: list[Step] = [
     Create(7, "short", {}),
     Expire(7, "abandoned", 0),
     Condemn((b"yy",)),
+    Create(8, "short", {}),
+    Ingest(
+        8,
+        (
+            FileStep("a", b"yy", False),
+            FileStep("b", b"only", False),
+            FileStep("c", b"", False, 1, "link"),
+            FileStep("d", b"only", True),
+        ),
+        OnExisting.REFUSE,
+    ),
+    Release(8, "a", "d"),
+    Delete(8, False),
+    Release(8, "a", "b"),
+    Release(8, "a", "b"),
+    Release(8, "b", "z"),
+    Ingest(3, (FileStep("again", b"only", False),), OnExisting.REFUSE),
 ]
 
 

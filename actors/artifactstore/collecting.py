@@ -14,9 +14,8 @@ from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from artifactstore.backends.os_errors import translated_os_errors
 from artifactstore.concurrently import for_each_concurrent
-from artifactstore.dataplane import read_marker, update_marker
+from artifactstore.dataplane import check_marker, mark_collected
 from artifactstore.environment import in_thread
 from artifactstore.ids import now_us
 from artifactstore.supervision import NO_TIME_LIMIT, ActorRef
@@ -36,7 +35,7 @@ from artifactstore_protocols.event_types.objects_retired import CONDEMNED, ORPHA
 from artifactstore_protocols.events import Committed
 from artifactstore_protocols.messages import CompactStorage, DeleteObjects, ListBackends, ListObjects, StorageRole
 from artifactstore_protocols.releasing import RELEASED_MAX, ReleaseEntries
-from artifactstore_protocols.root_markers import CollectionRefused, collecting, collection_refusal
+from artifactstore_protocols.root_markers import CollectionRefused
 from artifactstore_protocols.state import ObjectState
 from artifactstore_protocols.storage import Place, StorageError
 from artifactstore_protocols.unfinished_import import admit_command
@@ -262,16 +261,12 @@ class Collection:
     async def _may_delete(self) -> None:
         """Write the head of the log to the marker of the root, after checking that this store may collect there."""
         root, store_id, head = await self._checked()
-        with translated_os_errors("local", "marking the root"):
-            await in_thread(partial(update_marker, root, partial(collecting, store_id, head)))
+        await in_thread(partial(mark_collected, root, store_id, head))
 
     async def _may_collect(self) -> None:
         """Check that this store may collect in the root, and change nothing."""
         root, store_id, head = await self._checked()
-        with translated_os_errors("local", "reading the marker of the root"):
-            marker = await in_thread(partial(read_marker, root))
-        if (refusal := collection_refusal(store_id, head, marker)) is not None:
-            raise refusal
+        await in_thread(partial(check_marker, root, store_id, head))
 
     async def _checked(self) -> tuple[Path, str, int]:
         """Return the root, the id of the store and the head of its log."""
