@@ -28,6 +28,8 @@ from artifactstore_protocols.entries import Entry, Place, StoredObject, director
 from artifactstore_protocols.event_types import (
     CommandNoted,
     FilesIngested,
+    HoldPlaced,
+    HoldReleased,
     LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
@@ -43,6 +45,7 @@ from artifactstore_protocols.event_types import (
     PackageExpired,
     PackageFinalized,
     Payload,
+    RetentionChanged,
     TagDeleted,
     TagSet,
     Totals,
@@ -68,16 +71,20 @@ __all__ = [
     "Delete",
     "DeleteATag",
     "Expire",
+    "Extend",
     "FileStep",
     "Finalize",
     "Find",
     "Ids",
     "Ingest",
     "Ingested",
+    "LetGo",
+    "PlaceAHold",
     "Register",
     "Release",
     "Remove",
     "Replace",
+    "Retain",
     "Retire",
     "SetATag",
     "Step",
@@ -377,12 +384,44 @@ class Expire:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class LetGo:
     """A collector lets go of the entries of a package in a range of path keys."""
 
     package: int
     first: str
     last: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceAHold:
+    """Somebody places a hold, perhaps with an id that another hold has."""
+
+    hold: int
+    package: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Somebody releases a hold."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """Somebody sets a retention: a class, or a duration in microseconds."""
+
+    package: int
+    retention: str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Somebody extends a retention."""
+
+    package: int
+    duration_us: int
+    as_of_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +446,11 @@ type Step = (
     | Annotate
     | Delete
     | Expire
+    | LetGo
+    | PlaceAHold
     | Release
+    | Retain
+    | Extend
 )
 
 # Few packages, names and contents, so that steps meet: taken paths, NFC twins, files where directories are needed.
@@ -457,8 +500,12 @@ _STEPS = st.one_of(
     st.builds(Register, st.sampled_from(["build", "model"])),
     st.builds(SetATag, _TAGS, _PACKAGES, st.sampled_from([True, False, None])),
     st.builds(DeleteATag, _TAGS),
+    st.builds(PlaceAHold, st.integers(1, 3), st.sampled_from([1, 1, 2])),
+    st.builds(Release, st.integers(1, 3)),
+    st.builds(Retain, st.sampled_from([1, 1, 2]), st.sampled_from([*RETENTION_CLASSES, "", 1, 10**15])),
+    st.builds(Extend, st.sampled_from([1, 1, 2]), st.sampled_from([1, 10**15]), _TIMES),
     st.builds(Delete, st.sampled_from([1, 2, 2]), st.booleans(), _TIMES),
-    st.builds(Release, st.sampled_from([1, 2, 2]), st.sampled_from(["!", "a", "c"]), st.sampled_from(["c", "ÿ"])),
+    st.builds(LetGo, st.sampled_from([1, 2, 2]), st.sampled_from(["!", "a", "c"]), st.sampled_from(["c", "ÿ"])),
     st.builds(
         Expire,
         st.sampled_from([1, 2, 2]),
@@ -555,6 +602,9 @@ def payloads() -> st.SearchStrategy[Payload]:
         st.builds(TagSet, text, text, st.booleans()),
         st.builds(TagDeleted, text),
         st.builds(PackageDeleted, text, text),
+        st.builds(HoldPlaced, text, text, text),
+        st.builds(HoldReleased, text, text),
+        st.builds(RetentionChanged, text, text, st.none() | number, st.none() | number),
         st.builds(PackageExpired, text, text, number, number),
         st.builds(PackageAnnotated, uuids, number, metadata, st.just(())),
         st.builds(PackageAnnotated, uuids, number, st.just({}), st.just(("b", "é"))),

@@ -23,7 +23,15 @@ from artifactstore_protocols.errors import ArtifactStoreError
 from artifactstore_protocols.event_types import type_of
 from artifactstore_protocols.events import StoredEvent
 from artifactstore_protocols.judging import decide, project
-from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     Manifest,
     ManifestPackage,
@@ -47,13 +55,17 @@ from command_strategies import (
     Delete,
     DeleteATag,
     Expire,
+    Extend,
     Finalize,
     Find,
     Ingest,
+    LetGo,
+    PlaceAHold,
     Register,
     Release,
     Remove,
     Replace,
+    Retain,
     Retire,
     SetATag,
     Step,
@@ -105,7 +117,7 @@ class MemoryLog:
         self.state.counts = self.views.counts()
         return None
 
-    def command(self, step: Step) -> Command:  # noqa: PLR0911 - one case for each step
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():
@@ -130,8 +142,10 @@ class MemoryLog:
                 package = self.state.packages.get(package_id_of(step.package))
                 version = max(0 if package is None else package.version - step.late, 0)
                 return ExpirePackage(package_id_of(step.package), step.rule, step.as_of_us, version)
-            case Release():
+            case LetGo():
                 return ReleaseEntries(package_id_of(step.package), step.first, step.last)
+            case PlaceAHold() | Release() | Retain() | Extend():
+                return _of_keeping(step)
             case Annotate():
                 return AnnotatePackage(package_id_of(step.package), step.annotations, step.removed)
             case Find():
@@ -185,6 +199,20 @@ class MemoryLog:
             producer=Producer("artifactstore", "0.1.0"),
             principal="ci",
         )
+
+
+def _of_keeping(step: PlaceAHold | Release | Retain | Extend) -> Command:
+    match step:
+        case PlaceAHold():
+            return PlaceHold(package_id_of(1000 + step.hold), package_id_of(step.package), "a case")
+        case Release():
+            return ReleaseHold(package_id_of(1000 + step.hold))
+        case Retain():
+            if isinstance(step.retention, str):
+                return SetRetention(package_id_of(step.package), step.retention)
+            return SetRetention(package_id_of(step.package), CUSTOM, step.retention)
+        case Extend():
+            return ExtendRetention(package_id_of(step.package), step.duration_us, step.as_of_us)
 
 
 def _of_objects(step: Condemn | Retire | Remove | Replace) -> Command:

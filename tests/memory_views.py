@@ -28,6 +28,7 @@ from artifactstore_protocols.state import (
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    HOLDS,
     KIND_DIRECTORY,
     KIND_FILE,
     KIND_LINK,
@@ -185,10 +186,15 @@ class MemoryViews:
         self.apply([Put(TOTALS, [row])])
 
     def _retain(self, state: LogState) -> None:
-        """Give packages the end of their retention."""
+        """Give packages their retention and the holds on them."""
         for row in self.rows(RETENTION):
             if (package := state.packages.get(text_of(row, "package_id"))) is not None:
                 package.expires_at_us = cast("int | None", row["expires_at"])
+                package.retained_from_us = cast("int | None", row["retained_from"]) or 0
+        for row in self.rows(HOLDS):
+            state.holds[text_of(row, "hold_id")] = text_of(row, "package_id")
+            if (package := state.packages.get(text_of(row, "package_id"))) is not None:
+                package.holds.add(text_of(row, "hold_id"))
 
     def _describe(self, packages: Mapping[int, PackageState]) -> None:
         """Give packages their annotations and parents."""

@@ -34,6 +34,7 @@ from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
     HistoryEntry,
+    Hold,
     IngestProgress,
     MetadataSchema,
     PackageRecord,
@@ -172,6 +173,10 @@ class AsyncioRegistry:
     annotate_package = _awaitable(Registry.annotate_package)
     get_metadata_schema = _awaitable(Registry.get_metadata_schema)
     delete_package = _awaitable(Registry.delete_package)
+    place_hold = _awaitable(Registry.place_hold)
+    release_hold = _awaitable(Registry.release_hold)
+    set_retention = _awaitable(Registry.set_retention)
+    extend_retention = _awaitable(Registry.extend_retention)
     set_tag = _awaitable(Registry.set_tag)
     delete_tag = _awaitable(Registry.delete_tag)
     get_package = _awaitable(Registry.get_package)
@@ -262,6 +267,10 @@ class AsyncioRegistry:
     def list_metadata_schemas(self) -> AsyncGenerator[MetadataSchema]:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
         return _items(self.portal.iterate(Registry.list_metadata_schemas))
+
+    def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
+        """Iterate over holds."""
+        return _items(self.portal.iterate(lambda registry: registry.list_holds(package)))
 
     def list_tags(self) -> AsyncGenerator[Tag]:
         """Iterate over all tags, in the order of the names."""

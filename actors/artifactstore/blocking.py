@@ -34,6 +34,7 @@ from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
     HistoryEntry,
+    Hold,
     IngestProgress,
     MetadataSchema,
     PackageRecord,
@@ -117,6 +118,10 @@ class BlockingRegistry:
     annotate_package = _blocking(Registry.annotate_package)
     get_metadata_schema = _blocking(Registry.get_metadata_schema)
     delete_package = _blocking(Registry.delete_package)
+    place_hold = _blocking(Registry.place_hold)
+    release_hold = _blocking(Registry.release_hold)
+    set_retention = _blocking(Registry.set_retention)
+    extend_retention = _blocking(Registry.extend_retention)
     set_tag = _blocking(Registry.set_tag)
     delete_tag = _blocking(Registry.delete_tag)
     get_package = _blocking(Registry.get_package)
@@ -207,6 +212,10 @@ class BlockingRegistry:
     def list_metadata_schemas(self) -> Generator[MetadataSchema]:
         """Iterate over every version of every metadata schema, in the order of names and versions."""
         return _items(self.portal, self.portal.iterate(Registry.list_metadata_schemas))
+
+    def list_holds(self, package: str | None = None) -> Generator[Hold]:
+        """Iterate over holds."""
+        return _items(self.portal, self.portal.iterate(lambda registry: registry.list_holds(package)))
 
     def list_tags(self) -> Generator[Tag]:
         """Iterate over all tags, in the order of the names."""

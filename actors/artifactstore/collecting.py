@@ -1,8 +1,9 @@
 """Garbage collection: give back the room of what no package refers to.
 
 A collection releases the entries of packages that were deleted or have expired. That, like an ingest that replaces
-files, condemns the objects that lose their last reference. The collection retires what has been condemned for the grace, deletes the bytes at retired keys, and records them as removed. Everything is in rows, so a collection
-that dies is continued by the next one, and any number of them may run at once.
+files, condemns the objects that lose their last reference. The collection retires what has been condemned for the
+grace, deletes the bytes at retired keys, and records them as removed. Everything is in rows, so a collection that dies
+is continued by the next one, and any number of them may run at once.
 
 Bytes are deleted only at keys whose retirement is committed. Before each deletion, the root's marker gets the head of
 the log, so that a database which is put back to an earlier point never collects there.

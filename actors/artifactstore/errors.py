@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from artifactstore_protocols.packages import (
         AmbiguousPackage,
         AnnotationNotFound,
+        HoldNotFound,
         MetadataKeyTaken,
         NotFinalized,
         ObjectsNotStored,
@@ -158,6 +159,7 @@ __all__ = [
     "EventRefused",
     "ExportIncomplete",
     "FileNotInPackage",
+    "HoldNotFound",
     "IdempotencyConflict",
     "IgnoreFileRefused",
     "ImportUnfinished",

@@ -53,13 +53,21 @@ from artifactstore_protocols.commands import (
     SetTag,
 )
 from artifactstore_protocols.dataplane import FileSource
+from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.event_store import EventStore
-from artifactstore_protocols.event_types import MetadataSchemaRegistered, TagSet
+from artifactstore_protocols.event_types import HoldPlaced, MetadataSchemaRegistered, TagSet
 from artifactstore_protocols.event_types.tag_set import tag_subject
 from artifactstore_protocols.events import Committed, StoredEvent
 from artifactstore_protocols.export_choice import ChosenEntries, ExportChoice, choose_entries
 from artifactstore_protocols.identity import ContentAddress
-from artifactstore_protocols.life_cycle import DeletePackage
+from artifactstore_protocols.life_cycle import (
+    CUSTOM,
+    DeletePackage,
+    ExtendRetention,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.links import LinkPolicy
 from artifactstore_protocols.messages import (
     AddDirectory,
@@ -78,6 +86,7 @@ from artifactstore_protocols.messages import (
 )
 from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.metadata_schema import SchemaNotFound, parse_reference
+from artifactstore_protocols.moments import duration_us
 from artifactstore_protocols.package_listing import (
     ALL,
     EntryFilter,
@@ -101,6 +110,7 @@ from artifactstore_protocols.records import (
     FoundEntry,
     HealthReport,
     HistoryEntry,
+    Hold,
     IngestPreview,
     IngestProgress,
     IngestSummary,
@@ -486,11 +496,118 @@ class Registry:
         Raises:
             PackageNotFound, AmbiguousPackage: no package matches, or several do.
             PackageIdNeeded: the text is not the id of a package.
-            PackageKept: a protected tag names it, or its retention has not ended.
+            PackageKept: a hold or a protected tag keeps it, or its retention has not ended.
         """
         package_id = await self._exact_id(package)
         command = DeletePackage(package_id, reason, before_expiry, environment.get().now_us())
         await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
+    async def place_hold(
+        self, package: str, *, reason: str, principal: str = DEFAULT_PRINCIPAL, idempotency_key: str | None = None
+    ) -> Hold:
+        """Place a hold on an open or finalized package. Until it is released, the package is not deleted and stays.
+
+        A package can have several holds.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            reason: why, in 1 to 200 printable characters.
+            principal: the principal.
+            idempotency_key: see the class.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone: the package was deleted or has expired.
+        """
+        command = PlaceHold(new_id(), await self._exact_id(package), reason)
+        committed = await self._commit(command, principal, idempotency_key)
+        [stored], [payload] = committed.events, committed.payloads()
+        placed, event = cast("HoldPlaced", payload), stored.event
+        return Hold(
+            placed.hold_id,
+            placed.package_id,
+            placed.reason,
+            event.principal,
+            event.recorded_at_us,
+            stored.sequence,
+        )
+
+    @checked
+    async def release_hold(self, hold: str, *, principal: str = DEFAULT_PRINCIPAL) -> None:
+        """Release a hold, which is named by its id.
+
+        Raises:
+            HoldNotFound: there is no such hold, or it was released before.
+        """
+        await self._commit(ReleaseHold(hold), principal, None)
+
+    @checked
+    async def list_holds(self, package: str | None = None) -> AsyncGenerator[Hold]:
+        """Yield the holds that were not released, of one package or of all, read in pages in the order of their ids.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+        """
+        package_id = None if package is None else await self._package_id(package)
+        after = ""
+        while page := await self._store.holds(package_id=package_id, after=after, limit=_PAGE):
+            for each in page:
+                yield each
+            after = page[-1].hold_id
+
+    @checked
+    async def set_retention(self, package: str, retention: str, *, principal: str = DEFAULT_PRINCIPAL) -> PackageRecord:
+        """Set how long a finalized package is kept after it was finalized, and return its record.
+
+        This may also shorten its retention, unless a hold is on it. The manifest keeps the retention that the package
+        was finalized with.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            retention: a retention class, or a duration such as `30d` (or m, h, w).
+            principal: the principal.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone, NotFinalized: the package is gone, or open.
+            PackageKept: its retention would become shorter, and a hold is on it.
+            UnknownRetentionClass: the text is no class and no duration.
+        """
+        package_id, duration = await self._exact_id(package), duration_us(retention)
+        command = SetRetention(package_id, retention if duration is None else CUSTOM, duration)
+        await self._commit(command, principal, None)
+        return await self._store.package(package_id)
+
+    @checked
+    async def extend_retention(
+        self, package: str, duration: str, *, principal: str = DEFAULT_PRINCIPAL, idempotency_key: str | None = None
+    ) -> PackageRecord:
+        """Keep a finalized package longer, and return its record.
+
+        The duration is added to the end of its retention, or to the present time if its retention has ended.
+
+        Args:
+            package: the id of the package. A name is refused: it can mean another package tomorrow.
+            duration: how much longer, such as `30d` (or m, h, w).
+            principal: the principal.
+            idempotency_key: see the class. Without one, a repeated call extends the retention once more.
+
+        Raises:
+            PackageNotFound, AmbiguousPackage: no package matches, or several do.
+            PackageIdNeeded: the text is not the id of a package.
+            PackageGone, NotFinalized: the package is gone, or open.
+            PackageKept: its retention is permanent.
+            InvalidValue: the duration is none.
+        """
+        package_id, longer_us = await self._exact_id(package), duration_us(duration)
+        if longer_us is None:
+            raise InvalidValue("duration", duration[:60], "write 30d, or with m, h or w")
+        command = ExtendRetention(package_id, longer_us, environment.get().now_us())
+        await self._commit(command, principal, idempotency_key)
         return await self._store.package(package_id)
 
     @checked

@@ -225,8 +225,28 @@ def upgrade() -> None:
         text("status"),
         integer("retained_from", nullable=True),
         integer("expires_at", nullable=True),
+        integer("sequence"),
         sa.PrimaryKeyConstraint("package_id", name="pk_retention_state"),
     )
+    retained = sa.text("status = 'retained'")
+    op.create_index(
+        "ix_retention_state_expires_at_package_id",
+        "retention_state",
+        ["expires_at", "package_id"],
+        sqlite_where=retained,
+        postgresql_where=retained,
+    )
+    op.create_table(
+        "artifact_holds",
+        text("hold_id"),
+        text("package_id"),
+        text("reason"),
+        text("placed_by"),
+        integer("placed_at"),
+        integer("sequence"),
+        sa.PrimaryKeyConstraint("hold_id", name="pk_artifact_holds"),
+    )
+    op.create_index("ix_artifact_holds_package_id_hold_id", "artifact_holds", ["package_id", "hold_id"])
 
     op.create_table(
         "metadata_schemas",
@@ -275,6 +295,7 @@ def downgrade() -> None:
         "artifact_values",
         "artifact_tags",
         "metadata_schemas",
+        "artifact_holds",
         "retention_state",
         "storage_locations",
         "artifact_files",

@@ -29,7 +29,15 @@ from artifactstore_protocols.entries import (
 from artifactstore_protocols.errors import InvalidValue
 from artifactstore_protocols.identity import ContentAddress
 from artifactstore_protocols.ids import check_id, is_id
-from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage, LifeCycleCommand
+from artifactstore_protocols.life_cycle import (
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    LifeCycleCommand,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.manifest import (
     MANIFEST_BYTES_MAX,
     ManifestSummary,
@@ -444,6 +452,10 @@ type Command = (
     | DeletePackage
     | ExpirePackage
     | ReleaseEntries
+    | PlaceHold
+    | ReleaseHold
+    | SetRetention
+    | ExtendRetention
 )
 
 

@@ -20,6 +20,7 @@ from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
@@ -320,6 +321,10 @@ class EventStore(Protocol):
 
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return up to `limit` tags after a name, in the bytewise order of their names."""
+        ...
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return up to `limit` holds after an id, in the order of their ids; of one package, or of all."""
         ...
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:

@@ -4,20 +4,34 @@ from typing import assert_never
 
 from artifactstore_protocols.event_types import Payload
 from artifactstore_protocols.event_types.ending import ending_needs
+from artifactstore_protocols.event_types.hold_placed import place_hold, placing_needs
+from artifactstore_protocols.event_types.hold_released import release_hold
 from artifactstore_protocols.event_types.package_deleted import delete_package
 from artifactstore_protocols.event_types.package_expired import expire_package
-from artifactstore_protocols.life_cycle import DeletePackage, ExpirePackage
+from artifactstore_protocols.event_types.retention_changed import extend_retention, set_retention
+from artifactstore_protocols.life_cycle import (
+    DeletePackage,
+    ExpirePackage,
+    ExtendRetention,
+    PlaceHold,
+    ReleaseHold,
+    SetRetention,
+)
 from artifactstore_protocols.state import LogState, Needs
 
 __all__ = ["decide_life_cycle", "life_cycle_needs"]
 
-type _Command = DeletePackage | ExpirePackage
+type _Command = DeletePackage | ExpirePackage | PlaceHold | ReleaseHold | SetRetention | ExtendRetention
 
 
 def life_cycle_needs(command: _Command) -> Needs:
     """Return the state that `decide_life_cycle` needs to judge a command."""
     match command:
-        case DeletePackage() | ExpirePackage():
+        case PlaceHold():
+            return placing_needs(command.hold_id, command.package_id)
+        case ReleaseHold():
+            return Needs(holds=frozenset({command.hold_id}))
+        case DeletePackage() | ExpirePackage() | SetRetention() | ExtendRetention():
             return ending_needs(command.package_id)
         case _:
             assert_never(command)
@@ -34,5 +48,13 @@ def decide_life_cycle(command: _Command, state: LogState) -> Payload | None:
             return delete_package(command, state)
         case ExpirePackage():
             return expire_package(command, state)
+        case PlaceHold():
+            return place_hold(command, state)
+        case ReleaseHold():
+            return release_hold(command, state)
+        case SetRetention():
+            return set_retention(command, state)
+        case ExtendRetention():
+            return extend_retention(command, state)
         case _:
             assert_never(command)

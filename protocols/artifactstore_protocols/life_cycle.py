@@ -15,16 +15,28 @@ from artifactstore_protocols.typed import check_fields
 
 __all__ = [
     "ABANDONED",
+    "CUSTOM",
+    "DURATION_US_MAX",
     "RETENTION_ENDED",
     "DeletePackage",
     "ExpirePackage",
+    "ExtendRetention",
     "LifeCycleCommand",
+    "PlaceHold",
+    "ReleaseHold",
+    "SetRetention",
 ]
 
 _EXPIRY_RULE_CHARACTERS_MAX: Final = 300
 
 RETENTION_ENDED: Final = "retention"
 """The rule by which a package expires when its retention has ended."""
+
+CUSTOM: Final = "custom"
+"""The retention class of a package whose retention has a duration of its own."""
+
+DURATION_US_MAX: Final = 36_500 * 86_400_000_000
+"""The longest duration of a retention: 36,500 days, in microseconds. Use the class `permanent` for longer."""
 
 ABANDONED: Final = "abandoned"
 """The rule by which an open package expires that nobody touched for long."""
@@ -93,3 +105,95 @@ class ExpirePackage(LifeCycleCommand, frozen=True):
     @override
     def asked(self) -> list[RecordValue]:
         return ["expire", self.package_id, self.rule, self.version]
+
+
+class PlaceHold(LifeCycleCommand, frozen=True):
+    """A command that places a hold on a package, which keeps it from deletion and expiry.
+
+    Attributes:
+        hold_id: the id of the new hold, which is unique.
+        package_id: the id of the package, which may be open or finalized.
+        reason: why, in 1 to 200 printable characters.
+    """
+
+    hold_id: str
+    package_id: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_id("hold id", self.hold_id)
+        check_id("package id", self.package_id)
+        check_name("reason", self.reason)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["hold", self.package_id, self.reason]
+
+
+class ReleaseHold(LifeCycleCommand, frozen=True):
+    """A command that releases a hold."""
+
+    hold_id: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_id("hold id", self.hold_id)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["release hold", self.hold_id]
+
+
+class SetRetention(LifeCycleCommand, frozen=True):
+    """A command that sets the retention of a finalized package.
+
+    Attributes:
+        package_id: the id of the package.
+        retention_class: the name of a retention class, or `CUSTOM`.
+        duration_us: with `CUSTOM`, how long the package is kept after it was finalized, in microseconds; else None.
+    """
+
+    package_id: str
+    retention_class: str
+    duration_us: int | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_id("package id", self.package_id)
+        if (self.retention_class == CUSTOM) == (self.duration_us is None):
+            raise InvalidValue("retention", self.retention_class[:60], "name a class, or give a duration")
+        if self.duration_us is not None:
+            _check_duration(self.duration_us)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["retention", self.package_id, self.retention_class, self.duration_us]
+
+
+class ExtendRetention(LifeCycleCommand, frozen=True):
+    """A command that extends the retention of a finalized package.
+
+    Attributes:
+        package_id: the id of the package.
+        duration_us: by how long, from the end of the retention, in microseconds.
+        as_of_us: the time from which a retention is extended that ended before it.
+    """
+
+    package_id: str
+    duration_us: int
+    as_of_us: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_id("package id", self.package_id)
+        _check_duration(self.duration_us)
+
+    @override
+    def asked(self) -> list[RecordValue]:
+        return ["extend", self.package_id, self.duration_us]
+
+
+def _check_duration(duration_us: int) -> None:
+    if not 0 < duration_us <= DURATION_US_MAX:
+        raise InvalidValue("duration", str(duration_us)[:60], "it is longer than nothing, and at most 36500 days")

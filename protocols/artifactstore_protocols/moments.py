@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from artifactstore_protocols.errors import InvalidValue
 
-__all__ = ["age_text", "moment_after", "span_of", "time_text"]
+__all__ = ["age_text", "duration_us", "moment_after", "span_of", "time_text"]
 
 _TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?")
 _AGO = re.compile(r"([0-9]{1,6})([mhdw])")
@@ -50,6 +50,12 @@ def moment_after(text: str, *, now_us: int, end: bool) -> int:
         reason = "write 7d (or m, h, w), a day such as 2026-11-28, or a time such as 2026-11-28T14:30"
         raise InvalidValue("time", text[:_SHOWN_CHARACTERS], reason)
     return span[end]
+
+
+def duration_us(text: str) -> int | None:
+    """Return a duration such as 30d in microseconds; None if the text is none."""
+    found = _AGO.fullmatch(text)
+    return None if found is None else int(found[1]) * _UNITS_US[found[2]]
 
 
 def time_text(us: int) -> str:

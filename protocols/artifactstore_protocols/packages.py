@@ -12,6 +12,7 @@ from artifactstore_protocols.storage import Place
 __all__ = [
     "AmbiguousPackage",
     "AnnotationNotFound",
+    "HoldNotFound",
     "MetadataKeyTaken",
     "NotFinalized",
     "ObjectsNotStored",
@@ -190,6 +191,14 @@ class AnnotationNotFound(ArtifactStoreError):
         "package {self.package_id} has no annotation {self.key!r}; "
         "`artifactstore package show {self.package_id}` shows those that it has"
     )
+
+
+@dataclass(eq=False)
+class HoldNotFound(ArtifactStoreError):
+    """There is no such hold, or it was released before."""
+
+    hold_id: str
+    template = "there is no hold {self.hold_id}; `artifactstore hold list` shows those that are"
 
 
 @dataclass(eq=False)

@@ -28,6 +28,7 @@ __all__ = [
     "FoundEntry",
     "HealthReport",
     "HistoryEntry",
+    "Hold",
     "IngestProgress",
     "IngestSummary",
     "LogExport",
@@ -140,6 +141,26 @@ class PackageRecord(Struct, frozen=True):
     def values(self) -> Metadata:
         """The metadata and the annotations. They have no key in common."""
         return {**self.metadata, **self.annotations}
+
+
+class Hold(Struct, frozen=True):
+    """A hold on a package, which keeps it from deletion and expiry until it is released.
+
+    Attributes:
+        hold_id: its id.
+        package_id: the package.
+        reason: the reason that its principal gave.
+        placed_by: the principal who placed it.
+        placed_at_us: the time when it was placed.
+        sequence: the sequence of the event that placed it.
+    """
+
+    hold_id: str
+    package_id: str
+    reason: str
+    placed_by: str
+    placed_at_us: int
+    sequence: int
 
 
 class FileRecord(Struct, frozen=True, gc=False):

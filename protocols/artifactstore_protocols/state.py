@@ -50,7 +50,8 @@ class Needs(Struct, frozen=True):
         tags: the names of the needed tags.
         references: the primary digests of contents whose number of references from entries is needed.
         described: the ids of needed packages whose annotations, parents and schema are needed, too.
-        kept: the ids of needed packages whose retention and protected tags are needed, too.
+        kept: the ids of needed packages whose retention, holds and protected tags are needed, too.
+        holds: the ids of the needed holds.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
         ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries, their
@@ -69,6 +70,7 @@ class Needs(Struct, frozen=True):
     references: frozenset[bytes] = frozenset()
     described: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    holds: frozenset[str] = frozenset()
     schema_texts: frozenset[str] = frozenset()
     counts: bool = False
     occupants: frozenset[str] = frozenset()
@@ -122,7 +124,9 @@ class PackageState(Struct):
         parents: the manifest digests of the packages that it is made from, by their ids; empty if not requested.
         gone: how it ended; None while it is open or finalized.
         expires_at_us: when its retention ends; None while it is open, if it is permanent, or if not requested.
+        retained_from_us: when its retention began; 0 while it is open, or if not requested.
         protected_tags: the protected tags that name it; empty if not requested.
+        holds: the ids of the holds on it; empty if not requested.
     """
 
     package_id: str
@@ -145,7 +149,9 @@ class PackageState(Struct):
     parents: dict[str, str] = field(default_factory=dict[str, str])
     gone: Gone | None = None
     expires_at_us: int | None = None
+    retained_from_us: int = 0
     protected_tags: set[str] = field(default_factory=set[str])
+    holds: set[str] = field(default_factory=set[str])
 
     @property
     def is_empty(self) -> bool:
@@ -241,6 +247,7 @@ class LogState(Struct):
         schema_versions: the latest version of each schema, by name.
         schemas: the JSON of schemas, as `NAME@VERSION`; only requested schemas.
         tags: tags by name.
+        holds: the package of each hold, by the id of the hold.
         commands: the ids of commands that have written events; only requested ids.
         last: the last event; None before the first event, or if not requested.
         totals: the totals of the store; only loaded with packages or contents, since nothing else changes them.
@@ -254,6 +261,7 @@ class LogState(Struct):
     schema_versions: dict[str, int] = field(default_factory=dict[str, int])
     schemas: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, TagState] = field(default_factory=dict[str, TagState])
+    holds: dict[str, str] = field(default_factory=dict[str, str])
     commands: set[str] = field(default_factory=set[str])
     last: LastEvent | None = None
     totals: StoreTotals = field(default_factory=StoreTotals)
@@ -321,10 +329,12 @@ class LogState(Struct):
         self.totals.packages -= 1
         self.totals.finalized -= package.finalized
 
-    def finalize_package(self, package: PackageState, manifest_digest: str, expires_at_us: int | None) -> None:
+    def finalize_package(
+        self, package: PackageState, manifest_digest: str, *, at_us: int, expires_at_us: int | None
+    ) -> None:
         """Finalize a package after an event, and count it in the totals."""
         package.finalized = True
-        package.expires_at_us = expires_at_us
+        package.retained_from_us, package.expires_at_us = at_us, expires_at_us
         package.manifest_digest = manifest_digest
         package.below = {}
         self.totals.finalized += 1

@@ -22,6 +22,7 @@ from artifactstore_protocols.identity import Digest
 __all__ = [
     "CONTENTS",
     "FILES",
+    "HOLDS",
     "KIND_DIRECTORY",
     "KIND_FILE",
     "KIND_LINK",
@@ -164,8 +165,16 @@ backend when no row named it.
 
 RETENTION = ViewTable(
     "retention_state",
-    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at"),
+    ("package_id", "retention_class", "duration_us", "status", "retained_from", "expires_at", "sequence"),
 )
+"""The retention of packages as it is now. `status` is `open`, `retained`, `deleted` or `expired`.
+
+`sequence` is the sequence of the event that last set the retention.
+"""
+
+HOLDS = ViewTable("artifact_holds", ("hold_id", "package_id", "reason", "placed_by", "placed_at", "sequence"))
+"""The holds on packages that were not released."""
+
 SCHEMAS = ViewTable(
     "metadata_schemas",
     ("name", "version", "schema", "registered_at", "sequence"),
@@ -210,6 +219,7 @@ VIEWS: tuple[ViewTable, ...] = (
     TAGS,
     VALUES,
     PARENTS,
+    HOLDS,
     TOTALS,
 )
 

@@ -23,6 +23,7 @@ from artifactstore_protocols.paths import path_key
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
@@ -428,6 +429,15 @@ class SimulatedEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """A page of tags."""
         return await self._read("tags", lambda: [each for each in self._log.tables.tags() if each.tag > after][:limit])
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """A page of holds."""
+
+        def look() -> Sequence[Hold]:
+            held = [each for each in self._log.tables.holds() if each.hold_id > after]
+            return [each for each in held if package_id in {None, each.package_id}][:limit]
+
+        return await self._read("holds", look)
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """A version of a schema."""

@@ -21,7 +21,7 @@ from artifactstore_protocols.metadata import Metadata
 from artifactstore_protocols.object_keys import latest_key, next_key
 from artifactstore_protocols.packages import PackageNotFound
 from artifactstore_protocols.paths import tree_order
-from artifactstore_protocols.records import FileRecord, MetadataSchema, PackageRecord, PackageStatus, Tag
+from artifactstore_protocols.records import FileRecord, Hold, MetadataSchema, PackageRecord, PackageStatus, Tag
 from artifactstore_protocols.state import (
     LogState,
     ObjectState,
@@ -30,6 +30,7 @@ from artifactstore_protocols.store_stats import StoreStats
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    HOLDS,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -275,6 +276,20 @@ class Tables(MemoryViews):
             if stored_at[file.content_address] + 1 == file.sequence
         }
         return sum(file.size_bytes for file in files) - sum(new.values())
+
+    def holds(self) -> list[Hold]:
+        """See `EventStore.holds`."""
+        return [
+            Hold(
+                text_of(row, "hold_id"),
+                text_of(row, "package_id"),
+                text_of(row, "reason"),
+                text_of(row, "placed_by"),
+                number_of(row, "placed_at"),
+                number_of(row, "sequence"),
+            )
+            for row in sorted(self.rows(HOLDS), key=lambda row: text_of(row, "hold_id"))
+        ]
 
     def tags(self) -> list[Tag]:
         """See `EventStore.tags`."""

@@ -19,7 +19,7 @@ from artifactstore_protocols.event_types import LOG_CREATED, ObjectsFlagged, Obj
 from artifactstore_protocols.events import Committed, EventRefused, StoredEvent
 from artifactstore_protocols.judging import Judged, command_needs, decide, judge_batch, project
 from artifactstore_protocols.manifest import check_tree
-from artifactstore_protocols.packages import PathConflict, PathTaken
+from artifactstore_protocols.packages import PackageGone, PathConflict, PathTaken
 from artifactstore_protocols.paths import PathRefused, ancestors, path_key
 from artifactstore_protocols.state import EntryCounts, LogState, Needs
 from artifactstore_protocols.totals import totals_rows
@@ -78,6 +78,10 @@ def known(state: LogState, needed: Needs) -> LogState:
                 below={path: below for path, below in package.below.items() if (key, path) in needed.entries},
                 annotations=package.annotations if key in needed.described else {},
                 parents=package.parents if key in needed.described else {},
+                expires_at_us=package.expires_at_us if key in needed.kept else None,
+                retained_from_us=package.retained_from_us if key in needed.kept else 0,
+                protected_tags=package.protected_tags if key in needed.kept else set(),
+                holds=package.holds if key in needed.kept else set(),
             )
             for key, package in deepcopy(state.packages).items()
             if key in needed.packages
@@ -87,6 +91,7 @@ def known(state: LogState, needed: Needs) -> LogState:
         references={key: count for key, count in state.references.items() if key in needed.references},
         counts=state.counts if needed.counts else None,
         tags={tag: held for tag, held in state.tags.items() if tag in needed.tags},
+        holds={hold_id: package_id for hold_id, package_id in state.holds.items() if hold_id in needed.holds},
         schemas={
             key: schema
             for key, schema in state.schemas.items()
@@ -382,12 +387,12 @@ def test_totals_and_versions_are_those_of_the_entries_in_the_log(tried: list[Ste
 @given(tried=steps())
 def test_what_was_accepted_can_be_finalized_and_stays_as_it_was_finalized(tried: list[Step]) -> None:
     log = logged(tried)
-    for package_id in log.state.packages:
-        assert log.commit(log.finalize(package_id)) is None
+    for package_id, package in log.state.packages.items():
+        assert isinstance(log.commit(log.finalize(package_id)), type(None) if package.gone is None else PackageGone)
     finalized = [
         payload for payload in (stored.decode() for stored in log.events) if isinstance(payload, PackageFinalized)
     ]
     manifests = {each.package.package_id: each for each in (manifest.decode(payload.manifest) for payload in finalized)}
-    assert manifests.keys() == log.state.packages.keys()
+    assert manifests.keys() == {each for each, package in log.state.packages.items() if package.finalized}
     for package_id, each in manifests.items():
         assert each.files == log.manifest(package_id).files

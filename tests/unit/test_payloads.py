@@ -19,6 +19,8 @@ from artifactstore_protocols.event_types import (
     SCHEMA_REGISTERED,
     CommandNoted,
     FilesIngested,
+    HoldPlaced,
+    HoldReleased,
     LogCreated,
     MetadataSchemaRegistered,
     ObjectsCondemned,
@@ -30,9 +32,12 @@ from artifactstore_protocols.event_types import (
     ObjectsStored,
     PackageAnnotated,
     PackageCreated,
+    PackageDeleted,
+    PackageExpired,
     PackageFinalized,
     Payload,
     PayloadInvalid,
+    RetentionChanged,
     TagDeleted,
     TagSet,
     Totals,
@@ -126,6 +131,17 @@ FORMS: dict[str, tuple[Payload, dict[str, object]]] = {
     ),
     "v1.tag.set": (TagSet("release", "p", True), {"tag": "release", "package_id": "p", "protected": True}),
     "v1.tag.deleted": (TagDeleted("release"), {"tag": "release"}),
+    "v1.package.deleted": (PackageDeleted("p", "broken"), {"package_id": "p", "reason": "broken"}),
+    "v1.package.expired": (
+        PackageExpired("p", "retention", 5, 2),
+        {"package_id": "p", "rule": "retention", "as_of_us": 5, "version": 2},
+    ),
+    "v1.hold.placed": (HoldPlaced("h", "p", "case"), {"hold_id": "h", "package_id": "p", "reason": "case"}),
+    "v1.hold.released": (HoldReleased("h", "p"), {"hold_id": "h", "package_id": "p"}),
+    "v1.retention.changed": (
+        RetentionChanged("p", "custom", 5, 7),
+        {"package_id": "p", "retention_class": "custom", "duration_us": 5, "expires_at_us": 7},
+    ),
     "v1.package.annotated": (
         PackageAnnotated(PACKAGE_ID, 2, {"score": 4, "hosts": ["a"]}, ("old",)),
         {
@@ -201,7 +217,7 @@ def test_a_summary_that_comes_along_is_no_part_of_the_event() -> None:
     assert in_brief == PackageFinalized(payload)
 
 
-@pytest.mark.parametrize("name", ["", "v2.package.created", "v1.package.deleted", "V1.objects.stored", "stored"])
+@pytest.mark.parametrize("name", ["", "v2.package.created", "v1.package.removed", "V1.objects.stored", "stored"])
 def test_an_unknown_type_or_version_is_refused_by_name(name: str) -> None:
     with pytest.raises(UnknownEventType) as refused:
         decode_payload(name, b"\xa0")
@@ -247,13 +263,16 @@ def test_a_field_takes_its_own_type_only(name: str, key: str, stranger: object) 
         assert encode_payload(payload) == encoded
 
 
+_NULLABLE = {"retention_duration_us", "duration_us", "expires_at_us"}
+
+
 def _may_be(example: object, key: str, stranger: object) -> bool:
-    """The types by hand: those of the examples above, a map holds metadata, and one duration may be null."""
+    """The types by hand: those of the examples above, a map holds metadata, and what never ends is null."""
     if isinstance(stranger, dict):
         return isinstance(example, dict) and stranger in ({}, {"k": "v"}, {"k": 1})
     if example is None:
         return stranger is None or isinstance(stranger, str)
-    return type(stranger) is type(example) or (stranger is None and key == "retention_duration_us")
+    return type(stranger) is type(example) or (stranger is None and key in _NULLABLE)
 
 
 OTHER_FORMS: list[tuple[str, str, object]] = [

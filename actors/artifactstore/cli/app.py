@@ -42,6 +42,8 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "finding": ("find",),
         "schemas": ("schema",),
         "tags": ("tag",),
+        "holds": ("hold",),
+        "retention": ("retention",),
         "stats": ("stats",),
         "log_commands": ("verify", "replay", "events", "history"),
         "collecting": ("gc",),

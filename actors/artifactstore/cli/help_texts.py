@@ -37,7 +37,7 @@ are not copied. To compare, show tree:DIGEST in both stores.
 The store is created if it does not exist. A repeated command finds the copy of the first one.""",
         "package delete": """Delete open or finalized packages. Their files go; their records and manifests stay.
 
-A package that a protected tag names is refused. So is a finalized one whose retention has not ended, without
+A package with a hold or a protected tag is refused. So is a finalized one whose retention has not ended, without
 --before-expiry.""",
         "package show": "Show a package and its files, links and empty directories.",
         "ls": """List one directory of a package.
@@ -59,6 +59,17 @@ Wherever a package is named, tag:TAG then names this one.""",
         "tag delete": "Delete a tag; its package and its history stay.",
         "tag list": "List all tags.",
         "tag log": "List who set or deleted a tag, and when.",
+        "hold place": """Keep packages from deletion and expiry until the hold is released.
+
+A package can have several holds.""",
+        "hold release": "Release a hold. Other holds and the retention still keep the package.",
+        "hold list": "List the holds that were not released.",
+        "retention set": """Set how long a finalized package is kept after it was finalized.
+
+This may also shorten its retention, unless a hold is on it. The manifest keeps what it was finalized with.""",
+        "retention extend": """Keep a finalized package longer, from the end of its retention.
+
+If its retention has ended, from now.""",
         "stats": """Print what the store holds: packages, files and bytes.
 
 Also says when the store was last backed up and verified. Reads a few rows, however large the store is.""",

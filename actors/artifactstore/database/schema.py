@@ -236,6 +236,20 @@ Table(
     _text("status"),
     _integer("retained_from", nullable=True),
     _integer("expires_at", nullable=True),
+    _integer("sequence"),
+    Index(None, "expires_at", "package_id", sqlite_where=text("status = 'retained'")),
+)
+
+Table(
+    "artifact_holds",
+    METADATA,
+    _text("hold_id", key=True),
+    _text("package_id"),
+    _text("reason"),
+    _text("placed_by"),
+    _integer("placed_at"),
+    _integer("sequence"),
+    Index(None, "package_id", "hold_id"),
 )
 
 Table(

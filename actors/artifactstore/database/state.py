@@ -58,7 +58,7 @@ def load_state(needs: Needs, database: str, tables: ViewTables = LIVE) -> Steps[
         ):
             state.tags[tag] = TagState(package_id, bool(protected))
     yield from _load_descriptions(state, tables, needs.described, database)
-    yield from load_keeping(state, tables, needs.kept, database)
+    yield from load_keeping(state, tables, needs, database)
     yield from _load_schemas(state, tables[SCHEMAS], needs, database)
     yield from _load_contents(state, tables, needs.contents, database)
     yield from _load_references(state, tables[FILES], needs.references, database)

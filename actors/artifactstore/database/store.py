@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
-from artifactstore.database import collectable, events, queries, stats
+from artifactstore.database import collectable, events, keeping, queries, stats
 from artifactstore.database.asyncio_core import AsyncConnection
 from artifactstore.database.bulk import Steps, run
 from artifactstore.database.commit import commit_batch, commit_each
@@ -20,6 +20,7 @@ from artifactstore_protocols.package_listing import EntryListing, PackageListing
 from artifactstore_protocols.records import (
     FileRecord,
     FoundEntry,
+    Hold,
     MetadataSchema,
     PackageRecord,
     ReplayProgress,
@@ -279,6 +280,12 @@ class SqlEventStore:
     async def tags(self, *, after: str, limit: int) -> Sequence[Tag]:
         """Return a page of tags."""
         return await self._database.read(lambda connection: queries.tags(connection, after=after, limit=limit))
+
+    async def holds(self, *, package_id: str | None, after: str, limit: int) -> Sequence[Hold]:
+        """Return a page of holds."""
+        return await self._database.read(
+            lambda connection: keeping.holds(connection, package_id=package_id, after=after, limit=limit)
+        )
 
     async def metadata_schema(self, name: str, version: int | None = None) -> MetadataSchema | None:
         """Return a version of a metadata schema, or None."""

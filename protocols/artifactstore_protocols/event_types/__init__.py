@@ -14,6 +14,8 @@ from artifactstore_protocols.event_types.base import EventType, PayloadInvalid
 from artifactstore_protocols.event_types.command_noted import COMMAND_NOTED, CommandNoted
 from artifactstore_protocols.event_types.entries_released import ENTRIES_RELEASED, EntriesReleased
 from artifactstore_protocols.event_types.files_ingested import FILES_INGESTED, FilesIngested
+from artifactstore_protocols.event_types.hold_placed import HOLD_PLACED, HoldPlaced
+from artifactstore_protocols.event_types.hold_released import HOLD_RELEASED, HoldReleased
 from artifactstore_protocols.event_types.log_created import LOG_CREATED, LogCreated
 from artifactstore_protocols.event_types.objects_condemned import OBJECTS_CONDEMNED, ObjectsCondemned
 from artifactstore_protocols.event_types.objects_flagged import (
@@ -32,6 +34,7 @@ from artifactstore_protocols.event_types.package_deleted import PACKAGE_DELETED,
 from artifactstore_protocols.event_types.package_expired import PACKAGE_EXPIRED, PackageExpired
 from artifactstore_protocols.event_types.package_finalized import PACKAGE_FINALIZED, PackageFinalized
 from artifactstore_protocols.event_types.placing import Totals
+from artifactstore_protocols.event_types.retention_changed import RETENTION_CHANGED, RetentionChanged
 from artifactstore_protocols.event_types.schema_registered import SCHEMA_REGISTERED, MetadataSchemaRegistered
 from artifactstore_protocols.event_types.tag_deleted import TAG_DELETED, TagDeleted
 from artifactstore_protocols.event_types.tag_set import TAG_SET, TagSet
@@ -41,6 +44,8 @@ __all__ = [
     "ENTRIES_RELEASED",
     "EVENT_TYPES",
     "FILES_INGESTED",
+    "HOLD_PLACED",
+    "HOLD_RELEASED",
     "LOG_CREATED",
     "OBJECTS_CONDEMNED",
     "OBJECTS_FLAGGED",
@@ -54,6 +59,7 @@ __all__ = [
     "PACKAGE_DELETED",
     "PACKAGE_EXPIRED",
     "PACKAGE_FINALIZED",
+    "RETENTION_CHANGED",
     "SCHEMA_REGISTERED",
     "TAG_DELETED",
     "TAG_SET",
@@ -61,6 +67,8 @@ __all__ = [
     "EntriesReleased",
     "EventType",
     "FilesIngested",
+    "HoldPlaced",
+    "HoldReleased",
     "LogCreated",
     "MetadataSchemaRegistered",
     "ObjectsCondemned",
@@ -77,6 +85,7 @@ __all__ = [
     "PackageFinalized",
     "Payload",
     "PayloadInvalid",
+    "RetentionChanged",
     "TagDeleted",
     "TagSet",
     "Totals",
@@ -107,6 +116,9 @@ type Payload = (
     | EntriesReleased
     | PackageDeleted
     | PackageExpired
+    | HoldPlaced
+    | HoldReleased
+    | RetentionChanged
 )
 
 _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
@@ -130,6 +142,9 @@ _BY_PAYLOAD: Final[Mapping[type, EventType[Any]]] = MappingProxyType(
         EntriesReleased: ENTRIES_RELEASED,
         PackageDeleted: PACKAGE_DELETED,
         PackageExpired: PACKAGE_EXPIRED,
+        HoldPlaced: HOLD_PLACED,
+        HoldReleased: HOLD_RELEASED,
+        RetentionChanged: RETENTION_CHANGED,
     }
 )
 

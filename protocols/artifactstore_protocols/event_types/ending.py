@@ -1,6 +1,6 @@
 """Functions for the events that end a package: what keeps one, the rows of a gone one, and its error.
 
-A protected tag that names a package keeps it from deletion and from every rule.
+A hold, and a protected tag that names a package, keep it from deletion and from every rule.
 """
 
 from collections.abc import Iterable
@@ -36,13 +36,16 @@ def package_to_end(package_id: str, state: LogState) -> PackageState | None:
 
     Raises:
         PackageNotFound: no package has this id.
-        PackageKept: a protected tag keeps it.
+        PackageKept: a hold or a protected tag keeps it.
     """
     package = state.packages.get(package_id)
     if package is None:
         raise PackageNotFound(package_id)
     if package.gone is not None:
         return None
+    if package.holds:
+        hold_id = min(package.holds)
+        raise PackageKept(package_id, f"a hold is on it; release it first: `artifactstore hold release {hold_id}`")
     if package.protected_tags:
         tag = min(package.protected_tags)
         advice = f"unprotect it first: `artifactstore tag set {tag} {package_id} --unprotect`"

@@ -153,6 +153,7 @@ def _rows(payload: PackageCreated, stored: "StoredEvent") -> Iterable[RowOperati
         "open",
         None,  # retained_from
         None,  # expires_at
+        stored.sequence,
     )
     searched: list[Row] = [
         (stored.sequence, key, None, term, stored.sequence)

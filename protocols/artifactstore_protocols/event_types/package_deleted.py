@@ -37,7 +37,8 @@ def delete_package(command: DeletePackage, state: LogState) -> PackageDeleted | 
 
     Raises:
         PackageNotFound: no package has this id.
-        PackageKept: a protected tag names it, or its retention has not ended and the command does not override that.
+        PackageKept: a hold or a protected tag keeps it, or its retention has not ended and the command does not
+            override that.
     """
     package = package_to_end(command.package_id, state)
     if package is None:

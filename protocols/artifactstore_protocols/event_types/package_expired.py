@@ -42,7 +42,7 @@ def expire_package(command: ExpirePackage, state: LogState) -> PackageExpired | 
 
     Raises:
         PackageNotFound: no package has this id.
-        PackageKept: a protected tag names it, it is permanent, or the rule is `retention` and its time is not over.
+        PackageKept: a hold or a protected tag keeps it, it is permanent, or its time is not over by rule `retention`.
         PackageChanged: the rule saw another version of it.
         NotFinalized, PackageFinalizedAlready: the rule is for finalized packages, or for open ones.
     """

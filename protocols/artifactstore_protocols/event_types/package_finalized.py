@@ -190,7 +190,10 @@ def _listed(entry: Entry, state: LogState) -> tuple[object, ...]:
 
 def _evolve(payload: PackageFinalized, _stored: "StoredEvent", state: LogState) -> None:
     summary = _summary(payload)
-    state.finalize_package(state.packages[summary.package_id], summary.manifest_digest, summary.expires_at_us)
+    package = state.packages[summary.package_id]
+    state.finalize_package(
+        package, summary.manifest_digest, at_us=summary.finalized_at_us, expires_at_us=summary.expires_at_us
+    )
 
 
 def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOperation]:
@@ -206,6 +209,7 @@ def _rows(payload: PackageFinalized, stored: "StoredEvent") -> Iterable[RowOpera
         "status": "retained",
         "retained_from": summary.finalized_at_us,
         "expires_at": summary.expires_at_us,
+        "sequence": stored.sequence,
     }
     key = (summary.package_id,)
     return (Update(PACKAGES, key, package), Update(RETENTION, key, retention))

@@ -119,8 +119,8 @@ DAMAGE = {
     "retention deleted": "DELETE FROM retention_state",
     "retention changed": "UPDATE retention_state SET expires_at = 0",
     "a retention added": (
-        "INSERT INTO retention_state SELECT 'forged', retention_class, duration_us, status, retained_from, expires_at "
-        "FROM retention_state LIMIT 1"
+        "INSERT INTO retention_state SELECT 'forged', retention_class, duration_us, status, retained_from, expires_at, "
+        "sequence FROM retention_state LIMIT 1"
     ),
     "a schema added": "INSERT INTO metadata_schemas VALUES ('forged', 1, x'7b7d', 0, 1)",
 }

@@ -29,6 +29,7 @@ from artifactstore_protocols.state import LogState, Needs
 from artifactstore_protocols.views import (
     CONTENTS,
     FILES,
+    HOLDS,
     LOCATIONS,
     PACKAGES,
     PARENTS,
@@ -73,6 +74,7 @@ _CHANGED: dict[ViewTable, NamedCells] = {
     TOTALS: {"files": 99, "object_bytes": 1},
     VALUES: {"annotation": "5", "term": None},
     PARENTS: {"manifest_digest": "another"},
+    HOLDS: {"package_id": "another", "reason": "none"},
 }
 
 

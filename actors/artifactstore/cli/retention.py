@@ -1,0 +1,74 @@
+"""Commands for the retention of packages: retention set, extend."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from artifactstore.cli.options import Json, Key, Quiet, complete_packages, complete_retention
+from artifactstore.cli.output import say, say_json
+from artifactstore.cli.runner import MAY_BE_DONE, invoker, on_store
+from artifactstore.json_output import to_json
+from artifactstore_protocols.moments import time_text
+
+if TYPE_CHECKING:
+    from artifactstore_protocols.records import PackageRecord
+
+__all__ = ["register"]
+
+_Id = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="The id of a package. A name is refused.", autocompletion=complete_packages),
+]
+
+
+def set_retention(
+    package: _Id,
+    retention: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLASS|DURATION",
+            help="ephemeral, short, standard, long or permanent; or 30d (or m, h, w) after it was finalized.",
+            autocompletion=complete_retention,
+        ),
+    ],
+    *,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore retention set`."""
+    record = on_store(
+        lambda registry: registry.set_retention(package, retention, principal=invoker()), interrupted=MAY_BE_DONE
+    )
+    _say_package(record, json=json)
+
+
+def extend(
+    package: _Id,
+    duration: Annotated[str, typer.Argument(metavar="DURATION", help="How much longer: 30d (or m, h, w).")],
+    key: Key = None,
+    *,
+    json: Json = False,
+    _quiet: Quiet = False,
+) -> None:
+    """Run `artifactstore retention extend`."""
+    record = on_store(
+        lambda registry: registry.extend_retention(package, duration, principal=invoker(), idempotency_key=key),
+        interrupted=MAY_BE_DONE,
+    )
+    _say_package(record, json=json)
+
+
+def _say_package(record: "PackageRecord", *, json: bool) -> None:
+    if json:
+        say_json(to_json(record))
+    else:
+        until = "for ever" if record.expires_at_us is None else f"until {time_text(record.expires_at_us)}"
+        say(f"{record.package_id}  {record.name}  {record.retention_class}, kept {until}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    group = typer.Typer(help="Say how long packages are kept.", no_args_is_help=True, rich_markup_mode=None)
+    for name, command in (("set", set_retention), ("extend", extend)):
+        group.command(name)(command)
+    app.add_typer(group, name="retention")
