@@ -87,6 +87,7 @@ docs/how-to/embedding
 docs/how-to/ci
 docs/how-to/postgresql
 docs/how-to/backup
+docs/how-to/collecting
 docs/how-to/testing-actors
 examples/README
 protocols/README

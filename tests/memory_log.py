@@ -117,7 +117,7 @@ class MemoryLog:
         self.state.counts = self.views.counts()
         return None
 
-    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911 - one case for each step
+    def command(self, step: Step) -> Command:  # noqa: C901, PLR0911, PLR0912 - one case for each step
         """The command that the step is now."""
         match step:
             case Create():

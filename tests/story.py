@@ -181,7 +181,6 @@ STORY: list[Step] = [
             FileStep("a", b"yy", False),
             FileStep("b", b"only", False),
             FileStep("c", b"", False, 1, "link"),
-            FileStep("d", b"only", True),
         ),
         OnExisting.REFUSE,
     ),

@@ -56,8 +56,8 @@ _FOLLOWS: Final = frozenset(
 )
 """Pairs of event types of which the second may directly follow the first in one command.
 
-An ingest reprieves objects, stores objects, adds entries, retires superseded keys and condemns contents that it replaced.
-A collector releases entries and condemns their contents. A verification flags objects and clears flags.
+An ingest reprieves objects, stores objects, adds entries, retires superseded keys and condemns contents that it
+replaced. A collector releases entries and condemns their contents. A verification flags objects and clears flags.
 """
 
 

@@ -116,7 +116,7 @@ def _repeated_needs(commands: Sequence[Command]) -> Iterator[Needs]:
         before |= keys
 
 
-def _needs(command: Command) -> Needs:  # noqa: PLR0911 - one case for each command
+def _needs(command: Command) -> Needs:  # noqa: C901, PLR0911, PLR0912 - one case for each command
     match command:
         case CreatePackage():
             return creation_needs(command)
@@ -199,8 +199,9 @@ def decide(  # noqa: C901, PLR0912 - one case for each command
 
 
 def _ingest(command: IngestFiles, state: LogState, entries_max: int) -> tuple[Payload | None, ...]:
-    """Return payloads that reprieve condemned objects, store new ones, put entries, retire superseded objects, and
-    condemn those whose contents lose their last reference.
+    """Return payloads that reprieve condemned objects, store new ones, put entries, retire superseded objects.
+
+    The last one condemns the contents that lose their last reference.
     """
     ingested = ingest_files(command, state, entries_max=entries_max)
     entries = () if ingested is None else ingested.entries

@@ -54,8 +54,8 @@ class Needs(Struct, frozen=True):
         holds: the ids of the needed holds.
         schema_texts: the needed schemas themselves, as `NAME` (the latest version) or `NAME@VERSION`. A name is also in
             `schemas`.
-        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries, their
-            contents and the references to those.
+        ranges: (package id, first path key, last path key) for each range of entries to release. Loads its entries,
+            their contents and the references to those.
         counts: whether to count the entries of all packages.
         occupants: the ids of packages whose needed entries may be replaced. The contents of these entries and the
             references to them are needed, too. If one of them may lose its last reference, so are the counts.

@@ -42,7 +42,10 @@ def test_a_store_collection_refusal_exactly_where_it_is_named_and_has_not_gone_b
             7,
             None,
             "root-unclaimed",
-            f"store {ONE} may not collect here: no store has claimed this object root; open the store where the root can be written",
+            (
+                f"store {ONE} may not collect here: no store has claimed this object root; open the store where the "
+                "root can be written"
+            ),
         ),
         (
             ONE,
